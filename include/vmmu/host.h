@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the engine asks of its host, in one table.
+ *
+ * The engine has no other way out: it calls no libc, reads no clock and owns
+ * no memory of its own. The same object code runs inside a bare-metal
+ * hypervisor, under sanitizers in user space and inside a fuzzer, because each
+ * of them fills in this table.
+ *
+ * Unless a callback says otherwise it may be called from several vCPUs at
+ * once, never while the engine holds a lock of its own, and it must not call
+ * back into the engine for the same VM.
+ */
+#ifndef VMMU_HOST_H
+#define VMMU_HOST_H
+
+#include <vmmu/trace.h>
+#include <vmmu/types.h>
+
+struct vmmu_slot_info;
+struct vmmu_flush;
+
+/* Where a guest frame lives. Filled in by vmmu_host.backing. */
+struct vmmu_backing {
+	vmmu_pfn pfn;      /* frame that backs the gfn that was asked for */
+	uint8_t order;     /* log2 of the naturally aligned run of frames around pfn that backs
+	                    * the equally aligned run of gfns: 0 = this page only, 9 = 2 MiB,
+	                    * 18 = 1 GiB. May reach past the slot; the engine clips. */
+	uint8_t rights;    /* VMMU_R/W/X the host grants; W may be left out on a read access
+	                    * (copy on write) and granted on a later write access */
+	uint8_t memtype;   /* enum vmmu_memtype */
+	bool ignore_pat;   /* EPT: the guest's PAT does not count (SDM vol. 3, 29.3.7.2) */
+};
+
+enum vmmu_backing_result {
+	VMMU_BACKING_OK = 0,
+	VMMU_BACKING_RETRY,      /* busy: the vCPU should re-execute the access later */
+	VMMU_BACKING_NO_MEMORY,
+	VMMU_BACKING_DENIED,     /* the host forbids this access (poisoned, not executable) */
+};
+
+struct vmmu_host {
+	/*
+	 * Objects (VM, vCPU, slot, table header ...). `size` in bytes, result
+	 * aligned to 64, contents zero; NULL when there is none. Free gets the
+	 * same size back.
+	 */
+	void *(*object_alloc)(void *ctx, size_t size);
+	void (*object_free)(void *ctx, void *object, size_t size);
+
+	/*
+	 * One 4 KiB frame for a paging structure. Contents must be zero when it is
+	 * handed out; the frame must not be reachable by any guest. False = none.
+	 */
+	bool (*table_alloc)(void *ctx, vmmu_hpa *out);
+	void (*table_free)(void *ctx, vmmu_hpa frame);
+
+	/*
+	 * Where the engine finds a frame in its own address space: hpa + base.
+	 * Paging structures are read through `table_read_base` and stored to, by
+	 * the one writer, through `table_write_base`. A host without aliases
+	 * gives the same number twice; one that maps the frames read-only at the
+	 * first proves with the MMU that nothing else in the engine writes them.
+	 */
+	uintptr_t table_read_base;
+	uintptr_t table_write_base;
+
+	/*
+	 * gfn -> frame, for one access (VMMU_R, VMMU_W or VMMU_X). Called on the
+	 * faulting vCPU with no lock held; may sleep; may call nothing of the
+	 * engine. The answer may be stale by the time it returns: a host that
+	 * takes frames back says so with vmmu_invalidate_begin/_end.
+	 */
+	enum vmmu_backing_result (*backing)(void *ctx, const struct vmmu_slot_info *slot,
+	                                    vmmu_gfn gfn, unsigned access,
+	                                    struct vmmu_backing *out);
+
+	/*
+	 * Make every CPU that may run this VM forget what `flush` names, paging-
+	 * structure caches included, and return only when it is done (SDM vol. 3,
+	 * 29.4.3.1 "Operations that Invalidate Cached Mappings"; APM vol. 2, 15.16
+	 * "TLB Control"). A vCPU that is not inside the guest may do it on its
+	 * next entry, before the first guest instruction. Called with no engine
+	 * lock held.
+	 */
+	void (*flush)(void *ctx, const struct vmmu_flush *flush);
+
+	/* A clock for trace records, any unit, never going back. Only called while tracing. */
+	uint64_t (*time)(void *ctx);
+
+	/*
+	 * `ring` is full: take records out (advance tail) and return. When it is
+	 * still full afterwards the record is dropped and counted. May be NULL.
+	 */
+	void (*trace_full)(void *ctx, struct vmmu_trace_ring *ring);
+
+	/* A vCPU or thread waits for another one: pause, yield, or let a scheduler choose. May be NULL. */
+	void (*relax)(void *ctx);
+
+	/*
+	 * Test hook, NULL in production: called right before and right after every
+	 * store to a paging structure, and at each lock and flush point
+	 * (enum vmmu_point). `table` and `index` name the entry for
+	 * VMMU_POINT_ENTRY_*; otherwise they are 0.
+	 */
+	void (*point)(void *ctx, unsigned point, vmmu_hpa table, unsigned index);
+
+	/*
+	 * For vmmu_audit: is `pfn` the frame this VM owns for gfn? May be NULL,
+	 * then the audit leaves that question out.
+	 */
+	bool (*owns_frame)(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn, vmmu_pfn pfn);
+};
+
+enum vmmu_point {
+	VMMU_POINT_ENTRY_BEFORE = 1, /* about to compare-exchange an entry */
+	VMMU_POINT_ENTRY_AFTER,      /* the entry has its new value */
+	VMMU_POINT_GATE_ENTER,       /* a walker enters the tables */
+	VMMU_POINT_GATE_LEAVE,
+	VMMU_POINT_GATE_CLOSE,       /* an invalidation begins to shut walkers out */
+	VMMU_POINT_GATE_OPEN,
+	VMMU_POINT_FLUSH_BEFORE,     /* host.flush is about to be called */
+	VMMU_POINT_FLUSH_DONE,
+	VMMU_POINT_TABLE_FREE,       /* a table is about to go back to the host */
+};
+
+/* What must be forgotten. All of it names guest-physical mappings of one VM. */
+struct vmmu_flush {
+	uint32_t id;         /* matches the trace's flush_owed / flush_done records */
+	uint16_t vm;
+	bool all;            /* everything of this VM; start/pages are then the widest range */
+	bool tables_freed;   /* non-leaf entries went away: paging-structure caches hold them too */
+	vmmu_gfn start;
+	uint64_t pages;
+};
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * libvmmu: second-level paging structures, built on faults.
+ *
+ *   vmmu_vm_create       an address space, its tables empty but for the root
+ *   vmmu_slot_create     which guest-physical ranges are memory
+ *   vmmu_vcpu_create     one per virtual CPU
+ *   vmmu_vcpu_load       the register value (EPTP, nCR3) to enter the guest with
+ *   vmmu_fault           an EPT violation or nested page fault: build what is missing
+ *
+ * examples/ holds a whole program. Callbacks: <vmmu/host.h>. Exit decoding:
+ * <vmmu/exit.h>. Records: <vmmu/trace.h>.
+ *
+ * Threads. Calls marked [vcpu] belong to one vCPU and may run on as many
+ * threads as there are vCPUs, all at once. Calls marked [manage] may come from
+ * any thread, at any time while vCPUs run; among themselves they are
+ * serialised by a lock inside the VM. Calls marked [any] take no lock.
+ * No call returns with a flush owed: what a call owes it has had done through
+ * host.flush before it returns, unless its comment says otherwise.
+ */
+#ifndef VMMU_H
+#define VMMU_H
+
+#include <vmmu/host.h>
+#include <vmmu/trace.h>
+#include <vmmu/types.h>
+
+struct vmmu_vm;
+struct vmmu_vcpu;
+
+/* ---- VMs ---------------------------------------------------------------- */
+
+enum vmmu_mode {
+	VMMU_MODE_EPT = 1, /* SDM vol. 3, 29.3 "The Extended Page Table Mechanism (EPT)" */
+	VMMU_MODE_NPT = 2, /* APM vol. 2, 15.25 "Nested Paging" */
+};
+
+/* The CPU that will walk the tables, as its CPUID and capability MSRs describe it. */
+struct vmmu_cpu {
+	uint8_t maxphyaddr;  /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
+	bool page_2m;        /* EPT: IA32_VMX_EPT_VPID_CAP[16]; NPT: always */
+	bool page_1g;        /* EPT: IA32_VMX_EPT_VPID_CAP[17]; NPT: CPUID 80000001H:EDX[26] */
+	bool exec_only;      /* EPT: IA32_VMX_EPT_VPID_CAP[0] */
+	bool ad;             /* EPT: IA32_VMX_EPT_VPID_CAP[21]; NPT: always */
+	bool nx;             /* NPT: EFER.NXE of the host; EPT: always */
+	bool levels5;        /* EPT: IA32_VMX_EPT_VPID_CAP[7]; NPT: CR4.LA57 of the host */
+};
+
+struct vmmu_config {
+	const struct vmmu_host *host;     /* must outlive the VM */
+	void *host_ctx;                   /* first argument of every callback */
+	enum vmmu_mode mode;
+	struct vmmu_cpu cpu;
+	uint8_t levels;                   /* 4 or 5; 0 = 4, or 5 under NPT when cpu.levels5 */
+	uint8_t guest_maxphyaddr;         /* 0 = as far as the tables and the CPU reach */
+	uint8_t max_level;                /* largest leaf: VMMU_LEVEL_4K .. _1G; 0 = what the CPU can */
+	uint8_t reserved;
+	uint16_t id;                      /* shown in the trace */
+	uint32_t max_slots;               /* 0 = 32764 */
+	uint32_t max_vcpus;               /* 0 = 1024 */
+	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
+	struct vmmu_trace_ring *ring;     /* for management calls; may be NULL */
+};
+
+/*
+ * [any] Make a VM with an empty root. Fails with VMMU_ERR_INVALID,
+ * _UNSUPPORTED or _NO_MEMORY and leaves nothing behind.
+ */
+enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm **out);
+
+/*
+ * [manage] Take down every table and free everything. VMMU_ERR_BUSY while a
+ * vCPU exists; then nothing has changed.
+ */
+enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm);
+
+/* [manage] Records on or off; off costs one predictable branch per event. */
+void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
+
+/* ---- vCPUs and roots ---------------------------------------------------- */
+
+/* [manage] `ring` may be NULL: this vCPU's records are then counted as dropped. */
+enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
+                                  struct vmmu_vcpu **out);
+/* [manage] The vCPU must not be inside any other call. Frees its caches. */
+void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu);
+
+struct vmmu_root {
+	vmmu_hpa table;     /* the top table */
+	uint64_t pointer;   /* EPTP (SDM vol. 3, 25.6.11) or nCR3 (APM vol. 2, 15.25.3) */
+	uint8_t levels;
+	uint16_t id;
+};
+
+/* [vcpu] The root to enter the guest with. Stays valid while the VM lives. */
+enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out);
+
+/* ---- Faults ------------------------------------------------------------- */
+
+enum {
+	/* VMMU_R/W/X in the low bits: what the access wanted. */
+	VMMU_ACCESS_PRESENT = 1u << 4,    /* the CPU found a present entry: a rights fault */
+	VMMU_ACCESS_RESERVED = 1u << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
+	VMMU_ACCESS_WALK = 1u << 6,       /* the guest's own page walk made the access */
+	VMMU_ACCESS_USER = 1u << 7,
+};
+
+enum vmmu_fault_result {
+	VMMU_FAULT_FIXED = 1,      /* an entry was written; run the guest again */
+	VMMU_FAULT_SPURIOUS,       /* the tables already allow it; run the guest again */
+	VMMU_FAULT_RETRY,          /* lost a race with an invalidation, or the host is busy; run again */
+	VMMU_FAULT_EMULATE_MMIO,   /* no slot there: emulate the access as a device's */
+	VMMU_FAULT_READ_ONLY,      /* a write to a read-only slot: emulate or drop it */
+	VMMU_FAULT_WRITE_TABLE,    /* a write to a shadowed guest table: emulate it (shadow modes) */
+	VMMU_FAULT_REFLECT,        /* belongs to the L1 hypervisor (nested modes) */
+	VMMU_FAULT_INJECT_PF,      /* belongs to the guest: inject #PF (shadow modes) */
+	VMMU_FAULT_NO_MEMORY,      /* no frame for a table or for the page; nothing changed */
+	VMMU_FAULT_DENIED,         /* the host forbids this access */
+	VMMU_FAULT_BAD_ENTRY,      /* the CPU met an entry no engine wrote; tables are damaged */
+	VMMU_FAULT_BEYOND,         /* gpa past the guest's MAXPHYADDR */
+	VMMU_FAULT_RESULT_COUNT
+};
+
+struct vmmu_fault {
+	/* in */
+	vmmu_gpa gpa;
+	uint32_t access;       /* VMMU_R/W/X | VMMU_ACCESS_* */
+	uint64_t error_code;   /* exit qualification or EXITINFO1, for the trace only */
+	uint64_t rip;          /* guest RIP, for the trace only */
+	uint64_t word;         /* anything the host wants in the trace (CPL, CR3 ...) */
+	/* out */
+	uint32_t id;           /* fault id in the trace */
+	uint32_t slot;         /* slot id when one covers gpa, else UINT32_MAX */
+	vmmu_pfn pfn;          /* frame of gpa's page after FIXED or SPURIOUS */
+	uint64_t entry;        /* entry that now translates gpa */
+	uint8_t level;         /* its level; 0 = none */
+};
+
+/*
+ * [vcpu] Handle one EPT violation, EPT misconfiguration or nested page fault.
+ * Builds exactly the missing part of one path. Several vCPUs run in parallel;
+ * nothing VM-wide is locked. host.backing is called with no lock held.
+ */
+enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+
+/*
+ * [vcpu] Build the tables for [gpa, gpa + bytes) as read, write or execute
+ * accesses would (`access`: VMMU_R/W/X). Stops at the first page that fails:
+ * *done says how many bytes were mapped or were mapped already.
+ */
+enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
+                                     unsigned access, uint64_t *done);
+
+const char *vmmu_fault_result_name(enum vmmu_fault_result result);
+
+/* ---- Memory slots ------------------------------------------------------- */
+
+enum {
+	VMMU_SLOT_READONLY = 1u << 0,   /* guest writes come back as VMMU_FAULT_READ_ONLY */
+	VMMU_SLOT_LOG_DIRTY = 1u << 1,  /* first write to each 4 KiB page is recorded */
+};
+
+struct vmmu_slot_info {
+	uint32_t id;          /* below config.max_slots */
+	uint32_t flags;       /* VMMU_SLOT_* */
+	vmmu_gpa base;        /* bytes, page aligned */
+	uint64_t bytes;       /* page aligned */
+	uint64_t backing;     /* host's own handle; passed to host.backing, never read */
+};
+
+/* [manage] Each refusal names its reason; nothing has changed then. */
+enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_info *slot);
+/* [manage] Returns when no CPU can reach the slot's frames any more. */
+enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id);
+/* [manage] Same frames at another gpa. Returns when the old place is unreachable. */
+enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base);
+/* [manage] Returns when no CPU holds a right that the new flags take away. */
+enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t flags);
+/* [manage] Which slot covers gpa, or comes with `id`. VMMU_ERR_SLOT_MISSING if none. */
+enum vmmu_status vmmu_slot_find(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_slot_info *out);
+enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot_info *out);
+
+/*
+ * [manage] Cap the page size inside [base, base + bytes): leaves above
+ * `max_level` that touch the range are removed and never come back while the
+ * cap stands. VMMU_LEVEL_1G takes the cap off again. Range must lie in one slot.
+ */
+enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
+                                     unsigned max_level);
+
+/*
+ * [manage] Fetch the dirty bitmap of a slot (bit n = page n, 64 per word,
+ * `words` long enough for the slot) and start a new round: the pages reported
+ * are write-protected again, and that is flushed, before this returns.
+ */
+enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitmap, size_t words);
+/* [vcpu] or [manage] The host itself wrote this page (device model, emulator). */
+void vmmu_mark_dirty(struct vmmu_vm *vm, vmmu_gfn gfn);
+
+/* ---- Invalidation by the host ------------------------------------------- */
+
+/*
+ * [manage] The host is about to change or take the frames behind the range.
+ * On return no entry and no TLB of any vCPU maps it, and faults on it answer
+ * RETRY until the matching _end. Pairs may nest and overlap.
+ */
+enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes);
+void vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes);
+
+/* ---- Looking inside ------------------------------------------------------ */
+
+enum vmmu_entry_kind {
+	VMMU_ENTRY_EMPTY,
+	VMMU_ENTRY_TABLE,
+	VMMU_ENTRY_LEAF,
+	VMMU_ENTRY_MMIO,
+	VMMU_ENTRY_BAD,      /* would make the CPU report a misconfiguration or reserved bit */
+};
+
+struct vmmu_entry_info {
+	enum vmmu_entry_kind kind;
+	uint8_t rights;        /* VMMU_R/W/X as the CPU will apply them */
+	uint8_t memtype;       /* EPT leaf */
+	bool ignore_pat;
+	bool accessed, dirty;
+	bool host_writable;    /* software: slot and host allow W */
+	bool map_writable;     /* software: W may be set without asking again */
+	vmmu_pfn pfn;          /* table or frame */
+	vmmu_gfn mmio_gfn;
+	uint32_t mmio_gen;
+};
+
+/* What the tables' owner would need to decode an entry away from the VM. */
+struct vmmu_decoder {
+	enum vmmu_mode mode;
+	uint8_t levels;
+	struct vmmu_cpu cpu;
+};
+
+/* [any] Decode one entry; needs no VM, so trace readers can use it. */
+void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
+                       struct vmmu_entry_info *out);
+
+struct vmmu_path_step {
+	uint8_t level;
+	uint16_t index;
+	vmmu_hpa table;
+	uint64_t entry;
+	struct vmmu_entry_info info;
+};
+struct vmmu_path {
+	unsigned steps;     /* from the root down; the last one ends the translation */
+	struct vmmu_path_step step[VMMU_LEVEL_MAX];
+};
+/* [manage] The walk that the CPU would make for gpa. */
+void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out);
+
+/* [manage] Every entry that is not zero, tables before their children. */
+typedef void (*vmmu_dump_fn)(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn);
+void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg);
+/* [manage] The same into the management ring, as VMMU_TRACE_DUMP records and one DUMP_END. */
+void vmmu_trace_dump(struct vmmu_vm *vm);
+
+struct vmmu_stats {
+	uint64_t entries[VMMU_CAUSE_COUNT][VMMU_LEVEL_MAX + 1]; /* writes, by cause and level */
+	uint64_t faults[VMMU_FAULT_RESULT_COUNT];               /* by result */
+	uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
+	uint64_t tables_freed[VMMU_LEVEL_MAX + 1];
+	uint64_t pages[VMMU_LEVEL_MAX + 1];                     /* leaves now present, by level */
+	uint64_t mmio_hits;                                     /* faults answered by a cached MMIO entry */
+	uint64_t flushes;
+	uint64_t trace_dropped;
+};
+/* [manage] Sums of per-vCPU counters; exact when no vCPU is inside a call. */
+void vmmu_stats_read(struct vmmu_vm *vm, struct vmmu_stats *out);
+
+/*
+ * [manage] Walk all tables and check the invariants: every leaf inside a slot,
+ * every frame owned (host.owns_frame), rights no wider than slot and software
+ * bits allow, no reserved bit, no huge leaf across a cap or a slot's edge,
+ * every table reached once, counters equal to what is there, no stale entry in
+ * a range under invalidation. `report` gets one line of English per finding;
+ * it may be NULL. Returns the number of findings.
+ */
+typedef void (*vmmu_audit_fn)(void *arg, const char *rule, const struct vmmu_path_step *step,
+                              vmmu_gfn gfn);
+unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg);
+
+#endif
