@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The test device: lets a test guest change its own VM while it runs.
+ *
+ * Present only when the visor's command line has `test-device=on`. The guest
+ * fills in a struct test_command anywhere in its RAM below 4 GiB and writes its
+ * gpa to port TEST_DEVICE_PORT as 32 bits; when the OUT is over, `status`
+ * holds the answer. Reading the port gives TEST_DEVICE_SIGNATURE when the
+ * device is there. Shared by the visor and the guests in tests/guest.
+ */
+#ifndef VISOR_VM_TEST_DEVICE_H
+#define VISOR_VM_TEST_DEVICE_H
+
+#include <stdint.h>
+
+#define TEST_DEVICE_PORT 0x5e0
+#define TEST_DEVICE_SIGNATURE 0x554d4d56u /* "VMMU" */
+
+enum test_code {
+	TEST_SLOT_CREATE = 1,  /* arg: id, flags, base gpa, bytes. Fresh zero memory. */
+	TEST_SLOT_DELETE,      /* arg: id */
+	TEST_SLOT_MOVE,        /* arg: id, new base gpa */
+	TEST_SLOT_FLAGS,       /* arg: id, flags */
+	TEST_RESTRICT,         /* arg: base gpa, bytes, max level */
+	TEST_DIRTY_LOG,        /* arg: id, gpa of the bitmap, 64-bit words */
+	TEST_INVALIDATE,       /* arg: base gpa, bytes: begin, then end */
+	TEST_PREFAULT,         /* arg: gpa, bytes, access; result: bytes done */
+	TEST_AUDIT,            /* result: number of findings */
+	TEST_TRACE,            /* arg: 1 = on, 0 = off */
+	TEST_PATH,             /* arg: gpa; result: level of the entry that ends the walk, entry, its kind */
+	TEST_STAT,             /* result: violations so far, tables live, entry writes */
+};
+
+struct test_command {
+	uint32_t code;
+	uint32_t status;       /* enum vmmu_status, or enum vmmu_fault_result for TEST_PREFAULT */
+	uint64_t arg[4];
+	uint64_t result[4];
+};
+
+#endif
