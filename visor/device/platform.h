@@ -31,11 +31,13 @@ struct platform_host {
 	uint64_t (*now_ns)(void *ctx);          /* guest time, never going back */
 	uint64_t (*wall_clock)(void *ctx);      /* seconds since 1970, for the RTC */
 	void *ctx;
+	uint64_t (*tsc)(void *ctx);             /* the guest's TSC now; NULL: no TSC-deadline timer */
 };
 
 struct platform_config {
 	uint64_t memory_bytes;    /* guest RAM, for fw_cfg and CMOS */
 	uint32_t cpus;            /* reported by fw_cfg and ACPI: 1 */
+	uint64_t tsc_hz;          /* of platform_host.tsc; 0: no TSC-deadline timer */
 };
 
 struct platform;              /* defined in platform.c's private header; size below */
