@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Clocks agree with each other, interrupts arrive once each, HLT wakes up.
+ *
+ * Tolerances are wide where an emulator under load may be late, and zero where
+ * counting is exact: one-shot timers and self-interrupts.
+ */
+#include "guest.h"
+
+static volatile unsigned arrivals;
+static uint64_t tsc_hz;
+
+static void count_pic(struct frame *f)
+{
+	arrivals++;
+	pic_end((unsigned)(f->vector - VECTOR_PIC));
+}
+
+static void count_apic(struct frame *f)
+{
+	(void)f;
+	arrivals++;
+	apic_write(APIC_EOI, 0);
+}
+
+static bool near(uint64_t got, uint64_t want, unsigned percent)
+{
+	uint64_t allowed = want * percent / 100 + 1;
+
+	return got + allowed >= want && got <= want + allowed;
+}
+
+/* ---- PIT through the PIC -------------------------------------------------------------- */
+
+static void pit_start(unsigned mode, uint16_t count)
+{
+	out8(0x43, (uint8_t)(0x30 | mode << 1)); /* channel 0, low then high byte */
+	out8(0x40, (uint8_t)count);
+	out8(0x40, (uint8_t)(count >> 8));
+}
+
+static void pit_periodic(void)
+{
+	uint16_t divisor = (uint16_t)(PIT_HZ / 200);
+	uint64_t start, elapsed;
+
+	arrivals = 0;
+	on_interrupt(VECTOR_PIC, count_pic);
+	pic_setup((uint16_t)~1);
+	pit_start(2, divisor);
+	wait_for_interrupt();
+	start = rdtsc();
+	arrivals = 0;
+	while (arrivals < 20)
+		wait_for_interrupt();
+	elapsed = rdtsc() - start;
+	pic_setup(0xffff);
+	print("time: 20 PIT periods of 5 ms took %lu us\n", elapsed * 1000000 / tsc_hz);
+	check(near(elapsed, tsc_hz / 10, 30), "20 PIT periods took %lu TSC ticks at %lu Hz", elapsed, tsc_hz);
+}
+
+static void pit_one_shot(void)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t deadline = rdtsc() + tsc_hz / 50;
+
+		arrivals = 0;
+		pit_start(0, 2000);
+		pic_setup((uint16_t)~1);
+		while (!arrivals)
+			wait_for_interrupt();
+		interrupts_on();
+		while (rdtsc() < deadline)
+			;
+		interrupts_off();
+		check_equal(arrivals, 1, "interrupts of a one-shot PIT");
+	}
+	pic_setup(0xffff);
+}
+
+/* With the line masked nothing may arrive; HLT is not used, it would never end. */
+static void pic_masked(void)
+{
+	uint64_t deadline = rdtsc() + tsc_hz / 50;
+
+	arrivals = 0;
+	pic_setup(0xffff);
+	pit_start(2, 2000);
+	interrupts_on();
+	while (rdtsc() < deadline)
+		;
+	interrupts_off();
+	check_equal(arrivals, 0, "interrupts through a masked line");
+}
+
+/* ---- Local APIC ------------------------------------------------------------------------- */
+
+static void self_interrupts(void)
+{
+	on_interrupt(VECTOR_APIC, count_apic);
+	arrivals = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		apic_write(APIC_ICR, APIC_SELF | VECTOR_APIC);
+		interrupts_on();
+		__asm__ volatile("nop; nop");
+		interrupts_off();
+		check_equal(arrivals, i + 1, "self-interrupts that arrived");
+	}
+}
+
+/* Held back by the task priority, delivered when it falls. */
+static void priority(void)
+{
+	arrivals = 0;
+	apic_write(APIC_TPR, 0x80);
+	apic_write(APIC_ICR, APIC_SELF | VECTOR_APIC);
+	interrupts_on();
+	for (unsigned i = 0; i < 1000; i++)
+		__asm__ volatile("pause");
+	check_equal(arrivals, 0, "interrupts above which the task priority stands");
+	__asm__ volatile("mov %0, %%cr8" : : "r"(0ull) : "memory");
+	__asm__ volatile("nop; nop");
+	interrupts_off();
+	check_equal(arrivals, 1, "interrupts after CR8 = 0");
+	check_equal(apic_read(APIC_TPR), 0, "TPR after CR8 = 0");
+}
+
+static uint64_t apic_timer_hz(void)
+{
+	uint64_t start = rdtsc(), ticks;
+
+	apic_write(APIC_DIVIDE, 3); /* by 16 */
+	apic_write(APIC_LVT_TIMER, APIC_MASKED);
+	apic_write(APIC_INITIAL_COUNT, 0xffffffff);
+	while (rdtsc() - start < tsc_hz / 20)
+		;
+	ticks = 0xffffffffu - apic_read(APIC_CURRENT_COUNT);
+	apic_write(APIC_INITIAL_COUNT, 0);
+	return ticks * tsc_hz / (rdtsc() - start);
+}
+
+static void apic_timer(void)
+{
+	uint64_t hz = apic_timer_hz(), start, elapsed;
+
+	print("time: local APIC timer at %lu kHz\n", hz / 1000);
+	check(hz > 100000, "the local APIC's timer runs at %lu Hz", hz);
+	arrivals = 0;
+	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | VECTOR_APIC);
+	start = rdtsc();
+	apic_write(APIC_INITIAL_COUNT, (uint32_t)(hz / 200));
+	while (arrivals < 20)
+		wait_for_interrupt();
+	elapsed = rdtsc() - start;
+	apic_write(APIC_LVT_TIMER, APIC_MASKED);
+	apic_write(APIC_INITIAL_COUNT, 0);
+	check(near(elapsed, tsc_hz / 10, 30), "20 timer periods took %lu TSC ticks at %lu Hz", elapsed, tsc_hz);
+
+	arrivals = 0;
+	apic_write(APIC_LVT_TIMER, VECTOR_APIC);
+	apic_write(APIC_INITIAL_COUNT, (uint32_t)(hz / 1000));
+	while (!arrivals)
+		wait_for_interrupt();
+	start = rdtsc();
+	interrupts_on();
+	while (rdtsc() - start < tsc_hz / 100)
+		;
+	interrupts_off();
+	check_equal(arrivals, 1, "interrupts of a one-shot local APIC timer");
+}
+
+/* ---- Real-time clock ----------------------------------------------------------------------- */
+
+static uint8_t rtc(uint8_t reg)
+{
+	out8(0x70, reg);
+	return in8(0x71);
+}
+
+static unsigned from_bcd(uint8_t v)
+{
+	return (v >> 4) * 10u + (v & 15u);
+}
+
+static void rtc_sane(void)
+{
+	bool binary = rtc(0x0b) & 4;
+	uint8_t month = rtc(8), day = rtc(7), hour = rtc(4);
+
+	check(rtc(0x0d) & 0x80, "the RTC says that its memory is not valid");
+	if (!binary) {
+		month = (uint8_t)from_bcd(month);
+		day = (uint8_t)from_bcd(day);
+		hour = (uint8_t)from_bcd(hour & 0x7f);
+	}
+	check(month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour < 24, "RTC: month %u, day %u, hour %u",
+	      month, day, hour);
+}
+
+void test_time(void)
+{
+	apic_enable();
+	tsc_hz = tsc_hz_by_pit(60000);
+	print("time: TSC at %lu kHz by the PIT\n", tsc_hz / 1000);
+	check(near(tsc_hz_by_pit(30000), tsc_hz, 25), "two calibrations by the PIT differ: %lu and %lu Hz", tsc_hz,
+	      tsc_hz_by_pit(30000));
+	pit_periodic();
+	pit_one_shot();
+	pic_masked();
+	self_interrupts();
+	priority();
+	apic_timer();
+	rtc_sane();
+}
