@@ -77,6 +77,9 @@ bool platform_interrupt_pending(struct platform *p);
 /* Take it: the vector to inject, or -1 when it has gone away. */
 int platform_interrupt_acknowledge(struct platform *p);
 
+/* Is a non-maskable interrupt to be delivered? Asking takes it. */
+bool platform_take_nmi(struct platform *p);
+
 /* Set by a device write: stop running the guest. */
 enum vm_end platform_end(const struct platform *p, uint32_t *code);
 
