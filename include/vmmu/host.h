@@ -8,8 +8,12 @@
  * of them fills in this table.
  *
  * Unless a callback says otherwise it may be called from several vCPUs at
- * once, never while the engine holds a lock of its own, and it must not call
- * back into the engine for the same VM.
+ * once, never while the engine shuts walkers out of the tables (the gate of
+ * engine/table/locks.h), and it must not call back into the engine for the
+ * same VM. A management call holds its turn meanwhile, so a callback must not
+ * wait for another management call either; faults never wait for a turn.
+ * `time`, `trace_full`, `relax`, `point` and the free callbacks may come at any
+ * moment, and must not wait for anybody.
  */
 #ifndef VMMU_HOST_H
 #define VMMU_HOST_H
@@ -80,8 +84,8 @@ struct vmmu_host {
 	 * structure caches included, and return only when it is done (SDM vol. 3,
 	 * 29.4.3.1 "Operations that Invalidate Cached Mappings"; APM vol. 2, 15.16
 	 * "TLB Control"). A vCPU that is not inside the guest may do it on its
-	 * next entry, before the first guest instruction. Called with no engine
-	 * lock held.
+	 * next entry, before the first guest instruction. vCPUs may fault
+	 * meanwhile; they are never made to wait for it.
 	 */
 	void (*flush)(void *ctx, const struct vmmu_flush *flush);
 

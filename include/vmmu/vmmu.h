@@ -194,8 +194,11 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
  * are write-protected again, and that is flushed, before this returns.
  */
 enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitmap, size_t words);
-/* [vcpu] or [manage] The host itself wrote this page (device model, emulator). */
-void vmmu_mark_dirty(struct vmmu_vm *vm, vmmu_gfn gfn);
+/*
+ * The host itself wrote this page (device model, emulator): it counts as dirty
+ * where its slot logs. [vcpu] when `vcpu` is the caller's, [manage] when NULL.
+ */
+void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn);
 
 /* ---- Invalidation by the host ------------------------------------------- */
 
@@ -226,8 +229,7 @@ struct vmmu_entry_info {
 	bool host_writable;    /* software: slot and host allow W */
 	bool map_writable;     /* software: W may be set without asking again */
 	vmmu_pfn pfn;          /* table or frame */
-	vmmu_gfn mmio_gfn;
-	uint32_t mmio_gen;
+	uint32_t mmio_gen;     /* MMIO entry: slot generation it was made in, low 20 bits */
 };
 
 /* What the tables' owner would need to decode an entry away from the VM. */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the API's files share. */
+#ifndef VMMU_API_H
+#define VMMU_API_H
+
+#include "map/map.h"
+#include "table/locks.h"
+#include "table/trace.h"
+
+static inline void *vmmu_object_alloc(struct vmmu_vm *vm, size_t size)
+{
+	return vm->tables.host->object_alloc(vm->tables.ctx, size);
+}
+
+static inline void vmmu_object_free(struct vmmu_vm *vm, void *object, size_t size)
+{
+	if (object)
+		vm->tables.host->object_free(vm->tables.ctx, object, size);
+}
+
+/* slots.c: for vmmu_vm_destroy. */
+void vmmu_slots_free_all(struct vmmu_vm *vm);
+/* inspect.c: vmmu_stats_read for a caller that has the turn. */
+void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
+
+#endif

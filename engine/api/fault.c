@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The vCPUs' calls: faults and prefaults. */
+#include "api/api.h"
+
+static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_PAGE_FAULT);
+
+	if (!r)
+		return;
+	r->aux = f->access;
+	r->a[0] = f->gpa.v;
+	r->a[1] = f->error_code;
+	r->a[2] = f->rip;
+	r->a[3] = f->word;
+	vmmu_trace_end(op);
+}
+
+static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
+                            enum vmmu_fault_result result)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_FAULT_END);
+
+	if (!r)
+		return;
+	r->level = f->level;
+	r->aux = result;
+	r->a[0] = f->gpa.v;
+	r->a[1] = f->pfn.v;
+	r->a[2] = f->entry;
+	vmmu_trace_end(op);
+}
+
+static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault,
+                                     enum vmmu_cause cause)
+{
+	struct vmmu_op op = vmmu_vm_op(vcpu->vm, &vcpu->actor);
+	enum vmmu_fault_result result;
+
+	fault->id = op.fault = ++vcpu->actor.faults;
+	fault->slot = UINT32_MAX;
+	fault->pfn = vmmu_pfn_of(0);
+	fault->entry = 0;
+	fault->level = 0;
+	if (op.tracing)
+		trace_begin_fault(&op, fault);
+	result = vcpu->vm->mode->fault(vcpu, &op, fault, cause);
+	vmmu_count(&vcpu->actor.count.faults[result], 1);
+	if (op.tracing)
+		trace_end_fault(&op, fault, result);
+	return result;
+}
+
+enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault)
+{
+	return handle(vcpu, fault, VMMU_CAUSE_VIOLATION);
+}
+
+enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
+                                     unsigned access, uint64_t *done)
+{
+	enum vmmu_fault_result result = VMMU_FAULT_SPURIOUS;
+	uint64_t covered = 0;
+
+	while (covered < bytes) {
+		struct vmmu_fault f = {.gpa = {gpa.v + covered}, .access = access & VMMU_RWX};
+		enum vmmu_fault_result one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
+		uint64_t span;
+
+		if (one != VMMU_FAULT_FIXED && one != VMMU_FAULT_SPURIOUS) {
+			result = one;
+			break;
+		}
+		if (one == VMMU_FAULT_FIXED)
+			result = one;
+		span = vmmu_level_pages(f.level) * VMMU_PAGE_SIZE;
+		covered += span - (f.gpa.v & (span - 1));
+	}
+	if (done)
+		*done = covered < bytes ? covered : bytes;
+	return result;
+}

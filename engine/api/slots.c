@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slots come, go, move and change while vCPUs run.
+ *
+ * Each call has the same shape: refuse what must be refused; allocate; change
+ * the slots with the gate closed, which steps generation and sequence, so that
+ * no fault can install what it was told before; then take out of the tables
+ * what no longer holds, and have it flushed.
+ */
+#include "api/api.h"
+
+/* ---- memory for slots ---------------------------------------------------- */
+
+static void *grown(struct vmmu_vm *vm, void *old, uint32_t count, uint32_t capacity)
+{
+	size_t size = sizeof(struct vmmu_slot *);
+	struct vmmu_slot **from = old, **to = vmmu_object_alloc(vm, capacity * size);
+
+	for (uint32_t i = 0; to && i < count; i++)
+		to[i] = from[i];
+	return to;
+}
+
+static uint32_t next_capacity(uint32_t capacity, uint32_t needed, uint32_t max)
+{
+	capacity = capacity ? capacity : 16;
+	while (capacity < needed)
+		capacity *= 2;
+	return capacity < max ? capacity : max;
+}
+
+/* Make one of the two arrays hold `needed`; swaps it with the gate closed. */
+static bool reserve(struct vmmu_vm *vm, struct vmmu_slot ***array, uint32_t *capacity,
+                    uint32_t count, uint32_t needed)
+{
+	uint32_t old_capacity = *capacity;
+	struct vmmu_slot **old = *array, **bigger;
+	uint32_t now;
+
+	if (needed <= old_capacity)
+		return true;
+	now = next_capacity(old_capacity, needed, vm->memory.max_slots);
+	bigger = grown(vm, old, count, now);
+	if (!bigger)
+		return false;
+	vmmu_gate_close(&vm->tables);
+	*array = bigger;
+	*capacity = now;
+	vmmu_gate_open(&vm->tables);
+	vmmu_object_free(vm, old, old_capacity * sizeof(*old));
+	return true;
+}
+
+static bool reserve_for(struct vmmu_vm *vm, uint32_t id)
+{
+	struct vmmu_memory *m = &vm->memory;
+
+	return reserve(vm, &m->sorted, &m->capacity, m->count, m->count + 1) &&
+	       reserve(vm, &m->by_id, &m->id_capacity, m->id_capacity, id + 1);
+}
+
+static size_t dirty_bytes(const struct vmmu_slot *slot)
+{
+	return vmmu_dirty_words(slot) * sizeof(uint64_t);
+}
+
+static void slot_free(struct vmmu_vm *vm, struct vmmu_slot *slot)
+{
+	vmmu_object_free(vm, (void *)slot->dirty, dirty_bytes(slot));
+	vmmu_object_free(vm, slot->caps, vmmu_caps_bytes(slot));
+	vmmu_object_free(vm, slot, sizeof(*slot));
+}
+
+static struct vmmu_slot *slot_new(struct vmmu_vm *vm, const struct vmmu_slot_info *info)
+{
+	struct vmmu_slot *slot = vmmu_object_alloc(vm, sizeof(*slot));
+
+	if (!slot)
+		return NULL;
+	slot->info = *info;
+	vmmu_slot_place(slot, info->base);
+	if (info->flags & VMMU_SLOT_LOG_DIRTY) {
+		slot->dirty = vmmu_object_alloc(vm, dirty_bytes(slot));
+		if (!slot->dirty) {
+			vmmu_object_free(vm, slot, sizeof(*slot));
+			return NULL;
+		}
+	}
+	return slot;
+}
+
+void vmmu_slots_free_all(struct vmmu_vm *vm)
+{
+	struct vmmu_memory *m = &vm->memory;
+
+	for (uint32_t i = 0; i < m->count; i++)
+		slot_free(vm, m->sorted[i]);
+	vmmu_object_free(vm, m->sorted, m->capacity * sizeof(*m->sorted));
+	vmmu_object_free(vm, m->by_id, m->id_capacity * sizeof(*m->by_id));
+}
+
+/* ---- what the calls share ------------------------------------------------- */
+
+static void trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu_cause cause,
+                       uint64_t old_first)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_SLOT);
+
+	if (!r)
+		return;
+	r->cause = (uint8_t)cause;
+	r->index = (uint16_t)slot->info.flags;
+	r->aux = slot->info.id;
+	r->a[0] = slot->first;
+	r->a[1] = slot->end - slot->first;
+	r->a[2] = slot->info.backing;
+	r->a[3] = old_first;
+	vmmu_trace_end(op);
+}
+
+/*
+ * Close the gate for a slot change. When the generation is about to come round,
+ * entries of its last turn would look fresh again: they all go first.
+ */
+static void close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
+{
+	vmmu_gate_close(&vm->tables);
+	if (!((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
+	      VMMU_MMIO_GEN_MASK))
+		vmmu_mmio_zap(op, vm);
+}
+
+static struct vmmu_op begin(struct vmmu_vm *vm)
+{
+	vmmu_turn_take(&vm->tables);
+	return vmmu_vm_op(vm, &vm->tables.manager);
+}
+
+static enum vmmu_status end(struct vmmu_vm *vm, enum vmmu_status status)
+{
+	vmmu_turn_give(&vm->tables);
+	return status;
+}
+
+/* ---- create ---------------------------------------------------------------- */
+
+static enum vmmu_status check_new(const struct vmmu_memory *m, const struct vmmu_slot_info *info)
+{
+	uint64_t first = vmmu_gpa_gfn(info->base).v;
+	enum vmmu_status status = vmmu_slot_check(m, info);
+
+	if (status != VMMU_OK)
+		return status;
+	if (vmmu_slot_by_id(m, info->id))
+		return VMMU_ERR_SLOT_EXISTS;
+	return vmmu_slot_overlaps(m, first, first + info->bytes / VMMU_PAGE_SIZE, NULL)
+	               ? VMMU_ERR_SLOT_OVERLAP
+	               : VMMU_OK;
+}
+
+enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_info *info)
+{
+	struct vmmu_op op = begin(vm);
+	enum vmmu_status status = check_new(&vm->memory, info);
+	struct vmmu_slot *slot;
+
+	if (status != VMMU_OK)
+		return end(vm, status);
+	if (!reserve_for(vm, info->id) || !(slot = slot_new(vm, info)))
+		return end(vm, VMMU_ERR_NO_MEMORY);
+
+	/* Tables that MMIO entries needed here would keep large pages out. */
+	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_MMIO);
+	close_for_change(vm, &op);
+	vmmu_slot_insert(&vm->memory, slot);
+	vmmu_gate_open(&vm->tables);
+	trace_slot(&op, slot, VMMU_CAUSE_SLOT_CREATE, 0);
+	return end(vm, VMMU_OK);
+}
+
+/* ---- delete ---------------------------------------------------------------- */
+
+enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
+{
+	struct vmmu_op op = begin(vm);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+
+	if (!slot)
+		return end(vm, VMMU_ERR_SLOT_MISSING);
+	close_for_change(vm, &op);
+	vmmu_slot_remove(&vm->memory, slot);
+	vmmu_gate_open(&vm->tables);
+	trace_slot(&op, slot, VMMU_CAUSE_SLOT_DELETE, 0);
+	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_SLOT);
+	slot_free(vm, slot);
+	return end(vm, VMMU_OK);
+}
+
+/* ---- move ------------------------------------------------------------------ */
+
+static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmmu_slot *slot,
+                                   vmmu_gpa base)
+{
+	struct vmmu_slot_info info = slot->info;
+	uint64_t first = vmmu_gpa_gfn(base).v;
+	enum vmmu_status status;
+
+	info.base = base;
+	status = vmmu_slot_check(m, &info);
+	if (status != VMMU_OK)
+		return status;
+	return vmmu_slot_overlaps(m, first, first + (slot->end - slot->first), slot)
+	               ? VMMU_ERR_SLOT_OVERLAP
+	               : VMMU_OK;
+}
+
+enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
+{
+	struct vmmu_op op = begin(vm);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	uint64_t old_first, old_end;
+	enum vmmu_status status;
+
+	if (!slot)
+		return end(vm, VMMU_ERR_SLOT_MISSING);
+	status = check_move(&vm->memory, slot, base);
+	if (status != VMMU_OK)
+		return end(vm, status);
+
+	old_first = slot->first;
+	old_end = slot->end;
+	close_for_change(vm, &op);
+	vmmu_slot_remove(&vm->memory, slot);
+	vmmu_gate_open(&vm->tables);
+	vmmu_zap_range(vm, &op, old_first, old_end, 0, VMMU_CAUSE_ZAP_SLOT);
+	/* Page-size caps speak of the old place; they stay behind, with it. */
+	vmmu_object_free(vm, slot->caps, vmmu_caps_bytes(slot));
+	slot->caps = NULL;
+	vmmu_slot_place(slot, base);
+	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_MMIO);
+	close_for_change(vm, &op);
+	vmmu_slot_insert(&vm->memory, slot);
+	vmmu_gate_open(&vm->tables);
+	trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, old_first);
+	return end(vm, VMMU_OK);
+}
+
+/* ---- flags ----------------------------------------------------------------- */
+
+/* Take out of the tables what the new flags forbid or no longer need. */
+static void apply_flags(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_slot *slot,
+                        uint32_t was, uint32_t now)
+{
+	if ((was & ~now) & VMMU_SLOT_LOG_DIRTY) /* 4 KiB leaves were for the log: start afresh */
+		vmmu_zap_range(vm, op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_RANGE);
+	else if ((now & ~was) & (VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY))
+		vmmu_protect_range(vm, op, slot->first, slot->end, now & VMMU_SLOT_READONLY);
+}
+
+enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t flags)
+{
+	struct vmmu_op op = begin(vm);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	struct vmmu_slot_info info;
+	_Atomic uint64_t *dirty = NULL;
+	enum vmmu_status status;
+
+	if (!slot)
+		return end(vm, VMMU_ERR_SLOT_MISSING);
+	info = slot->info;
+	info.flags = flags;
+	status = vmmu_slot_check(&vm->memory, &info);
+	if (status != VMMU_OK || flags == slot->info.flags)
+		return end(vm, status);
+	if (flags & VMMU_SLOT_LOG_DIRTY) {
+		dirty = slot->dirty ? slot->dirty : vmmu_object_alloc(vm, dirty_bytes(slot));
+		if (!dirty)
+			return end(vm, VMMU_ERR_NO_MEMORY);
+	}
+
+	uint32_t was = slot->info.flags;
+	_Atomic uint64_t *old_dirty = slot->dirty;
+
+	close_for_change(vm, &op);
+	slot->info.flags = flags;
+	slot->dirty = dirty;
+	vmmu_slots_changed(&vm->memory);
+	vmmu_gate_open(&vm->tables);
+	trace_slot(&op, slot, VMMU_CAUSE_SLOT_FLAGS, slot->first);
+	apply_flags(vm, &op, slot, was, flags);
+	if (old_dirty != dirty)
+		vmmu_object_free(vm, (void *)old_dirty, dirty_bytes(slot));
+	return end(vm, VMMU_OK);
+}
+
+/* ---- find ------------------------------------------------------------------ */
+
+static enum vmmu_status copy_out(const struct vmmu_slot *slot, struct vmmu_slot_info *out)
+{
+	if (!slot)
+		return VMMU_ERR_SLOT_MISSING;
+	*out = slot->info;
+	return VMMU_OK;
+}
+
+enum vmmu_status vmmu_slot_find(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_slot_info *out)
+{
+	vmmu_turn_take(&vm->tables);
+	return end(vm, copy_out(vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(gpa).v), out));
+}
+
+enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot_info *out)
+{
+	vmmu_turn_take(&vm->tables);
+	return end(vm, copy_out(vmmu_slot_by_id(&vm->memory, id), out));
+}
+
+/* ---- page-size caps -------------------------------------------------------- */
+
+/* The range as gfns, when it is page aligned and inside one slot. */
+static struct vmmu_slot *slot_around(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
+                                     uint64_t *first, uint64_t *last)
+{
+	struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(base).v);
+
+	*first = vmmu_gpa_gfn(base).v;
+	*last = (base.v + bytes - 1) >> VMMU_PAGE_SHIFT;
+	return slot && *last >= *first && *last < slot->end ? slot : NULL;
+}
+
+enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
+                                     unsigned max_level)
+{
+	uint64_t first, last, block = vmmu_level_pages(VMMU_LEVEL_2M);
+	struct vmmu_slot *slot;
+	struct vmmu_op op;
+	uint8_t *caps;
+
+	if (max_level < VMMU_LEVEL_4K || max_level > VMMU_LEVEL_1G || !bytes)
+		return VMMU_ERR_INVALID;
+	op = begin(vm);
+	slot = slot_around(vm, base, bytes, &first, &last);
+	if (!slot)
+		return end(vm, VMMU_ERR_SLOT_MISSING);
+	caps = slot->caps ? slot->caps : vmmu_object_alloc(vm, vmmu_caps_bytes(slot));
+	if (!caps)
+		return end(vm, VMMU_ERR_NO_MEMORY);
+
+	vmmu_gate_close(&vm->tables);
+	slot->caps = caps;
+	vmmu_cap_set(slot, first, last + 1, max_level);
+	atomic_fetch_add_explicit(&vm->memory.sequence, 1, memory_order_release);
+	vmmu_gate_open(&vm->tables);
+	/* Taking a cap off drops the small leaves too, or no large one could return. */
+	first &= ~(block - 1);
+	last |= block - 1;
+	vmmu_zap_range(vm, &op, first > slot->first ? first : slot->first,
+	               last + 1 < slot->end ? last + 1 : slot->end,
+	               max_level < VMMU_LEVEL_1G ? max_level : 0, VMMU_CAUSE_ZAP_RANGE);
+	return end(vm, VMMU_OK);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Making and unmaking VMs and vCPUs. */
+#include "api/api.h"
+
+enum { MAX_VCPUS_DEFAULT = 1024, MAX_VCPUS = 0xffff };
+
+static bool host_is_complete(const struct vmmu_host *h)
+{
+	return h && h->object_alloc && h->object_free && h->table_alloc && h->table_free &&
+	       h->backing && h->flush;
+}
+
+/* As far as the tables, the CPU and the guest's own idea of it reach. */
+static uint64_t gfn_limit(const struct vmmu_config *c, const struct vmmu_layout *l)
+{
+	unsigned bits = VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * l->levels;
+
+	if (bits > l->cpu.maxphyaddr)
+		bits = l->cpu.maxphyaddr;
+	if (c->guest_maxphyaddr && c->guest_maxphyaddr < bits)
+		bits = c->guest_maxphyaddr;
+	return 1ull << (bits - VMMU_PAGE_SHIFT);
+}
+
+static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_layout *layout)
+{
+	const struct vmmu_mode_ops *mode = vmmu_mode_ops(c->mode);
+
+	if (!mode || !host_is_complete(c->host) || c->max_level > VMMU_LEVEL_1G ||
+	    c->max_vcpus > MAX_VCPUS || (c->guest_maxphyaddr && c->guest_maxphyaddr < 32))
+		return VMMU_ERR_INVALID;
+	return vmmu_layout_init(layout, mode->format, &c->cpu,
+	                        c->levels ? c->levels : mode->levels(&c->cpu));
+}
+
+static uint8_t smaller(uint8_t a, uint8_t b)
+{
+	return a < b ? a : b;
+}
+
+static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struct vmmu_layout *layout)
+{
+	struct vmmu_tables *t = &vm->tables;
+
+	t->host = c->host;
+	t->ctx = c->host_ctx;
+	t->layout = *layout;
+	t->vm_id = c->id;
+	t->actors_max = c->max_vcpus ? c->max_vcpus : MAX_VCPUS_DEFAULT;
+	t->manager.id = VMMU_TRACE_NO_VCPU;
+	t->manager.ring = c->ring;
+	vm->memory.max_slots = c->max_slots ? c->max_slots : VMMU_MAX_SLOTS_DEFAULT;
+	vm->memory.limit = gfn_limit(c, layout);
+	atomic_init(&vm->memory.generation, 1);
+	atomic_init(&vm->memory.sequence, 1);
+	vm->mode = vmmu_mode_ops(c->mode);
+	vm->mode_number = c->mode;
+	vm->root_id = 1;
+	vm->leaf_level_max = c->max_level ? smaller(c->max_level, layout->leaf_level_max)
+	                                  : layout->leaf_level_max;
+	vm->mmio_cache = layout->mmio_supported && !c->no_mmio_cache;
+}
+
+static bool make_root(struct vmmu_vm *vm)
+{
+	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+
+	if (!vmmu_spares_fill(&vm->tables, &vm->tables.manager, 1))
+		return false;
+	vm->root = vmmu_table_take(&op, vm->tables.layout.levels, vmmu_gfn_of(0));
+	vmmu_table_publish(&op, vm->root);
+	return true;
+}
+
+static size_t actors_bytes(const struct vmmu_vm *vm)
+{
+	return vm->tables.actors_max * sizeof(struct vmmu_actor *);
+}
+
+enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm **out)
+{
+	struct vmmu_layout layout;
+	enum vmmu_status status;
+	struct vmmu_vm *vm;
+
+	if (!config || !out)
+		return VMMU_ERR_INVALID;
+	status = check_config(config, &layout);
+	if (status != VMMU_OK)
+		return status;
+
+	vm = config->host->object_alloc(config->host_ctx, sizeof(*vm));
+	if (!vm)
+		return VMMU_ERR_NO_MEMORY;
+	init_vm(vm, config, &layout);
+	vm->tables.actors = config->host->object_alloc(config->host_ctx, actors_bytes(vm));
+	if (!vm->tables.actors || !make_root(vm)) {
+		vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
+		config->host->object_free(config->host_ctx, vm, sizeof(*vm));
+		return VMMU_ERR_NO_MEMORY;
+	}
+	*out = vm;
+	return VMMU_OK;
+}
+
+static void free_tables(struct vmmu_vm *vm)
+{
+	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+
+	vmmu_zap_range(vm, &op, 0, vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
+	/* The sweep leaves tables above 1 GiB in place; with the root they all go. */
+	vmmu_table_retire(&op, vm->root, VMMU_CAUSE_ZAP_VM);
+	vmmu_settle(&op);
+	vmmu_spares_drain(&vm->tables, &vm->tables.manager);
+}
+
+enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
+{
+	const struct vmmu_host *host = vm->tables.host;
+	void *ctx = vm->tables.ctx;
+
+	vmmu_turn_take(&vm->tables);
+	if (vm->vcpus) {
+		vmmu_turn_give(&vm->tables);
+		return VMMU_ERR_BUSY;
+	}
+	free_tables(vm);
+	vmmu_slots_free_all(vm);
+	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
+	host->object_free(ctx, vm, sizeof(*vm));
+	return VMMU_OK;
+}
+
+static void trace_vm(struct vmmu_vm *vm)
+{
+	const struct vmmu_cpu *cpu = &vm->tables.layout.cpu;
+	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_trace_record *r = vmmu_trace_begin(&op, VMMU_TRACE_VM);
+
+	if (!r)
+		return;
+	r->level = vm->tables.layout.levels;
+	r->a[0] = vm->mode_number;
+	r->a[1] = vm->tables.layout.levels;
+	r->a[2] = cpu->maxphyaddr;
+	r->a[3] = (uint64_t)cpu->page_2m | (uint64_t)cpu->page_1g << 1 | (uint64_t)cpu->exec_only << 2 |
+	          (uint64_t)cpu->ad << 3 | (uint64_t)cpu->nx << 4 | (uint64_t)cpu->levels5 << 5;
+	vmmu_trace_end(&op);
+}
+
+void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
+{
+	vmmu_turn_take(&vm->tables);
+	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
+	if (on)
+		trace_vm(vm);
+	vmmu_turn_give(&vm->tables);
+}
+
+/* ---- vCPUs ---- */
+
+static struct vmmu_actor **free_seat(struct vmmu_vm *vm)
+{
+	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
+		if (!vm->tables.actors[i])
+			return &vm->tables.actors[i];
+	return NULL;
+}
+
+enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
+                                  struct vmmu_vcpu **out)
+{
+	struct vmmu_vcpu *vcpu = vmmu_object_alloc(vm, sizeof(*vcpu));
+	struct vmmu_actor **seat;
+
+	if (!vcpu)
+		return VMMU_ERR_NO_MEMORY;
+	vcpu->vm = vm;
+	vcpu->actor.id = id;
+	vcpu->actor.ring = ring;
+
+	vmmu_turn_take(&vm->tables);
+	seat = id == VMMU_TRACE_NO_VCPU ? NULL : free_seat(vm);
+	if (seat) {
+		*seat = &vcpu->actor;
+		vm->vcpus++;
+	}
+	vmmu_turn_give(&vm->tables);
+	if (!seat) {
+		vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+		return VMMU_ERR_INVALID;
+	}
+	*out = vcpu;
+	return VMMU_OK;
+}
+
+/* What a vCPU counted outlives it. */
+static void keep_counters(struct vmmu_counters *to, struct vmmu_counters *from)
+{
+	_Atomic uint64_t *sum = (_Atomic uint64_t *)to;
+	_Atomic uint64_t *add = (_Atomic uint64_t *)from;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*sum); i++)
+		vmmu_count(&sum[i], atomic_load_explicit(&add[i], memory_order_relaxed));
+}
+
+void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+
+	vmmu_turn_take(&vm->tables);
+	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
+		if (vm->tables.actors[i] == &vcpu->actor)
+			vm->tables.actors[i] = NULL;
+	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
+	vm->vcpus--;
+	vmmu_turn_give(&vm->tables);
+	vmmu_spares_drain(&vm->tables, &vcpu->actor);
+	vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+}
+
+enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	struct vmmu_op op = vmmu_vm_op(vm, &vcpu->actor);
+	struct vmmu_trace_record *r;
+
+	*out = (struct vmmu_root){
+		.table = vm->root->hpa,
+		.pointer = vm->mode->root_pointer(&vm->tables.layout, vm->root->hpa),
+		.levels = vm->root->level,
+		.id = vm->root_id,
+	};
+	r = vmmu_trace_begin(&op, VMMU_TRACE_ROOT_LOAD);
+	if (r) {
+		r->level = out->levels;
+		r->a[0] = out->table.v;
+		r->a[1] = out->pointer;
+		vmmu_trace_end(&op);
+	}
+	return VMMU_OK;
+}

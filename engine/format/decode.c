@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an entry says, in the API's words: for trace readers, dumps and audits. */
+#include "format/format.h"
+
+static uint8_t decode_memtype(const struct vmmu_layout *l, uint64_t entry)
+{
+	static const uint8_t pat[4] = {
+		VMMU_MEMTYPE_WB, VMMU_MEMTYPE_WT, VMMU_MEMTYPE_WC, VMMU_MEMTYPE_UC,
+	};
+
+	return l->format->has_memtype ? entry >> 3 & 7 : pat[entry >> 3 & 3];
+}
+
+void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t entry,
+                        struct vmmu_entry_info *out)
+{
+	*out = (struct vmmu_entry_info){.kind = VMMU_ENTRY_EMPTY};
+	if (vmmu_is_mmio(l, entry)) {
+		out->kind = VMMU_ENTRY_MMIO;
+		out->mmio_gen = vmmu_mmio_generation(entry);
+		return;
+	}
+	if (!vmmu_is_present(l, entry)) {
+		/* Hardware ignores the rest of it, but the engine only ever leaves 0 behind. */
+		if (entry)
+			out->kind = VMMU_ENTRY_BAD;
+		return;
+	}
+	out->rights = (uint8_t)vmmu_entry_rights(l, entry);
+	out->pfn = vmmu_hpa_pfn(vmmu_entry_address(l, entry));
+	out->accessed = entry & l->accessed;
+	if (vmmu_is_leaf(l, level, entry)) {
+		out->kind = VMMU_ENTRY_LEAF;
+		out->memtype = decode_memtype(l, entry);
+		out->ignore_pat = entry & l->ignore_pat;
+		out->dirty = entry & l->dirty;
+		out->host_writable = entry & l->format->soft_host_writable;
+		out->map_writable = entry & l->format->soft_map_writable;
+	} else {
+		out->kind = VMMU_ENTRY_TABLE;
+	}
+	if (vmmu_is_bad(l, level, entry))
+		out->kind = VMMU_ENTRY_BAD;
+}

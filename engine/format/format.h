@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entry formats as data, and a format applied to one CPU.
+ *
+ * A struct vmmu_format says where a manual puts each meaning; it is constant.
+ * A struct vmmu_layout is the format narrowed to what one CPU supports
+ * (MAXPHYADDR, page sizes, A/D, execute-only ...) with every mask worked out
+ * once, so that making or reading an entry is a few logical operations.
+ */
+#ifndef VMMU_FORMAT_H
+#define VMMU_FORMAT_H
+
+#include <vmmu/vmmu.h>
+
+#define VMMU_BIT(n) (1ull << (n))
+/* Bits high..low, both included. */
+#define VMMU_BITS(high, low) ((~0ull >> (63 - (high))) & (~0ull << (low)))
+
+enum { VMMU_ENTRIES = 512, VMMU_INDEX_BITS = 9 };
+
+struct vmmu_format {
+	const char *name;
+	const char *source;       /* where the manual draws it */
+	uint8_t levels_max;
+	bool write_needs_read;    /* W without R is a misconfiguration (EPT) */
+	bool has_memtype;         /* a leaf carries the type itself in bits 5:3 (EPT) */
+
+	uint64_t present;         /* present when any of these is set */
+	uint64_t read, write, exec;   /* bits that grant; 0 = granted by presence */
+	uint64_t no_exec;         /* bit that withholds X; 0 = none */
+	uint64_t always;          /* set in every present entry (NPT: the user bit) */
+	uint64_t huge;            /* leaf marker above level 1 */
+	uint64_t accessed;        /* every present entry */
+	uint64_t dirty;           /* leaves */
+	uint64_t table_reserved;  /* must be 0 in an entry that references a table, any level */
+	uint64_t soft_host_writable, soft_map_writable; /* ignored by hardware */
+
+	/* An entry the CPU refuses in a way of its own, kept for MMIO. */
+	uint64_t mmio_mark;       /* these bits set ... */
+	uint64_t mmio_clear;      /* ... and these clear make an MMIO entry */
+	bool mmio_by_reserved;    /* the mark includes bit 51, reserved only if MAXPHYADDR < 52 */
+};
+
+extern const struct vmmu_format vmmu_format_ept;
+extern const struct vmmu_format vmmu_format_long_mode;
+
+/*
+ * The slot generation inside an MMIO entry: 20 bits, in places no format uses
+ * for its mark: 9 low ones at 11:3 and 11 high ones at 62:52.
+ */
+enum { VMMU_MMIO_GEN_BITS = 20, VMMU_MMIO_GEN_LOW_BITS = 9 };
+#define VMMU_MMIO_GEN_MASK ((1u << VMMU_MMIO_GEN_BITS) - 1)
+
+struct vmmu_layout {
+	const struct vmmu_format *format;
+	struct vmmu_cpu cpu;
+	uint8_t levels;
+	uint8_t leaf_level_max;             /* largest leaf the CPU can */
+	bool mmio_supported;
+	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
+	uint64_t rights[VMMU_RWX + 1];      /* VMMU_RWX combination -> bits */
+	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
+	uint64_t ignore_pat;
+	uint64_t accessed, dirty;           /* 0 when the CPU has no such bits */
+	uint64_t table;                     /* bits of every entry that references a table */
+	uint64_t leaf[VMMU_LEVEL_MAX + 1];  /* bits of every leaf at a level, without rights */
+	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
+	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
+	uint64_t mmio;                      /* an MMIO entry of generation 0 */
+	uint64_t mmio_mask;                 /* entry & mask == mark says MMIO */
+	uint64_t mmio_mark;
+};
+
+/*
+ * Narrow `format` to `cpu` with `levels` levels. VMMU_ERR_INVALID when the
+ * numbers contradict each other, VMMU_ERR_UNSUPPORTED when the CPU lacks it.
+ */
+enum vmmu_status vmmu_layout_init(struct vmmu_layout *layout, const struct vmmu_format *format,
+                                  const struct vmmu_cpu *cpu, unsigned levels);
+
+static inline bool vmmu_is_mmio(const struct vmmu_layout *l, uint64_t entry)
+{
+	return (entry & l->mmio_mask) == l->mmio_mark;
+}
+
+/* Present for the CPU: it references a table or a page, and is no MMIO entry. */
+static inline bool vmmu_is_present(const struct vmmu_layout *l, uint64_t entry)
+{
+	return (entry & l->format->present) && !vmmu_is_mmio(l, entry);
+}
+
+static inline bool vmmu_is_leaf(const struct vmmu_layout *l, unsigned level, uint64_t entry)
+{
+	return (level == VMMU_LEVEL_4K || (entry & l->format->huge)) && vmmu_is_present(l, entry);
+}
+
+static inline bool vmmu_is_table(const struct vmmu_layout *l, unsigned level, uint64_t entry)
+{
+	return level != VMMU_LEVEL_4K && !(entry & l->format->huge) && vmmu_is_present(l, entry);
+}
+
+static inline vmmu_hpa vmmu_entry_address(const struct vmmu_layout *l, uint64_t entry)
+{
+	return vmmu_hpa_of(entry & l->address);
+}
+
+/* VMMU_RWX that the CPU takes from a present entry. */
+static inline unsigned vmmu_entry_rights(const struct vmmu_layout *l, uint64_t entry)
+{
+	const struct vmmu_format *f = l->format;
+	unsigned rights = 0;
+
+	if (!f->read || (entry & f->read))
+		rights |= VMMU_R;
+	if (entry & f->write)
+		rights |= VMMU_W;
+	if (f->no_exec ? !(entry & f->no_exec) : !!(entry & f->exec))
+		rights |= VMMU_X;
+	return rights;
+}
+
+/* What a leaf is to say; everything that goes into one. */
+struct vmmu_leaf {
+	vmmu_pfn pfn;
+	uint8_t rights;          /* VMMU_RWX to grant now */
+	uint8_t memtype;
+	bool ignore_pat;
+	bool host_writable;      /* slot and host allow W */
+	bool map_writable;       /* W may be set by a fault without asking the host again */
+};
+
+/*
+ * Accessed and dirty are set from the start, dirty only with W: the CPU then
+ * never stores to the entry by itself and every change of it is ours to trace.
+ */
+static inline uint64_t vmmu_make_leaf(const struct vmmu_layout *l, unsigned level,
+                                      const struct vmmu_leaf *leaf)
+{
+	uint64_t entry = vmmu_pfn_hpa(leaf->pfn).v | l->leaf[level] | l->rights[leaf->rights] |
+	                 l->memtype[leaf->memtype & 7];
+
+	if (leaf->ignore_pat)
+		entry |= l->ignore_pat;
+	if (leaf->rights & VMMU_W)
+		entry |= l->dirty;
+	if (leaf->host_writable)
+		entry |= l->format->soft_host_writable;
+	if (leaf->map_writable)
+		entry |= l->format->soft_map_writable;
+	return entry;
+}
+
+static inline uint64_t vmmu_make_table(const struct vmmu_layout *l, vmmu_hpa table)
+{
+	return table.v | l->table;
+}
+
+static inline uint64_t vmmu_make_mmio(const struct vmmu_layout *l, uint64_t generation)
+{
+	uint64_t gen = generation & VMMU_MMIO_GEN_MASK;
+	uint64_t low = gen & ((1u << VMMU_MMIO_GEN_LOW_BITS) - 1);
+
+	return l->mmio | low << 3 | (gen >> VMMU_MMIO_GEN_LOW_BITS) << 52;
+}
+
+static inline uint32_t vmmu_mmio_generation(uint64_t entry)
+{
+	return (uint32_t)((entry >> 3 & ((1u << VMMU_MMIO_GEN_LOW_BITS) - 1)) |
+	                  (entry >> 52 & 0x7ff) << VMMU_MMIO_GEN_LOW_BITS);
+}
+
+/* What the entry says, in the API's words. */
+void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t entry,
+                        struct vmmu_entry_info *out);
+
+/* Would the CPU refuse this entry although it is present and no MMIO entry? */
+bool vmmu_is_bad(const struct vmmu_layout *l, unsigned level, uint64_t entry);
+
+/* The leaf that covers part `i` (0..511) of a huge leaf, one level further down. */
+uint64_t vmmu_split_entry(const struct vmmu_layout *l, unsigned level, uint64_t huge, unsigned i);
+
+/* The same leaf with W (and D) granted, or taken away. */
+uint64_t vmmu_grant_write(const struct vmmu_layout *l, uint64_t leaf);
+uint64_t vmmu_revoke_write(const struct vmmu_layout *l, uint64_t leaf);
+
+#endif

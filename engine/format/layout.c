@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "format/format.h"
+
+/* Where a format cannot express a combination, the nearest one that grants no more writing. */
+static uint64_t rights_bits(const struct vmmu_layout *l, unsigned rights)
+{
+	const struct vmmu_format *f = l->format;
+	uint64_t bits = 0;
+
+	if (rights & VMMU_R)
+		bits |= f->read;
+	if (rights & VMMU_W)
+		bits |= f->write | f->read;
+	if (rights & VMMU_X)
+		bits |= f->exec | (l->cpu.exec_only ? 0 : f->read);
+	else if (l->cpu.nx)
+		bits |= f->no_exec;
+	return bits;
+}
+
+/* PWT is bit 3, PCD bit 4: the index into PAT entries 0 to 3. */
+static uint64_t pat_bits(unsigned memtype)
+{
+	switch (memtype) {
+	case VMMU_MEMTYPE_WB:
+		return 0;
+	case VMMU_MEMTYPE_WT:
+		return VMMU_BIT(3);
+	case VMMU_MEMTYPE_WC: /* UC-: the guest's PAT may turn it into WC */
+		return VMMU_BIT(4);
+	default:
+		return VMMU_BIT(3) | VMMU_BIT(4);
+	}
+}
+
+static void init_memtypes(struct vmmu_layout *l)
+{
+	for (unsigned type = 0; type < 8; type++)
+		l->memtype[type] = l->format->has_memtype ? (uint64_t)type << 3 : pat_bits(type);
+	l->ignore_pat = l->format->has_memtype ? VMMU_BIT(6) : 0;
+}
+
+static void init_reserved(struct vmmu_layout *l)
+{
+	const struct vmmu_format *f = l->format;
+	uint64_t beyond = VMMU_BITS(51, 12) & ~l->address;
+
+	if (f->no_exec && !l->cpu.nx)
+		beyond |= f->no_exec;
+	for (unsigned level = VMMU_LEVEL_4K; level <= VMMU_LEVEL_MAX; level++) {
+		uint64_t offset = vmmu_level_pages(level) * VMMU_PAGE_SIZE - 1;
+
+		l->leaf[level] = f->always | l->accessed | (level > VMMU_LEVEL_4K ? f->huge : 0);
+		/* A huge leaf's address is aligned; bit 12 of a long-mode one is its PAT bit. */
+		l->reserved_leaf[level] = beyond | (offset & VMMU_BITS(51, f->has_memtype ? 12 : 13));
+		if (level == VMMU_LEVEL_4K)
+			l->reserved_leaf[level] = beyond;
+		l->reserved_table[level] = beyond | f->table_reserved;
+		/* A leaf larger than the CPU knows: the marker itself is reserved. */
+		if (level > l->leaf_level_max) {
+			l->reserved_leaf[level] |= f->huge;
+			l->reserved_table[level] |= f->huge;
+		}
+	}
+}
+
+static void init_mmio(struct vmmu_layout *l, bool wanted)
+{
+	const struct vmmu_format *f = l->format;
+
+	l->mmio_supported = wanted;
+	l->mmio_mark = f->mmio_mark;
+	l->mmio_mask = f->mmio_mark | f->mmio_clear;
+	if (!wanted)
+		l->mmio_mask = 0; /* with a mark that is not 0: nothing is an MMIO entry */
+	/*
+	 * The address field points past all memory, so that a CPU that loads
+	 * through refused entries (L1 terminal fault, CVE-2018-3646) finds
+	 * nothing there.
+	 */
+	l->mmio = f->mmio_mark | l->address;
+}
+
+enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_format *format,
+                                  const struct vmmu_cpu *cpu, unsigned levels)
+{
+	if (cpu->maxphyaddr < 32 || cpu->maxphyaddr > 52 || levels < 4 || levels > format->levels_max)
+		return VMMU_ERR_INVALID;
+	if (levels == 5 && !cpu->levels5)
+		return VMMU_ERR_UNSUPPORTED;
+
+	*l = (struct vmmu_layout){
+		.format = format,
+		.cpu = *cpu,
+		.levels = (uint8_t)levels,
+		.address = VMMU_BITS(cpu->maxphyaddr - 1, 12),
+		.leaf_level_max = cpu->page_1g && cpu->page_2m ? VMMU_LEVEL_1G
+		                  : cpu->page_2m               ? VMMU_LEVEL_2M
+		                                               : VMMU_LEVEL_4K,
+		.accessed = cpu->ad ? format->accessed : 0,
+		.dirty = cpu->ad ? format->dirty : 0,
+	};
+	for (unsigned rights = 0; rights <= VMMU_RWX; rights++)
+		l->rights[rights] = rights_bits(l, rights);
+	l->table = format->read | format->write | format->exec | format->present | format->always |
+	           l->accessed;
+	init_memtypes(l);
+	init_reserved(l);
+	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
+	return VMMU_OK;
+}
+
+/* EPT memory types 2, 3 and 7 are reserved (SDM vol. 3, 29.3.3.1). */
+static bool bad_memtype(uint64_t entry)
+{
+	unsigned type = entry >> 3 & 7;
+
+	return type == 2 || type == 3 || type == 7;
+}
+
+bool vmmu_is_bad(const struct vmmu_layout *l, unsigned level, uint64_t entry)
+{
+	const struct vmmu_format *f = l->format;
+	bool leaf = vmmu_is_leaf(l, level, entry);
+
+	if (!vmmu_is_present(l, entry))
+		return false;
+	if (entry & (leaf ? l->reserved_leaf[level] : l->reserved_table[level]))
+		return true;
+	if (f->write_needs_read && (entry & f->write) && !(entry & f->read))
+		return true;
+	if (f->exec && !(entry & f->read) && !l->cpu.exec_only)
+		return true;
+	return leaf && f->has_memtype && bad_memtype(entry);
+}
+
+uint64_t vmmu_split_entry(const struct vmmu_layout *l, unsigned level, uint64_t huge, unsigned i)
+{
+	uint64_t entry = huge + i * vmmu_level_pages(level - 1) * VMMU_PAGE_SIZE;
+
+	/* At level 1 the marker's place means something else (PAT) or nothing. */
+	return level - 1 == VMMU_LEVEL_4K ? entry & ~l->format->huge : entry;
+}
+
+uint64_t vmmu_grant_write(const struct vmmu_layout *l, uint64_t leaf)
+{
+	return leaf | l->format->write | l->dirty;
+}
+
+uint64_t vmmu_revoke_write(const struct vmmu_layout *l, uint64_t leaf)
+{
+	return leaf & ~(l->format->write | l->dirty);
+}

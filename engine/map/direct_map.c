@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * direct_map: one gfn, one path. The same visitor builds EPT, NPT and, under
+ * shadow paging, the map of a guest that runs without paging.
+ */
+#include "map/map.h"
+
+static enum vmmu_next finish(const struct vmmu_visit *v, struct vmmu_mapping *m,
+                             enum vmmu_fault_result result)
+{
+	m->result = result;
+	m->entry = v->entry;
+	m->level = v->level;
+	return VMMU_STOP;
+}
+
+static uint64_t leaf_for(const struct vmmu_visit *v, const struct vmmu_mapping *m)
+{
+	struct vmmu_leaf leaf = m->leaf;
+
+	leaf.pfn.v &= ~(vmmu_level_pages(v->level) - 1);
+	return vmmu_make_leaf(&v->op->tables->layout, v->level, &leaf);
+}
+
+static enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
+{
+	uint64_t value = leaf_for(v, m);
+
+	if (v->entry == value)
+		return finish(v, m, VMMU_FAULT_SPURIOUS);
+	/* Before W is visible, so that no write can be missed by the log. */
+	if (m->leaf.rights & VMMU_W)
+		vmmu_dirty_mark(m->slot, m->gfn);
+	return vmmu_entry_write(v, value, cause) ? finish(v, m, VMMU_FAULT_FIXED) : VMMU_AGAIN;
+}
+
+static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
+{
+	uint64_t first = vmmu_hpa_pfn(vmmu_entry_address(&v->op->tables->layout, v->entry)).v;
+
+	first &= ~(vmmu_level_pages(v->level) - 1);
+	return first + (m->gfn - v->gfn.v) == m->leaf.pfn.v;
+}
+
+static enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
+{
+	if (!same_frame(v, m)) {
+		/*
+		 * A present leaf's frame never changes in place: a CPU could use
+		 * both. Drop it; the flush is done before the vCPU comes again.
+		 */
+		if (!vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_REMAP))
+			return VMMU_AGAIN;
+		return finish(v, m, VMMU_FAULT_RETRY);
+	}
+	if (!(m->access & ~vmmu_entry_rights(&v->op->tables->layout, v->entry)))
+		return finish(v, m, VMMU_FAULT_SPURIOUS);
+	if (v->level > m->goal)
+		return vmmu_split_leaf(v);
+	return write_leaf(v, m, VMMU_CAUSE_PERMISSION);
+}
+
+static enum vmmu_next map_visit(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->tables->layout;
+	struct vmmu_mapping *m = arg;
+
+	/* A table at the goal level: smaller pages are there already, add to them. */
+	if (vmmu_is_table(l, v->level, v->entry))
+		return VMMU_DESCEND;
+	if (vmmu_is_leaf(l, v->level, v->entry))
+		return over_leaf(v, m);
+	if (v->level > m->goal)
+		return vmmu_link_table(v, m->cause);
+	return write_leaf(v, m, m->cause);
+}
+
+void vmmu_direct_map(struct vmmu_op *op, struct vmmu_top root, struct vmmu_mapping *m)
+{
+	vmmu_walk(op, root, m->gfn, m->gfn + 1, map_visit, NULL, m);
+}

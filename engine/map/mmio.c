@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * MMIO entries: refused by the CPU in a way that tells them from an empty
+ * entry, so that the next access needs no search for a slot. They carry the
+ * slots' generation; an entry of another generation counts as empty.
+ */
+#include "map/map.h"
+
+static enum vmmu_next mmio_visit(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->tables->layout;
+	struct vmmu_mapping *m = arg;
+
+	if (vmmu_is_table(l, v->level, v->entry))
+		return VMMU_DESCEND;
+	/* Mapped meanwhile by a vCPU that saw a newer slot; no entry of ours is due. */
+	if (vmmu_is_leaf(l, v->level, v->entry))
+		return VMMU_STOP;
+	if (v->level > VMMU_LEVEL_4K)
+		return vmmu_link_table(v, VMMU_CAUSE_MMIO);
+	if (v->entry != m->entry && !vmmu_entry_write(v, m->entry, VMMU_CAUSE_MMIO))
+		return VMMU_AGAIN;
+	m->level = v->level;
+	return VMMU_STOP;
+}
+
+void vmmu_mmio_map(struct vmmu_op *op, const struct vmmu_vm *vm, struct vmmu_mapping *m)
+{
+	m->entry = vmmu_make_mmio(&vm->tables.layout,
+	                          atomic_load_explicit(&vm->memory.generation, memory_order_relaxed));
+	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, mmio_visit, NULL, m);
+}
+
+static enum vmmu_next zap_visit(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->tables->layout;
+
+	(void)arg;
+	if (vmmu_is_table(l, v->level, v->entry))
+		return VMMU_DESCEND;
+	if (vmmu_is_mmio(l, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
+		return VMMU_AGAIN;
+	return VMMU_NEXT;
+}
+
+void vmmu_mmio_zap(struct vmmu_op *op, const struct vmmu_vm *vm)
+{
+	vmmu_walk(op, vmmu_root_of(vm), 0, vm->memory.limit, zap_visit, NULL, NULL);
+}

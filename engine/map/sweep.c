@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "map/map.h"
+#include "table/locks.h"
+
+/*
+ * Removing and write-protecting ranges while vCPUs run.
+ *
+ * The gate is opened again after so many entries, so that a fault waits for
+ * some ten thousand reads and not for a terabyte. One step may be larger: a
+ * table goes as a whole, and that which covers 1 GiB has up to 512 below it.
+ */
+enum { VISITS_PER_CLOSING = 8192 };
+
+struct sweep {
+	uint64_t first, end;    /* the range, in gfns */
+	unsigned keep;
+	bool forbid;
+	enum vmmu_cause cause;
+	unsigned visits_left;
+	uint64_t resume;
+};
+
+/* Bound the time the gate stays closed: true when this visit is one too many. */
+static bool out_of_visits(struct sweep *s, const struct vmmu_visit *v)
+{
+	if (s->visits_left) {
+		s->visits_left--;
+		return false;
+	}
+	s->resume = v->gfn.v > s->first ? v->gfn.v : s->first;
+	return true;
+}
+
+/* Call `walk_once` with the gate closed until it has got to the end. */
+static void sweep_all(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s,
+                      void (*walk_once)(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s))
+{
+	while (s->first < s->end) {
+		s->visits_left = VISITS_PER_CLOSING;
+		s->resume = s->end;
+		vmmu_gate_close(&vm->tables);
+		walk_once(vm, op, s);
+		vmmu_gate_open(&vm->tables);
+		s->first = s->resume;
+	}
+	vmmu_settle(op);
+}
+
+static bool within(const struct sweep *s, const struct vmmu_visit *v)
+{
+	return v->gfn.v >= s->first && v->gfn.v + vmmu_level_pages(v->level) <= s->end;
+}
+
+static enum vmmu_next zap_table(struct vmmu_visit *v, struct sweep *s)
+{
+	struct vmmu_tables *t = v->op->tables;
+	struct vmmu_table *table = vmmu_table_find(t, vmmu_entry_address(&t->layout, v->entry));
+
+	if (!vmmu_entry_write(v, 0, s->cause))
+		return VMMU_AGAIN;
+	vmmu_table_retire(v->op, table, s->cause);
+	s->visits_left -= s->visits_left < VMMU_ENTRIES ? s->visits_left : VMMU_ENTRIES;
+	return VMMU_NEXT;
+}
+
+static enum vmmu_next zap_visit(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->tables->layout;
+	struct sweep *s = arg;
+
+	if (out_of_visits(s, v))
+		return VMMU_STOP;
+	if (vmmu_is_table(l, v->level, v->entry)) {
+		/* Whole tables go at once, but not so large a tree that faults wait for long. */
+		if (!s->keep && v->level <= VMMU_LEVEL_1G && within(s, v))
+			return zap_table(v, s);
+		return VMMU_DESCEND;
+	}
+	if (!v->entry || (vmmu_is_leaf(l, v->level, v->entry) && v->level <= s->keep))
+		return VMMU_NEXT;
+	return vmmu_entry_write(v, 0, s->cause) ? VMMU_NEXT : VMMU_AGAIN;
+}
+
+static void zap_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
+{
+	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, zap_visit, NULL, s);
+}
+
+void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                    unsigned keep, enum vmmu_cause cause)
+{
+	struct sweep s = {.first = first, .end = end, .keep = keep, .cause = cause};
+
+	sweep_all(vm, op, &s, zap_once);
+}
+
+static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool forbid)
+{
+	leaf = vmmu_revoke_write(l, leaf);
+	return forbid ? leaf & ~(l->format->soft_host_writable | l->format->soft_map_writable) : leaf;
+}
+
+static enum vmmu_next protect_visit(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->tables->layout;
+	struct sweep *s = arg;
+	uint64_t value;
+
+	if (out_of_visits(s, v))
+		return VMMU_STOP;
+	if (vmmu_is_table(l, v->level, v->entry))
+		return VMMU_DESCEND;
+	if (!vmmu_is_leaf(l, v->level, v->entry))
+		return VMMU_NEXT;
+	value = protected_leaf(l, v->entry, s->forbid);
+	if (value != v->entry && !vmmu_entry_write(v, value, VMMU_CAUSE_PROTECT))
+		return VMMU_AGAIN;
+	return VMMU_NEXT;
+}
+
+static void protect_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
+{
+	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, protect_visit, NULL, s);
+}
+
+void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                        bool forbid)
+{
+	struct sweep s = {.first = first, .end = end, .forbid = forbid};
+
+	sweep_all(vm, op, &s, protect_once);
+}
+
+void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
+{
+	struct sweep s = {.first = first, .end = end, .visits_left = ~0u};
+
+	protect_once(vm, op, &s);
+}

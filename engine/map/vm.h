@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM and its vCPUs: tables and memory under one mode. */
+#ifndef VMMU_MAP_VM_H
+#define VMMU_MAP_VM_H
+
+#include "memory/memory.h"
+#include "table/tables.h"
+
+struct vmmu_vm;
+struct vmmu_vcpu;
+
+/* How a mode differs from the others. */
+struct vmmu_mode_ops {
+	const char *name;
+	const struct vmmu_format *format;
+	/* Table levels when the config leaves the choice. */
+	unsigned (*levels)(const struct vmmu_cpu *cpu);
+	/* What the CPU's root register holds. */
+	uint64_t (*root_pointer)(const struct vmmu_layout *layout, vmmu_hpa root);
+	/* Handle one fault; `cause` goes into the entries it writes. */
+	enum vmmu_fault_result (*fault)(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+	                                struct vmmu_fault *fault, enum vmmu_cause cause);
+};
+
+/* NULL for a number that is no mode. */
+const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode mode);
+
+struct vmmu_vm {
+	struct vmmu_tables tables;
+	struct vmmu_memory memory;
+	const struct vmmu_mode_ops *mode;
+	enum vmmu_mode mode_number;
+	struct vmmu_table *root;
+	uint16_t root_id;
+	uint8_t leaf_level_max;
+	bool mmio_cache;
+	uint32_t vcpus;
+};
+
+struct vmmu_vcpu {
+	struct vmmu_actor actor;
+	struct vmmu_vm *vm;
+	struct vmmu_slot_hit hit;
+};
+
+static inline struct vmmu_op vmmu_vm_op(struct vmmu_vm *vm, struct vmmu_actor *who)
+{
+	struct vmmu_op op = vmmu_op_begin(&vm->tables, who);
+
+	op.root = vm->root_id;
+	return op;
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Guest-physical memory: slots, page-size caps, dirty bitmaps, and the
+ * numbers by which a fault learns that what it was told has become stale.
+ *
+ * Readers are inside the gate or hold the turn; writers have the gate closed.
+ */
+#ifndef VMMU_MEMORY_H
+#define VMMU_MEMORY_H
+
+#include <stdatomic.h>
+
+#include <vmmu/vmmu.h>
+
+enum { VMMU_MAX_SLOTS_DEFAULT = 32764 };
+
+struct vmmu_slot {
+	struct vmmu_slot_info info;
+	uint64_t first, end;         /* gfns */
+	uint8_t *caps;               /* largest level for each 2 MiB block; NULL: no cap anywhere */
+	_Atomic uint64_t *dirty;     /* one bit a page; NULL: not logging */
+};
+
+struct vmmu_memory {
+	struct vmmu_slot **sorted;   /* by first gfn */
+	struct vmmu_slot **by_id;
+	uint32_t count;
+	uint32_t capacity;           /* of both arrays: slots in one, ids in the other */
+	uint32_t id_capacity;
+	uint32_t max_slots;
+	uint64_t limit;              /* first gfn past what a guest can name */
+
+	/* Steps at each slot change. Its low bits are in every MMIO entry. */
+	_Atomic uint64_t generation;
+	/* Steps whenever an answer of host.backing may have become stale. */
+	_Atomic uint64_t sequence;
+
+	uint32_t pending;            /* vmmu_invalidate_begin without its end */
+	uint64_t pending_first, pending_end; /* one range around them all */
+};
+
+/* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
+struct vmmu_slot_hit {
+	uint64_t generation;         /* 0: nothing cached */
+	struct vmmu_slot *slot;      /* valid inside the gate while generation stands */
+	struct vmmu_slot_info info;
+	uint64_t first, end;
+};
+
+/* ---- slots.c ---- */
+
+/* Which refusal, if any, a slot earns by itself, whatever others there are. */
+enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info);
+/* The slot that covers gfn, or NULL. O(log n). */
+struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn);
+struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, uint32_t id);
+/* Does [first, end) meet a slot other than `except`? */
+bool vmmu_slot_overlaps(const struct vmmu_memory *m, uint64_t first, uint64_t end,
+                        const struct vmmu_slot *except);
+/* Where the slot starts and ends follows from info. */
+void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base);
+/* Gate closed; capacity has been seen to. Each steps generation and sequence. */
+void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_slot *slot);
+void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot);
+/* Something about a slot changed that faults and MMIO entries must notice. Gate closed. */
+void vmmu_slots_changed(struct vmmu_memory *m);
+
+/* ---- caps ---- */
+
+/* Largest level that the caps allow for the 1 GiB or 2 MiB block that holds gfn. */
+unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level);
+size_t vmmu_caps_bytes(const struct vmmu_slot *slot);
+/* Cap every 2 MiB block that meets [first, end). Gate closed, caps allocated. */
+void vmmu_cap_set(struct vmmu_slot *slot, uint64_t first, uint64_t end, unsigned level);
+
+/* ---- dirty ---- */
+
+size_t vmmu_dirty_words(const struct vmmu_slot *slot);
+
+static inline void vmmu_dirty_mark(struct vmmu_slot *slot, uint64_t gfn)
+{
+	uint64_t page = gfn - slot->first;
+
+	if (slot->dirty)
+		atomic_fetch_or_explicit(&slot->dirty[page / 64], 1ull << page % 64,
+		                         memory_order_relaxed);
+}
+
+/* ---- staleness ---- */
+
+/* Is the host about to take the frame behind gfn? */
+static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t gfn)
+{
+	return m->pending && gfn >= m->pending_first && gfn < m->pending_end;
+}
+void vmmu_pending_add(struct vmmu_memory *m, uint64_t first, uint64_t end);
+void vmmu_pending_remove(struct vmmu_memory *m);
+
+#endif

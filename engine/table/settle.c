@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Paying for what was unmapped: flush first, free afterwards. */
+#include "table/locks.h"
+#include "table/trace.h"
+
+static void trace_owed(struct vmmu_op *op, const struct vmmu_flush *flush)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_FLUSH_OWED);
+
+	if (!r)
+		return;
+	r->cause = (uint8_t)op->owed.cause;
+	r->aux = flush->id;
+	r->a[0] = flush->start.v;
+	r->a[1] = flush->pages;
+	r->a[2] = op->owed.freed_count;
+	vmmu_trace_end(op);
+}
+
+static void trace_id(struct vmmu_op *op, enum vmmu_trace_event event, uint32_t id, uint64_t table)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, event);
+
+	if (!r)
+		return;
+	r->aux = id;
+	r->a[0] = table;
+	vmmu_trace_end(op);
+}
+
+static void flush(struct vmmu_op *op, const struct vmmu_flush *f)
+{
+	struct vmmu_tables *t = op->tables;
+
+	trace_owed(op, f);
+	vmmu_point(t, VMMU_POINT_FLUSH_BEFORE, vmmu_hpa_of(0), 0);
+	t->host->flush(t->ctx, f);
+	vmmu_count(&op->who->count.flushes, 1);
+	trace_id(op, VMMU_TRACE_FLUSH_DONE, f->id, 0);
+	vmmu_point(t, VMMU_POINT_FLUSH_DONE, vmmu_hpa_of(0), 0);
+}
+
+static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
+{
+	while (op->owed.freed) {
+		struct vmmu_table *table = op->owed.freed;
+
+		op->owed.freed = table->next;
+		trace_id(op, VMMU_TRACE_FREE_PAGE, flush_id, table->hpa.v);
+		vmmu_table_delete(op->tables, table);
+	}
+}
+
+void vmmu_settle(struct vmmu_op *op)
+{
+	struct vmmu_flush f = {
+		.vm = op->tables->vm_id,
+		.tables_freed = op->owed.tables,
+		.start = vmmu_gfn_of(op->owed.start),
+		.pages = op->owed.end - op->owed.start,
+	};
+
+	if (op->owed.any) {
+		f.id = atomic_fetch_add_explicit(&op->tables->next_flush, 1, memory_order_relaxed) + 1;
+		flush(op, &f);
+	}
+	free_waiting(op, f.id);
+	op->owed = (struct vmmu_owed){.any = false};
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The tables of one VM and those who act on them.
+ *
+ *   struct vmmu_tables  every paging structure of a VM, with its layout and host
+ *   struct vmmu_table   what the engine knows of one paging structure
+ *   struct vmmu_actor   a vCPU, or the VM's management: its ring, spares, counters
+ *   struct vmmu_op      one operation under way: who, why, and what it owes
+ */
+#ifndef VMMU_TABLES_H
+#define VMMU_TABLES_H
+
+#include <stdatomic.h>
+
+#include "format/format.h"
+
+enum { VMMU_TABLE_BUCKETS = 1024 };
+
+struct vmmu_table {
+	struct vmmu_table *next;    /* spares, or tables that wait for a flush */
+	struct vmmu_table *chain;   /* bucket */
+	vmmu_hpa hpa;
+	vmmu_gfn gfn;               /* first gfn it translates */
+	uint8_t level;
+};
+
+/* Single writer each, so plain relaxed stores; read by anybody for statistics. */
+struct vmmu_counters {
+	_Atomic uint64_t entries[VMMU_CAUSE_COUNT][VMMU_LEVEL_MAX + 1];
+	_Atomic uint64_t faults[VMMU_FAULT_RESULT_COUNT];
+	_Atomic uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
+	_Atomic uint64_t tables_freed[VMMU_LEVEL_MAX + 1];
+	_Atomic uint64_t pages[VMMU_LEVEL_MAX + 1]; /* modulo 2^64: one actor maps, another unmaps */
+	_Atomic uint64_t mmio_hits;
+	_Atomic uint64_t flushes;
+	_Atomic uint64_t dropped;
+};
+
+static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+	                      memory_order_relaxed);
+}
+
+/* A fault needs at most a table for each level below the root. */
+enum { VMMU_SPARES = VMMU_LEVEL_MAX - 1 };
+
+struct vmmu_actor {
+	_Alignas(64) _Atomic bool inside;  /* the gate; on a cache line of its own */
+	_Alignas(64) uint16_t id;
+	uint32_t seq;
+	uint32_t faults;
+	struct vmmu_trace_ring *ring;
+	uint64_t untold;                   /* drops not yet told in the ring */
+	struct vmmu_table *spare;          /* frames zero, ready to be linked */
+	unsigned spares;
+	struct vmmu_counters count;
+};
+
+struct vmmu_tables {
+	const struct vmmu_host *host;
+	void *ctx;
+	struct vmmu_layout layout;
+	uint16_t vm_id;
+	_Atomic bool tracing;
+	_Atomic bool turn;
+	_Alignas(64) _Atomic bool closed;
+	_Alignas(64) struct vmmu_actor manager;
+	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
+	uint32_t actors_max;
+	_Atomic uint32_t next_flush;
+	struct vmmu_table *_Atomic buckets[VMMU_TABLE_BUCKETS];
+};
+
+/* Flushes are owed as data and paid by vmmu_settle when no lock is held. */
+struct vmmu_owed {
+	bool any;
+	bool tables;               /* a non-leaf entry went away */
+	enum vmmu_cause cause;     /* of the last write that owed something */
+	uint64_t start, end;       /* gfns */
+	struct vmmu_table *freed;  /* unlinked; go back to the host after the flush */
+	unsigned freed_count;
+};
+
+struct vmmu_op {
+	struct vmmu_tables *tables;
+	struct vmmu_actor *who;
+	bool tracing;
+	uint16_t root;
+	uint32_t fault;
+	struct vmmu_owed owed;
+};
+
+static inline struct vmmu_op vmmu_op_begin(struct vmmu_tables *t, struct vmmu_actor *who)
+{
+	return (struct vmmu_op){
+		.tables = t,
+		.who = who,
+		.tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed),
+	};
+}
+
+/* An entry, as any reader sees it. */
+static inline uint64_t vmmu_entry_read(const struct vmmu_tables *t, vmmu_hpa table, unsigned index)
+{
+	const _Atomic uint64_t *entries =
+		(const _Atomic uint64_t *)(t->host->table_read_base + table.v);
+
+	return atomic_load_explicit(&entries[index], memory_order_acquire);
+}
+
+/*
+ * Fill the actor's spares up to `count`. Calls the host: never inside the gate,
+ * never with it closed. False when the host has no more; what was got is kept.
+ */
+bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned count);
+void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who);
+
+/* Give a table's frame and header back to the host. Nothing may reach it any more. */
+void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table);
+
+/*
+ * Take a spare for (level, gfn): from here on it counts as a table of this VM.
+ * Hand it back, all zero, when another vCPU has linked one in its place.
+ */
+struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn);
+void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table);
+/*
+ * Make a table found by its hpa, after it has been linked and before the gate
+ * is left: only those who close the gate look tables up.
+ */
+void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table);
+/* NULL if there is none. Gate closed. */
+struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa);
+/*
+ * `table` has been unlinked: forget it and everything below it, and let the
+ * frames wait for the flush that `op` owes. Gate closed.
+ */
+void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
+
+/* Pay what `op` owes: flush, then free. No lock held but the turn. */
+void vmmu_settle(struct vmmu_op *op);
+
+#endif

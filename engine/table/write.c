@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "table/write.h"
+
+#include "table/locks.h"
+#include "table/trace.h"
+
+/* Does the CPU keep anything of `was` that `now` no longer says? */
+static bool owes_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
+{
+	/* What a present entry may gain without anyone having to forget the old one. */
+	uint64_t gains = l->format->read | l->format->write | l->format->exec | l->accessed | l->dirty |
+	                 l->format->soft_host_writable | l->format->soft_map_writable;
+
+	if (!vmmu_is_present(l, was))
+		return false;
+	if (!vmmu_is_present(l, now) || vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))
+		return true;
+	if (vmmu_entry_rights(l, was) & ~vmmu_entry_rights(l, now))
+		return true;
+	/* Software bits may come and go; accessed and dirty may only come. */
+	if ((was & ~now) & (l->accessed | l->dirty))
+		return true;
+	return (was ^ now) & ~(gains | l->format->no_exec);
+}
+
+static void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
+{
+	struct vmmu_owed *owed = &op->owed;
+	uint64_t end = v->gfn.v + vmmu_level_pages(v->level);
+
+	if (!owed->any || v->gfn.v < owed->start)
+		owed->start = v->gfn.v;
+	if (!owed->any || end > owed->end)
+		owed->end = end;
+	owed->any = true;
+	owed->cause = cause;
+	if (vmmu_is_table(&op->tables->layout, v->level, was))
+		owed->tables = true;
+}
+
+static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
+                    enum vmmu_cause cause)
+{
+	const struct vmmu_layout *l = &op->tables->layout;
+	struct vmmu_counters *count = &op->who->count;
+	uint64_t pages = (uint64_t)vmmu_is_leaf(l, v->level, v->entry) -
+	                 (uint64_t)vmmu_is_leaf(l, v->level, was);
+
+	vmmu_count(&count->entries[cause][v->level], 1);
+	if (pages)
+		vmmu_count(&count->pages[v->level], pages);
+}
+
+static void trace_write(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
+                        enum vmmu_cause cause)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_SPTE_CHANGED);
+
+	if (!r)
+		return;
+	r->level = v->level;
+	r->cause = (uint8_t)cause;
+	r->index = v->index;
+	r->a[0] = v->table.v;
+	r->a[1] = v->gfn.v;
+	r->a[2] = was;
+	r->a[3] = v->entry;
+	vmmu_trace_end(op);
+}
+
+bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
+{
+	struct vmmu_op *op = v->op;
+	struct vmmu_tables *t = op->tables;
+	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
+	uint64_t was = v->entry;
+
+	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
+	if (!atomic_compare_exchange_strong_explicit(&entries[v->index], &v->entry, value,
+	                                             memory_order_acq_rel, memory_order_acquire))
+		return false;
+	v->entry = value;
+	account(op, v, was, cause);
+	if (was && owes_flush(&t->layout, v->level, was, value))
+		owe(op, v, was, cause);
+	if (op->tracing)
+		trace_write(op, v, was, cause);
+	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, v->table, v->index);
+	return true;
+}

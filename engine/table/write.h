@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VMMU_WRITE_H
+#define VMMU_WRITE_H
+
+#include "table/walk.h"
+
+/*
+ * THE writer: the only function of the engine that stores a paging-structure
+ * entry. Compare-exchanges the entry of `visit` from visit->entry to `value`;
+ * stores, traces, accounts, and records in visit->op the flush now owed.
+ *
+ * True: visit->entry is `value`. False: somebody else was first, nothing has
+ * happened, and visit->entry is what stands there now.
+ *
+ * What a write owes (SDM vol. 3, 29.4.3; APM vol. 2, 15.16 and 5.5.3): nothing
+ * when the old entry was not present or was one the CPU refuses (neither is
+ * ever cached), or when the new one only adds rights; a flush of the gfns it
+ * translated otherwise.
+ */
+bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
+
+#endif
