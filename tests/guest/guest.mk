@@ -34,3 +34,40 @@ $(GUEST32): $(GUEST64)
 -include $(GUEST_OBJ:.o=.d)
 
 .PHONY: guests
+
+# ---- initramfs images --------------------------------------------------------
+#
+# run.cpio.gz greets and powers off, or gives a shell; workload.cpio.gz is the
+# machine tests' workload. Nothing in them depends on when or where they are
+# packed: file times, owners, inode numbers and order are fixed.
+
+INITRAMFS_BUILD := $(BUILD)/initramfs
+BUSYBOX         ?= /bin/busybox
+
+initramfs: $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz
+
+# $(call pack,TREE): the tree as a compressed newc archive, the target.
+define pack
+find $(1) -exec touch -h -d @0 {} +
+cd $(1) && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0 > $(abspath $@).cpio
+gzip -9 -n < $@.cpio > $@.partial
+rm $@.cpio
+mv $@.partial $@
+endef
+
+$(INITRAMFS_BUILD)/workload: $(GUEST_DIR)/initramfs/workload.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 $(WARN) -static -s $< -o $@
+
+$(INITRAMFS_BUILD)/workload.cpio.gz: $(INITRAMFS_BUILD)/workload
+	rm -rf $(INITRAMFS_BUILD)/workload.tree
+	install -D -m 755 $< $(INITRAMFS_BUILD)/workload.tree/init
+	$(call pack,$(INITRAMFS_BUILD)/workload.tree)
+
+$(INITRAMFS_BUILD)/run.cpio.gz: $(GUEST_DIR)/initramfs/run-init $(BUSYBOX)
+	rm -rf $(INITRAMFS_BUILD)/run.tree
+	install -D -m 755 $(GUEST_DIR)/initramfs/run-init $(INITRAMFS_BUILD)/run.tree/init
+	install -D -m 755 $(BUSYBOX) $(INITRAMFS_BUILD)/run.tree/bin/busybox
+	$(call pack,$(INITRAMFS_BUILD)/run.tree)
+
+.PHONY: initramfs
