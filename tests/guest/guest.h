@@ -89,10 +89,13 @@ struct range {
 	uint64_t base;
 	uint64_t bytes;
 };
-/* RAM that nothing has used yet: the machine's, without the image and what the loader left. */
-unsigned free_ram(struct range *ranges, unsigned max);
-/* Bytes of `range` that no test has taken so far; 2 MiB aligned; ends the guest if there are none. */
+/*
+ * RAM that nothing has used yet, 2 MiB aligned and no one else's from now on.
+ * The guest ends if there is none left.
+ */
 uint64_t take_ram(uint64_t bytes);
+/* All that is left; returns the number of ranges. */
+unsigned take_all_ram(struct range *ranges, unsigned max);
 unsigned module_count(void);
 struct range module(unsigned i);
 uint64_t ram_end(void);      /* first gpa above all RAM below 4 GiB */

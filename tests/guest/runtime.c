@@ -189,7 +189,7 @@ uint64_t option_number(const char *name, uint64_t otherwise)
 #define ADDRESSABLE (64 * 1024 * GIB) /* what boot.S maps with linear = physical, with a gap */
 #define RANGES_MAX 16u
 
-static uint64_t taken_to[RANGES_MAX]; /* first byte of each free range that is not taken */
+static uint64_t taken[RANGES_MAX]; /* bytes of each free range, from its start, that tests have taken */
 
 unsigned module_count(void)
 {
@@ -245,7 +245,8 @@ static struct range above_used(uint64_t base, uint64_t end)
 	return (struct range){base, end > base ? end - base : 0};
 }
 
-unsigned free_ram(struct range *ranges, unsigned max)
+/* RAM that neither the image nor the loader uses: one range, or none, for each piece of the map. */
+static unsigned free_ranges(struct range *ranges, unsigned max)
 {
 	unsigned n = 0;
 	uint64_t p = boot_info->map, end = p + boot_info->map_bytes;
@@ -264,19 +265,33 @@ unsigned free_ram(struct range *ranges, unsigned max)
 uint64_t take_ram(uint64_t bytes)
 {
 	struct range ranges[RANGES_MAX];
-	unsigned n = free_ram(ranges, RANGES_MAX);
+	unsigned n = free_ranges(ranges, RANGES_MAX);
 
 	bytes = (bytes + 2 * MIB - 1) & ~(2 * MIB - 1);
 	for (unsigned i = 0; i < n; i++) {
-		uint64_t base = taken_to[i] ? taken_to[i] : ranges[i].base;
+		uint64_t base = ranges[i].base + taken[i];
 
-		if (bytes <= ranges[i].base + ranges[i].bytes - base) {
-			taken_to[i] = base + bytes;
+		if (bytes <= ranges[i].bytes - taken[i]) {
+			taken[i] += bytes;
 			return base;
 		}
 	}
 	print("FAIL memory: the tests need %lu MiB more RAM than the machine has\n", bytes / MIB);
 	guest_exit(GUEST_UNFIT);
+}
+
+unsigned take_all_ram(struct range *ranges, unsigned max)
+{
+	unsigned n = free_ranges(ranges, max < RANGES_MAX ? max : RANGES_MAX), left = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct range r = {ranges[i].base + taken[i], ranges[i].bytes - taken[i]};
+
+		taken[i] = ranges[i].bytes;
+		if (r.bytes)
+			ranges[left++] = r;
+	}
+	return left;
 }
 
 uint64_t ram_end(void)
