@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Management calls: made to the engine, made to the reference, compared. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Between begin and end both states of the reference hold: a CPU may see the
+ * tables as before the call or as after it.
+ */
+struct call {
+	struct sim_ref after;
+	uint64_t failed;
+};
+
+static void begin(struct sim *sim, struct call *call)
+{
+	call->failed = sim->memory.failed;
+	sim_ref_copy(&call->after, &sim->ref);
+}
+
+static enum vmmu_status end(struct sim *sim, struct call *call, const char *name,
+                            enum vmmu_status status, uint32_t allowed)
+{
+	sim->ref_after = NULL;
+	if (sim->memory.failed != call->failed)
+		allowed |= 1u << VMMU_ERR_NO_MEMORY;
+	if (!(allowed & 1u << status))
+		sim_fail(sim, 0, "%s answers \"%s\"", name, vmmu_status_name(status));
+	if (status == VMMU_OK && (allowed & 1u << VMMU_OK)) {
+		sim_ref_fini(&sim->ref);
+		sim->ref = call->after;
+	} else {
+		sim_ref_fini(&call->after);
+	}
+	if (!sim->config.interleaved)
+		sim_check(sim);
+	return status;
+}
+
+uint64_t sim_backing_new(struct sim *sim, uint64_t base, const struct sim_backing_config *config)
+{
+	if (sim->backings == SIM_MAX_BACKINGS)
+		abort();
+	sim_backing_init(&sim->backing[sim->backings], config, base >> VMMU_PAGE_SHIFT, sim_frames, sim);
+	return sim->backings++;
+}
+
+enum vmmu_status sim_slot_create(struct sim *sim, uint32_t id, uint64_t base, uint64_t bytes,
+                                 uint32_t flags, uint64_t backing)
+{
+	struct vmmu_slot_info info = {
+		.id = id, .flags = flags, .base = vmmu_gpa_of(base), .bytes = bytes, .backing = backing};
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_slot_create(&call.after, &info, &sim->backing[backing]);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_slot_create", vmmu_slot_create(sim->vm, &info), allowed);
+}
+
+enum vmmu_status sim_slot_delete(struct sim *sim, uint32_t id)
+{
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_slot_delete(&call.after, id);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_slot_delete", vmmu_slot_delete(sim->vm, id), allowed);
+}
+
+enum vmmu_status sim_slot_move(struct sim *sim, uint32_t id, uint64_t base)
+{
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_slot_move(&call.after, id, base);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_slot_move", vmmu_slot_move(sim->vm, id, vmmu_gpa_of(base)), allowed);
+}
+
+enum vmmu_status sim_slot_set_flags(struct sim *sim, uint32_t id, uint32_t flags)
+{
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_slot_set_flags(&call.after, id, flags);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_slot_set_flags", vmmu_slot_set_flags(sim->vm, id, flags), allowed);
+}
+
+enum vmmu_status sim_restrict(struct sim *sim, uint64_t base, uint64_t bytes, unsigned level)
+{
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_restrict(&call.after, base, bytes, level);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_range_restrict",
+	           vmmu_range_restrict(sim->vm, vmmu_gpa_of(base), bytes, level), allowed);
+}
+
+enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t bytes)
+{
+	struct call call;
+
+	begin(sim, &call);
+	uint32_t allowed = sim_ref_invalidate_begin(&call.after, base, bytes);
+
+	sim->ref_after = &call.after;
+	return end(sim, &call, "vmmu_invalidate_begin",
+	           vmmu_invalidate_begin(sim->vm, vmmu_gpa_of(base), bytes), allowed);
+}
+
+void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes)
+{
+	struct call call;
+
+	begin(sim, &call);
+	sim_ref_invalidate_end(&call.after, base, bytes);
+	sim->ref_after = &call.after;
+	vmmu_invalidate_end(sim->vm, vmmu_gpa_of(base), bytes);
+	end(sim, &call, "vmmu_invalidate_end", VMMU_OK, 1u << VMMU_OK);
+}
+
+enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
+{
+	enum vmmu_status status = sim_invalidate_begin(sim, base, bytes);
+
+	if (status != VMMU_OK)
+		return status;
+	for (unsigned i = 0; i < sim->ref.slots; i++) {
+		struct sim_ref_slot *slot = &sim->ref.slot[i];
+		uint64_t start = base > slot->info.base.v ? base : slot->info.base.v;
+		uint64_t slot_end = slot->info.base.v + slot->info.bytes;
+		uint64_t stop = base + bytes < slot_end ? base + bytes : slot_end;
+
+		if (start < stop)
+			sim_backing_take(slot->backing, (int64_t)((start - slot->info.base.v) >> VMMU_PAGE_SHIFT),
+			                 (stop - start) >> VMMU_PAGE_SHIFT);
+	}
+	sim_invalidate_end(sim, base, bytes);
+	return VMMU_OK;
+}
+
+/* What the log said against what was written. */
+static void judge_log(struct sim *sim, const struct sim_ref_slot *slot, const uint64_t *bitmap,
+                      uint64_t *reported)
+{
+	uint64_t pages = slot->info.bytes >> VMMU_PAGE_SHIFT;
+
+	for (uint64_t page = 0; page < pages; page++) {
+		bool bit = bitmap[page / 64] >> (page % 64) & 1;
+
+		*reported += bit;
+		if (bit && slot->dirty[page] == SIM_CLEAN)
+			sim_fail(sim, 0, "the dirty log of slot %u reports page %lu, which no one wrote",
+			         slot->info.id, page);
+		if (!bit && slot->dirty[page] == SIM_DIRTY)
+			sim_fail(sim, 0, "the dirty log of slot %u misses the write to page %lu", slot->info.id,
+			         page);
+	}
+}
+
+enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)
+{
+	struct sim_ref_slot *slot = sim_ref_slot_by_id(&sim->ref, id);
+	size_t words = slot ? ((slot->info.bytes >> VMMU_PAGE_SHIFT) + 63) / 64 : 1;
+	uint64_t *bitmap = calloc(words, sizeof(*bitmap));
+	uint64_t count = 0;
+	struct call call;
+	uint32_t allowed = 1u << VMMU_OK;
+
+	if (!slot)
+		allowed = 1u << VMMU_ERR_SLOT_MISSING | 1u << VMMU_ERR_SLOT_ID;
+	else if (!slot->dirty)
+		allowed = 1u << VMMU_ERR_SLOT_FLAGS | 1u << VMMU_ERR_INVALID;
+	begin(sim, &call);
+	sim_ref_new_round(&call.after, id);
+	sim->ref_after = &call.after;
+	enum vmmu_status status = vmmu_dirty_log(sim->vm, id, bitmap, words);
+
+	if (status == VMMU_OK && slot && slot->dirty)
+		judge_log(sim, sim_ref_slot_by_id(&sim->ref, id), bitmap, &count);
+	free(bitmap);
+	if (reported)
+		*reported = count;
+	return end(sim, &call, "vmmu_dirty_log", status, allowed);
+}
+
+void sim_mark_dirty(struct sim *sim, int vcpu, uint64_t gpa)
+{
+	sim_ref_mark(&sim->ref, gpa >> VMMU_PAGE_SHIFT, SIM_DIRTY);
+	vmmu_mark_dirty(sim->vm, vcpu < 0 ? NULL : sim->vcpu[vcpu].engine,
+	                vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A machine in user space for the engine to run on, and the judge of what it
+ * does there: physical memory, virtual CPUs that walk the tables and remember
+ * what they saw, frames for guests, and the reference that says what every
+ * call means. docs/testing.md tells how the parts check each other.
+ *
+ * A test drives the machine through the calls below instead of calling the
+ * engine itself. Each of them makes the engine's call, applies the same call
+ * to the reference, and compares the two. The first thing found wrong is kept,
+ * printed with the history of the entry, and makes sim_end answer false.
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "backing.h"
+#include "memory.h"
+#include "ref.h"
+#include "tlb.h"
+#include "trace.h"
+#include "walker.h"
+
+#include <vmmu/exit.h>
+#include <vmmu/vmmu.h>
+
+#define SIM_MAX_VCPUS 8
+#define SIM_MAX_BACKINGS 64
+#define SIM_INTERESTS 16
+
+struct sim_config {
+	enum vmmu_mode mode;
+	struct vmmu_cpu cpu;
+	uint8_t levels;
+	uint8_t max_level;
+	uint8_t guest_maxphyaddr;
+	uint32_t max_slots;
+	bool no_mmio_cache;
+	unsigned vcpus;            /* 0 = 1 */
+	uint64_t seed;
+	unsigned table_frames;     /* 0 = 4096 */
+	unsigned evict_percent;    /* of the modelled TLBs; 0 = they keep all they can hold */
+	unsigned ring_records;     /* 0 = 256 */
+	bool untraced;             /* no records; nothing to replay */
+	bool unwatched;            /* no look at the tables after each write, no full check after each call */
+	bool threads;              /* calls come from several threads: no TLB model, no hook */
+	bool interleaved;          /* calls come from several fibers: another may act within a call */
+	struct sim_fail_plan fail; /* allocations that are refused, counted from the VM's creation on */
+};
+
+struct sim_vcpu {
+	struct vmmu_vcpu *engine;
+	struct vmmu_root root;
+	struct sim_walk_start start;
+	struct sim_walker walker;
+	struct sim_tlb tlb;
+	struct vmmu_trace_ring ring;
+};
+
+struct sim {
+	struct sim_config config;
+	struct sim_memory memory;
+	struct sim_trace trace;
+	struct vmmu_host host;
+	struct vmmu_vm *vm;
+	struct vmmu_trace_ring ring;         /* of management calls */
+	struct sim_vcpu vcpu[SIM_MAX_VCPUS];
+	unsigned vcpus;
+	struct sim_backing backing[SIM_MAX_BACKINGS];
+	unsigned backings;
+	struct sim_ref ref;
+	struct sim_ref *ref_after;           /* while a call is under way: what will hold when it is done */
+	uint64_t next_pfn;
+	uint64_t clock;
+	uint64_t random;
+	uint64_t interest[SIM_INTERESTS];    /* gfns looked at after each write */
+	unsigned interests;
+	/* counted */
+	uint64_t writes;                     /* entries written, as the hook saw them */
+	uint64_t flushes;
+	uint64_t backing_calls;
+	uint64_t ad_writes;                  /* A/D bits the CPU had to set itself */
+	/* a test's own hook behind the model's */
+	void (*on_point)(void *arg, unsigned point, uint64_t table, unsigned index);
+	void *on_point_arg;
+	void (*on_relax)(void *arg);
+	struct vmmu_fault fault;             /* the last one, as the engine left it */
+	/* verdict */
+	bool failed;
+	char failure[512];
+	pthread_mutex_t lock;
+	pthread_rwlock_t walks;              /* threads: held by a walk; a flush waits for all of them */
+};
+
+/* A CPU with everything: 46-bit addresses, all page sizes, exec-only, A/D, NX. */
+struct vmmu_cpu sim_cpu_full(void);
+struct sim_config sim_config_default(enum vmmu_mode mode);
+
+/* *status says how vmmu_vm_create and the vCPUs' creation ended. Never NULL: sim_end must follow. */
+struct sim *sim_new(const struct sim_config *config, enum vmmu_status *status);
+/* Final checks, replay, tear-down, leaks. True: nothing was found wrong, now or before. */
+bool sim_end(struct sim *sim);
+/* Record a finding. entry_hpa: whose history to print, 0 = none. */
+void sim_fail(struct sim *sim, uint64_t entry_hpa, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- calls, made and judged ------------------------------------------------ */
+
+/* A backing for a slot that will begin at base. Its handle. */
+uint64_t sim_backing_new(struct sim *sim, uint64_t base, const struct sim_backing_config *config);
+
+enum vmmu_status sim_slot_create(struct sim *sim, uint32_t id, uint64_t base, uint64_t bytes,
+                                 uint32_t flags, uint64_t backing);
+enum vmmu_status sim_slot_delete(struct sim *sim, uint32_t id);
+enum vmmu_status sim_slot_move(struct sim *sim, uint32_t id, uint64_t base);
+enum vmmu_status sim_slot_set_flags(struct sim *sim, uint32_t id, uint32_t flags);
+enum vmmu_status sim_restrict(struct sim *sim, uint64_t base, uint64_t bytes, unsigned level);
+enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t bytes);
+void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes);
+/* Compares the bitmap with the writes made; *pages (may be NULL) = dirty pages reported. */
+enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *pages);
+/* The host writes a page: from a vCPU, or from a management thread (-1). */
+void sim_mark_dirty(struct sim *sim, int vcpu, uint64_t gpa);
+/* begin, take the frames, end: the next touch gets others. */
+enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes);
+
+/*
+ * A guest access by the modelled CPU: TLB, walk, exit, vmmu_fault, again. 0 =
+ * the access went through, else the fault result that ended it.
+ */
+#define SIM_OK ((enum vmmu_fault_result)0)
+enum vmmu_fault_result sim_access(struct sim *sim, unsigned vcpu, uint64_t gpa, unsigned access);
+/* The same for the guest's own page walk. */
+enum vmmu_fault_result sim_access_walk(struct sim *sim, unsigned vcpu, uint64_t gpa);
+enum vmmu_fault_result sim_prefault(struct sim *sim, unsigned vcpu, uint64_t gpa, uint64_t bytes,
+                                    unsigned access, uint64_t *done);
+
+/* ---- looking ----------------------------------------------------------------- */
+
+/* The CPU's walk for gpa now, without TLB and without setting A/D. */
+void sim_look(struct sim *sim, uint64_t gpa, unsigned access, struct sim_walk *out);
+/* Everything at rest: tables against the reference, TLBs, audit, statistics. */
+bool sim_check(struct sim *sim);
+/* Live page counts from the CPU's point of view. */
+struct sim_census {
+	uint64_t leaves[VMMU_LEVEL_MAX + 1];
+	uint64_t tables[VMMU_LEVEL_MAX + 1];
+	uint64_t mmio;
+	uint64_t nonzero;      /* entries */
+};
+bool sim_census(struct sim *sim, struct sim_census *out);
+void sim_drain(struct sim *sim);
+
+#endif
