@@ -31,6 +31,9 @@ struct guest_memory_range {
 
 #define GUEST_MEMORY_RANGES 6
 
+/* End of the RAM below the device hole. */
+uint64_t guest_memory_low_end(uint64_t memory_bytes);
+
 /*
  * What the guest is told, in rising order: `memory_bytes` of RAM (page
  * aligned) less the hole for video memory; what does not fit below the device
