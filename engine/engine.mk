@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # libvmmu: freestanding, no libc, no floating point or vector registers, so that
-# the same objects link into a bare-metal hypervisor and into user space.
+# the same objects link into a bare-metal hypervisor and into user space: into a
+# fixed-address image as well as into a position-independent program.
 
 ENGINE_SRC := $(wildcard engine/*/*.c)
-ENGINE_CFLAGS := $(CSTD) $(WARN) -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
+ENGINE_CFLAGS := $(CSTD) $(WARN) -O2 -g -ffreestanding -fno-stack-protector -fPIC -fvisibility=hidden \
 	-mgeneral-regs-only -mno-red-zone -fno-asynchronous-unwind-tables -ffunction-sections \
 	-Iinclude -Iengine
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(BUILD)/%.o)

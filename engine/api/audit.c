@@ -146,13 +146,14 @@ static void check_counts(struct audit *a)
 
 unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg)
 {
+	static const struct vmmu_visitor visitor = {.end = audit_visit, .table = audit_visit};
 	struct audit a = {.vm = vm, .report = report, .arg = arg};
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 
 	/* Closed for as long as it takes: it is a question about one moment. */
 	vmmu_turn_take(&vm->tables);
 	vmmu_gate_close(&vm->tables);
-	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), audit_visit, NULL, &a);
+	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), visitor, &a);
 	check_counts(&a);
 	vmmu_gate_open(&vm->tables);
 	vmmu_turn_give(&vm->tables);

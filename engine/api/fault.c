@@ -9,10 +9,7 @@ static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f)
 	if (!r)
 		return;
 	r->aux = f->access;
-	r->a[0] = f->gpa.v;
-	r->a[1] = f->error_code;
-	r->a[2] = f->rip;
-	r->a[3] = f->word;
+	vmmu_trace_words(r, f->gpa.v, f->error_code, f->rip, f->word);
 	vmmu_trace_end(op);
 }
 
@@ -25,18 +22,17 @@ static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
 		return;
 	r->level = f->level;
 	r->aux = result;
-	r->a[0] = f->gpa.v;
-	r->a[1] = f->pfn.v;
-	r->a[2] = f->entry;
+	vmmu_trace_words(r, f->gpa.v, f->pfn.v, f->entry, 0);
 	vmmu_trace_end(op);
 }
 
 static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault,
                                      enum vmmu_cause cause)
 {
-	struct vmmu_op op = vmmu_vm_op(vcpu->vm, &vcpu->actor);
 	enum vmmu_fault_result result;
+	struct vmmu_op op;
 
+	vmmu_op_init(&op, &vcpu->vm->tables, &vcpu->actor, vcpu->vm->root_id);
 	fault->id = op.fault = ++vcpu->actor.faults;
 	fault->slot = UINT32_MAX;
 	fault->pfn = vmmu_pfn_of(0);

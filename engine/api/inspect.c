@@ -36,14 +36,15 @@ static enum vmmu_next path_visit(struct vmmu_visit *v, void *arg)
 
 void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 {
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	static const struct vmmu_visitor path = {.end = path_visit, .table = path_visit};
+	struct vmmu_op op = vmmu_manage_op(vm);
 	uint64_t gfn = vmmu_gpa_gfn(gpa).v;
 
 	*out = (struct vmmu_path){.steps = 0};
 	if (gfn >= vm->memory.limit)
 		return;
 	vmmu_turn_take(&vm->tables);
-	vmmu_walk(&op, vmmu_root_of(vm), gfn, gfn + 1, path_visit, NULL, out);
+	vmmu_walk(&op, vmmu_root_of(vm), gfn, gfn + 1, path, out);
 	vmmu_turn_give(&vm->tables);
 }
 
@@ -67,15 +68,16 @@ static enum vmmu_next dump_visit(struct vmmu_visit *v, void *arg)
 /* With the turn. */
 static void dump(struct vmmu_vm *vm, struct vmmu_op *op, vmmu_dump_fn fn, void *arg)
 {
+	static const struct vmmu_visitor visitor = {.end = dump_visit, .table = dump_visit};
 	struct dump d = {fn, arg};
 
 	/* The root in full, also where no guest of this width can reach. */
-	vmmu_walk(op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), dump_visit, NULL, &d);
+	vmmu_walk(op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), visitor, &d);
 }
 
 void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg)
 {
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 
 	vmmu_turn_take(&vm->tables);
 	dump(vm, &op, fn, arg);
@@ -97,15 +99,13 @@ static void dump_record(void *arg, const struct vmmu_path_step *step, vmmu_gfn g
 		return;
 	r->level = step->level;
 	r->index = step->index;
-	r->a[0] = step->table.v;
-	r->a[1] = gfn.v;
-	r->a[2] = step->entry;
+	vmmu_trace_words(r, step->table.v, gfn.v, step->entry, 0);
 	vmmu_trace_end(d->op);
 }
 
 void vmmu_trace_dump(struct vmmu_vm *vm)
 {
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 	struct trace_dump d = {.op = &op};
 	struct vmmu_trace_record *r;
 
@@ -113,7 +113,7 @@ void vmmu_trace_dump(struct vmmu_vm *vm)
 	dump(vm, &op, dump_record, &d);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
-		r->a[0] = d.records;
+		vmmu_trace_words(r, d.records, 0, 0, 0);
 		vmmu_trace_end(&op);
 	}
 	vmmu_turn_give(&vm->tables);

@@ -25,7 +25,7 @@ enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64
 	if (!gfns_of(vm, base, bytes, &first, &end))
 		return VMMU_ERR_INVALID;
 	vmmu_turn_take(&vm->tables);
-	op = vmmu_vm_op(vm, &vm->tables.manager);
+	op = vmmu_manage_op(vm);
 	vmmu_gate_close(&vm->tables);
 	vmmu_pending_add(&vm->memory, first, end);
 	vmmu_gate_open(&vm->tables);
@@ -78,7 +78,7 @@ enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitma
 	size_t total;
 
 	vmmu_turn_take(&vm->tables);
-	op = vmmu_vm_op(vm, &vm->tables.manager);
+	op = vmmu_manage_op(vm);
 	slot = vmmu_slot_by_id(&vm->memory, id);
 	total = slot ? vmmu_dirty_words(slot) : 0;
 	if (!slot || !slot->dirty || words < total) {

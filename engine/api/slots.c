@@ -111,10 +111,7 @@ static void trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vm
 	r->cause = (uint8_t)cause;
 	r->index = (uint16_t)slot->info.flags;
 	r->aux = slot->info.id;
-	r->a[0] = slot->first;
-	r->a[1] = slot->end - slot->first;
-	r->a[2] = slot->info.backing;
-	r->a[3] = old_first;
+	vmmu_trace_words(r, slot->first, slot->end - slot->first, slot->info.backing, old_first);
 	vmmu_trace_end(op);
 }
 
@@ -133,7 +130,7 @@ static void close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
 static struct vmmu_op begin(struct vmmu_vm *vm)
 {
 	vmmu_turn_take(&vm->tables);
-	return vmmu_vm_op(vm, &vm->tables.manager);
+	return vmmu_manage_op(vm);
 }
 
 static enum vmmu_status end(struct vmmu_vm *vm, enum vmmu_status status)

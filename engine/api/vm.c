@@ -44,6 +44,7 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 
 	t->host = c->host;
 	t->ctx = c->host_ctx;
+	t->read_base = c->host->table_read_base;
 	t->layout = *layout;
 	t->vm_id = c->id;
 	t->actors_max = c->max_vcpus ? c->max_vcpus : MAX_VCPUS_DEFAULT;
@@ -51,11 +52,13 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	t->manager.ring = c->ring;
 	vm->memory.max_slots = c->max_slots ? c->max_slots : VMMU_MAX_SLOTS_DEFAULT;
 	vm->memory.limit = gfn_limit(c, layout);
+	t->retired = 1; /* no hint is good yet */
 	atomic_init(&vm->memory.generation, 1);
 	atomic_init(&vm->memory.sequence, 1);
 	vm->mode = vmmu_mode_ops(c->mode);
 	vm->mode_number = c->mode;
 	vm->root_id = 1;
+	vm->path_tables = layout->levels - 1;
 	vm->leaf_level_max = c->max_level ? smaller(c->max_level, layout->leaf_level_max)
 	                                  : layout->leaf_level_max;
 	vm->mmio_cache = layout->mmio_supported && !c->no_mmio_cache;
@@ -63,7 +66,7 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 
 static bool make_root(struct vmmu_vm *vm)
 {
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 
 	if (!vmmu_spares_fill(&vm->tables, &vm->tables.manager, 1))
 		return false;
@@ -105,7 +108,7 @@ enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm
 
 static void free_tables(struct vmmu_vm *vm)
 {
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 
 	vmmu_zap_range(vm, &op, 0, vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
 	/* The sweep leaves tables above 1 GiB in place; with the root they all go. */
@@ -134,17 +137,30 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 static void trace_vm(struct vmmu_vm *vm)
 {
 	const struct vmmu_cpu *cpu = &vm->tables.layout.cpu;
-	struct vmmu_op op = vmmu_vm_op(vm, &vm->tables.manager);
+	struct vmmu_op op = vmmu_manage_op(vm);
 	struct vmmu_trace_record *r = vmmu_trace_begin(&op, VMMU_TRACE_VM);
 
 	if (!r)
 		return;
 	r->level = vm->tables.layout.levels;
-	r->a[0] = vm->mode_number;
-	r->a[1] = vm->tables.layout.levels;
-	r->a[2] = cpu->maxphyaddr;
-	r->a[3] = (uint64_t)cpu->page_2m | (uint64_t)cpu->page_1g << 1 | (uint64_t)cpu->exec_only << 2 |
-	          (uint64_t)cpu->ad << 3 | (uint64_t)cpu->nx << 4 | (uint64_t)cpu->levels5 << 5;
+	vmmu_trace_words(r, vm->mode_number, vm->tables.layout.levels, cpu->maxphyaddr,
+	                 (uint64_t)cpu->page_2m | (uint64_t)cpu->page_1g << 1 |
+	                         (uint64_t)cpu->exec_only << 2 | (uint64_t)cpu->ad << 3 |
+	                         (uint64_t)cpu->nx << 4 | (uint64_t)cpu->levels5 << 5);
+	vmmu_trace_end(&op);
+}
+
+/* The root is as old as the VM, older than any record: a replay must hear of it. */
+static void trace_root(struct vmmu_vm *vm)
+{
+	struct vmmu_op op = vmmu_manage_op(vm);
+	struct vmmu_trace_record *r = vmmu_trace_begin(&op, VMMU_TRACE_GET_PAGE);
+
+	if (!r)
+		return;
+	r->level = vm->root->level;
+	r->aux = 1;
+	vmmu_trace_words(r, vm->root->hpa.v, 0, 0, 0);
 	vmmu_trace_end(&op);
 }
 
@@ -152,8 +168,10 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 {
 	vmmu_turn_take(&vm->tables);
 	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
-	if (on)
+	if (on) {
 		trace_vm(vm);
+		trace_root(vm);
+	}
 	vmmu_turn_give(&vm->tables);
 }
 
@@ -222,9 +240,10 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	struct vmmu_vm *vm = vcpu->vm;
-	struct vmmu_op op = vmmu_vm_op(vm, &vcpu->actor);
 	struct vmmu_trace_record *r;
+	struct vmmu_op op;
 
+	vmmu_op_init(&op, &vm->tables, &vcpu->actor, vm->root_id);
 	*out = (struct vmmu_root){
 		.table = vm->root->hpa,
 		.pointer = vm->mode->root_pointer(&vm->tables.layout, vm->root->hpa),
@@ -234,8 +253,7 @@ enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 	r = vmmu_trace_begin(&op, VMMU_TRACE_ROOT_LOAD);
 	if (r) {
 		r->level = out->levels;
-		r->a[0] = out->table.v;
-		r->a[1] = out->pointer;
+		vmmu_trace_words(r, out->table.v, out->pointer, 0, 0);
 		vmmu_trace_end(&op);
 	}
 	return VMMU_OK;

@@ -37,7 +37,7 @@ void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t en
 		out->host_writable = entry & l->format->soft_host_writable;
 		out->map_writable = entry & l->format->soft_map_writable;
 	} else {
-		out->kind = VMMU_ENTRY_TABLE;
+		out->kind = vmmu_is_table(l, level, entry) ? VMMU_ENTRY_TABLE : VMMU_ENTRY_BAD;
 	}
 	if (vmmu_is_bad(l, level, entry))
 		out->kind = VMMU_ENTRY_BAD;

@@ -57,12 +57,14 @@ struct vmmu_layout {
 	uint8_t levels;
 	uint8_t leaf_level_max;             /* largest leaf the CPU can */
 	bool mmio_supported;
+	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
 	uint64_t rights[VMMU_RWX + 1];      /* VMMU_RWX combination -> bits */
 	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
 	uint64_t ignore_pat;
 	uint64_t accessed, dirty;           /* 0 when the CPU has no such bits */
 	uint64_t table;                     /* bits of every entry that references a table */
+	uint64_t table_mask, table_mark;    /* entry & mask == mark says table */
 	uint64_t leaf[VMMU_LEVEL_MAX + 1];  /* bits of every leaf at a level, without rights */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
 	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
@@ -86,17 +88,18 @@ static inline bool vmmu_is_mmio(const struct vmmu_layout *l, uint64_t entry)
 /* Present for the CPU: it references a table or a page, and is no MMIO entry. */
 static inline bool vmmu_is_present(const struct vmmu_layout *l, uint64_t entry)
 {
-	return (entry & l->format->present) && !vmmu_is_mmio(l, entry);
+	return (entry & l->present) && !vmmu_is_mmio(l, entry);
 }
 
 static inline bool vmmu_is_leaf(const struct vmmu_layout *l, unsigned level, uint64_t entry)
 {
-	return (level == VMMU_LEVEL_4K || (entry & l->format->huge)) && vmmu_is_present(l, entry);
+	return (level == VMMU_LEVEL_4K || (entry & l->huge)) && vmmu_is_present(l, entry);
 }
 
+/* A reference to a table as the engine writes it; with fewer rights it is damage. */
 static inline bool vmmu_is_table(const struct vmmu_layout *l, unsigned level, uint64_t entry)
 {
-	return level != VMMU_LEVEL_4K && !(entry & l->format->huge) && vmmu_is_present(l, entry);
+	return level != VMMU_LEVEL_4K && (entry & l->table_mask) == l->table_mark;
 }
 
 static inline vmmu_hpa vmmu_entry_address(const struct vmmu_layout *l, uint64_t entry)

@@ -93,6 +93,8 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.format = format,
 		.cpu = *cpu,
 		.levels = (uint8_t)levels,
+		.present = format->present,
+		.huge = format->huge,
 		.address = VMMU_BITS(cpu->maxphyaddr - 1, 12),
 		.leaf_level_max = cpu->page_1g && cpu->page_2m ? VMMU_LEVEL_1G
 		                  : cpu->page_2m               ? VMMU_LEVEL_2M
@@ -107,6 +109,9 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 	init_memtypes(l);
 	init_reserved(l);
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
+	l->table_mask = l->table | l->huge | l->mmio_mask;
+	l->table_mask &= ~l->accessed;
+	l->table_mark = l->table & ~l->accessed;
 	return VMMU_OK;
 }
 

@@ -39,16 +39,11 @@ static void trace_mmio(struct request *r, enum vmmu_trace_event event, uint64_t 
 
 	if (!t)
 		return;
-	if (event == VMMU_TRACE_HANDLE_MMIO) {
-		t->a[0] = r->fault->gpa.v;
-		t->a[1] = r->gfn;
-		t->a[2] = r->fault->rip;
-		t->a[3] = entry;
-	} else {
-		t->a[0] = generation & VMMU_MMIO_GEN_MASK;
-		t->a[1] = vmmu_mmio_generation(entry);
-		t->a[2] = entry;
-	}
+	if (event == VMMU_TRACE_HANDLE_MMIO)
+		vmmu_trace_words(t, r->fault->gpa.v, r->gfn, r->fault->rip, entry);
+	else
+		vmmu_trace_words(t, generation & VMMU_MMIO_GEN_MASK, vmmu_mmio_generation(entry),
+		                 entry, 0);
 	vmmu_trace_end(r->op);
 }
 
@@ -195,41 +190,44 @@ static unsigned goal_level(const struct request *r, const struct vmmu_backing *b
 	return level;
 }
 
-static struct vmmu_mapping mapping_of(const struct request *r, const struct vmmu_backing *backing)
+static struct vmmu_leaf leaf_of(const struct request *r, const struct vmmu_backing *backing)
 {
-	const struct vmmu_slot_info *info = &r->vcpu->hit.info;
-	unsigned rights = backing->rights | (backing->rights & VMMU_W ? VMMU_R : 0);
-	struct vmmu_mapping m = {
-		.gfn = r->gfn,
-		.access = r->wanted,
-		.goal = goal_level(r, backing),
-		.slot = r->vcpu->hit.slot,
-		.cause = r->cause,
-		.leaf = {
-			.pfn = backing->pfn,
-			.memtype = backing->memtype,
-			.ignore_pat = backing->ignore_pat,
-		},
-	};
+	uint32_t flags = r->vcpu->hit.info.flags;
+	unsigned rights = backing->rights;
+	bool writable;
 
-	if (info->flags & VMMU_SLOT_READONLY)
+	if (flags & VMMU_SLOT_READONLY)
 		rights &= ~(unsigned)VMMU_W;
-	m.leaf.host_writable = m.leaf.map_writable = rights & VMMU_W;
+	writable = rights & VMMU_W;
 	/* The log wants to see the first write. */
-	if ((info->flags & VMMU_SLOT_LOG_DIRTY) && !(r->wanted & VMMU_W))
+	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(r->wanted & VMMU_W))
 		rights &= ~(unsigned)VMMU_W;
-	m.leaf.rights = (uint8_t)rights;
-	return m;
+	return (struct vmmu_leaf){
+		.pfn = backing->pfn,
+		.rights = (uint8_t)rights,
+		.memtype = backing->memtype,
+		.ignore_pat = backing->ignore_pat,
+		.host_writable = writable,
+		.map_writable = writable,
+	};
 }
 
 static enum vmmu_fault_result map_backing(struct request *r, const struct vmmu_backing *backing)
 {
-	struct vmmu_mapping m = {.result = VMMU_FAULT_RETRY};
+	struct vmmu_mapping m;
 
+	m.gfn = r->gfn;
+	m.access = r->wanted;
+	m.slot = r->vcpu->hit.slot;
+	m.cause = r->cause;
+	m.leaf = leaf_of(r, backing);
+	m.result = VMMU_FAULT_RETRY;
+	m.entry = 0;
+	m.level = 0;
 	vmmu_gate_enter(&r->vm->tables, r->op->who);
 	/* The slot may only be looked into while nothing can have removed it. */
 	if (!is_stale(r)) {
-		m = mapping_of(r, backing);
+		m.goal = goal_level(r, backing);
 		vmmu_direct_map(r->op, vmmu_root_of(r->vm), &m);
 	}
 	vmmu_gate_leave(&r->vm->tables, r->op->who);
@@ -261,7 +259,8 @@ static enum vmmu_fault_result on_missing(struct request *r)
 	enum vmmu_fault_result result;
 
 	/* Never more than a path's worth, and always before the gate. */
-	if (!vmmu_spares_fill(&r->vm->tables, r->op->who, r->vm->root->level - 1u))
+	if (r->op->who->spares < r->vm->path_tables &&
+	    !vmmu_spares_fill(&r->vm->tables, r->op->who, r->vm->path_tables))
 		return VMMU_FAULT_NO_MEMORY;
 
 	r->sequence = atomic_load_explicit(&r->vm->memory.sequence, memory_order_acquire);

@@ -22,6 +22,25 @@ static uint64_t leaf_for(const struct vmmu_visit *v, const struct vmmu_mapping *
 	return vmmu_make_leaf(&v->op->tables->layout, v->level, &leaf);
 }
 
+/* The table that holds this leaf, for the actor's next fault nearby. */
+static void remember(const struct vmmu_visit *v)
+{
+	v->op->who->hint = (struct vmmu_hint){
+		.retired = v->op->tables->retired,
+		.block = v->gfn.v / VMMU_ENTRIES,
+		.table = v->table,
+	};
+}
+
+static struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
+{
+	const struct vmmu_hint *hint = &op->who->hint;
+
+	if (hint->block == gfn / VMMU_ENTRIES && hint->retired == op->tables->retired)
+		return (struct vmmu_top){hint->table, VMMU_LEVEL_4K};
+	return root;
+}
+
 static enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
 {
 	uint64_t value = leaf_for(v, m);
@@ -31,7 +50,11 @@ static enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, e
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (m->leaf.rights & VMMU_W)
 		vmmu_dirty_mark(m->slot, m->gfn);
-	return vmmu_entry_write(v, value, cause) ? finish(v, m, VMMU_FAULT_FIXED) : VMMU_AGAIN;
+	if (!vmmu_entry_write(v, value, cause))
+		return VMMU_AGAIN;
+	if (v->level == VMMU_LEVEL_4K)
+		remember(v);
+	return finish(v, m, VMMU_FAULT_FIXED);
 }
 
 static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
@@ -60,16 +83,18 @@ static enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
 	return write_leaf(v, m, VMMU_CAUSE_PERMISSION);
 }
 
-static enum vmmu_next map_visit(struct vmmu_visit *v, void *arg)
+/* A table at the goal level or below never gets here: smaller pages are there, add to them. */
+static enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
 	struct vmmu_mapping *m = arg;
 
-	/* A table at the goal level: smaller pages are there already, add to them. */
-	if (vmmu_is_table(l, v->level, v->entry))
-		return VMMU_DESCEND;
-	if (vmmu_is_leaf(l, v->level, v->entry))
-		return over_leaf(v, m);
+	if (v->entry && !vmmu_is_mmio(l, v->entry)) {
+		/* Damage is reported, never repaired in passing. */
+		return !vmmu_is_leaf(l, v->level, v->entry) || vmmu_is_bad(l, v->level, v->entry)
+		               ? finish(v, m, VMMU_FAULT_BAD_ENTRY)
+		               : over_leaf(v, m);
+	}
 	if (v->level > m->goal)
 		return vmmu_link_table(v, m->cause);
 	return write_leaf(v, m, m->cause);
@@ -77,5 +102,7 @@ static enum vmmu_next map_visit(struct vmmu_visit *v, void *arg)
 
 void vmmu_direct_map(struct vmmu_op *op, struct vmmu_top root, struct vmmu_mapping *m)
 {
-	vmmu_walk(op, root, m->gfn, m->gfn + 1, map_visit, NULL, m);
+	static const struct vmmu_visitor map = {.end = on_end};
+
+	vmmu_walk(op, nearest(op, root, m->gfn), m->gfn, m->gfn + 1, map, m);
 }

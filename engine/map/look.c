@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "map/map.h"
 
-static enum vmmu_next look(struct vmmu_visit *v, void *arg)
+static enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
-
-	if (vmmu_is_table(l, v->level, v->entry) && !vmmu_is_bad(l, v->level, v->entry))
-		return VMMU_DESCEND;
 	*(struct vmmu_visit *)arg = *v;
 	return VMMU_STOP;
 }
 
+/* Never follow a reference that the CPU would refuse: there may be no table behind it. */
+static enum vmmu_next on_table(struct vmmu_visit *v, void *arg)
+{
+	return vmmu_is_bad(&v->op->tables->layout, v->level, v->entry) ? on_end(v, arg) : VMMU_DESCEND;
+}
+
 struct vmmu_visit vmmu_look(struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
 {
+	static const struct vmmu_visitor look = {.end = on_end, .table = on_table};
 	struct vmmu_visit end = {.op = op};
 
-	vmmu_walk(op, root, gfn, gfn + 1, look, NULL, &end);
+	vmmu_walk(op, root, gfn, gfn + 1, look, &end);
 	return end;
 }

@@ -6,13 +6,11 @@
  */
 #include "map/map.h"
 
-static enum vmmu_next mmio_visit(struct vmmu_visit *v, void *arg)
+static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
 	struct vmmu_mapping *m = arg;
 
-	if (vmmu_is_table(l, v->level, v->entry))
-		return VMMU_DESCEND;
 	/* Mapped meanwhile by a vCPU that saw a newer slot; no entry of ours is due. */
 	if (vmmu_is_leaf(l, v->level, v->entry))
 		return VMMU_STOP;
@@ -26,24 +24,24 @@ static enum vmmu_next mmio_visit(struct vmmu_visit *v, void *arg)
 
 void vmmu_mmio_map(struct vmmu_op *op, const struct vmmu_vm *vm, struct vmmu_mapping *m)
 {
+	static const struct vmmu_visitor map = {.end = map_end};
+
 	m->entry = vmmu_make_mmio(&vm->tables.layout,
 	                          atomic_load_explicit(&vm->memory.generation, memory_order_relaxed));
-	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, mmio_visit, NULL, m);
+	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, map, m);
 }
 
-static enum vmmu_next zap_visit(struct vmmu_visit *v, void *arg)
+static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
-
 	(void)arg;
-	if (vmmu_is_table(l, v->level, v->entry))
-		return VMMU_DESCEND;
-	if (vmmu_is_mmio(l, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
+	if (vmmu_is_mmio(&v->op->tables->layout, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
 		return VMMU_AGAIN;
 	return VMMU_NEXT;
 }
 
 void vmmu_mmio_zap(struct vmmu_op *op, const struct vmmu_vm *vm)
 {
-	vmmu_walk(op, vmmu_root_of(vm), 0, vm->memory.limit, zap_visit, NULL, NULL);
+	static const struct vmmu_visitor zap = {.end = zap_end};
+
+	vmmu_walk(op, vmmu_root_of(vm), 0, vm->memory.limit, zap, NULL);
 }

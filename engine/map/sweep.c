@@ -63,27 +63,35 @@ static enum vmmu_next zap_table(struct vmmu_visit *v, struct sweep *s)
 	return VMMU_NEXT;
 }
 
-static enum vmmu_next zap_visit(struct vmmu_visit *v, void *arg)
+static enum vmmu_next zap_on_table(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
 	struct sweep *s = arg;
 
 	if (out_of_visits(s, v))
 		return VMMU_STOP;
-	if (vmmu_is_table(l, v->level, v->entry)) {
-		/* Whole tables go at once, but not so large a tree that faults wait for long. */
-		if (!s->keep && v->level <= VMMU_LEVEL_1G && within(s, v))
-			return zap_table(v, s);
-		return VMMU_DESCEND;
-	}
-	if (!v->entry || (vmmu_is_leaf(l, v->level, v->entry) && v->level <= s->keep))
+	/* Whole tables go at once, but not so large a tree that faults wait for long. */
+	if (!s->keep && v->level <= VMMU_LEVEL_1G && within(s, v))
+		return zap_table(v, s);
+	return VMMU_DESCEND;
+}
+
+static enum vmmu_next zap_on_end(struct vmmu_visit *v, void *arg)
+{
+	struct sweep *s = arg;
+
+	if (out_of_visits(s, v))
+		return VMMU_STOP;
+	if (!v->entry ||
+	    (v->level <= s->keep && vmmu_is_leaf(&v->op->tables->layout, v->level, v->entry)))
 		return VMMU_NEXT;
 	return vmmu_entry_write(v, 0, s->cause) ? VMMU_NEXT : VMMU_AGAIN;
 }
 
 static void zap_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
 {
-	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, zap_visit, NULL, s);
+	static const struct vmmu_visitor zap = {.end = zap_on_end, .table = zap_on_table};
+
+	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, zap, s);
 }
 
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
@@ -100,7 +108,7 @@ static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool 
 	return forbid ? leaf & ~(l->format->soft_host_writable | l->format->soft_map_writable) : leaf;
 }
 
-static enum vmmu_next protect_visit(struct vmmu_visit *v, void *arg)
+static enum vmmu_next protect_on_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
 	struct sweep *s = arg;
@@ -108,8 +116,6 @@ static enum vmmu_next protect_visit(struct vmmu_visit *v, void *arg)
 
 	if (out_of_visits(s, v))
 		return VMMU_STOP;
-	if (vmmu_is_table(l, v->level, v->entry))
-		return VMMU_DESCEND;
 	if (!vmmu_is_leaf(l, v->level, v->entry))
 		return VMMU_NEXT;
 	value = protected_leaf(l, v->entry, s->forbid);
@@ -120,7 +126,9 @@ static enum vmmu_next protect_visit(struct vmmu_visit *v, void *arg)
 
 static void protect_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
 {
-	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, protect_visit, NULL, s);
+	static const struct vmmu_visitor protect = {.end = protect_on_end};
+
+	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, protect, s);
 }
 
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,

@@ -33,6 +33,7 @@ struct vmmu_vm {
 	struct vmmu_table *root;
 	uint16_t root_id;
 	uint8_t leaf_level_max;
+	uint8_t path_tables;         /* below the root: what one fault may need */
 	bool mmio_cache;
 	uint32_t vcpus;
 };
@@ -43,11 +44,12 @@ struct vmmu_vcpu {
 	struct vmmu_slot_hit hit;
 };
 
-static inline struct vmmu_op vmmu_vm_op(struct vmmu_vm *vm, struct vmmu_actor *who)
+/* The operation of a management call. */
+static inline struct vmmu_op vmmu_manage_op(struct vmmu_vm *vm)
 {
-	struct vmmu_op op = vmmu_op_begin(&vm->tables, who);
+	struct vmmu_op op;
 
-	op.root = vm->root_id;
+	vmmu_op_init(&op, &vm->tables, &vm->tables.manager, vm->root_id);
 	return op;
 }
 

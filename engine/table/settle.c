@@ -11,9 +11,7 @@ static void trace_owed(struct vmmu_op *op, const struct vmmu_flush *flush)
 		return;
 	r->cause = (uint8_t)op->owed.cause;
 	r->aux = flush->id;
-	r->a[0] = flush->start.v;
-	r->a[1] = flush->pages;
-	r->a[2] = op->owed.freed_count;
+	vmmu_trace_words(r, flush->start.v, flush->pages, op->owed.freed_count, 0);
 	vmmu_trace_end(op);
 }
 
@@ -24,7 +22,7 @@ static void trace_id(struct vmmu_op *op, enum vmmu_trace_event event, uint32_t i
 	if (!r)
 		return;
 	r->aux = id;
-	r->a[0] = table;
+	vmmu_trace_words(r, table, 0, 0, 0);
 	vmmu_trace_end(op);
 }
 
@@ -53,14 +51,12 @@ static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
 
 void vmmu_settle(struct vmmu_op *op)
 {
-	struct vmmu_flush f = {
-		.vm = op->tables->vm_id,
-		.tables_freed = op->owed.tables,
-		.start = vmmu_gfn_of(op->owed.start),
-		.pages = op->owed.end - op->owed.start,
-	};
+	struct vmmu_flush f = {.vm = op->tables->vm_id};
 
 	if (op->owed.any) {
+		f.tables_freed = op->owed.tables;
+		f.start = vmmu_gfn_of(op->owed.start);
+		f.pages = op->owed.end - op->owed.start;
 		f.id = atomic_fetch_add_explicit(&op->tables->next_flush, 1, memory_order_relaxed) + 1;
 		flush(op, &f);
 	}

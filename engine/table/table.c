@@ -90,8 +90,7 @@ static void trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
 	r->level = table->level;
 	r->cause = (uint8_t)cause;
 	r->aux = event == VMMU_TRACE_GET_PAGE;
-	r->a[0] = table->hpa.v;
-	r->a[1] = table->gfn.v;
+	vmmu_trace_words(r, table->hpa.v, table->gfn.v, 0, 0);
 	vmmu_trace_end(op);
 }
 
@@ -159,14 +158,10 @@ static void retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_c
 	trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause);
 }
 
-static enum vmmu_next count_leaves_out(struct vmmu_visit *v, void *arg)
+static enum vmmu_next count_leaf_out(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
-
 	(void)arg;
-	if (vmmu_is_table(l, v->level, v->entry))
-		return VMMU_DESCEND;
-	if (vmmu_is_leaf(l, v->level, v->entry))
+	if (vmmu_is_leaf(&v->op->tables->layout, v->level, v->entry))
 		vmmu_count(&v->op->who->count.pages[v->level], (uint64_t)-1);
 	return VMMU_NEXT;
 }
@@ -178,9 +173,11 @@ static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
 {
+	static const struct vmmu_visitor retire = {.end = count_leaf_out, .left = retire_left};
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
 
-	vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, count_leaves_out, retire_left, &cause);
+	op->tables->retired++;
+	vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
 	retire_one(op, table, cause);
 }

@@ -42,24 +42,34 @@ static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
 	                      memory_order_relaxed);
 }
 
-/* A fault needs at most a table for each level below the root. */
-enum { VMMU_SPARES = VMMU_LEVEL_MAX - 1 };
+/*
+ * Where an actor's last walk ended: a table of the lowest level. The next fault
+ * is most often a neighbour and starts there. Good while nothing was retired.
+ */
+struct vmmu_hint {
+	uint64_t retired;                  /* tables->retired at that time */
+	uint64_t block;                    /* gfn / 512 that the table translates */
+	vmmu_hpa table;
+};
 
 struct vmmu_actor {
 	_Alignas(64) _Atomic bool inside;  /* the gate; on a cache line of its own */
 	_Alignas(64) uint16_t id;
 	uint32_t seq;
 	uint32_t faults;
+	uint32_t room;                     /* records known to fit into the ring */
 	struct vmmu_trace_ring *ring;
 	uint64_t untold;                   /* drops not yet told in the ring */
 	struct vmmu_table *spare;          /* frames zero, ready to be linked */
 	unsigned spares;
+	struct vmmu_hint hint;
 	struct vmmu_counters count;
 };
 
 struct vmmu_tables {
 	const struct vmmu_host *host;
 	void *ctx;
+	uintptr_t read_base;               /* host->table_read_base */
 	struct vmmu_layout layout;
 	uint16_t vm_id;
 	_Atomic bool tracing;
@@ -68,6 +78,7 @@ struct vmmu_tables {
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
+	uint64_t retired;                  /* steps when tables are unlinked; written with the gate closed */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table *_Atomic buckets[VMMU_TABLE_BUCKETS];
 };
@@ -91,20 +102,25 @@ struct vmmu_op {
 	struct vmmu_owed owed;
 };
 
-static inline struct vmmu_op vmmu_op_begin(struct vmmu_tables *t, struct vmmu_actor *who)
+/* Only what must be: faults start one each. owed's other fields mean nothing until `any`. */
+static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struct vmmu_actor *who,
+                                uint16_t root)
 {
-	return (struct vmmu_op){
-		.tables = t,
-		.who = who,
-		.tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed),
-	};
+	op->tables = t;
+	op->who = who;
+	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
+	op->root = root;
+	op->fault = 0;
+	op->owed.any = false;
+	op->owed.tables = false;
+	op->owed.freed = NULL;
+	op->owed.freed_count = 0;
 }
 
 /* An entry, as any reader sees it. */
 static inline uint64_t vmmu_entry_read(const struct vmmu_tables *t, vmmu_hpa table, unsigned index)
 {
-	const _Atomic uint64_t *entries =
-		(const _Atomic uint64_t *)(t->host->table_read_base + table.v);
+	const _Atomic uint64_t *entries = (const _Atomic uint64_t *)(t->read_base + table.v);
 
 	return atomic_load_explicit(&entries[index], memory_order_acquire);
 }

@@ -1,26 +1,70 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Records into the actor's ring. One branch when tracing is off. */
+/*
+ * Records into the actor's ring. One branch when tracing is off; inlined,
+ * because an entry write should cost little more when it is on.
+ */
 #ifndef VMMU_ENGINE_TRACE_H
 #define VMMU_ENGINE_TRACE_H
 
 #include "table/tables.h"
 
-/* Room in the ring, asking the host to make some; fills what all records share. NULL: dropped. */
-struct vmmu_trace_record *vmmu_trace_reserve(struct vmmu_op *op, enum vmmu_trace_event event);
+/* The ring seemed full: look again, ask the host, tell of drops. False: this record is lost. */
+bool vmmu_trace_make_room(struct vmmu_op *op);
 
+static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,
+                                                        enum vmmu_trace_event event)
+{
+	struct vmmu_tables *t = op->tables;
+	struct vmmu_actor *who = op->who;
+	struct vmmu_trace_ring *ring = who->ring;
+	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+	struct vmmu_trace_record *r = &ring->records[head & (ring->size - 1)];
+
+	r->time = t->host->time ? t->host->time(t->ctx) : 0;
+	r->seq = who->seq++;
+	r->event = (uint16_t)event;
+	r->level = 0;
+	r->cause = 0;
+	r->vm = t->vm_id;
+	r->vcpu = who->id;
+	r->fault = op->fault;
+	r->root = op->root;
+	r->index = 0;
+	r->aux = 0;
+	return r;
+}
+
+/*
+ * A record to be filled in, then published by vmmu_trace_end. NULL: not
+ * tracing, or no room. The caller sets all of a[].
+ */
 static inline struct vmmu_trace_record *vmmu_trace_begin(struct vmmu_op *op,
                                                          enum vmmu_trace_event event)
 {
-	return __builtin_expect(op->tracing, 0) ? vmmu_trace_reserve(op, event) : NULL;
+	if (__builtin_expect(!op->tracing, 1))
+		return NULL;
+	if (__builtin_expect(op->who->room == 0, 0) && !vmmu_trace_make_room(op))
+		return NULL;
+	return vmmu_trace_fill(op, event);
 }
 
-/* Publish the record that vmmu_trace_begin gave. */
 static inline void vmmu_trace_end(struct vmmu_op *op)
 {
 	struct vmmu_trace_ring *ring = op->who->ring;
 	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 
+	op->who->room--;
 	atomic_store_explicit(&ring->head, head + 1, memory_order_release);
+}
+
+/* All four words of a record at once. */
+static inline void vmmu_trace_words(struct vmmu_trace_record *r, uint64_t a0, uint64_t a1,
+                                    uint64_t a2, uint64_t a3)
+{
+	r->a[0] = a0;
+	r->a[1] = a1;
+	r->a[2] = a2;
+	r->a[3] = a3;
 }
 
 #endif

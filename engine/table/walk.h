@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The one walker. Every operation on the tables is a visitor it calls for each
- * entry of a gfn range, top down. It is inlined into its caller together with
- * the visitor, so that a fault pays for no indirect call.
+ * The one walker. Every operation on the tables is a struct vmmu_visitor that
+ * it calls for the entries of a gfn range, top down. It is inlined into its
+ * caller together with the visitor, so that a fault pays for no indirect call.
  */
 #ifndef VMMU_WALK_H
 #define VMMU_WALK_H
@@ -21,14 +21,23 @@ struct vmmu_visit {
 enum vmmu_next {
 	VMMU_NEXT,     /* on to the entry behind this one */
 	VMMU_DESCEND,  /* into the table that visit->entry references now */
-	VMMU_AGAIN,    /* it changed under us: read it anew and call me again */
+	VMMU_AGAIN,    /* it changed under us: read it anew and call again */
 	VMMU_STOP,
 };
 
-/* May replace the entry through vmmu_entry_write, which keeps visit->entry true. */
-typedef enum vmmu_next (*vmmu_visitor)(struct vmmu_visit *visit, void *arg);
-/* Called when the last entry in the range of a table below the top has been visited. */
-typedef void (*vmmu_table_left)(struct vmmu_op *op, vmmu_hpa table, void *arg);
+typedef enum vmmu_next (*vmmu_visit_fn)(struct vmmu_visit *visit, void *arg);
+
+struct vmmu_visitor {
+	/*
+	 * Every entry that does not reference a table. May replace it through
+	 * vmmu_entry_write, which keeps visit->entry true, and then descend.
+	 */
+	vmmu_visit_fn end;
+	/* Every entry that does, before what is below it. NULL: always descend. */
+	vmmu_visit_fn table;
+	/* The last entry in the range of a table below the top has been visited. May be NULL. */
+	void (*left)(struct vmmu_op *op, vmmu_hpa table, void *arg);
+};
 
 /* Which table a walk starts from. */
 struct vmmu_top {
@@ -39,40 +48,53 @@ struct vmmu_top {
 /* Visit what translates gfns [start, end) below `top`. */
 static inline __attribute__((always_inline)) void
 vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t start, uint64_t end,
-          vmmu_visitor visitor, vmmu_table_left left, void *arg)
+          const struct vmmu_visitor visitor, void *arg)
 {
-	const struct vmmu_layout *layout = &op->tables->layout;
+	const struct vmmu_tables *tables = op->tables;
+	const uint64_t address = tables->layout.address;
+	const uint64_t table_mask = tables->layout.table_mask;
+	const uint64_t table_mark = tables->layout.table_mark;
 	vmmu_hpa path[VMMU_LEVEL_MAX + 1];
-	struct vmmu_visit v = {.op = op};
 	unsigned level = top.level;
+	unsigned shift = VMMU_INDEX_BITS * (level - 1); /* gfn bits below the index */
 	uint64_t gfn = start;
 
 	path[level] = top.table;
 	while (gfn < end) {
-		uint64_t pages = vmmu_level_pages(level);
-		enum vmmu_next next;
+		unsigned index = gfn >> shift & (VMMU_ENTRIES - 1);
+		uint64_t entry = vmmu_entry_read(tables, path[level], index);
+		bool is_table = level > VMMU_LEVEL_4K && (entry & table_mask) == table_mark;
+		enum vmmu_next next = VMMU_DESCEND;
 
-		v.table = path[level];
-		v.level = (uint8_t)level;
-		v.index = (uint16_t)(gfn / pages % VMMU_ENTRIES);
-		v.gfn = vmmu_gfn_of(gfn & ~(pages - 1));
-		v.entry = vmmu_entry_read(op->tables, v.table, v.index);
+		if (!is_table || visitor.table) {
+			struct vmmu_visit v = {
+				.op = op,
+				.gfn = {gfn >> shift << shift},
+				.table = path[level],
+				.index = (uint16_t)index,
+				.level = (uint8_t)level,
+				.entry = entry,
+			};
 
-		next = visitor(&v, arg);
+			next = is_table ? visitor.table(&v, arg) : visitor.end(&v, arg);
+			entry = v.entry;
+		}
+		if (next == VMMU_DESCEND) {
+			path[--level].v = entry & address;
+			shift -= VMMU_INDEX_BITS;
+			continue;
+		}
 		if (next == VMMU_STOP)
 			return;
 		if (next == VMMU_AGAIN)
 			continue;
-		if (next == VMMU_DESCEND) {
-			path[--level] = vmmu_entry_address(layout, v.entry);
-			continue;
-		}
-		gfn = v.gfn.v + pages;
+		gfn = (gfn >> shift << shift) + (1ull << shift);
 		/* Up through every table that ends here. */
-		while (level < top.level && (gfn >= end || gfn % vmmu_level_pages(level + 1) == 0)) {
-			if (left)
-				left(op, path[level], arg);
+		while (level < top.level && (gfn >= end || !(gfn >> shift & (VMMU_ENTRIES - 1)))) {
+			if (visitor.left)
+				visitor.left(op, path[level], arg);
 			level++;
+			shift += VMMU_INDEX_BITS;
 		}
 	}
 }

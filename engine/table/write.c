@@ -61,10 +61,7 @@ static void trace_write(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t
 	r->level = v->level;
 	r->cause = (uint8_t)cause;
 	r->index = v->index;
-	r->a[0] = v->table.v;
-	r->a[1] = v->gfn.v;
-	r->a[2] = was;
-	r->a[3] = v->entry;
+	vmmu_trace_words(r, v->table.v, v->gfn.v, was, v->entry);
 	vmmu_trace_end(op);
 }
 
