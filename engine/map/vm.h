@@ -47,7 +47,7 @@ struct vmmu_vcpu {
 /* The operation of a management call. */
 static inline struct vmmu_op vmmu_manage_op(struct vmmu_vm *vm)
 {
-	struct vmmu_op op;
+	struct vmmu_op op = {.fault = 0};
 
 	vmmu_op_init(&op, &vm->tables, &vm->tables.manager, vm->root_id);
 	return op;
