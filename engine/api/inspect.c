@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Looking inside: decoding, paths, dumps, statistics. */
+/* Looking inside: decoding, paths, entries, statistics. */
 #include "api/api.h"
 
 void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
@@ -65,57 +65,15 @@ static enum vmmu_next dump_visit(struct vmmu_visit *v, void *arg)
 	return step.info.kind == VMMU_ENTRY_TABLE ? VMMU_DESCEND : VMMU_NEXT;
 }
 
-/* With the turn. */
-static void dump(struct vmmu_vm *vm, struct vmmu_op *op, vmmu_dump_fn fn, void *arg)
-{
-	static const struct vmmu_visitor visitor = {.end = dump_visit, .table = dump_visit};
-	struct dump d = {fn, arg};
-
-	/* The root in full, also where no guest of this width can reach. */
-	vmmu_walk(op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), visitor, &d);
-}
-
 void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg)
 {
+	static const struct vmmu_visitor visitor = {.end = dump_visit, .table = dump_visit};
 	struct vmmu_op op = vmmu_manage_op(vm);
+	struct dump d = {fn, arg};
 
 	vmmu_turn_take(&vm->tables);
-	dump(vm, &op, fn, arg);
-	vmmu_turn_give(&vm->tables);
-}
-
-struct trace_dump {
-	struct vmmu_op *op;
-	uint64_t records;
-};
-
-static void dump_record(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn)
-{
-	struct trace_dump *d = arg;
-	struct vmmu_trace_record *r = vmmu_trace_begin(d->op, VMMU_TRACE_DUMP);
-
-	d->records++;
-	if (!r)
-		return;
-	r->level = step->level;
-	r->index = step->index;
-	vmmu_trace_words(r, step->table.v, gfn.v, step->entry, 0);
-	vmmu_trace_end(d->op);
-}
-
-void vmmu_trace_dump(struct vmmu_vm *vm)
-{
-	struct vmmu_op op = vmmu_manage_op(vm);
-	struct trace_dump d = {.op = &op};
-	struct vmmu_trace_record *r;
-
-	vmmu_turn_take(&vm->tables);
-	dump(vm, &op, dump_record, &d);
-	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
-	if (r) {
-		vmmu_trace_words(r, d.records, 0, 0, 0);
-		vmmu_trace_end(&op);
-	}
+	/* The root in full, also where no guest of this width can reach. */
+	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), visitor, &d);
 	vmmu_turn_give(&vm->tables);
 }
 

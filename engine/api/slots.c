@@ -101,8 +101,8 @@ void vmmu_slots_free_all(struct vmmu_vm *vm)
 
 /* ---- what the calls share ------------------------------------------------- */
 
-static void trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu_cause cause,
-                       uint64_t old_first)
+void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu_cause cause,
+                     uint64_t old_first)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_SLOT);
 
@@ -171,7 +171,7 @@ enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_inf
 	close_for_change(vm, &op);
 	vmmu_slot_insert(&vm->memory, slot);
 	vmmu_gate_open(&vm->tables);
-	trace_slot(&op, slot, VMMU_CAUSE_SLOT_CREATE, 0);
+	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_CREATE, 0);
 	return end(vm, VMMU_OK);
 }
 
@@ -187,7 +187,7 @@ enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
 	close_for_change(vm, &op);
 	vmmu_slot_remove(&vm->memory, slot);
 	vmmu_gate_open(&vm->tables);
-	trace_slot(&op, slot, VMMU_CAUSE_SLOT_DELETE, 0);
+	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_DELETE, 0);
 	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_SLOT);
 	slot_free(vm, slot);
 	return end(vm, VMMU_OK);
@@ -238,7 +238,7 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 	close_for_change(vm, &op);
 	vmmu_slot_insert(&vm->memory, slot);
 	vmmu_gate_open(&vm->tables);
-	trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, old_first);
+	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, old_first);
 	return end(vm, VMMU_OK);
 }
 
@@ -283,7 +283,7 @@ enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t f
 	slot->dirty = dirty;
 	vmmu_slots_changed(&vm->memory);
 	vmmu_gate_open(&vm->tables);
-	trace_slot(&op, slot, VMMU_CAUSE_SLOT_FLAGS, slot->first);
+	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_FLAGS, slot->first);
 	apply_flags(vm, &op, slot, was, flags);
 	if (old_dirty != dirty)
 		vmmu_object_free(vm, (void *)old_dirty, dirty_bytes(slot));

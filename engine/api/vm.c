@@ -134,47 +134,6 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	return VMMU_OK;
 }
 
-static void trace_vm(struct vmmu_vm *vm)
-{
-	const struct vmmu_cpu *cpu = &vm->tables.layout.cpu;
-	struct vmmu_op op = vmmu_manage_op(vm);
-	struct vmmu_trace_record *r = vmmu_trace_begin(&op, VMMU_TRACE_VM);
-
-	if (!r)
-		return;
-	r->level = vm->tables.layout.levels;
-	vmmu_trace_words(r, vm->mode_number, vm->tables.layout.levels, cpu->maxphyaddr,
-	                 (uint64_t)cpu->page_2m | (uint64_t)cpu->page_1g << 1 |
-	                         (uint64_t)cpu->exec_only << 2 | (uint64_t)cpu->ad << 3 |
-	                         (uint64_t)cpu->nx << 4 | (uint64_t)cpu->levels5 << 5);
-	vmmu_trace_end(&op);
-}
-
-/* The root is as old as the VM, older than any record: a replay must hear of it. */
-static void trace_root(struct vmmu_vm *vm)
-{
-	struct vmmu_op op = vmmu_manage_op(vm);
-	struct vmmu_trace_record *r = vmmu_trace_begin(&op, VMMU_TRACE_GET_PAGE);
-
-	if (!r)
-		return;
-	r->level = vm->root->level;
-	r->aux = 1;
-	vmmu_trace_words(r, vm->root->hpa.v, 0, 0, 0);
-	vmmu_trace_end(&op);
-}
-
-void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
-{
-	vmmu_turn_take(&vm->tables);
-	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
-	if (on) {
-		trace_vm(vm);
-		trace_root(vm);
-	}
-	vmmu_turn_give(&vm->tables);
-}
-
 /* ---- vCPUs ---- */
 
 static struct vmmu_actor **free_seat(struct vmmu_vm *vm)

@@ -80,8 +80,8 @@ static struct vmmu_table *_Atomic *bucket_of(struct vmmu_tables *t, vmmu_hpa hpa
 	return &t->buckets[(pfn ^ pfn >> 10) % VMMU_TABLE_BUCKETS];
 }
 
-static void trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
-                        const struct vmmu_table *table, enum vmmu_cause cause)
+void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
+                      const struct vmmu_table *table, enum vmmu_cause cause, bool created)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, event);
 
@@ -89,7 +89,7 @@ static void trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
 		return;
 	r->level = table->level;
 	r->cause = (uint8_t)cause;
-	r->aux = event == VMMU_TRACE_GET_PAGE;
+	r->aux = created;
 	vmmu_trace_words(r, table->hpa.v, table->gfn.v, 0, 0);
 	vmmu_trace_end(op);
 }
@@ -102,14 +102,14 @@ struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn 
 	table->level = (uint8_t)level;
 	table->gfn = gfn;
 	vmmu_count(&op->who->count.tables_allocated[level], 1);
-	trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE);
+	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, true);
 	return table;
 }
 
 void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table)
 {
 	vmmu_count(&op->who->count.tables_freed[table->level], 1);
-	trace_table(op, VMMU_TRACE_FREE_PAGE, table, VMMU_CAUSE_NONE);
+	vmmu_trace_table(op, VMMU_TRACE_FREE_PAGE, table, VMMU_CAUSE_NONE, false);
 	spare_push(op->who, table);
 }
 
@@ -155,7 +155,7 @@ static void retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_c
 	op->owed.freed = table;
 	op->owed.freed_count++;
 	vmmu_count(&op->who->count.tables_freed[table->level], 1);
-	trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause);
+	vmmu_trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause, false);
 }
 
 static enum vmmu_next count_leaf_out(struct vmmu_visit *v, void *arg)

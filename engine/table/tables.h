@@ -154,6 +154,10 @@ struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa);
  */
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
 
+/* One record about a table: taken into use, unlinked, or given back. */
+void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
+                      const struct vmmu_table *table, enum vmmu_cause cause, bool created);
+
 /* Pay what `op` owes: flush, then free. No lock held but the turn. */
 void vmmu_settle(struct vmmu_op *op);
 

@@ -42,10 +42,10 @@ enum vmmu_trace_event {
 	VMMU_TRACE_ROOT_LOAD,          /* a0 root hpa, a1 EPTP or nCR3 value; root, level */
 	VMMU_TRACE_SLOT,               /* a0 base gfn, a1 pages, a2 backing, a3 old base; aux slot id; index flags; cause */
 	VMMU_TRACE_PAGE_FAULT,         /* kvm_page_fault: a0 fault_address, a1 error_code, a2 guest_rip, a3 host's word */
-	VMMU_TRACE_FAULT_END,          /* a0 gpa, a1 pfn, a2 entry now in the table, a3 rounds; aux result; level */
+	VMMU_TRACE_FAULT_END,          /* a0 gpa, a1 pfn, a2 entry now in the table; aux result; level */
 	VMMU_TRACE_SPTE_CHANGED,       /* kvm_tdp_mmu_spte_changed: a0 table hpa, a1 gfn, a2 old_spte, a3 new_spte; level, index, cause */
-	VMMU_TRACE_GET_PAGE,           /* kvm_mmu_get_page: a0 table hpa, a1 gfn, a2 role; level; aux 1 = created */
-	VMMU_TRACE_PREPARE_ZAP_PAGE,   /* kvm_mmu_prepare_zap_page: table unlinked. a0 table hpa, a1 gfn, a2 role; level, cause */
+	VMMU_TRACE_GET_PAGE,           /* kvm_mmu_get_page: a0 table hpa, a1 gfn; level; aux 1 = created, 0 = found when tracing began */
+	VMMU_TRACE_PREPARE_ZAP_PAGE,   /* kvm_mmu_prepare_zap_page: table unlinked. a0 table hpa, a1 gfn; level, cause */
 	VMMU_TRACE_FREE_PAGE,          /* table frame back to the host. a0 table hpa; aux flush id waited for */
 	VMMU_TRACE_FLUSH_OWED,         /* a0 start gfn, a1 pages, a2 tables waiting; aux flush id; cause */
 	VMMU_TRACE_FLUSH_DONE,         /* aux flush id */
@@ -54,6 +54,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_DROPS,              /* a0 records dropped on this ring before this one */
 	VMMU_TRACE_DUMP,               /* one present entry of the final tables: a0 table hpa, a1 gfn, a2 entry; level, index */
 	VMMU_TRACE_DUMP_END,           /* a0 number of DUMP records */
+	VMMU_TRACE_FOUND,              /* an entry as it stood when tracing began: a0 table hpa, a1 gfn, a2 entry; level, index */
 	VMMU_TRACE_EVENT_COUNT
 };
 

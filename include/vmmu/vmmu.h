@@ -74,7 +74,11 @@ enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm
  */
 enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm);
 
-/* [manage] Records on or off; off costs one predictable branch per event. */
+/*
+ * [manage] Records on or off; off costs one predictable branch per event.
+ * Switching on first tells, in the management ring, of the VM and of every slot,
+ * table and entry that is there, so that the trace can be replayed from nothing.
+ */
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
 
 /* ---- vCPUs and roots ---------------------------------------------------- */
