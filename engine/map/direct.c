@@ -86,6 +86,15 @@ static enum vmmu_fault_result on_leaf(struct request *r, struct vmmu_visit *v)
 	return 0;
 }
 
+/* For the caller alone: a fault that ends here needed no slot. */
+static void name_slot(struct request *r)
+{
+	const struct vmmu_slot *slot = vmmu_slot_at(&r->vm->memory, r->gfn);
+
+	if (slot)
+		r->fault->slot = slot->info.id;
+}
+
 /*
  * The CPU met a present or refused entry. Most of these end here, without a
  * slot being searched or the host being asked. 0: they do not.
@@ -108,6 +117,7 @@ static enum vmmu_fault_result on_present(struct request *r)
 		if (vmmu_is_leaf(l, v.level, v.entry))
 			r->fault->pfn.v = vmmu_hpa_pfn(vmmu_entry_address(l, v.entry)).v +
 			                  (r->gfn - v.gfn.v);
+		name_slot(r);
 	}
 	return result;
 }
