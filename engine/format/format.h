@@ -33,6 +33,7 @@ struct vmmu_format {
 	uint64_t accessed;        /* every present entry */
 	uint64_t dirty;           /* leaves */
 	uint64_t table_reserved;  /* must be 0 in an entry that references a table, any level */
+	uint64_t upper_reserved;  /* the same from level 3 up */
 	uint64_t soft_host_writable, soft_map_writable; /* ignored by hardware */
 
 	/* An entry the CPU refuses in a way of its own, kept for MMIO. */
