@@ -131,6 +131,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	}
 	free_tables(vm);
 	vmmu_slots_free_all(vm);
+	vmmu_pending_free_all(vm);
 	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
 	host->object_free(ctx, vm, sizeof(*vm));
 	return VMMU_OK;

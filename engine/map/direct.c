@@ -155,7 +155,7 @@ static bool is_stale(const struct request *r)
 	const struct vmmu_memory *m = &r->vm->memory;
 
 	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != r->sequence ||
-	       vmmu_is_pending(m, r->gfn);
+	       vmmu_is_pending(m, r->gfn, r->gfn + 1);
 }
 
 static enum vmmu_fault_result map_mmio(struct request *r)
@@ -245,11 +245,24 @@ static enum vmmu_fault_result map_backing(struct request *r, const struct vmmu_b
 	return m.result;
 }
 
+/* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
+static unsigned one_access(unsigned wanted)
+{
+	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
+}
+
+/* May an entry be made of this grant? Not if the CPU's tables could only say more than it. */
+static bool is_expressible(const struct vmmu_layout *l, unsigned rights)
+{
+	return !(l->grants[rights & VMMU_RWX] & ~rights);
+}
+
 static enum vmmu_fault_result ask_host(struct request *r, struct vmmu_backing *backing)
 {
 	struct vmmu_tables *t = &r->vm->tables;
 
-	switch (t->host->backing(t->ctx, &r->vcpu->hit.info, vmmu_gfn_of(r->gfn), r->wanted, backing)) {
+	switch (t->host->backing(t->ctx, &r->vcpu->hit.info, vmmu_gfn_of(r->gfn),
+	                         one_access(r->wanted), backing)) {
 	case VMMU_BACKING_OK:
 		break;
 	case VMMU_BACKING_RETRY:
@@ -260,7 +273,9 @@ static enum vmmu_fault_result ask_host(struct request *r, struct vmmu_backing *b
 	default:
 		return VMMU_FAULT_DENIED;
 	}
-	return r->wanted & ~(unsigned)backing->rights ? VMMU_FAULT_DENIED : 0;
+	if (r->wanted & ~(unsigned)backing->rights || !is_expressible(&t->layout, backing->rights))
+		return VMMU_FAULT_DENIED;
+	return 0;
 }
 
 static enum vmmu_fault_result on_missing(struct request *r)
