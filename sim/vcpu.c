@@ -252,7 +252,8 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 
 	if (gfn >= sim->ref.reach)
 		return 1u << VMMU_FAULT_BEYOND;
-	if (sim_ref_busy(&sim->ref, gfn, 1))
+	/* RETRY is always safe to hear; while any invalidation is open it need not be exact. */
+	if (sim->ref.busies)
 		mask |= 1u << VMMU_FAULT_RETRY;
 	if (sim->memory.failed != before->failed)
 		mask |= 1u << VMMU_FAULT_NO_MEMORY;
@@ -266,6 +267,9 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 		return mask | 1u << VMMU_FAULT_RETRY;
 	if (denied(slot, gfn, fault->access))
 		return mask | 1u << VMMU_FAULT_DENIED;
+	/* Another frame: the old one may be dropped in one round, the new one mapped in the next. */
+	if (slot->backing->transitions && sim->writes != before->writes)
+		mask |= 1u << VMMU_FAULT_RETRY;
 	if (!(mask & 1u << VMMU_FAULT_NO_MEMORY))
 		mask |= 1u << VMMU_FAULT_FIXED | 1u << VMMU_FAULT_SPURIOUS;
 	return mask | 1u << VMMU_FAULT_FIXED; /* memory that was refused may not have been needed */
@@ -369,6 +373,7 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 		if (try.through)
 			return SIM_OK;
 		struct vmmu_fault fault = exit_for(sim, gpa, access, &try.walk);
+		uint64_t writes = sim->writes;
 		enum vmmu_fault_result result = handle_exit(sim, n, &fault);
 
 		if (result == VMMU_FAULT_RETRY && (sim->config.threads || sim->config.interleaved)) {
@@ -377,6 +382,8 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 			exits--;
 			continue;
 		}
+		if (result == VMMU_FAULT_RETRY && sim->writes != writes)
+			continue; /* it got somewhere: a stale entry is gone */
 		if (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)
 			return result;
 	}

@@ -4,6 +4,8 @@
 #   make machine-test-qemu   only those on QEMU, in seconds
 #   make machine-test-bochs  only those on Bochs
 
+include tests/guest/guest.mk
+
 MACHINE_TEST  := tests/machine/machine_test.py
 EXPECT        := $(BUILD)/tests/machine/expect
 MACHINE_NEEDS := visor tool guests initramfs $(EXPECT)
