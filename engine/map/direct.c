@@ -177,7 +177,8 @@ static enum vmmu_fault_result map_mmio(struct request *r)
 
 /*
  * The largest leaf around gfn: inside the slot, contiguous and equally aligned
- * on both sides, under every cap. A slot that logs writes them by 4 KiB.
+ * on both sides, under every cap, and clear of what the host is taking back. A
+ * slot that logs writes them by 4 KiB.
  */
 static unsigned goal_level(const struct request *r, const struct vmmu_backing *backing)
 {
@@ -193,7 +194,8 @@ static unsigned goal_level(const struct request *r, const struct vmmu_backing *b
 		if (first < hit->first || first + pages > hit->end ||
 		    backing->order < VMMU_INDEX_BITS * level ||
 		    ((r->gfn ^ backing->pfn.v) & (pages - 1)) ||
-		    vmmu_cap_of(hit->slot, r->gfn, level + 1) <= level)
+		    vmmu_cap_of(hit->slot, r->gfn, level + 1) <= level ||
+		    vmmu_is_pending(&r->vm->memory, first, first + pages))
 			break;
 		level++;
 	}
