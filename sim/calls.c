@@ -118,15 +118,16 @@ enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t b
 	           vmmu_invalidate_begin(sim->vm, vmmu_gpa_of(base), bytes), allowed);
 }
 
-void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes)
+enum vmmu_status sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes)
 {
 	struct call call;
 
 	begin(sim, &call);
-	sim_ref_invalidate_end(&call.after, base, bytes);
+	uint32_t allowed = sim_ref_invalidate_end(&call.after, base, bytes);
+
 	sim->ref_after = &call.after;
-	vmmu_invalidate_end(sim->vm, vmmu_gpa_of(base), bytes);
-	end(sim, &call, "vmmu_invalidate_end", VMMU_OK, 1u << VMMU_OK);
+	return end(sim, &call, "vmmu_invalidate_end",
+	           vmmu_invalidate_end(sim->vm, vmmu_gpa_of(base), bytes), allowed);
 }
 
 enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
@@ -145,8 +146,7 @@ enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
 			sim_backing_take(slot->backing, (int64_t)((start - slot->info.base.v) >> VMMU_PAGE_SHIFT),
 			                 (stop - start) >> VMMU_PAGE_SHIFT);
 	}
-	sim_invalidate_end(sim, base, bytes);
-	return VMMU_OK;
+	return sim_invalidate_end(sim, base, bytes);
 }
 
 /* What the log said against what was written. */

@@ -276,7 +276,7 @@ uint32_t sim_ref_invalidate_begin(struct sim_ref *ref, uint64_t base, uint64_t b
 	return ONLY(VMMU_OK);
 }
 
-void sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes)
+uint32_t sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes)
 {
 	uint64_t gfn = base >> VMMU_PAGE_SHIFT;
 	uint64_t last = (base + bytes - 1) >> VMMU_PAGE_SHIFT;
@@ -286,9 +286,10 @@ void sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes)
 
 		if (busy->gfn == gfn && busy->pages == last - gfn + 1) {
 			*busy = ref->busy[--ref->busies];
-			return;
+			return ONLY(VMMU_OK);
 		}
 	}
+	return ONLY(VMMU_ERR_INVALID);
 }
 
 bool sim_ref_busy(const struct sim_ref *ref, uint64_t gfn, uint64_t pages)

@@ -115,7 +115,7 @@ enum vmmu_status sim_slot_move(struct sim *sim, uint32_t id, uint64_t base);
 enum vmmu_status sim_slot_set_flags(struct sim *sim, uint32_t id, uint32_t flags);
 enum vmmu_status sim_restrict(struct sim *sim, uint64_t base, uint64_t bytes, unsigned level);
 enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t bytes);
-void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes);
+enum vmmu_status sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes);
 /* Compares the bitmap with the writes made; *pages (may be NULL) = dirty pages reported. */
 enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *pages);
 /* The host writes a page: from a vCPU, or from a management thread (-1). */

@@ -252,8 +252,7 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 
 	if (gfn >= sim->ref.reach)
 		return 1u << VMMU_FAULT_BEYOND;
-	/* RETRY is always safe to hear; while any invalidation is open it need not be exact. */
-	if (sim->ref.busies)
+	if (sim_ref_busy(&sim->ref, gfn, 1))
 		mask |= 1u << VMMU_FAULT_RETRY;
 	if (sim->memory.failed != before->failed)
 		mask |= 1u << VMMU_FAULT_NO_MEMORY;
