@@ -55,6 +55,7 @@ void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
 void end_by_fetching_nothing(void);
+void end_by_invalid_state(void);
 
 /* Count one check; say what was expected when it fails. */
 #define check(condition, ...) \

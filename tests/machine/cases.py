@@ -128,6 +128,8 @@ CASES = [
     end("end-triple-fault", "a triple fault", "end-by-triple-fault", TRIPLE_FAULT),
     end("end-fetch", "instructions where nothing is: a dump, and the visor stays up",
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
+    end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",
+        "end-by-invalid-state", FAILED, messages=("invalid",)),
     end("end-no-test", "a value at the exit port becomes the status", "no-such-test", 99,
         console=("^FAIL no test is called no-such-test",), may_fail=True),
     refused("refuse-absent", "no kernel at that path", ("no-such-file",), kernel="absent"),
