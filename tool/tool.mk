@@ -14,6 +14,53 @@ VMMU := $(BUILD)/vmmu
 #   make tool      the command, build/vmmu
 tool: $(VMMU)
 
+# ---- make run -----------------------------------------------------------------
+
+MACHINE     ?= bochs
+MEMORY      ?= 256M
+PAGE_SIZE   ?= 2m
+INTERACTIVE ?=
+KERNEL      ?= .cache/kernels/cloud-amd64/vmlinuz
+INITRD      ?= $(BUILD)/initramfs/run.cpio.gz
+
+RUN_NEEDS := $(VMMU) $(BUILD)/visor.elf $(INITRD)
+
+.PHONY: run iso install
+#   make run       boot Debian's kernel on Bochs, EPT (MACHINE=qemu: NPT, in seconds;
+#   make run       INTERACTIVE=1: a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=)
+run:
+	@scripts/setup build emulators kernels
+	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guest' --no-print-directory \
+		BUILD=$(BUILD) $(RUN_NEEDS)
+	@scripts/run-guest $(BUILD) $(MACHINE) $(KERNEL) $(INITRD) --memory $(MEMORY) \
+		--page-size $(PAGE_SIZE) $(if $(INTERACTIVE),--append vmmu.shell)
+
+#   make iso       build/vmmu.iso, which boots the same on a real machine
+iso: $(RUN_NEEDS)
+	$(VMMU) iso --kernel $(KERNEL) --initrd $(INITRD) --memory $(MEMORY) --page-size $(PAGE_SIZE) \
+		$(if $(INTERACTIVE),--append vmmu.shell) --output $(BUILD)/vmmu.iso
+
+# ---- make install ---------------------------------------------------------------
+
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+MAN_PAGES := $(wildcard docs/man/*.1)
+
+$(BUILD)/vmmu.pc: tool/vmmu.pc.in tool/tool.mk
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VMMU_VERSION)|' $< > $@
+
+#   make install   headers, libvmmu.a, vmmu.pc, vmmu, visor.elf, man pages (DESTDIR, PREFIX)
+install: $(VMMU) $(BUILD)/visor.elf $(LIBVMMU) $(BUILD)/vmmu.pc
+	install -d $(INSTALL_TO)/include/vmmu $(INSTALL_TO)/lib/pkgconfig $(INSTALL_TO)/lib/vmmu \
+		$(INSTALL_TO)/bin $(INSTALL_TO)/share/man/man1
+	install -m 644 include/vmmu/*.h $(INSTALL_TO)/include/vmmu
+	install -m 644 $(LIBVMMU) $(INSTALL_TO)/lib
+	install -m 644 $(BUILD)/vmmu.pc $(INSTALL_TO)/lib/pkgconfig
+	install -m 644 $(BUILD)/visor.elf $(INSTALL_TO)/lib/vmmu
+	install -m 755 $(VMMU) $(INSTALL_TO)/bin
+	install -m 644 $(MAN_PAGES) $(INSTALL_TO)/share/man/man1
+
+# ---- the command ------------------------------------------------------------------
+
 # libvmmu is built without position-independent code, to fit a bare-metal program too.
 $(VMMU): $(TOOL_OBJ) $(LIBVMMU)
 	@mkdir -p $(@D)

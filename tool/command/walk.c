@@ -162,7 +162,7 @@ static void print_history(const struct walk *walk, unsigned level)
 			printf("    %sin table 0x%" PRIx64 ", entry %u%s\n", p->dim, record->a[0], record->index, p->off);
 		table = record->a[0];
 		if (n >= walk->moment && before != UINT64_MAX) {
-			printf("    %s--- later than %s ---%s\n", p->magenta, walk->label, p->off);
+			printf("    %s--- after that moment ---%s\n", p->magenta, p->off);
 			before = UINT64_MAX;
 		}
 		print_write(walk, n);

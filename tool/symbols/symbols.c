@@ -12,8 +12,9 @@
 /* Fewer than this is a stub, like the System.map that Debian installs. */
 enum { SYMBOLS_MIN = 8 };
 
-/* Linux' kernel text mapping: virtual = physical + this, unless KASLR moved it. */
-#define LINUX_TEXT_MAPPING 0xffffffff80000000ull
+/* No function is larger. */
+#define FUNCTION_MAX 0x100000u
+
 
 void builder_add(struct symbols_builder *builder, uint64_t address, char type, const char *name,
                  size_t name_length)
@@ -189,22 +190,16 @@ static const struct symbol *at_or_below(const struct symbols *symbols, uint64_t 
 	return low ? &symbols->list[low - 1] : NULL;
 }
 
-const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset,
-                         bool *physical)
+const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset)
 {
-	const struct symbol *symbol;
-	uint64_t moved = address + LINUX_TEXT_MAPPING;
+	const struct symbol *symbol = at_or_below(symbols, address);
 
-	*physical = address < LINUX_TEXT_MAPPING && moved >= symbols->text && moved < symbols->text_end;
-	if (*physical)
-		address = moved;
-	symbol = at_or_below(symbols, address);
 	if (!symbol)
 		return NULL;
 	*offset = address - symbol->address;
-	/* Past the last function of the image there is other memory, not a huge function. */
-	if (*offset > 0x100000 || (symbols->text_end && symbol->address < symbols->text_end &&
-	                           address >= symbols->text_end))
+	/* Past the last function there is other memory, not a huge function. */
+	if (*offset > FUNCTION_MAX || (symbols->text_end && symbol->address < symbols->text_end &&
+	                               address >= symbols->text_end))
 		return NULL;
 	return symbol->name;
 }
@@ -212,10 +207,7 @@ const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64
 char *symbols_describe(const struct symbols *symbols, uint64_t address)
 {
 	uint64_t offset;
-	bool physical;
-	const char *name = symbols_find(symbols, address, &offset, &physical);
+	const char *name = symbols_find(symbols, address, &offset);
 
-	if (!name)
-		return duplicate("");
-	return formatted("%s+0x%" PRIx64 "%s", name, offset, physical ? " (at its physical address)" : "");
+	return name ? formatted("%s+0x%" PRIx64, name, offset) : duplicate("");
 }

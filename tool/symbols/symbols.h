@@ -29,13 +29,8 @@ bool symbols_load(struct symbols *symbols, const char *path, char **error);
 bool symbols_parse(struct symbols *symbols, const uint8_t *data, size_t size, char **error);
 void symbols_free(struct symbols *symbols);
 
-/*
- * The function that holds `address`, or NULL; *offset is how far into it. Also
- * knows Linux code that runs at its physical address, before its own page
- * tables are on: then *physical is set.
- */
-const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset,
-                         bool *physical);
+/* The function that holds `address`, or NULL; *offset is how far into it. */
+const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset);
 
 /* "memset_erms+0x7", or "" when not known. Caller frees. */
 char *symbols_describe(const struct symbols *symbols, uint64_t address);

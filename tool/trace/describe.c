@@ -73,20 +73,24 @@ char *describe_access(const struct vmmu_trace_record *fault)
 	                 access & VMMU_ACCESS_PRESENT ? " (rights)" : "");
 }
 
+/* Linux' own code has symbols in the upper half; its decompressor runs below, without any. */
+static bool is_boot_code(const struct vmmu_trace_record *fault, const struct symbols *symbols)
+{
+	return symbols->text >> 63 && !(fault->a[2] >> 63);
+}
+
 char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
 	uint64_t rip = fault->a[2];
-	char *name, *text;
+	char *name;
 
 	if (fault_paging(fault) && fault_cpl(fault) == 3)
 		return formatted("user space at 0x%" PRIx64, rip);
 	name = symbols_describe(symbols, rip);
 	if (*name)
-		text = formatted("%s", name);
-	else if (!fault_paging(fault))
-		text = formatted("0x%" PRIx64 " (guest paging off)", rip);
-	else
-		text = formatted("0x%" PRIx64, rip);
+		return name;
 	free(name);
-	return text;
+	if (is_boot_code(fault, symbols))
+		return formatted("boot code at 0x%" PRIx64, rip);
+	return formatted("0x%" PRIx64 "%s", rip, fault_paging(fault) ? "" : " (guest paging off)");
 }

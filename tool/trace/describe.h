@@ -23,7 +23,7 @@ char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_
 /* "write", "read by the guest's page walk" ... from a kvm_page_fault record. */
 char *describe_access(const struct vmmu_trace_record *fault);
 
-/* "clear_page_erms+0x7", "user space 0x401234", "0x7c00 (16-bit or no paging)"; symbols may be empty. */
+/* "clear_page_erms+0x7", "user space at 0x401234", "boot code at 0x431c3fb"; symbols may be empty. */
 char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols);
 
 /* Fields of the host's word in a kvm_page_fault record (docs/trace-format.md). */

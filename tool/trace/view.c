@@ -134,7 +134,7 @@ static char *symbols_source(struct view *view, bool *asked)
 	else if (kernel)
 		source = duplicate(kernel);
 	if (kernel || view->kernel_path)
-		view->kernel_name = duplicate(view->kernel_path ? view->kernel_path : kernel);
+		view->kernel_name = duplicate(basename(view->kernel_path ? view->kernel_path : kernel));
 	json_decref(sidecar);
 	return source;
 }
