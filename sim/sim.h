@@ -54,6 +54,7 @@ struct sim_vcpu {
 	struct sim_walker walker;
 	struct sim_tlb tlb;
 	struct vmmu_trace_ring ring;
+	uint64_t writing;                    /* gfn + 1 of the write under way, 0 = none */
 };
 
 struct sim {
@@ -77,6 +78,7 @@ struct sim {
 	/* counted */
 	uint64_t writes;                     /* entries written, as the hook saw them */
 	uint64_t flushes;
+	uint64_t rounds;                     /* dirty logs fetched */
 	uint64_t backing_calls;
 	uint64_t ad_writes;                  /* A/D bits the CPU had to set itself */
 	/* a test's own hook behind the model's */

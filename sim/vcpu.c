@@ -315,12 +315,20 @@ static void judge_result(struct sim *sim, const struct vmmu_fault *fault,
 		judge_repaired(sim, fault);
 }
 
-/* The write that is about to be let through is one that the log may now show. */
-static void expect_write(struct sim *sim, uint64_t gfn, enum sim_dirty state)
+/*
+ * A write made while a call is under way may be in the log that the call fetches
+ * or in the next, but if the slot logs before the call it must be in one.
+ */
+void sim_expect_write(struct sim *sim, uint64_t gfn, enum sim_dirty state)
 {
-	sim_ref_mark(&sim->ref, gfn, state);
-	if (sim->ref_after)
-		sim_ref_mark(sim->ref_after, gfn, state == SIM_DIRTY ? SIM_MAY_WRITE : state);
+	const struct sim_ref_slot *slot = sim_ref_slot_at(&sim->ref, gfn);
+
+	if (!sim->ref_after) {
+		sim_ref_mark(&sim->ref, gfn, state);
+		return;
+	}
+	sim_ref_mark(&sim->ref, gfn, SIM_MAY_WRITE);
+	sim_ref_mark(sim->ref_after, gfn, slot && slot->dirty ? state : SIM_MAY_WRITE);
 }
 
 /* Another frame is in place for good: the old one may not be seen again. */
@@ -351,7 +359,7 @@ static enum vmmu_fault_result handle_exit(struct sim *sim, unsigned n, struct vm
 	struct before before = snapshot(sim, gfn);
 
 	if (fault->access & VMMU_W)
-		expect_write(sim, gfn, SIM_MAY_WRITE);
+		sim_expect_write(sim, gfn, SIM_MAY_WRITE);
 	result = vmmu_fault(sim->vcpu[n].engine, fault);
 	sim->fault = *fault;
 	if (!sim->config.interleaved)
@@ -397,11 +405,13 @@ enum vmmu_fault_result sim_access(struct sim *sim, unsigned vcpu, uint64_t gpa, 
 	enum vmmu_fault_result result;
 
 	sim_note_interest(sim, gfn);
-	result = access_loop(sim, vcpu, gpa, access);
 	if (sim->config.threads)
-		return result;
+		return access_loop(sim, vcpu, gpa, access);
+	sim->vcpu[vcpu].writing = access & VMMU_W ? gfn + 1 : 0;
+	result = access_loop(sim, vcpu, gpa, access);
 	if (result == SIM_OK && (access & VMMU_W))
-		expect_write(sim, gfn, SIM_DIRTY);
+		sim_expect_write(sim, gfn, SIM_DIRTY);
+	sim->vcpu[vcpu].writing = 0;
 	for (unsigned i = 0; i < sim->vcpus; i++)
 		if (sim_random_below(&sim->random, 3) == 0)
 			sim_vcpu_speculate(sim, i, gfn);
@@ -427,7 +437,7 @@ enum vmmu_fault_result sim_prefault(struct sim *sim, unsigned vcpu, uint64_t gpa
 	uint64_t got = 0;
 
 	for (uint64_t gfn = gpa >> VMMU_PAGE_SHIFT; access & VMMU_W && gfn < end; gfn++)
-		expect_write(sim, gfn, SIM_MAY_WRITE);
+		sim_expect_write(sim, gfn, SIM_MAY_WRITE);
 	result = vmmu_prefault(sim->vcpu[vcpu].engine, vmmu_gpa_of(gpa), bytes, access, &got);
 	for (uint64_t page = gpa >> VMMU_PAGE_SHIFT; page << VMMU_PAGE_SHIFT < gpa + got; page++) {
 		struct sim_walk walk;
