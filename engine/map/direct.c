@@ -62,12 +62,17 @@ static enum vmmu_fault_result on_mmio_entry(struct request *r, const struct vmmu
 	return VMMU_FAULT_EMULATE_MMIO;
 }
 
-/* W was taken away only to see the first write (dirty log): give it back. */
+/*
+ * W was taken away only to see the first write (dirty log): give it back. 0: the
+ * slot is being deleted or moved, and the leaf is not yet out of the tables.
+ */
 static enum vmmu_fault_result give_write_back(struct request *r, struct vmmu_visit *v)
 {
 	struct vmmu_slot *slot = vmmu_slot_at(&r->vm->memory, r->gfn);
 	uint64_t value = vmmu_grant_write(&r->vm->tables.layout, v->entry);
 
+	if (!slot)
+		return 0;
 	vmmu_dirty_mark(slot, r->gfn);
 	return vmmu_entry_write(v, value, VMMU_CAUSE_PERMISSION) ? VMMU_FAULT_FIXED
 	                                                         : VMMU_FAULT_RETRY;
@@ -160,19 +165,16 @@ static bool is_stale(const struct request *r)
 
 static enum vmmu_fault_result map_mmio(struct request *r)
 {
-	struct vmmu_mapping m = {.gfn = r->gfn};
-	enum vmmu_fault_result result = VMMU_FAULT_EMULATE_MMIO;
+	struct vmmu_mapping m = {.gfn = r->gfn, .result = VMMU_FAULT_RETRY};
 
 	if (!r->vm->mmio_cache || r->cause == VMMU_CAUSE_PREFAULT)
-		return result;
+		return VMMU_FAULT_EMULATE_MMIO;
 	vmmu_gate_enter(&r->vm->tables, r->op->who);
-	if (is_stale(r))
-		result = VMMU_FAULT_RETRY;
-	else
+	if (!is_stale(r))
 		vmmu_mmio_map(r->op, r->vm, &m);
 	vmmu_gate_leave(&r->vm->tables, r->op->who);
 	report(r, &m);
-	return result;
+	return m.result;
 }
 
 /*
@@ -324,7 +326,7 @@ enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	}
 	if (!result)
 		result = on_missing(&r);
-	if (op->owed.any)
+	if (op->owed.promised)
 		vmmu_settle(op);
 	return result;
 }

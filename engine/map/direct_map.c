@@ -43,10 +43,14 @@ static struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, u
 
 static enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
 {
+	const struct vmmu_layout *l = &v->op->tables->layout;
 	uint64_t value = leaf_for(v, m);
 
 	if (v->entry == value)
 		return finish(v, m, VMMU_FAULT_SPURIOUS);
+	/* Another frame may have stood here a moment ago, and a CPU still use it. */
+	if (!vmmu_is_present(l, v->entry) && vmmu_is_flush_promised(v->op))
+		return finish(v, m, VMMU_FAULT_RETRY);
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (m->leaf.rights & VMMU_W)
 		vmmu_dirty_mark(m->slot, m->gfn);
