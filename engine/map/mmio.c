@@ -11,15 +11,6 @@ struct install {
 	uint64_t value;
 };
 
-static enum vmmu_next finish(const struct vmmu_visit *v, struct vmmu_mapping *m,
-                             enum vmmu_fault_result result)
-{
-	m->result = result;
-	m->entry = v->entry;
-	m->level = v->level;
-	return VMMU_STOP;
-}
-
 static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
@@ -27,13 +18,14 @@ static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 
 	/* A leaf is what remains of a slot being deleted; anything else is damage. */
 	if (v->entry && !vmmu_is_mmio(l, v->entry))
-		return finish(v, i->m, vmmu_is_leaf(l, v->level, v->entry) ? VMMU_FAULT_EMULATE_MMIO
-		                                                           : VMMU_FAULT_BAD_ENTRY);
+		return vmmu_mapped(v, i->m,
+		                   vmmu_is_leaf(l, v->level, v->entry) ? VMMU_FAULT_EMULATE_MMIO
+		                                                       : VMMU_FAULT_BAD_ENTRY);
 	if (v->level > VMMU_LEVEL_4K)
 		return vmmu_link_table(v, VMMU_CAUSE_MMIO);
 	if (v->entry != i->value && !vmmu_entry_write(v, i->value, VMMU_CAUSE_MMIO))
 		return VMMU_AGAIN;
-	return finish(v, i->m, VMMU_FAULT_EMULATE_MMIO);
+	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);
 }
 
 void vmmu_mmio_map(struct vmmu_op *op, const struct vmmu_vm *vm, struct vmmu_mapping *m)

@@ -101,6 +101,7 @@ struct vmmu_op {
 	bool tracing;
 	uint16_t root;
 	uint32_t fault;
+	enum vmmu_cause cause;     /* of a fault: why it maps */
 	struct vmmu_owed owed;
 };
 
