@@ -70,6 +70,11 @@ static uint64_t platform_tsc(void *ctx)
 	return rdtsc() + vm->vcpu.backend->read_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET);
 }
 
+static bool platform_write_memory(void *ctx, uint64_t gpa, const void *bytes, size_t n)
+{
+	return memory_write(ctx, gpa, bytes, n);
+}
+
 /* ---- what the engine asks -------------------------------------------------------- */
 
 static void *host_object_alloc(void *ctx, size_t size)
@@ -218,7 +223,8 @@ static bool set_up_platform(struct vm *vm)
 	struct platform_config config = {
 		.memory_bytes = vm->options->memory_bytes, .cpus = CPUS, .tsc_hz = clock_tsc_hz()};
 	struct platform_host host = {.console_out = console_out, .now_ns = platform_now,
-	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc};
+	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc,
+	                             .write_memory = platform_write_memory};
 
 	vm->platform = object_alloc(platform_size());
 	if (!vm->platform)
