@@ -226,6 +226,7 @@ static bool set_up_platform(struct vm *vm)
 	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc,
 	                             .write_memory = platform_write_memory};
 
+	vm->start_tsc = rdtsc(); /* guest time 0: the devices' clocks start here */
 	vm->platform = object_alloc(platform_size());
 	if (!vm->platform)
 		return refuse(vm, "no memory for the platform's state");
@@ -292,7 +293,7 @@ static bool set_up_vcpu(struct vm *vm)
 static bool set_up(struct vm *vm, const char **kind)
 {
 	return (!vm->options->trace || set_up_trace(vm)) && set_up_tables(vm) && set_up_memory(vm) &&
-	       set_up_platform(vm) && load(vm, kind) && set_up_vcpu(vm);
+	       load(vm, kind) && set_up_vcpu(vm) && set_up_platform(vm);
 }
 
 /* ---- running and taking down ----------------------------------------------------- */
@@ -310,7 +311,6 @@ static void say_start(const struct vm *vm, const char *kind)
 static void run(struct vm *vm)
 {
 	reset_extended_state();
-	vm->start_tsc = rdtsc();
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
