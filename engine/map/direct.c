@@ -190,10 +190,9 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 {
 	struct vmmu_mapping m = {.gfn = gfn_of(f), .result = VMMU_FAULT_RETRY};
 
-	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT)
+	/* The entry only saves time: without memory for its path the answer is the same. */
+	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !have_spares(vcpu, op))
 		return VMMU_FAULT_EMULATE_MMIO;
-	if (!have_spares(vcpu, op))
-		return VMMU_FAULT_NO_MEMORY;
 	vmmu_gate_enter(op->tables, op->who);
 	if (!is_stale(&vcpu->vm->memory, m.gfn, sequence))
 		vmmu_mmio_map(op, vcpu->vm, &m);
