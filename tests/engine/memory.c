@@ -130,7 +130,8 @@ static bool run(enum vmmu_mode mode, unsigned scenario, struct sim_fail_plan pla
 	config.vcpus = 2;
 	config.fail = plan;
 	config.unwatched = cheap;
-	config.table_frames = 256;
+	config.untraced = cheap;
+	config.table_frames = 64;
 	sim = sim_new(&config, &status);
 	if (status == VMMU_OK)
 		scenarios[scenario](sim);

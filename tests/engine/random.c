@@ -334,13 +334,6 @@ static void print_test(enum vmmu_mode mode, uint64_t seed, const struct op *ops,
 
 /* ---- the tests ------------------------------------------------------------------------- */
 
-static uint64_t from_environment(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void one_sequence(enum vmmu_mode mode, uint64_t seed, unsigned length)
 {
 	static struct op ops[LENGTH_MAX];
