@@ -59,7 +59,7 @@ struct vmmu_config {
 	uint32_t max_slots;               /* 0 = 32764 */
 	uint32_t max_vcpus;               /* 0 = 1024 */
 	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
-	struct vmmu_trace_ring *ring;     /* for management calls; may be NULL */
+	struct vmmu_trace_ring *ring;     /* for management calls, theirs alone; may be NULL */
 };
 
 /*
@@ -83,7 +83,7 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
 
 /* ---- vCPUs and roots ---------------------------------------------------- */
 
-/* [manage] `ring` may be NULL: this vCPU's records are then counted as dropped. */
+/* [manage] `ring` is this vCPU's alone; NULL: its records are counted as dropped. */
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out);
 /* [manage] The vCPU must not be inside any other call. Frees its caches. */
