@@ -57,6 +57,7 @@ struct run {
 	struct arguments command;
 	struct session session;
 	enum session_end end;
+	bool over;                 /* `end` and `status` are known */
 	int status;
 	uint64_t trace_records, trace_dropped;
 };
@@ -118,11 +119,10 @@ static bool make_trace(struct run *run, char **error)
 static json_t *facts_json(const struct run *run)
 {
 	const struct visor_log *log = &run->session.log;
-	json_t *facts = json_pack("{ss ss ss ss sI ss si sf}", "vmmu", VMMU_VERSION, "machine",
+	json_t *facts = json_pack("{ss ss ss ss sI ss}", "vmmu", VMMU_VERSION, "machine",
 	                          machine_name(run->plan.kind), "mmu", mmu_name(run->plan.mmu), "append",
 	                          run->plan.boot.guest_line, "memory_bytes", (json_int_t)run->boot.memory,
-	                          "page_size", run->boot.page_size, "exit_status", run->status, "seconds",
-	                          run->session.seconds);
+	                          "page_size", run->boot.page_size);
 	char *kernel = absolute_path(run->boot.kernel);
 
 	json_object_set_new(facts, "kernel", json_string(kernel));
@@ -139,6 +139,10 @@ static json_t *facts_json(const struct run *run)
 		json_object_set(facts, "summary", log->summary);
 	if (log->end)
 		json_object_set(facts, "end", log->end);
+	if (run->over) {
+		json_object_set_new(facts, "seconds", json_real(run->session.seconds));
+		json_object_set_new(facts, "exit_status", json_integer(run->status));
+	}
 	return facts;
 }
 
@@ -294,11 +298,15 @@ static int run_in_folder(struct run *run)
 		print_command(run);
 		return RUN_POWER_OFF;
 	}
+	/* Now already, for whoever follows the trace. */
+	if (ok && !write_facts(run))
+		return RUN_CANNOT_START;
 	if (!ok || !session_run(session, &run->command, run->work, &run->end, &error)) {
 		progress_end(&session->progress);
 		return cannot_start(error);
 	}
 	judge(run);
+	run->over = true;
 	if (!finish_trace(run) || !write_facts(run))
 		run->status = run->status ? run->status : RUN_CANNOT_START;
 	report(run);
