@@ -73,10 +73,10 @@ char *describe_access(const struct vmmu_trace_record *fault)
 	                 access & VMMU_ACCESS_PRESENT ? " (rights)" : "");
 }
 
-/* Linux' own code has symbols in the upper half; its decompressor runs below, without any. */
+/* Linux' own code and modules lie from _text up; what runs below it came before: its decompressor. */
 static bool is_boot_code(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
-	return symbols->text >> 63 && !(fault->a[2] >> 63);
+	return fault->a[2] < symbols->text;
 }
 
 char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols)
