@@ -624,7 +624,7 @@ static uint64_t x2apic_writable(enum reg reg)
 	case REG_SVR:
 		return SVR_WRITABLE;
 	case REG_ICR:
-		return 0xffffffff000cdfffull;
+		return 0xffffffff000ccfffull;
 	case REG_INITIAL_COUNT:
 		return 0xffffffff;
 	case REG_DIVIDE:
