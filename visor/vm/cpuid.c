@@ -72,14 +72,31 @@ static void filter_7(uint32_t subleaf, struct cpuid *r)
 	*r = filtered;
 }
 
-/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports are right for it. */
+/* Bytes of an XSAVE area with all of `components` in it, in the standard format. */
+static uint32_t xsave_bytes(uint32_t components)
+{
+	uint32_t bytes = 512 + 64; /* legacy area and header */
+
+	for (uint32_t i = 2; i < 32; i++) {
+		struct cpuid part = {0};
+
+		if (components & BIT(i))
+			part = cpuid(0xd, i);
+		if (part.ebx + part.eax > bytes)
+			bytes = part.ebx + part.eax;
+	}
+	return bytes;
+}
+
+/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports in EBX are right for it. */
 static void filter_xsave(uint32_t subleaf, struct cpuid *r)
 {
 	if (subleaf == 0) {
 		r->eax &= XSAVE_COMPONENTS;
+		r->ecx = xsave_bytes(r->eax);
 		r->edx = 0;
 	} else if (subleaf == 1) {
-		*r = (struct cpuid){.eax = r->eax & XSAVE_1A};
+		*r = (struct cpuid){.eax = r->eax & XSAVE_1A, .ebx = r->ebx};
 	} else if (subleaf >= 32 || !(XSAVE_COMPONENTS & BIT(subleaf))) {
 		*r = (struct cpuid){0};
 	}
