@@ -71,7 +71,7 @@ class Runner:
         failed = [line for line in console.splitlines() if line.startswith(("FAIL", "vmmu-workload: FAIL"))]
         require(not failed or case.may_fail, "; ".join(failed[:3]))
         require(status == case.status, f"vmmu run ended with {status} instead of {case.status}: "
-                + last_line(messages))
+                + reason_in(messages))
         for pattern in case.console:
             require(re.search(pattern, console, re.M), f"the console does not show /{pattern}/")
         for pattern in case.messages:
@@ -109,8 +109,13 @@ def first_line(text):
     return text.strip().splitlines()[0] if text.strip() else "(no message)"
 
 
-def last_line(text):
-    return text.strip().splitlines()[-1] if text.strip() else "(no message)"
+def reason_in(messages):
+    """The line that says most about an unexpected end."""
+    for pattern in (r"the VM has failed: (.*)", r"could not start the guest: (.*)", r"vmmu: (out of time.*)"):
+        found = re.search(pattern, messages)
+        if found:
+            return found.group(1)
+    return first_line(messages)
 
 
 def report(runner, case):
