@@ -130,7 +130,10 @@ static void print_other(const struct listing *list, const struct vmmu_trace_reco
 		break;
 	case VMMU_TRACE_GET_PAGE:
 		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 "%s", r->level, r->a[0], r->a[1],
-		       r->aux == 1 ? ", new" : "");
+		       r->aux == 1 ? ", new" : ", in use already");
+		break;
+	case VMMU_TRACE_FOUND:
+		printf("  level %u table 0x%" PRIx64 " [%u] holds 0x%" PRIx64, r->level, r->a[0], r->index, r->a[2]);
 		break;
 	case VMMU_TRACE_PREPARE_ZAP_PAGE:
 		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->a[0], r->a[1],

@@ -114,6 +114,24 @@ static struct replay_vm *vm_named(struct replay *replay, uint16_t id)
 	return vm;
 }
 
+static void forget_tables(struct replay *replay, uint16_t vm)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct replay_table **link = &replay->buckets[i];
+
+		while (*link) {
+			struct replay_table *table = *link;
+
+			if (table->vm != vm) {
+				link = &table->next;
+				continue;
+			}
+			*link = table->next;
+			free(table);
+		}
+	}
+}
+
 static void take_vm(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_vm *vm = vm_named(replay, record->vm);
@@ -133,6 +151,7 @@ static void take_vm(struct replay *replay, const struct vmmu_trace_record *recor
 		},
 	};
 	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
+	forget_tables(replay, record->vm);
 }
 
 bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t seen, uint64_t *bits)
@@ -248,13 +267,11 @@ static void apply_write(struct replay *replay, const struct trace_file *trace, u
 
 static void apply_get_page(struct replay *replay, const struct vmmu_trace_record *record, uint64_t number)
 {
-	if (record->aux != 1)
-		return;
 	if (replay_table_at(replay, record->a[0])) {
 		problem(replay, number, "table 0x%" PRIx64 " is taken into use while it is in use", record->a[0]);
 		table_remove(replay, record->a[0]);
 	}
-	table_add(replay, record, record->a[1])->announced = true;
+	table_add(replay, record, record->a[1]);
 }
 
 static void apply_root_load(struct replay *replay, const struct vmmu_trace_record *record)
@@ -278,7 +295,7 @@ static void apply_free_page(struct replay *replay, const struct trace_file *trac
 		problem(replay, number, "table 0x%" PRIx64 " is freed, but it was not in use", hpa);
 }
 
-void replay_note_dump(struct replay *replay, const struct vmmu_trace_record *record)
+void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_table *table = replay_table_at(replay, record->a[0]);
 
@@ -305,6 +322,9 @@ void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_
 		break;
 	case VMMU_TRACE_SPTE_CHANGED:
 		apply_write(replay, trace, number);
+		break;
+	case VMMU_TRACE_FOUND:
+		replay_note_entry(replay, record);
 		break;
 	case VMMU_TRACE_FREE_PAGE:
 		apply_free_page(replay, trace, number);
