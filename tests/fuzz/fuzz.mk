@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make fuzz-visor  loader and instruction emulator on generated input, FUZZ_SECONDS=30 each
+
+FUZZ_SECONDS ?= 30
+
+VISOR_FUZZERS := load multiboot mmio_decode
+VISOR_FUZZ_FLAGS := $(CSTD) -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/load/*.c visor/emulate/*.c)) \
+	$(call zydis_objects,$(BUILD)/fuzz)
+
+$(BUILD)/fuzz/visor/%.o: visor/%.c | $(ZYDIS_READY) $(DSDT_HEADER)
+	@mkdir -p $(@D)
+	clang $(VISOR_FUZZ_FLAGS) -ffreestanding -I. $(ZYDIS_CFLAGS) $(DSDT_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/fuzz/zydis/%.o: $(ZYDIS_DIR)/src/%.c | $(ZYDIS_READY)
+	@mkdir -p $(@D)
+	clang $(VISOR_FUZZ_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_DIR)/src -w -c $< -o $@
+
+$(VISOR_FUZZERS:%=$(BUILD)/fuzz/%_fuzz): $(BUILD)/fuzz/%_fuzz: tests/fuzz/%_fuzz.c tests/fuzz/guest_memory.h $(VISOR_FUZZ_OBJ)
+	clang $(CSTD) -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
+		$< $(VISOR_FUZZ_OBJ) -o $@
+
+.PHONY: fuzz-visor
+fuzz-visor: $(VISOR_FUZZERS:%=$(BUILD)/fuzz/%_fuzz)
+	@for f in $(VISOR_FUZZERS); do \
+		mkdir -p $(BUILD)/fuzz/corpus-$$f; \
+		$(BUILD)/fuzz/$${f}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 -verbosity=1 \
+			-print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus-$$f || exit 1; \
+	done
+
+-include $(VISOR_FUZZ_OBJ:.o=.d)
