@@ -22,6 +22,8 @@ class Case:
     memory: str = "128M"
     page_size: str = "4k"
     options: tuple = ()         # more words for `vmmu run`
+    keys: str = ""              # what is typed at the console once it shows `prompt`
+    prompt: str = r"^/ # "
     trace: bool = False
     status: int = 0             # of `vmmu run`
     console: tuple = ()         # regular expressions that the guest's console must contain
@@ -124,6 +126,8 @@ CASES = [
     linux("bochs", "2m", cost=110),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",
          memory="256M", page_size="2m", large="2", console=("^vmmu-run: user space after",)),
+    Case("qemu-shell", "a shell that takes what is typed", "qemu", "linux", "quiet vmmu.shell", "run",
+         memory="256M", page_size="2m", large="2", keys="echo sum $((6 * 7))\nexit\n", console=("^sum 42",)),
     end("end-halt", "HLT with interrupts off", "end-by-halt", HALTED),
     end("end-reset", "a reset", "end-by-reset", REBOOT),
     end("end-triple-fault", "a triple fault", "end-by-triple-fault", TRIPLE_FAULT),
