@@ -33,7 +33,7 @@ expect() {
 	got=$?
 	if [ $got -ne "$status" ]; then
 		echo "FAILED: status $got, not $status: $*"
-	elif ! grep -qE -- "$pattern" output; then
+	elif [ -n "$pattern" ] && ! grep -qE -- "$pattern" output; then
 		echo "FAILED: nothing like \"$pattern\" from: $*"
 	elif [ -n "$(ls "$TMPDIR")" ]; then
 		echo "FAILED: left behind $(ls "$TMPDIR"): $*"
@@ -74,6 +74,7 @@ run 121 'no initrd that Linux can unpack' --kernel kernel --initrd bad-initrd
 run 121 'No such file' --kernel kernel --initrd /no/initrd
 run 121 'no EPT' --kernel kernel --mmu ept
 run 121 'cannot be made' --kernel kernel --trace /no/folder/trace
+run 121 'exists and is no trace' --kernel kernel --trace initrd
 expect 121 'is no program' env VMMU_QEMU=/no/qemu "$vmmu" run --machine qemu --kernel kernel
 expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu --kernel kernel
 
@@ -87,8 +88,8 @@ FAKE=failed run 104 'visor: NPT' --kernel kernel
 FAKE=refused run 105 'could not start the guest: no kernel module' --kernel kernel
 FAKE=crash run 120 'the emulator says why' --kernel kernel
 FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
-FAKE=hang expect 130 'ended by the user' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
-FAKE=hang expect 143 'ended by the user' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
+FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
 
 # What the emulator is given
@@ -116,5 +117,23 @@ expect 2 'has 100 bytes' "$vmmu" trace short
 { head -c 8 trace; printf '\x02'; tail -c +10 trace; } >newer
 expect 2 'version 2, this vmmu reads version 1' "$vmmu" trace newer
 
-echo "$passed passed, $failed failed, 0 skipped"
+expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$vmmu"
+
+# The guest that asks a VM what its CPU offers, on CPUs that are known.
+probe=$(dirname "$vmmu")/tool/machine/probe/probe.elf
+probe() {
+	expect "$1" '' qemu-system-x86_64 -accel tcg -cpu "$2" -m 16 -nodefaults -no-user-config -no-reboot \
+		-display none -device isa-debug-exit,iobase=0xf4,iosize=0x04 -kernel "$probe"
+}
+skipped=0
+if [ -f "$probe" ] && command -v qemu-system-x86_64 >/dev/null; then
+	probe 35 EPYC,+svm,+npt    # 11h: SVM with NPT
+	probe 33 EPYC,+svm,-npt    # 10h: nothing that will do
+	probe 33 EPYC,-svm
+	probe 33 qemu64,-svm
+else
+	skipped=4
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]

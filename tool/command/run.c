@@ -198,7 +198,7 @@ static void say_how_it_died(struct run *run)
 		         WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		complain("%s ended with status %d before the guest did", title(run->plan.kind), WEXITSTATUS(status));
-	visor_log_print(&run->session.log, stderr, "  visor: ");
+	visor_log_print(&run->session.log, stderr, "  ");
 	show_emulator_output(run, "emulator.log");
 	if (run->plan.kind == MACHINE_BOCHS)
 		show_emulator_output(run, "bochs.log");
@@ -221,7 +221,7 @@ static void say_how_it_ended(struct run *run)
 	if (run->status == RUN_REFUSED)
 		complain("the visor could not start the guest: %s", end_text(run, "reason"));
 	if (run->status == RUN_FAILED || run->status == RUN_REFUSED || run->status == RUN_TRIPLE_FAULT)
-		visor_log_print(&run->session.log, stderr, run->verbose ? "" : "  visor: ");
+		visor_log_print(&run->session.log, stderr, run->verbose ? "" : "  ");
 	if (run->status == RUN_DEBUG_EXIT_LARGE)
 		note("the guest wrote %lld to the debug-exit port", code);
 }
@@ -238,11 +238,14 @@ static void judge(struct run *run)
 	case SESSION_TIMEOUT:
 		complain("out of time after %.0f s (--timeout); the guest was still running", run->timeout);
 		if (!run->session.log.start)
-			visor_log_print(&run->session.log, stderr, "  visor: ");
+			visor_log_print(&run->session.log, stderr, "  ");
 		run->status = RUN_TIMEOUT;
 		break;
 	case SESSION_SIGNAL:
-		note("ended by the user");
+		if (run->session.quit)
+			note("ended with Ctrl-A x");
+		else
+			note("ended by signal %d (%s)", run->session.signal, strsignal(run->session.signal));
 		run->status = RUN_SIGNAL + run->session.signal;
 		break;
 	}

@@ -119,7 +119,7 @@ static void on_log_line(void *arg, const char *line)
 		return;
 	if (session->progress.drawn)
 		fputs("\r\033[K", stderr);
-	fprintf(stderr, "visor: %s\n", line);
+	fprintf(stderr, "%s\n", line);
 	session->progress.drawn = false;
 }
 
@@ -296,6 +296,7 @@ static bool serve(struct session *session, enum session_end *end)
 	if (polls[POLL_CONSOLE].revents & POLLOUT)
 		send_keys(session);
 	if (polls[POLL_STDIN].revents && read_keys(session)) {
+		session->quit = true;
 		session->signal = SIGINT;
 		*end = SESSION_SIGNAL;
 		return true;
