@@ -71,6 +71,13 @@ static void svm_describe(struct vmmu_cpu *out)
 	};
 }
 
+/* Nothing needs switching on: what CPUID shows works in a guest. */
+static bool svm_allows(enum cpu_feature feature)
+{
+	(void)feature;
+	return true;
+}
+
 /* ---- control block ------------------------------------------------------------- */
 
 /* The MSR permission map has two bits per register, read and write (15.11). */
@@ -655,6 +662,7 @@ const struct cpu_backend cpu_svm = {
 	.present = svm_present,
 	.enable = svm_enable,
 	.describe = svm_describe,
+	.allows = svm_allows,
 	.vcpu_init = svm_vcpu_init,
 	.vcpu_free = svm_vcpu_free,
 	.set_root = svm_set_root,

@@ -201,6 +201,12 @@ static void vmx_describe(struct vmmu_cpu *out)
 	};
 }
 
+/* Without their controls these are #UD in a guest (26.1.2). */
+static bool vmx_allows(enum cpu_feature feature)
+{
+	return secondary & (feature == CPU_FEATURE_RDTSCP ? CPU2_RDTSCP : CPU2_INVPCID);
+}
+
 /* ---- control block ----------------------------------------------------------------- */
 
 /*
@@ -827,6 +833,7 @@ const struct cpu_backend cpu_vmx = {
 	.present = vmx_present,
 	.enable = vmx_enable,
 	.describe = vmx_describe,
+	.allows = vmx_allows,
 	.vcpu_init = vmx_vcpu_init,
 	.vcpu_free = vmx_vcpu_free,
 	.set_root = vmx_set_root,

@@ -81,6 +81,8 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
 		return;
 	}
+	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
+	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
 	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
 	v->event_error = error;
 }
