@@ -11,15 +11,20 @@
 
 static bool notes_on = true;
 
+static void say(const char *format, va_list arguments)
+{
+	fflush(stdout);
+	fputs("vmmu: ", stderr);
+	vfprintf(stderr, format, arguments);
+	fputc('\n', stderr);
+}
+
 void complain(const char *format, ...)
 {
 	va_list arguments;
 
-	fflush(stdout);
 	va_start(arguments, format);
-	fputs("vmmu: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	say(format, arguments);
 	va_end(arguments);
 }
 
@@ -27,13 +32,9 @@ void note(const char *format, ...)
 {
 	va_list arguments;
 
-	if (!notes_on)
-		return;
-	fflush(stdout);
 	va_start(arguments, format);
-	fputs("vmmu: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	if (notes_on)
+		say(format, arguments);
 	va_end(arguments);
 }
 

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../trace/describe.h"
 #include "../trace/view.h"
 #include "command.h"
 #include "trace_json.h"
+#include "trace_lines.h"
 
 enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_FOLLOW = 'f', OPTION_ALL = 'a',
        OPTION_LIMIT = 'n', OPTION_JSON = 0x100, OPTION_FAULT };
@@ -75,95 +75,6 @@ static const struct vmmu_decoder *decoder_of(const struct listing *list,
 	return vm ? &vm->decoder : &unknown;
 }
 
-static void print_write(struct listing *list, const struct vmmu_trace_record *write)
-{
-	const struct palette *p = list->view.palette;
-	const struct vmmu_decoder *decoder = decoder_of(list, write);
-	char *was = describe_entry(decoder, write->level, write->a[2]);
-	char *now = describe_entry(decoder, write->level, write->a[3]);
-
-	printf("    L%u %-7s  0x%09" PRIx64 "[%3u]  %s%-10s%s  %s -> %s%s%s\n", write->level,
-	       text_level_span(write->level), write->a[0], write->index, p->yellow,
-	       vmmu_cause_name(write->cause), p->off, was, write->a[3] ? p->green : p->red, now, p->off);
-	free(was);
-	free(now);
-}
-
-static void print_fault_head(const struct listing *list, const struct vmmu_trace_record *fault,
-                             const struct vmmu_trace_record *end)
-{
-	const struct palette *p = list->view.palette;
-	char *access = describe_access(fault), *place = describe_place(fault, &list->view.symbols);
-
-	printf("%sfault %u%s  %s%.6f s%s  %s at %s0x%09" PRIx64 "%s  by %s%s%s", p->bold, fault->fault, p->off,
-	       p->dim, trace_seconds(&list->view.trace, fault), p->off, access, p->cyan, fault->a[0], p->off,
-	       p->blue, place, p->off);
-	if (fault->vcpu)
-		printf("  vCPU %u", fault->vcpu);
-	if (!end)
-		printf("  (no end recorded)");
-	else if (end->aux != VMMU_FAULT_FIXED)
-		printf("  %s%s%s", p->magenta, vmmu_fault_result_name(end->aux), p->off);
-	putchar('\n');
-	free(access);
-	free(place);
-}
-
-/* Everything that is neither a write nor a fault, for --all. */
-static void print_other(const struct listing *list, const struct vmmu_trace_record *r)
-{
-	const struct palette *p = list->view.palette;
-
-	printf("%s    %.6f s  %s", p->dim, trace_seconds(&list->view.trace, r), vmmu_trace_event_name(r->event));
-	switch (r->event) {
-	case VMMU_TRACE_VM:
-		printf("  VM %u, %s, %" PRIu64 " levels, MAXPHYADDR %" PRIu64, r->vm,
-		       r->a[0] == VMMU_MODE_NPT ? "NPT" : "EPT", r->a[1], r->a[2]);
-		break;
-	case VMMU_TRACE_ROOT_LOAD:
-		printf("  root %u at 0x%" PRIx64 ", %s 0x%" PRIx64, r->root, r->a[0],
-		       decoder_of(list, r)->mode == VMMU_MODE_NPT ? "nCR3" : "EPTP", r->a[1]);
-		break;
-	case VMMU_TRACE_SLOT:
-		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->aux,
-		       r->a[0] << VMMU_PAGE_SHIFT, text_bytes(r->a[1] << VMMU_PAGE_SHIFT).text, r->index);
-		break;
-	case VMMU_TRACE_GET_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 "%s", r->level, r->a[0], r->a[1],
-		       r->aux == 1 ? ", new" : ", in use already");
-		break;
-	case VMMU_TRACE_FOUND:
-		printf("  level %u table 0x%" PRIx64 " [%u] holds 0x%" PRIx64, r->level, r->a[0], r->index, r->a[2]);
-		break;
-	case VMMU_TRACE_PREPARE_ZAP_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->a[0], r->a[1],
-		       vmmu_cause_name(r->cause));
-		break;
-	case VMMU_TRACE_FREE_PAGE:
-		printf("  table 0x%" PRIx64 ", after flush %u", r->a[0], r->aux);
-		break;
-	case VMMU_TRACE_FLUSH_OWED:
-		printf("  flush %u: gfn 0x%" PRIx64 " + %" PRIu64 " pages, %" PRIu64 " tables wait, %s", r->aux,
-		       r->a[0], r->a[1], r->a[2], vmmu_cause_name(r->cause));
-		break;
-	case VMMU_TRACE_FLUSH_DONE:
-		printf("  flush %u", r->aux);
-		break;
-	case VMMU_TRACE_HANDLE_MMIO:
-		printf("  addr 0x%" PRIx64 " by the cached entry 0x%" PRIx64, r->a[0], r->a[3]);
-		break;
-	case VMMU_TRACE_CHECK_MMIO:
-		printf("  generation %" PRIu64 " now, %" PRIu64 " in the entry", r->a[0], r->a[1]);
-		break;
-	case VMMU_TRACE_DROPS:
-		printf("  %s%" PRIu64 " records were lost here", p->red, r->a[0]);
-		break;
-	default:
-		break;
-	}
-	printf("%s\n", p->off);
-}
-
 static bool limit_reached(const struct listing *list)
 {
 	return list->shown >= list->limit;
@@ -178,7 +89,7 @@ static void show_write(struct listing *list, const struct vmmu_trace_record *wri
 	if (list->json)
 		trace_json_print(&list->view, decoder_of(list, write), write, fault, number);
 	else
-		print_write(list, write);
+		lines_write(&list->view, decoder_of(list, write), write);
 }
 
 static bool is_detail(uint16_t event)
@@ -209,14 +120,14 @@ static void show_group(struct listing *list, struct group *group)
 	last = &records[group->numbers[group->count - 1]];
 	if (group_is_shown(list, group) && !limit_reached(list)) {
 		if (!list->json)
-			print_fault_head(list, fault, last->event == VMMU_TRACE_FAULT_END ? last : NULL);
+			lines_fault(&list->view, fault, last->event == VMMU_TRACE_FAULT_END ? last : NULL);
 		for (size_t i = 1; i < group->count; i++) {
 			const struct vmmu_trace_record *r = &records[group->numbers[i]];
 
 			if (r->event == VMMU_TRACE_SPTE_CHANGED && matches(list, r))
 				show_write(list, r, fault, group->numbers[i]);
 			else if (list->all && !list->json && is_detail(r->event))
-				print_other(list, r);
+				lines_other(&list->view, decoder_of(list, r), r);
 		}
 	}
 	group->count = 0;
@@ -259,7 +170,7 @@ static void show_alone(struct listing *list, const struct vmmu_trace_record *rec
 		list->last_cause = record->cause;
 		show_write(list, record, NULL, number);
 	} else if (list->all && !list->json && is_detail(record->event) && !limit_reached(list)) {
-		print_other(list, record);
+		lines_other(&list->view, decoder_of(list, record), record);
 	}
 }
 
