@@ -17,16 +17,12 @@ $(BUILD)/fuzz/zydis/%.o: $(ZYDIS_DIR)/src/%.c | $(ZYDIS_READY)
 	@mkdir -p $(@D)
 	clang $(VISOR_FUZZ_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_DIR)/src -w -c $< -o $@
 
-$(VISOR_FUZZERS:%=$(BUILD)/fuzz/%_fuzz): $(BUILD)/fuzz/%_fuzz: tests/fuzz/%_fuzz.c tests/fuzz/guest_memory.h $(VISOR_FUZZ_OBJ)
+$(VISOR_FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/guest_memory.h $(VISOR_FUZZ_OBJ)
 	clang $(CSTD) -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
 		$< $(VISOR_FUZZ_OBJ) -o $@
 
 .PHONY: fuzz-visor
-fuzz-visor: $(VISOR_FUZZERS:%=$(BUILD)/fuzz/%_fuzz)
-	@for f in $(VISOR_FUZZERS); do \
-		mkdir -p $(BUILD)/fuzz/corpus-$$f; \
-		$(BUILD)/fuzz/$${f}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=8192 -verbosity=1 \
-			-print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus-$$f || exit 1; \
-	done
+fuzz-visor: $(VISOR_FUZZERS:%=$(BUILD)/fuzz/%)
+	@tests/fuzz/run $(BUILD) $(FUZZ_SECONDS) $(VISOR_FUZZERS)
 
 -include $(VISOR_FUZZ_OBJ:.o=.d)
