@@ -347,6 +347,71 @@ static void bad_configurations_are_refused(void **state)
 	assert_sound(sim);
 }
 
+static void an_incomplete_host_is_refused(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_host whole = sim->host, host;
+	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
+	                             .cpu = sim_cpu_full()};
+	struct vmmu_vm *vm = NULL;
+
+	for (unsigned missing = 0; missing < 6; missing++) {
+		host = whole;
+		switch (missing) {
+		case 0: host.object_alloc = NULL; break;
+		case 1: host.object_free = NULL; break;
+		case 2: host.table_alloc = NULL; break;
+		case 3: host.table_free = NULL; break;
+		case 4: host.backing = NULL; break;
+		case 5: host.flush = NULL; break;
+		}
+		assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+	}
+	config.host = NULL;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vm_create(NULL, &vm), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vm_create(&config, NULL), VMMU_ERR_INVALID);
+	assert_null(vm);
+	assert_sound(sim);
+}
+
+/* What a host may leave out: clock, hook, waiting, audit's question. */
+static void a_minimal_host_will_do(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_host host = sim->host;
+	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
+	                             .cpu = sim_cpu_full(), .max_vcpus = 2};
+	struct vmmu_slot_info slot = {.bytes = 16 * M, .backing = contiguous(sim, 0, 9)};
+	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M), .access = VMMU_W};
+	struct vmmu_vcpu *vcpu[3];
+	struct vmmu_vm *vm;
+
+	host.time = NULL;
+	host.trace_full = NULL;
+	host.relax = NULL;
+	host.point = NULL;
+	host.owns_frame = NULL;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_OK);
+	vmmu_trace_enable(vm, true); /* with no ring at all */
+	assert_int_equal(vmmu_slot_create(vm, &slot), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, VMMU_TRACE_NO_VCPU, NULL, &vcpu[0]), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_create(vm, 0, NULL, &vcpu[0]), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, 1, NULL, &vcpu[1]), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, 2, NULL, &vcpu[2]), VMMU_ERR_INVALID); /* one too many */
+	assert_int_equal(vmmu_fault(vcpu[0], &fault), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_fault(vcpu[1], &fault), VMMU_FAULT_SPURIOUS);
+	assert_int_equal(vmmu_audit(vm, NULL, NULL), 0);
+	vmmu_trace_dump(vm);
+	assert_int_equal(vmmu_slot_delete(vm, 0), VMMU_OK);
+	assert_int_equal(vmmu_vm_destroy(vm), VMMU_ERR_BUSY);
+	vmmu_vcpu_destroy(vcpu[0]);
+	vmmu_vcpu_destroy(vcpu[1]);
+	assert_int_equal(vmmu_vm_destroy(vm), VMMU_OK);
+	sim->flushes = 0; /* of the other VM */
+	assert_sound(sim);
+}
+
 static void every_address_width_works(void **state)
 {
 	for (unsigned width = 36; width <= 52; width++) {
@@ -435,6 +500,8 @@ int main(void)
 		BOTH(five_levels),
 		BOTH(levels_must_be_the_cpus),
 		BOTH(bad_configurations_are_refused),
+		BOTH(an_incomplete_host_is_refused),
+		BOTH(a_minimal_host_will_do),
 		BOTH(every_address_width_works),
 		BOTH(the_cpu_never_sets_accessed_or_dirty_itself),
 		EPT(without_accessed_and_dirty_bits),
