@@ -32,6 +32,8 @@ static void make_elf(uint8_t *kernel, size_t size, bool is64)
 	memcpy(kernel, "\177ELF", 4);
 	kernel[4] = is64 ? 2 : 1;
 	kernel[5] = 1;
+	if (size > 64) /* program headers where the smallest inputs can have them */
+		memcpy(kernel + (is64 ? 32 : 28), "\x40\0\0\0\0\0\0\0", is64 ? 8 : 4);
 	memcpy(kernel + 16, is64 ? "\x02\x00\x3e\x00" : "\x02\x00\x03\x00", 4);
 }
 
