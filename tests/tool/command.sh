@@ -4,10 +4,13 @@
 # The command as its users meet it, with tests/tool/fake_qemu for an emulator:
 # exit statuses, messages, and that nothing is left behind.
 #
-#   tests/tool/command.sh VMMU
+#   tests/tool/command.sh VMMU SAMPLE
+#
+# UPDATE=1 writes what the commands say now to tests/tool/sample/.
 
 set -u
 vmmu=$(realpath "$1")
+sample=$(realpath "$2")
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -118,6 +121,57 @@ expect 2 'has 100 bytes' "$vmmu" trace short
 expect 2 'version 2, this vmmu reads version 1' "$vmmu" trace newer
 
 expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$vmmu"
+
+# A trace whose every record is known, and what is to be said about it
+"$sample" sample
+cat >sample.map <<'END'
+ffffffff81000000 T _text
+ffffffff81000000 T startup_64
+ffffffff81000100 T copy_user
+ffffffff81000200 T _etext
+END
+
+# says NAME ARGUMENT...: exactly what tests/tool/sample/NAME.txt holds
+says() {
+	local expected=$here/sample/$1.txt
+	shift
+	timeout 30 "$vmmu" "$@" >output 2>&1 </dev/null
+	[ -z "${UPDATE:-}" ] || cp output "$expected"
+	if diff -u "$expected" output >difference; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: vmmu $*"
+		sed 's/^/    /' difference
+	fi
+}
+
+says trace trace --symbols sample.map sample
+says trace-all trace --all --symbols sample.map sample
+says trace-gpa trace --gpa 0x1235000 --level 1 --symbols sample.map sample
+says trace-cause trace --cause zap-slot --cause permission --symbols sample.map sample
+says trace-fault trace --fault 2-3 --symbols sample.map sample
+says trace-limit trace --limit 2 --symbols sample.map sample
+says trace-json trace --json --symbols sample.map sample
+says trace-colour trace --color=always --limit 1 --symbols sample.map sample
+says walk walk --gpa 0x1235678 --symbols sample.map sample
+says walk-large walk --gpa 0x1456789 --symbols sample.map sample
+says walk-at-fault walk --gpa 0x1456789 --at-fault 4 --brief --symbols sample.map sample
+says walk-at-time walk --gpa 0x1235000 --at 150us --symbols sample.map sample
+says walk-at-record walk --gpa 0x1235000 --at-record 14 --brief --symbols sample.map sample
+says walk-at-the-time walk --gpa 0x1235000 --at 160us --brief --symbols sample.map sample
+says walk-before walk --gpa 0x1235000 --at-record 1 --brief --symbols sample.map sample
+says dump dump sample
+says dump-raw dump --raw --at-fault 4 sample
+says check check sample
+expect 2 'no record 999' "$vmmu" walk --gpa 0 --at-record 999 --symbols sample.map sample
+expect 2 'no end of a fault 999' "$vmmu" walk --gpa 0 --at-fault 999 --symbols sample.map sample
+expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 0x1000000000000 --symbols sample.map sample
+expect 2 'no VM 9' "$vmmu" walk --gpa 0 --vm 9 --symbols sample.map sample
+expect 2 'cannot be read|No such file' "$vmmu" trace --symbols /no/map sample
+head -c 1500 sample >torn
+expect 0 'should hold 33 records but is cut short; showing the 15' "$vmmu" trace --symbols sample.map torn
+expect 1 '15 records of 33 are there' "$vmmu" check torn
 
 # The guest that asks a VM what its CPU offers, on CPUs that are known.
 probe=$(dirname "$vmmu")/tool/machine/probe/probe.elf

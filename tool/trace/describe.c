@@ -70,7 +70,7 @@ char *describe_access(const struct vmmu_trace_record *fault)
 	if ((access & VMMU_R) && (access & VMMU_W))
 		kind = "read and write";
 	return formatted("%s%s%s", kind, access & VMMU_ACCESS_WALK ? " by the guest's page walk" : "",
-	                 access & VMMU_ACCESS_PRESENT ? " (rights)" : "");
+	                 access & VMMU_ACCESS_PRESENT ? " refused by rights" : "");
 }
 
 /* Linux' own code and modules lie from _text up; what runs below it came before: its decompressor. */

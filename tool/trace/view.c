@@ -185,10 +185,11 @@ void view_close(struct view *view)
 
 static bool moment_of_time(const struct view *view, uint64_t *records, char **label)
 {
+	/* Times are printed in microseconds: a time that was read off must include its record. */
+	double until = view->at_seconds + 0.5e-6;
 	uint64_t n = 0;
 
-	while (n < view->trace.count &&
-	       trace_seconds(&view->trace, &view->trace.records[n]) <= view->at_seconds)
+	while (n < view->trace.count && trace_seconds(&view->trace, &view->trace.records[n]) <= until)
 		n++;
 	*records = n;
 	*label = formatted("at %s", text_seconds(view->at_seconds).text);
