@@ -235,6 +235,50 @@ static void string_in_parts(void **state)
 	assert_int_equal(cpu.gpr[X86_RDI], 0x40000 + 2500);
 }
 
+/* One side is a device, the other one the stack; or the stack itself is where nothing but a device is. */
+static void stack(void **state)
+{
+	struct x86_cpu_state cpu = cpu_32bit(), real = cpu_real_mode();
+
+	(void)state;
+	bus->device_value = 0xaabbccdd;
+	cpu.gpr[X86_RBX] = DEVICE_BASE + 0x1c;
+	cpu.gpr[X86_RSP] = 0x2002;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 0x1c, "\xff\x33"), EMULATE_DONE); /* pushl (%ebx) */
+	assert_int_equal(cpu.gpr[X86_RSP], 0x1ffe);
+	assert_memory_equal(bus->ram + 0x1ffe, "\xdd\xcc\xbb\xaa", 4); /* across a page */
+	expect_access(0, false, DEVICE_BASE + 0x1c, 4, 0xaabbccdd);
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 0x1c, "\x8f\x03"), EMULATE_DONE); /* popl (%ebx) */
+	assert_int_equal(cpu.gpr[X86_RSP], 0x2002);
+	expect_access(1, true, DEVICE_BASE + 0x1c, 4, 0xaabbccdd);
+
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 8;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 4, "\x6a\xff"), EMULATE_DONE); /* pushl $-1 */
+	expect_access(2, true, DEVICE_BASE + 4, 4, 0xffffffff);
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 4, "\x5a"), EMULATE_DONE); /* popl %edx */
+	assert_int_equal(cpu.gpr[X86_RDX], 0xaabbccdd);
+
+	/* The stack's RAM and the device have one page offset: each access goes to its own address. */
+	set32(bus, 0x3020, 0x12345678);
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 0x24;
+	cpu.gpr[X86_RBX] = 0x3020;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 0x20, "\xff\x33"), EMULATE_DONE);
+	expect_access(4, true, DEVICE_BASE + 0x20, 4, 0x12345678);
+
+	/* POP counts its operand's address from the stack pointer afterwards. */
+	set32(bus, 0x1000, 0x55667788);
+	cpu.gpr[X86_RSP] = 0x1000;
+	assert_int_equal(RUN(&cpu, UNKNOWN, "\x8f\x44\x24\x10"), EMULATE_DONE); /* popl 16(%esp) */
+	assert_memory_equal(bus->ram + 0x1014, "\x88\x77\x66\x55", 4);
+
+	/* 16 bits: SP wraps, the rest of ESP stays. */
+	real.gpr[X86_RSP] = 0x70000;
+	real.gpr[X86_RAX] = 0xbeef;
+	assert_int_equal(RUN(&real, UNKNOWN, "\x50"), EMULATE_DONE); /* push %ax */
+	assert_int_equal(real.gpr[X86_RSP], 0x7fffe);
+	assert_memory_equal(bus->ram + 0xfffe, "\xef\xbe", 2);
+}
+
 static void refused(void **state)
 {
 	struct x86_cpu_state cpu = cpu_64bit(), before = cpu;
@@ -242,8 +286,8 @@ static void refused(void **state)
 	(void)state;
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x0f\x6f\x00"), EMULATE_UNSUPPORTED); /* movq (%rax), %mm0 */
 	assert_string_equal(info.reason, "unsupported instruction movq");
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xff\x30"), EMULATE_UNSUPPORTED);     /* push (%rax) */
-	assert_string_equal(info.reason, "unsupported instruction push");
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf7\x28"), EMULATE_UNSUPPORTED);     /* imull (%rax), twice the width */
+	assert_string_equal(info.reason, "unsupported instruction imul");
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x48\x0f\xc7\x08"), EMULATE_UNSUPPORTED); /* cmpxchg16b */
 	assert_string_equal(info.reason, "unsupported instruction cmpxchg16b");
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x06"), EMULATE_INVALID);             /* push %es: not in 64-bit mode */
@@ -283,7 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(reported_address), TEST(read_modify_write), TEST(every_size), TEST(across_pages), TEST(real_mode),
 		TEST(protected_mode_segments), TEST(canonical_addresses), TEST(rip_relative), TEST(string_fault),
-		TEST(string_in_parts), TEST(refused), TEST(length_by_mode), TEST(names),
+		TEST(string_in_parts), TEST(stack), TEST(refused), TEST(length_by_mode), TEST(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
