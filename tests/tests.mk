@@ -69,7 +69,8 @@ check: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS)
 # What is missing on this machine is installed before make looks at any rule that needs it.
 test:
 	@scripts/setup
-	@$(MAKE) --no-print-directory test-all
+	@echo "building what is to be tested"
+	@$(MAKE) --no-print-directory -s -j$$(nproc) test-all
 
 test-all: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS) $(TEST_NEEDS) $(UNIT_TESTS) \
 		$(MACHINE_NEEDS)
