@@ -466,6 +466,76 @@ static void without_accessed_and_dirty_bits(void **state)
 	assert_sound(sim);
 }
 
+/* Nothing was there before, or less: no CPU has anything to forget (SDM vol. 3, 29.4.3.3). */
+static void building_owes_no_flush(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.vcpus = 2;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 64 * M, VMMU_SLOT_LOG_DIRTY, contiguous(sim, 0, 9));
+	sim_slot_create(sim, 1, 1 * G, 2 * G, 0, on_demand(sim, 1 * G, 18));
+	uint64_t before = sim->flushes;
+
+	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 3 * M) {
+		sim_access(sim, 0, gpa, VMMU_R);        /* built */
+		sim_access(sim, 1, gpa, VMMU_W);        /* widened */
+		sim_access(sim, 0, gpa, VMMU_W);        /* spurious, from a stale TLB */
+		sim_access(sim, 1, 4 * G + gpa, VMMU_R); /* MMIO cached */
+	}
+	sim_access(sim, 0, 2 * G, VMMU_W);
+	sim_prefault(sim, 1, 32 * M, 8 * M, VMMU_W, NULL);
+	assert_int_equal(sim->flushes, before);
+	assert_sound(sim);
+}
+
+static void vcpus_come_and_go(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+	struct vmmu_stats before, after;
+
+	config.untraced = true; /* the visitors have no ring */
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, 0));
+	for (unsigned round = 0; round < 5; round++) {
+		struct vmmu_vcpu *visitor;
+		struct vmmu_root root;
+
+		assert_int_equal(vmmu_vcpu_create(sim->vm, (uint16_t)(10 + round), NULL, &visitor), VMMU_OK);
+		assert_int_equal(vmmu_vcpu_load(visitor, &root), VMMU_OK);
+		assert_int_equal(root.pointer, sim->vcpu[0].root.pointer);
+		for (uint64_t i = 0; i < 8; i++) {
+			struct vmmu_fault fault = {.gpa = vmmu_gpa_of((round * 8 + i) * M), .access = VMMU_W};
+
+			assert_int_equal(vmmu_fault(visitor, &fault), VMMU_FAULT_FIXED);
+		}
+		vmmu_stats_read(sim->vm, &before);
+		vmmu_vcpu_destroy(visitor);
+		vmmu_stats_read(sim->vm, &after);
+		/* What it counted stays counted. */
+		assert_memory_equal(&before, &after, sizeof(before));
+		assert_true(sim_check(sim));
+	}
+	assert_sound(sim);
+}
+
+static void a_slot_as_large_as_the_address_space(void **state)
+{
+	struct sim *sim = sim_default(state);
+	uint64_t random = 3;
+
+	assert_int_equal(sim_slot_create(sim, 0, 0, 1ull << 46, 0, on_demand(sim, 0, 0)), VMMU_OK);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(sim_access(sim, 0, sim_random_below(&random, 1ull << 46), VMMU_W), SIM_OK);
+	assert_int_equal(sim_access(sim, 0, (1ull << 46) - 1, VMMU_W), SIM_OK);
+	assert_int_equal(sim_swap_out(sim, 0, 1ull << 45), VMMU_OK);
+	assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_READONLY), VMMU_OK);
+	assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
+	assert_sound(sim);
+}
+
 static void destroy_frees_everything_whatever_is_mapped(void **state)
 {
 	for (uint64_t seed = 1; seed <= 8; seed++) {
@@ -505,6 +575,9 @@ int main(void)
 		BOTH(every_address_width_works),
 		BOTH(the_cpu_never_sets_accessed_or_dirty_itself),
 		EPT(without_accessed_and_dirty_bits),
+		BOTH(building_owes_no_flush),
+		BOTH(vcpus_come_and_go),
+		BOTH(a_slot_as_large_as_the_address_space),
 		BOTH(destroy_frees_everything_whatever_is_mapped),
 	};
 
