@@ -39,6 +39,7 @@ enum cpu_special {
 	CPU_SPECIAL_PAT,
 	CPU_SPECIAL_TSC_OFFSET,
 	CPU_SPECIAL_CR2,
+	CPU_SPECIAL_DR6,
 };
 
 /* Instructions that a guest has only when the back end can switch them on. */

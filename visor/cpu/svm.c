@@ -255,18 +255,27 @@ static void svm_write_state(struct vcpu *v)
 	vmload(b);
 }
 
+static uint64_t *special(struct vcpu *v, enum cpu_special which)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	switch (which) {
+	case CPU_SPECIAL_PAT: return &b->pat;
+	case CPU_SPECIAL_TSC_OFFSET: return &b->tsc_offset;
+	case CPU_SPECIAL_CR2: return &b->cr2;
+	case CPU_SPECIAL_DR6: return &b->dr6;
+	}
+	__builtin_unreachable();
+}
+
 static uint64_t svm_read_special(struct vcpu *v, enum cpu_special which)
 {
-	const struct vmcb *b = v->svm.vmcb;
-
-	return which == CPU_SPECIAL_PAT ? b->pat : which == CPU_SPECIAL_TSC_OFFSET ? b->tsc_offset : b->cr2;
+	return *special(v, which);
 }
 
 static void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value)
 {
-	struct vmcb *b = v->svm.vmcb;
-
-	*(which == CPU_SPECIAL_PAT ? &b->pat : which == CPU_SPECIAL_TSC_OFFSET ? &b->tsc_offset : &b->cr2) = value;
+	*special(v, which) = value;
 }
 
 static uint64_t svm_read_cr0(struct vcpu *v)

@@ -10,6 +10,7 @@
 struct port_range {
 	uint16_t first, last;
 	bool wide;
+	bool timed; /* what it shows or does depends on the time */
 	uint32_t (*read)(struct platform *p, uint16_t port, unsigned size);
 	void (*write)(struct platform *p, uint16_t port, unsigned size, uint32_t value);
 };
@@ -149,20 +150,20 @@ static void debug_exit_write(struct platform *p, uint16_t port, unsigned size, u
 
 /* Most used first. */
 static const struct port_range ranges[] = {
-	{PORT_COM1, PORT_COM1 + 7, false, com1_read, com1_write},
-	{PORT_PIC_MASTER, PORT_PIC_MASTER + 1, false, pic_port_read, pic_port_write},
-	{PORT_PIC_SLAVE, PORT_PIC_SLAVE + 1, false, pic_port_read, pic_port_write},
-	{PORT_PIT, PORT_PIT + 3, false, pit_port_read, pit_port_write},
-	{PORT_SYSTEM_B, PORT_SYSTEM_B, false, system_b_read, system_b_write},
-	{PORT_PM1A_EVENT, PORT_PM1A_EVENT + ACPI_PM_BYTES - 1, true, pm_read, pm_write},
-	{PORT_RTC, PORT_RTC + 1, false, rtc_port_read, rtc_port_write},
-	{PORT_I8042_DATA, PORT_I8042_DATA, false, i8042_read, i8042_write},
-	{PORT_I8042_COMMAND, PORT_I8042_COMMAND, false, i8042_read, i8042_write},
-	{PORT_SYSTEM_A, PORT_SYSTEM_A, false, reset_read, reset_write},
-	{PORT_DEBUG_EXIT, PORT_DEBUG_EXIT + 3, true, debug_exit_read, debug_exit_write},
-	{PORT_ELCR, PORT_ELCR + 1, false, pic_port_read, pic_port_write},
-	{PORT_FW_CFG, PORT_FW_CFG + 1, true, fw_cfg_port_read, fw_cfg_port_write},
-	{PORT_RESET, PORT_RESET, false, reset_read, reset_write},
+	{PORT_COM1, PORT_COM1 + 7, false, false, com1_read, com1_write},
+	{PORT_PIC_MASTER, PORT_PIC_MASTER + 1, false, true, pic_port_read, pic_port_write},
+	{PORT_PIC_SLAVE, PORT_PIC_SLAVE + 1, false, true, pic_port_read, pic_port_write},
+	{PORT_PIT, PORT_PIT + 3, false, true, pit_port_read, pit_port_write},
+	{PORT_SYSTEM_B, PORT_SYSTEM_B, false, true, system_b_read, system_b_write},
+	{PORT_PM1A_EVENT, PORT_PM1A_EVENT + ACPI_PM_BYTES - 1, true, true, pm_read, pm_write},
+	{PORT_RTC, PORT_RTC + 1, false, true, rtc_port_read, rtc_port_write},
+	{PORT_I8042_DATA, PORT_I8042_DATA, false, false, i8042_read, i8042_write},
+	{PORT_I8042_COMMAND, PORT_I8042_COMMAND, false, false, i8042_read, i8042_write},
+	{PORT_SYSTEM_A, PORT_SYSTEM_A, false, false, reset_read, reset_write},
+	{PORT_DEBUG_EXIT, PORT_DEBUG_EXIT + 3, true, false, debug_exit_read, debug_exit_write},
+	{PORT_ELCR, PORT_ELCR + 1, false, false, pic_port_read, pic_port_write},
+	{PORT_FW_CFG, PORT_FW_CFG + 1, true, false, fw_cfg_port_read, fw_cfg_port_write},
+	{PORT_RESET, PORT_RESET, false, false, reset_read, reset_write},
 };
 
 static const struct port_range *find(uint16_t port)
@@ -197,6 +198,8 @@ bool platform_bus_read(struct platform *p, uint16_t port, unsigned size, uint32_
 	*value = all_ones(size);
 	if (!r)
 		return false;
+	if (r->timed)
+		platform_bring_up_to_now(p);
 	if (r->wide) {
 		*value &= r->read(p, port, size);
 		return true;
@@ -216,6 +219,8 @@ bool platform_bus_write(struct platform *p, uint16_t port, unsigned size, uint32
 
 	if (!r)
 		return false;
+	if (r->timed)
+		platform_bring_up_to_now(p);
 	if (r->wide) {
 		r->write(p, port, size, value & all_ones(size));
 		return true;

@@ -60,6 +60,31 @@ static bool in_64bit_code(struct vcpu *v)
 	return v->backend->in_64bit_code(v);
 }
 
+void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	if (v->event & EVENT_VALID) {
+		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
+		return;
+	}
+	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
+	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
+	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
+	v->event_error = error;
+}
+
+/* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */
+static void instruction_done(struct vcpu *v)
+{
+	v->state.rflags &= ~X86_FLAG_RF;
+	v->backend->clear_shadow(v);
+	if (v->state.rflags & X86_FLAG_TF) {
+		uint64_t dr6 = v->backend->read_special(v, CPU_SPECIAL_DR6);
+
+		v->backend->write_special(v, CPU_SPECIAL_DR6, dr6 | X86_DR6_SINGLE_STEP);
+		exit_raise(v, X86_DB, false, 0);
+	}
+}
+
 void exit_skip(struct vcpu *v)
 {
 	unsigned length = v->backend->instruction_length(v);
@@ -71,20 +96,7 @@ void exit_skip(struct vcpu *v)
 	v->state.rip += length;
 	if (!in_64bit_code(v))
 		v->state.rip &= UINT32_MAX;
-	v->state.rflags &= ~X86_FLAG_RF;
-	v->backend->clear_shadow(v);
-}
-
-void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
-{
-	if (v->event & EVENT_VALID) {
-		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
-		return;
-	}
-	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
-	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
-	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
-	v->event_error = error;
+	instruction_done(v);
 }
 
 void exit_cpuid(struct vcpu *v)
@@ -188,8 +200,8 @@ static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
 	case EMULATE_DONE:
-		v->backend->clear_shadow(v);
 		v->backend->write_state(v);
+		instruction_done(v);
 		break;
 	case EMULATE_AGAIN:
 		v->backend->write_state(v);
