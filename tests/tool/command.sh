@@ -93,6 +93,7 @@ FAKE=crash run 120 'the emulator says why' --kernel kernel
 FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
 FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
 FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=hang expect 141 '^guest: hello' sh -c '{ "$0" run --machine qemu --kernel kernel 2>/dev/null; echo $? >status; } | head -n 1; exit $(cat status)' "$vmmu"
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
 
 # What the emulator is given
@@ -161,6 +162,10 @@ says walk-at-time walk --gpa 0x1235000 --at 150us --symbols sample.map sample
 says walk-at-record walk --gpa 0x1235000 --at-record 14 --brief --symbols sample.map sample
 says walk-at-the-time walk --gpa 0x1235000 --at 160us --brief --symbols sample.map sample
 says walk-before walk --gpa 0x1235000 --at-record 1 --brief --symbols sample.map sample
+cp sample open
+printf '\0' | dd of=open bs=1 seek=48 conv=notrunc 2>/dev/null
+echo '{"exit_status": 124}' >open.json
+says follow trace --follow --limit 100 --symbols sample.map open
 says dump dump sample
 says dump-raw dump --raw --at-fault 4 sample
 says check check sample

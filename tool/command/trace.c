@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../trace/sidecar.h"
 #include "../trace/view.h"
 #include "command.h"
 #include "trace_json.h"
@@ -218,8 +219,12 @@ static void show_all(struct listing *list)
 		if (!list->follow || trace->ending != TRACE_OPEN || limit_reached(list))
 			break;
 		fflush(stdout);
-		if (trace_read_more(trace) == 0)
-			usleep(FOLLOW_POLL_US);
+		if (trace_read_more(trace))
+			continue;
+		/* A run that was cut short does not close its trace, but it says that it is over. */
+		if (sidecar_run_is_over(trace->path) && trace_read_more(trace) == 0)
+			break;
+		usleep(FOLLOW_POLL_US);
 	}
 	show_what_is_open(list);
 }

@@ -83,7 +83,8 @@ static bool start_emulator(struct session *session, const struct arguments *comm
 	return session->emulator >= 0;
 }
 
-static void write_all(int fd, const char *bytes, size_t size)
+/* False: nobody reads it any more. */
+static bool write_all(int fd, const char *bytes, size_t size)
 {
 	while (size) {
 		ssize_t done = write(fd, bytes, size);
@@ -95,10 +96,11 @@ static void write_all(int fd, const char *bytes, size_t size)
 			continue;
 		}
 		if (done <= 0)
-			return;
+			return false;
 		bytes += done;
 		size -= (size_t)done;
 	}
+	return true;
 }
 
 static void on_console(struct session *session, const char *bytes, size_t size)
@@ -106,7 +108,8 @@ static void on_console(struct session *session, const char *bytes, size_t size)
 	if (!session->console_spoke)
 		progress_end(&session->progress);
 	session->console_spoke = true;
-	write_all(STDOUT_FILENO, bytes, size);
+	if (!write_all(STDOUT_FILENO, bytes, size) && !session->signal)
+		session->signal = SIGPIPE;
 }
 
 static void on_log_line(void *arg, const char *line)
@@ -291,6 +294,10 @@ static bool serve(struct session *session, enum session_end *end)
 	if (session->log.end) {
 		drain(session);
 		*end = SESSION_ENDED;
+		return true;
+	}
+	if (session->signal) {
+		*end = SESSION_SIGNAL;
 		return true;
 	}
 	if (polls[POLL_CONSOLE].revents & POLLOUT)
