@@ -295,7 +295,7 @@ static void tick(struct vcpu *v)
 	serial_console_poll();
 	take_console_input(v->vm);
 	if (v->tracing)
-		trace_disk_drain();
+		trace_disk_tick();
 }
 
 void exit_external_interrupt(struct vcpu *v)
