@@ -313,6 +313,8 @@ static void x2apic(void **state)
 	assert_false(lapic_msr_write(&l, X2 + 0x30, 0, 0x1000)); /* delivery status is no more */
 	assert_false(lapic_msr_write(&l, X2 + 0x08, 0, 0x100));
 	assert_true(lapic_msr_write(&l, X2 + 0x32, 0, 0x40040));
+	assert_true(lapic_msr_write(&l, X2 + 0x35, 0, 0x5700)); /* status bits are ignored: Linux sets them */
+	assert_false(lapic_msr_write(&l, X2 + 0x35, 0, 0x800));
 	/* SDM figure 11-27: not back to xAPIC, not from off to x2APIC at once */
 	assert_false(lapic_msr_write(&l, MSR_APIC_BASE, 0, 0xfee00900));
 	assert_true(lapic_msr_write(&l, MSR_APIC_BASE, 0, 0xfee00100));
