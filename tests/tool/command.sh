@@ -4,7 +4,7 @@
 # The command as its users meet it, with tests/tool/fake_qemu for an emulator:
 # exit statuses, messages, and that nothing is left behind.
 #
-#   tests/tool/command.sh VMMU SAMPLE
+#   tests/tool/command.sh VMMU SAMPLE     (make check-tool)
 #
 # UPDATE=1 writes what the commands say now to tests/tool/sample/.
 
@@ -179,7 +179,7 @@ expect 0 'should hold 33 records but is cut short; showing the 15' "$vmmu" trace
 expect 1 '15 records of 33 are there' "$vmmu" check torn
 
 # The guest that asks a VM what its CPU offers, on CPUs that are known.
-probe=$(dirname "$vmmu")/tool/machine/probe/probe.elf
+probe=$(dirname "$sample")/../tool/machine/probe/probe.elf
 probe() {
 	expect "$1" '' qemu-system-x86_64 -accel tcg -cpu "$2" -m 16 -nodefaults -no-user-config -no-reboot \
 		-display none -device isa-debug-exit,iobase=0xf4,iosize=0x04 -kernel "$probe"
