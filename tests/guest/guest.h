@@ -167,6 +167,9 @@ void apic_write(unsigned reg, uint32_t value);
 void apic_enable(void);
 void pic_setup(uint16_t mask);
 void pic_end(unsigned irq);
+/* Let channel 0 count, with IRQ 0 alone unmasked. */
+enum pit_mode { PIT_ONE_SHOT = 0, PIT_PERIODIC = 2 };
+void pit_start(enum pit_mode mode, uint16_t count);
 #define PIT_HZ UINT64_C(1193182)
 /* Let the TSC run against `pit_ticks` (below 65536) of the PIT's channel 2; TSC ticks per second. */
 uint64_t tsc_hz_by_pit(uint16_t pit_ticks);

@@ -78,11 +78,15 @@ class Files:
 
 
 def guest(name, about, machine, tests, **more):
-    """A run of the test guest with the visor's test device."""
+    """
+    A run of the test guest with the visor's test device. On QEMU virtual time counts
+    instructions, so that a busy host cannot make the guest's clocks disagree.
+    """
     large = {"4k": "", "2m": "2", "1g": "3"}[more.get("page_size", "4k")]
     return Case(name=name, about=about, machine=machine, kernel=more.pop("kernel", "guest"),
                 append=f"tests={','.join(tests)} {more.pop('words', '')}".strip(),
-                options=("--test-device",) + more.pop("options", ()), trace=more.pop("trace", True), large=large,
+                options=("--test-device",) + (("--icount",) if machine == "qemu" else ()) + more.pop("options", ()),
+                trace=more.pop("trace", True), large=large,
                 console=tuple(f"^PASS {test} " for test in tests), **more)
 
 
