@@ -79,6 +79,12 @@ run 121 'no EPT' --kernel kernel --mmu ept
 run 121 'cannot be made' --kernel kernel --trace /no/folder/trace
 run 121 'exists and is no trace' --kernel kernel --trace initrd
 expect 121 'is no program' env VMMU_QEMU=/no/qemu "$vmmu" run --machine qemu --kernel kernel
+expect 121 'package qemu-system-x86 ' env PATH=/no VMMU_QEMU= "$vmmu" run --machine qemu --kernel kernel
+expect 121 'packages bochs, bochs-term' env PATH=/no VMMU_QEMU= "$vmmu" run --mmu ept --kernel kernel
+expect 121 'grub-mkrescue is not installed' env PATH=/no VMMU_BOCHS=/bin/true "$vmmu" run --machine bochs --kernel kernel
+expect 121 'GRUB cannot hand over' "$vmmu" run --machine bochs --kernel kernel --append "it's"
+expect 121 'Bochs has at most 2 GiB' "$vmmu" run --machine bochs --kernel kernel --memory 3G
+expect 2 'grub-mkrescue failed|no such|cannot' env VMMU_GRUB_MKRESCUE=/bin/false "$vmmu" iso --kernel kernel --output x.iso
 expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu --kernel kernel
 
 # How guests end

@@ -153,7 +153,7 @@ char *find_program(const char *name, const char *override)
 	if (override && *override)
 		return is_program(override) ? duplicate(override) : NULL;
 	/* /usr/sbin and /sbin are not in an ordinary user's PATH. */
-	copy = formatted("%s:/usr/local/bin:/usr/bin:/usr/sbin:/sbin", path ? path : "");
+	copy = formatted("%s:/usr/sbin:/sbin", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	cursor = copy;
 	while (!found && (folder = strsep(&cursor, ":"))) {
 		char *candidate = formatted("%s/%s", *folder ? folder : ".", name);

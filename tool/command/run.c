@@ -56,12 +56,13 @@ static bool examine(struct run *run, char **error)
 		return false;
 	plan->kind = run->machine;
 	plan->mmu = run->boot.mmu;
-	if (!machine_choose(&plan->kind, &plan->mmu, &why, error) ||
-	    !machine_memory(plan->kind, run->boot.memory, images, huge, &plan->memory, error))
+	if (!machine_choose(&plan->kind, &plan->mmu, &why, error))
 		return false;
 	if (run->machine == MACHINE_AUTO)
 		note("machine: %s", why);
 	free(why);
+	if (!machine_memory(plan->kind, run->boot.memory, images, huge, &plan->memory, error))
+		return false;
 	if (plan->count_instructions && plan->kind != MACHINE_QEMU) {
 		*error = formatted("--icount is QEMU's own; %s counts %s", run_machine_title(plan->kind),
 		                   plan->kind == MACHINE_BOCHS ? "instructions always" : "none");
