@@ -75,7 +75,7 @@ test:
 test-all: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS) $(TEST_NEEDS) $(UNIT_TESTS) \
 		$(MACHINE_NEEDS)
 	@tests/run --last "python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)" \
-		$(CHECK_ALL) $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
+		$(CHECK_ALL) "tests/check/compilers" $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
 
 # Two jobs of half the time for each of the two formats.
 SECONDS ?= 600
