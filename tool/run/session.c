@@ -17,7 +17,8 @@ enum {
 	TICK_MS = 200,
 	/* How long the console may be silent before what it had to say counts as said. */
 	DRAIN_MS = 50,
-	STOP_PATIENCE_MS = 2000,
+	/* Bochs does not act on SIGTERM; nothing of ours is in its memory any more. */
+	STOP_PATIENCE_MS = 200,
 	/*
 	 * An emulated UART whose clock runs ahead drops what its 16-byte FIFO has
 	 * no room for (Bochs): send less than that at once, and let the guest look.
