@@ -51,58 +51,63 @@ static void a_fault_builds_only_what_is_missing(void **state)
 	assert_sound(sim);
 }
 
+/* Touch one page of slot 0: its leaf must be the largest that slot, host and config allow. */
+static void expect_best_level(struct sim *sim, uint64_t gpa, uint64_t base, uint64_t backing)
+{
+	struct vmmu_backing answer;
+	struct sim_walk walk;
+	uint64_t gfn = gpa / K;
+
+	sim_look(sim, gpa, 0, &walk);
+	if (walk.end == SIM_WALK_MAPPED)
+		return; /* a neighbour's fault has brought it */
+	sim_backing_ask(&sim->backing[backing], &sim->memory, gfn, (int64_t)(gfn - base / K), VMMU_R,
+	                NULL, NULL, &answer);
+	unsigned best = sim_ref_best_level(&sim->ref, gfn, answer.order);
+
+	assert_int_equal(sim_access(sim, 0, gpa, VMMU_R), SIM_OK);
+	sim_look(sim, gpa, VMMU_R, &walk);
+	if (walk.level != best)
+		fail_msg("host order %u: %#lx is mapped at level %u, could be %u", answer.order, gpa,
+		         walk.level, best);
+}
+
+/* Slots of several sizes at one place, on a host of one alignment. */
+static void try_sizes(const struct sim_config *config, uint64_t base, unsigned order, uint64_t skew)
+{
+	static const uint64_t sizes[] = {K, 2 * M, 4 * M + K, 1 * G, 2 * G + 2 * M};
+	struct sim *sim = sim_start(config);
+	uint64_t backing = sim_backing_new(sim, base, &(struct sim_backing_config){
+		.order = (uint8_t)order, .skew = skew});
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		sim_slot_create(sim, 0, base, sizes[i], 0, backing);
+		expect_best_level(sim, base, base, backing);
+		expect_best_level(sim, base + sizes[i] - 1, base, backing);
+		expect_best_level(sim, base + sizes[i] / 2, base, backing);
+		assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
+	}
+	assert_sound(sim);
+}
+
 /*
- * Page size: slot alignment x the host's alignment x its run x the config's
- * largest leaf. The reference computes the expectation from the header's words.
+ * Page size: the slot's alignment x the host's run x the host's alignment x
+ * the config's largest leaf. The reference has the expectation from the
+ * header's words.
  */
 static void leaves_are_as_large_as_allowed(void **state)
 {
 	static const uint64_t bases[] = {0, 2 * G, 2 * G + 2 * M, 3 * G + 5 * K};
-	static const uint64_t sizes[] = {K, 2 * M, 4 * M + K, 1 * G, 2 * G + 2 * M};
 	static const unsigned orders[] = {0, 5, 9, 13, 18};
 	static const uint64_t skews[] = {0, 1, 512};
+	const unsigned combinations = 4 * 4 * 5 * 3;
 
-	for (unsigned max = 0; max <= 3; max++) {
+	for (unsigned i = 0; i < combinations; i++) {
 		struct sim_config config = sim_config_default(mode_of(state));
 
-		config.max_level = (uint8_t)max;
+		config.max_level = (uint8_t)(i % 4);
 		config.untraced = true;
-		for (unsigned b = 0; b < 4; b++)
-			for (unsigned o = 0; o < 5; o++)
-				for (unsigned s = 0; s < 3; s++) {
-					struct sim *sim = sim_start(&config);
-					uint64_t handle = sim_backing_new(sim, bases[b],
-						&(struct sim_backing_config){.order = (uint8_t)orders[o],
-					                                     .skew = skews[s]});
-					for (unsigned z = 0; z < 5; z++) {
-						uint64_t end = bases[b] + sizes[z];
-						uint64_t at[] = {bases[b], end - 1, bases[b] + sizes[z] / 2};
-
-						sim_slot_create(sim, 0, bases[b], sizes[z], 0, handle);
-						for (unsigned i = 0; i < 3; i++) {
-							/* The order as the host will report it. */
-							struct vmmu_backing answer;
-							uint64_t gfn = at[i] >> 12;
-							sim_backing_ask(&sim->backing[handle], &sim->memory, gfn,
-							                (int64_t)(gfn - (bases[b] >> 12)), VMMU_R, NULL, NULL,
-							                &answer);
-							unsigned best = sim_ref_best_level(&sim->ref, gfn, answer.order);
-							struct sim_walk walk;
-
-							sim_look(sim, at[i], 0, &walk);
-							if (walk.end == SIM_WALK_MAPPED)
-								continue; /* a neighbour's fault brought it */
-							assert_int_equal(sim_access(sim, 0, at[i], VMMU_R), SIM_OK);
-							sim_look(sim, at[i], VMMU_R, &walk);
-							if (walk.level != best)
-								fail_msg("slot %#lx+%#lx, host order %u, max %u: %#lx is mapped at "
-								         "level %u, could be %u", bases[b], sizes[z], answer.order, max,
-								         at[i], walk.level, best);
-						}
-						assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
-					}
-					assert_sound(sim);
-				}
+		try_sizes(&config, bases[i / 4 % 4], orders[i / 16 % 5], skews[i / 80]);
 	}
 }
 
