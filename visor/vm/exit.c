@@ -18,6 +18,7 @@
 #define POLL_BUSY_NS 1000000ull
 
 #define CONSOLE_CHUNK 16
+#define OPCODE_HLT 0xf4
 
 static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_MISCONFIGURATION] = "ept-misconfiguration",
@@ -335,11 +336,33 @@ static void set_window(struct vcpu *v, bool on)
 	}
 }
 
+/*
+ * STI; HLT with an interrupt pending, and this exit came in between: the HLT
+ * would end at once, so it counts as executed. Entering the guest before it
+ * relies on the CPU to keep the shadow of STI over the entry. QEMU's SVM does
+ * not; the interrupt then comes before the HLT, and the guest sleeps for ever.
+ */
+static void finish_sti_hlt(struct vcpu *v)
+{
+	uint8_t byte = 0;
+
+	if (!(v->state.rflags & X86_FLAG_IF) || !v->backend->interrupts_shadowed(v))
+		return;
+	v->backend->read_state(v); /* with a shadow on, no instruction was carried out: nothing to lose */
+	if (guest_fetch(&v->state, &v->vm->bus, &byte, 1) != 1 || byte != OPCODE_HLT)
+		return;
+	exit_count(v, EXIT_HLT);
+	v->state.rip++;
+	v->backend->clear_shadow(v);
+}
+
 static void deliver_interrupt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
 	bool pending = platform_interrupt_pending(p);
 
+	if (pending && !(v->event & EVENT_VALID))
+		finish_sti_hlt(v);
 	if (pending && !(v->event & EVENT_VALID) && v->state.rflags & X86_FLAG_IF &&
 	    !v->backend->interrupts_shadowed(v)) {
 		int vector = platform_interrupt_acknowledge(p);
