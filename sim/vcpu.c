@@ -86,6 +86,12 @@ void sim_vcpu_speculate(struct sim *sim, unsigned n, uint64_t gfn)
 	sim_walk(&v->walker, &start, gfn << VMMU_PAGE_SHIFT, 0, true, &walk);
 	if (walk.end == SIM_WALK_BUS)
 		sim_fail(sim, start.table, "vCPU %u: its paging-structure cache leads to a freed table", n);
+	/* By way of a remembered table the CPU may see more than by way of the root. */
+	const char *wrong = walk.end != SIM_WALK_MAPPED || !walk.rights ? NULL
+		: sim_judge_page(sim, gfn, walk.pfn, walk.rights, walk.memtype, walk.ignore_pat);
+	if (wrong)
+		sim_fail(sim, walk.step[walk.steps - 1].entry_hpa,
+		         "vCPU %u sees, from what it remembers, an entry for gfn %#lx that %s", n, gfn, wrong);
 	sim_tlb_insert(&v->tlb, gfn << VMMU_PAGE_SHIFT, &walk);
 }
 
