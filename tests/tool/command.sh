@@ -156,6 +156,8 @@ says() {
 says trace trace --symbols sample.map sample
 says trace-all trace --all --symbols sample.map sample
 says trace-gpa trace --gpa 0x1235000 --level 1 --symbols sample.map sample
+says trace-gpa-all trace --gpa 0x1400000-0x15fffff --all --symbols sample.map sample
+says trace-gpa-mmio trace --gpa 0x1236000 --all --symbols sample.map sample
 says trace-cause trace --cause zap-slot --cause permission --symbols sample.map sample
 says trace-fault trace --fault 2-3 --symbols sample.map sample
 says trace-limit trace --limit 2 --symbols sample.map sample

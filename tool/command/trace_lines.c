@@ -40,6 +40,14 @@ void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
 	free(place);
 }
 
+void lines_cause(const struct view *view, const struct vmmu_trace_record *write)
+{
+	const struct palette *p = view->palette;
+
+	printf("%s%s%s  %s%.6f s%s\n", p->bold, vmmu_cause_name(write->cause), p->off, p->dim,
+	       trace_seconds(&view->trace, write), p->off);
+}
+
 void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
                  const struct vmmu_trace_record *r)
 {

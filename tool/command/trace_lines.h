@@ -11,6 +11,8 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
 /* The fault itself; `end` is its fault_end record, NULL when there is none. */
 void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
                  const struct vmmu_trace_record *end);
+/* What a management call's writes stand under: their cause. */
+void lines_cause(const struct view *view, const struct vmmu_trace_record *write);
 /* Any other record, for --all. */
 void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
                  const struct vmmu_trace_record *record);
