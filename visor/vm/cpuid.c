@@ -143,6 +143,7 @@ static struct cpuid basic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 {
 	struct cpuid r = cpuid(leaf, 0);
+	uint32_t width;
 
 	switch (leaf) {
 	case LEAF_EXTENDED:
@@ -159,7 +160,9 @@ static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 		r = (struct cpuid){.edx = r.edx & BIT(8)}; /* invariant TSC */
 		break;
 	case LEAF_EXTENDED + 8:
-		r = (struct cpuid){.eax = r.eax & 0xffff}; /* address widths */
+		/* Address widths; a guest cannot reach past what four levels translate. */
+		width = r.eax & 0xff;
+		r = (struct cpuid){.eax = (r.eax & 0xff00) | (width < 48 ? width : 48)};
 		break;
 	default:
 		break; /* brand string and caches: as they are */
