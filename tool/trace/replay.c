@@ -223,14 +223,14 @@ static void take_early(struct replay *replay, const struct trace_file *trace, st
 	}
 }
 
-/* Nothing explains early[0]: report it, believe it. */
-static void force_first(struct replay *replay, const struct trace_file *trace)
+/* Nothing explains early[i]: report it, believe it. */
+static void force(struct replay *replay, const struct trace_file *trace, size_t i)
 {
-	uint64_t number = replay->early[0];
+	uint64_t number = replay->early[i];
 	const struct vmmu_trace_record *record = &trace->records[number];
 	struct replay_table *table;
 
-	forget_early(replay, 0);
+	forget_early(replay, i);
 	table = table_written(replay, record, number);
 	problem(replay, number,
 	        "level %u table 0x%" PRIx64 " [%u] held 0x%" PRIx64 ", but the record found 0x%" PRIx64 " there",
@@ -242,7 +242,22 @@ static void force_first(struct replay *replay, const struct trace_file *trace)
 void replay_settle(struct replay *replay, const struct trace_file *trace)
 {
 	while (replay->early_count)
-		force_first(replay, trace);
+		force(replay, trace, 0);
+}
+
+/* The same for what waits in one table only. */
+static void settle_table(struct replay *replay, const struct trace_file *trace, uint64_t hpa)
+{
+	size_t i = 0;
+
+	while (i < replay->early_count) {
+		if (trace->records[replay->early[i]].a[0] != hpa) {
+			i++;
+			continue;
+		}
+		force(replay, trace, i);
+		i = 0;
+	}
 }
 
 static void apply_write(struct replay *replay, const struct trace_file *trace, uint64_t number)
@@ -288,7 +303,7 @@ static void apply_free_page(struct replay *replay, const struct trace_file *trac
 {
 	uint64_t hpa = trace->records[number].a[0];
 
-	replay_settle(replay, trace);
+	settle_table(replay, trace, hpa);
 	if (replay_table_at(replay, hpa))
 		table_remove(replay, hpa);
 	else
@@ -309,7 +324,7 @@ void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_
 	const struct vmmu_trace_record *record = &trace->records[number];
 
 	if (replay->early_count && number - replay->early[0] > PATIENCE)
-		force_first(replay, trace);
+		force(replay, trace, 0);
 	switch (record->event) {
 	case VMMU_TRACE_VM:
 		take_vm(replay, record);
