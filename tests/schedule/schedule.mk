@@ -16,7 +16,7 @@ $$(BUILD)/$(1)/tests/schedule/$(3): $(4) tests/schedule/scenarios.c \
 endef
 SCHEDULE_SOURCES := tests/schedule/schedule.c tests/schedule/explore.c
 $(eval $(call schedule_program,asan,$(ASAN),schedule,$(SCHEDULE_SOURCES)))
-$(eval $(call schedule_program,coverage,--coverage,schedule,$(SCHEDULE_SOURCES)))
+$(eval $(call schedule_program,coverage,--coverage -DVMMU_COVERAGE,schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,tsan,$(TSAN),threads,tests/schedule/threads.c))
 
 SCHEDULE := $(BUILD)/asan/tests/schedule/schedule
