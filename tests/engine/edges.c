@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Corners that planted faults (tests/mutation) showed to be unwatched. */
+#include "case.h"
+
+MODES;
+
+static struct sim *two_vcpus(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.vcpus = 2;
+	return sim_start(&config);
+}
+
+/* Invalidations of the same begin or the same end are not each other's. */
+static void an_end_takes_its_own_range(void **state)
+{
+	struct sim *sim = sim_default(state);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	assert_int_equal(sim_invalidate_begin(sim, 0, 8 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 0, 4 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_end(sim, 0, 8 * M), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), SIM_OK);
+	assert_int_equal(sim_access(sim, 0, 1 * M, VMMU_R), VMMU_FAULT_RETRY);
+	assert_int_equal(sim_invalidate_end(sim, 0, 8 * M), VMMU_ERR_INVALID);
+	assert_int_equal(sim_invalidate_end(sim, 0, 4 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 4 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 2 * M, 6 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_end(sim, 4 * M, 4 * M), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 3 * M, VMMU_R), VMMU_FAULT_RETRY);
+	assert_int_equal(sim_invalidate_end(sim, 2 * M, 6 * M), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 3 * M, VMMU_R), SIM_OK);
+	assert_sound(sim);
+}
+
+/* A right that is added may come with another memory type: what CPUs remember has to go. */
+static void a_new_memory_type_is_flushed(void **state)
+{
+	struct sim *sim = two_vcpus(state);
+	uint64_t backing = contiguous(sim, 0, 0), flushes;
+
+	sim_slot_create(sim, 0, 0, 16 * M, VMMU_SLOT_READONLY, backing);
+	for (unsigned v = 0; v < 2; v++)
+		assert_int_equal(sim_access(sim, v, 5 * M, VMMU_R), SIM_OK);
+	assert_int_equal(sim_slot_set_flags(sim, 0, 0), VMMU_OK);
+	sim->backing[backing].config.memtype = VMMU_MEMTYPE_UC;
+	flushes = sim->flushes;
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_W), SIM_OK);
+	assert_int_equal(sim->flushes - flushes, 1);
+	assert_int_equal(sim_access(sim, 1, 5 * M, VMMU_R), SIM_OK);
+	assert_sound(sim);
+}
+
+/* A page too few at either end, and a large leaf would hold one that is not the slot's. */
+static void one_page_short_of_a_large_leaf(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct sim_walk walk;
+
+	sim_slot_create(sim, 0, 2 * M + K, 6 * M - 2 * K, 0, contiguous(sim, 2 * M + K, 9));
+	for (uint64_t gpa = 3 * M; gpa < 8 * M; gpa += 2 * M) {
+		assert_int_equal(sim_access(sim, 0, gpa, VMMU_W), SIM_OK);
+		sim_look(sim, gpa, VMMU_W, &walk);
+		assert_int_equal(walk.level, gpa == 5 * M ? VMMU_LEVEL_2M : VMMU_LEVEL_4K);
+	}
+	sim_slot_create(sim, 1, 1 * G, 1 * G - K, 0, contiguous(sim, 1 * G, 18));
+	sim_slot_create(sim, 2, 3 * G + K, 1 * G - K, 0, contiguous(sim, 3 * G + K, 18));
+	for (uint64_t gpa = 1 * G + 64 * M; gpa < 4 * G; gpa += 2 * G) {
+		assert_int_equal(sim_access(sim, 0, gpa, VMMU_W), SIM_OK);
+		sim_look(sim, gpa, VMMU_W, &walk);
+		assert_int_equal(walk.level, VMMU_LEVEL_2M);
+	}
+	assert_sound(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(an_end_takes_its_own_range),
+		BOTH(a_new_memory_type_is_flushed),
+		BOTH(one_page_short_of_a_large_leaf),
+	};
+
+	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
+}
