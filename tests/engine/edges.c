@@ -74,12 +74,42 @@ static void one_page_short_of_a_large_leaf(void **state)
 	assert_sound(sim);
 }
 
+static enum vmmu_backing_result (*honest)(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
+                                          unsigned access, struct vmmu_backing *out);
+
+static enum vmmu_backing_result boastful(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
+                                         unsigned access, struct vmmu_backing *out)
+{
+	enum vmmu_backing_result result = honest(ctx, slot, gfn, access, out);
+
+	out->order = 18;
+	return result;
+}
+
+/* Frames out of step with gfns cannot back a large leaf, whatever the host says of their run. */
+static void frames_out_of_step_get_small_leaves(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct sim_walk walk;
+
+	sim_slot_create(sim, 0, 0, 2 * G, 0,
+	                sim_backing_new(sim, 0, &(struct sim_backing_config){.skew = 1}));
+	honest = sim->host.backing;
+	sim->host.backing = boastful;
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_W), SIM_OK);
+	assert_int_equal(sim_access(sim, 0, 1 * G + 5 * M, VMMU_R), SIM_OK);
+	sim_look(sim, 5 * M, VMMU_W, &walk);
+	assert_int_equal(walk.level, VMMU_LEVEL_4K);
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(an_end_takes_its_own_range),
 		BOTH(a_new_memory_type_is_flushed),
 		BOTH(one_page_short_of_a_large_leaf),
+		BOTH(frames_out_of_step_get_small_leaves),
 	};
 
 	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
