@@ -41,6 +41,7 @@ static bool write_header(bool complete)
 bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const char *machine,
                      const char **reason)
 {
+	memset(&sink, 0, sizeof(sink));
 	if (!find_disk()) {
 		*reason = "trace=disk, but no ATA disk begins with a trace header";
 		return false;
