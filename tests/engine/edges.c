@@ -103,6 +103,42 @@ static void frames_out_of_step_get_small_leaves(void **state)
 	assert_sound(sim);
 }
 
+/* D only where W is: a CPU's own D would come at the first write, and a host may read it. */
+static void dirty_goes_with_write(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_path path;
+
+	sim_slot_create(sim, 0, 0, 4 * M, VMMU_SLOT_LOG_DIRTY, contiguous(sim, 0, 0));
+	for (unsigned round = 0; round < 2; round++) {
+		assert_int_equal(sim_access(sim, 0, 1 * M, round ? VMMU_W : VMMU_R), SIM_OK);
+		vmmu_path_of(sim->vm, vmmu_gpa_of(1 * M), &path);
+		assert_int_equal(path.step[path.steps - 1].info.dirty, round);
+	}
+	assert_int_equal(sim_dirty_log(sim, 0, NULL), VMMU_OK);
+	vmmu_path_of(sim->vm, vmmu_gpa_of(1 * M), &path);
+	assert_false(path.step[path.steps - 1].info.dirty);
+	assert_sound(sim);
+}
+
+/* Bit 7 marks a large leaf; in a small one it chooses among the PAT's upper half (APM vol. 2, 5.4.2). */
+static void parts_of_a_large_leaf_are_small(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct sim_walk walk;
+
+	sim_slot_create(sim, 0, 0, 2 * G, 0, contiguous(sim, 0, 18));
+	assert_int_equal(sim_access(sim, 0, 1 * G, VMMU_R), SIM_OK);
+	assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_LOG_DIRTY), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 1 * G + 4 * M, VMMU_W), SIM_OK);
+	for (uint64_t gpa = 1 * G + 4 * M; gpa < 1 * G + 6 * M; gpa += K) {
+		sim_look(sim, gpa, VMMU_R, &walk);
+		assert_int_equal(walk.level, VMMU_LEVEL_4K);
+		assert_int_equal(walk.step[walk.steps - 1].entry & 1 << 7, 0);
+	}
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +146,8 @@ int main(void)
 		BOTH(a_new_memory_type_is_flushed),
 		BOTH(one_page_short_of_a_large_leaf),
 		BOTH(frames_out_of_step_get_small_leaves),
+		BOTH(dirty_goes_with_write),
+		BOTH(parts_of_a_large_leaf_are_small),
 	};
 
 	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
