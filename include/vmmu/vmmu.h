@@ -107,6 +107,8 @@ enum {
 	VMMU_ACCESS_RESERVED = 1u << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
 	VMMU_ACCESS_WALK = 1u << 6,       /* the guest's own page walk made the access */
 	VMMU_ACCESS_USER = 1u << 7,
+	VMMU_ACCESS_IMPLICIT = 1u << 8,   /* a supervisor's access whatever the CPL (descriptor tables) */
+	VMMU_ACCESS_AC = 1u << 9,         /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
 };
 
 enum vmmu_fault_result {
