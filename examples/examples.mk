@@ -8,7 +8,7 @@ examples: $(EXAMPLE)
 
 $(EXAMPLE): examples/embed.c $(LIBVMMU) $(wildcard include/vmmu/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(CSTD) -O2 -g $(WARN) -no-pie -Iinclude $< $(LIBVMMU) -o $@
+	$(CC) $(CSTD) -O2 -g $(WARN) -Iinclude $< $(LIBVMMU) -o $@
 
 # The example must run, and show what its comments promise: a 2 MiB leaf, a
 # 4 KiB leaf behind it, and an access that is a device's.

@@ -118,6 +118,15 @@ void sim_backing_take(struct sim_backing *backing, int64_t offset, uint64_t page
 
 	while (place < backing->extents && backing->extent[place].offset < offset + (int64_t)pages)
 		remove_at(backing, place);
+	/* Nobody may still see what stood there before a copy. */
+	for (unsigned i = 0; i < backing->transitions;) {
+		int64_t inside = backing->transition[i].offset - offset;
+
+		if (inside >= 0 && (uint64_t)inside < pages)
+			backing->transition[i] = backing->transition[--backing->transitions];
+		else
+			i++;
+	}
 }
 
 /* Bring frames for a run around offset, as large as fits between its neighbours. */

@@ -20,6 +20,16 @@ static void begin(struct sim *sim, struct call *call)
 	sim_ref_copy(&call->after, &sim->ref);
 }
 
+/* The call's outcome is known: from here on a CPU may see it. */
+static void publish(struct sim *sim, struct call *call)
+{
+	/* A write under way may come out before or after the call; a new log may show it. */
+	for (unsigned i = 0; i < sim->vcpus; i++)
+		if (sim->vcpu[i].writing)
+			sim_ref_mark(&call->after, sim->vcpu[i].writing - 1, SIM_MAY_WRITE);
+	sim->ref_after = &call->after;
+}
+
 static enum vmmu_status end(struct sim *sim, struct call *call, const char *name,
                             enum vmmu_status status, uint32_t allowed)
 {
@@ -57,7 +67,7 @@ enum vmmu_status sim_slot_create(struct sim *sim, uint32_t id, uint64_t base, ui
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_slot_create(&call.after, &info, &sim->backing[backing]);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_slot_create", vmmu_slot_create(sim->vm, &info), allowed);
 }
 
@@ -68,7 +78,7 @@ enum vmmu_status sim_slot_delete(struct sim *sim, uint32_t id)
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_slot_delete(&call.after, id);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_slot_delete", vmmu_slot_delete(sim->vm, id), allowed);
 }
 
@@ -79,7 +89,7 @@ enum vmmu_status sim_slot_move(struct sim *sim, uint32_t id, uint64_t base)
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_slot_move(&call.after, id, base);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_slot_move", vmmu_slot_move(sim->vm, id, vmmu_gpa_of(base)), allowed);
 }
 
@@ -90,7 +100,7 @@ enum vmmu_status sim_slot_set_flags(struct sim *sim, uint32_t id, uint32_t flags
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_slot_set_flags(&call.after, id, flags);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_slot_set_flags", vmmu_slot_set_flags(sim->vm, id, flags), allowed);
 }
 
@@ -101,7 +111,7 @@ enum vmmu_status sim_restrict(struct sim *sim, uint64_t base, uint64_t bytes, un
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_restrict(&call.after, base, bytes, level);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_range_restrict",
 	           vmmu_range_restrict(sim->vm, vmmu_gpa_of(base), bytes, level), allowed);
 }
@@ -113,20 +123,21 @@ enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t b
 	begin(sim, &call);
 	uint32_t allowed = sim_ref_invalidate_begin(&call.after, base, bytes);
 
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	return end(sim, &call, "vmmu_invalidate_begin",
 	           vmmu_invalidate_begin(sim->vm, vmmu_gpa_of(base), bytes), allowed);
 }
 
-void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes)
+enum vmmu_status sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes)
 {
 	struct call call;
 
 	begin(sim, &call);
-	sim_ref_invalidate_end(&call.after, base, bytes);
-	sim->ref_after = &call.after;
-	vmmu_invalidate_end(sim->vm, vmmu_gpa_of(base), bytes);
-	end(sim, &call, "vmmu_invalidate_end", VMMU_OK, 1u << VMMU_OK);
+	uint32_t allowed = sim_ref_invalidate_end(&call.after, base, bytes);
+
+	publish(sim, &call);
+	return end(sim, &call, "vmmu_invalidate_end",
+	           vmmu_invalidate_end(sim->vm, vmmu_gpa_of(base), bytes), allowed);
 }
 
 enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
@@ -135,6 +146,7 @@ enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
 
 	if (status != VMMU_OK)
 		return status;
+	pthread_mutex_lock(&sim->lock);
 	for (unsigned i = 0; i < sim->ref.slots; i++) {
 		struct sim_ref_slot *slot = &sim->ref.slot[i];
 		uint64_t start = base > slot->info.base.v ? base : slot->info.base.v;
@@ -145,8 +157,8 @@ enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
 			sim_backing_take(slot->backing, (int64_t)((start - slot->info.base.v) >> VMMU_PAGE_SHIFT),
 			                 (stop - start) >> VMMU_PAGE_SHIFT);
 	}
-	sim_invalidate_end(sim, base, bytes);
-	return VMMU_OK;
+	pthread_mutex_unlock(&sim->lock);
+	return sim_invalidate_end(sim, base, bytes);
 }
 
 /* What the log said against what was written. */
@@ -168,6 +180,14 @@ static void judge_log(struct sim *sim, const struct sim_ref_slot *slot, const ui
 	}
 }
 
+/* Written while the log was fetched: what this round shows the next one need not show again. */
+static void forget_reported(struct sim_ref_slot *slot, const uint64_t *bitmap)
+{
+	for (uint64_t page = 0; page < slot->info.bytes >> VMMU_PAGE_SHIFT; page++)
+		if ((bitmap[page / 64] >> (page % 64) & 1) && slot->dirty[page] == SIM_DIRTY)
+			slot->dirty[page] = SIM_MAY_WRITE;
+}
+
 enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)
 {
 	struct sim_ref_slot *slot = sim_ref_slot_by_id(&sim->ref, id);
@@ -183,11 +203,14 @@ enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)
 		allowed = 1u << VMMU_ERR_SLOT_FLAGS | 1u << VMMU_ERR_INVALID;
 	begin(sim, &call);
 	sim_ref_new_round(&call.after, id);
-	sim->ref_after = &call.after;
+	publish(sim, &call);
 	enum vmmu_status status = vmmu_dirty_log(sim->vm, id, bitmap, words);
 
-	if (status == VMMU_OK && slot && slot->dirty)
+	if (status == VMMU_OK && slot && slot->dirty && !sim->config.threads) {
 		judge_log(sim, sim_ref_slot_by_id(&sim->ref, id), bitmap, &count);
+		forget_reported(sim_ref_slot_by_id(&call.after, id), bitmap);
+	}
+	sim->rounds++;
 	free(bitmap);
 	if (reported)
 		*reported = count;
@@ -196,7 +219,19 @@ enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)
 
 void sim_mark_dirty(struct sim *sim, int vcpu, uint64_t gpa)
 {
-	sim_ref_mark(&sim->ref, gpa >> VMMU_PAGE_SHIFT, SIM_DIRTY);
-	vmmu_mark_dirty(sim->vm, vcpu < 0 ? NULL : sim->vcpu[vcpu].engine,
-	                vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
+	struct vmmu_vcpu *engine = vcpu < 0 ? NULL : sim->vcpu[vcpu].engine;
+	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT, rounds = sim->rounds;
+
+	if (sim->config.threads) {
+		vmmu_mark_dirty(sim->vm, engine, vmmu_gfn_of(gfn));
+		return;
+	}
+	sim_expect_write(sim, gfn, SIM_MAY_WRITE);
+	if (engine)
+		sim->vcpu[vcpu].writing = gfn + 1;
+	vmmu_mark_dirty(sim->vm, engine, vmmu_gfn_of(gfn));
+	if (engine)
+		sim->vcpu[vcpu].writing = 0;
+	/* A log fetched meanwhile may have shown it already. */
+	sim_expect_write(sim, gfn, sim->rounds == rounds ? SIM_DIRTY : SIM_MAY_WRITE);
 }

@@ -390,7 +390,7 @@ bool sim_check_statistics(struct sim *sim)
 			writes++;
 		} else if (r->event == VMMU_TRACE_FAULT_END) {
 			traced.faults[r->aux]++;
-		} else if (r->event == VMMU_TRACE_GET_PAGE && r->aux == 1) {
+		} else if (r->event == VMMU_TRACE_GET_PAGE) {
 			traced.tables_allocated[r->level]++;
 		} else if (r->event == VMMU_TRACE_FLUSH_DONE) {
 			traced.flushes++;

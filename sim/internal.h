@@ -18,6 +18,9 @@ void sim_vcpu_fini(struct sim *sim, unsigned n);
 void sim_vcpu_speculate(struct sim *sim, unsigned n, uint64_t gfn);
 void sim_note_interest(struct sim *sim, uint64_t gfn);
 
+/* A write is let through (MAY_WRITE) or has been made (DIRTY): what logs must or may show. */
+void sim_expect_write(struct sim *sim, uint64_t gfn, enum sim_dirty state);
+
 /* check.c */
 /* One translation against the reference, before or after the call under way. NULL = fine. */
 const char *sim_judge_page(struct sim *sim, uint64_t gfn, uint64_t pfn, unsigned rights,

@@ -266,24 +266,30 @@ uint32_t sim_ref_restrict(struct sim_ref *ref, uint64_t base, uint64_t bytes, un
 
 uint32_t sim_ref_invalidate_begin(struct sim_ref *ref, uint64_t base, uint64_t bytes)
 {
-	if (!bytes || (base | bytes) % VMMU_PAGE_SIZE || base + bytes < base)
+	uint64_t gfn = base >> VMMU_PAGE_SHIFT;
+	uint64_t last = (base + bytes - 1) >> VMMU_PAGE_SHIFT;
+
+	if (!bytes || base + bytes - 1 < base || gfn >= ref->reach)
 		return ONLY(VMMU_ERR_INVALID);
 	ref->busy = grown(ref->busy, (ref->busies + 1) * sizeof(*ref->busy));
-	ref->busy[ref->busies++] =
-		(struct sim_ref_range){base >> VMMU_PAGE_SHIFT, bytes >> VMMU_PAGE_SHIFT, 0};
+	ref->busy[ref->busies++] = (struct sim_ref_range){gfn, last - gfn + 1, 0};
 	return ONLY(VMMU_OK);
 }
 
-void sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes)
+uint32_t sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes)
 {
+	uint64_t gfn = base >> VMMU_PAGE_SHIFT;
+	uint64_t last = (base + bytes - 1) >> VMMU_PAGE_SHIFT;
+
 	for (unsigned i = 0; i < ref->busies; i++) {
 		struct sim_ref_range *busy = &ref->busy[i];
 
-		if (busy->gfn == base >> VMMU_PAGE_SHIFT && busy->pages == bytes >> VMMU_PAGE_SHIFT) {
+		if (busy->gfn == gfn && busy->pages == last - gfn + 1) {
 			*busy = ref->busy[--ref->busies];
-			return;
+			return ONLY(VMMU_OK);
 		}
 	}
+	return ONLY(VMMU_ERR_INVALID);
 }
 
 bool sim_ref_busy(const struct sim_ref *ref, uint64_t gfn, uint64_t pages)

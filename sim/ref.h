@@ -55,7 +55,7 @@ uint32_t sim_ref_slot_move(struct sim_ref *ref, uint32_t id, uint64_t base);
 uint32_t sim_ref_slot_set_flags(struct sim_ref *ref, uint32_t id, uint32_t flags);
 uint32_t sim_ref_restrict(struct sim_ref *ref, uint64_t base, uint64_t bytes, unsigned level);
 uint32_t sim_ref_invalidate_begin(struct sim_ref *ref, uint64_t base, uint64_t bytes);
-void sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes);
+uint32_t sim_ref_invalidate_end(struct sim_ref *ref, uint64_t base, uint64_t bytes);
 
 struct sim_ref_slot *sim_ref_slot_by_id(const struct sim_ref *ref, uint32_t id);
 struct sim_ref_slot *sim_ref_slot_at(const struct sim_ref *ref, uint64_t gfn);

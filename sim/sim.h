@@ -54,6 +54,7 @@ struct sim_vcpu {
 	struct sim_walker walker;
 	struct sim_tlb tlb;
 	struct vmmu_trace_ring ring;
+	uint64_t writing;                    /* gfn + 1 of the write under way, 0 = none */
 };
 
 struct sim {
@@ -77,6 +78,7 @@ struct sim {
 	/* counted */
 	uint64_t writes;                     /* entries written, as the hook saw them */
 	uint64_t flushes;
+	uint64_t rounds;                     /* dirty logs fetched */
 	uint64_t backing_calls;
 	uint64_t ad_writes;                  /* A/D bits the CPU had to set itself */
 	/* a test's own hook behind the model's */
@@ -115,7 +117,7 @@ enum vmmu_status sim_slot_move(struct sim *sim, uint32_t id, uint64_t base);
 enum vmmu_status sim_slot_set_flags(struct sim *sim, uint32_t id, uint32_t flags);
 enum vmmu_status sim_restrict(struct sim *sim, uint64_t base, uint64_t bytes, unsigned level);
 enum vmmu_status sim_invalidate_begin(struct sim *sim, uint64_t base, uint64_t bytes);
-void sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes);
+enum vmmu_status sim_invalidate_end(struct sim *sim, uint64_t base, uint64_t bytes);
 /* Compares the bitmap with the writes made; *pages (may be NULL) = dirty pages reported. */
 enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *pages);
 /* The host writes a page: from a vCPU, or from a management thread (-1). */

@@ -199,9 +199,16 @@ static bool replay_record(struct sim_replay *replay, struct sim_replay *alive, s
                           const struct vmmu_trace_record *r, char *error, size_t size)
 {
 	switch (r->event) {
+	case VMMU_TRACE_VM:
+		/* Tracing begins, or begins again: what stands in the tables follows. */
+		w->count = 0;
+		sim_replay_fini(replay);
+		sim_replay_fini(alive);
+		return true;
+	case VMMU_TRACE_FOUND:
+		put(replay, r->a[0] + 8ull * r->index, r->a[2]);
+		return true;
 	case VMMU_TRACE_GET_PAGE:
-		if (r->aux != 1)
-			return true;
 		if (sim_replay_get(alive, alive_key(r->a[0])))
 			return wrong(error, size, "table %" PRIx64 " was made while it was in use", r->a[0]);
 		put(alive, alive_key(r->a[0]), 1);
@@ -286,8 +293,8 @@ static bool pairs_ok(const struct sim_trace *trace, char *error, size_t size)
 		for (; j < trace->records; j++) {
 			const struct vmmu_trace_record *s = &trace->record[j];
 
-			if (s->event == other && (other == VMMU_TRACE_FAULT_END ? s->fault == r->fault
-			                                                         : s->aux == r->aux))
+			if (s->event == other && s->vcpu == r->vcpu &&
+			    (other == VMMU_TRACE_FAULT_END ? s->fault == r->fault : s->aux == r->aux))
 				break;
 		}
 		if (j == trace->records)

@@ -266,6 +266,9 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 		return mask | 1u << VMMU_FAULT_RETRY;
 	if (denied(slot, gfn, fault->access))
 		return mask | 1u << VMMU_FAULT_DENIED;
+	/* Another frame: the old one may be dropped in one round, the new one mapped in the next. */
+	if (slot->backing->transitions && sim->writes != before->writes)
+		mask |= 1u << VMMU_FAULT_RETRY;
 	if (!(mask & 1u << VMMU_FAULT_NO_MEMORY))
 		mask |= 1u << VMMU_FAULT_FIXED | 1u << VMMU_FAULT_SPURIOUS;
 	return mask | 1u << VMMU_FAULT_FIXED; /* memory that was refused may not have been needed */
@@ -312,12 +315,20 @@ static void judge_result(struct sim *sim, const struct vmmu_fault *fault,
 		judge_repaired(sim, fault);
 }
 
-/* The write that is about to be let through is one that the log may now show. */
-static void expect_write(struct sim *sim, uint64_t gfn, enum sim_dirty state)
+/*
+ * A write made while a call is under way may be in the log that the call fetches
+ * or in the next, but if the slot logs before the call it must be in one.
+ */
+void sim_expect_write(struct sim *sim, uint64_t gfn, enum sim_dirty state)
 {
-	sim_ref_mark(&sim->ref, gfn, state);
-	if (sim->ref_after)
-		sim_ref_mark(sim->ref_after, gfn, state == SIM_DIRTY ? SIM_MAY_WRITE : state);
+	const struct sim_ref_slot *slot = sim_ref_slot_at(&sim->ref, gfn);
+
+	if (!sim->ref_after) {
+		sim_ref_mark(&sim->ref, gfn, state);
+		return;
+	}
+	sim_ref_mark(&sim->ref, gfn, SIM_MAY_WRITE);
+	sim_ref_mark(sim->ref_after, gfn, slot && slot->dirty ? state : SIM_MAY_WRITE);
 }
 
 /* Another frame is in place for good: the old one may not be seen again. */
@@ -348,7 +359,7 @@ static enum vmmu_fault_result handle_exit(struct sim *sim, unsigned n, struct vm
 	struct before before = snapshot(sim, gfn);
 
 	if (fault->access & VMMU_W)
-		expect_write(sim, gfn, SIM_MAY_WRITE);
+		sim_expect_write(sim, gfn, SIM_MAY_WRITE);
 	result = vmmu_fault(sim->vcpu[n].engine, fault);
 	sim->fault = *fault;
 	if (!sim->config.interleaved)
@@ -369,6 +380,7 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 		if (try.through)
 			return SIM_OK;
 		struct vmmu_fault fault = exit_for(sim, gpa, access, &try.walk);
+		uint64_t writes = sim->writes;
 		enum vmmu_fault_result result = handle_exit(sim, n, &fault);
 
 		if (result == VMMU_FAULT_RETRY && (sim->config.threads || sim->config.interleaved)) {
@@ -377,6 +389,8 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 			exits--;
 			continue;
 		}
+		if (result == VMMU_FAULT_RETRY && sim->writes != writes)
+			continue; /* it got somewhere: a stale entry is gone */
 		if (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)
 			return result;
 	}
@@ -391,11 +405,13 @@ enum vmmu_fault_result sim_access(struct sim *sim, unsigned vcpu, uint64_t gpa, 
 	enum vmmu_fault_result result;
 
 	sim_note_interest(sim, gfn);
-	result = access_loop(sim, vcpu, gpa, access);
 	if (sim->config.threads)
-		return result;
+		return access_loop(sim, vcpu, gpa, access);
+	sim->vcpu[vcpu].writing = access & VMMU_W ? gfn + 1 : 0;
+	result = access_loop(sim, vcpu, gpa, access);
 	if (result == SIM_OK && (access & VMMU_W))
-		expect_write(sim, gfn, SIM_DIRTY);
+		sim_expect_write(sim, gfn, SIM_DIRTY);
+	sim->vcpu[vcpu].writing = 0;
 	for (unsigned i = 0; i < sim->vcpus; i++)
 		if (sim_random_below(&sim->random, 3) == 0)
 			sim_vcpu_speculate(sim, i, gfn);
@@ -421,7 +437,7 @@ enum vmmu_fault_result sim_prefault(struct sim *sim, unsigned vcpu, uint64_t gpa
 	uint64_t got = 0;
 
 	for (uint64_t gfn = gpa >> VMMU_PAGE_SHIFT; access & VMMU_W && gfn < end; gfn++)
-		expect_write(sim, gfn, SIM_MAY_WRITE);
+		sim_expect_write(sim, gfn, SIM_MAY_WRITE);
 	result = vmmu_prefault(sim->vcpu[vcpu].engine, vmmu_gpa_of(gpa), bytes, access, &got);
 	for (uint64_t page = gpa >> VMMU_PAGE_SHIFT; page << VMMU_PAGE_SHIFT < gpa + got; page++) {
 		struct sim_walk walk;

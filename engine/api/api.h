@@ -20,6 +20,8 @@ static inline void vmmu_object_free(struct vmmu_vm *vm, void *object, size_t siz
 
 /* slots.c: for vmmu_vm_destroy. */
 void vmmu_slots_free_all(struct vmmu_vm *vm);
+/* invalidate.c: those that were begun and never ended. */
+void vmmu_pending_free_all(struct vmmu_vm *vm);
 /* slots.c: one record that says where a slot is, and where it was. */
 void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu_cause cause,
                      uint64_t old_first);

@@ -61,7 +61,7 @@ static void check_leaf(struct audit *a, const struct vmmu_path_step *step, uint6
 	}
 	if (vmmu_cap_of(slot, gfn, step->level) < step->level)
 		finding(a, "leaf larger than the range's cap", step, gfn);
-	if (m->pending && gfn < m->pending_end && gfn + pages > m->pending_first)
+	if (vmmu_is_pending(m, gfn, gfn + pages))
 		finding(a, "leaf in a range under invalidation", step, gfn);
 	check_rights(a, slot, step, gfn);
 	for (uint64_t i = 0; host->owns_frame && i < pages; i++)

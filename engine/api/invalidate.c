@@ -19,34 +19,52 @@ static bool gfns_of(const struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes, uin
 
 enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes)
 {
+	struct vmmu_pending *pending;
 	uint64_t first, end;
 	struct vmmu_op op;
 
 	if (!gfns_of(vm, base, bytes, &first, &end))
 		return VMMU_ERR_INVALID;
+	pending = vmmu_object_alloc(vm, sizeof(*pending));
+	if (!pending)
+		return VMMU_ERR_NO_MEMORY;
+	pending->first = first;
+	pending->end = end;
+
 	vmmu_turn_take(&vm->tables);
 	op = vmmu_manage_op(vm);
 	vmmu_gate_close(&vm->tables);
-	vmmu_pending_add(&vm->memory, first, end);
+	vmmu_pending_add(&vm->memory, pending);
 	vmmu_gate_open(&vm->tables);
 	vmmu_zap_range(vm, &op, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
 	vmmu_turn_give(&vm->tables);
 	return VMMU_OK;
 }
 
-void vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes)
+enum vmmu_status vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes)
 {
+	struct vmmu_pending *pending;
 	uint64_t first, end;
 
-	/* One range stands for all that are pending, so only their number matters. */
 	if (!gfns_of(vm, base, bytes, &first, &end))
-		return;
+		return VMMU_ERR_INVALID;
 	vmmu_turn_take(&vm->tables);
 	vmmu_gate_close(&vm->tables);
-	if (vm->memory.pending)
-		vmmu_pending_remove(&vm->memory);
+	pending = vmmu_pending_take(&vm->memory, first, end);
 	vmmu_gate_open(&vm->tables);
 	vmmu_turn_give(&vm->tables);
+	vmmu_object_free(vm, pending, sizeof(*pending));
+	return pending ? VMMU_OK : VMMU_ERR_INVALID;
+}
+
+void vmmu_pending_free_all(struct vmmu_vm *vm)
+{
+	while (vm->memory.pending) {
+		struct vmmu_pending *next = vm->memory.pending->next;
+
+		vmmu_object_free(vm, vm->memory.pending, sizeof(*next));
+		vm->memory.pending = next;
+	}
 }
 
 /*

@@ -29,6 +29,8 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 	if (!mode || !host_is_complete(c->host) || c->max_level > VMMU_LEVEL_1G ||
 	    c->max_vcpus > MAX_VCPUS || (c->guest_maxphyaddr && c->guest_maxphyaddr < 32))
 		return VMMU_ERR_INVALID;
+	if (mode->levels_fixed && c->levels == 4 && mode->levels(&c->cpu) != 4)
+		return VMMU_ERR_INVALID;
 	return vmmu_layout_init(layout, mode->format, &c->cpu,
 	                        c->levels ? c->levels : mode->levels(&c->cpu));
 }
@@ -129,6 +131,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	}
 	free_tables(vm);
 	vmmu_slots_free_all(vm);
+	vmmu_pending_free_all(vm);
 	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
 	host->object_free(ctx, vm, sizeof(*vm));
 	return VMMU_OK;

@@ -26,11 +26,15 @@ void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t en
 			out->kind = VMMU_ENTRY_BAD;
 		return;
 	}
-	out->rights = (uint8_t)vmmu_entry_rights(l, entry);
+	/* A supervisor entry lets no nested access through (APM vol. 2, 15.25.5). */
+	if ((entry & l->format->always) == l->format->always)
+		out->rights = (uint8_t)vmmu_entry_rights(l, entry);
 	out->pfn = vmmu_hpa_pfn(vmmu_entry_address(l, entry));
 	out->accessed = entry & l->accessed;
 	if (vmmu_is_leaf(l, level, entry)) {
 		out->kind = VMMU_ENTRY_LEAF;
+		/* In a huge long-mode leaf bit 12 is the PAT's, not the address's. */
+		out->pfn.v &= ~(vmmu_level_pages(level) - 1);
 		out->memtype = decode_memtype(l, entry);
 		out->ignore_pat = entry & l->ignore_pat;
 		out->dirty = entry & l->dirty;

@@ -33,6 +33,7 @@ struct vmmu_format {
 	uint64_t accessed;        /* every present entry */
 	uint64_t dirty;           /* leaves */
 	uint64_t table_reserved;  /* must be 0 in an entry that references a table, any level */
+	uint64_t upper_reserved;  /* the same from level 3 up */
 	uint64_t soft_host_writable, soft_map_writable; /* ignored by hardware */
 
 	/* An entry the CPU refuses in a way of its own, kept for MMIO. */
@@ -60,6 +61,7 @@ struct vmmu_layout {
 	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
 	uint64_t rights[VMMU_RWX + 1];      /* VMMU_RWX combination -> bits */
+	uint8_t grants[VMMU_RWX + 1];       /* the same -> what the CPU makes of those bits */
 	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
 	uint64_t ignore_pat;
 	uint64_t accessed, dirty;           /* 0 when the CPU has no such bits */

@@ -55,7 +55,8 @@ static void init_reserved(struct vmmu_layout *l)
 		l->reserved_leaf[level] = beyond | (offset & VMMU_BITS(51, f->has_memtype ? 12 : 13));
 		if (level == VMMU_LEVEL_4K)
 			l->reserved_leaf[level] = beyond;
-		l->reserved_table[level] = beyond | f->table_reserved;
+		l->reserved_table[level] = beyond | f->table_reserved |
+		                           (level >= VMMU_LEVEL_1G ? f->upper_reserved : 0);
 		/* A leaf larger than the CPU knows: the marker itself is reserved. */
 		if (level > l->leaf_level_max) {
 			l->reserved_leaf[level] |= f->huge;
@@ -102,8 +103,10 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.accessed = cpu->ad ? format->accessed : 0,
 		.dirty = cpu->ad ? format->dirty : 0,
 	};
-	for (unsigned rights = 0; rights <= VMMU_RWX; rights++)
+	for (unsigned rights = 0; rights <= VMMU_RWX; rights++) {
 		l->rights[rights] = rights_bits(l, rights);
+		l->grants[rights] = (uint8_t)vmmu_entry_rights(l, l->rights[rights]);
+	}
 	l->table = format->read | format->write | format->exec | format->present | format->always |
 	           l->accessed;
 	init_memtypes(l);

@@ -20,6 +20,7 @@ const struct vmmu_format vmmu_format_long_mode = {
 	.huge = VMMU_BIT(7),
 	.accessed = VMMU_BIT(5),
 	.dirty = VMMU_BIT(6),
+	.upper_reserved = VMMU_BIT(8),
 	.soft_host_writable = VMMU_BIT(52),
 	.soft_map_writable = VMMU_BIT(53),
 	.mmio_mark = VMMU_BIT(0) | VMMU_BIT(51),

@@ -155,7 +155,7 @@ static bool is_stale(const struct request *r)
 	const struct vmmu_memory *m = &r->vm->memory;
 
 	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != r->sequence ||
-	       vmmu_is_pending(m, r->gfn);
+	       vmmu_is_pending(m, r->gfn, r->gfn + 1);
 }
 
 static enum vmmu_fault_result map_mmio(struct request *r)
@@ -177,7 +177,8 @@ static enum vmmu_fault_result map_mmio(struct request *r)
 
 /*
  * The largest leaf around gfn: inside the slot, contiguous and equally aligned
- * on both sides, under every cap. A slot that logs writes them by 4 KiB.
+ * on both sides, under every cap, and clear of what the host is taking back. A
+ * slot that logs writes them by 4 KiB.
  */
 static unsigned goal_level(const struct request *r, const struct vmmu_backing *backing)
 {
@@ -193,7 +194,8 @@ static unsigned goal_level(const struct request *r, const struct vmmu_backing *b
 		if (first < hit->first || first + pages > hit->end ||
 		    backing->order < VMMU_INDEX_BITS * level ||
 		    ((r->gfn ^ backing->pfn.v) & (pages - 1)) ||
-		    vmmu_cap_of(hit->slot, r->gfn, level + 1) <= level)
+		    vmmu_cap_of(hit->slot, r->gfn, level + 1) <= level ||
+		    vmmu_is_pending(&r->vm->memory, first, first + pages))
 			break;
 		level++;
 	}
@@ -245,11 +247,24 @@ static enum vmmu_fault_result map_backing(struct request *r, const struct vmmu_b
 	return m.result;
 }
 
+/* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
+static unsigned one_access(unsigned wanted)
+{
+	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
+}
+
+/* May an entry be made of this grant? Not if the CPU's tables could only say more than it. */
+static bool is_expressible(const struct vmmu_layout *l, unsigned rights)
+{
+	return !(l->grants[rights & VMMU_RWX] & ~rights);
+}
+
 static enum vmmu_fault_result ask_host(struct request *r, struct vmmu_backing *backing)
 {
 	struct vmmu_tables *t = &r->vm->tables;
 
-	switch (t->host->backing(t->ctx, &r->vcpu->hit.info, vmmu_gfn_of(r->gfn), r->wanted, backing)) {
+	switch (t->host->backing(t->ctx, &r->vcpu->hit.info, vmmu_gfn_of(r->gfn),
+	                         one_access(r->wanted), backing)) {
 	case VMMU_BACKING_OK:
 		break;
 	case VMMU_BACKING_RETRY:
@@ -260,7 +275,9 @@ static enum vmmu_fault_result ask_host(struct request *r, struct vmmu_backing *b
 	default:
 		return VMMU_FAULT_DENIED;
 	}
-	return r->wanted & ~(unsigned)backing->rights ? VMMU_FAULT_DENIED : 0;
+	if (r->wanted & ~(unsigned)backing->rights || !is_expressible(&t->layout, backing->rights))
+		return VMMU_FAULT_DENIED;
+	return 0;
 }
 
 static enum vmmu_fault_result on_missing(struct request *r)

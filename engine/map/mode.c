@@ -41,6 +41,7 @@ static const struct vmmu_mode_ops npt_mode = {
 	.name = "NPT",
 	.format = &vmmu_format_long_mode,
 	.levels = npt_levels,
+	.levels_fixed = true,
 	.root_pointer = ncr3,
 	.fault = vmmu_direct_fault,
 };

@@ -15,6 +15,7 @@ struct vmmu_mode_ops {
 	const struct vmmu_format *format;
 	/* Table levels when the config leaves the choice. */
 	unsigned (*levels)(const struct vmmu_cpu *cpu);
+	bool levels_fixed;   /* the config has no choice */
 	/* What the CPU's root register holds. */
 	uint64_t (*root_pointer)(const struct vmmu_layout *layout, vmmu_hpa root);
 	/* Handle one fault; `cause` goes into the entries it writes. */

@@ -21,6 +21,12 @@ struct vmmu_slot {
 	_Atomic uint64_t *dirty;     /* one bit a page; NULL: not logging */
 };
 
+/* A range, in gfns, whose frames the host is changing. */
+struct vmmu_pending {
+	struct vmmu_pending *next;
+	uint64_t first, end;
+};
+
 struct vmmu_memory {
 	struct vmmu_slot **sorted;   /* by first gfn */
 	struct vmmu_slot **by_id;
@@ -35,8 +41,7 @@ struct vmmu_memory {
 	/* Steps whenever an answer of host.backing may have become stale. */
 	_Atomic uint64_t sequence;
 
-	uint32_t pending;            /* vmmu_invalidate_begin without its end */
-	uint64_t pending_first, pending_end; /* one range around them all */
+	struct vmmu_pending *pending; /* each vmmu_invalidate_begin without its end */
 };
 
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
@@ -88,12 +93,17 @@ static inline void vmmu_dirty_mark(struct vmmu_slot *slot, uint64_t gfn)
 
 /* ---- staleness ---- */
 
-/* Is the host about to take the frame behind gfn? */
-static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t gfn)
+/* Is the host about to take a frame behind [first, end)? Most often nothing is pending at all. */
+static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, uint64_t end)
 {
-	return m->pending && gfn >= m->pending_first && gfn < m->pending_end;
+	for (const struct vmmu_pending *p = m->pending; p; p = p->next)
+		if (first < p->end && end > p->first)
+			return true;
+	return false;
 }
-void vmmu_pending_add(struct vmmu_memory *m, uint64_t first, uint64_t end);
-void vmmu_pending_remove(struct vmmu_memory *m);
+/* Gate closed. Each steps sequence. */
+void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending);
+/* Take out one that was begun for exactly this range; NULL if there is none. */
+struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end);
 
 #endif

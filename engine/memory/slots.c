@@ -93,23 +93,3 @@ void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot)
 	m->by_id[slot->info.id] = NULL;
 	vmmu_slots_changed(m);
 }
-
-void vmmu_pending_add(struct vmmu_memory *m, uint64_t first, uint64_t end)
-{
-	if (!m->pending++) {
-		m->pending_first = first;
-		m->pending_end = end;
-	} else {
-		if (first < m->pending_first)
-			m->pending_first = first;
-		if (end > m->pending_end)
-			m->pending_end = end;
-	}
-	atomic_fetch_add_explicit(&m->sequence, 1, memory_order_release);
-}
-
-void vmmu_pending_remove(struct vmmu_memory *m)
-{
-	m->pending--;
-	atomic_fetch_add_explicit(&m->sequence, 1, memory_order_release);
-}

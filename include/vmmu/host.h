@@ -31,7 +31,9 @@ struct vmmu_backing {
 	                    * the equally aligned run of gfns: 0 = this page only, 9 = 2 MiB,
 	                    * 18 = 1 GiB. May reach past the slot; the engine clips. */
 	uint8_t rights;    /* VMMU_R/W/X the host grants; W may be left out on a read access
-	                    * (copy on write) and granted on a later write access */
+	                    * (copy on write) and granted on a later write access. What the CPU's
+	                    * tables could only express by granting more (W without R; X alone
+	                    * without execute-only; no X without NX) is not mapped: FAULT_DENIED */
 	uint8_t memtype;   /* enum vmmu_memtype */
 	bool ignore_pat;   /* EPT: the guest's PAT does not count (SDM vol. 3, 29.3.7.2) */
 };

@@ -111,7 +111,7 @@ no_long_mode:
 	mov $no_long_mode_text, %esi
 	mov $(no_long_mode_end - no_long_mode_text), %ecx
 	rep outsb
-	mov $101, %al                        /* GUEST_UNFIT */
+	mov $98, %al                         /* GUEST_UNFIT */
 	out %al, $0xf4
 1:	hlt
 	jmp 1b

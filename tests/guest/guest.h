@@ -20,10 +20,10 @@
 #include "visor/vm/test_device.h"
 
 enum {
-	GUEST_FAILURES_MAX = 99,
-	GUEST_EXCEPTION = 100,   /* an exception that no test had asked for */
-	GUEST_UNFIT = 101,       /* the machine lacks what the guest needs */
-	GUEST_NO_SUCH_TEST = 102,
+	GUEST_FAILURES_MAX = 96,
+	GUEST_EXCEPTION = 97,   /* an exception that no test had asked for */
+	GUEST_UNFIT = 98,       /* the machine lacks what the guest needs */
+	GUEST_NO_SUCH_TEST = 99,
 };
 
 #define PAGE UINT64_C(4096)
@@ -55,6 +55,7 @@ void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
 void end_by_fetching_nothing(void);
+void end_by_invalid_state(void);
 
 /* Count one check; say what was expected when it fails. */
 #define check(condition, ...) \

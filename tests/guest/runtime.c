@@ -409,6 +409,7 @@ static const struct test tests[] = {
 	{"end-by-reset", end_by_reset},
 	{"end-by-triple-fault", end_by_triple_fault},
 	{"end-by-fetching-nothing", end_by_fetching_nothing},
+	{"end-by-invalid-state", end_by_invalid_state},
 };
 
 static void run_test(const struct test *test)

@@ -11,7 +11,7 @@
 
 #include "visor/cpu_state.h"
 
-/* One access. Also the bits of a page-fault error code (SDM vol. 3, 4.7). */
+/* One access. Also the bits of a page-fault error code (SDM vol. 3, 5.7). */
 enum {
 	GUEST_WALK_PRESENT = 1u << 0,
 	GUEST_WALK_WRITE = 1u << 1,

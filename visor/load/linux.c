@@ -105,7 +105,7 @@ static bool choose_load_address(struct loader *l, struct bzimage *b)
 	if (b->init_size < b->code_bytes)
 		b->init_size = b->code_bytes;
 	if (!in_guest_ram(l, b->load_address, b->init_size))
-		return refuse(l, "Linux kernel needs %lu MiB from address 0x%llx on, guest memory has %lu MiB",
+		return refuse(l, "Linux kernel of %lu MiB at 0x%llx does not fit in %lu MiB of guest memory",
 		              mib(b->init_size), (unsigned long long)b->load_address,
 		              mib(l->request->memory_bytes));
 	return take_range(l, b->load_address, b->init_size);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ranges under invalidation: between vmmu_invalidate_begin and _end nothing may be mapped there. */
+#include "memory/memory.h"
+
+static void step(struct vmmu_memory *m)
+{
+	atomic_fetch_add_explicit(&m->sequence, 1, memory_order_release);
+}
+
+void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending)
+{
+	pending->next = m->pending;
+	m->pending = pending;
+	step(m);
+}
+
+struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end)
+{
+	for (struct vmmu_pending **at = &m->pending; *at; at = &(*at)->next) {
+		struct vmmu_pending *found = *at;
+
+		if (found->first == first && found->end == end) {
+			*at = found->next;
+			step(m);
+			return found;
+		}
+	}
+	return NULL;
+}

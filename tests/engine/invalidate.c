@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The host takes frames back. */
+#include "case.h"
+
+#include "random.h"
+
+MODES;
+
+static void nothing_maps_the_range_until_the_end(void **state)
+{
+	for (unsigned order = 0; order <= 18; order += 9) {
+		struct sim_config config = sim_config_default(mode_of(state));
+		struct sim_walk before, after;
+
+		config.vcpus = 3;
+		struct sim *sim = sim_start(&config);
+
+		sim_slot_create(sim, 0, 0, 4 * G, 0, on_demand(sim, 0, order));
+		for (unsigned v = 0; v < 3; v++)
+			for (uint64_t gpa = 1 * G; gpa < 1 * G + 8 * M; gpa += 512 * K)
+				assert_int_equal(sim_access(sim, v, gpa, VMMU_W), SIM_OK);
+		sim_look(sim, 1 * G + 2 * M, VMMU_R, &before);
+		assert_int_equal(sim_invalidate_begin(sim, 1 * G + 2 * M, 2 * M), VMMU_OK);
+		for (unsigned v = 0; v < 3; v++)
+			assert_int_equal(sim_access(sim, v, 1 * G + 2 * M + v * 64 * K, VMMU_R),
+			                 VMMU_FAULT_RETRY);
+		assert_int_equal(sim_access(sim, 0, 1 * G + 6 * M, VMMU_W), SIM_OK);
+		sim_backing_take(&sim->backing[0], (int64_t)((1 * G + 2 * M) / K), 512);
+		sim_invalidate_end(sim, 1 * G + 2 * M, 2 * M);
+		for (unsigned v = 0; v < 3; v++)
+			assert_int_equal(sim_access(sim, v, 1 * G + 2 * M, VMMU_R), SIM_OK);
+		sim_look(sim, 1 * G + 2 * M, VMMU_R, &after);
+		assert_int_not_equal(after.pfn, before.pfn);
+		assert_sound(sim);
+	}
+}
+
+static void pairs_nest_and_overlap(void **state)
+{
+	struct sim *sim = sim_default(state);
+
+	sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, 0));
+	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 1 * M)
+		sim_access(sim, 0, gpa, VMMU_W);
+	assert_int_equal(sim_invalidate_begin(sim, 0, 8 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 8 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 8 * M), VMMU_OK);
+	sim_invalidate_end(sim, 0, 8 * M);
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), VMMU_FAULT_RETRY);
+	sim_invalidate_end(sim, 4 * M, 8 * M);
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), VMMU_FAULT_RETRY);
+	assert_int_equal(sim_access(sim, 0, 11 * M, VMMU_R), VMMU_FAULT_RETRY);
+	sim_invalidate_end(sim, 4 * M, 8 * M);
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), SIM_OK);
+	assert_int_equal(sim_access(sim, 0, 0, VMMU_W), SIM_OK);
+	assert_int_equal(sim_invalidate_end(sim, 4 * M, 8 * M), VMMU_ERR_INVALID); /* one too many */
+	assert_sound(sim);
+}
+
+/* What lies between two ranges under invalidation is mapped and stays so. */
+static void two_ranges_leave_what_is_between(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct sim_walk walk;
+
+	sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, 0));
+	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 1 * M)
+		sim_access(sim, 0, gpa, VMMU_W);
+	assert_int_equal(sim_invalidate_begin(sim, 0, 8 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 48 * M, 8 * M), VMMU_OK);
+	sim_look(sim, 20 * M, VMMU_W, &walk);
+	assert_int_equal(walk.end, SIM_WALK_MAPPED);
+	assert_int_equal(sim_access(sim, 0, 20 * M, VMMU_W), SIM_OK);
+	assert_true(sim_check(sim));
+	sim_invalidate_end(sim, 48 * M, 8 * M);
+	sim_invalidate_end(sim, 0, 8 * M);
+	assert_sound(sim);
+}
+
+static void ranges_need_not_fit_slots(void **state)
+{
+	struct sim *sim = sim_default(state);
+
+	sim_slot_create(sim, 0, 16 * M, 16 * M, 0, contiguous(sim, 16 * M, 9));
+	sim_slot_create(sim, 1, 32 * M, 16 * M, 0, contiguous(sim, 32 * M, 9));
+	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 1 * M)
+		sim_access(sim, 0, gpa, VMMU_W);
+	assert_int_equal(sim_invalidate_begin(sim, 0, 1ull << 46), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 31 * M, VMMU_W), VMMU_FAULT_RETRY);
+	sim_invalidate_end(sim, 0, 1ull << 46);
+	assert_int_equal(sim_invalidate_begin(sim, 31 * M, 2 * M), VMMU_OK);
+	sim_invalidate_end(sim, 31 * M, 2 * M);
+	assert_int_equal(sim_invalidate_begin(sim, 0, 0), VMMU_ERR_INVALID);
+	assert_int_equal(sim_invalidate_begin(sim, ~0ull << 12, 8 * K), VMMU_ERR_INVALID);
+	for (uint64_t gpa = 16 * M; gpa < 48 * M; gpa += 1 * M)
+		assert_int_equal(sim_access(sim, 0, gpa, VMMU_W), SIM_OK);
+	assert_sound(sim);
+}
+
+static void one_page_out_of_a_large_leaf(void **state)
+{
+	for (unsigned order = 9; order <= 18; order += 9) {
+		struct sim_config config = sim_config_default(mode_of(state));
+
+		config.vcpus = 2;
+		struct sim *sim = sim_start(&config);
+
+		sim_slot_create(sim, 0, 0, 4 * G, 0, contiguous(sim, 0, order));
+		for (unsigned v = 0; v < 2; v++)
+			for (unsigned i = 0; i < 8; i++)
+				assert_int_equal(sim_access(sim, v, 1 * G + (i * 131) * K, VMMU_W), SIM_OK);
+		assert_int_equal(sim_swap_out(sim, 1 * G + 5 * K, K), VMMU_OK);
+		for (unsigned v = 0; v < 2; v++)
+			for (uint64_t page = 0; page < 8; page++)
+				assert_int_equal(sim_access(sim, v, 1 * G + page * K, VMMU_W), SIM_OK);
+		assert_sound(sim);
+	}
+}
+
+static void slots_change_during_an_invalidation(void **state)
+{
+	struct sim *sim = sim_default(state);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	sim_access(sim, 0, 5 * M, VMMU_W);
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 4 * M), VMMU_OK);
+	assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 9));
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_W), VMMU_FAULT_RETRY);
+	assert_int_equal(sim_access(sim, 0, 12 * M, VMMU_W), SIM_OK);
+	sim_invalidate_end(sim, 4 * M, 4 * M);
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_W), SIM_OK);
+	assert_sound(sim);
+}
+
+static void swapping_at_random(void **state)
+{
+	for (uint64_t seed = 1; seed <= 4; seed++) {
+		struct sim_config config = sim_config_default(mode_of(state));
+		uint64_t random = seed;
+
+		config.vcpus = 3;
+		config.seed = seed;
+		struct sim *sim = sim_start(&config);
+
+		sim_slot_create(sim, 0, 0, 64 * M, 0, on_demand(sim, 0, (unsigned)sim_random_below(&random, 10)));
+		for (unsigned i = 0; i < 150 && !sim->failed; i++) {
+			uint64_t gpa = sim_random_below(&random, 64 * M) & ~(K - 1);
+
+			if (sim_random_below(&random, 4))
+				sim_access(sim, i % 3, gpa, VMMU_W);
+			else
+				sim_swap_out(sim, gpa, K << sim_random_below(&random, 8));
+		}
+		assert_sound(sim);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(nothing_maps_the_range_until_the_end),
+		BOTH(pairs_nest_and_overlap),
+		BOTH(two_ranges_leave_what_is_between),
+		BOTH(ranges_need_not_fit_slots),
+		BOTH(one_page_out_of_a_large_leaf),
+		BOTH(slots_change_during_an_invalidation),
+		BOTH(swapping_at_random),
+	};
+
+	return cmocka_run_group_tests_name("invalidate", tests, NULL, NULL);
+}

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The machine tests' cases, and the files that they need."""
+import dataclasses
+import pathlib
+
+# Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
+REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
+
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "delivery", "paging", "hostile", "slots",
+               "slots-random", "touch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    name: str
+    about: str
+    machine: str
+    kernel: str                 # name of a file in Files
+    append: str = ""
+    initrd: str = ""
+    modules: tuple = ()
+    memory: str = "128M"
+    page_size: str = "4k"
+    options: tuple = ()         # more words for `vmmu run`
+    trace: bool = False
+    status: int = 0             # of `vmmu run`
+    console: tuple = ()         # regular expressions that the guest's console must contain
+    messages: tuple = ()        # ... that vmmu's own messages must contain
+    may_fail: bool = False      # lines with FAIL are what is expected
+    starts: bool = True         # there is a VM, and a summary
+    large: str = ""             # a level that must have entries; else there may be none above 4 KiB
+    cost: int = 10              # seconds, roughly
+
+
+class Files:
+    """Files by name; the damaged ones are made here."""
+
+    def __init__(self, build, linux, work):
+        work.mkdir(parents=True, exist_ok=True)
+        self.work = work
+        self.files = {
+            "guest": build / "guest" / "guest.elf",
+            "guest64": build / "guest" / "guest64.elf",
+            "linux": linux,
+            "workload": build / "initramfs" / "workload.cpio.gz",
+            "run": build / "initramfs" / "run.cpio.gz",
+            "absent": work / "no-such-file",
+        }
+        self.make()
+
+    def put(self, name, content):
+        path = self.work / name
+        path.write_bytes(content)
+        self.files[name] = path
+
+    def make(self):
+        guest = self.files["guest"].read_bytes()
+        self.put("module", bytes((i * 7 + i // 256) & 0xff for i in range(10000)))
+        self.put("text", b"This is not a kernel.\n" * 1000)
+        self.put("guest-truncated", guest[:len(guest) // 2])
+        self.put("guest-header-only", guest[:40])
+        if self.files["linux"] and self.files["linux"].exists():
+            linux = self.files["linux"].read_bytes()
+            self.put("linux-truncated", linux[:len(linux) // 2])
+
+    def missing(self, case):
+        """The first file that the case needs and that cannot be had here."""
+        for name in (case.kernel, case.initrd, *case.modules):
+            path = self.files.get(name)
+            if name and name != "absent" and not (path and path.exists()):
+                return name
+        return None
+
+    def path(self, name):
+        return pathlib.Path(self.files[name])
+
+
+def guest(name, about, machine, tests, **more):
+    """A run of the test guest with the visor's test device."""
+    large = {"4k": "", "2m": "2", "1g": "3"}[more.get("page_size", "4k")]
+    return Case(name=name, about=about, machine=machine, kernel=more.pop("kernel", "guest"),
+                append=f"tests={','.join(tests)} {more.pop('words', '')}".strip(),
+                options=("--test-device",) + more.pop("options", ()), trace=more.pop("trace", True), large=large,
+                console=tuple(f"^PASS {test} " for test in tests), **more)
+
+
+def linux(machine, page_size, **more):
+    return Case(name=f"{machine}-linux-{page_size}", machine=machine, kernel="linux", initrd="workload",
+                about=f"Debian's kernel and a workload, pages up to {page_size}",
+                memory="256M", page_size=page_size, trace=True, large="" if page_size == "4k" else "2",
+                console=("^vmmu-workload: PASS ",), **more)
+
+
+def end(name, about, test, status, **more):
+    """A guest that ends in its own way."""
+    return Case(name=name, about=about, machine="qemu", kernel="guest", append=f"tests={test}",
+                status=status, cost=3, **more)
+
+
+def refused(name, about, messages, status=CANNOT_START, **more):
+    """Something that cannot be run: the message must say why."""
+    return Case(name=name, about=about, machine="qemu", starts=False, status=status, messages=messages,
+                cost=2, **more)
+
+
+CASES = [
+    guest("qemu-guest-4k", "every guest test, 4 KiB pages", "qemu", GUEST_TESTS, words="steps=3000"),
+    guest("qemu-guest-2m", "every guest test, pages up to 2 MiB", "qemu", GUEST_TESTS, page_size="2m",
+          words="steps=3000 seed=2"),
+    guest("qemu-guest-1g", "every guest test, pages up to 1 GiB", "qemu", GUEST_TESTS, page_size="1g",
+          memory="2560M", words="steps=500 seed=3", cost=20),
+    guest("qemu-guest-high", "memory below and above 4 GiB", "qemu", ("touch",), memory="4G"),
+    guest("qemu-guest-prealloc", "frames that are there before the first fault", "qemu",
+          ("touch", "slots"), options=("--prealloc",)),
+    guest("qemu-guest-elf64", "the same image as ELF64, with two modules", "qemu", ("platform",),
+          kernel="guest64", modules=("module", "module"), words="modules=2 module-bytes=10000"),
+    guest("bochs-guest-4k", "every guest test, 4 KiB pages", "bochs", GUEST_TESTS, cost=60),
+    guest("bochs-guest-2m", "every guest test, pages up to 2 MiB", "bochs", GUEST_TESTS, page_size="2m",
+          words="seed=2", cost=60),
+    linux("qemu", "4k", cost=15),
+    linux("qemu", "2m", cost=15),
+    linux("bochs", "4k", cost=120),
+    linux("bochs", "2m", cost=110),
+    Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",
+         memory="256M", page_size="2m", large="2", console=("^vmmu-run: user space after",)),
+    end("end-halt", "HLT with interrupts off", "end-by-halt", HALTED),
+    end("end-reset", "a reset", "end-by-reset", REBOOT),
+    end("end-triple-fault", "a triple fault", "end-by-triple-fault", TRIPLE_FAULT),
+    end("end-fetch", "instructions where nothing is: a dump, and the visor stays up",
+        "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
+    end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",
+        "end-by-invalid-state", FAILED, messages=("invalid",)),
+    end("end-no-test", "a value at the exit port becomes the status", "no-such-test", 99,
+        console=("^FAIL no test is called no-such-test",), may_fail=True),
+    refused("refuse-absent", "no kernel at that path", ("no-such-file",), kernel="absent"),
+    refused("refuse-text", "a text file as kernel", ("text",), kernel="text"),
+    refused("refuse-truncated-elf", "half an ELF image", ("truncated|cut short|beyond|past the end",),
+            kernel="guest-truncated", status=REFUSED),
+    refused("refuse-header-only", "an ELF header without anything behind it",
+            ("truncated|cut short|beyond|past the end",), kernel="guest-header-only", status=REFUSED),
+    refused("refuse-initrd", "a text file as initrd", ("text",), kernel="linux", initrd="text"),
+    refused("refuse-truncated-linux", "half a bzImage", ("truncated|cut short|beyond|bzImage",),
+            kernel="linux-truncated"),
+    refused("refuse-memory", "an initrd that does not fit", ("memory",), kernel="linux", initrd="workload",
+            memory="16M"),
+]

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make machine-test        guests on QEMU (NPT) and Bochs (EPT)
+#   make machine-test-qemu   only those on QEMU, in seconds
+#   make machine-test-bochs  only those on Bochs
+
+include tests/guest/guest.mk
+
+MACHINE_TEST  := tests/machine/machine_test.py
+EXPECT        := $(BUILD)/tests/machine/expect
+MACHINE_NEEDS := visor tool guests initramfs $(EXPECT)
+LINUX_IMAGE   ?= .cache/kernels/cloud-amd64/vmlinuz
+MACHINE_ARGS  ?=
+
+$(EXPECT): tests/machine/expect.c $(LIBVMMU) $(wildcard include/vmmu/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 -g $(WARN) -Iinclude $< $(LIBVMMU) -o $@
+
+machine-test: $(MACHINE_NEEDS)
+	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)
+
+machine-test-qemu machine-test-bochs: machine-test-%: $(MACHINE_NEEDS)
+	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) --machine $* $(MACHINE_ARGS)
+
+.PHONY: machine-test machine-test-qemu machine-test-bochs

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Machine tests: guests run by `vmmu run` on emulated machines.
+
+Each case (cases.py) starts one machine and is judged by the status that
+`vmmu run` ends with, by the guest's console, by the visor's summary and by the
+trace: `vmmu check` replays it from empty tables to the final ones, `expect`
+compares it with what the guest promised. One line per case, then a line
+"N passed, N failed, N skipped".
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+from cases import CASES, Files
+
+TIMEOUT = {"qemu": 150, "bochs": 400}  # seconds; more than ten times what a quiet machine needs
+
+
+class Failure(Exception):
+    """Why a case failed; the first line says it."""
+
+
+def require(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+class Runner:
+    def __init__(self, build, files, work):
+        self.build = build
+        self.files = files
+        self.work = work
+
+    def command(self, case, folder):
+        """The `vmmu run` that starts this case's machine."""
+        words = [self.build / "vmmu", "run", "--machine", case.machine, "--memory", case.memory,
+                 "--page-size", case.page_size, "--timeout", str(TIMEOUT[case.machine]),
+                 "--log", folder / "visor.log",
+                 "--report", folder / "report.json", "--kernel", self.files.path(case.kernel)]
+        if case.initrd:
+            words += ["--initrd", self.files.path(case.initrd)]
+        for module in case.modules:
+            words += ["--module", self.files.path(module)]
+        if case.append:
+            words += ["--append", case.append]
+        if case.trace:
+            words += ["--trace", folder / "trace"]
+        return [str(w) for w in words + list(case.options)]
+
+    def run(self, case):
+        """Run one case; raises Failure."""
+        folder = self.work / case.name
+        folder.mkdir(parents=True, exist_ok=True)
+        command = self.command(case, folder)
+        (folder / "command").write_text(" ".join(f"'{w}'" if " " in w else w for w in command) + "\n")
+        with open(folder / "console", "wb") as console, open(folder / "messages", "wb") as messages:
+            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=console, stderr=messages,
+                                    check=False).returncode
+        self.judge(case, folder, status)
+
+    def judge(self, case, folder, status):
+        console = (folder / "console").read_text(errors="replace").replace("\r\n", "\n")
+        messages = (folder / "messages").read_text(errors="replace")
+        failed = [line for line in console.splitlines() if line.startswith(("FAIL", "vmmu-workload: FAIL"))]
+        require(not failed or case.may_fail, "; ".join(failed[:3]))
+        require(status == case.status, f"vmmu run ended with {status} instead of {case.status}: "
+                + last_line(messages))
+        for pattern in case.console:
+            require(re.search(pattern, console, re.M), f"the console does not show /{pattern}/")
+        for pattern in case.messages:
+            require(re.search(pattern, messages, re.M), f"vmmu run does not say /{pattern}/")
+        if case.starts:
+            self.judge_summary(case, json.loads((folder / "report.json").read_text()))
+        if case.trace:
+            self.judge_trace(folder)
+
+    def judge_summary(self, case, told):
+        require("summary" in told, "the visor gave no summary")
+        summary = told["summary"]
+        require(summary["audit_findings"] == 0, f"{summary['audit_findings']} audit findings at the end")
+        require(summary["trace_dropped"] == 0, f"{summary['trace_dropped']} trace records were dropped")
+        require(summary["exits"].get("cr3-access") == 0 and summary["exits"].get("invlpg") == 0,
+                f"CR3 or INVLPG exits: {summary['exits']}")
+        levels = set(summary["entries"].get("violation", {}))
+        require("1" in levels, f"no 4 KiB entries were written: {summary['entries']}")
+        if case.large:
+            require(case.large in levels, f"no entries of level {case.large}: {summary['entries']}")
+        else:
+            require(summary["mapped"]["2m"] == 0 and summary["mapped"]["1g"] == 0,
+                    f"larger leaves than 4 KiB: {summary['mapped']}")
+
+    def judge_trace(self, folder):
+        for name, command in (("check", [self.build / "vmmu", "check", folder / "trace"]),
+                              ("expect", [self.build / "tests" / "machine" / "expect", folder / "trace",
+                                          folder / "console"])):
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            (folder / name).write_text(done.stdout + done.stderr)
+            require(done.returncode == 0, f"{name}: {first_line(done.stdout + done.stderr)}")
+
+
+def first_line(text):
+    return text.strip().splitlines()[0] if text.strip() else "(no message)"
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1] if text.strip() else "(no message)"
+
+
+def report(runner, case):
+    """Run a case and print its line; returns whether it passed."""
+    start = time.monotonic()
+    try:
+        runner.run(case)
+        word, reason = "PASS", ""
+    except Failure as failure:
+        word, reason = "FAIL", f": {failure} (see {runner.work / case.name})"
+    print(f"{word} {case.name} {time.monotonic() - start:.1f} s{reason}", flush=True)
+    return word == "PASS"
+
+
+def chosen(arguments):
+    cases = [c for c in CASES if arguments.machine in ("all", c.machine)]
+    if arguments.only:
+        cases = [c for c in cases if re.search(arguments.only, c.name)]
+    # Long ones first, so that no core idles while the last one runs.
+    return sorted(cases, key=lambda c: -c.cost)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="run guests on emulated machines and judge them")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="build directory")
+    parser.add_argument("--linux", type=pathlib.Path, help="a bzImage for the Linux cases")
+    parser.add_argument("--machine", choices=["all", "qemu", "bochs"], default="all")
+    parser.add_argument("--only", metavar="REGEX", help="only cases whose name contains this")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="machines at once")
+    parser.add_argument("--list", action="store_true", help="name the cases and end")
+    arguments = parser.parse_args()
+    cases = chosen(arguments)
+    if arguments.list:
+        print("\n".join(f"{c.name}: {c.about}" for c in cases))
+        return 0
+    work = arguments.build / "tests" / "machine" / "out"
+    files = Files(arguments.build, arguments.linux, work)
+    runner = Runner(arguments.build, files, work)
+    can_run = [c for c in cases if not files.missing(c)]
+    for case in cases:
+        if case not in can_run:
+            print(f"SKIP {case.name}: there is no {files.missing(case)}")
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        passed = sum(pool.map(lambda c: report(runner, c), can_run))
+    print(f"{passed} passed, {len(can_run) - passed} failed, {len(cases) - len(can_run)} skipped")
+    return 0 if passed == len(can_run) and cases else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Promise 5: the scenarios over all schedules with a bounded number of
+ * interruptions. Each runs in a process of its own, so that one that crashes
+ * costs the others nothing.
+ *
+ *   schedule [--bound N] [--runs N] [--samples N] [--seed N] [--only NAME] [--mode ept|npt] [--jobs N]
+ *   schedule --only NAME --mode ept --schedule a12b3a2
+ *   schedule --list
+ */
+#include "scenarios.h"
+
+#include <argp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+struct options {
+	struct explore_budget budget;
+	const char *only;
+	const char *schedule;
+	const char *mode;
+	unsigned jobs;
+	bool list;
+	bool verbose;
+};
+
+static const char *mode_name(enum vmmu_mode mode)
+{
+	return mode == VMMU_MODE_EPT ? "ept" : "npt";
+}
+
+/* ---- the machine under the explorer -------------------------------------------------- */
+
+struct run_config {
+	const struct scenario *scenario;
+	enum vmmu_mode mode;
+};
+
+static enum vmmu_backing_result (*sim_backing)(void *ctx, const struct vmmu_slot_info *slot,
+                                               vmmu_gfn gfn, unsigned access,
+                                               struct vmmu_backing *out);
+
+/* The host takes its time to answer, and the answer may be old when it comes. */
+static enum vmmu_backing_result slow_backing(void *ctx, const struct vmmu_slot_info *slot,
+                                             vmmu_gfn gfn, unsigned access,
+                                             struct vmmu_backing *out)
+{
+	enum vmmu_backing_result result;
+
+	explore_point();
+	result = sim_backing(ctx, slot, gfn, access, out);
+	explore_point();
+	return result;
+}
+
+static void on_point(void *arg, unsigned point, uint64_t table, unsigned index)
+{
+	(void)arg;
+	(void)point;
+	(void)table;
+	(void)index;
+	explore_point();
+}
+
+static void on_relax(void *arg)
+{
+	(void)arg;
+	explore_wait();
+}
+
+static void *begin(const void *arg)
+{
+	const struct run_config *run = arg;
+	struct sim_config config = sim_config_default(run->mode);
+	struct sim *sim;
+
+	config.vcpus = run->scenario->vcpus;
+	config.table_frames = 48;
+	config.interleaved = true;
+	if (run->scenario->config)
+		run->scenario->config(&config);
+	sim = sim_new(&config, NULL);
+	sim_backing = sim->host.backing;
+	sim->host.backing = slow_backing;
+	sim->on_point = on_point;
+	sim->on_relax = on_relax;
+	sim->config.interleaved = false;
+	run->scenario->before(sim);
+	sim->config.interleaved = true;
+	return sim;
+}
+
+static const struct scenario *running;
+
+static bool end(void *world)
+{
+	struct sim *sim = world;
+
+	sim->config.interleaved = false;
+	if (running->after && !sim->failed)
+		running->after(sim);
+	return sim_end(sim);
+}
+
+static void stuck(void *world)
+{
+	sim_fail(world, 0, "no actor gets any further");
+}
+
+static struct explore_job job_of(const struct run_config *run)
+{
+	struct explore_job job = {.begin = begin, .end = end, .stuck = stuck, .arg = run};
+
+	running = run->scenario;
+	while (job.actors < EXPLORE_ACTORS && run->scenario->actor[job.actors]) {
+		job.actor[job.actors] = run->scenario->actor[job.actors];
+		job.actors++;
+	}
+	return job;
+}
+
+/* ---- one scenario ---------------------------------------------------------------------- */
+
+static const struct run_config *run_now;
+
+static void print_failure(const char *schedule)
+{
+	fprintf(stderr, "  schedule: %s\n  again:    schedule --only %s --mode %s --schedule %s\n",
+	        schedule, run_now->scenario->name, mode_name(run_now->mode), schedule);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+static void on_death(void)
+{
+	static char schedule[2 * EXPLORE_POINTS];
+
+	explore_current(schedule, sizeof(schedule));
+	print_failure(schedule);
+}
+#endif
+
+static void watch_for_death(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	__sanitizer_set_death_callback(on_death);
+#endif
+}
+
+/* The exit status of the scenario's process: 0 sound. */
+static int run_scenario(const struct options *o, const struct run_config *run)
+{
+	struct explore_job job = job_of(run);
+
+	run_now = run;
+	watch_for_death();
+	if (o->schedule) {
+		bool fits, sound = explore_replay(&job, o->schedule, &fits);
+
+		if (!fits)
+			fprintf(stderr, "this schedule does not fit scenario %s\n", run->scenario->name);
+		return sound && fits ? 0 : 1;
+	}
+	struct explore_result r = explore(&job, &o->budget);
+
+	printf("%s %s [%s]: %lu schedules, %s %u interruption%s", r.sound ? "ok  " : "FAIL",
+	       run->scenario->name, mode_name(run->mode), r.runs,
+	       r.exhausted ? "all with up to" : "in part with", r.bound, r.bound == 1 ? "" : "s");
+	if (r.sampled)
+		printf(", %lu drawn", r.sampled);
+	printf("\n");
+	if (!r.sound)
+		print_failure(r.schedule);
+	fflush(stdout);
+	return r.sound ? 0 : 1;
+}
+
+/* ---- all of them ------------------------------------------------------------------------ */
+
+struct tally {
+	unsigned running, passed, failed;
+};
+
+static void reap(struct tally *t)
+{
+	int status;
+
+	if (wait(&status) < 0)
+		abort();
+	t->running--;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		t->passed++;
+	else
+		t->failed++;
+}
+
+static void start(const struct options *o, const struct run_config *run, struct tally *t)
+{
+	if (t->running == o->jobs)
+		reap(t);
+	t->running++;
+	if (fork() == 0) {
+		int status = run_scenario(o, run);
+
+		fflush(NULL);
+		_exit(status);
+	}
+}
+
+static bool wanted(const struct options *o, const struct run_config *run)
+{
+	return (!o->only || !strcmp(o->only, run->scenario->name)) &&
+	       (!o->mode || !strcmp(o->mode, mode_name(run->mode)));
+}
+
+static int run_all(const struct options *o)
+{
+	struct tally t = {0};
+
+	for (unsigned i = 0; i < scenario_count; i++)
+		for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
+			struct run_config run = {&scenarios[i], mode};
+
+			if (wanted(o, &run))
+				start(o, &run, &t);
+		}
+	while (t.running)
+		reap(&t);
+	printf("schedule: %u passed, %u failed, 0 skipped\n", t.passed, t.failed);
+	if (!t.passed && !t.failed)
+		fprintf(stderr, "no scenario of that name and mode; schedule --list names them\n");
+	return t.failed || !t.passed;
+}
+
+/* ---- arguments ---------------------------------------------------------------------------- */
+
+enum { KEY_BOUND = 'b', KEY_RUNS = 'r', KEY_SAMPLES = 'n', KEY_SEED = 's', KEY_ONLY = 'o',
+       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j' };
+
+static const struct argp_option argp_options[] = {
+	{"bound", KEY_BOUND, "N", 0, "interruptions per schedule, at most (2)", 0},
+	{"runs", KEY_RUNS, "N", 0, "schedules to try in order, per scenario and mode (1000)", 0},
+	{"samples", KEY_SAMPLES, "N", 0, "when these are not all: further ones drawn at random (0)", 0},
+	{"seed", KEY_SEED, "N", 0, "for the drawing (1)", 0},
+	{"only", KEY_ONLY, "NAME", 0, "this scenario", 0},
+	{"mode", KEY_MODE, "ept|npt", 0, "this format", 0},
+	{"schedule", KEY_SCHEDULE, "STRING", 0, "one run by the schedule that a failure printed", 0},
+	{"jobs", KEY_JOBS, "N", 0, "processes at once (2)", 0},
+	{"list", KEY_LIST, NULL, 0, "name the scenarios", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case KEY_BOUND:
+		o->budget.bound = (unsigned)strtoul(arg, NULL, 0);
+		return 0;
+	case KEY_RUNS:
+		o->budget.runs = strtoull(arg, NULL, 0);
+		return 0;
+	case KEY_SAMPLES:
+		o->budget.samples = strtoull(arg, NULL, 0);
+		return 0;
+	case KEY_SEED:
+		o->budget.seed = strtoull(arg, NULL, 0);
+		return 0;
+	case KEY_ONLY:
+		o->only = arg;
+		return 0;
+	case KEY_MODE:
+		o->mode = arg;
+		return 0;
+	case KEY_SCHEDULE:
+		o->schedule = arg;
+		return 0;
+	case KEY_JOBS:
+		o->jobs = (unsigned)strtoul(arg, NULL, 0);
+		if (!o->jobs)
+			argp_error(state, "--jobs needs a number above 0");
+		return 0;
+	case KEY_LIST:
+		o->list = true;
+		return 0;
+	case ARGP_KEY_END:
+		if (o->schedule && (!o->only || !o->mode))
+			argp_error(state, "--schedule needs --only and --mode");
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {argp_options, parse, NULL,
+	                                 "Run scenarios over all schedules of their actors.", NULL,
+	                                 NULL, NULL};
+	struct options o = {.budget = {.bound = 2, .runs = 1000, .seed = 1}, .jobs = 2};
+
+	argp_parse(&argp, argc, argv, 0, NULL, &o);
+	if (!o.list)
+		return run_all(&o);
+	for (unsigned i = 0; i < scenario_count; i++)
+		puts(scenarios[i].name);
+	return 0;
+}

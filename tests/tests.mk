@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make check     the engine on the simulated machine, and the source checks; under a minute
+#   make test      check, unit tests, and guests on both emulators
+#   make soak      random operations and schedules for long: SECONDS=600 SEED=1
+#   make coverage  lines and branches of engine/ that make check reaches
+#
+# docs/testing.md says what each part promises.
+
+SAN  := -fno-sanitize-recover=all -fno-omit-frame-pointer
+ASAN := -O1 -fsanitize=address,undefined $(SAN)
+TSAN := -O1 -fsanitize=thread $(SAN)
+COV  := -O0 --coverage
+
+$(eval $(call engine_variant,asan,$(CC),$(ASAN)))
+$(eval $(call engine_variant,tsan,$(CC),$(TSAN)))
+$(eval $(call engine_variant,coverage,$(CC),$(COV)))
+$(eval $(call sim_variant,asan,$(CC),$(ASAN)))
+$(eval $(call sim_variant,tsan,$(CC),$(TSAN)))
+$(eval $(call sim_variant,coverage,$(CC),-O1))
+
+# ---- engine tests: one program for each file, in each variant ------------------
+
+ENGINE_TEST_NAMES := $(basename $(notdir $(wildcard tests/engine/*.c)))
+ENGINE_TEST_FLAGS := $(CSTD) $(WARN) -D_GNU_SOURCE -g -Iinclude -Isim
+
+# $(call engine_tests,variant,flags)
+define engine_tests
+$$(BUILD)/$(1)/tests/engine/%: tests/engine/%.c $$(BUILD)/$(1)/libsim.a $$(BUILD)/$(1)/libvmmu.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ENGINE_TEST_FLAGS) $(2) -MMD -MP -MF $$@.d $$< $$(filter %.a,$$^) -lcmocka -lpthread -o $$@
+-include $$(ENGINE_TEST_NAMES:%=$$(BUILD)/$(1)/tests/engine/%.d)
+endef
+$(eval $(call engine_tests,asan,$(ASAN)))
+$(eval $(call engine_tests,tsan,$(TSAN)))
+$(eval $(call engine_tests,coverage,--coverage))
+
+ENGINE_TESTS := $(ENGINE_TEST_NAMES:%=$(BUILD)/asan/tests/engine/%)
+THREAD_TESTS := $(BUILD)/tsan/tests/engine/threads
+
+# ---- what others bring ------------------------------------------------------------
+#
+# A folder's .mk names what is to be built in CHECK_NEEDS or TEST_NEEDS and adds
+# commands, each quoted, to CHECK_COMMANDS or TEST_COMMANDS.
+
+CHECK_NEEDS    :=
+CHECK_COMMANDS :=
+TEST_NEEDS     :=
+TEST_COMMANDS  :=
+
+-include $(wildcard tests/*/*.mk)
+
+SOURCE_CHECKS := "tests/check/one-writer $(BUILD)/libvmmu.a" "tests/check/imports" \
+	"tests/check/freestanding $(BUILD)/libvmmu.a" "tests/check/leftovers"
+
+# ---- targets ------------------------------------------------------------------------
+
+.PHONY: check test soak coverage
+
+check: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS)
+	@tests/run $(ENGINE_TESTS) $(THREAD_TESTS) $(CHECK_COMMANDS) $(SOURCE_CHECKS)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Unit tests of the vmmu command: its library under sanitizers.
+
+TOOL_TEST_FLAGS := $(CSTD) $(WARN) -g -O1 -D_GNU_SOURCE -DVMMU_VERSION='"$(VMMU_VERSION)"' -Iinclude \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TOOL_TEST_SRC := $(filter-out tool/main.c,$(wildcard tool/*/*.c))
+TOOL_TEST_OBJ := $(TOOL_TEST_SRC:%.c=$(BUILD)/tool-asan/%.o) $(PROBE_DIR)/embed.o
+TOOL_TESTS := $(patsubst tests/tool/%.c,$(BUILD)/tool-asan/tests/%,$(wildcard tests/tool/*.c))
+
+$(BUILD)/tool-asan/tool/%.o: tool/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_TEST_FLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/tool-asan/tests/%: tests/tool/%.c tests/tool/trace_maker.h $(TOOL_TEST_OBJ) $(LIBVMMU)
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_TEST_FLAGS) -no-pie -o $@ $< $(TOOL_TEST_OBJ) $(LIBVMMU) $(TOOL_LIBS) -lcmocka
+
+.PHONY: check-tool
+#   make check-tool  unit tests of the command, and the command itself with a stand-in for QEMU
+check-tool: $(TOOL_TESTS) $(VMMU)
+	set -e; for test in $(TOOL_TESTS); do $$test; done
+	tests/tool/command.sh $(VMMU)
+
+-include $(TOOL_TEST_OBJ:.o=.d)

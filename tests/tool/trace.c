@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command's reading of traces: refusals, order, replay, and what `vmmu check` finds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../../tool/trace/replay.h"
+#include "../../tool/trace/trace_file.h"
+#include "../../tool/trace/verify.h"
+#include "trace_maker.h"
+
+#define GPA 0x1234000ull
+#define HPA 0x9000ull
+
+static struct trace_maker maker;
+
+static int setup(void **state)
+{
+	(void)state;
+	maker_init(&maker);
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_root(&maker, ROOT);
+	maker_first_fault(&maker, GPA, HPA);
+	return 0;
+}
+
+static struct trace_file parsed(void)
+{
+	struct trace_file trace;
+	char *error = NULL;
+
+	assert_true(trace_parse(&trace, &maker, maker_size(&maker), &error));
+	assert_null(error);
+	return trace;
+}
+
+static void assert_refused(size_t size, const char *part)
+{
+	struct trace_file trace;
+	char *error = NULL;
+
+	assert_false(trace_parse(&trace, &maker, size, &error));
+	assert_non_null(error);
+	assert_non_null(strstr(error, part));
+	free(error);
+}
+
+static void headers_that_are_refused(void **state)
+{
+	(void)state;
+	assert_refused(511, "no trace");
+	maker.header.version = 7;
+	assert_refused(maker_size(&maker), "version 7, this vmmu reads version 1");
+	maker.header.version = VMMU_TRACE_VERSION;
+	maker.header.record_size = 32;
+	assert_refused(maker_size(&maker), "records of 32 bytes");
+	maker.header.magic[0] = 'X';
+	assert_refused(maker_size(&maker), "not a vmmu trace");
+}
+
+static void endings_are_told_apart(void **state)
+{
+	struct trace_file trace = parsed();
+	uint64_t all = trace.count;
+
+	(void)state;
+	assert_int_equal(trace.ending, TRACE_COMPLETE);
+	trace_close(&trace);
+
+	maker.header.complete = 0;
+	trace = parsed();
+	assert_int_equal(trace.ending, TRACE_OPEN);
+	assert_int_equal(trace.count, all);
+	trace_close(&trace);
+
+	/* An all-zero record ends a trace that was not closed. */
+	maker.records[3].event = VMMU_TRACE_NONE;
+	trace = parsed();
+	assert_int_equal(trace.count, 3);
+	trace_close(&trace);
+
+	maker.header.complete = 1;
+	maker.records[3].event = VMMU_TRACE_EVENT_COUNT;
+	trace = parsed();
+	assert_int_equal(trace.ending, TRACE_DAMAGED);
+	assert_int_equal(trace.count, 3);
+	assert_non_null(trace.damage);
+	trace_close(&trace);
+}
+
+static void a_file_cut_short_keeps_what_is_there(void **state)
+{
+	struct trace_file trace;
+	char *error = NULL;
+
+	(void)state;
+	/* In the middle of a record: the piece does not count. */
+	assert_true(trace_parse(&trace, &maker, maker_size(&maker) - 100, &error));
+	assert_int_equal(trace.ending, TRACE_SHORT);
+	assert_int_equal(trace.count, maker.header.records - 2);
+	trace_close(&trace);
+}
+
+static void damaged_records_stop_the_reading(void **state)
+{
+	struct trace_file trace;
+
+	(void)state;
+	maker.records[4].index = 512;    /* a write */
+	trace = parsed();
+	assert_int_equal(trace.ending, TRACE_DAMAGED);
+	assert_int_equal(trace.count, 4);
+	trace_close(&trace);
+	maker.records[4].index = 0;
+	maker.records[4].level = 6;
+	trace = parsed();
+	assert_int_equal(trace.count, 4);
+	trace_close(&trace);
+}
+
+static void a_growing_file_is_followed(void **state)
+{
+	char path[] = "/tmp/vmmu-test-XXXXXX", *error = NULL;
+	int fd = mkstemp(path);
+	uint64_t records = maker.header.records;
+	struct trace_file trace;
+	off_t half = (off_t)(sizeof(maker.header) + 5 * sizeof(maker.records[0]));
+
+	(void)state;
+	maker.header.complete = 0;
+	maker.header.records = 0;
+	assert_int_equal(pwrite(fd, &maker, (size_t)half, 0), half);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_true(trace_open(&trace, path, &error));
+	assert_int_equal(trace.count, 5);
+	assert_int_equal(trace_read_more(&trace), 0);
+	maker.header.complete = 1;
+	maker.header.records = records;
+	assert_int_equal(pwrite(fd, &maker, maker_size(&maker), 0), (ssize_t)maker_size(&maker));
+	assert_int_equal(trace_read_more(&trace), records - 5);
+	assert_int_equal(trace.ending, TRACE_COMPLETE);
+	trace_close(&trace);
+	close(fd);
+	unlink(path);
+}
+
+static void streams_are_merged_by_time(void **state)
+{
+	struct vmmu_trace_record last = maker.records[maker.header.records - 1];
+	struct trace_file trace;
+
+	(void)state;
+	/* A management record that was written out late. */
+	maker_add(&maker, VMMU_TRACE_SLOT, VMMU_TRACE_NO_VCPU)->time = 15;
+	trace = parsed();
+	trace_sort(&trace);
+	assert_int_equal(trace.records[1].event, VMMU_TRACE_SLOT);
+	assert_int_equal(trace.records[trace.count - 1].seq, last.seq);
+	for (uint64_t i = 1; i < trace.count; i++)
+		assert_true(trace.records[i - 1].time <= trace.records[i].time);
+	trace_close(&trace);
+}
+
+static unsigned problems;
+
+static void count_problem(void *arg, uint64_t record, const char *text)
+{
+	(void)arg;
+	(void)record;
+	assert_non_null(text);
+	problems++;
+}
+
+static struct replay replayed(const struct trace_file *trace, uint64_t to)
+{
+	struct replay replay;
+
+	problems = 0;
+	replay_init(&replay, count_problem, NULL);
+	replay_range(&replay, trace, 0, to);
+	replay_settle(&replay, trace);
+	return replay;
+}
+
+static void a_replay_translates(void **state)
+{
+	struct vmmu_path_step steps[VMMU_LEVEL_MAX];
+	struct trace_file trace = parsed();
+	struct replay replay = replayed(&trace, trace.count);
+	const struct replay_vm *vm = replay_vm_of(&replay, 1);
+
+	(void)state;
+	assert_int_equal(problems, 0);
+	assert_non_null(vm);
+	assert_int_equal(replay_walk(&replay, vm, GPA, steps), 4);
+	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_LEAF);
+	assert_int_equal(vmmu_pfn_hpa(steps[3].info.pfn).v, HPA);
+	assert_int_equal(steps[3].info.rights, VMMU_RWX);
+	assert_int_equal(steps[3].info.memtype, VMMU_MEMTYPE_WB);
+	/* The neighbour is not there. */
+	assert_int_equal(replay_walk(&replay, vm, GPA + 0x1000, steps), 4);
+	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_EMPTY);
+	replay_free(&replay);
+
+	/* Before its last write the page was not there, before the root nothing was. */
+	replay = replayed(&trace, trace.count - 2);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), GPA, steps), 4);
+	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_EMPTY);
+	replay_free(&replay);
+	replay = replayed(&trace, 1);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), GPA, steps), 0);
+	replay_free(&replay);
+	trace_close(&trace);
+}
+
+static void crossed_writes_find_their_order(void **state)
+{
+	const uint64_t a = EPT_LEAF(0x20000), b = EPT_LEAF(0x30000), c = EPT_LEAF(0x40000);
+	struct trace_file trace;
+	struct replay replay;
+
+	(void)state;
+	/* Made: 0 -> a, a -> b, b -> c. Recorded the other way round. */
+	maker_write(&maker, 1, L1, 7, b, c);
+	maker_write(&maker, 1, L1, 7, a, b);
+	maker_write(&maker, 1, L1, 7, 0, a);
+	trace = parsed();
+	replay = replayed(&trace, trace.count);
+	assert_int_equal(problems, 0);
+	assert_int_equal(replay_table_at(&replay, L1)->entry[7], c);
+	replay_free(&replay);
+	trace_close(&trace);
+}
+
+static void a_write_that_follows_nothing_is_reported(void **state)
+{
+	struct trace_file trace;
+	struct replay replay;
+
+	(void)state;
+	maker_write(&maker, 1, L1, 7, EPT_LEAF(0x50000), 0);
+	trace = parsed();
+	replay = replayed(&trace, trace.count);
+	assert_int_equal(problems, 1);
+	replay_free(&replay);
+	trace_close(&trace);
+}
+
+static void freed_tables_come_back_empty(void **state)
+{
+	struct trace_file trace;
+	struct replay replay;
+
+	(void)state;
+	maker_add(&maker, VMMU_TRACE_FREE_PAGE, 0)->a[0] = L1;
+	maker_table(&maker, 1, L1, 0);
+	trace = parsed();
+	replay = replayed(&trace, trace.count);
+	assert_int_equal(problems, 0);
+	for (unsigned i = 0; i < TABLE_ENTRIES; i++)
+		assert_int_equal(replay_table_at(&replay, L1)->entry[i], 0);
+	replay_free(&replay);
+	trace_close(&trace);
+}
+
+static void only_the_cpu_sets_accessed_and_dirty(void **state)
+{
+	struct replay_vm vm = {.cpu_bits = EPT_ACCESSED | EPT_DIRTY};
+	uint64_t bits = 0;
+
+	(void)state;
+	assert_true(replay_same_entry(&vm, EPT_LEAF(HPA), EPT_LEAF(HPA) | EPT_ACCESSED | EPT_DIRTY, &bits));
+	assert_int_equal(bits, 2);
+	assert_false(replay_same_entry(&vm, EPT_LEAF(HPA) | EPT_ACCESSED, EPT_LEAF(HPA), &bits));
+	assert_false(replay_same_entry(&vm, 0, EPT_ACCESSED, &bits));
+	assert_false(replay_same_entry(&vm, EPT_LEAF(HPA), EPT_LEAF(HPA + 0x1000), &bits));
+	vm.cpu_bits = 0;
+	assert_false(replay_same_entry(&vm, EPT_LEAF(HPA), EPT_LEAF(HPA) | EPT_ACCESSED, &bits));
+}
+
+/* What verify_trace says first about the trace in `maker`; "" when all is well. Caller frees. */
+static char *verdict_text(struct verdict *out)
+{
+	struct trace_file trace = parsed();
+	struct verdict verdict;
+	char *text;
+
+	verify_trace(&trace, &verdict);
+	trace_close(&trace);
+	text = verdict.first ? verdict.first : strdup("");
+	assert_int_equal(verdict.problems != 0, *text != '\0');
+	if (out)
+		*out = verdict;
+	return text;
+}
+
+static void assert_verdict(const char *part)
+{
+	char *text = verdict_text(NULL);
+
+	if (*part)
+		assert_non_null(strstr(text, part));
+	else
+		assert_string_equal(text, "");
+	free(text);
+}
+
+static void a_whole_trace_passes(void **state)
+{
+	struct verdict verdict;
+	char *text;
+
+	(void)state;
+	maker_first_dump(&maker, GPA, HPA);
+	/* The CPU marked the page meanwhile. */
+	maker.records[maker.header.records - 1].a[2] |= EPT_ACCESSED;
+	maker_dump_end(&maker, 4);
+	text = verdict_text(&verdict);
+	assert_string_equal(text, "");
+	assert_int_equal(verdict.writes, 4);
+	assert_int_equal(verdict.dumped, 4);
+	assert_int_equal(verdict.streams, 2);
+	assert_int_equal(verdict.cpu_set_bits, 1);
+	assert_int_equal(verdict.lost, 0);
+	free(text);
+}
+
+static void differences_are_found(void **state)
+{
+	uint64_t leaf;
+
+	(void)state;
+	assert_verdict("no dump of the final tables");
+	maker_first_dump(&maker, GPA, HPA);
+	leaf = maker.header.records - 1;
+	maker_dump_end(&maker, 4);
+	assert_verdict("");
+
+	maker.records[leaf].a[2] ^= 1;
+	assert_verdict("in the dump");
+	maker.records[leaf].a[2] ^= 1;
+
+	maker.records[leaf].index ^= 1;
+	assert_verdict("in the dump");
+	maker.records[leaf].index ^= 1;
+
+	maker.records[leaf].a[0] = 0x77000;
+	assert_verdict("that the replay has not");
+	maker.records[leaf].a[0] = L1;
+
+	maker.records[leaf + 1].a[0] = 5;
+	assert_verdict("should have 5 entries, it has 4");
+	maker.records[leaf + 1].a[0] = 4;
+
+	maker.header.dropped = 3;
+	assert_verdict("3 dropped records");
+	maker.header.dropped = 0;
+
+	for (uint64_t i = 5; i < maker.header.records; i++)
+		if (maker.records[i].vcpu == 0)
+			maker.records[i].seq++;
+	assert_verdict("goes from number");
+}
+
+static void an_entry_missing_from_the_dump_is_found(void **state)
+{
+	(void)state;
+	maker_dump(&maker, 4, ROOT, GPA >> 12, EPT_TABLE(L3));
+	maker_dump(&maker, 3, L3, GPA >> 12, EPT_TABLE(L2));
+	maker_dump(&maker, 2, L2, GPA >> 12, EPT_TABLE(L1));
+	maker_dump_end(&maker, 3);
+	assert_verdict("missing from the dump");
+}
+
+static void a_lost_first_record_is_found(void **state)
+{
+	(void)state;
+	maker_first_dump(&maker, GPA, HPA);
+	maker_dump_end(&maker, 4);
+	for (uint64_t i = 0; i < maker.header.records; i++)
+		maker.records[i].seq++;
+	assert_verdict("goes from number");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(headers_that_are_refused, setup),
+		cmocka_unit_test_setup(endings_are_told_apart, setup),
+		cmocka_unit_test_setup(a_file_cut_short_keeps_what_is_there, setup),
+		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
+		cmocka_unit_test_setup(a_growing_file_is_followed, setup),
+		cmocka_unit_test_setup(streams_are_merged_by_time, setup),
+		cmocka_unit_test_setup(a_replay_translates, setup),
+		cmocka_unit_test_setup(crossed_writes_find_their_order, setup),
+		cmocka_unit_test_setup(a_write_that_follows_nothing_is_reported, setup),
+		cmocka_unit_test_setup(freed_tables_come_back_empty, setup),
+		cmocka_unit_test(only_the_cpu_sets_accessed_and_dirty),
+		cmocka_unit_test_setup(a_whole_trace_passes, setup),
+		cmocka_unit_test_setup(differences_are_found, setup),
+		cmocka_unit_test_setup(an_entry_missing_from_the_dump_is_found, setup),
+		cmocka_unit_test_setup(a_lost_first_record_is_found, setup),
+	};
+
+	return cmocka_run_group_tests_name("tool: traces", tests, NULL, NULL);
+}

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+#   make unit      the visor's devices, loader and instruction emulator, in user space
+
+UNIT_DIR := $(BUILD)/unit
+UNIT_SAN := -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+UNIT_CFLAGS := $(CSTD) $(WARN) $(UNIT_SAN) -Iinclude -I.
+
+# The visor's own code, as in the visor but for the C library's string functions and snprintf.
+UNIT_SRC := $(wildcard visor/device/*.c visor/load/*.c visor/emulate/*.c)
+UNIT_OBJ := $(UNIT_SRC:%.c=$(UNIT_DIR)/%.o) $(call zydis_objects,$(UNIT_DIR))
+UNIT_LIB := $(UNIT_DIR)/libplatform.a
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(UNIT_DIR)/%,$(wildcard tests/unit/*.c))
+
+$(UNIT_DIR)/visor/%.o: visor/%.c | $(ZYDIS_READY) $(DSDT_HEADER)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -ffreestanding $(ZYDIS_CFLAGS) $(DSDT_CFLAGS) -MMD -MP -c $< -o $@
+
+$(eval $(call zydis_rule,$(UNIT_DIR),$(UNIT_SAN)))
+
+$(UNIT_LIB): $(UNIT_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB)
+	$(CC) $(UNIT_CFLAGS) -MMD -MP $< $(UNIT_LIB) -lcmocka -o $@
+
+.PHONY: unit
+unit: $(UNIT_TESTS)
+	@for t in $^; do echo "$$t"; $$t || exit 1; done
+
+-include $(UNIT_OBJ:.o=.d) $(UNIT_TESTS:=.d)

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What every part of the command uses: messages, memory, files, strings. */
+#ifndef TOOL_BASE_H
+#define TOOL_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+
+/* One line on stderr, "vmmu: ..."; `complain` for what went wrong, `note` for what happens. */
+void complain(const char *format, ...) PRINTF_LIKE(1, 2);
+void note(const char *format, ...) PRINTF_LIKE(1, 2);
+/* --quiet: leave out notes. */
+void note_enable(bool on);
+
+/* Never NULL; zeroed. The command ends when there is no memory. */
+void *allocate(size_t size);
+void *reallocate(void *block, size_t size);
+/* Like asprintf, never NULL. The caller frees. */
+char *formatted(const char *format, ...) PRINTF_LIKE(1, 2);
+char *formatted_v(const char *format, va_list arguments);
+char *duplicate(const char *text);
+
+struct bytes {
+	uint8_t *data;
+	size_t size;
+};
+/*
+ * A whole file in memory. On failure returns false and sets *error to a
+ * sentence that names the file and says why (the caller frees).
+ */
+bool bytes_read(const char *path, struct bytes *out, char **error);
+void bytes_free(struct bytes *bytes);
+
+/* First place in PATH, or `override` when that is not NULL. NULL: not found. Caller frees. */
+char *find_program(const char *name, const char *override);
+/* Absolute path without symbolic links, or a copy of `path` where that fails. Caller frees. */
+char *absolute_path(const char *path);
+
+/* A growing, NULL-terminated argument list. */
+struct arguments {
+	char **argv;
+	size_t count;
+};
+void arguments_add(struct arguments *list, const char *format, ...) PRINTF_LIKE(2, 3);
+void arguments_free(struct arguments *list);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What is booted: the options that `vmmu run` and `vmmu iso` share. */
+#ifndef TOOL_BOOT_OPTIONS_H
+#define TOOL_BOOT_OPTIONS_H
+
+#include <argp.h>
+
+#include "../machine/machine.h"
+
+struct boot_options {
+	const char *kernel, *initrd;
+	struct boot_module *modules;
+	size_t module_count;
+	char *append;              /* what the user adds to the default; "" */
+	bool no_default_append;
+	uint64_t memory;
+	enum mmu_kind mmu;
+	const char *page_size;     /* "4k", "2m", "1g" */
+	bool prealloc, test_device;
+
+	char *visor, *visor_words, *guest_line;   /* made by boot_options_plan */
+};
+
+void boot_options_init(struct boot_options *options);
+void boot_options_free(struct boot_options *options);
+
+/* `input` of this child parser is the struct boot_options. */
+extern const struct argp boot_argp;
+
+/* Look at kernel, initrd, modules and memory. *images: their bytes together. False: *error. */
+bool boot_options_check(const struct boot_options *options, uint64_t *images, char **error);
+/* Fill in the plan; it points into `options`. `traced`: the visor shall write a trace. */
+bool boot_options_plan(struct boot_options *options, bool traced, struct boot_plan *plan, char **error);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vmmu dump: the whole tree of tables at one moment. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "../trace/describe.h"
+#include "../trace/view.h"
+#include "command.h"
+
+enum { OPTION_RAW = 'r' };
+
+struct dump {
+	struct view view;
+	bool raw;
+	struct replay replay;
+	struct replay_vm *vm;
+	uint64_t tables[VMMU_LEVEL_MAX + 1];
+	uint64_t leaves[VMMU_LEVEL_MAX + 1];
+};
+
+/* Leaves that continue one another in both address spaces, with equal rights and type. */
+struct run {
+	uint64_t gpa, hpa, bytes;
+	uint64_t count;
+	unsigned level;
+	struct vmmu_entry_info info;
+};
+
+static void indent(const struct dump *dump, unsigned level)
+{
+	printf("%*s", 2 * (int)(dump->vm->decoder.levels - level), "");
+}
+
+static void print_run(const struct dump *dump, struct run *run)
+{
+	const struct palette *p = dump->view.palette;
+
+	if (run->count == 0)
+		return;
+	indent(dump, run->level);
+	printf("L%u  gpa %s0x%09" PRIx64 "-0x%09" PRIx64 "%s -> hpa %s0x%09" PRIx64 "%s  %" PRIu64 " x %s  %s %s\n",
+	       run->level, p->cyan, run->gpa, run->gpa + run->bytes - 1, p->off, p->green, run->hpa, p->off,
+	       run->count, text_level_span(run->level), describe_rights(run->info.rights).text,
+	       describe_memtype(run->info.memtype));
+	run->count = 0;
+}
+
+static void add_leaf(const struct dump *dump, struct run *run, uint64_t gpa, unsigned level,
+                     const struct vmmu_entry_info *info)
+{
+	uint64_t bytes = vmmu_level_pages(level) << VMMU_PAGE_SHIFT, hpa = vmmu_pfn_hpa(info->pfn).v;
+	bool continues = run->count && run->gpa + run->bytes == gpa && run->hpa + run->bytes == hpa &&
+	                 run->info.rights == info->rights && run->info.memtype == info->memtype;
+
+	if (!continues) {
+		print_run(dump, run);
+		*run = (struct run){.gpa = gpa, .hpa = hpa, .level = level, .info = *info};
+	}
+	run->count++;
+	run->bytes += bytes;
+}
+
+static void print_entry(const struct dump *dump, const struct replay_table *table, unsigned index)
+{
+	char *meaning = describe_entry(&dump->vm->decoder, table->level, table->entry[index]);
+
+	indent(dump, table->level);
+	printf("L%u 0x%09" PRIx64 "[%3u] 0x%016" PRIx64 "  %s\n", table->level, table->hpa, index,
+	       table->entry[index], meaning);
+	free(meaning);
+}
+
+static void show_table(struct dump *dump, const struct replay_table *table)
+{
+	struct run run = {0};
+	unsigned level = table->level;
+
+	dump->tables[level]++;
+	for (unsigned index = 0; index < TABLE_ENTRIES; index++) {
+		uint64_t entry = table->entry[index];
+		uint64_t gpa = (table->gfn + index * vmmu_level_pages(level)) << VMMU_PAGE_SHIFT;
+		const struct replay_table *child = NULL;
+		struct vmmu_entry_info info;
+
+		if (!entry)
+			continue;
+		vmmu_entry_decode(&dump->vm->decoder, level, entry, &info);
+		if (info.kind == VMMU_ENTRY_LEAF) {
+			dump->leaves[level]++;
+			if (!dump->raw) {
+				add_leaf(dump, &run, gpa, level, &info);
+				continue;
+			}
+		}
+		print_run(dump, &run);
+		print_entry(dump, table, index);
+		/* Only a step down: a damaged trace must not lead in circles. */
+		if (info.kind == VMMU_ENTRY_TABLE)
+			child = replay_table_at(&dump->replay, vmmu_pfn_hpa(info.pfn).v);
+		if (child && child->level == level - 1)
+			show_table(dump, child);
+	}
+	print_run(dump, &run);
+}
+
+static void print_totals(const struct dump *dump)
+{
+	uint64_t all = 0;
+
+	printf("\ntables:");
+	for (unsigned level = dump->vm->decoder.levels; level >= 1; level--) {
+		printf(" %" PRIu64 " at level %u%s", dump->tables[level], level, level > 1 ? "," : "");
+		all += dump->tables[level];
+	}
+	printf("; %s together\npages:", text_bytes(all * VMMU_PAGE_SIZE).text);
+	for (unsigned level = VMMU_LEVEL_1G; level >= 1; level--)
+		printf(" %s of %s%s", text_count(dump->leaves[level]).text, text_level_span(level),
+		       level > 1 ? "," : "\n");
+}
+
+static int show(struct dump *dump)
+{
+	const struct palette *p = dump->view.palette;
+	const struct replay_table *root;
+	uint64_t records;
+	char *label;
+
+	trace_sort(&dump->view.trace);
+	if (!view_moment(&dump->view, &records, &label))
+		return EXIT_TROUBLE;
+	replay_range(&dump->replay, &dump->view.trace, 0, records);
+	replay_settle(&dump->replay, &dump->view.trace);
+	dump->vm = view_vm(&dump->view, &dump->replay);
+	root = dump->vm ? replay_table_at(&dump->replay, dump->vm->root) : NULL;
+	if (!root) {
+		if (dump->vm)
+			complain("no root had been loaded %s", label);
+		free(label);
+		return EXIT_TROUBLE;
+	}
+	printf("%sTables of VM %u %s%s, root 0x%" PRIx64 "\n\n", p->bold, dump->vm->id, label, p->off, root->hpa);
+	show_table(dump, root);
+	print_totals(dump);
+	free(label);
+	return EXIT_OK;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct dump *dump = state->input;
+
+	(void)arg;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &dump->view;
+		state->child_inputs[1] = &dump->view;
+		return 0;
+	case OPTION_RAW:
+		dump->raw = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"raw", OPTION_RAW, NULL, 0, "Every entry on a line of its own, with its value", 1},
+	{0},
+};
+
+static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "FILE",
+	.doc = "Show all tables as they stood at one moment (default: the end). Pages that continue one "
+	       "another are shown as one line.",
+	.children = children,
+};
+
+int command_dump(int argc, char **argv)
+{
+	struct dump dump = {0};
+	int status;
+
+	view_init(&dump.view);
+	dump.view.no_symbols = true;
+	argp_parse(&argp, argc, argv, 0, NULL, &dump);
+	if (!view_open(&dump.view))
+		return EXIT_TROUBLE;
+	trace_warn_ending(&dump.view.trace);
+	replay_init(&dump.replay, NULL, NULL);
+	status = show(&dump);
+	replay_free(&dump.replay);
+	view_close(&dump.view);
+	return status;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TOOL_TRACE_JSON_H
+#define TOOL_TRACE_JSON_H
+
+#include "../trace/view.h"
+
+/* One line on stdout: the entry write as a JSON object. `fault` may be NULL. */
+void trace_json_print(const struct view *view, const struct vmmu_decoder *decoder,
+                      const struct vmmu_trace_record *write, const struct vmmu_trace_record *fault,
+                      uint64_t number);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vmmu walk: the entries that translate one address, and how each came to be. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../trace/describe.h"
+#include "../trace/view.h"
+#include "command.h"
+
+enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b' };
+
+struct walk {
+	struct view view;
+	uint64_t gpa;
+	bool gpa_given;
+	bool brief;                 /* no history */
+
+	struct replay replay;
+	struct replay_vm *vm;
+	uint64_t moment;            /* records before this number have happened */
+	char *label;
+	struct vmmu_path_step steps[VMMU_LEVEL_MAX];
+	unsigned count;
+};
+
+static void print_heading(const struct walk *walk)
+{
+	const struct palette *p = walk->view.palette;
+	const struct vmmu_trace_file_header *header = &walk->view.trace.header;
+
+	printf("%sGuest-physical 0x%012" PRIx64 " %s%s\n", p->bold, walk->gpa, walk->label, p->off);
+	printf("%sVM %u, %s, %u levels", p->dim, walk->vm->id,
+	       walk->vm->decoder.mode == VMMU_MODE_NPT ? "NPT" : "EPT", walk->vm->decoder.levels);
+	if (header->machine[0])
+		printf(", machine %.*s", (int)sizeof(header->machine), header->machine);
+	if (walk->view.kernel_name)
+		printf(", kernel %s", walk->view.kernel_name);
+	printf("%s\n\n", p->off);
+}
+
+static void print_steps(const struct walk *walk)
+{
+	const struct palette *p = walk->view.palette;
+
+	printf("%s  level  covers   table        index  entry               meaning%s\n", p->dim, p->off);
+	for (unsigned i = 0; i < walk->count; i++) {
+		const struct vmmu_path_step *step = &walk->steps[i];
+		char *meaning = describe_entry(&walk->vm->decoder, step->level, step->entry);
+		const char *colour = step->info.kind == VMMU_ENTRY_EMPTY ? p->red :
+		                     step->info.kind == VMMU_ENTRY_LEAF  ? p->green : "";
+
+		printf("  %-5u  %-7s  0x%09" PRIx64 "  [%3u]  0x%016" PRIx64 "  %s%s%s\n", step->level,
+		       text_level_span(step->level), step->table.v, step->index, step->entry, colour, meaning,
+		       p->off);
+		free(meaning);
+	}
+}
+
+static void print_result(const struct walk *walk)
+{
+	const struct palette *p = walk->view.palette;
+	const struct vmmu_path_step *last;
+	uint64_t bytes;
+
+	if (walk->count == 0) {
+		printf("  no root had been loaded yet\n");
+		return;
+	}
+	last = &walk->steps[walk->count - 1];
+	bytes = vmmu_level_pages(last->level) << VMMU_PAGE_SHIFT;
+	printf("\n  ");
+	if (last->info.kind == VMMU_ENTRY_LEAF)
+		printf("=> host-physical %s0x%012" PRIx64 "%s in a %s page, %s, %s\n", p->green,
+		       vmmu_pfn_hpa(last->info.pfn).v + (walk->gpa & (bytes - 1)), p->off,
+		       text_level_span(last->level), describe_rights(last->info.rights).text,
+		       describe_memtype(last->info.memtype));
+	else if (last->info.kind == VMMU_ENTRY_EMPTY)
+		printf("=> %snot mapped%s: the next access faults at level %u\n", p->red, p->off, last->level);
+	else if (last->info.kind == VMMU_ENTRY_MMIO)
+		printf("=> a device: every access goes to its emulation\n");
+	else
+		printf("=> %sthe CPU would refuse this entry%s\n", p->red, p->off);
+}
+
+/* Does this record write the entry of `level` on the way to the address? */
+static bool writes_entry(const struct walk *walk, const struct vmmu_trace_record *record, unsigned level)
+{
+	uint64_t pages = vmmu_level_pages(level);
+
+	return record->event == VMMU_TRACE_SPTE_CHANGED && record->vm == walk->vm->id &&
+	       record->level == level &&
+	       (record->a[1] & ~(pages - 1)) == ((walk->gpa >> VMMU_PAGE_SHIFT) & ~(pages - 1));
+}
+
+static void print_reason(const struct walk *walk, uint64_t number)
+{
+	const struct vmmu_trace_record *fault = view_fault_of(&walk->view, number);
+	const struct palette *p = walk->view.palette;
+	char *access, *place;
+
+	if (!fault) {
+		printf("a call of the host's\n");
+		return;
+	}
+	access = describe_access(fault);
+	place = describe_place(fault, &walk->view.symbols);
+	printf("fault %u: %s at %s0x%" PRIx64 "%s by %s%s%s\n", fault->fault, access, p->cyan, fault->a[0],
+	       p->off, p->blue, place, p->off);
+	free(access);
+	free(place);
+}
+
+static void print_write(const struct walk *walk, uint64_t number)
+{
+	const struct vmmu_trace_record *record = &walk->view.trace.records[number];
+	const struct palette *p = walk->view.palette;
+	char *was = describe_entry(&walk->vm->decoder, record->level, record->a[2]);
+	char *now = describe_entry(&walk->vm->decoder, record->level, record->a[3]);
+
+	printf("    %s%12.6f s%s  %s%-10s%s  ", p->dim, trace_seconds(&walk->view.trace, record), p->off,
+	       p->yellow, vmmu_cause_name(record->cause), p->off);
+	print_reason(walk, number);
+	printf("                    %srecord %" PRIu64 "%s: %s -> %s%s%s\n", p->dim, number, p->off, was,
+	       record->a[3] ? p->green : p->red, now, p->off);
+	free(was);
+	free(now);
+}
+
+static uint64_t count_writes(const struct walk *walk, unsigned level, uint64_t from, uint64_t to)
+{
+	uint64_t count = 0;
+
+	for (uint64_t n = from; n < to; n++)
+		count += writes_entry(walk, &walk->view.trace.records[n], level);
+	return count;
+}
+
+static void print_history(const struct walk *walk, unsigned level)
+{
+	const struct palette *p = walk->view.palette;
+	const struct trace_file *trace = &walk->view.trace;
+	uint64_t before = count_writes(walk, level, 0, walk->moment);
+	uint64_t after = count_writes(walk, level, walk->moment, trace->count);
+	uint64_t table = 0;
+
+	printf("\n%s  level %u%s, which covers %s: ", p->bold, level, p->off, text_level_span(level));
+	if (before + after == 0) {
+		printf("never written\n");
+		return;
+	}
+	printf("%" PRIu64 " write%s", before, before == 1 ? "" : "s");
+	if (after)
+		printf(", %" PRIu64 " more later", after);
+	putchar('\n');
+	for (uint64_t n = 0; n < trace->count; n++) {
+		const struct vmmu_trace_record *record = &trace->records[n];
+
+		if (!writes_entry(walk, record, level))
+			continue;
+		if (table != record->a[0])
+			printf("    %sin table 0x%" PRIx64 ", entry %u%s\n", p->dim, record->a[0], record->index, p->off);
+		table = record->a[0];
+		if (n >= walk->moment && before != UINT64_MAX) {
+			printf("    %s--- after that moment ---%s\n", p->magenta, p->off);
+			before = UINT64_MAX;
+		}
+		print_write(walk, n);
+	}
+}
+
+static bool prepare(struct walk *walk)
+{
+	trace_sort(&walk->view.trace);
+	if (!view_moment(&walk->view, &walk->moment, &walk->label))
+		return false;
+	replay_range(&walk->replay, &walk->view.trace, 0, walk->moment);
+	replay_settle(&walk->replay, &walk->view.trace);
+	walk->vm = view_vm(&walk->view, &walk->replay);
+	if (!walk->vm)
+		return false;
+	if (walk->gpa >> (VMMU_PAGE_SHIFT + 9 * walk->vm->decoder.levels)) {
+		complain("0x%" PRIx64 " is beyond what %u levels of tables can translate", walk->gpa,
+		         walk->vm->decoder.levels);
+		return false;
+	}
+	walk->count = replay_walk(&walk->replay, walk->vm, walk->gpa, walk->steps);
+	return true;
+}
+
+static void show(const struct walk *walk)
+{
+	print_heading(walk);
+	print_steps(walk);
+	print_result(walk);
+	if (walk->brief)
+		return;
+	printf("\n%sWhen and why each entry was written%s\n", walk->view.palette->bold, walk->view.palette->off);
+	for (unsigned level = walk->vm->decoder.levels; level >= 1; level--) {
+		/* Below a large page there is a level only if one was there once. */
+		if (walk->count && level < walk->steps[walk->count - 1].level &&
+		    count_writes(walk, level, 0, walk->view.trace.count) == 0)
+			break;
+		print_history(walk, level);
+	}
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct walk *walk = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &walk->view;
+		state->child_inputs[1] = &walk->view;
+		return 0;
+	case OPTION_GPA:
+		if (!parse_number(arg, &walk->gpa))
+			argp_error(state, "--gpa takes an address like 0x1a3c000, not \"%s\"", arg);
+		walk->gpa_given = true;
+		return 0;
+	case OPTION_BRIEF:
+		walk->brief = true;
+		return 0;
+	case ARGP_KEY_END:
+		if (!walk->gpa_given)
+			argp_error(state, "which address? Give --gpa X");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address", 1},
+	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},
+	{0},
+};
+
+static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "FILE",
+	.doc = "Show the entries that translate a guest-physical address as they stood at one moment, and "
+	       "when, why and by which guest instruction each of them was written.",
+	.children = children,
+};
+
+int command_walk(int argc, char **argv)
+{
+	struct walk walk = {0};
+	int status = EXIT_TROUBLE;
+
+	view_init(&walk.view);
+	argp_parse(&argp, argc, argv, 0, NULL, &walk);
+	if (!view_open(&walk.view))
+		return EXIT_TROUBLE;
+	trace_warn_ending(&walk.view.trace);
+	replay_init(&walk.replay, NULL, NULL);
+	if (prepare(&walk)) {
+		show(&walk);
+		status = EXIT_OK;
+	}
+	replay_free(&walk.replay);
+	free(walk.label);
+	view_close(&walk.view);
+	return status;
+}

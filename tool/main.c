@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vmmu: the command. Picks the subcommand; each lives in tool/command/. */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "command/command.h"
+
+const char *argp_program_version = "vmmu " VMMU_VERSION;
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{"run", command_run, "boot a guest under EPT or NPT tables that are built fault by fault"},
+	{"trace", command_trace, "every entry write of a run, decoded, under the fault that caused it"},
+	{"walk", command_walk, "the entries that translate an address: when, why and by whom written"},
+	{"dump", command_dump, "the whole tree of tables at one moment"},
+	{"check", command_check, "replay a trace from empty tables and compare with its final dump"},
+	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},
+};
+
+static void usage(FILE *to)
+{
+	fprintf(to, "Usage: vmmu COMMAND [OPTION...]\n\n"
+	            "Runs guests under second-level page tables (EPT, NPT) that start empty, and shows\n"
+	            "every entry as it is written.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
+	fprintf(to, "\n`vmmu COMMAND --help` says more, and so do the man pages vmmu(1), vmmu-run(1),\n"
+	            "vmmu-trace(1) and vmmu-walk(1).\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+
+	argp_err_exit_status = EXIT_TROUBLE;
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+		puts(argp_program_version);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(name, commands[i].name) == 0) {
+			char *full_name = formatted("vmmu %s", name);
+
+			argv[1] = full_name;
+			return commands[i].run(argc - 1, argv + 1);
+		}
+	}
+	if (*name)
+		complain("there is no command \"%s\"", name);
+	usage(stderr);
+	return EXIT_TROUBLE;
+}

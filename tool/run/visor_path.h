@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TOOL_VISOR_PATH_H
+#define TOOL_VISOR_PATH_H
+
+/*
+ * Where visor.elf is: $VMMU_VISOR, beside the command (a build), or in
+ * ../lib/vmmu of it (an installation). NULL: *error. Caller frees.
+ */
+char *visor_path(char **error);
+
+#endif

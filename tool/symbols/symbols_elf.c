@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The symbol table of an ELF file: vmlinux with symbols, or a small test kernel. */
+#include <gelf.h>
+#include <string.h>
+
+#include "builder.h"
+
+static void take_table(struct symbols_builder *builder, Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+	size_t count = data && header->sh_entsize ? data->d_size / header->sh_entsize : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		GElf_Sym symbol;
+		const char *name;
+		bool code;
+
+		if (!gelf_getsym(data, (int)i, &symbol) || symbol.st_shndx == SHN_UNDEF)
+			continue;
+		/* Assembly often leaves its labels without a type. */
+		code = GELF_ST_TYPE(symbol.st_info) == STT_FUNC || GELF_ST_TYPE(symbol.st_info) == STT_NOTYPE;
+		name = elf_strptr(elf, header->sh_link, symbol.st_name);
+		if (!code || !name || symbol.st_shndx == SHN_ABS)
+			continue;
+		builder_add(builder, symbol.st_value, GELF_ST_BIND(symbol.st_info) == STB_LOCAL ? 't' : 'T', name,
+		            strlen(name));
+	}
+}
+
+bool symbols_from_elf(struct symbols_builder *builder, const uint8_t *data, size_t size, char **error)
+{
+	Elf_Scn *section = NULL;
+	Elf *elf;
+
+	elf_version(EV_CURRENT);
+	elf = elf_memory((char *)(uintptr_t)data, size);
+	if (!elf || elf_kind(elf) != ELF_K_ELF) {
+		*error = formatted("libelf cannot read it: %s", elf_errmsg(-1));
+		elf_end(elf);
+		return false;
+	}
+	while ((section = elf_nextscn(elf, section))) {
+		GElf_Shdr header;
+
+		if (gelf_getshdr(section, &header) && header.sh_type == SHT_SYMTAB)
+			take_table(builder, elf, section, &header);
+	}
+	elf_end(elf);
+	return true;
+}

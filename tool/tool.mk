@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# vmmu, the command.
+
+VMMU_VERSION := 0.1.0
+
+TOOL_SRC := $(wildcard tool/*.c tool/*/*.c)
+PROBE_DIR := $(BUILD)/tool/machine/probe
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(PROBE_DIR)/embed.o
+TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -DVMMU_VERSION='"$(VMMU_VERSION)"' -Iinclude
+TOOL_LIBS := -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
+VMMU := $(BUILD)/vmmu
+
+.PHONY: tool
+#   make tool      the command, build/vmmu
+tool: $(VMMU)
+
+# ---- make run -----------------------------------------------------------------
+
+MACHINE     ?= bochs
+MEMORY      ?= 256M
+PAGE_SIZE   ?= 2m
+INTERACTIVE ?=
+KERNEL      ?= .cache/kernels/cloud-amd64/vmlinuz
+INITRD      ?= $(BUILD)/initramfs/run.cpio.gz
+
+RUN_NEEDS := $(VMMU) $(BUILD)/visor.elf $(INITRD)
+
+.PHONY: run iso install
+#   make run       boot Debian's kernel on Bochs, EPT (MACHINE=qemu: NPT, in seconds;
+#   make run       INTERACTIVE=1: a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=)
+run:
+	@scripts/setup build emulators kernels
+	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guest' --no-print-directory \
+		BUILD=$(BUILD) $(RUN_NEEDS)
+	@scripts/run-guest $(BUILD) $(MACHINE) $(KERNEL) $(INITRD) --memory $(MEMORY) \
+		--page-size $(PAGE_SIZE) $(if $(INTERACTIVE),--append vmmu.shell)
+
+#   make iso       build/vmmu.iso, which boots the same on a real machine
+iso: $(RUN_NEEDS)
+	$(VMMU) iso --kernel $(KERNEL) --initrd $(INITRD) --memory $(MEMORY) --page-size $(PAGE_SIZE) \
+		$(if $(INTERACTIVE),--append vmmu.shell) --output $(BUILD)/vmmu.iso
+
+# ---- make install ---------------------------------------------------------------
+
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+MAN_PAGES := $(wildcard docs/man/*.1)
+
+$(BUILD)/vmmu.pc: tool/vmmu.pc.in tool/tool.mk
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VMMU_VERSION)|' $< > $@
+
+#   make install   headers, libvmmu.a, vmmu.pc, vmmu, visor.elf, man pages (DESTDIR, PREFIX)
+install: $(VMMU) $(BUILD)/visor.elf $(LIBVMMU) $(BUILD)/vmmu.pc
+	install -d $(INSTALL_TO)/include/vmmu $(INSTALL_TO)/lib/pkgconfig $(INSTALL_TO)/lib/vmmu \
+		$(INSTALL_TO)/bin $(INSTALL_TO)/share/man/man1
+	install -m 644 include/vmmu/*.h $(INSTALL_TO)/include/vmmu
+	install -m 644 $(LIBVMMU) $(INSTALL_TO)/lib
+	install -m 644 $(BUILD)/vmmu.pc $(INSTALL_TO)/lib/pkgconfig
+	install -m 644 $(BUILD)/visor.elf $(INSTALL_TO)/lib/vmmu
+	install -m 755 $(VMMU) $(INSTALL_TO)/bin
+	install -m 644 $(MAN_PAGES) $(INSTALL_TO)/share/man/man1
+
+# ---- the command ------------------------------------------------------------------
+
+# libvmmu is built without position-independent code, to fit a bare-metal program too.
+$(VMMU): $(TOOL_OBJ) $(LIBVMMU)
+	@mkdir -p $(@D)
+	$(CC) -no-pie -o $@ $^ $(TOOL_LIBS)
+
+$(BUILD)/tool/%.o: tool/%.c
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_CFLAGS) -MMD -MP -c $< -o $@
+
+# The guest that asks a VM what its CPU offers: an image of its own, inside the command.
+$(PROBE_DIR)/probe.elf: tool/machine/probe/probe.S tool/machine/probe/probe.h
+	@mkdir -p $(@D)
+	$(CC) -m32 -c $< -o $(PROBE_DIR)/probe.o
+	$(LD) -m elf_i386 -Ttext 0x100000 --build-id=none -o $@ $(PROBE_DIR)/probe.o
+
+$(PROBE_DIR)/embed.o: tool/machine/probe/embed.S $(PROBE_DIR)/probe.elf
+	$(CC) -DPROBE_FILE='"$(PROBE_DIR)/probe.elf"' -c $< -o $@
+
+-include $(TOOL_OBJ:.o=.d)

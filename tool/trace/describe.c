@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "describe.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "../base/text.h"
+
+struct rights_text describe_rights(unsigned rights)
+{
+	return (struct rights_text){{
+		rights & VMMU_R ? 'r' : '-',
+		rights & VMMU_W ? 'w' : '-',
+		rights & VMMU_X ? 'x' : '-',
+		'\0',
+	}};
+}
+
+const char *describe_memtype(unsigned memtype)
+{
+	switch (memtype) {
+	case VMMU_MEMTYPE_UC:
+		return "UC";
+	case VMMU_MEMTYPE_WC:
+		return "WC";
+	case VMMU_MEMTYPE_WT:
+		return "WT";
+	case VMMU_MEMTYPE_WP:
+		return "WP";
+	case VMMU_MEMTYPE_WB:
+		return "WB";
+	default:
+		return "?";
+	}
+}
+
+char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry)
+{
+	struct vmmu_entry_info info;
+	struct rights_text rights;
+
+	vmmu_entry_decode(decoder, level, entry, &info);
+	rights = describe_rights(info.rights);
+	switch (info.kind) {
+	case VMMU_ENTRY_EMPTY:
+		return duplicate("empty");
+	case VMMU_ENTRY_TABLE:
+		return formatted("table 0x%" PRIx64 " %s%s", vmmu_pfn_hpa(info.pfn).v, rights.text,
+		                 info.accessed ? " A" : "");
+	case VMMU_ENTRY_LEAF:
+		return formatted("%s page 0x%" PRIx64 " %s %s%s%s%s%s", text_level_span(level),
+		                 vmmu_pfn_hpa(info.pfn).v, rights.text, describe_memtype(info.memtype),
+		                 info.ignore_pat ? " ignore-PAT" : "", info.accessed || info.dirty ? " " : "",
+		                 info.accessed ? "A" : "", info.dirty ? "D" : "");
+	case VMMU_ENTRY_MMIO:
+		return formatted("mmio generation %u", info.mmio_gen);
+	case VMMU_ENTRY_BAD:
+		break;
+	}
+	return formatted("BAD entry 0x%016" PRIx64, entry);
+}
+
+char *describe_access(const struct vmmu_trace_record *fault)
+{
+	uint32_t access = fault->aux;
+	const char *kind = access & VMMU_X ? "fetch" : access & VMMU_W ? "write" : "read";
+
+	if (access & VMMU_ACCESS_RESERVED)
+		return duplicate("access through a misconfigured or MMIO entry");
+	if ((access & VMMU_R) && (access & VMMU_W))
+		kind = "read and write";
+	return formatted("%s%s%s", kind, access & VMMU_ACCESS_WALK ? " by the guest's page walk" : "",
+	                 access & VMMU_ACCESS_PRESENT ? " (rights)" : "");
+}
+
+/* Linux' own code has symbols in the upper half; its decompressor runs below, without any. */
+static bool is_boot_code(const struct vmmu_trace_record *fault, const struct symbols *symbols)
+{
+	return symbols->text >> 63 && !(fault->a[2] >> 63);
+}
+
+char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols)
+{
+	uint64_t rip = fault->a[2];
+	char *name;
+
+	if (fault_paging(fault) && fault_cpl(fault) == 3)
+		return formatted("user space at 0x%" PRIx64, rip);
+	name = symbols_describe(symbols, rip);
+	if (*name)
+		return name;
+	free(name);
+	if (is_boot_code(fault, symbols))
+		return formatted("boot code at 0x%" PRIx64, rip);
+	return formatted("0x%" PRIx64 "%s", rip, fault_paging(fault) ? "" : " (guest paging off)");
+}

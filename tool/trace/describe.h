@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Entries, faults and records in words. All results are the caller's to free. */
+#ifndef TOOL_DESCRIBE_H
+#define TOOL_DESCRIBE_H
+
+#include <vmmu/vmmu.h>
+
+#include "../symbols/symbols.h"
+#include "trace_file.h"
+
+/* "r-x" */
+struct rights_text {
+	char text[4];
+};
+struct rights_text describe_rights(unsigned rights);
+
+/* "WB"; "?" for an encoding that does not exist. */
+const char *describe_memtype(unsigned memtype);
+
+/* "empty", "table 0x7fe02000 rwx A", "4 KiB page 0x12345000 rwx WB AD", "mmio generation 3" */
+char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry);
+
+/* "write", "read by the guest's page walk" ... from a kvm_page_fault record. */
+char *describe_access(const struct vmmu_trace_record *fault);
+
+/* "clear_page_erms+0x7", "user space at 0x401234", "boot code at 0x431c3fb"; symbols may be empty. */
+char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols);
+
+/* Fields of the host's word in a kvm_page_fault record (docs/trace-format.md). */
+static inline unsigned fault_cpl(const struct vmmu_trace_record *fault)
+{
+	return fault->a[3] & 3;
+}
+static inline bool fault_paging(const struct vmmu_trace_record *fault)
+{
+	return fault->a[3] & 4;
+}
+static inline bool fault_long_mode(const struct vmmu_trace_record *fault)
+{
+	return fault->a[3] & 8;
+}
+
+#endif

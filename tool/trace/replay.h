@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Rebuilding the tables from a trace, as docs/trace-format.md describes it. */
+#ifndef TOOL_REPLAY_H
+#define TOOL_REPLAY_H
+
+#include <vmmu/vmmu.h>
+
+#include "trace_file.h"
+
+enum { TABLE_ENTRIES = 512 };
+
+struct replay_table {
+	struct replay_table *next;
+	uint64_t hpa;
+	uint64_t gfn;          /* first one it covers */
+	uint16_t vm;
+	uint8_t level;
+	bool announced;        /* a get_page record made it, so it began all zero */
+	uint64_t entry[TABLE_ENTRIES];
+};
+
+/* What the trace says about one VM. */
+struct replay_vm {
+	uint16_t id;
+	struct vmmu_decoder decoder;
+	uint64_t cpu_bits;     /* accessed and dirty bits that the CPU may set on its own */
+	uint64_t root;         /* top table of the root loaded last; 0 = none yet */
+	uint16_t root_id;
+};
+
+/* Something in the trace contradicts the tables built so far. */
+typedef void (*replay_problem_fn)(void *arg, uint64_t record, const char *text);
+
+struct replay {
+	struct replay_table **buckets;
+	struct replay_vm *vms;
+	size_t vm_count;
+	uint64_t *early;       /* records set aside until the write they follow has come */
+	size_t early_count;
+	uint64_t cpu_set_bits; /* how many such bits were seen set */
+	uint64_t writes;
+	replay_problem_fn problem;
+	void *arg;
+};
+
+/* `problem` may be NULL. */
+void replay_init(struct replay *replay, replay_problem_fn problem, void *arg);
+void replay_free(struct replay *replay);
+
+/* Take record `number` of a sorted trace. Records must come one after another from 0 on. */
+void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_t number);
+/* Records [from, to). */
+void replay_range(struct replay *replay, const struct trace_file *trace, uint64_t from, uint64_t to);
+/* What is still set aside will not be explained any more: report it and take it as it is. */
+void replay_settle(struct replay *replay, const struct trace_file *trace);
+
+/* Take a DUMP record for what its entry holds, for comparing a dump with a replay. */
+void replay_note_dump(struct replay *replay, const struct vmmu_trace_record *record);
+
+struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa);
+/* NULL when the trace has no VM with this id. */
+struct replay_vm *replay_vm_of(const struct replay *replay, uint16_t id);
+
+/* Entry number of `gpa` in a table of this level. */
+unsigned replay_index(uint64_t gpa, unsigned level);
+
+/* Does `seen` equal `recorded`, save for bits that the CPU may have set? Adds them to *bits. */
+bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t seen, uint64_t *bits);
+
+/* The entries that translate gpa, from the top; steps[] holds at least VMMU_LEVEL_MAX. */
+unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t gpa,
+                     struct vmmu_path_step *steps);
+
+#endif

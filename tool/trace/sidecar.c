@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sidecar.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+char *sidecar_path(const char *trace_path)
+{
+	return formatted("%s.json", trace_path);
+}
+
+bool json_write_file(const char *path, const json_t *json, char **error)
+{
+	FILE *file = fopen(path, "we");
+	bool ok;
+
+	if (!file) {
+		*error = formatted("%s cannot be written: %s", path, strerror(errno));
+		return false;
+	}
+	ok = json_dumpf(json, file, JSON_INDENT(2)) == 0 && fputc('\n', file) != EOF;
+	if (fclose(file) != 0 || !ok) {
+		*error = formatted("%s cannot be written: %s", path, strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+json_t *sidecar_read(const char *trace_path)
+{
+	char *path = sidecar_path(trace_path);
+	json_t *json = json_load_file(path, 0, NULL);
+
+	free(path);
+	return json;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vmmu/types.h>
+
+enum {
+	HEADER_BYTES = sizeof(struct vmmu_trace_file_header),
+	RECORD_BYTES = sizeof(struct vmmu_trace_record),
+	RECORDS_PER_READ = 16384,
+};
+
+static bool header_is_usable(const struct trace_file *trace, char **error)
+{
+	const struct vmmu_trace_file_header *header = &trace->header;
+
+	if (memcmp(header->magic, VMMU_TRACE_MAGIC, sizeof(header->magic)) != 0)
+		*error = formatted("%s is not a vmmu trace; `vmmu run --trace FILE` makes one", trace->path);
+	else if (header->version != VMMU_TRACE_VERSION)
+		*error = formatted("%s is a trace of version %u, this vmmu reads version %u; "
+		                   "use the vmmu that made it, or make the trace again",
+		                   trace->path, header->version, VMMU_TRACE_VERSION);
+	else if (header->record_size != RECORD_BYTES)
+		*error = formatted("%s has records of %u bytes, version %u has %u; the file is damaged",
+		                   trace->path, header->record_size, VMMU_TRACE_VERSION, RECORD_BYTES);
+	else
+		return true;
+	return false;
+}
+
+/* NULL when the record can be used; otherwise what is wrong with it. */
+static char *record_fault(const struct vmmu_trace_record *record)
+{
+	bool names_entry = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_DUMP;
+
+	if (record->event >= VMMU_TRACE_EVENT_COUNT)
+		return formatted("event %u is unknown", record->event);
+	if (record->cause >= VMMU_CAUSE_COUNT)
+		return formatted("cause %u is unknown", record->cause);
+	if (record->level > VMMU_LEVEL_MAX)
+		return formatted("level %u does not exist", record->level);
+	if (names_entry && (record->level == 0 || record->index >= 512))
+		return formatted("no table has an entry %u at level %u", record->index, record->level);
+	return NULL;
+}
+
+static void make_room(struct trace_file *trace, uint64_t extra)
+{
+	if (trace->count + extra <= trace->room)
+		return;
+	trace->room = trace->room * 2 > trace->count + extra ? trace->room * 2 : trace->count + extra;
+	trace->records = reallocate(trace->records, trace->room * RECORD_BYTES);
+}
+
+/* How many of the `n` records behind the last good one belong to the trace. */
+static uint64_t take_records(struct trace_file *trace, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		const struct vmmu_trace_record *record = &trace->records[trace->count];
+
+		if (record->event == VMMU_TRACE_NONE)
+			return i;
+		trace->damage = record_fault(record);
+		if (trace->damage)
+			return i;
+		trace->count++;
+	}
+	return n;
+}
+
+static void find_ending(struct trace_file *trace)
+{
+	if (trace->damage)
+		trace->ending = TRACE_DAMAGED;
+	else if (!trace->header.complete)
+		trace->ending = TRACE_OPEN;
+	else if (trace->count < trace->header.records)
+		trace->ending = TRACE_SHORT;
+	else
+		trace->ending = TRACE_COMPLETE;
+}
+
+/* Reads up to `size` bytes; fewer only at the end of the file. */
+static size_t read_at(int fd, void *to, size_t size, off_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t got = pread(fd, (char *)to + done, size - done, offset + (off_t)done);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		done += (size_t)got;
+	}
+	return done;
+}
+
+static uint64_t records_wanted(const struct trace_file *trace)
+{
+	if (trace->header.complete && trace->header.records < trace->count + RECORDS_PER_READ)
+		return trace->header.records - trace->count;
+	return RECORDS_PER_READ;
+}
+
+uint64_t trace_read_more(struct trace_file *trace)
+{
+	uint64_t before = trace->count;
+
+	if (trace->fd < 0 || trace->damage)
+		return 0;
+	/* The header first: when it says complete, every record is there already. */
+	read_at(trace->fd, &trace->header, HEADER_BYTES, 0);
+	for (;;) {
+		uint64_t wanted = records_wanted(trace), whole;
+		off_t offset = HEADER_BYTES + (off_t)(trace->count * RECORD_BYTES);
+
+		make_room(trace, wanted);
+		whole = read_at(trace->fd, &trace->records[trace->count], wanted * RECORD_BYTES, offset) /
+		        RECORD_BYTES;
+		if (whole == 0 || take_records(trace, whole) < whole || whole < wanted)
+			break;
+	}
+	find_ending(trace);
+	return trace->count - before;
+}
+
+bool trace_open(struct trace_file *trace, const char *path, char **error)
+{
+	struct stat st;
+	size_t got;
+
+	*trace = (struct trace_file){.path = duplicate(path), .fd = open(path, O_RDONLY | O_CLOEXEC)};
+	if (trace->fd < 0) {
+		*error = formatted("%s: %s", path, strerror(errno));
+	} else if (fstat(trace->fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		*error = formatted("%s is not a regular file", path);
+	} else if ((got = read_at(trace->fd, &trace->header, HEADER_BYTES, 0)) < HEADER_BYTES) {
+		*error = formatted("%s has %zu bytes, a trace has at least %d; it is not a vmmu trace, "
+		                   "or the run ended before it began", path, got, HEADER_BYTES);
+	} else if (header_is_usable(trace, error)) {
+		trace_read_more(trace);
+		return true;
+	}
+	trace_close(trace);
+	return false;
+}
+
+bool trace_parse(struct trace_file *trace, const void *data, size_t size, char **error)
+{
+	uint64_t n;
+
+	*trace = (struct trace_file){.path = duplicate("trace"), .fd = -1};
+	if (size < HEADER_BYTES) {
+		*error = formatted("%zu bytes are no trace, the header alone has %d", size, HEADER_BYTES);
+		trace_close(trace);
+		return false;
+	}
+	memcpy(&trace->header, data, HEADER_BYTES);
+	if (!header_is_usable(trace, error)) {
+		trace_close(trace);
+		return false;
+	}
+	n = (size - HEADER_BYTES) / RECORD_BYTES;
+	if (trace->header.complete && trace->header.records < n)
+		n = trace->header.records;
+	make_room(trace, n);
+	if (n)
+		memcpy(trace->records, (const char *)data + HEADER_BYTES, n * RECORD_BYTES);
+	take_records(trace, n);
+	find_ending(trace);
+	return true;
+}
+
+void trace_close(struct trace_file *trace)
+{
+	if (trace->fd >= 0)
+		close(trace->fd);
+	free(trace->records);
+	free(trace->path);
+	free(trace->damage);
+	*trace = (struct trace_file){.fd = -1};
+}
+
+struct position {
+	uint64_t time;
+	uint64_t number;
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct position *x = a, *y = b;
+
+	if (x->time != y->time)
+		return x->time < y->time ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static bool in_order(const struct trace_file *trace)
+{
+	for (uint64_t i = 1; i < trace->count; i++)
+		if (trace->records[i].time < trace->records[i - 1].time)
+			return false;
+	return true;
+}
+
+void trace_sort(struct trace_file *trace)
+{
+	struct vmmu_trace_record *sorted;
+	struct position *positions;
+
+	if (in_order(trace))
+		return;
+	positions = allocate(trace->count * sizeof(*positions));
+	sorted = allocate(trace->count * RECORD_BYTES);
+	for (uint64_t i = 0; i < trace->count; i++)
+		positions[i] = (struct position){trace->records[i].time, i};
+	qsort(positions, trace->count, sizeof(*positions), by_time);
+	for (uint64_t i = 0; i < trace->count; i++)
+		sorted[i] = trace->records[positions[i].number];
+	free(positions);
+	free(trace->records);
+	trace->records = sorted;
+	trace->room = trace->count;
+}
+
+double trace_seconds(const struct trace_file *trace, const struct vmmu_trace_record *record)
+{
+	double ticks = (double)record->time - (double)(trace->count ? trace->records[0].time : 0);
+
+	return trace->header.ticks_per_second ? ticks / (double)trace->header.ticks_per_second : ticks;
+}
+
+void trace_warn_ending(const struct trace_file *trace)
+{
+	unsigned long long count = trace->count;
+
+	switch (trace->ending) {
+	case TRACE_COMPLETE:
+		break;
+	case TRACE_OPEN:
+		complain("%s was not closed: the run goes on or was cut short; showing the %llu records that "
+		         "are there", trace->path, count);
+		break;
+	case TRACE_SHORT:
+		complain("%s should hold %llu records but is cut short; showing the %llu that are there",
+		         trace->path, (unsigned long long)trace->header.records, count);
+		break;
+	case TRACE_DAMAGED:
+		complain("%s is damaged at record %llu (%s); showing what comes before it", trace->path, count,
+		         trace->damage);
+		break;
+	}
+	if (trace->header.dropped)
+		complain("%llu records were lost while the trace was written; the picture has holes",
+		         (unsigned long long)trace->header.dropped);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What `vmmu trace`, `walk` and `dump` share: their file, options and symbols. */
+#ifndef TOOL_VIEW_H
+#define TOOL_VIEW_H
+
+#include <argp.h>
+
+#include "../base/text.h"
+#include "../symbols/symbols.h"
+#include "replay.h"
+#include "trace_file.h"
+
+enum moment_kind { MOMENT_END, MOMENT_TIME, MOMENT_RECORD, MOMENT_FAULT };
+
+struct view {
+	/* options */
+	const char *path;
+	const char *symbols_path;
+	const char *kernel_path;
+	enum colour_mode colour;
+	uint64_t vm;                  /* UINT64_MAX: the first one */
+	enum moment_kind moment;
+	double at_seconds;
+	uint64_t at_number;           /* record or fault */
+	bool no_symbols;              /* the command names no functions */
+	/* made by view_open */
+	struct trace_file trace;
+	struct symbols symbols;
+	const struct palette *palette;
+	char *kernel_name;            /* for headings; NULL when not known */
+};
+
+void view_init(struct view *view);
+/* FILE, --symbols, --kernel, --color, --vm. `input` of this child parser is the view. */
+extern const struct argp view_argp;
+/* --at, --at-record, --at-fault; also with the view as input. */
+extern const struct argp moment_argp;
+
+/* Open the trace and load symbols. False: the user has been told. */
+bool view_open(struct view *view);
+void view_close(struct view *view);
+
+/*
+ * How many records of the sorted trace lie before or at the moment; *label is
+ * how to call it in a heading (caller frees). False: there is no such moment,
+ * and the user has been told.
+ */
+bool view_moment(const struct view *view, uint64_t *records, char **label);
+
+/* The VM that --vm names, once `replay` has seen it. NULL: the user has been told. */
+struct replay_vm *view_vm(const struct view *view, const struct replay *replay);
+
+/* The kvm_page_fault record that record `number` belongs to, or NULL. */
+const struct vmmu_trace_record *view_fault_of(const struct view *view, uint64_t number);
+
+#endif

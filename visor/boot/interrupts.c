@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/boot/interrupts.h"
+
+#include "visor/cpu/x86.h"
+#include "visor/host/timer.h"
+#include "visor/host/log.h"
+#include "visor/lib/string.h"
+
+struct gate {
+	uint16_t offset_low, selector;
+	uint8_t stack, type;
+	uint16_t offset_middle;
+	uint32_t offset_high, reserved;
+};
+
+struct trap_frame {
+	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	uint64_t vector, error, rip, cs, rflags, rsp, ss;
+};
+
+struct descriptor_pointer {
+	uint16_t limit;
+	uint64_t base;
+} __attribute__((packed));
+
+#define GATE_INTERRUPT 0x8e    /* present, 64-bit interrupt gate */
+#define STUB_BYTES 16
+#define PIC_MASTER_DATA 0x21
+#define PIC_SLAVE_DATA 0xa1
+
+extern uint64_t host_gdt[];
+extern const uint8_t trap_stubs[];
+void trap_handler(struct trap_frame *f);
+
+static struct gate idt[256];
+static uint8_t tss[104];
+uint64_t host_nmi_count;
+
+/* SDM vol. 3, 6.3.1, table 6-1. */
+static const char *const exception_names[32] = {
+	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
+	"device not available", "double fault", "coprocessor overrun", "invalid TSS",
+	"segment not present", "stack fault", "general protection", "page fault", "reserved",
+	"x87 error", "alignment check", "machine check", "SIMD error", "virtualization",
+	"control protection",
+};
+
+static __attribute__((noreturn)) void die(const struct trap_frame *f)
+{
+	const char *name = f->vector < 32 && exception_names[f->vector] ? exception_names[f->vector]
+	                                                               : "unexpected interrupt";
+
+	log_line("visor: %s (vector %u, error %llx) at rip %llx", name, (unsigned)f->vector,
+	         (unsigned long long)f->error, (unsigned long long)f->rip);
+	log_line("  rax %016llx rbx %016llx rcx %016llx rdx %016llx", (unsigned long long)f->rax,
+	         (unsigned long long)f->rbx, (unsigned long long)f->rcx, (unsigned long long)f->rdx);
+	log_line("  rsi %016llx rdi %016llx rbp %016llx rsp %016llx", (unsigned long long)f->rsi,
+	         (unsigned long long)f->rdi, (unsigned long long)f->rbp, (unsigned long long)f->rsp);
+	log_line("  r8  %016llx r9  %016llx r10 %016llx r11 %016llx", (unsigned long long)f->r8,
+	         (unsigned long long)f->r9, (unsigned long long)f->r10, (unsigned long long)f->r11);
+	log_line("  r12 %016llx r13 %016llx r14 %016llx r15 %016llx", (unsigned long long)f->r12,
+	         (unsigned long long)f->r13, (unsigned long long)f->r14, (unsigned long long)f->r15);
+	log_line("  cr0 %llx cr2 %llx cr3 %llx cr4 %llx rflags %llx cs %llx", (unsigned long long)read_cr0(),
+	         (unsigned long long)read_cr2(), (unsigned long long)read_cr3(),
+	         (unsigned long long)read_cr4(), (unsigned long long)f->rflags, (unsigned long long)f->cs);
+	log_line("  return addresses are found with: addr2line -f -e visor.debug %llx",
+	         (unsigned long long)f->rip);
+	json_begin("end");
+	json_string("status", "failed");
+	json_number("code", 0);
+	json_string("reason", "exception in the visor");
+	json_end();
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+void trap_handler(struct trap_frame *f)
+{
+	if (f->vector == X86_NMI)
+		host_nmi_count++;
+	else if (f->vector == VECTOR_TIMER)
+		timer_interrupt();
+	else if (f->vector != VECTOR_SPURIOUS)
+		die(f);
+}
+
+static void set_gate(unsigned vector)
+{
+	uint64_t to = (uintptr_t)trap_stubs + vector * STUB_BYTES;
+
+	idt[vector] = (struct gate){
+		.offset_low = (uint16_t)to,
+		.selector = HOST_CODE_SELECTOR,
+		.type = GATE_INTERRUPT,
+		.offset_middle = (uint16_t)(to >> 16),
+		.offset_high = (uint32_t)(to >> 32),
+	};
+}
+
+/* A 64-bit TSS descriptor (SDM vol. 3, figure 8-4). VMX wants one in its host state. */
+static void set_task_register(void)
+{
+	uint64_t base = (uintptr_t)tss;
+	uint64_t *d = host_gdt + HOST_TASK_SELECTOR / 8;
+
+	d[0] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	d[1] = base >> 32;
+	__asm__ volatile("ltr %w0" : : "r"(HOST_TASK_SELECTOR));
+}
+
+void interrupts_init(void)
+{
+	struct descriptor_pointer idtr = {sizeof(idt) - 1, (uintptr_t)idt};
+
+	for (unsigned v = 0; v < 256; v++)
+		set_gate(v);
+	__asm__ volatile("lidt %0" : : "m"(idtr));
+	set_task_register();
+	outb(PIC_MASTER_DATA, 0xff);
+	outb(PIC_SLAVE_DATA, 0xff);
+}
+
+struct host_tables host_tables(void)
+{
+	return (struct host_tables){(uintptr_t)host_gdt, (uintptr_t)idt, (uintptr_t)tss};
+}

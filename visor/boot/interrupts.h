@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The visor's own interrupts and exceptions.
+ *
+ * No gate uses an interrupt stack: under SVM the visor runs with the guest's
+ * task register still loaded (cpu/svm_entry.S), so nothing here may depend on
+ * one. All of the visor runs at CPL 0 on one good stack, so an NMI finds it.
+ */
+#ifndef VISOR_BOOT_INTERRUPTS_H
+#define VISOR_BOOT_INTERRUPTS_H
+
+#include <stdint.h>
+
+enum { VECTOR_TIMER = 0x40, VECTOR_SPURIOUS = 0xff };
+
+#define HOST_CODE_SELECTOR 0x08
+#define HOST_DATA_SELECTOR 0x10
+#define HOST_TASK_SELECTOR 0x18
+
+struct host_tables {
+	uint64_t gdt_base, idt_base, tss_base;
+};
+
+/* Load GDT, IDT and task register; silence the PICs. Interrupts stay off. */
+void interrupts_init(void);
+
+struct host_tables host_tables(void);
+
+/* Let what is pending in: the handler has run when this returns. Interrupts are off again. */
+static inline void interrupts_take_pending(void)
+{
+	__asm__ volatile("sti; nop; cli" : : : "memory");
+}
+
+/* Sleep until the next interrupt and handle it. Interrupts are off again. */
+static inline void interrupts_wait(void)
+{
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+/* Non-maskable interrupts that came to the visor; nothing but a count is made of them. */
+extern uint64_t host_nmi_count;
+
+#endif

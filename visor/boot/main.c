@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/boot/interrupts.h"
+#include "visor/boot/multiboot.h"
+#include "visor/boot/options.h"
+#include "visor/cpu/cpu.h"
+#include "visor/host/clock.h"
+#include "visor/host/frame.h"
+#include "visor/host/log.h"
+#include "visor/host/serial.h"
+#include "visor/host/timer.h"
+#include "visor/vm/vm.h"
+
+#define REASON_BYTES 256
+
+void visor_main(uint32_t magic, uint32_t information);
+
+static struct boot_info boot;
+static struct options options;
+
+static const struct cpu_backend *find_backend(enum options_mmu wanted, const char **reason)
+{
+	bool vmx = cpu_vmx.present(), svm = cpu_svm.present();
+
+	if (wanted == OPTIONS_MMU_EPT && !vmx)
+		*reason = "mmu=ept, but this CPU has no VMX";
+	else if (wanted == OPTIONS_MMU_NPT && !svm)
+		*reason = "mmu=npt, but this CPU has no SVM";
+	else if (!vmx && !svm)
+		*reason = "this CPU has neither VMX nor SVM, or an outer hypervisor hides it";
+	else
+		return vmx ? &cpu_vmx : &cpu_svm;
+	return NULL;
+}
+
+static void start(uint32_t magic, uint32_t information)
+{
+	const struct cpu_backend *backend;
+	const char *reason = "";
+	char text[REASON_BYTES];
+
+	if (!multiboot_read(magic, information, &boot, &reason)) {
+		vm_refuse(reason);
+		return;
+	}
+	if (!options_read(&boot, &options, text, sizeof(text))) {
+		vm_refuse(text);
+		return;
+	}
+	if (!frame_init(&boot)) {
+		vm_refuse("no memory range is large enough for the frame allocator's tables");
+		return;
+	}
+	if (!timer_init()) {
+		vm_refuse("this CPU has no local APIC");
+		return;
+	}
+	clock_init();
+	backend = find_backend(options.mmu, &reason);
+	if (!backend || !backend->enable(&reason)) {
+		vm_refuse(reason);
+		return;
+	}
+	log_line("visor: %s, TSC %llu kHz, %llu MiB free, started by %s", backend->machine,
+	         (unsigned long long)clock_tsc_hz() / 1000, (unsigned long long)frame_count(FRAME_FREE) >> 8,
+	         boot.loader);
+	vm_run(&options, backend);
+}
+
+void visor_main(uint32_t magic, uint32_t information)
+{
+	serial_init();
+	interrupts_init();
+	start(magic, information);
+	/* Whoever started the machine turns it off when it has read the `end` line. */
+	for (;;)
+		interrupts_wait();
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The visor's command line and modules (docs/visor.md, "Being started"). */
+#ifndef VISOR_BOOT_OPTIONS_H
+#define VISOR_BOOT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "visor/boot/multiboot.h"
+#include "visor/load/load.h"
+
+enum options_mmu { OPTIONS_MMU_AUTO, OPTIONS_MMU_EPT, OPTIONS_MMU_NPT };
+
+struct options {
+	uint64_t memory_bytes;
+	enum options_mmu mmu;
+	unsigned max_level;          /* VMMU_LEVEL_*: the largest page */
+	bool trace, prealloc, test_device;
+	const char *guest_command_line;
+
+	struct load_blob kernel;     /* bytes NULL: no module has that role */
+	struct load_blob initrd;
+	struct load_blob modules[LOAD_MAX_MODULES];
+	unsigned module_count;
+};
+
+/* False: `reason` (size bytes) says which word is wrong, or what is missing. */
+bool options_read(const struct boot_info *boot, struct options *out, char *reason, unsigned size);
+
+#endif

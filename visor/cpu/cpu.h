@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One virtual CPU, and what VMX and SVM have in common behind it.
+ *
+ * The back end owns the control block (VMCS or VMCB), enters the guest, and
+ * turns exits into calls of vm/exit.h. The memory fault comes first and is
+ * the only exit that is handled without fetching guest state.
+ */
+#ifndef VISOR_CPU_CPU_H
+#define VISOR_CPU_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmmu/vmmu.h>
+
+#include "visor/cpu_state.h"
+
+struct vm;
+struct vcpu;
+
+/*
+ * An event to deliver at the next entry, in the layout that VMX (SDM vol. 3,
+ * 25.8.3, table 25-17) and SVM (APM vol. 2, 15.20) share but for bit 11, which is "error
+ * code valid" in both: vector 7:0, type 10:8, error code valid 11, valid 31.
+ */
+#define EVENT_VALID (1u << 31)
+#define EVENT_HAS_ERROR (1u << 11)
+#define EVENT_TYPE_MASK (7u << 8)
+#define EVENT_EXTERNAL (0u << 8)
+#define EVENT_NMI (2u << 8)
+#define EVENT_EXCEPTION (3u << 8)
+#define EVENT_SOFTWARE_INTERRUPT (4u << 8)
+#define EVENT_PRIVILEGED_SOFTWARE (5u << 8)  /* VMX only: INT1 */
+#define EVENT_SOFTWARE_EXCEPTION (6u << 8)   /* VMX only: INT3, INTO */
+
+/* Control block state that is no part of struct x86_cpu_state. */
+enum cpu_special {
+	CPU_SPECIAL_PAT,
+	CPU_SPECIAL_TSC_OFFSET,
+	CPU_SPECIAL_CR2,
+};
+
+struct cpu_backend {
+	const char *name;            /* "ept", "npt" */
+	const char *machine;         /* "VMX with EPT" */
+	const char *fault_exit;      /* name of the memory fault among the exits */
+	enum vmmu_mode mode;
+
+	/* The CPU is of this make and has the extension at all, enabled or not. */
+	bool (*present)(void);
+	/* Turn it on. False: *reason names what is missing or locked. */
+	bool (*enable)(const char **reason);
+	/* What the engine must know. Valid after enable. */
+	void (*describe)(struct vmmu_cpu *out);
+
+	/* False: no memory. The state is all zeros until write_state. */
+	bool (*vcpu_init)(struct vcpu *vcpu);
+	void (*vcpu_free)(struct vcpu *vcpu);
+	void (*set_root)(struct vcpu *vcpu, const struct vmmu_root *root);
+
+	/* Run the guest until vcpu->stop. */
+	void (*run)(struct vcpu *vcpu);
+
+	/* All of vcpu->state from the control block, and back. */
+	void (*read_state)(struct vcpu *vcpu);
+	void (*write_state)(struct vcpu *vcpu);
+	uint64_t (*read_special)(struct vcpu *vcpu, enum cpu_special which);
+	void (*write_special)(struct vcpu *vcpu, enum cpu_special which, uint64_t value);
+	uint64_t (*read_cr0)(struct vcpu *vcpu);
+	uint64_t (*read_cr4)(struct vcpu *vcpu);
+	/* EFER as the guest sees it; a write has been checked already. */
+	uint64_t (*read_efer)(struct vcpu *vcpu);
+	void (*write_efer)(struct vcpu *vcpu, uint64_t value);
+
+	bool (*in_64bit_code)(struct vcpu *vcpu);
+	/* STI or MOV SS shadow, or NMI blocking: nothing maskable can be delivered now. */
+	bool (*interrupts_shadowed)(struct vcpu *vcpu);
+	void (*clear_shadow)(struct vcpu *vcpu);
+	/* Exit as soon as the guest could take a maskable interrupt. */
+	void (*want_window)(struct vcpu *vcpu, bool on);
+	/* Bytes of the instruction that exited, for exits that belong to one; 0 = cannot tell. */
+	unsigned (*instruction_length)(struct vcpu *vcpu);
+	/* Before the next entry, forget all translations made through the second level. */
+	void (*flush)(struct vcpu *vcpu);
+	/* CR3, CPL, CR0.PG and EFER.LMA as docs/visor.md puts them in the fault record. */
+	uint64_t (*trace_word)(struct vcpu *vcpu);
+	/* Lines on the log about the control block and the last exit. */
+	void (*dump)(struct vcpu *vcpu);
+};
+
+extern const struct cpu_backend cpu_vmx, cpu_svm;
+
+/* Offset 0 and the order of `state.gpr` are known to the entry code (vmx_entry.S, svm_entry.S). */
+struct vcpu {
+	struct x86_cpu_state state;   /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
+	                               * between read_state and write_state */
+	const struct cpu_backend *backend;
+	struct vm *vm;
+	struct vmmu_vcpu *mmu;
+
+	bool stop;                    /* leave run() */
+	bool tracing;                 /* fill in the trace's words */
+	bool window_wanted;
+	uint32_t event;               /* deliver this at the next entry; EVENT_VALID or 0 */
+	uint32_t event_error;
+	uint32_t event_length;        /* VMX: of the software interrupt's instruction */
+	uint64_t memory_faults;       /* exits counted on the hot path */
+	uint64_t xcr0;                /* the guest's, live in the CPU */
+	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */
+
+	union {
+		struct {
+			uint64_t vmcs, msr_bitmap;   /* physical addresses */
+			bool flush_wanted;
+			uint64_t eptp;
+			uint32_t cpu_based;       /* primary processor-based controls as written */
+		} vmx;
+		struct {
+			struct vmcb *vmcb;
+			uint64_t io_bitmap, msr_bitmap;
+		} svm;
+	};
+};
+
+#endif

@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* AMD-V with nested paging: APM vol. 2, chapter 15 "Secure Virtual Machine". */
+#include "visor/cpu/cpu.h"
+
+#include <vmmu/exit.h>
+
+#include "visor/cpu/gpr_offsets.h"
+#include "visor/cpu/vmcb.h"
+#include "visor/cpu/x86.h"
+#include "visor/emulate/emulate.h"
+#include "visor/host/frame.h"
+#include "visor/host/log.h"
+#include "visor/lib/string.h"
+#include "visor/vm/exit.h"
+#include "visor/vm/vm.h"
+
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm_entry.S");
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm_entry.S");
+
+#define VM_CR_SVMDIS (1ull << 4)
+#define IO_BITMAP_ORDER 2           /* 12 KiB (15.10.1), as a run of four frames */
+#define MSR_BITMAP_ORDER 1          /* 8 KiB (15.11) */
+#define GUEST_ASID 1
+#define ULL(x) ((unsigned long long)(x))
+
+void svm_loop(struct vcpu *vcpu, uint64_t vmcb);
+bool svm_exit(struct vcpu *v);
+
+/* Where the CPU keeps the visor's own state while a guest runs (15.30.4). */
+static uint64_t host_save_area;
+static bool has_next_rip;
+
+/* ---- turning it on ------------------------------------------------------------ */
+
+static bool svm_present(void)
+{
+	return cpuid(0x80000000, 0).eax >= 0x8000000a && cpuid(0x80000001, 0).ecx & 1u << 2;
+}
+
+static bool svm_enable(const char **reason)
+{
+	struct cpuid features = cpuid(0x8000000a, 0);
+
+	if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
+		*reason = "SVM is switched off by the firmware (VM_CR.SVMDIS): enable it in the firmware's setup";
+		return false;
+	}
+	if (!(features.edx & 1u << 0)) {
+		*reason = "this CPU has SVM but no nested paging (NPT)";
+		return false;
+	}
+	has_next_rip = features.edx & 1u << 3;
+	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	if (!host_save_area) {
+		*reason = "no memory for the host save area";
+		return false;
+	}
+	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | X86_EFER_SVME);
+	wrmsr(MSR_VM_HSAVE_PA, host_save_area);
+	return true;
+}
+
+static void svm_describe(struct vmmu_cpu *out)
+{
+	*out = (struct vmmu_cpu){
+		.maxphyaddr = (uint8_t)cpuid(0x80000008, 0).eax,
+		.page_2m = true,
+		.page_1g = cpuid(0x80000001, 0).edx & 1u << 26,
+		.ad = true,
+		.nx = true, /* boot/entry.S sets EFER.NXE */
+	};
+}
+
+/* ---- control block ------------------------------------------------------------- */
+
+/* The MSR permission map has two bits per register, read and write (15.11). */
+static void pass_msr(uint8_t *bitmap, uint32_t msr)
+{
+	uint32_t bit = msr < 0x2000 ? msr * 2 : 0x4000 + (msr & 0x1fff) * 2;
+
+	bitmap[bit / 8] &= (uint8_t)~(3u << bit % 8);
+}
+
+static void fill_bitmaps(struct vcpu *v)
+{
+	/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
+	static const uint32_t own[] = {
+		MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
+		MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+	};
+	uint8_t *msrs = (uint8_t *)(uintptr_t)v->svm.msr_bitmap;
+
+	memset((void *)(uintptr_t)v->svm.io_bitmap, 0xff, VMMU_PAGE_SIZE << IO_BITMAP_ORDER);
+	memset(msrs, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		pass_msr(msrs, own[i]);
+}
+
+static void svm_vcpu_free(struct vcpu *v)
+{
+	if (v->svm.vmcb)
+		frame_free((uintptr_t)v->svm.vmcb, FRAME_ORDER_4K);
+	if (v->svm.io_bitmap)
+		frame_free(v->svm.io_bitmap, IO_BITMAP_ORDER);
+	if (v->svm.msr_bitmap)
+		frame_free(v->svm.msr_bitmap, MSR_BITMAP_ORDER);
+	memset(&v->svm, 0, sizeof(v->svm));
+}
+
+static bool svm_vcpu_init(struct vcpu *v)
+{
+	struct vmcb *b = (void *)(uintptr_t)frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+
+	v->svm.vmcb = b;
+	v->svm.io_bitmap = frame_alloc(IO_BITMAP_ORDER, FRAME_VISOR, false);
+	v->svm.msr_bitmap = frame_alloc(MSR_BITMAP_ORDER, FRAME_VISOR, false);
+	if (!b || !v->svm.io_bitmap || !v->svm.msr_bitmap) {
+		svm_vcpu_free(v);
+		return false;
+	}
+	fill_bitmaps(v);
+	b->cr_read = b->cr_write = 1u << 8; /* CR8 is the emulated local APIC's */
+	b->exceptions = 1u << X86_MC;
+	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+	                INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
+	                INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
+	b->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
+	                INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
+	                INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU;
+	b->intercept3 = INTERCEPT_INVLPGB | INTERCEPT_INVLPGB_ILLEGAL | INTERCEPT_TLBSYNC;
+	b->io_bitmap = v->svm.io_bitmap;
+	b->msr_bitmap = v->svm.msr_bitmap;
+	b->asid = GUEST_ASID;
+	b->tlb_control = TLB_FLUSH_ALL;
+	b->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
+	b->nested_control = NESTED_PAGING;
+	b->host_word = (uintptr_t)v;
+	b->efer = X86_EFER_SVME;
+	b->dr6 = 0xffff0ff0;
+	b->dr7 = 0x400;
+	b->pat = 0x0007040600070406; /* as after reset (7.8.1) */
+	return true;
+}
+
+static void svm_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	v->svm.vmcb->nested_cr3 = root->pointer;
+}
+
+/* ---- state ------------------------------------------------------------------------ */
+
+static struct x86_segment from_vmcb(const struct vmcb_segment *s)
+{
+	uint32_t access = (s->attributes & 0xff) | (s->attributes & 0xf00u) << 4;
+
+	return (struct x86_segment){
+		.selector = s->selector,
+		.access = access & 1u << 7 ? access : access | X86_ACCESS_UNUSABLE,
+		.limit = s->limit,
+		.base = s->base,
+	};
+}
+
+static struct vmcb_segment to_vmcb(const struct x86_segment *s)
+{
+	uint32_t access = s->access & X86_ACCESS_UNUSABLE ? 0 : s->access;
+
+	return (struct vmcb_segment){
+		.selector = s->selector,
+		.attributes = (uint16_t)((access & 0xff) | (access >> 4 & 0xf00)),
+		.limit = s->limit,
+		.base = s->base,
+	};
+}
+
+static void vmsave(struct vmcb *b)
+{
+	__asm__ volatile("vmsave %%rax" : : "a"(b) : "memory");
+}
+
+static void vmload(struct vmcb *b)
+{
+	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
+}
+
+/* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
+static void load_state(struct vcpu *v, struct x86_cpu_state *s)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
+
+	vmsave(b); /* FS, GS, TR and LDTR are still in the CPU */
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		s->segment[i] = from_vmcb(segments[i]);
+	s->ldtr = from_vmcb(&b->ldtr);
+	s->tr = from_vmcb(&b->tr);
+	s->gdtr = (struct x86_table_register){(uint16_t)b->gdtr.limit, b->gdtr.base};
+	s->idtr = (struct x86_table_register){(uint16_t)b->idtr.limit, b->idtr.base};
+	s->gpr[X86_RAX] = b->rax;
+	s->gpr[X86_RSP] = b->rsp;
+	s->rip = b->rip;
+	s->rflags = b->rflags;
+	s->cr0 = b->cr0;
+	s->cr3 = b->cr3;
+	s->cr4 = b->cr4;
+	s->efer = b->efer & ~X86_EFER_SVME;
+	s->cpl = b->cpl;
+	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
+}
+
+static void svm_read_state(struct vcpu *v)
+{
+	load_state(v, &v->state);
+}
+
+/* Into the VMCB what the guest or the visor may have changed in registers. */
+static void commit(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	b->rax = v->state.gpr[X86_RAX];
+	b->rsp = v->state.gpr[X86_RSP];
+	b->rip = v->state.rip;
+	b->rflags = v->state.rflags;
+}
+
+static void svm_write_state(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct x86_cpu_state *s = &v->state;
+	struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
+
+	vmsave(b); /* the fields of VMLOAD that are not in x86_cpu_state */
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		*segments[i] = to_vmcb(&s->segment[i]);
+	b->ldtr = to_vmcb(&s->ldtr);
+	b->tr = to_vmcb(&s->tr);
+	b->gdtr.limit = s->gdtr.limit;
+	b->gdtr.base = s->gdtr.base;
+	b->idtr.limit = s->idtr.limit;
+	b->idtr.base = s->idtr.base;
+	b->cr0 = s->cr0;
+	b->cr3 = s->cr3;
+	b->cr4 = s->cr4;
+	b->efer = s->efer | X86_EFER_SVME;
+	b->cpl = s->cpl;
+	commit(v);
+	vmload(b);
+}
+
+static uint64_t svm_read_special(struct vcpu *v, enum cpu_special which)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	return which == CPU_SPECIAL_PAT ? b->pat : which == CPU_SPECIAL_TSC_OFFSET ? b->tsc_offset : b->cr2;
+}
+
+static void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	*(which == CPU_SPECIAL_PAT ? &b->pat : which == CPU_SPECIAL_TSC_OFFSET ? &b->tsc_offset : &b->cr2) = value;
+}
+
+static uint64_t svm_read_cr0(struct vcpu *v)
+{
+	return v->svm.vmcb->cr0;
+}
+
+static uint64_t svm_read_cr4(struct vcpu *v)
+{
+	return v->svm.vmcb->cr4;
+}
+
+static uint64_t svm_read_efer(struct vcpu *v)
+{
+	return v->svm.vmcb->efer & ~X86_EFER_SVME;
+}
+
+static void svm_write_efer(struct vcpu *v, uint64_t value)
+{
+	v->svm.vmcb->efer = value | X86_EFER_SVME; /* VMRUN wants it set (15.5.1) */
+}
+
+static bool svm_in_64bit_code(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	return b->efer & X86_EFER_LMA && b->cs.attributes & X86_ACCESS_LONG >> 4;
+}
+
+static bool svm_interrupts_shadowed(struct vcpu *v)
+{
+	return v->svm.vmcb->interrupt_shadow & 1;
+}
+
+static void svm_clear_shadow(struct vcpu *v)
+{
+	v->svm.vmcb->interrupt_shadow &= ~1ull;
+}
+
+/* A virtual interrupt that is never delivered: its intercept says when it could be (15.21.4). */
+static void svm_want_window(struct vcpu *v, bool on)
+{
+	const uint64_t request =
+		VIRTUAL_INTERRUPT_REQUEST | VIRTUAL_INTERRUPT_PRIORITY | VIRTUAL_INTERRUPT_IGNORE_TPR;
+	struct vmcb *b = v->svm.vmcb;
+
+	if (on) {
+		b->virtual_interrupt |= request;
+		b->intercept1 |= INTERCEPT_VINTR;
+	} else {
+		b->virtual_interrupt &= ~request;
+		b->intercept1 &= ~(uint32_t)INTERCEPT_VINTR;
+	}
+}
+
+/* Without next-RIP save: decode what is at CS:RIP. */
+static unsigned svm_instruction_length(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	struct x86_cpu_state s = {0};
+	unsigned count;
+
+	if (b->exit_code == SVM_EXIT_IO)
+		return (unsigned)(b->exit_info2 - b->rip); /* 15.10.2: EXITINFO2 is the next RIP */
+	if (has_next_rip && b->next_rip)
+		return (unsigned)(b->next_rip - b->rip);
+	load_state(v, &s);
+	count = guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes));
+	return instruction_length(&s, bytes, count);
+}
+
+static void svm_flush(struct vcpu *v)
+{
+	v->svm.vmcb->tlb_control = TLB_FLUSH_ALL;
+}
+
+static uint64_t svm_trace_word(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	return (b->cr3 & ~0xfffull) | b->cpl | (b->cr0 & X86_CR0_PG ? 4 : 0) | (b->efer & X86_EFER_LMA ? 8 : 0);
+}
+
+/* ---- exits -------------------------------------------------------------------------- */
+
+/* Events whose delivery this exit broke off, for the next entry (15.7.2). */
+static void recover_event(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+	uint32_t event = (uint32_t)b->exit_interrupt_info;
+	unsigned vector = event & 0xff;
+
+	v->event = 0;
+	if (!(event & EVENT_VALID))
+		return;
+	/* INTn, INT3 and INTO: RIP still points at them, the guest executes them again. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_SOFTWARE_INTERRUPT ||
+	    ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4)))
+		return;
+	/* QEMU reports an interrupt as an exception; no exception has such a vector. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && vector >= 32)
+		event = (event & ~EVENT_TYPE_MASK) | EVENT_EXTERNAL;
+	v->event = event;
+	v->event_error = (uint32_t)(b->exit_interrupt_info >> 32);
+}
+
+static void inject_event(struct vcpu *v)
+{
+	v->svm.vmcb->event_injection = v->event & EVENT_VALID ? v->event | (uint64_t)v->event_error << 32 : 0;
+	v->event = 0;
+}
+
+static unsigned fetch(struct vcpu *v, uint8_t *bytes)
+{
+	struct x86_cpu_state s = {0};
+
+	load_state(v, &s);
+	return guest_fetch(&s, &v->vm->bus, bytes, EMULATE_MAX_INSTRUCTION);
+}
+
+/* The segment of OUTS: DS, or what a prefix says. Decode assists are not on every CPU. */
+static uint8_t string_segment(struct vcpu *v)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION], segment = X86_DS;
+	unsigned count = fetch(v, bytes);
+
+	for (unsigned i = 0; i < count && bytes[i] != 0x6e && bytes[i] != 0x6f; i++) {
+		switch (bytes[i]) {
+		case 0x26: segment = X86_ES; break;
+		case 0x2e: segment = X86_CS; break;
+		case 0x36: segment = X86_SS; break;
+		case 0x3e: segment = X86_DS; break;
+		case 0x64: segment = X86_FS; break;
+		case 0x65: segment = X86_GS; break;
+		}
+	}
+	return segment;
+}
+
+/* EXITINFO1: 15.10.2, figure 15-3. */
+static void handle_io(struct vcpu *v)
+{
+	uint64_t info = v->svm.vmcb->exit_info1;
+	struct io_access io = {
+		.port = (uint16_t)(info >> 16),
+		.in = info & 1,
+		.string = info & 4,
+		.rep = info & 8,
+		.size = info >> 4 & 7,
+		.address_size = (info >> 7 & 7) * 2,
+		.segment = X86_DS,
+	};
+
+	if (io.string && !io.in)
+		io.segment = string_segment(v);
+	exit_io(v, &io);
+}
+
+/* MOV to and from CR8: prefixes, REX.B for the register's high bit, 0F 20 or 22, ModRM.rm. */
+static void handle_cr8(struct vcpu *v, bool write)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = fetch(v, bytes), at = 0, high = 0;
+
+	for (; at < count && bytes[at] != 0x0f; at++)
+		high = (bytes[at] & 0xf1) == 0x41 ? 8 : 0;
+	if (at + 2 < count)
+		exit_cr8(v, write, (bytes[at + 2] & 7u) | high);
+	else
+		exit_fail(v, "the instruction that accessed CR8 cannot be read");
+}
+
+static const char *exit_code_name(uint64_t code)
+{
+	static const struct {
+		uint64_t code;
+		const char *name;
+	} names[] = {
+		{SVM_EXIT_CR8_READ, "CR8 read"}, {SVM_EXIT_CR8_WRITE, "CR8 write"},
+		{SVM_EXIT_EXCEPTION + X86_MC, "machine check"}, {SVM_EXIT_INTR, "physical interrupt"},
+		{SVM_EXIT_NMI, "NMI"}, {SVM_EXIT_INIT, "INIT"}, {SVM_EXIT_VINTR, "virtual interrupt"},
+		{SVM_EXIT_RDPMC, "RDPMC"}, {SVM_EXIT_CPUID, "CPUID"}, {SVM_EXIT_INVD, "INVD"},
+		{SVM_EXIT_HLT, "HLT"}, {SVM_EXIT_INVLPGA, "INVLPGA"}, {SVM_EXIT_IO, "I/O"},
+		{SVM_EXIT_MSR, "MSR"}, {SVM_EXIT_FERR, "FERR freeze"}, {SVM_EXIT_SHUTDOWN, "shutdown"},
+		{SVM_EXIT_VMRUN, "VMRUN"}, {SVM_EXIT_VMMCALL, "VMMCALL"}, {SVM_EXIT_VMLOAD, "VMLOAD"},
+		{SVM_EXIT_VMSAVE, "VMSAVE"}, {SVM_EXIT_STGI, "STGI"}, {SVM_EXIT_CLGI, "CLGI"},
+		{SVM_EXIT_SKINIT, "SKINIT"}, {SVM_EXIT_WBINVD, "WBINVD"}, {SVM_EXIT_MONITOR, "MONITOR"},
+		{SVM_EXIT_MWAIT, "MWAIT"}, {SVM_EXIT_XSETBV, "XSETBV"}, {SVM_EXIT_RDPRU, "RDPRU"},
+		{SVM_EXIT_NPF, "nested page fault"}, {SVM_EXIT_INVALID, "invalid guest state"},
+	};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].code == code)
+			return names[i].name;
+	}
+	return "unknown";
+}
+
+static void svm_dump(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	log_line("  exit %llx (%s) info1 %llx info2 %llx event %llx", ULL(b->exit_code), exit_code_name(b->exit_code),
+	         ULL(b->exit_info1), ULL(b->exit_info2), ULL(b->exit_interrupt_info));
+	log_line("  vmcb %llx ncr3 %llx asid %u vintr %llx shadow %llx cr2 %llx dr6 %llx dr7 %llx", ULL((uintptr_t)b),
+	         ULL(b->nested_cr3), b->asid, ULL(b->virtual_interrupt), ULL(b->interrupt_shadow), ULL(b->cr2),
+	         ULL(b->dr6), ULL(b->dr7));
+}
+
+static void undefined_instruction(struct vcpu *v)
+{
+	exit_count(v, EXIT_UNDEFINED);
+	exit_raise(v, X86_UD, false, 0);
+}
+
+static void handle(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	switch (b->exit_code) {
+	case SVM_EXIT_CR8_READ:
+	case SVM_EXIT_CR8_WRITE:
+		handle_cr8(v, b->exit_code == SVM_EXIT_CR8_WRITE);
+		break;
+	case SVM_EXIT_INTR:
+		exit_external_interrupt(v);
+		break;
+	case SVM_EXIT_NMI: /* taken by the visor's own handler when global interrupts came on */
+		exit_count(v, EXIT_NMI);
+		break;
+	case SVM_EXIT_INIT:
+		exit_count(v, EXIT_INIT);
+		break;
+	case SVM_EXIT_VINTR:
+		exit_count(v, EXIT_INTERRUPT_WINDOW);
+		break;
+	case SVM_EXIT_RDPMC:
+		exit_count(v, EXIT_RDPMC);
+		exit_raise(v, X86_GP, true, 0);
+		break;
+	case SVM_EXIT_CPUID:
+		exit_cpuid(v);
+		break;
+	case SVM_EXIT_INVD: /* all guest memory is coherent: nothing to do */
+	case SVM_EXIT_WBINVD:
+		exit_count(v, EXIT_CACHE);
+		exit_skip(v);
+		break;
+	case SVM_EXIT_HLT:
+		exit_hlt(v);
+		break;
+	case SVM_EXIT_IO:
+		handle_io(v);
+		break;
+	case SVM_EXIT_MSR:
+		exit_msr(v, b->exit_info1 & 1);
+		break;
+	case SVM_EXIT_SHUTDOWN:
+		exit_triple_fault(v);
+		break;
+	case SVM_EXIT_XSETBV:
+		exit_xsetbv(v);
+		break;
+	case SVM_EXIT_INVLPGA:
+	case SVM_EXIT_VMRUN:
+	case SVM_EXIT_VMMCALL:
+	case SVM_EXIT_VMLOAD:
+	case SVM_EXIT_VMSAVE:
+	case SVM_EXIT_STGI:
+	case SVM_EXIT_CLGI:
+	case SVM_EXIT_SKINIT:
+	case SVM_EXIT_MONITOR:
+	case SVM_EXIT_MWAIT:
+	case SVM_EXIT_RDPRU:
+	case SVM_EXIT_INVLPGB:
+	case SVM_EXIT_INVLPGB_ILLEGAL:
+	case SVM_EXIT_TLBSYNC:
+		undefined_instruction(v);
+		break;
+	default:
+		exit_count(v, EXIT_OTHER);
+		exit_fail(v, "unexpected exit %llx (%s)", ULL(b->exit_code), exit_code_name(b->exit_code));
+	}
+}
+
+/* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
+static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
+                                                enum vmmu_fault_result result)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	/* From here the visor is interruptible where it says so; a pending NMI comes in now. */
+	__asm__ volatile("cli; stgi" : : : "memory");
+	v->state.gpr[X86_RAX] = b->rax;
+	v->state.gpr[X86_RSP] = b->rsp;
+	v->state.rip = b->rip;
+	v->state.rflags = b->rflags;
+	recover_event(v);
+	if (fault)
+		exit_memory_rest(v, fault, result);
+	else
+		handle(v);
+	exit_finish(v);
+	commit(v);
+	inject_event(v);
+	__asm__ volatile("clgi; sti" : : : "memory");
+	return v->stop;
+}
+
+/* Called by svm_entry.S. True: leave the loop. */
+bool svm_exit(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+	enum vmmu_fault_result result;
+	struct vmmu_fault fault;
+
+	b->tlb_control = 0;
+	if (unlikely(b->exit_code != SVM_EXIT_NPF))
+		return slow_exit(v, NULL, 0);
+	fault = vmmu_fault_from_npf(b->exit_info1, vmmu_gpa_of(b->exit_info2), b->rip);
+	if (unlikely(v->tracing))
+		fault.word = svm_trace_word(v);
+	v->memory_faults++;
+	result = vmmu_fault(v->mmu, &fault);
+	if (unlikely(result > VMMU_FAULT_RETRY))
+		return slow_exit(v, &fault, result);
+	b->event_injection = 0;
+	if (unlikely(b->exit_interrupt_info & EVENT_VALID)) {
+		recover_event(v);
+		inject_event(v);
+	}
+	return false;
+}
+
+static void svm_run(struct vcpu *v)
+{
+	svm_loop(v, (uintptr_t)v->svm.vmcb);
+}
+
+const struct cpu_backend cpu_svm = {
+	.name = "npt",
+	.machine = "SVM with NPT",
+	.fault_exit = "npf",
+	.mode = VMMU_MODE_NPT,
+	.present = svm_present,
+	.enable = svm_enable,
+	.describe = svm_describe,
+	.vcpu_init = svm_vcpu_init,
+	.vcpu_free = svm_vcpu_free,
+	.set_root = svm_set_root,
+	.run = svm_run,
+	.read_state = svm_read_state,
+	.write_state = svm_write_state,
+	.read_special = svm_read_special,
+	.write_special = svm_write_special,
+	.read_cr0 = svm_read_cr0,
+	.read_cr4 = svm_read_cr4,
+	.read_efer = svm_read_efer,
+	.write_efer = svm_write_efer,
+	.in_64bit_code = svm_in_64bit_code,
+	.interrupts_shadowed = svm_interrupts_shadowed,
+	.clear_shadow = svm_clear_shadow,
+	.want_window = svm_want_window,
+	.instruction_length = svm_instruction_length,
+	.flush = svm_flush,
+	.trace_word = svm_trace_word,
+	.dump = svm_dump,
+};

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One instruction on its way. Private to visor/emulate. */
+#ifndef VISOR_EMULATE_EMULATION_H
+#define VISOR_EMULATE_EMULATION_H
+
+#include <Zydis/Decoder.h>
+
+#include "visor/emulate/emulate.h"
+
+/* Where a memory operand lies: in one piece, or byte by byte when it crosses a page. */
+struct location {
+	uint64_t gpa;            /* of the first byte */
+	uint64_t gpa_next_page;  /* of the first byte on the second page */
+	unsigned first_bytes;    /* how many are on the first page */
+};
+
+struct emulation {
+	struct x86_cpu_state *cpu;
+	const struct guest_memory *memory;
+	struct emulate_info *info;
+	uint64_t hint;           /* gpa the CPU saw; UINT64_MAX = not known */
+	uint64_t next_rip;
+	ZydisDecodedInstruction instruction;
+	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
+};
+
+/* Leave the function unless `expression` gives EMULATE_DONE. */
+#define TRY(expression)                                   \
+	do {                                                  \
+		enum emulate_result try_result = (expression);    \
+		if (try_result != EMULATE_DONE)                   \
+			return try_result;                            \
+	} while (0)
+
+/* All values are zero-extended to 64 bits. `size` in bytes: 1, 2, 4 or 8. */
+static inline uint64_t value_mask(unsigned size)
+{
+	return size == 8 ? UINT64_MAX : (1ull << 8 * size) - 1;
+}
+
+static inline uint64_t sign_extend(uint64_t value, unsigned size)
+{
+	unsigned unused = 64 - 8 * size;
+
+	return (uint64_t)((int64_t)(value << unused) >> unused);
+}
+
+/* ---- operand.c ------------------------------------------------------------------- */
+
+/* Size of operand i in bytes. */
+unsigned operand_size(const struct emulation *e, unsigned i);
+/* Read or write operand i: register, immediate or memory. */
+enum emulate_result read_operand(struct emulation *e, unsigned i, uint64_t *value);
+enum emulate_result write_operand(struct emulation *e, unsigned i, uint64_t value);
+
+/* General register `index`, low `size` bytes. A 4-byte write clears the upper half. */
+uint64_t read_gpr(const struct emulation *e, enum x86_gpr index, unsigned size);
+void write_gpr(struct emulation *e, enum x86_gpr index, unsigned size, uint64_t value);
+
+/* Address arithmetic of the instruction wraps at this many bytes: 2, 4 or 8. */
+unsigned address_size(const struct emulation *e);
+
+/*
+ * Translate [offset, offset + size) of a segment for reading or writing.
+ * `may_use_hint`: this is the access that the CPU reported.
+ */
+enum emulate_result locate(struct emulation *e, enum x86_segment_register segment, uint64_t offset,
+                           unsigned size, bool write, bool may_use_hint, struct location *out);
+enum emulate_result read_location(struct emulation *e, const struct location *at, unsigned size,
+                                  uint64_t *value);
+enum emulate_result write_location(struct emulation *e, const struct location *at, unsigned size,
+                                   uint64_t value);
+
+/* Effective address of memory operand i. */
+uint64_t effective_address(const struct emulation *e, unsigned i);
+enum x86_segment_register operand_segment(const struct emulation *e, unsigned i);
+
+/* ---- alu.c: results and flags --------------------------------------------------- */
+
+enum alu_operation {
+	ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, /* as ModRM encodes 80h-83h */
+	ALU_INC, ALU_DEC, ALU_NEG,
+	ALU_SHL, ALU_SHR, ALU_SAR, ALU_ROL, ALU_ROR,
+};
+
+/*
+ * a op b (b is not used by INC, DEC, NEG; the count for shifts). Changes *rflags
+ * as the instruction does; flags that it leaves undefined stay as they are.
+ */
+uint64_t alu(enum alu_operation operation, unsigned size, uint64_t a, uint64_t b, uint64_t *rflags);
+/* Condition code 0..15 as Jcc encodes it. */
+bool condition_holds(unsigned code, uint64_t rflags);
+
+/* ---- string.c -------------------------------------------------------------------- */
+
+enum emulate_result emulate_string(struct emulation *e);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* MOVS, STOS, LODS, CMPS and SCAS, with and without a repeat prefix (SDM vol. 2, "REP"). */
+#include "visor/emulate/emulation.h"
+
+/* Rounds of one call; the rest follows when the instruction is run again, after interrupts. */
+#define MAX_ROUNDS 1024u
+
+enum string_kind { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
+
+struct string {
+	enum string_kind kind;
+	unsigned size;         /* of one element, bytes */
+	bool repeats, until_equal, while_equal;
+	enum x86_segment_register source_segment;
+};
+
+static enum string_kind kind_of(const struct emulation *e)
+{
+	switch (e->instruction.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVSB:
+	case ZYDIS_MNEMONIC_MOVSW:
+	case ZYDIS_MNEMONIC_MOVSD:
+	case ZYDIS_MNEMONIC_MOVSQ:
+		return STRING_MOVS;
+	case ZYDIS_MNEMONIC_STOSB:
+	case ZYDIS_MNEMONIC_STOSW:
+	case ZYDIS_MNEMONIC_STOSD:
+	case ZYDIS_MNEMONIC_STOSQ:
+		return STRING_STOS;
+	case ZYDIS_MNEMONIC_LODSB:
+	case ZYDIS_MNEMONIC_LODSW:
+	case ZYDIS_MNEMONIC_LODSD:
+	case ZYDIS_MNEMONIC_LODSQ:
+		return STRING_LODS;
+	case ZYDIS_MNEMONIC_CMPSB:
+	case ZYDIS_MNEMONIC_CMPSW:
+	case ZYDIS_MNEMONIC_CMPSD:
+	case ZYDIS_MNEMONIC_CMPSQ:
+		return STRING_CMPS;
+	default:
+		return STRING_SCAS;
+	}
+}
+
+static struct string describe(const struct emulation *e)
+{
+	ZydisInstructionAttributes a = e->instruction.attributes;
+	struct string s = {
+		.kind = kind_of(e),
+		.repeats = a & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE),
+		.source_segment = X86_DS,
+	};
+
+	if (s.kind == STRING_CMPS || s.kind == STRING_SCAS) {
+		s.until_equal = a & ZYDIS_ATTRIB_HAS_REPNE;
+		s.while_equal = s.repeats && !s.until_equal;
+	}
+	for (unsigned i = 0; i < e->instruction.operand_count; i++) {
+		const ZydisDecodedOperand *o = &e->operand[i];
+
+		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		s.size = operand_size(e, i);
+		if (o->mem.segment != ZYDIS_REGISTER_ES || o->mem.base == ZYDIS_REGISTER_RSI ||
+		    o->mem.base == ZYDIS_REGISTER_ESI || o->mem.base == ZYDIS_REGISTER_SI)
+			s.source_segment = operand_segment(e, i);
+	}
+	return s;
+}
+
+static enum emulate_result element(struct emulation *e, enum x86_segment_register segment,
+                                   enum x86_gpr pointer, unsigned size, bool write, struct location *at)
+{
+	return locate(e, segment, read_gpr(e, pointer, address_size(e)), size, write, false, at);
+}
+
+static enum emulate_result read_element(struct emulation *e, const struct string *s,
+                                        enum x86_segment_register segment, enum x86_gpr pointer,
+                                        uint64_t *value)
+{
+	struct location at;
+
+	TRY(element(e, segment, pointer, s->size, false, &at));
+	return read_location(e, &at, s->size, value);
+}
+
+static void step(struct emulation *e, const struct string *s, enum x86_gpr pointer)
+{
+	uint64_t by = e->cpu->rflags & X86_FLAG_DF ? -(uint64_t)s->size : s->size;
+
+	write_gpr(e, pointer, address_size(e), read_gpr(e, pointer, address_size(e)) + by);
+}
+
+/* The destination is translated before the source is read: a device must not be read in vain. */
+static enum emulate_result move(struct emulation *e, const struct string *s)
+{
+	struct location to;
+	uint64_t value;
+
+	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
+	TRY(read_element(e, s, s->source_segment, X86_RSI, &value));
+	TRY(write_location(e, &to, s->size, value));
+	step(e, s, X86_RSI);
+	step(e, s, X86_RDI);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result store(struct emulation *e, const struct string *s)
+{
+	struct location to;
+
+	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
+	TRY(write_location(e, &to, s->size, read_gpr(e, X86_RAX, s->size)));
+	step(e, s, X86_RDI);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result load(struct emulation *e, const struct string *s)
+{
+	uint64_t value;
+
+	TRY(read_element(e, s, s->source_segment, X86_RSI, &value));
+	write_gpr(e, X86_RAX, s->size, value);
+	step(e, s, X86_RSI);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result compare(struct emulation *e, const struct string *s)
+{
+	uint64_t left, right;
+
+	TRY(read_element(e, s, s->source_segment, X86_RSI, &left));
+	TRY(read_element(e, s, X86_ES, X86_RDI, &right));
+	alu(ALU_SUB, s->size, left, right, &e->cpu->rflags);
+	step(e, s, X86_RSI);
+	step(e, s, X86_RDI);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result scan(struct emulation *e, const struct string *s)
+{
+	uint64_t value;
+
+	TRY(read_element(e, s, X86_ES, X86_RDI, &value));
+	alu(ALU_SUB, s->size, read_gpr(e, X86_RAX, s->size), value, &e->cpu->rflags);
+	step(e, s, X86_RDI);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result one_round(struct emulation *e, const struct string *s)
+{
+	switch (s->kind) {
+	case STRING_MOVS:
+		return move(e, s);
+	case STRING_STOS:
+		return store(e, s);
+	case STRING_LODS:
+		return load(e, s);
+	case STRING_CMPS:
+		return compare(e, s);
+	default:
+		return scan(e, s);
+	}
+}
+
+static bool stops_early(const struct emulation *e, const struct string *s)
+{
+	bool equal = e->cpu->rflags & X86_FLAG_ZF;
+
+	return (s->until_equal && equal) || (s->while_equal && !equal);
+}
+
+/*
+ * Every round leaves the CPU's state complete, so that a fault or an interrupt
+ * between two of them resumes where it was.
+ */
+enum emulate_result emulate_string(struct emulation *e)
+{
+	struct string s = describe(e);
+	unsigned width = address_size(e);
+
+	if (!s.repeats)
+		return one_round(e, &s);
+	for (unsigned round = 0; round < MAX_ROUNDS; round++) {
+		if (!read_gpr(e, X86_RCX, width))
+			return EMULATE_DONE;
+		TRY(one_round(e, &s));
+		write_gpr(e, X86_RCX, width, read_gpr(e, X86_RCX, width) - 1);
+		if (stops_early(e, &s))
+			return EMULATE_DONE;
+	}
+	return read_gpr(e, X86_RCX, width) ? EMULATE_AGAIN : EMULATE_DONE;
+}

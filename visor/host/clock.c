@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/host/clock.h"
+
+#include "visor/cpu/x86.h"
+#include "visor/device/calendar.h"
+#include "visor/host/timer.h"
+
+#define NS_PER_SECOND 1000000000ull
+
+/* 8254: the PC's timer runs at 1.193182 MHz; its channel 2 is gated through port 61h. */
+#define PIT_HZ 1193182ull
+#define PIT_CHANNEL2 0x42
+#define PIT_COMMAND 0x43
+#define PIT_COMMAND_CHANNEL2_MODE0 0xb0
+#define PORT_B 0x61
+#define PORT_B_GATE2 1
+#define PORT_B_SPEAKER 2
+#define PORT_B_OUT2 0x20
+#define WINDOW_TICKS (PIT_HZ / 50)
+
+static uint64_t tsc_hz, timer_hz;
+static uint64_t ns_per_tick_32, ticks_per_ns_32, timer_per_tsc_32; /* rates as 32.32 */
+static uint64_t start_tsc, start_wall;
+
+/* MC146818: battery clock. Register A bit 7: an update is under way; B bit 2: binary, bit 1: 24 h. */
+static uint8_t cmos(uint8_t reg)
+{
+	outb(0x70, reg);
+	return inb(0x71);
+}
+
+static uint8_t decoded(uint8_t value, uint8_t b)
+{
+	return (uint8_t)(b & 4 ? value : (value >> 4) * 10 + (value & 15));
+}
+
+static uint64_t read_battery_clock(void)
+{
+	uint8_t b = cmos(0x0b), hour;
+	unsigned hours;
+
+	while (cmos(0x0a) & 0x80)
+		cpu_pause();
+	hour = cmos(4);
+	hours = decoded(hour & 0x7f, b);
+	if (!(b & 2))
+		hours = hours % 12 + (hour & 0x80 ? 12 : 0);
+	return calendar_to_seconds(&(struct calendar){
+		.year = 2000 + decoded(cmos(9), b),
+		.month = decoded(cmos(8), b),
+		.day = decoded(cmos(7), b),
+		.hour = (uint8_t)hours,
+		.minute = decoded(cmos(2), b),
+		.second = decoded(cmos(0), b),
+	});
+}
+
+static void measure(void)
+{
+	uint64_t start;
+
+	outb(PORT_B, (inb(PORT_B) & ~PORT_B_SPEAKER) | PORT_B_GATE2);
+	outb(PIT_COMMAND, PIT_COMMAND_CHANNEL2_MODE0);
+	outb(PIT_CHANNEL2, WINDOW_TICKS & 0xff);
+	outb(PIT_CHANNEL2, WINDOW_TICKS >> 8);
+	timer_counter_start();
+	start = rdtsc();
+	while (!(inb(PORT_B) & PORT_B_OUT2))
+		;
+	tsc_hz = (rdtsc() - start) * PIT_HZ / WINDOW_TICKS;
+	timer_hz = timer_counter_elapsed() * PIT_HZ / WINDOW_TICKS;
+}
+
+void clock_init(void)
+{
+	measure();
+	ns_per_tick_32 = (NS_PER_SECOND << 32) / tsc_hz;
+	ticks_per_ns_32 = (tsc_hz << 23) / (NS_PER_SECOND >> 9);
+	timer_per_tsc_32 = (timer_hz << 32) / tsc_hz;
+	start_tsc = rdtsc();
+	start_wall = read_battery_clock();
+}
+
+uint64_t clock_tsc_hz(void)
+{
+	return tsc_hz;
+}
+
+uint64_t clock_ticks_to_ns(uint64_t ticks)
+{
+	return (uint64_t)((unsigned __int128)ticks * ns_per_tick_32 >> 32);
+}
+
+uint64_t clock_ns_to_ticks(uint64_t ns)
+{
+	return (uint64_t)((unsigned __int128)ns * ticks_per_ns_32 >> 32) + 1;
+}
+
+uint64_t clock_tsc_to_timer(uint64_t ticks)
+{
+	return (uint64_t)((unsigned __int128)ticks * timer_per_tsc_32 >> 32);
+}
+
+uint64_t clock_wall(void)
+{
+	return start_wall + clock_ticks_to_ns(rdtsc() - start_tsc) / NS_PER_SECOND;
+}

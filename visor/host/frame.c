@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/host/frame.h"
+
+#include "visor/cpu/x86.h"
+#include "visor/lib/string.h"
+
+#define FRAME_SHIFT 12
+#define FRAME_BYTES 4096ull
+#define LOW_MEMORY_END 0x100000ull
+#define MAPPED_2M (16ull << 30)    /* what boot/entry.S maps with and without 1 GiB pages */
+#define MAPPED_1G (512ull << 30)
+
+/* One per frame. `order` counts at the head of a free run only. */
+struct frame {
+	uint8_t use;
+	uint8_t order;
+};
+
+/* Lives in the free run's own first bytes. */
+struct free_run {
+	struct free_run *next, *previous;
+};
+
+extern const uint8_t visor_image_start[], visor_image_end[], host_pml4_1g[];
+
+static struct frame *frames;
+static uint64_t frame_limit; /* frames[] has this many */
+static struct free_run lists[FRAME_ORDER_COUNT];
+static uint64_t counts[FRAME_USE_COUNT];
+
+static void list_insert(unsigned order, uint64_t frame)
+{
+	struct free_run *run = (void *)(uintptr_t)(frame << FRAME_SHIFT);
+	struct free_run *head = &lists[order];
+
+	run->next = head->next;
+	run->previous = head;
+	head->next->previous = run;
+	head->next = run;
+	frames[frame].use = FRAME_FREE;
+	frames[frame].order = (uint8_t)order;
+}
+
+static void list_remove(uint64_t frame)
+{
+	struct free_run *run = (void *)(uintptr_t)(frame << FRAME_SHIFT);
+
+	run->next->previous = run->previous;
+	run->previous->next = run->next;
+}
+
+static void set_use(uint64_t frame, unsigned order, enum frame_use use)
+{
+	for (uint64_t i = 0; i < 1ull << order; i++)
+		frames[frame + i].use = (uint8_t)use;
+}
+
+uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
+{
+	unsigned from = order;
+	uint64_t frame;
+
+	while (from < FRAME_ORDER_COUNT && lists[from].next == &lists[from])
+		from++;
+	if (from == FRAME_ORDER_COUNT)
+		return 0;
+	frame = (uintptr_t)lists[from].next >> FRAME_SHIFT;
+	list_remove(frame);
+	while (from > order) {
+		from--;
+		list_insert(from, frame + (1ull << from));
+	}
+	set_use(frame, order, use);
+	counts[FRAME_FREE] -= 1ull << order;
+	counts[use] += 1ull << order;
+	if (zero)
+		memset((void *)(uintptr_t)(frame << FRAME_SHIFT), 0, FRAME_BYTES << order);
+	return frame << FRAME_SHIFT;
+}
+
+/* Is the run a whole free one of this order? Only then may it be joined. */
+static bool is_free_run(uint64_t frame, unsigned order)
+{
+	return frame + (1ull << order) <= frame_limit && frames[frame].use == FRAME_FREE &&
+	       frames[frame].order == order;
+}
+
+static void release(uint64_t frame, unsigned order)
+{
+	set_use(frame, order, FRAME_FREE);
+	/* Frames inside a run carry an order that no run has: only heads are ever joined. */
+	for (uint64_t i = 0; i < 1ull << order; i++)
+		frames[frame + i].order = FRAME_ORDER_COUNT;
+	for (; order + 1 < FRAME_ORDER_COUNT; order++) {
+		uint64_t buddy = frame ^ 1ull << order;
+
+		if (!is_free_run(buddy, order))
+			break;
+		list_remove(buddy);
+		frames[buddy].order = frames[frame].order = FRAME_ORDER_COUNT;
+		frame &= ~(1ull << order);
+	}
+	list_insert(order, frame);
+}
+
+void frame_free(uint64_t address, unsigned order)
+{
+	uint64_t frame = address >> FRAME_SHIFT;
+
+	counts[frames[frame].use] -= 1ull << order;
+	counts[FRAME_FREE] += 1ull << order;
+	release(frame, order);
+}
+
+uint64_t frame_count(enum frame_use use)
+{
+	return counts[use];
+}
+
+enum frame_use frame_use_of(uint64_t address)
+{
+	uint64_t frame = address >> FRAME_SHIFT;
+
+	return frame < frame_limit ? (enum frame_use)frames[frame].use : FRAME_RESERVED;
+}
+
+/* ---- setting up ----------------------------------------------------------- */
+
+static struct boot_range taken[BOOT_MAX_MODULES + 3];
+static unsigned taken_count;
+
+static void take(uint64_t base, uint64_t end)
+{
+	taken[taken_count++] = (struct boot_range){base & ~(FRAME_BYTES - 1),
+	                                           (end + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1)};
+}
+
+/* The first range in `taken` that meets [base, end), lowest base first; NULL = none. */
+static const struct boot_range *first_taken(uint64_t base, uint64_t end)
+{
+	const struct boot_range *first = NULL;
+
+	for (unsigned i = 0; i < taken_count; i++) {
+		const struct boot_range *t = &taken[i];
+
+		if (t->base < end && t->end > base && t->base < t->end && (!first || t->base < first->base))
+			first = t;
+	}
+	return first;
+}
+
+static void free_range(uint64_t base, uint64_t end)
+{
+	uint64_t frame = base >> FRAME_SHIFT, stop = end >> FRAME_SHIFT;
+
+	counts[FRAME_FREE] += stop > frame ? stop - frame : 0;
+	while (frame < stop) {
+		unsigned order = 0;
+
+		while (order + 1 < FRAME_ORDER_COUNT && !(frame & ((2ull << order) - 1)) &&
+		       frame + (2ull << order) <= stop)
+			order++;
+		release(frame, order);
+		frame += 1ull << order;
+	}
+}
+
+typedef bool (*range_fn)(uint64_t base, uint64_t end, void *arg);
+
+/* Call fn for each free range until it returns true. */
+static bool for_each_free(const struct boot_info *boot, uint64_t limit, range_fn fn, void *arg)
+{
+	for (unsigned i = 0; i < boot->memory_count; i++) {
+		uint64_t base = (boot->memory[i].base + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1);
+		uint64_t end = boot->memory[i].end & ~(FRAME_BYTES - 1);
+
+		end = end < limit ? end : limit;
+		while (base < end) {
+			const struct boot_range *t = first_taken(base, end);
+			uint64_t stop = t ? t->base : end;
+
+			if (stop > base && fn(base, stop, arg))
+				return true;
+			base = t ? t->end : end;
+		}
+	}
+	return false;
+}
+
+static bool place_frames(uint64_t base, uint64_t end, void *arg)
+{
+	uint64_t bytes = (frame_limit * sizeof(struct frame) + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1);
+
+	(void)arg;
+	if (end - base < bytes)
+		return false;
+	frames = (void *)(uintptr_t)base;
+	memset(frames, 0, bytes); /* all FRAME_RESERVED */
+	take(base, base + bytes);
+	return true;
+}
+
+static bool give(uint64_t base, uint64_t end, void *arg)
+{
+	(void)arg;
+	free_range(base, end);
+	return false;
+}
+
+bool frame_init(const struct boot_info *boot)
+{
+	uint64_t mapped = read_cr3() == (uintptr_t)host_pml4_1g ? MAPPED_1G : MAPPED_2M;
+
+	for (unsigned i = 0; i < FRAME_ORDER_COUNT; i++)
+		lists[i].next = lists[i].previous = &lists[i];
+	take(0, LOW_MEMORY_END);
+	take((uintptr_t)visor_image_start, (uintptr_t)visor_image_end);
+	for (unsigned i = 0; i < boot->module_count; i++)
+		take(boot->modules[i].base, boot->modules[i].end);
+	for (unsigned i = 0; i < boot->memory_count; i++) {
+		uint64_t end = boot->memory[i].end < mapped ? boot->memory[i].end : mapped;
+
+		if (end >> FRAME_SHIFT > frame_limit)
+			frame_limit = end >> FRAME_SHIFT;
+	}
+	if (!for_each_free(boot, mapped, place_frames, NULL))
+		return false;
+	for_each_free(boot, mapped, give, NULL);
+	return true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Physical memory: a buddy allocator over what the boot loader called
+ * available, less the first MiB, the visor's image and its modules.
+ *
+ * Every frame has one use, and the frames of each use are counted, so that a
+ * leak shows as a number that does not come back.
+ */
+#ifndef VISOR_HOST_FRAME_H
+#define VISOR_HOST_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "visor/boot/multiboot.h"
+
+/* log2 of the frames in a run */
+enum { FRAME_ORDER_4K = 0, FRAME_ORDER_2M = 9, FRAME_ORDER_1G = 18, FRAME_ORDER_COUNT = 19 };
+
+enum frame_use {
+	FRAME_RESERVED = 0, /* never handed out: not memory, firmware's, the visor's image, modules */
+	FRAME_FREE,
+	FRAME_VISOR,        /* control blocks, buffers, page lists */
+	FRAME_OBJECT,       /* behind object_alloc */
+	FRAME_TABLE,        /* EPT and NPT paging structures */
+	FRAME_GUEST,        /* a guest's memory */
+	FRAME_USE_COUNT
+};
+
+/* False: no range is large enough for the allocator's own tables. */
+bool frame_init(const struct boot_info *boot);
+
+/*
+ * A naturally aligned run of 2^order frames; its address, or 0 when there is
+ * none. Contents are what was there before, unless `zero`.
+ */
+uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero);
+void frame_free(uint64_t address, unsigned order);
+
+/* Frames (4 KiB each) that have this use now. */
+uint64_t frame_count(enum frame_use use);
+enum frame_use frame_use_of(uint64_t address);
+
+/*
+ * Zeroed objects, aligned to 64 bytes or, from 4 KiB on, to 4 KiB. NULL when
+ * there is no memory. Free takes the same size.
+ */
+void *object_alloc(size_t size);
+void object_free(void *object, size_t size);
+/* Objects not freed yet, and their bytes. */
+uint64_t object_count(void);
+uint64_t object_bytes(void);
+
+#endif

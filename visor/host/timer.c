@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SDM vol. 3, chapter 11 "Advanced Programmable Interrupt Controller (APIC)". */
+#include "visor/host/timer.h"
+
+#include "visor/boot/interrupts.h"
+#include "visor/cpu/x86.h"
+#include "visor/host/clock.h"
+
+#define BASE_ENABLE (1ull << 11)
+#define BASE_X2APIC (1ull << 10)
+#define BASE_ADDRESS 0xffffff000ull
+#define X2APIC_MSRS 0x800
+
+/* Register offsets in the MMIO page; x2APIC MSR = 0x800 + offset / 16. */
+enum {
+	REG_TPR = 0x80,
+	REG_EOI = 0xb0,
+	REG_SPURIOUS = 0xf0,
+	REG_LVT_TIMER = 0x320,
+	REG_LVT_LINT0 = 0x350,
+	REG_TIMER_INITIAL = 0x380,
+	REG_TIMER_CURRENT = 0x390,
+	REG_TIMER_DIVIDE = 0x3e0,
+};
+
+#define SPURIOUS_ENABLE (1u << 8)
+#define LVT_MASKED (1u << 16)
+#define DIVIDE_BY_1 0xbu
+
+static volatile uint32_t *page; /* NULL: x2APIC mode */
+
+static void write_register(unsigned reg, uint32_t value)
+{
+	if (page)
+		page[reg / 4] = value;
+	else
+		wrmsr(X2APIC_MSRS + reg / 16, value);
+}
+
+static uint32_t read_register(unsigned reg)
+{
+	return page ? page[reg / 4] : (uint32_t)rdmsr(X2APIC_MSRS + reg / 16);
+}
+
+bool timer_init(void)
+{
+	uint64_t base;
+
+	if (!(cpuid(1, 0).edx & 1u << 9))
+		return false;
+	base = rdmsr(MSR_APIC_BASE);
+	if (!(base & BASE_ENABLE))
+		wrmsr(MSR_APIC_BASE, base |= BASE_ENABLE);
+	page = base & BASE_X2APIC ? NULL : (volatile uint32_t *)(uintptr_t)(base & BASE_ADDRESS);
+	write_register(REG_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
+	write_register(REG_TPR, 0);
+	write_register(REG_LVT_LINT0, LVT_MASKED); /* the PICs' line */
+	write_register(REG_TIMER_DIVIDE, DIVIDE_BY_1);
+	write_register(REG_LVT_TIMER, VECTOR_TIMER);
+	return true;
+}
+
+void timer_counter_start(void)
+{
+	write_register(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
+	write_register(REG_TIMER_INITIAL, UINT32_MAX);
+}
+
+uint32_t timer_counter_elapsed(void)
+{
+	uint32_t elapsed = UINT32_MAX - read_register(REG_TIMER_CURRENT);
+
+	write_register(REG_TIMER_INITIAL, 0);
+	write_register(REG_LVT_TIMER, VECTOR_TIMER);
+	return elapsed;
+}
+
+void timer_set(uint64_t tsc_ticks)
+{
+	uint64_t count = clock_tsc_to_timer(tsc_ticks);
+
+	if (count > UINT32_MAX)
+		count = UINT32_MAX;
+	write_register(REG_TIMER_INITIAL, count ? (uint32_t)count : 1);
+}
+
+void timer_interrupt(void)
+{
+	write_register(REG_EOI, 0);
+}

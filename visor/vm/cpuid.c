@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPUID as the guest sees it: of each leaf only the bits that are listed here.
+ * A feature is listed when the visor either emulates it or needs to do nothing
+ * about it: the guest's FPU, SSE and AVX state stays in the CPU, the visor has
+ * none (SDM vol. 2, CPUID; APM vol. 3, appendix E).
+ */
+#include "visor/cpu/x86.h"
+#include "visor/vm/cpuid.h"
+#include "visor/vm/vm.h"
+
+#define BIT(n) (1u << (n))
+#define BITS(high, low) ((uint32_t)(((2ull << (high)) - 1) & ~((1ull << (low)) - 1)))
+
+enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
+#define LAST_BASIC 0xdu
+#define LAST_EXTENDED (LEAF_EXTENDED + 8)
+
+/* Leaf 1 ECX */
+#define FEATURES_1C                                                                                \
+	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ |      \
+	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
+	 BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ |        \
+	 BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
+#define EMULATED_1C (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
+#define OSXSAVE_1C BIT(27)
+/* Leaf 1 EDX, and the half of 80000001H EDX that repeats it. Machine checks (7, 14), SMM's and
+ * thermal bits stay out. */
+#define FEATURES_1D                                                                                \
+	(BITS(6, 0) /* FPU VME DE PSE TSC MSR PAE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ |        \
+	 BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ |           \
+	 BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | BIT(19) /* CLFLUSH */ | BITS(26, 23) /* MMX.. */ | \
+	 BIT(27) /* self snoop */)
+#define FEATURES_7B                                                                                \
+	(BIT(0) /* FSGSBASE */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(7) /* SMEP */ |         \
+	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ | BITS(19, 16) |              \
+	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |              \
+	 BIT(28) | BIT(29) /* SHA */ | BITS(31, 30))
+#define FEATURES_7C                                                                                \
+	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | BIT(6) | BITS(12, 8) | BIT(14) | BIT(22) /* RDPID */)
+#define FEATURES_7D BIT(4) /* fast short REP MOV */
+#define FEATURES_81C                                                                               \
+	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) |  \
+	 BIT(8) | BIT(11) | BIT(16) | BIT(21))
+#define REPEATED_81D (BITS(9, 0) | BITS(17, 12) | BITS(24, 23))
+#define FEATURES_81D                                                                               \
+	((FEATURES_1D & REPEATED_81D) | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(22) |          \
+	 BIT(26) /* 1 GiB pages */ | BIT(27) /* RDTSCP */ | BIT(29) /* long mode */ | BITS(31, 30))
+
+#define XSAVE_COMPONENTS CPUID_XCR0_ALLOWED
+#define XSAVE_1A (BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV 1 */)
+
+static void filter_1(struct vcpu *v, struct cpuid *r)
+{
+	r->ebx = (r->ebx & 0xffff) | BIT(16); /* one logical CPU, APIC id 0 */
+	r->ecx = (r->ecx & FEATURES_1C) | EMULATED_1C;
+	if (r->ecx & BIT(26) && v->backend->read_cr4(v) & X86_CR4_OSXSAVE)
+		r->ecx |= OSXSAVE_1C;
+	r->edx &= FEATURES_1D;
+}
+
+static void filter_7(uint32_t subleaf, struct cpuid *r)
+{
+	struct cpuid filtered = {0};
+
+	if (subleaf == 0) {
+		filtered.ebx = r->ebx & FEATURES_7B;
+		filtered.ecx = r->ecx & FEATURES_7C;
+		filtered.edx = r->edx & FEATURES_7D;
+	}
+	*r = filtered;
+}
+
+/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports are right for it. */
+static void filter_xsave(uint32_t subleaf, struct cpuid *r)
+{
+	if (subleaf == 0) {
+		r->eax &= XSAVE_COMPONENTS;
+		r->edx = 0;
+	} else if (subleaf == 1) {
+		*r = (struct cpuid){.eax = r->eax & XSAVE_1A};
+	} else if (subleaf >= 32 || !(XSAVE_COMPONENTS & BIT(subleaf))) {
+		*r = (struct cpuid){0};
+	}
+}
+
+static struct cpuid basic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid r = cpuid(leaf, subleaf);
+
+	switch (leaf) {
+	case 0:
+		r.eax = r.eax < LAST_BASIC ? r.eax : LAST_BASIC;
+		break;
+	case 1:
+		filter_1(v, &r);
+		break;
+	case 2: /* cache descriptors */
+		break;
+	case 4: /* caches: shared with nobody */
+		r.eax &= 0x3fff;
+		break;
+	case 6:
+		r = (struct cpuid){.eax = BIT(2)}; /* the APIC timer always runs */
+		break;
+	case 7:
+		filter_7(subleaf, &r);
+		break;
+	case 0xd:
+		filter_xsave(subleaf, &r);
+		break;
+	default:
+		r = (struct cpuid){0};
+	}
+	return r;
+}
+
+static struct cpuid extended_leaf(uint32_t leaf)
+{
+	struct cpuid r = cpuid(leaf, 0);
+
+	switch (leaf) {
+	case LEAF_EXTENDED:
+		r.eax = r.eax < LAST_EXTENDED ? r.eax : LAST_EXTENDED;
+		break;
+	case LEAF_EXTENDED + 1:
+		r.ebx = 0;
+		r.ecx &= FEATURES_81C;
+		r.edx &= FEATURES_81D;
+		break;
+	case LEAF_EXTENDED + 7:
+		r = (struct cpuid){.edx = r.edx & BIT(8)}; /* invariant TSC */
+		break;
+	case LEAF_EXTENDED + 8:
+		r = (struct cpuid){.eax = r.eax & 0xffff}; /* address widths */
+		break;
+	default:
+		break; /* brand string and caches: as they are */
+	}
+	return r;
+}
+
+struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	if (leaf == LEAF_HYPERVISOR) /* "vmmu visor" */
+		return (struct cpuid){LEAF_HYPERVISOR, 0x756d6d76, 0x73697620, 0x2020726f};
+	if (leaf >= LEAF_EXTENDED)
+		return leaf <= LAST_EXTENDED && leaf <= cpuid(LEAF_EXTENDED, 0).eax ? extended_leaf(leaf)
+		                                                                    : (struct cpuid){0};
+	if (leaf <= LAST_BASIC && leaf <= cpuid(0, 0).eax)
+		return basic_leaf(v, leaf, subleaf);
+	return (struct cpuid){0};
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VISOR_VM_CPUID_H
+#define VISOR_VM_CPUID_H
+
+#include <stdint.h>
+
+struct cpuid;
+struct vcpu;
+
+/* XCR0 bits a guest may have: x87, SSE, AVX, AVX-512 (SDM vol. 1, 13.3). */
+#define CPUID_XCR0_ALLOWED 0xe7u
+
+/* What CPUID answers in the guest. */
+struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/vm/exit.h"
+
+#include "visor/boot/interrupts.h"
+#include "visor/cpu/x86.h"
+#include "visor/emulate/emulate.h"
+#include "visor/host/clock.h"
+#include "visor/host/serial.h"
+#include "visor/host/timer.h"
+#include "visor/lib/string.h"
+#include "visor/vm/cpuid.h"
+#include "visor/vm/msr.h"
+#include "visor/vm/trace_disk.h"
+#include "visor/vm/vm.h"
+
+/* How long the guest may run before the visor looks at the console again. */
+#define POLL_IDLE_NS 10000000ull
+#define POLL_BUSY_NS 1000000ull
+
+#define CONSOLE_CHUNK 16
+
+static const char *const exit_names[EXIT_KIND_COUNT] = {
+	[EXIT_MISCONFIGURATION] = "ept-misconfiguration",
+	[EXIT_CR3_ACCESS] = "cr3-access",
+	[EXIT_INVLPG] = "invlpg",
+	[EXIT_CR_ACCESS] = "cr-access",
+	[EXIT_CR8_ACCESS] = "cr8-access",
+	[EXIT_IO] = "io",
+	[EXIT_CPUID] = "cpuid",
+	[EXIT_MSR_READ] = "msr-read",
+	[EXIT_MSR_WRITE] = "msr-write",
+	[EXIT_HLT] = "hlt",
+	[EXIT_EXTERNAL_INTERRUPT] = "external-interrupt",
+	[EXIT_INTERRUPT_WINDOW] = "interrupt-window",
+	[EXIT_NMI] = "nmi",
+	[EXIT_EXCEPTION] = "exception",
+	[EXIT_INIT] = "init",
+	[EXIT_XSETBV] = "xsetbv",
+	[EXIT_CACHE] = "invd-wbinvd",
+	[EXIT_UNDEFINED] = "undefined-instruction",
+	[EXIT_RDPMC] = "rdpmc",
+	[EXIT_TRIPLE_FAULT] = "triple-fault",
+	[EXIT_OTHER] = "other",
+};
+
+const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind)
+{
+	return kind == EXIT_MEMORY_FAULT ? vcpu->backend->fault_exit : exit_names[kind];
+}
+
+void exit_count(struct vcpu *vcpu, enum exit_kind kind)
+{
+	vcpu->vm->exits[kind]++;
+}
+
+/* ---- instructions ----------------------------------------------------------- */
+
+static bool in_64bit_code(struct vcpu *v)
+{
+	return v->backend->in_64bit_code(v);
+}
+
+void exit_skip(struct vcpu *v)
+{
+	unsigned length = v->backend->instruction_length(v);
+
+	if (!length) {
+		exit_fail(v, "the instruction that caused the exit cannot be read");
+		return;
+	}
+	v->state.rip += length;
+	if (!in_64bit_code(v))
+		v->state.rip &= UINT32_MAX;
+	v->state.rflags &= ~X86_FLAG_RF;
+	v->backend->clear_shadow(v);
+}
+
+void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	if (v->event & EVENT_VALID) {
+		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
+		return;
+	}
+	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
+	v->event_error = error;
+}
+
+void exit_cpuid(struct vcpu *v)
+{
+	uint64_t *gpr = v->state.gpr;
+	struct cpuid r = cpuid_for_guest(v, (uint32_t)gpr[X86_RAX], (uint32_t)gpr[X86_RCX]);
+
+	exit_count(v, EXIT_CPUID);
+	gpr[X86_RAX] = r.eax;
+	gpr[X86_RBX] = r.ebx;
+	gpr[X86_RCX] = r.ecx;
+	gpr[X86_RDX] = r.edx;
+	exit_skip(v);
+}
+
+void exit_msr(struct vcpu *v, bool write)
+{
+	uint64_t *gpr = v->state.gpr, value = (uint32_t)gpr[X86_RAX] | gpr[X86_RDX] << 32;
+	uint32_t msr = (uint32_t)gpr[X86_RCX];
+
+	exit_count(v, write ? EXIT_MSR_WRITE : EXIT_MSR_READ);
+	if (!(write ? msr_write(v, msr, value) : msr_read(v, msr, &value))) {
+		exit_raise(v, X86_GP, true, 0);
+		return;
+	}
+	if (!write) {
+		gpr[X86_RAX] = (uint32_t)value;
+		gpr[X86_RDX] = value >> 32;
+	}
+	exit_skip(v);
+}
+
+/* SDM vol. 1, 13.3: x87 always; AVX needs SSE; the three parts of AVX-512 come together, with AVX. */
+static bool xcr0_valid(uint64_t value)
+{
+	uint64_t supported = cpuid(0xd, 0).eax & CPUID_XCR0_ALLOWED;
+	uint64_t avx512 = value & 0xe0;
+
+	return !(value & ~supported) && value & 1 && !((value & 4) && !(value & 2)) &&
+	       !(avx512 && (avx512 != 0xe0 || !(value & 4)));
+}
+
+void exit_xsetbv(struct vcpu *v)
+{
+	uint64_t *gpr = v->state.gpr, value = (uint32_t)gpr[X86_RAX] | gpr[X86_RDX] << 32;
+
+	exit_count(v, EXIT_XSETBV);
+	v->backend->read_state(v);
+	if (!(v->state.cr4 & X86_CR4_OSXSAVE)) {
+		exit_raise(v, X86_UD, false, 0);
+		return;
+	}
+	if ((uint32_t)gpr[X86_RCX] != 0 || v->state.cpl || !xcr0_valid(value)) {
+		exit_raise(v, X86_GP, true, 0);
+		return;
+	}
+	xsetbv0(value); /* the visor has no extended state: the guest's XCR0 stays in the CPU */
+	exit_skip(v);
+}
+
+void exit_cr8(struct vcpu *v, bool write, unsigned gpr)
+{
+	exit_count(v, EXIT_CR8_ACCESS);
+	if (write) {
+		if (v->state.gpr[gpr] & ~15ull) {
+			exit_raise(v, X86_GP, true, 0);
+			return;
+		}
+		platform_set_cr8(v->vm->platform, (uint8_t)v->state.gpr[gpr]);
+	} else {
+		v->state.gpr[gpr] = platform_cr8(v->vm->platform);
+	}
+	exit_skip(v);
+}
+
+static void stop_with(struct vcpu *v, enum vm_end end)
+{
+	v->vm->end = end;
+	v->stop = true;
+}
+
+void exit_triple_fault(struct vcpu *v)
+{
+	exit_count(v, EXIT_TRIPLE_FAULT);
+	stop_with(v, VM_TRIPLE_FAULT);
+}
+
+/* ---- memory ----------------------------------------------------------------- */
+
+static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	/* When the guest's own walk made the access, gpa is one of its tables and not the operand. */
+	uint64_t gpa = fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v;
+	struct emulate_info info;
+	enum emulate_result result;
+	unsigned count;
+
+	v->backend->read_state(v);
+	count = guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes));
+	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
+	switch (result) {
+	case EMULATE_DONE:
+		v->backend->clear_shadow(v);
+		v->backend->write_state(v);
+		break;
+	case EMULATE_AGAIN:
+		v->backend->write_state(v);
+		break;
+	case EMULATE_PAGE_FAULT:
+		v->backend->write_state(v);
+		v->backend->write_special(v, CPU_SPECIAL_CR2, info.fault_gva);
+		exit_raise(v, X86_PF, true, info.error_code);
+		break;
+	case EMULATE_GENERAL_PROTECTION:
+		exit_raise(v, X86_GP, true, 0);
+		break;
+	case EMULATE_INVALID:
+		exit_raise(v, X86_UD, false, 0);
+		break;
+	case EMULATE_NO_MEMORY:
+		exit_fail(v, "the guest reaches for gpa %llx, where nothing is", (unsigned long long)info.fault_gpa);
+		break;
+	case EMULATE_UNSUPPORTED:
+	case EMULATE_TRUNCATED:
+		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)fault->gpa.v, info.reason);
+		break;
+	}
+}
+
+void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
+{
+	unsigned long long gpa = fault->gpa.v;
+
+	v->vm->fault = *fault;
+	switch (result) {
+	case VMMU_FAULT_EMULATE_MMIO:
+	case VMMU_FAULT_READ_ONLY:
+		if (v->event & EVENT_VALID)
+			exit_fail(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event, gpa);
+		else if (fault->access & VMMU_X && !(fault->access & VMMU_ACCESS_WALK))
+			exit_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
+		else
+			emulate(v, fault);
+		break;
+	case VMMU_FAULT_NO_MEMORY:
+		exit_fail(v, "the machine has no free memory for gpa %llx: give the machine more, or the guest less",
+		          gpa);
+		break;
+	case VMMU_FAULT_BAD_ENTRY:
+		exit_fail(v, "the CPU met a damaged entry on the way to gpa %llx", gpa);
+		break;
+	default:
+		exit_fail(v, "memory fault at gpa %llx: %s", gpa, vmmu_fault_result_name(result));
+	}
+}
+
+/* ---- time and interrupts ------------------------------------------------------ */
+
+static void take_console_input(struct vm *vm)
+{
+	uint8_t bytes[CONSOLE_CHUNK];
+	size_t n;
+
+	if (!vm->input_count)
+		vm->input_count = serial_console_read(vm->input, sizeof(vm->input));
+	if (!vm->input_count)
+		return;
+	n = platform_console_in(vm->platform, vm->input, vm->input_count);
+	vm->input_count -= n;
+	memcpy(bytes, vm->input + n, vm->input_count);
+	memcpy(vm->input, bytes, vm->input_count);
+}
+
+/* Set the host's timer for whatever comes first. Left alone when it is set for that or earlier. */
+static void arm_timer(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	uint64_t now = rdtsc(), now_ns = vm_now_ns(vm), next = platform_next_event(vm->platform);
+	uint64_t poll = now_ns + (serial_console_busy() || vm->input_count ? POLL_BUSY_NS : POLL_IDLE_NS);
+	uint64_t wait, deadline;
+
+	next = next < poll ? next : poll;
+	wait = next > now_ns ? clock_ns_to_ticks(next - now_ns) : 0;
+	deadline = now + wait;
+	if (v->timer_armed && v->timer_armed <= deadline)
+		return;
+	timer_set(wait);
+	v->timer_armed = deadline;
+}
+
+/* What is done whenever the host's timer has come. */
+static void tick(struct vcpu *v)
+{
+	v->timer_armed = 0;
+	serial_console_poll();
+	take_console_input(v->vm);
+	if (v->tracing)
+		trace_disk_drain();
+}
+
+void exit_external_interrupt(struct vcpu *v)
+{
+	exit_count(v, EXIT_EXTERNAL_INTERRUPT);
+	interrupts_take_pending();
+	tick(v);
+}
+
+void exit_hlt(struct vcpu *v)
+{
+	struct platform *p = v->vm->platform;
+	uint32_t code;
+
+	exit_count(v, EXIT_HLT);
+	exit_skip(v);
+	if (!(v->state.rflags & X86_FLAG_IF)) {
+		stop_with(v, VM_HALTED);
+		return;
+	}
+	for (;;) {
+		platform_advance(p);
+		if (platform_interrupt_pending(p) || platform_end(p, &code))
+			return;
+		serial_console_poll();
+		arm_timer(v);
+		interrupts_wait();
+		tick(v);
+	}
+}
+
+static void set_window(struct vcpu *v, bool on)
+{
+	if (v->window_wanted != on) {
+		v->backend->want_window(v, on);
+		v->window_wanted = on;
+	}
+}
+
+static void deliver_interrupt(struct vcpu *v)
+{
+	struct platform *p = v->vm->platform;
+	bool pending = platform_interrupt_pending(p);
+
+	if (pending && !(v->event & EVENT_VALID) && v->state.rflags & X86_FLAG_IF &&
+	    !v->backend->interrupts_shadowed(v)) {
+		int vector = platform_interrupt_acknowledge(p);
+
+		if (vector >= 0)
+			v->event = EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
+		pending = platform_interrupt_pending(p);
+	}
+	set_window(v, pending);
+}
+
+void exit_finish(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	enum vm_end end;
+
+	if (v->stop)
+		return;
+	platform_advance(vm->platform);
+	end = platform_end(vm->platform, &vm->end_code);
+	if (end != VM_RUNNING) {
+		stop_with(v, end);
+		return;
+	}
+	serial_console_poll();
+	deliver_interrupt(v);
+	arm_timer(v);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the visor does about each exit, the same for VMX and SVM. Called by the
+ * back ends with rip, rsp, rflags and the general registers in vcpu->state.
+ */
+#ifndef VISOR_VM_EXIT_H
+#define VISOR_VM_EXIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "visor/cpu/cpu.h"
+
+enum exit_kind {
+	EXIT_MEMORY_FAULT,
+	EXIT_MISCONFIGURATION,
+	EXIT_CR3_ACCESS,
+	EXIT_INVLPG,
+	EXIT_CR_ACCESS,
+	EXIT_CR8_ACCESS,
+	EXIT_IO,
+	EXIT_CPUID,
+	EXIT_MSR_READ,
+	EXIT_MSR_WRITE,
+	EXIT_HLT,
+	EXIT_EXTERNAL_INTERRUPT,
+	EXIT_INTERRUPT_WINDOW,
+	EXIT_NMI,
+	EXIT_EXCEPTION,
+	EXIT_INIT,
+	EXIT_XSETBV,
+	EXIT_CACHE,            /* INVD, WBINVD */
+	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */
+	EXIT_RDPMC,
+	EXIT_TRIPLE_FAULT,
+	EXIT_OTHER,
+	EXIT_KIND_COUNT
+};
+
+/* A port access. Strings: rep, and what address the memory side has. */
+struct io_access {
+	uint16_t port;
+	uint8_t size;           /* 1, 2 or 4 bytes */
+	bool in, string, rep;
+	uint8_t address_size;   /* 2, 4 or 8 bytes, strings only */
+	uint8_t segment;        /* of OUTS; INS always has ES */
+};
+
+const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind);
+void exit_count(struct vcpu *vcpu, enum exit_kind kind);
+
+/* A memory fault that vmmu_fault did not settle with FIXED, SPURIOUS or RETRY. */
+void exit_memory_rest(struct vcpu *vcpu, const struct vmmu_fault *fault, enum vmmu_fault_result result);
+
+void exit_cpuid(struct vcpu *vcpu);
+void exit_msr(struct vcpu *vcpu, bool write);
+void exit_io(struct vcpu *vcpu, const struct io_access *io);
+void exit_hlt(struct vcpu *vcpu);
+void exit_xsetbv(struct vcpu *vcpu);
+void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
+/* The host's own interrupt is pending; interrupts are off, but can be let in. */
+void exit_external_interrupt(struct vcpu *vcpu);
+void exit_triple_fault(struct vcpu *vcpu);
+/* Stop this VM: `why` in English goes to the log with registers and the exit. */
+void exit_fail(struct vcpu *vcpu, const char *why, ...) __attribute__((format(printf, 2, 3)));
+
+/* Deliver an exception to the guest. */
+void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
+/* The instruction is done: go on behind it. */
+void exit_skip(struct vcpu *vcpu);
+
+/* Last thing before an entry that follows a slow exit: timers, interrupts, console. */
+void exit_finish(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/vm/memory.h"
+
+#include "visor/cpu/x86.h"
+#include "visor/host/frame.h"
+#include "visor/lib/string.h"
+#include "visor/vm/vm.h"
+
+#define CHUNK_PAGES 512u /* 2 MiB */
+#define PAGES_1G (1ull << FRAME_ORDER_1G)
+
+/*
+ * One per 2 MiB of guest memory: nothing yet (0); a run of frames, its order in
+ * the low bits (FRAME_ORDER_2M or _1G, then this is the chunk's part of it);
+ * or a page of 512 frame addresses, for a chunk made of single pages.
+ */
+typedef uint64_t chunk;
+#define CHUNK_ORDER 0x1full
+
+struct region {
+	struct region *next;
+	uint32_t id;
+	uint64_t first_page;    /* gfn the region began at when it was made */
+	uint64_t pages;
+	uint64_t skew;          /* first_page's place in its 2 MiB: chunks are aligned as gfns are */
+	uint64_t chunk_count;
+	chunk chunks[];
+};
+
+static size_t region_bytes(uint64_t chunk_count)
+{
+	return sizeof(struct region) + chunk_count * sizeof(chunk);
+}
+
+static struct region *region_of(const struct vmmu_slot_info *slot)
+{
+	return (struct region *)(uintptr_t)slot->backing;
+}
+
+/* ---- finding frames -------------------------------------------------------- */
+
+/* Does the naturally aligned run of 2^order gfns around chunk `n` lie in the region? */
+static bool run_fits(const struct region *r, uint64_t n, unsigned order)
+{
+	uint64_t run = 1ull << order;
+	uint64_t gfn = (r->first_page - r->skew + n * CHUNK_PAGES) & ~(run - 1);
+
+	return gfn >= r->first_page && gfn + run <= r->first_page + r->pages;
+}
+
+/* Back the run around chunk n with contiguous frames. False: none, or a part has others already. */
+static bool make_run(struct vm *vm, struct region *r, uint64_t n, unsigned order)
+{
+	uint64_t chunks = 1ull << (order - FRAME_ORDER_2M), first, frame;
+
+	if (!run_fits(r, n, order))
+		return false;
+	first = ((r->first_page - r->skew + n * CHUNK_PAGES) & ~((1ull << order) - 1)) -
+	        (r->first_page - r->skew);
+	first /= CHUNK_PAGES;
+	for (uint64_t i = 0; i < chunks; i++) {
+		if (r->chunks[first + i])
+			return false;
+	}
+	frame = frame_alloc(order, FRAME_GUEST, true);
+	if (!frame)
+		return false;
+	for (uint64_t i = 0; i < chunks; i++)
+		r->chunks[first + i] = (frame + i * CHUNK_PAGES * VMMU_PAGE_SIZE) | order;
+	vm->frames += 1ull << order;
+	return true;
+}
+
+static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
+{
+	if (vm->options->max_level >= VMMU_LEVEL_1G && make_run(vm, r, n, FRAME_ORDER_1G))
+		return true;
+	if (vm->options->max_level >= VMMU_LEVEL_2M && make_run(vm, r, n, FRAME_ORDER_2M))
+		return true;
+	r->chunks[n] = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	return r->chunks[n];
+}
+
+static uint64_t make_page(struct vm *vm, uint64_t *page)
+{
+	*page = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
+	if (*page)
+		vm->frames++;
+	return *page;
+}
+
+/*
+ * Frame of the region's page `index` (counted from its start), 0 = none.
+ * `make`: find one if it has none. *order: of the run it belongs to.
+ */
+static inline uint64_t page_frame(struct vm *vm, struct region *r, uint64_t index, bool make, unsigned *order)
+{
+	uint64_t at = index + r->skew, n = at / CHUNK_PAGES, offset = at % CHUNK_PAGES;
+	uint64_t *page;
+
+	if (unlikely(index >= r->pages))
+		return 0;
+	if (unlikely(!r->chunks[n]) && !(make && make_chunk(vm, r, n)))
+		return 0;
+	*order = r->chunks[n] & CHUNK_ORDER;
+	if (*order)
+		return (r->chunks[n] & ~CHUNK_ORDER) + offset * VMMU_PAGE_SIZE;
+	page = (uint64_t *)(uintptr_t)r->chunks[n] + offset;
+	return likely(*page) ? *page : make ? make_page(vm, page) : 0;
+}
+
+enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
+                                        unsigned access, struct vmmu_backing *out)
+{
+	unsigned order;
+	uint64_t frame = page_frame(ctx, region_of(slot), gfn.v - (slot->base.v >> VMMU_PAGE_SHIFT), true, &order);
+
+	(void)access;
+	if (unlikely(!frame))
+		return VMMU_BACKING_NO_MEMORY;
+	out->pfn.v = frame >> VMMU_PAGE_SHIFT;
+	/* A slot that was moved may lie otherwise in its 2 MiB than its frames do in theirs. */
+	while (order && (gfn.v ^ out->pfn.v) & ((1ull << order) - 1))
+		order -= FRAME_ORDER_2M;
+	out->order = (uint8_t)order;
+	out->rights = VMMU_RWX;
+	out->memtype = VMMU_MEMTYPE_WB;
+	out->ignore_pat = true; /* no device is passed through: all guest memory is RAM */
+	return VMMU_BACKING_OK;
+}
+
+bool memory_owns(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn, vmmu_pfn pfn)
+{
+	unsigned order;
+	uint64_t frame = page_frame(ctx, region_of(slot), gfn.v - (slot->base.v >> VMMU_PAGE_SHIFT), false, &order);
+
+	return frame && frame >> VMMU_PAGE_SHIFT == pfn.v && frame_use_of(frame) == FRAME_GUEST;
+}
+
+/* ---- regions ---------------------------------------------------------------- */
+
+static void free_chunk(struct vm *vm, struct region *r, uint64_t n)
+{
+	chunk c = r->chunks[n];
+	unsigned order = c & CHUNK_ORDER;
+	uint64_t *pages = (uint64_t *)(uintptr_t)c;
+
+	if (order) {
+		uint64_t frame = c & ~CHUNK_ORDER;
+
+		/* The whole run goes with its first chunk. */
+		if (frame % (VMMU_PAGE_SIZE << order) == 0) {
+			frame_free(frame, order);
+			vm->frames -= 1ull << order;
+		}
+		return;
+	}
+	for (unsigned i = 0; c && i < CHUNK_PAGES; i++) {
+		if (pages[i]) {
+			frame_free(pages[i], FRAME_ORDER_4K);
+			vm->frames--;
+		}
+	}
+	if (c)
+		frame_free(c, FRAME_ORDER_4K);
+}
+
+static void free_region(struct vm *vm, struct region *r)
+{
+	for (uint64_t n = 0; n < r->chunk_count; n++)
+		free_chunk(vm, r, n);
+	object_free(r, region_bytes(r->chunk_count));
+}
+
+enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t base, uint64_t bytes)
+{
+	uint64_t first = base / VMMU_PAGE_SIZE, pages = bytes / VMMU_PAGE_SIZE, skew = first % CHUNK_PAGES;
+	uint64_t chunks = (skew + pages + CHUNK_PAGES - 1) / CHUNK_PAGES;
+	struct vmmu_slot_info slot = {.id = id, .flags = flags, .base = {base}, .bytes = bytes};
+	struct region *r = NULL;
+	enum vmmu_status status;
+
+	/* A size that no machine has: let the engine name what is wrong with the range. */
+	if (pages <= 1ull << 40)
+		r = object_alloc(region_bytes(chunks));
+	if (r)
+		*r = (struct region){.id = id, .first_page = first, .pages = pages, .skew = skew, .chunk_count = chunks};
+	slot.backing = (uintptr_t)r;
+	status = vmmu_slot_create(vm->mmu, &slot);
+	if (status == VMMU_OK && !r) {
+		vmmu_slot_delete(vm->mmu, id);
+		return VMMU_ERR_NO_MEMORY;
+	}
+	if (status != VMMU_OK) {
+		if (r)
+			object_free(r, region_bytes(chunks));
+		return status;
+	}
+	r->next = vm->regions;
+	vm->regions = r;
+	return VMMU_OK;
+}
+
+enum vmmu_status memory_remove(struct vm *vm, uint32_t id)
+{
+	enum vmmu_status status = vmmu_slot_delete(vm->mmu, id);
+
+	if (status != VMMU_OK)
+		return status;
+	for (struct region **link = &vm->regions; *link; link = &(*link)->next) {
+		struct region *r = *link;
+
+		if (r->id == id) {
+			*link = r->next;
+			free_region(vm, r);
+			break;
+		}
+	}
+	return VMMU_OK;
+}
+
+bool memory_fill(struct vm *vm)
+{
+	unsigned order;
+
+	for (struct region *r = vm->regions; r; r = r->next) {
+		for (uint64_t i = 0; i < r->pages; i++) {
+			if (!page_frame(vm, r, i, true, &order))
+				return false;
+		}
+	}
+	return true;
+}
+
+void memory_free_all(struct vm *vm)
+{
+	while (vm->regions) {
+		struct region *r = vm->regions;
+
+		vm->regions = r->next;
+		free_region(vm, r);
+	}
+}
+
+uint64_t memory_frames(const struct vm *vm)
+{
+	return vm->frames;
+}
+
+/* ---- copying ---------------------------------------------------------------- */
+
+/* Where the visor finds guest RAM at gpa; NULL = no memory there, or not for this access. */
+static uint8_t *host_pointer(struct vm *vm, uint64_t gpa, bool write)
+{
+	struct vmmu_slot_info slot;
+	unsigned order;
+	uint64_t frame;
+
+	if (vmmu_slot_find(vm->mmu, vmmu_gpa_of(gpa), &slot) != VMMU_OK || (write && slot.flags & VMMU_SLOT_READONLY))
+		return NULL;
+	frame = page_frame(vm, region_of(&slot), (gpa - slot.base.v) >> VMMU_PAGE_SHIFT, true, &order);
+	if (!frame)
+		return NULL;
+	if (write)
+		vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
+	return (uint8_t *)(uintptr_t)frame + gpa % VMMU_PAGE_SIZE;
+}
+
+static size_t rest_of_page(uint64_t gpa, size_t n)
+{
+	size_t rest = VMMU_PAGE_SIZE - gpa % VMMU_PAGE_SIZE;
+
+	return n < rest ? n : rest;
+}
+
+bool memory_read(struct vm *vm, uint64_t gpa, void *to, size_t n)
+{
+	uint8_t *t = to;
+
+	while (n) {
+		size_t part = rest_of_page(gpa, n);
+		const uint8_t *from = host_pointer(vm, gpa, false);
+
+		if (!from)
+			return false;
+		memcpy(t, from, part);
+		t += part;
+		gpa += part;
+		n -= part;
+	}
+	return true;
+}
+
+bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n)
+{
+	const uint8_t *f = from;
+
+	while (n) {
+		size_t part = rest_of_page(gpa, n);
+		uint8_t *to = host_pointer(vm, gpa, true);
+
+		if (!to)
+			return false;
+		memcpy(to, f, part);
+		f += part;
+		gpa += part;
+		n -= part;
+	}
+	return true;
+}
+
+bool memory_covers(struct vm *vm, uint64_t gpa)
+{
+	struct vmmu_slot_info slot;
+
+	return vmmu_slot_find(vm->mmu, vmmu_gpa_of(gpa), &slot) == VMMU_OK;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VISOR_VM_SUMMARY_H
+#define VISOR_VM_SUMMARY_H
+
+struct vm;
+
+/* The events of docs/visor.md, "Serial ports". */
+void summary_write(struct vm *vm);
+void summary_end(const struct vm *vm);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef VISOR_VM_TEST_COMMANDS_H
+#define VISOR_VM_TEST_COMMANDS_H
+
+#include <stdint.h>
+
+struct vm;
+
+/* Carry out the struct test_command (test_device.h) at this gpa; the answer goes to the same place. */
+void test_command_run(struct vm *vm, uint32_t gpa);
+
+#endif

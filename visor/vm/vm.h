@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* One virtual machine: what belongs together from its start to its summary. */
+#ifndef VISOR_VM_VM_H
+#define VISOR_VM_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmmu/vmmu.h>
+
+#include "visor/boot/options.h"
+#include "visor/cpu/cpu.h"
+#include "visor/device/platform.h"
+#include "visor/emulate/guest_walk.h"
+#include "visor/vm/exit.h"
+
+#define VM_REASON_BYTES 200
+
+struct vm {
+	const struct options *options;
+	struct vmmu_host host;
+	struct vmmu_vm *mmu;
+	struct platform *platform;
+	struct guest_memory bus;        /* what the guest's CPU sees: RAM, then devices */
+	struct region *regions;
+	uint64_t frames;                /* guest frames in use */
+	struct vcpu vcpu;
+
+	uint64_t start_tsc, end_tsc;
+	uint64_t exits[EXIT_KIND_COUNT];
+	struct vmmu_trace_ring vcpu_ring, manage_ring;
+	unsigned audit_findings;
+	struct vmmu_fault fault;        /* the last one that took the slow path */
+	enum vm_end end;
+	uint32_t end_code;
+	uint8_t input[16];              /* console input that the guest's UART has no room for yet */
+	size_t input_count;
+	char reason[VM_REASON_BYTES];   /* why it failed or was refused */
+};
+
+/* Run the VM that the options describe; says everything on the log, `end` event included. */
+void vm_run(const struct options *options, const struct cpu_backend *backend);
+
+/* Guest time in ns: 0 at the first instruction. */
+uint64_t vm_now_ns(const struct vm *vm);
+
+/* `{"event":"end","status":"refused"}` with this reason. */
+void vm_refuse(const char *reason);
+
+#endif
