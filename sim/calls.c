@@ -220,12 +220,13 @@ enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)
 void sim_mark_dirty(struct sim *sim, int vcpu, uint64_t gpa)
 {
 	struct vmmu_vcpu *engine = vcpu < 0 ? NULL : sim->vcpu[vcpu].engine;
-	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT, rounds = sim->rounds;
+	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT, rounds;
 
 	if (sim->config.threads) {
 		vmmu_mark_dirty(sim->vm, engine, vmmu_gfn_of(gfn));
 		return;
 	}
+	rounds = sim->rounds;
 	sim_expect_write(sim, gfn, SIM_MAY_WRITE);
 	if (engine)
 		sim->vcpu[vcpu].writing = gfn + 1;

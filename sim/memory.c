@@ -75,7 +75,8 @@ static bool grant(struct sim_memory *memory)
 	bool refuse = plan->at[0] == n || plan->at[1] == n ||
 	              (plan->from_first_on && plan->at[0] && n >= plan->at[0]);
 
-	memory->failed += refuse;
+	if (refuse)
+		memory->failed++;
 	return !refuse;
 }
 

@@ -256,6 +256,14 @@ uint32_t sim_ref_restrict(struct sim_ref *ref, uint64_t base, uint64_t bytes, un
 	if (!bytes || (base | bytes) % VMMU_PAGE_SIZE || !slot || base + bytes < base ||
 	    gfn + pages > slot_gfn(slot) + slot_pages(slot))
 		return refusal;
+	/* A cap counts for the whole of each 2 MiB block, as far as the slot goes. */
+	uint64_t block = vmmu_level_pages(VMMU_LEVEL_2M);
+	uint64_t end = (gfn + pages + block - 1) & ~(block - 1);
+	uint64_t slot_end = slot_gfn(slot) + slot_pages(slot);
+
+	gfn &= ~(block - 1);
+	gfn = gfn > slot_gfn(slot) ? gfn : slot_gfn(slot);
+	pages = (end < slot_end ? end : slot_end) - gfn;
 	drop_caps(ref, gfn, pages);
 	if (level < VMMU_LEVEL_1G) {
 		ref->cap = grown(ref->cap, (ref->caps + 1) * sizeof(*ref->cap));

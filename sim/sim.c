@@ -208,9 +208,20 @@ static void tear_down(struct sim *sim)
 	check_tables_returned(sim);
 }
 
+/* Threads' writes are not followed: any page may be in the log. */
+static void allow_all_writes(struct sim *sim)
+{
+	for (unsigned i = 0; i < sim->ref.slots; i++)
+		if (sim->ref.slot[i].dirty)
+			memset(sim->ref.slot[i].dirty, SIM_MAY_WRITE,
+			       sim->ref.slot[i].info.bytes >> VMMU_PAGE_SHIFT);
+}
+
 bool sim_end(struct sim *sim)
 {
 	sim_drain(sim);
+	if (sim->config.threads)
+		allow_all_writes(sim);
 	if (sim->vm && sim->vcpu[0].start.table) {
 		bool unwatched = sim->config.unwatched;
 

@@ -48,7 +48,7 @@ CHECK_COMMANDS :=
 TEST_NEEDS     :=
 TEST_COMMANDS  :=
 
--include $(wildcard tests/*/*.mk)
+-include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
 SOURCE_CHECKS := "tests/check/one-writer $(BUILD)/libvmmu.a" "tests/check/imports" \
 	"tests/check/freestanding $(BUILD)/libvmmu.a" "tests/check/leftovers"

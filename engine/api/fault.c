@@ -33,6 +33,7 @@ static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *
 	struct vmmu_op op;
 
 	vmmu_op_init(&op, &vcpu->vm->tables, &vcpu->actor, vcpu->vm->root_id);
+	op.cause = cause;
 	fault->id = op.fault = ++vcpu->actor.faults;
 	fault->slot = UINT32_MAX;
 	fault->pfn = vmmu_pfn_of(0);
@@ -40,7 +41,7 @@ static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *
 	fault->level = 0;
 	if (op.tracing)
 		trace_begin_fault(&op, fault);
-	result = vcpu->vm->mode->fault(vcpu, &op, fault, cause);
+	result = vcpu->vm->mode->fault(vcpu, &op, fault);
 	vmmu_count(&vcpu->actor.count.faults[result], 1);
 	if (op.tracing)
 		trace_end_fault(&op, fault, result);

@@ -67,7 +67,12 @@ struct vmmu_layout {
 	bool mmio_supported;
 	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
-	uint64_t rights[VMMU_RIGHTS_COUNT]; /* VMMU_RWX and VMMU_SUPERVISOR -> bits */
+	/*
+	 * VMMU_RWX and VMMU_SUPERVISOR -> bits. Accessed and dirty are set from the
+	 * start, dirty only with W: the CPU then never stores to an entry by
+	 * itself and every change of it is ours to trace.
+	 */
+	uint64_t rights[VMMU_RIGHTS_COUNT];
 	uint8_t grants[VMMU_RWX + 1];       /* the same -> what the CPU makes of those bits */
 	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
 	uint64_t ignore_pat;
@@ -75,6 +80,8 @@ struct vmmu_layout {
 	uint64_t table;                     /* bits of every entry that references a table */
 	uint64_t table_mask, table_mark;    /* entry & mask == mark says table */
 	uint64_t leaf[VMMU_LEVEL_MAX + 1];  /* bits of every leaf at a level, without rights */
+	uint8_t leaf_shift[VMMU_LEVEL_MAX + 1]; /* log2 of the bytes it maps */
+	uint64_t soft_writable;             /* both software bits of a leaf that may become writable */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
 	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
 	uint64_t mmio;                      /* an MMIO entry of generation 0 */
@@ -131,35 +138,27 @@ static inline unsigned vmmu_entry_rights(const struct vmmu_layout *l, uint64_t e
 	return rights;
 }
 
-/* What a leaf is to say; everything that goes into one. */
+/* What a leaf is to say, besides which frame it maps. */
 struct vmmu_leaf {
-	vmmu_pfn pfn;
 	uint8_t rights;          /* VMMU_RWX to grant now, VMMU_SUPERVISOR */
 	uint8_t memtype;
 	bool ignore_pat;
-	bool host_writable;      /* slot and host allow W */
-	bool map_writable;       /* W may be set by a fault without asking the host again */
+	bool writable;           /* slot and host allow W, and a fault may set it without asking again */
 };
 
-/*
- * Accessed and dirty are set from the start, dirty only with W: the CPU then
- * never stores to the entry by itself and every change of it is ours to trace.
- */
-static inline uint64_t vmmu_make_leaf(const struct vmmu_layout *l, unsigned level,
-                                      const struct vmmu_leaf *leaf)
+/* The bits of a leaf that depend neither on its frame nor on its level. */
+static inline uint64_t vmmu_leaf_bits(const struct vmmu_layout *l, struct vmmu_leaf leaf)
 {
-	uint64_t entry = vmmu_pfn_hpa(leaf->pfn).v | l->leaf[level] | l->rights[leaf->rights] |
-	                 l->memtype[leaf->memtype & 7];
+	return l->rights[leaf.rights] | l->memtype[leaf.memtype & 7] |
+	       (leaf.ignore_pat ? l->ignore_pat : 0) | (leaf.writable ? l->soft_writable : 0);
+}
 
-	if (leaf->ignore_pat)
-		entry |= l->ignore_pat;
-	if (leaf->rights & VMMU_W)
-		entry |= l->dirty;
-	if (leaf->host_writable)
-		entry |= l->format->soft_host_writable;
-	if (leaf->map_writable)
-		entry |= l->format->soft_map_writable;
-	return entry;
+/* A leaf with those bits at `level`, for the frame or run of frames that holds pfn. */
+static inline uint64_t vmmu_make_leaf(const struct vmmu_layout *l, unsigned level, vmmu_pfn pfn,
+                                      uint64_t bits)
+{
+	return vmmu_pfn_hpa(pfn).v >> l->leaf_shift[level] << l->leaf_shift[level] | l->leaf[level] |
+	       bits;
 }
 
 static inline uint64_t vmmu_make_table(const struct vmmu_layout *l, vmmu_hpa table)

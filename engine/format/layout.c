@@ -10,7 +10,7 @@ static uint64_t rights_bits(const struct vmmu_layout *l, unsigned rights)
 	if (rights & VMMU_R)
 		bits |= f->read;
 	if (rights & VMMU_W)
-		bits |= f->write | f->read;
+		bits |= f->write | f->read | l->dirty;
 	if (rights & VMMU_X)
 		bits |= f->exec | (l->cpu.exec_only ? 0 : f->read);
 	else if (l->cpu.nx)
@@ -52,6 +52,7 @@ static void init_reserved(struct vmmu_layout *l)
 	for (unsigned level = VMMU_LEVEL_4K; level <= VMMU_LEVEL_MAX; level++) {
 		uint64_t offset = vmmu_level_pages(level) * VMMU_PAGE_SIZE - 1;
 
+		l->leaf_shift[level] = (uint8_t)(VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1));
 		l->leaf[level] = f->always | l->accessed | (level > VMMU_LEVEL_4K ? f->huge : 0);
 		/* A huge leaf's address is aligned; bit 12 of a long-mode one is its PAT bit. */
 		l->reserved_leaf[level] = beyond | (offset & VMMU_BITS(51, f->has_memtype ? 12 : 13));
@@ -98,6 +99,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.levels = (uint8_t)levels,
 		.present = format->present,
 		.huge = format->huge,
+		.soft_writable = format->soft_host_writable | format->soft_map_writable,
 		.address = VMMU_BITS(cpu->maxphyaddr - 1, 12),
 		.leaf_level_max = cpu->page_1g && cpu->page_2m ? VMMU_LEVEL_1G
 		                  : cpu->page_2m               ? VMMU_LEVEL_2M

@@ -11,168 +11,195 @@
 #include "table/locks.h"
 #include "table/trace.h"
 
-struct request {
-	struct vmmu_vcpu *vcpu;
-	struct vmmu_vm *vm;
-	struct vmmu_op *op;
-	struct vmmu_fault *fault;
-	enum vmmu_cause cause;
-	uint64_t gfn;
-	unsigned wanted;          /* VMMU_R, W, X */
-	uint64_t sequence;
-};
-
-static void report(struct request *r, const struct vmmu_mapping *m)
+/*
+ * Most functions here share (vcpu, op, f): who faults, the operation, the fault.
+ * They are passed one by one and not as a structure so that they stay in
+ * registers: this path is what a guest waits for.
+ */
+static inline uint64_t gfn_of(const struct vmmu_fault *f)
 {
-	r->fault->entry = m->entry;
-	r->fault->level = m->level;
-	r->fault->pfn = m->leaf.pfn;
+	return vmmu_gpa_gfn(f->gpa).v;
+}
+
+static inline unsigned wanted_by(const struct vmmu_fault *f)
+{
+	return f->access & VMMU_RWX;
+}
+
+static inline enum vmmu_fault_result report(struct vmmu_fault *f, const struct vmmu_mapping *m)
+{
+	f->entry = m->entry;
+	f->level = m->level;
+	f->pfn = m->pfn;
+	return m->result;
 }
 
 /* ---- the entry is there: nothing to ask the host ------------------------------ */
 
-static void trace_mmio(struct request *r, enum vmmu_trace_event event, uint64_t entry)
+static void trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu_trace_event event,
+                       uint64_t entry, uint64_t generation)
 {
-	uint64_t generation =
-		atomic_load_explicit(&r->vm->memory.generation, memory_order_relaxed);
-	struct vmmu_trace_record *t = vmmu_trace_begin(r->op, event);
+	struct vmmu_trace_record *t = vmmu_trace_begin(op, event);
 
 	if (!t)
 		return;
 	if (event == VMMU_TRACE_HANDLE_MMIO)
-		vmmu_trace_words(t, r->fault->gpa.v, r->gfn, r->fault->rip, entry);
+		vmmu_trace_words(t, f->gpa.v, gfn_of(f), f->rip, entry);
 	else
 		vmmu_trace_words(t, generation & VMMU_MMIO_GEN_MASK, vmmu_mmio_generation(entry),
 		                 entry, 0);
-	vmmu_trace_end(r->op);
+	vmmu_trace_end(op);
 }
 
 /* 0: the entry is of another generation, go on as if there were none. */
-static enum vmmu_fault_result on_mmio_entry(struct request *r, const struct vmmu_visit *v)
+static enum vmmu_fault_result on_mmio_entry(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                            const struct vmmu_fault *f, uint64_t entry)
 {
 	uint64_t generation =
-		atomic_load_explicit(&r->vm->memory.generation, memory_order_relaxed);
+		atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_relaxed);
 
-	if (vmmu_mmio_generation(v->entry) != (generation & VMMU_MMIO_GEN_MASK)) {
-		trace_mmio(r, VMMU_TRACE_CHECK_MMIO, v->entry);
+	if (vmmu_mmio_generation(entry) != (generation & VMMU_MMIO_GEN_MASK)) {
+		trace_mmio(op, f, VMMU_TRACE_CHECK_MMIO, entry, generation);
 		return 0;
 	}
-	vmmu_count(&r->op->who->count.mmio_hits, 1);
-	trace_mmio(r, VMMU_TRACE_HANDLE_MMIO, v->entry);
+	vmmu_count(&op->who->count.mmio_hits, 1);
+	trace_mmio(op, f, VMMU_TRACE_HANDLE_MMIO, entry, generation);
 	return VMMU_FAULT_EMULATE_MMIO;
 }
 
-/* W was taken away only to see the first write (dirty log): give it back. */
-static enum vmmu_fault_result give_write_back(struct request *r, struct vmmu_visit *v)
+/*
+ * W was taken away only to see the first write (dirty log): give it back. 0: the
+ * slot is being deleted or moved, and the leaf is not yet out of the tables.
+ */
+static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
+                                              struct vmmu_visit *v)
 {
-	struct vmmu_slot *slot = vmmu_slot_at(&r->vm->memory, r->gfn);
-	uint64_t value = vmmu_grant_write(&r->vm->tables.layout, v->entry);
+	struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, gfn_of(f));
+	uint64_t value = vmmu_grant_write(&vcpu->vm->tables.layout, v->entry);
 
-	vmmu_dirty_mark(slot, r->gfn);
+	if (!slot)
+		return 0;
+	vmmu_dirty_mark(slot, gfn_of(f));
 	return vmmu_entry_write(v, value, VMMU_CAUSE_PERMISSION) ? VMMU_FAULT_FIXED
 	                                                         : VMMU_FAULT_RETRY;
 }
 
-static enum vmmu_fault_result on_leaf(struct request *r, struct vmmu_visit *v)
+static enum vmmu_fault_result on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
+                                      struct vmmu_visit *v)
 {
-	const struct vmmu_layout *l = &r->vm->tables.layout;
-	unsigned missing = r->wanted & ~vmmu_entry_rights(l, v->entry);
+	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
+	unsigned missing = wanted_by(f) & ~vmmu_entry_rights(l, v->entry);
 
 	if (!missing)
 		return VMMU_FAULT_SPURIOUS;
 	if (missing == VMMU_W && v->level == VMMU_LEVEL_4K &&
 	    (v->entry & l->format->soft_map_writable))
-		return give_write_back(r, v);
+		return give_write_back(vcpu, f, v);
 	return 0;
 }
 
 /* For the caller alone: a fault that ends here needed no slot. */
-static void name_slot(struct request *r)
+static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct vmmu_visit *v)
 {
-	const struct vmmu_slot *slot = vmmu_slot_at(&r->vm->memory, r->gfn);
+	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
+	const struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, gfn_of(f));
 
+	f->entry = v->entry;
+	f->level = v->level;
+	if (vmmu_is_leaf(l, v->level, v->entry))
+		f->pfn.v = vmmu_hpa_pfn(vmmu_entry_address(l, v->entry)).v + (gfn_of(f) - v->gfn.v);
 	if (slot)
-		r->fault->slot = slot->info.id;
+		f->slot = slot->info.id;
 }
 
 /*
  * The CPU met a present or refused entry. Most of these end here, without a
  * slot being searched or the host being asked. 0: they do not.
  */
-static enum vmmu_fault_result on_present(struct request *r)
+static __attribute__((noinline)) enum vmmu_fault_result
+on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 {
-	const struct vmmu_layout *l = &r->vm->tables.layout;
-	struct vmmu_visit v = vmmu_look(r->op, vmmu_root_of(r->vm), r->gfn);
+	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
 	enum vmmu_fault_result result = 0;
+	struct vmmu_visit v;
 
+	vmmu_gate_enter(op->tables, op->who);
+	v = vmmu_look(op, vmmu_root_of(vcpu->vm), gfn_of(f));
 	if (vmmu_is_mmio(l, v.entry))
-		result = on_mmio_entry(r, &v);
+		result = on_mmio_entry(vcpu, op, f, v.entry);
 	else if (vmmu_is_bad(l, v.level, v.entry))
 		result = VMMU_FAULT_BAD_ENTRY;
 	else if (vmmu_is_leaf(l, v.level, v.entry))
-		result = on_leaf(r, &v);
-	if (result) {
-		r->fault->entry = v.entry;
-		r->fault->level = v.level;
-		if (vmmu_is_leaf(l, v.level, v.entry))
-			r->fault->pfn.v = vmmu_hpa_pfn(vmmu_entry_address(l, v.entry)).v +
-			                  (r->gfn - v.gfn.v);
-		name_slot(r);
-	}
+		result = on_leaf(vcpu, f, &v);
+	if (result)
+		describe(vcpu, f, &v);
+	vmmu_gate_leave(op->tables, op->who);
 	return result;
 }
 
 /* ---- the entry is missing ------------------------------------------------------ */
 
-/* Fill the vCPU's copy of the slot that covers gfn. False: no slot does. */
-static bool find_slot(struct request *r)
+/* Make the vCPU's copy that of the slot which covers gfn. False: no slot does. */
+static __attribute__((noinline)) bool search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                                  uint64_t gfn)
 {
-	struct vmmu_slot_hit *hit = &r->vcpu->hit;
-	struct vmmu_memory *memory = &r->vm->memory;
-	uint64_t generation = atomic_load_explicit(&memory->generation, memory_order_acquire);
+	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	struct vmmu_slot *slot;
 
-	if (hit->generation == generation && r->gfn >= hit->first && r->gfn < hit->end)
-		return true;
-
-	vmmu_gate_enter(&r->vm->tables, r->op->who);
-	struct vmmu_slot *slot = vmmu_slot_at(memory, r->gfn);
-
+	vmmu_gate_enter(op->tables, op->who);
+	slot = vmmu_slot_at(memory, gfn);
 	if (slot)
-		*hit = (struct vmmu_slot_hit){
+		vcpu->hit = (struct vmmu_slot_hit){
 			.generation = atomic_load_explicit(&memory->generation, memory_order_relaxed),
 			.slot = slot,
 			.info = slot->info,
 			.first = slot->first,
 			.end = slot->end,
 		};
-	vmmu_gate_leave(&r->vm->tables, r->op->who);
+	vmmu_gate_leave(op->tables, op->who);
 	return slot != NULL;
 }
 
-/* Inside the gate: has anything made the host's answer stale since it was asked? */
-static bool is_stale(const struct request *r)
+static inline bool find_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
 {
-	const struct vmmu_memory *m = &r->vm->memory;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
 
-	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != r->sequence ||
-	       vmmu_is_pending(m, r->gfn, r->gfn + 1);
+	return (gfn >= hit->first && gfn < hit->end &&
+	        hit->generation ==
+	                atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_acquire)) ||
+	       search_slot(vcpu, op, gfn);
 }
 
-static enum vmmu_fault_result map_mmio(struct request *r)
+/* Tables for a whole path, no more, and always before the gate. */
+static inline bool have_spares(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
-	struct vmmu_mapping m = {.gfn = r->gfn};
-	enum vmmu_fault_result result = VMMU_FAULT_EMULATE_MMIO;
+	struct vmmu_vm *vm = vcpu->vm;
 
-	if (!r->vm->mmio_cache || r->cause == VMMU_CAUSE_PREFAULT)
-		return result;
-	vmmu_gate_enter(&r->vm->tables, r->op->who);
-	if (is_stale(r))
-		result = VMMU_FAULT_RETRY;
-	else
-		vmmu_mmio_map(r->op, r->vm, &m);
-	vmmu_gate_leave(&r->vm->tables, r->op->who);
-	report(r, &m);
-	return result;
+	return op->who->spares >= vm->path_tables ||
+	       vmmu_spares_fill(&vm->tables, op->who, vm->path_tables);
+}
+
+/* Inside the gate: has anything made the host's answer stale since `sequence` was read? */
+static inline bool is_stale(const struct vmmu_memory *m, uint64_t gfn, uint64_t sequence)
+{
+	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != sequence ||
+	       vmmu_is_pending(m, gfn, gfn + 1);
+}
+
+static __attribute__((noinline)) enum vmmu_fault_result
+map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t sequence)
+{
+	struct vmmu_mapping m = {.gfn = gfn_of(f), .result = VMMU_FAULT_RETRY};
+
+	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT)
+		return VMMU_FAULT_EMULATE_MMIO;
+	if (!have_spares(vcpu, op))
+		return VMMU_FAULT_NO_MEMORY;
+	vmmu_gate_enter(op->tables, op->who);
+	if (!is_stale(&vcpu->vm->memory, m.gfn, sequence))
+		vmmu_mmio_map(op, vcpu->vm, &m);
+	vmmu_gate_leave(op->tables, op->who);
+	return report(f, &m);
 }
 
 /*
@@ -180,151 +207,140 @@ static enum vmmu_fault_result map_mmio(struct request *r)
  * on both sides, under every cap, and clear of what the host is taking back. A
  * slot that logs writes them by 4 KiB.
  */
-static unsigned goal_level(const struct request *r, const struct vmmu_backing *backing)
+static inline unsigned goal_level(const struct vmmu_vcpu *vcpu, uint64_t gfn,
+                                  const struct vmmu_backing *backing)
 {
-	const struct vmmu_slot_hit *hit = &r->vcpu->hit;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
 	unsigned level = VMMU_LEVEL_4K;
 
-	if (hit->info.flags & VMMU_SLOT_LOG_DIRTY)
+	if (backing->order < VMMU_INDEX_BITS || hit->info.flags & VMMU_SLOT_LOG_DIRTY)
 		return level;
-	while (level < r->vm->leaf_level_max) {
+	while (level < vcpu->vm->leaf_level_max) {
 		uint64_t pages = vmmu_level_pages(level + 1);
-		uint64_t first = r->gfn & ~(pages - 1);
+		uint64_t first = gfn & ~(pages - 1);
 
 		if (first < hit->first || first + pages > hit->end ||
 		    backing->order < VMMU_INDEX_BITS * level ||
-		    ((r->gfn ^ backing->pfn.v) & (pages - 1)) ||
-		    vmmu_cap_of(hit->slot, r->gfn, level + 1) <= level ||
-		    vmmu_is_pending(&r->vm->memory, first, first + pages))
+		    ((gfn ^ backing->pfn.v) & (pages - 1)) ||
+		    vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||
+		    vmmu_is_pending(&vcpu->vm->memory, first, first + pages))
 			break;
 		level++;
 	}
 	return level;
 }
 
-static struct vmmu_leaf leaf_of(const struct request *r, const struct vmmu_backing *backing)
+static inline uint64_t leaf_bits(const struct vmmu_layout *l, uint32_t flags, unsigned wanted,
+                                 const struct vmmu_backing *backing)
 {
-	uint32_t flags = r->vcpu->hit.info.flags;
-	unsigned rights = backing->rights;
-	bool writable;
-
-	if (flags & VMMU_SLOT_READONLY)
-		rights &= ~(unsigned)VMMU_W;
-	writable = rights & VMMU_W;
-	/* The log wants to see the first write. */
-	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(r->wanted & VMMU_W))
-		rights &= ~(unsigned)VMMU_W;
-	return (struct vmmu_leaf){
-		.pfn = backing->pfn,
-		.rights = (uint8_t)rights,
+	struct vmmu_leaf leaf = {
+		.rights = backing->rights & VMMU_RWX,
 		.memtype = backing->memtype,
 		.ignore_pat = backing->ignore_pat,
-		.host_writable = writable,
-		.map_writable = writable,
 	};
+
+	if (flags & VMMU_SLOT_READONLY)
+		leaf.rights &= ~VMMU_W;
+	leaf.writable = leaf.rights & VMMU_W;
+	/* The log wants to see the first write. */
+	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(wanted & VMMU_W))
+		leaf.rights &= ~VMMU_W;
+	return vmmu_leaf_bits(l, leaf);
 }
 
-static enum vmmu_fault_result map_backing(struct request *r, const struct vmmu_backing *backing)
+static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                                 struct vmmu_fault *f, uint64_t sequence,
+                                                 const struct vmmu_backing *backing)
 {
 	struct vmmu_mapping m;
 
-	m.gfn = r->gfn;
-	m.access = r->wanted;
-	m.slot = r->vcpu->hit.slot;
-	m.cause = r->cause;
-	m.leaf = leaf_of(r, backing);
+	m.gfn = gfn_of(f);
+	m.access = wanted_by(f);
+	m.pfn = backing->pfn;
+	m.leaf = leaf_bits(&op->tables->layout, vcpu->hit.info.flags, m.access, backing);
+	m.slot = vcpu->hit.slot;
+	m.cause = op->cause;
 	m.result = VMMU_FAULT_RETRY;
 	m.entry = 0;
 	m.level = 0;
-	vmmu_gate_enter(&r->vm->tables, r->op->who);
+	vmmu_gate_enter(op->tables, op->who);
 	/* The slot may only be looked into while nothing can have removed it. */
-	if (!is_stale(r)) {
-		m.goal = goal_level(r, backing);
-		vmmu_direct_map(r->op, vmmu_root_of(r->vm), &m);
+	if (!is_stale(&vcpu->vm->memory, m.gfn, sequence)) {
+		m.goal = goal_level(vcpu, m.gfn, backing);
+		vmmu_direct_map(op, vmmu_root_of(vcpu->vm), &m);
 	}
-	vmmu_gate_leave(&r->vm->tables, r->op->who);
-	report(r, &m);
-	return m.result;
+	vmmu_gate_leave(op->tables, op->who);
+	return report(f, &m);
 }
 
 /* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
-static unsigned one_access(unsigned wanted)
+static inline unsigned one_access(unsigned wanted)
 {
 	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
 }
 
-/* May an entry be made of this grant? Not if the CPU's tables could only say more than it. */
-static bool is_expressible(const struct vmmu_layout *l, unsigned rights)
+static enum vmmu_fault_result refusal(enum vmmu_backing_result result)
 {
-	return !(l->grants[rights & VMMU_RWX] & ~rights);
-}
-
-static enum vmmu_fault_result ask_host(struct request *r, struct vmmu_backing *backing)
-{
-	struct vmmu_tables *t = &r->vm->tables;
-
-	switch (t->host->backing(t->ctx, &r->vcpu->hit.info, vmmu_gfn_of(r->gfn),
-	                         one_access(r->wanted), backing)) {
-	case VMMU_BACKING_OK:
-		break;
+	switch (result) {
 	case VMMU_BACKING_RETRY:
 		return VMMU_FAULT_RETRY;
 	case VMMU_BACKING_NO_MEMORY:
 		return VMMU_FAULT_NO_MEMORY;
-	case VMMU_BACKING_DENIED:
 	default:
 		return VMMU_FAULT_DENIED;
 	}
-	if (r->wanted & ~(unsigned)backing->rights || !is_expressible(&t->layout, backing->rights))
+}
+
+/* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
+static inline enum vmmu_fault_result ask_host(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                              const struct vmmu_fault *f,
+                                              struct vmmu_backing *backing)
+{
+	struct vmmu_tables *t = op->tables;
+	enum vmmu_backing_result result =
+		t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(gfn_of(f)),
+	                         one_access(wanted_by(f)), backing);
+
+	if (__builtin_expect(result != VMMU_BACKING_OK, 0))
+		return refusal(result);
+	if ((wanted_by(f) | t->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;
 	return 0;
 }
 
-static enum vmmu_fault_result on_missing(struct request *r)
+static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                                struct vmmu_fault *f)
 {
+	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_backing backing = {.order = 0};
 	enum vmmu_fault_result result;
+	uint64_t sequence;
 
-	/* Never more than a path's worth, and always before the gate. */
-	if (r->op->who->spares < r->vm->path_tables &&
-	    !vmmu_spares_fill(&r->vm->tables, r->op->who, r->vm->path_tables))
+	sequence = atomic_load_explicit(&vm->memory.sequence, memory_order_acquire);
+	if (!find_slot(vcpu, op, gfn_of(f)))
+		return map_mmio(vcpu, op, f, sequence);
+	f->slot = vcpu->hit.info.id;
+	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
+		return VMMU_FAULT_READ_ONLY;
+	if (!have_spares(vcpu, op))
 		return VMMU_FAULT_NO_MEMORY;
 
-	r->sequence = atomic_load_explicit(&r->vm->memory.sequence, memory_order_acquire);
-	if (!find_slot(r))
-		return map_mmio(r);
-	r->fault->slot = r->vcpu->hit.info.id;
-	if ((r->wanted & VMMU_W) && (r->vcpu->hit.info.flags & VMMU_SLOT_READONLY))
-		return VMMU_FAULT_READ_ONLY;
-
-	result = ask_host(r, &backing);
-	return result ? result : map_backing(r, &backing);
+	result = ask_host(vcpu, op, f, &backing);
+	return result ? result : map_backing(vcpu, op, f, sequence, &backing);
 }
 
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                         struct vmmu_fault *fault, enum vmmu_cause cause)
+                                         struct vmmu_fault *fault)
 {
-	struct request r = {
-		.vcpu = vcpu,
-		.vm = vcpu->vm,
-		.op = op,
-		.fault = fault,
-		.cause = cause,
-		.gfn = vmmu_gpa_gfn(fault->gpa).v,
-		.wanted = fault->access & VMMU_RWX,
-	};
 	enum vmmu_fault_result result = 0;
 
-	if (r.gfn >= r.vm->memory.limit)
+	if (gfn_of(fault) >= vcpu->vm->memory.limit)
 		return VMMU_FAULT_BEYOND;
-	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED)) {
-		vmmu_gate_enter(&r.vm->tables, op->who);
-		result = on_present(&r);
-		vmmu_gate_leave(&r.vm->tables, op->who);
-	}
+	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
+		result = on_present(vcpu, op, fault);
 	if (!result)
-		result = on_missing(&r);
-	if (op->owed.any)
+		result = on_missing(vcpu, op, fault);
+	if (op->owed.promised)
 		vmmu_settle(op);
 	return result;
 }

@@ -5,27 +5,14 @@
  */
 #include "map/map.h"
 
-static enum vmmu_next finish(const struct vmmu_visit *v, struct vmmu_mapping *m,
-                             enum vmmu_fault_result result)
-{
-	m->result = result;
-	m->entry = v->entry;
-	m->level = v->level;
-	return VMMU_STOP;
-}
-
-static uint64_t leaf_for(const struct vmmu_visit *v, const struct vmmu_mapping *m)
-{
-	struct vmmu_leaf leaf = m->leaf;
-
-	leaf.pfn.v &= ~(vmmu_level_pages(v->level) - 1);
-	return vmmu_make_leaf(&v->op->tables->layout, v->level, &leaf);
-}
-
 /* The table that holds this leaf, for the actor's next fault nearby. */
-static void remember(const struct vmmu_visit *v)
+static inline void remember(const struct vmmu_visit *v)
 {
-	v->op->who->hint = (struct vmmu_hint){
+	struct vmmu_hint *hint = &v->op->who->hint;
+
+	if (hint->table.v == v->table.v && hint->retired == v->op->tables->retired)
+		return;
+	*hint = (struct vmmu_hint){
 		.retired = v->op->tables->retired,
 		.block = v->gfn.v / VMMU_ENTRIES,
 		.table = v->table,
@@ -41,20 +28,25 @@ static struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, u
 	return root;
 }
 
-static enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
+static inline __attribute__((always_inline)) enum vmmu_next
+write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
 {
-	uint64_t value = leaf_for(v, m);
+	const struct vmmu_layout *l = &v->op->tables->layout;
+	uint64_t value = vmmu_make_leaf(l, v->level, m->pfn, m->leaf);
 
 	if (v->entry == value)
-		return finish(v, m, VMMU_FAULT_SPURIOUS);
+		return vmmu_mapped(v, m, VMMU_FAULT_SPURIOUS);
+	/* Another frame may have stood here a moment ago, and a CPU still use it. */
+	if (!vmmu_is_present(l, v->entry) && vmmu_is_flush_promised(v->op))
+		return vmmu_mapped(v, m, VMMU_FAULT_RETRY);
 	/* Before W is visible, so that no write can be missed by the log. */
-	if (m->leaf.rights & VMMU_W)
+	if (m->slot->dirty && (value & l->format->write))
 		vmmu_dirty_mark(m->slot, m->gfn);
 	if (!vmmu_entry_write(v, value, cause))
 		return VMMU_AGAIN;
 	if (v->level == VMMU_LEVEL_4K)
 		remember(v);
-	return finish(v, m, VMMU_FAULT_FIXED);
+	return vmmu_mapped(v, m, VMMU_FAULT_FIXED);
 }
 
 static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
@@ -62,11 +54,17 @@ static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
 	uint64_t first = vmmu_hpa_pfn(vmmu_entry_address(&v->op->tables->layout, v->entry)).v;
 
 	first &= ~(vmmu_level_pages(v->level) - 1);
-	return first + (m->gfn - v->gfn.v) == m->leaf.pfn.v;
+	return first + (m->gfn - v->gfn.v) == m->pfn.v;
 }
 
-static enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
+/* Something is mapped here already: rare, and kept out of the way of what is not. */
+static __attribute__((noinline)) enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
 {
+	const struct vmmu_layout *l = &v->op->tables->layout;
+
+	/* Damage is reported, never repaired in passing. */
+	if (!vmmu_is_leaf(l, v->level, v->entry) || vmmu_is_bad(l, v->level, v->entry))
+		return vmmu_mapped(v, m, VMMU_FAULT_BAD_ENTRY);
 	if (!same_frame(v, m)) {
 		/*
 		 * A present leaf's frame never changes in place: a CPU could use
@@ -74,27 +72,22 @@ static enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
 		 */
 		if (!vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_REMAP))
 			return VMMU_AGAIN;
-		return finish(v, m, VMMU_FAULT_RETRY);
+		return vmmu_mapped(v, m, VMMU_FAULT_RETRY);
 	}
-	if (!(m->access & ~vmmu_entry_rights(&v->op->tables->layout, v->entry)))
-		return finish(v, m, VMMU_FAULT_SPURIOUS);
+	if (!(m->access & ~vmmu_entry_rights(l, v->entry)))
+		return vmmu_mapped(v, m, VMMU_FAULT_SPURIOUS);
 	if (v->level > m->goal)
 		return vmmu_split_leaf(v);
 	return write_leaf(v, m, VMMU_CAUSE_PERMISSION);
 }
 
 /* A table at the goal level or below never gets here: smaller pages are there, add to them. */
-static enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
+static inline enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
 	struct vmmu_mapping *m = arg;
 
-	if (v->entry && !vmmu_is_mmio(l, v->entry)) {
-		/* Damage is reported, never repaired in passing. */
-		return !vmmu_is_leaf(l, v->level, v->entry) || vmmu_is_bad(l, v->level, v->entry)
-		               ? finish(v, m, VMMU_FAULT_BAD_ENTRY)
-		               : over_leaf(v, m);
-	}
+	if (v->entry && !vmmu_is_mmio(&v->op->tables->layout, v->entry))
+		return over_leaf(v, m);
 	if (v->level > m->goal)
 		return vmmu_link_table(v, m->cause);
 	return write_leaf(v, m, m->cause);

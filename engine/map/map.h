@@ -16,14 +16,15 @@ static inline struct vmmu_top vmmu_root_of(const struct vmmu_vm *vm)
  * own paging plays no part.
  */
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                         struct vmmu_fault *fault, enum vmmu_cause cause);
+                                         struct vmmu_fault *fault);
 
 /* What one mapping is to become. */
 struct vmmu_mapping {
 	uint64_t gfn;
 	unsigned access;             /* VMMU_R, W or X that must be allowed afterwards */
 	unsigned goal;               /* level of the leaf */
-	struct vmmu_leaf leaf;       /* pfn is that of gfn */
+	vmmu_pfn pfn;                /* frame of gfn */
+	uint64_t leaf;               /* vmmu_leaf_bits */
 	struct vmmu_slot *slot;
 	enum vmmu_cause cause;
 	/* out */
@@ -31,6 +32,16 @@ struct vmmu_mapping {
 	uint64_t entry;
 	uint8_t level;
 };
+
+/* What a visitor that maps says at its end. */
+static inline enum vmmu_next vmmu_mapped(const struct vmmu_visit *v, struct vmmu_mapping *m,
+                                         enum vmmu_fault_result result)
+{
+	m->result = result;
+	m->entry = v->entry;
+	m->level = v->level;
+	return VMMU_STOP;
+}
 
 /*
  * direct_map.c: make gfn translate as `mapping` says, building the missing part

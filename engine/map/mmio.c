@@ -6,29 +6,36 @@
  */
 #include "map/map.h"
 
+struct install {
+	struct vmmu_mapping *m;
+	uint64_t value;
+};
+
 static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
-	struct vmmu_mapping *m = arg;
+	const struct install *i = arg;
 
-	/* Mapped meanwhile by a vCPU that saw a newer slot; no entry of ours is due. */
-	if (vmmu_is_leaf(l, v->level, v->entry))
-		return VMMU_STOP;
+	/* A leaf is what remains of a slot being deleted; anything else is damage. */
+	if (v->entry && !vmmu_is_mmio(l, v->entry))
+		return vmmu_mapped(v, i->m,
+		                   vmmu_is_leaf(l, v->level, v->entry) ? VMMU_FAULT_EMULATE_MMIO
+		                                                       : VMMU_FAULT_BAD_ENTRY);
 	if (v->level > VMMU_LEVEL_4K)
 		return vmmu_link_table(v, VMMU_CAUSE_MMIO);
-	if (v->entry != m->entry && !vmmu_entry_write(v, m->entry, VMMU_CAUSE_MMIO))
+	if (v->entry != i->value && !vmmu_entry_write(v, i->value, VMMU_CAUSE_MMIO))
 		return VMMU_AGAIN;
-	m->level = v->level;
-	return VMMU_STOP;
+	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);
 }
 
 void vmmu_mmio_map(struct vmmu_op *op, const struct vmmu_vm *vm, struct vmmu_mapping *m)
 {
 	static const struct vmmu_visitor map = {.end = map_end};
 
-	m->entry = vmmu_make_mmio(&vm->tables.layout,
-	                          atomic_load_explicit(&vm->memory.generation, memory_order_relaxed));
-	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, map, m);
+	uint64_t generation = atomic_load_explicit(&vm->memory.generation, memory_order_relaxed);
+	struct install i = {m, vmmu_make_mmio(&vm->tables.layout, generation)};
+
+	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, map, &i);
 }
 
 static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)

@@ -18,9 +18,9 @@ struct vmmu_mode_ops {
 	bool levels_fixed;   /* the config has no choice */
 	/* What the CPU's root register holds. */
 	uint64_t (*root_pointer)(const struct vmmu_layout *layout, vmmu_hpa root);
-	/* Handle one fault; `cause` goes into the entries it writes. */
+	/* Handle one fault; op->cause goes into the entries it writes. */
 	enum vmmu_fault_result (*fault)(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-	                                struct vmmu_fault *fault, enum vmmu_cause cause);
+	                                struct vmmu_fault *fault);
 };
 
 /* NULL for a number that is no mode. */

@@ -21,6 +21,14 @@
  * Nothing is allocated, flushed or asked of the host while the gate is closed,
  * and none of that happens while a walker is inside. vCPUs that wait at a
  * closed gate hold nothing.
+ *
+ * Faults flush too, outside the gate: when they drop or narrow an entry. Until
+ * that is done the entry no longer tells what CPUs may remember. So a fault
+ * promises the flush before it changes the entry, and counts the promise in
+ * `unpaid`. While it is not zero, no fault maps anything where nothing is mapped
+ * (it answers RETRY), and no management call returns: what it found already
+ * gone may be a fault's doing. Management waits for the host's flush there, but
+ * holds the turn only, which that flush never needs.
  */
 #ifndef VMMU_LOCKS_H
 #define VMMU_LOCKS_H

@@ -49,6 +49,13 @@ static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
 	}
 }
 
+/* Entries found gone or narrowed may be a fault's doing, with its flush still to come. */
+static void wait_for_faults(struct vmmu_tables *t)
+{
+	while (atomic_load_explicit(&t->unpaid, memory_order_acquire))
+		vmmu_relax(t);
+}
+
 void vmmu_settle(struct vmmu_op *op)
 {
 	struct vmmu_flush f = {.vm = op->tables->vm_id};
@@ -61,5 +68,9 @@ void vmmu_settle(struct vmmu_op *op)
 		flush(op, &f);
 	}
 	free_waiting(op, f.id);
+	if (op->owed.promised)
+		atomic_fetch_sub_explicit(&op->tables->unpaid, 1, memory_order_release);
+	if (op->who == &op->tables->manager)
+		wait_for_faults(op->tables);
 	op->owed = (struct vmmu_owed){.any = false};
 }

@@ -75,6 +75,7 @@ struct vmmu_tables {
 	_Atomic bool tracing;
 	_Atomic bool turn;
 	_Alignas(64) _Atomic bool closed;
+	_Atomic uint32_t unpaid;           /* faults that have promised a flush; beside `closed`, which all read */
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
@@ -85,6 +86,7 @@ struct vmmu_tables {
 
 /* Flushes are owed as data and paid by vmmu_settle when no lock is held. */
 struct vmmu_owed {
+	bool promised;             /* counted in tables->unpaid: faults only */
 	bool any;
 	bool tables;               /* a non-leaf entry went away */
 	enum vmmu_cause cause;     /* of the last write that owed something */
@@ -99,6 +101,7 @@ struct vmmu_op {
 	bool tracing;
 	uint16_t root;
 	uint32_t fault;
+	enum vmmu_cause cause;     /* of a fault: why it maps */
 	struct vmmu_owed owed;
 };
 
@@ -111,6 +114,7 @@ static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struc
 	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
 	op->root = root;
 	op->fault = 0;
+	op->owed.promised = false;
 	op->owed.any = false;
 	op->owed.tables = false;
 	op->owed.freed = NULL;
@@ -158,7 +162,17 @@ void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_c
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
                       const struct vmmu_table *table, enum vmmu_cause cause, bool created);
 
-/* Pay what `op` owes: flush, then free. No lock held but the turn. */
+/* Has a fault changed an entry and not flushed yet? For those who find an entry empty. */
+static inline bool vmmu_is_flush_promised(const struct vmmu_op *op)
+{
+	return __builtin_expect(
+		atomic_load_explicit(&op->tables->unpaid, memory_order_acquire) != 0, 0);
+}
+
+/*
+ * Pay what `op` owes: flush, then free. For management also wait until faults
+ * have paid what they promised. No lock held but the turn.
+ */
 void vmmu_settle(struct vmmu_op *op);
 
 #endif

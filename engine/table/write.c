@@ -38,6 +38,17 @@ static void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, en
 		owed->tables = true;
 }
 
+/* Whoever finds the entry changed must also find that a flush is due (locks.h). */
+static void promise(struct vmmu_op *op)
+{
+	struct vmmu_tables *t = op->tables;
+
+	if (op->owed.promised || op->who == &t->manager)
+		return;
+	op->owed.promised = true;
+	atomic_fetch_add_explicit(&t->unpaid, 1, memory_order_seq_cst);
+}
+
 static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
                     enum vmmu_cause cause)
 {
@@ -71,14 +82,17 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	struct vmmu_tables *t = op->tables;
 	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
 	uint64_t was = v->entry;
+	bool owes = was && owes_flush(&t->layout, v->level, was, value);
 
+	if (owes)
+		promise(op);
 	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
 	if (!atomic_compare_exchange_strong_explicit(&entries[v->index], &v->entry, value,
 	                                             memory_order_acq_rel, memory_order_acquire))
 		return false;
 	v->entry = value;
 	account(op, v, was, cause);
-	if (was && owes_flush(&t->layout, v->level, was, value))
+	if (owes)
 		owe(op, v, was, cause);
 	if (op->tracing)
 		trace_write(op, v, was, cause);

@@ -189,7 +189,9 @@ enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot
 /*
  * [manage] Cap the page size inside [base, base + bytes): leaves above
  * `max_level` that touch the range are removed and never come back while the
- * cap stands. VMMU_LEVEL_1G takes the cap off again. Range must lie in one slot.
+ * cap stands. A cap counts for the whole of every 2 MiB block that the range
+ * touches, and the last call wins there; VMMU_LEVEL_1G takes the cap off again.
+ * Range must lie in one slot; caps end with it, and stay behind when it moves.
  */
 enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
                                      unsigned max_level);

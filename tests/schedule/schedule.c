@@ -233,7 +233,7 @@ static int run_all(const struct options *o)
 		}
 	while (t.running)
 		reap(&t);
-	printf("schedule: %u passed, %u failed, 0 skipped\n", t.passed, t.failed);
+	printf("%u passed, %u failed, 0 skipped\n", t.passed, t.failed);
 	if (!t.passed && !t.failed)
 		fprintf(stderr, "no scenario of that name and mode; schedule --list names them\n");
 	return t.failed || !t.passed;

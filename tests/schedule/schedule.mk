@@ -2,17 +2,29 @@
 # Interleavings: the scenarios over all schedules (fibers), and on threads.
 #   make schedule  the long exploration: SCHEDULE_BOUND=3 SCHEDULE_RUNS=50000
 
-SCHEDULE_COMMON := tests/schedule/scenarios.c
 SCHEDULE_FLAGS := $(CSTD) $(WARN) -D_GNU_SOURCE -g -Iinclude -Isim -Itests/schedule
 SCHEDULE_BOUND ?= 3
 SCHEDULE_RUNS ?= 50000
 
-$(BUILD)/asan/tests/schedule/schedule: tests/schedule/schedule.c tests/schedule/explore.c \
-		$(SCHEDULE_COMMON) tests/schedule/explore.h tests/schedule/scenarios.h \
-		$(BUILD)/asan/libsim.a $(BUILD)/asan/libvmmu.a
-	@mkdir -p $(@D)
-	$(CC) $(SCHEDULE_FLAGS) $(ASAN) $(filter %.c %.a,$^) -lpthread -o $@
+# $(call schedule_program,variant,flags,program,sources)
+define schedule_program
+$$(BUILD)/$(1)/tests/schedule/$(3): $(4) tests/schedule/scenarios.c \
+		tests/schedule/explore.h tests/schedule/scenarios.h \
+		$$(BUILD)/$(1)/libsim.a $$(BUILD)/$(1)/libvmmu.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(SCHEDULE_FLAGS) $(2) $$(filter %.c %.a,$$^) -lpthread -o $$@
+endef
+SCHEDULE_SOURCES := tests/schedule/schedule.c tests/schedule/explore.c
+$(eval $(call schedule_program,asan,$(ASAN),schedule,$(SCHEDULE_SOURCES)))
+$(eval $(call schedule_program,coverage,--coverage,schedule,$(SCHEDULE_SOURCES)))
+$(eval $(call schedule_program,tsan,$(TSAN),threads,tests/schedule/threads.c))
+
+SCHEDULE := $(BUILD)/asan/tests/schedule/schedule
 
 .PHONY: schedule
-schedule: $(BUILD)/asan/tests/schedule/schedule
+schedule: $(SCHEDULE)
 	$< --bound $(SCHEDULE_BOUND) --runs $(SCHEDULE_RUNS)
+
+CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
+CHECK_COMMANDS += "$(SCHEDULE) --bound 2 --runs 300 --jobs 1" \
+	"$(BUILD)/tsan/tests/schedule/threads 5"

@@ -21,4 +21,7 @@ check-tool: $(TOOL_TESTS) $(VMMU)
 	set -e; for test in $(TOOL_TESTS); do $$test; done
 	tests/tool/command.sh $(VMMU)
 
+TEST_NEEDS    += $(TOOL_TESTS) $(VMMU)
+TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU)"
+
 -include $(TOOL_TEST_OBJ:.o=.d)

@@ -317,6 +317,7 @@ static int start(struct run *run)
 	if (!examine(run, &error))
 		return cannot_start(error);
 	session->machine_title = title(run->plan.kind);
+	session->paced = run->plan.kind == MACHINE_BOCHS;
 	if (!session_open(session, &error) || !open_log(run, &error))
 		return cannot_start(error);
 	run->work = work_folder_make(&error);

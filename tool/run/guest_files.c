@@ -50,6 +50,7 @@ static bool linux_check(const struct bytes *file, const char *path, struct guest
 	out->kind = GUEST_LINUX;
 	if (!bzimage_parse(file->data, file->size, &image, &why)) {
 		*error = formatted("%s is a Linux bzImage, but %s; copy or download it again", path, why);
+		free(why);
 		return false;
 	}
 	out->needs = image.load_address + image.init_size;

@@ -21,6 +21,7 @@ struct session {
 	/* set by the caller */
 	double timeout;                  /* seconds of real time; 0: none */
 	bool verbose;                    /* show the visor's log lines */
+	bool paced;                      /* the machine loses keys that come faster than it looks */
 	const char *machine_title;       /* "Bochs" */
 	FILE *log_copy;                  /* every log line also goes here; may be NULL */
 
@@ -39,6 +40,7 @@ struct session {
 	double seconds;                  /* real time from start to end */
 	char pending[4096];              /* keys that the line has not taken yet */
 	size_t pending_size;
+	double sent_at;                  /* when the last of them went out, by progress_seconds */
 };
 
 /* Serial lines and signal handling. False: *error. */

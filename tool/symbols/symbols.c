@@ -59,7 +59,7 @@ static int by_address(const void *a, const void *b)
 
 static bool is_marker(const char *name)
 {
-	return strcmp(name, "_text") == 0 || strcmp(name, "_stext") == 0 || strcmp(name, "_etext") == 0;
+	return strcmp(name, "_text") == 0 || strcmp(name, "_stext") == 0;
 }
 
 void builder_finish(struct symbols_builder *builder, struct symbols *out, const char *source)
@@ -77,8 +77,10 @@ void builder_finish(struct symbols_builder *builder, struct symbols *out, const 
 
 		if (strcmp(name, "_text") == 0)
 			out->text = address;
-		if (strcmp(name, "_etext") == 0)
+		if (strcmp(name, "_etext") == 0) {
 			out->text_end = address;
+			continue;
+		}
 		if (last && last->address == address) {
 			if (is_marker(last->name))
 				last->name = name;
@@ -197,8 +199,8 @@ const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64
 	if (!symbol)
 		return NULL;
 	*offset = address - symbol->address;
-	/* Past the last function there is other memory, not a huge function. */
-	if (*offset > FUNCTION_MAX || (symbols->text_end && symbol->address < symbols->text_end &&
+	/* Past the last function there is other memory, not a huge function; at _etext stand only labels. */
+	if (*offset > FUNCTION_MAX || (symbols->text_end && symbol->address <= symbols->text_end &&
 	                               address >= symbols->text_end))
 		return NULL;
 	return symbol->name;

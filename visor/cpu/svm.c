@@ -570,17 +570,18 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 	return v->stop;
 }
 
-/* Called by svm_entry.S. True: leave the loop. */
-bool svm_exit(struct vcpu *v)
+static __attribute__((noinline)) void reinject_event(struct vcpu *v)
 {
-	struct vmcb *b = v->svm.vmcb;
-	enum vmmu_fault_result result;
-	struct vmmu_fault fault;
+	recover_event(v);
+	inject_event(v);
+}
 
-	b->tlb_control = 0;
-	if (unlikely(b->exit_code != SVM_EXIT_NPF))
-		return slow_exit(v, NULL, 0);
-	fault = vmmu_fault_from_npf(b->exit_info1, vmmu_gpa_of(b->exit_info2), b->rip);
+/* A nested page fault. Most end here: the engine has built what was missing, the guest goes on. */
+static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, struct vmcb *b)
+{
+	struct vmmu_fault fault = vmmu_fault_from_npf(b->exit_info1, vmmu_gpa_of(b->exit_info2), b->rip);
+	enum vmmu_fault_result result;
+
 	if (unlikely(v->tracing))
 		fault.word = svm_trace_word(v);
 	v->memory_faults++;
@@ -588,11 +589,20 @@ bool svm_exit(struct vcpu *v)
 	if (unlikely(result > VMMU_FAULT_RETRY))
 		return slow_exit(v, &fault, result);
 	b->event_injection = 0;
-	if (unlikely(b->exit_interrupt_info & EVENT_VALID)) {
-		recover_event(v);
-		inject_event(v);
-	}
+	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
+		reinject_event(v);
 	return false;
+}
+
+/* Called by svm_entry.S. True: leave the loop. */
+bool svm_exit(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	b->tlb_control = 0;
+	if (likely(b->exit_code == SVM_EXIT_NPF))
+		return memory_exit(v, b);
+	return slow_exit(v, NULL, 0);
 }
 
 static void svm_run(struct vcpu *v)

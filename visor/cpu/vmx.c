@@ -769,7 +769,7 @@ static inline void restore_nmi_blocking(uint64_t qualification)
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
 }
 
-static inline struct vmmu_fault read_fault(struct vcpu *v, uint32_t reason)
+static inline __attribute__((always_inline)) struct vmmu_fault read_fault(struct vcpu *v, uint32_t reason)
 {
 	vmmu_gpa gpa = vmmu_gpa_of(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
 	uint64_t rip = vmread(VMCS_GUEST_RIP), qualification;
@@ -782,6 +782,12 @@ static inline struct vmmu_fault read_fault(struct vcpu *v, uint32_t reason)
 	qualification = vmread(VMCS_QUALIFICATION);
 	restore_nmi_blocking(qualification);
 	return vmmu_fault_from_ept_violation(qualification, gpa, rip);
+}
+
+static __attribute__((noinline)) void reinject_event(struct vcpu *v)
+{
+	recover_event(v);
+	inject_event(v);
 }
 
 /* Called by vmx_entry.S. True: leave the loop. */
@@ -799,10 +805,8 @@ bool vmx_exit(struct vcpu *v)
 	result = vmmu_fault(v->mmu, &fault);
 	if (unlikely(result > VMMU_FAULT_RETRY))
 		return slow_exit(v, reason, &fault, result);
-	if (unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID)) {
-		recover_event(v);
-		inject_event(v);
-	}
+	if (unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID))
+		reinject_event(v);
 	before_entry(v);
 	return false;
 }

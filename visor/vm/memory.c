@@ -81,48 +81,68 @@ static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
 	return r->chunks[n];
 }
 
-static uint64_t make_page(struct vm *vm, uint64_t *page)
+/*
+ * Where page `at` of the region's chunks lives: the frame's address, and the
+ * order of its run in the low bits. 0 = it has no frame yet.
+ */
+static inline uint64_t frame_at(const struct region *r, uint64_t at)
 {
-	*page = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
-	if (*page)
-		vm->frames++;
-	return *page;
+	chunk c = r->chunks[at / CHUNK_PAGES];
+
+	if (c & CHUNK_ORDER)
+		return c + at % CHUNK_PAGES * VMMU_PAGE_SIZE;
+	return likely(c) ? ((const uint64_t *)(uintptr_t)c)[at % CHUNK_PAGES] : 0;
 }
 
-/*
- * Frame of the region's page `index` (counted from its start), 0 = none.
- * `make`: find one if it has none. *order: of the run it belongs to.
- */
-static inline uint64_t page_frame(struct vm *vm, struct region *r, uint64_t index, bool make, unsigned *order)
+/* Find a frame for a page that has none; as frame_at. 0: there is no memory. */
+static __attribute__((noinline)) uint64_t make_frame(struct vm *vm, struct region *r, uint64_t at)
 {
-	uint64_t at = index + r->skew, n = at / CHUNK_PAGES, offset = at % CHUNK_PAGES;
-	uint64_t *page;
+	uint64_t n = at / CHUNK_PAGES, *page;
+
+	if (!r->chunks[n] && !make_chunk(vm, r, n))
+		return 0;
+	if (!(r->chunks[n] & CHUNK_ORDER)) {
+		page = (uint64_t *)(uintptr_t)r->chunks[n] + at % CHUNK_PAGES;
+		*page = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
+		vm->frames += *page != 0;
+	}
+	return frame_at(r, at);
+}
+
+/* Page `index` of the region, counted from its start; as frame_at, 0 also past its end. */
+static inline uint64_t page_frame(struct vm *vm, struct region *r, uint64_t index)
+{
+	uint64_t at = index + r->skew, frame;
 
 	if (unlikely(index >= r->pages))
 		return 0;
-	if (unlikely(!r->chunks[n]) && !(make && make_chunk(vm, r, n)))
-		return 0;
-	*order = r->chunks[n] & CHUNK_ORDER;
-	if (*order)
-		return (r->chunks[n] & ~CHUNK_ORDER) + offset * VMMU_PAGE_SIZE;
-	page = (uint64_t *)(uintptr_t)r->chunks[n] + offset;
-	return likely(*page) ? *page : make ? make_page(vm, page) : 0;
+	frame = frame_at(r, at);
+	return likely(frame) ? frame : make_frame(vm, r, at);
+}
+
+static uint64_t page_index(const struct vmmu_slot_info *slot, vmmu_gfn gfn)
+{
+	return gfn.v - (slot->base.v >> VMMU_PAGE_SHIFT);
+}
+
+/* A slot that was moved may lie otherwise in its 2 MiB than its frames do in theirs. */
+static inline unsigned shared_order(uint64_t gfn, uint64_t pfn, unsigned order)
+{
+	while (unlikely(order && (gfn ^ pfn) & ((1ull << order) - 1)))
+		order -= FRAME_ORDER_2M;
+	return order;
 }
 
 enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out)
 {
-	unsigned order;
-	uint64_t frame = page_frame(ctx, region_of(slot), gfn.v - (slot->base.v >> VMMU_PAGE_SHIFT), true, &order);
+	uint64_t frame = page_frame(ctx, region_of(slot), page_index(slot, gfn));
 
 	(void)access;
 	if (unlikely(!frame))
 		return VMMU_BACKING_NO_MEMORY;
 	out->pfn.v = frame >> VMMU_PAGE_SHIFT;
-	/* A slot that was moved may lie otherwise in its 2 MiB than its frames do in theirs. */
-	while (order && (gfn.v ^ out->pfn.v) & ((1ull << order) - 1))
-		order -= FRAME_ORDER_2M;
-	out->order = (uint8_t)order;
+	out->order = (uint8_t)shared_order(gfn.v, out->pfn.v, frame & CHUNK_ORDER);
 	out->rights = VMMU_RWX;
 	out->memtype = VMMU_MEMTYPE_WB;
 	out->ignore_pat = true; /* no device is passed through: all guest memory is RAM */
@@ -131,9 +151,11 @@ enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *
 
 bool memory_owns(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn, vmmu_pfn pfn)
 {
-	unsigned order;
-	uint64_t frame = page_frame(ctx, region_of(slot), gfn.v - (slot->base.v >> VMMU_PAGE_SHIFT), false, &order);
+	const struct region *r = region_of(slot);
+	uint64_t index = page_index(slot, gfn);
+	uint64_t frame = index < r->pages ? frame_at(r, index + r->skew) : 0;
 
+	(void)ctx;
 	return frame && frame >> VMMU_PAGE_SHIFT == pfn.v && frame_use_of(frame) == FRAME_GUEST;
 }
 
@@ -221,11 +243,9 @@ enum vmmu_status memory_remove(struct vm *vm, uint32_t id)
 
 bool memory_fill(struct vm *vm)
 {
-	unsigned order;
-
 	for (struct region *r = vm->regions; r; r = r->next) {
 		for (uint64_t i = 0; i < r->pages; i++) {
-			if (!page_frame(vm, r, i, true, &order))
+			if (!page_frame(vm, r, i))
 				return false;
 		}
 	}
@@ -253,17 +273,16 @@ uint64_t memory_frames(const struct vm *vm)
 static uint8_t *host_pointer(struct vm *vm, uint64_t gpa, bool write)
 {
 	struct vmmu_slot_info slot;
-	unsigned order;
 	uint64_t frame;
 
 	if (vmmu_slot_find(vm->mmu, vmmu_gpa_of(gpa), &slot) != VMMU_OK || (write && slot.flags & VMMU_SLOT_READONLY))
 		return NULL;
-	frame = page_frame(vm, region_of(&slot), (gpa - slot.base.v) >> VMMU_PAGE_SHIFT, true, &order);
+	frame = page_frame(vm, region_of(&slot), page_index(&slot, vmmu_gpa_gfn(vmmu_gpa_of(gpa))));
 	if (!frame)
 		return NULL;
 	if (write)
 		vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
-	return (uint8_t *)(uintptr_t)frame + gpa % VMMU_PAGE_SIZE;
+	return (uint8_t *)(uintptr_t)(frame & ~CHUNK_ORDER) + gpa % VMMU_PAGE_SIZE;
 }
 
 static size_t rest_of_page(uint64_t gpa, size_t n)

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Records: their fields, their order, what is lost when a ring is full. That
+ * the records replayed give the tables is checked at the end of every test of
+ * every file (sim_end).
+ */
+#include "case.h"
+
+MODES;
+
+static const struct vmmu_trace_record *find(const struct sim *sim, unsigned event, unsigned nth)
+{
+	for (size_t i = 0; i < sim->trace.records; i++)
+		if (sim->trace.record[i].event == event && nth-- == 0)
+			return &sim->trace.record[i];
+	fail_msg("no %s record", vmmu_trace_event_name(event));
+	return NULL;
+}
+
+static void a_fault_tells_its_story(void **state)
+{
+	struct sim *sim = sim_default(state);
+	uint64_t b = contiguous(sim, 0, 0);
+
+	sim_slot_create(sim, 3, 0, 16 * M, VMMU_SLOT_LOG_DIRTY, b);
+	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M + 0x123), .access = VMMU_W,
+	                           .error_code = 0x182, .rip = 0xffffffff81234567, .word = 0xabcd};
+
+	sim_ref_mark(&sim->ref, 5 * M / K, SIM_MAY_WRITE);
+	assert_int_equal(vmmu_fault(sim->vcpu[0].engine, &fault), VMMU_FAULT_FIXED);
+	sim_drain(sim);
+	const struct vmmu_trace_record *begin = find(sim, VMMU_TRACE_PAGE_FAULT, 0);
+	const struct vmmu_trace_record *end = find(sim, VMMU_TRACE_FAULT_END, 0);
+	const struct vmmu_trace_record *slot = find(sim, VMMU_TRACE_SLOT, 0);
+	const struct vmmu_trace_record *load = find(sim, VMMU_TRACE_ROOT_LOAD, 0);
+	const struct vmmu_trace_record *vm = find(sim, VMMU_TRACE_VM, 0);
+
+	assert_int_equal(begin->a[0], 5 * M + 0x123);
+	assert_int_equal(begin->a[1], 0x182);
+	assert_int_equal(begin->a[2], 0xffffffff81234567);
+	assert_int_equal(begin->a[3], 0xabcd);
+	assert_int_equal(begin->aux, VMMU_W);
+	assert_int_equal(begin->vcpu, 0);
+	assert_int_equal(begin->vm, 1);
+	assert_int_equal(begin->fault, fault.id);
+	assert_int_equal(end->aux, VMMU_FAULT_FIXED);
+	assert_int_equal(end->level, 1);
+	assert_int_equal(end->a[0], 5 * M + 0x123);
+	assert_int_equal(end->a[1], fault.pfn.v);
+	assert_int_equal(end->a[2], fault.entry);
+	assert_int_equal(slot->aux, 3);
+	assert_int_equal(slot->index, VMMU_SLOT_LOG_DIRTY);
+	assert_int_equal(slot->cause, VMMU_CAUSE_SLOT_CREATE);
+	assert_int_equal(slot->a[0], 0);
+	assert_int_equal(slot->a[1], 16 * M / K);
+	assert_int_equal(slot->a[2], b);
+	assert_int_equal(slot->vcpu, VMMU_TRACE_NO_VCPU);
+	assert_int_equal(load->a[0], sim->vcpu[0].root.table.v);
+	assert_int_equal(load->a[1], sim->vcpu[0].root.pointer);
+	assert_int_equal(vm->a[0], sim->config.mode);
+	assert_int_equal(vm->a[1], 4);
+	assert_int_equal(vm->a[2], 46);
+	/* Between begin and end: all tables and entries, of this fault and cause. */
+	unsigned entries = 0, tables = 0;
+
+	for (const struct vmmu_trace_record *r = begin + 1; r < end; r++) {
+		assert_int_equal(r->fault, fault.id);
+		entries += r->event == VMMU_TRACE_SPTE_CHANGED;
+		tables += r->event == VMMU_TRACE_GET_PAGE && r->aux == 1;
+		if (r->event == VMMU_TRACE_SPTE_CHANGED) {
+			assert_int_equal(r->cause, VMMU_CAUSE_VIOLATION);
+			assert_int_equal(r->index, (5 * M >> (12 + 9 * (r->level - 1))) & 511);
+			assert_int_equal(r->a[1], 5 * M / K & ~(vmmu_level_pages(r->level) - 1));
+			assert_int_equal(r->a[2], 0);
+		}
+	}
+	assert_int_equal(entries, 4);
+	assert_int_equal(tables, 3);
+	assert_sound(sim);
+}
+
+/* Each operation writes its entries under its own cause. */
+static void causes_name_the_reason(void **state)
+{
+	struct sim *sim = sim_default(state);
+	uint64_t b = contiguous(sim, 0, 9);
+	uint64_t cow = sim_backing_new(sim, 64 * M, &(struct sim_backing_config){
+		.order = 0, .copy_on_write = true});
+	struct vmmu_stats s;
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, b);
+	sim_slot_create(sim, 1, 64 * M, 16 * M, 0, cow);
+	sim_access(sim, 0, 5 * M, VMMU_W);
+	sim_prefault(sim, 0, 8 * M, K, VMMU_W, NULL);
+	sim_access(sim, 0, 1 * G, VMMU_R);
+	sim_slot_set_flags(sim, 0, VMMU_SLOT_LOG_DIRTY);
+	sim_access(sim, 0, 5 * M, VMMU_W);
+	sim_access(sim, 0, 64 * M, VMMU_R);
+	sim_access(sim, 0, 64 * M, VMMU_W);
+	sim_swap_out(sim, 8 * M, K);
+	sim_slot_delete(sim, 1);
+	vmmu_stats_read(sim->vm, &s);
+	assert_int_equal(s.entries[VMMU_CAUSE_PREFAULT][2], 1);
+	assert_int_equal(s.entries[VMMU_CAUSE_MMIO][1], 1);
+	assert_int_equal(s.entries[VMMU_CAUSE_PROTECT][2], 2);
+	assert_int_equal(s.entries[VMMU_CAUSE_SPLIT][1], 512);
+	assert_int_equal(s.entries[VMMU_CAUSE_SPLIT][2], 1);
+	assert_int_equal(s.entries[VMMU_CAUSE_PERMISSION][1], 1);
+	assert_int_equal(s.entries[VMMU_CAUSE_ZAP_REMAP][1], 1);
+	assert_int_equal(s.entries[VMMU_CAUSE_ZAP_RANGE][2], 1);
+	assert_true(s.entries[VMMU_CAUSE_ZAP_SLOT][1] + s.entries[VMMU_CAUSE_ZAP_SLOT][2] > 0);
+	assert_int_equal(s.entries[VMMU_CAUSE_NONE][1], 0);
+	assert_sound(sim);
+}
+
+/* A ring that nobody empties: the count of what was lost is exact, and told. */
+static void a_full_ring_drops_and_counts(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+	struct vmmu_stats stats;
+
+	config.ring_records = 16;
+	config.untraced = true; /* what is lost cannot be replayed */
+	struct sim *sim = sim_start(&config);
+	struct vmmu_trace_ring *ring = &sim->vcpu[0].ring;
+
+	sim->host.trace_full = NULL;
+	vmmu_trace_enable(sim->vm, true);
+	sim_trace_drain(&sim->trace, &sim->ring);
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	for (uint64_t gpa = 0; gpa < 64 * K; gpa += K)
+		sim_access(sim, 0, gpa, VMMU_W);
+	uint64_t dropped = atomic_load(&ring->dropped);
+
+	assert_true(dropped > 0);
+	assert_int_equal(atomic_load(&ring->head) - atomic_load(&ring->tail), 16);
+	vmmu_stats_read(sim->vm, &stats);
+	assert_int_equal(stats.trace_dropped, dropped);
+	/* Room again: the next record tells of the loss, with the sequence gap to match. */
+	uint32_t last = ring->records[(atomic_load(&ring->head) - 1) & 15].seq;
+
+	sim->trace.records = 0;
+	sim_trace_drain(&sim->trace, ring);
+	sim_access(sim, 0, 100 * K, VMMU_W);
+	sim->trace.records = 0;
+	sim_trace_drain(&sim->trace, ring);
+	assert_int_equal(sim->trace.record[0].event, VMMU_TRACE_DROPS);
+	assert_int_equal(sim->trace.record[0].a[0], dropped);
+	assert_int_equal(sim->trace.record[0].seq, last + 1 + dropped);
+	assert_int_equal(atomic_load(&ring->dropped), dropped);
+	vmmu_trace_enable(sim->vm, false);
+	assert_sound(sim);
+}
+
+static void without_a_ring_all_is_dropped(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+	struct vmmu_vcpu *vcpu;
+	struct vmmu_root root;
+	struct vmmu_stats stats;
+
+	config.untraced = true;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	assert_int_equal(vmmu_vcpu_create(sim->vm, 9, NULL, &vcpu), VMMU_OK);
+	vmmu_trace_enable(sim->vm, true);
+	assert_int_equal(vmmu_vcpu_load(vcpu, &root), VMMU_OK);
+	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M), .access = VMMU_W};
+
+	assert_int_equal(vmmu_fault(vcpu, &fault), VMMU_FAULT_FIXED);
+	vmmu_stats_read(sim->vm, &stats);
+	assert_int_equal(stats.trace_dropped, 1 + 1 + 3 + 4 + 1); /* root, fault, tables, entries, end */
+	vmmu_trace_enable(sim->vm, false);
+	vmmu_vcpu_destroy(vcpu);
+	assert_sound(sim);
+}
+
+static void nothing_is_written_while_off(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.untraced = true;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	sim_access(sim, 0, 5 * M, VMMU_W);
+	sim_slot_delete(sim, 0);
+	sim_drain(sim);
+	assert_int_equal(sim->trace.records, 0);
+	assert_int_equal(sim->clock, 0); /* nor is the time asked for */
+	assert_sound(sim);
+}
+
+/* Switched on in the middle of a VM's life, the trace is whole from there. */
+static void tracing_may_begin_late(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+	struct sim_replay replay;
+	struct sim_census census;
+	char error[256];
+
+	config.untraced = true;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, 9));
+	sim_slot_create(sim, 1, 64 * M, 64 * M, 0, contiguous(sim, 64 * M, 0));
+	for (uint64_t gpa = 0; gpa < 128 * M; gpa += 7 * M)
+		sim_access(sim, 0, gpa, VMMU_W);
+	sim_access(sim, 0, 1 * G, VMMU_R);
+	for (unsigned round = 0; round < 2; round++) {
+		vmmu_trace_enable(sim->vm, true);
+		for (uint64_t gpa = 0; gpa < 128 * M; gpa += 3 * M)
+			sim_access(sim, 0, gpa, VMMU_W);
+		sim_slot_set_flags(sim, 0, round ? 0 : VMMU_SLOT_LOG_DIRTY);
+		vmmu_trace_enable(sim->vm, false);
+		sim_drain(sim);
+		assert_true(sim_trace_replay(&sim->trace, &replay, error, sizeof(error)));
+		sim_census(sim, &census);
+		assert_int_equal(sim_replay_nonzero(&replay), census.nonzero);
+		sim_replay_fini(&replay);
+		sim_access(sim, 0, round * M + 100 * M, VMMU_W); /* unseen */
+	}
+	assert_sound(sim);
+}
+
+static void time_never_goes_back(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.vcpus = 3;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	for (uint64_t gpa = 0; gpa < 100 * K; gpa += K)
+		sim_access(sim, gpa / K % 3, gpa, VMMU_W);
+	/* Straight from the rings: each stream in the order of its making. */
+	for (unsigned v = 0; v < 3; v++) {
+		struct vmmu_trace_ring *ring = &sim->vcpu[v].ring;
+		uint64_t before = 0;
+
+		for (uint32_t i = atomic_load(&ring->tail); i != atomic_load(&ring->head); i++) {
+			assert_true(ring->records[i & (ring->size - 1)].time > before);
+			before = ring->records[i & (ring->size - 1)].time;
+		}
+	}
+	assert_sound(sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(a_fault_tells_its_story),
+		BOTH(causes_name_the_reason),
+		BOTH(a_full_ring_drops_and_counts),
+		BOTH(without_a_ring_all_is_dropped),
+		BOTH(nothing_is_written_while_off),
+		BOTH(tracing_may_begin_late),
+		BOTH(time_never_goes_back),
+	};
+
+	return cmocka_run_group_tests_name("trace", tests, NULL, NULL);
+}
