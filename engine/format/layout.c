@@ -107,10 +107,10 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.accessed = cpu->ad ? format->accessed : 0,
 		.dirty = cpu->ad ? format->dirty : 0,
 	};
-	for (unsigned rights = 0; rights < VMMU_RIGHTS_COUNT; rights++) {
+	for (unsigned rights = 0; rights < VMMU_RIGHTS_COUNT; rights++)
 		l->rights[rights] = rights_bits(l, rights);
+	for (unsigned rights = 0; rights <= VMMU_RWX; rights++)
 		l->grants[rights] = (uint8_t)vmmu_entry_rights(l, l->rights[rights]);
-	}
 	l->table = format->read | format->write | format->exec | format->present | format->always |
 	           format->user | l->accessed;
 	init_memtypes(l);

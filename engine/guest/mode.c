@@ -13,16 +13,23 @@
 #define EFER_LMA  VMMU_BIT(10)
 #define EFER_NXE  VMMU_BIT(11)
 
-/* SDM vol. 3, 4.1.1 "Four Paging Modes". */
-static const struct vmmu_guest_format *format_of(const struct vmmu_paging *r)
+/* By levels. SDM vol. 3, 4.1.1 "Four Paging Modes", and the fifth that came later. */
+static const struct vmmu_guest_format *const formats[VMMU_LEVEL_MAX + 1] = {
+	[2] = &vmmu_guest_format_32bit,
+	[3] = &vmmu_guest_format_pae,
+	[4] = &vmmu_guest_format_4level,
+	[5] = &vmmu_guest_format_5level,
+};
+
+static unsigned levels_of(const struct vmmu_paging *r)
 {
 	if (!(r->cr0 & CR0_PG))
-		return NULL;
+		return 0;
 	if (!(r->cr4 & CR4_PAE))
-		return &vmmu_guest_format_32bit;
+		return 2;
 	if (!(r->efer & EFER_LMA))
-		return &vmmu_guest_format_pae;
-	return r->cr4 & CR4_LA57 ? &vmmu_guest_format_5level : &vmmu_guest_format_4level;
+		return 3;
+	return r->cr4 & CR4_LA57 ? 5 : 4;
 }
 
 static uint8_t huge_level_max(const struct vmmu_guest_format *f, const struct vmmu_paging *r)
@@ -118,7 +125,7 @@ static void init_permissions(struct vmmu_guest_mode *mode)
 
 void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging *r)
 {
-	const struct vmmu_guest_format *f = format_of(r);
+	const struct vmmu_guest_format *f = formats[levels_of(r)];
 
 	*mode = (struct vmmu_guest_mode){.registers = *r, .format = f};
 	if (!f)

@@ -242,7 +242,7 @@ bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
 	const uint64_t reserved =
 		VMMU_BITS(2, 1) | VMMU_BITS(8, 5) | VMMU_BITS(63, 52) |
 		(VMMU_BITS(51, 12) & ~VMMU_BITS(cpu->maxphyaddr - 1, 12));
-	uint64_t table = cr3 & vmmu_guest_format_pae.root;
+	uint64_t table = cr3 & VMMU_BITS(31, 5);
 	uint64_t read[4];
 
 	for (unsigned i = 0; i < 4; i++) {

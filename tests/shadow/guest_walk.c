@@ -6,7 +6,7 @@
  * the result, the address, the error code and every bit of guest memory
  * afterwards.
  *
- *   guest_walk [every]    try one combination in `every` (default 61; 1 = all)
+ *   guest_walk [every]    try one combination in `every` (default 127; 1 = all)
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@
 
 #include "guest_model.h"
 
-static unsigned every = 61;
+static unsigned every = 127;
 
 /* ---- guest memory: a few frames ------------------------------------------------- */
 
