@@ -43,10 +43,8 @@ struct vmmu_guest_format {
 	uint8_t huge_level_max;   /* highest level at which the marker is known */
 };
 
-extern const struct vmmu_guest_format vmmu_guest_format_32bit;
-extern const struct vmmu_guest_format vmmu_guest_format_pae;
-extern const struct vmmu_guest_format vmmu_guest_format_4level;
-extern const struct vmmu_guest_format vmmu_guest_format_5level;
+/* The format with so many levels: 2 is 32-bit paging, 3 PAE. NULL for any other number. */
+const struct vmmu_guest_format *vmmu_guest_format_of(unsigned levels);
 
 /* Bits of linear address below the index of a table at `level`. */
 static inline unsigned vmmu_guest_shift(const struct vmmu_guest_format *f, unsigned level)

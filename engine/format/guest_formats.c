@@ -2,7 +2,7 @@
 #include "format/guest.h"
 
 /* A 4 MiB page's address has its bits 39:32 at 20:13 (PSE-36); see vmmu_guest_frame. */
-const struct vmmu_guest_format vmmu_guest_format_32bit = {
+static const struct vmmu_guest_format two_level = {
 	.name = "32-bit",
 	.source = "Intel SDM vol. 3, 4.3, tables 4-3 to 4-6",
 	.levels = 2,
@@ -15,7 +15,7 @@ const struct vmmu_guest_format vmmu_guest_format_32bit = {
 	.huge_level_max = VMMU_LEVEL_2M,
 };
 
-const struct vmmu_guest_format vmmu_guest_format_pae = {
+static const struct vmmu_guest_format pae = {
 	.name = "PAE",
 	.source = "Intel SDM vol. 3, 4.4, tables 4-7 to 4-11",
 	.levels = 3,
@@ -30,7 +30,7 @@ const struct vmmu_guest_format vmmu_guest_format_pae = {
 	.huge_level_max = VMMU_LEVEL_2M,
 };
 
-const struct vmmu_guest_format vmmu_guest_format_4level = {
+static const struct vmmu_guest_format four_level = {
 	.name = "4-level",
 	.source = "Intel SDM vol. 3, 4.5, tables 4-12 to 4-20",
 	.levels = 4,
@@ -45,7 +45,7 @@ const struct vmmu_guest_format vmmu_guest_format_4level = {
 	.huge_level_max = VMMU_LEVEL_1G,
 };
 
-const struct vmmu_guest_format vmmu_guest_format_5level = {
+static const struct vmmu_guest_format five_level = {
 	.name = "5-level",
 	.source = "Intel SDM vol. 3, 4.5, tables 4-12 to 4-20",
 	.levels = 5,
@@ -59,3 +59,18 @@ const struct vmmu_guest_format vmmu_guest_format_5level = {
 	.address = VMMU_BITS(51, 12),
 	.huge_level_max = VMMU_LEVEL_1G,
 };
+
+const struct vmmu_guest_format *vmmu_guest_format_of(unsigned levels)
+{
+	switch (levels) {
+	case 2:
+		return &two_level;
+	case 3:
+		return &pae;
+	case 4:
+		return &four_level;
+	case 5:
+		return &five_level;
+	}
+	return NULL;
+}

@@ -13,14 +13,7 @@
 #define EFER_LMA  VMMU_BIT(10)
 #define EFER_NXE  VMMU_BIT(11)
 
-/* By levels. SDM vol. 3, 4.1.1 "Four Paging Modes", and the fifth that came later. */
-static const struct vmmu_guest_format *const formats[VMMU_LEVEL_MAX + 1] = {
-	[2] = &vmmu_guest_format_32bit,
-	[3] = &vmmu_guest_format_pae,
-	[4] = &vmmu_guest_format_4level,
-	[5] = &vmmu_guest_format_5level,
-};
-
+/* SDM vol. 3, 4.1.1 "Four Paging Modes", and the fifth that came later. */
 static unsigned levels_of(const struct vmmu_paging *r)
 {
 	if (!(r->cr0 & CR0_PG))
@@ -125,7 +118,7 @@ static void init_permissions(struct vmmu_guest_mode *mode)
 
 void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging *r)
 {
-	const struct vmmu_guest_format *f = formats[levels_of(r)];
+	const struct vmmu_guest_format *f = vmmu_guest_format_of(levels_of(r));
 
 	*mode = (struct vmmu_guest_mode){.registers = *r, .format = f};
 	if (!f)
