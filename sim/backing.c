@@ -118,6 +118,14 @@ void sim_backing_take(struct sim_backing *backing, int64_t offset, uint64_t page
 
 	while (place < backing->extents && backing->extent[place].offset < offset + (int64_t)pages)
 		remove_at(backing, place);
+	for (unsigned i = 0; i < backing->transitions;) {
+		int64_t at = backing->transition[i].offset;
+
+		if (at >= offset && at < offset + (int64_t)pages)
+			backing->transition[i] = backing->transition[--backing->transitions];
+		else
+			i++;
+	}
 	/* Nobody may still see what stood there before a copy. */
 	for (unsigned i = 0; i < backing->transitions;) {
 		int64_t inside = backing->transition[i].offset - offset;

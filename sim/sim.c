@@ -42,7 +42,7 @@ void sim_fail(struct sim *sim, uint64_t entry_hpa, const char *format, ...)
 		__atomic_store_n(&sim->failed, true, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&sim->lock);
-	if (!first)
+	if (!first || sim->config.silent)
 		return;
 	fprintf(stderr, "FOUND (%s, seed %#lx): %s\n", sim->config.mode == VMMU_MODE_EPT ? "ept" : "npt",
 	        sim->config.seed, sim->failure);
@@ -219,6 +219,11 @@ static void allow_all_writes(struct sim *sim)
 
 bool sim_end(struct sim *sim)
 {
+	return sim_end_saying(sim, NULL, 0);
+}
+
+bool sim_end_saying(struct sim *sim, char *message, size_t size)
+{
 	sim_drain(sim);
 	if (sim->config.threads)
 		allow_all_writes(sim);
@@ -235,6 +240,8 @@ bool sim_end(struct sim *sim)
 		tear_down(sim); /* damaged tables are left alone: the report counts, not the leak */
 	bool good = !sim->failed;
 
+	if (message)
+		snprintf(message, size, "%s", sim->failure);
 	for (unsigned i = 0; i < sim->backings; i++)
 		sim_backing_fini(&sim->backing[i]);
 	for (unsigned i = 0; i < sim->vcpus; i++)

@@ -24,7 +24,7 @@
 #include <vmmu/vmmu.h>
 
 #define SIM_MAX_VCPUS 8
-#define SIM_MAX_BACKINGS 64
+#define SIM_MAX_BACKINGS 256
 #define SIM_INTERESTS 16
 
 struct sim_config {
@@ -44,6 +44,7 @@ struct sim_config {
 	bool unwatched;            /* no look at the tables after each write, no full check after each call */
 	bool threads;              /* calls come from several threads: no TLB model, no hook */
 	bool interleaved;          /* calls come from several fibers: another may act within a call */
+	bool silent;               /* findings are kept, not printed */
 	struct sim_fail_plan fail; /* allocations that are refused, counted from the VM's creation on */
 };
 
@@ -101,6 +102,8 @@ struct sim_config sim_config_default(enum vmmu_mode mode);
 struct sim *sim_new(const struct sim_config *config, enum vmmu_status *status);
 /* Final checks, replay, tear-down, leaks. True: nothing was found wrong, now or before. */
 bool sim_end(struct sim *sim);
+/* The same, leaving the first finding's words in `message` ("" when there is none). */
+bool sim_end_saying(struct sim *sim, char *message, size_t size);
 /* Record a finding. entry_hpa: whose history to print, 0 = none. */
 void sim_fail(struct sim *sim, uint64_t entry_hpa, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -260,8 +260,9 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 		return mask | 1u << VMMU_FAULT_EMULATE_MMIO;
 	if ((slot->info.flags & VMMU_SLOT_READONLY) && (fault->access & VMMU_W))
 		return mask | 1u << VMMU_FAULT_READ_ONLY;
+	/* What the host refuses it refuses, whatever becomes of the frame. */
 	if (sim_ref_busy(&sim->ref, gfn, 1))
-		return mask;
+		return mask | (denied(slot, gfn, fault->access) ? 1u << VMMU_FAULT_DENIED : 0);
 	if (slot->backing->retries != before->retries)
 		return mask | 1u << VMMU_FAULT_RETRY;
 	if (denied(slot, gfn, fault->access))
@@ -309,7 +310,8 @@ static void judge_result(struct sim *sim, const struct vmmu_fault *fault,
 	    sim->writes != before->writes)
 		sim_fail(sim, 0, "%s for %#lx, but entries were written", vmmu_fault_result_name(result),
 		         fault->gpa.v);
-	if (fault->slot != (slot ? slot->info.id : UINT32_MAX) && result != VMMU_FAULT_BEYOND)
+	if (fault->slot != (slot ? slot->info.id : UINT32_MAX) && result != VMMU_FAULT_BEYOND &&
+	    !(result == VMMU_FAULT_NO_MEMORY && fault->slot == UINT32_MAX))
 		sim_fail(sim, 0, "vmmu_fault names slot %u for %#lx", fault->slot, fault->gpa.v);
 	if (result == VMMU_FAULT_FIXED || result == VMMU_FAULT_SPURIOUS)
 		judge_repaired(sim, fault);

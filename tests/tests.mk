@@ -50,12 +50,39 @@ TEST_COMMANDS  :=
 
 -include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
-SOURCE_CHECKS := "tests/check/one-writer $(BUILD)/libvmmu.a" "tests/check/imports" \
-	"tests/check/freestanding $(BUILD)/libvmmu.a" "tests/check/leftovers"
+SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" \
+	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers"
 
 # ---- targets ------------------------------------------------------------------------
 
-.PHONY: check test soak coverage
+.PHONY: check test test-all soak coverage
+
+CHECK_ALL := $(ENGINE_TESTS) $(THREAD_TESTS) $(CHECK_COMMANDS) $(SOURCE_CHECKS)
 
 check: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS)
-	@tests/run $(ENGINE_TESTS) $(THREAD_TESTS) $(CHECK_COMMANDS) $(SOURCE_CHECKS)
+	@tests/run $(CHECK_ALL)
+
+# What is missing on this machine is installed before make looks at any rule that needs it.
+test:
+	@scripts/setup
+	@$(MAKE) --no-print-directory test-all
+
+test-all: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS) $(TEST_NEEDS) $(UNIT_TESTS) \
+		$(MACHINE_NEEDS)
+	@tests/run --last "python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)" \
+		$(CHECK_ALL) $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
+
+# Two jobs of half the time for each of the two formats.
+SECONDS ?= 600
+SEED    ?= $(shell date +%s)
+SOAK    := VMMU_SEED=$(SEED) VMMU_SECONDS=$$(($(SECONDS) / 2))
+
+soak: $(BUILD)/asan/tests/engine/random $(THREAD_TESTS)
+	@echo "SEED=$(SEED) SECONDS=$(SECONDS)"
+	@tests/run --jobs 2 "$(SOAK) VMMU_LENGTH=300 $(BUILD)/asan/tests/engine/random" \
+		"$(SOAK) $(THREAD_TESTS)"
+
+COVERAGE_TESTS := $(ENGINE_TEST_NAMES:%=$(BUILD)/coverage/tests/engine/%)
+
+coverage: $(COVERAGE_TESTS)
+	@tests/coverage $(BUILD)/coverage $(COVERAGE_TESTS)

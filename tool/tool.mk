@@ -61,10 +61,9 @@ install: $(VMMU) $(BUILD)/visor.elf $(LIBVMMU) $(BUILD)/vmmu.pc
 
 # ---- the command ------------------------------------------------------------------
 
-# libvmmu is built without position-independent code, to fit a bare-metal program too.
 $(VMMU): $(TOOL_OBJ) $(LIBVMMU)
 	@mkdir -p $(@D)
-	$(CC) -no-pie -o $@ $^ $(TOOL_LIBS)
+	$(CC) -o $@ $^ $(TOOL_LIBS)
 
 $(BUILD)/tool/%.o: tool/%.c
 	@mkdir -p $(@D)

@@ -26,8 +26,20 @@ static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
 	vmmu_trace_end(op);
 }
 
-static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault,
-                                     enum vmmu_cause cause)
+/* Apart, so that an untraced fault saves no registers for it. */
+static __attribute__((noinline)) enum vmmu_fault_result
+handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fault)
+{
+	enum vmmu_fault_result result;
+
+	trace_begin_fault(op, fault);
+	result = vcpu->vm->mode->fault(vcpu, op, fault);
+	trace_end_fault(op, fault, result);
+	return result;
+}
+
+static inline enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault,
+                                            enum vmmu_cause cause)
 {
 	enum vmmu_fault_result result;
 	struct vmmu_op op;
@@ -39,12 +51,9 @@ static enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *
 	fault->pfn = vmmu_pfn_of(0);
 	fault->entry = 0;
 	fault->level = 0;
-	if (op.tracing)
-		trace_begin_fault(&op, fault);
-	result = vcpu->vm->mode->fault(vcpu, &op, fault);
+	result = VMMU_UNLIKELY(op.tracing) ? handle_traced(vcpu, &op, fault)
+	                                   : vcpu->vm->mode->fault(vcpu, &op, fault);
 	vmmu_count(&vcpu->actor.count.faults[result], 1);
-	if (op.tracing)
-		trace_end_fault(&op, fault, result);
 	return result;
 }
 

@@ -12,6 +12,8 @@
 
 #include <vmmu/vmmu.h>
 
+#include "format/compiler.h"
+
 #define VMMU_BIT(n) (1ull << (n))
 /* Bits high..low, both included. */
 #define VMMU_BITS(high, low) ((~0ull >> (63 - (high))) & (~0ull << (low)))

@@ -116,7 +116,7 @@ static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct 
  * The CPU met a present or refused entry. Most of these end here, without a
  * slot being searched or the host being asked. 0: they do not.
  */
-static __attribute__((noinline)) enum vmmu_fault_result
+static VMMU_RARE enum vmmu_fault_result
 on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 {
 	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
@@ -140,8 +140,7 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 /* ---- the entry is missing ------------------------------------------------------ */
 
 /* Make the vCPU's copy that of the slot which covers gfn. False: no slot does. */
-static __attribute__((noinline)) bool search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                                  uint64_t gfn)
+static VMMU_RARE bool search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	struct vmmu_slot *slot;
@@ -186,15 +185,14 @@ static inline bool is_stale(const struct vmmu_memory *m, uint64_t gfn, uint64_t 
 	       vmmu_is_pending(m, gfn, gfn + 1);
 }
 
-static __attribute__((noinline)) enum vmmu_fault_result
+static VMMU_RARE enum vmmu_fault_result
 map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t sequence)
 {
 	struct vmmu_mapping m = {.gfn = gfn_of(f), .result = VMMU_FAULT_RETRY};
 
-	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT)
+	/* The entry only saves time: without memory for its path the answer is the same. */
+	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !have_spares(vcpu, op))
 		return VMMU_FAULT_EMULATE_MMIO;
-	if (!have_spares(vcpu, op))
-		return VMMU_FAULT_NO_MEMORY;
 	vmmu_gate_enter(op->tables, op->who);
 	if (!is_stale(&vcpu->vm->memory, m.gfn, sequence))
 		vmmu_mmio_map(op, vcpu->vm, &m);
@@ -279,7 +277,7 @@ static inline unsigned one_access(unsigned wanted)
 	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
 }
 
-static enum vmmu_fault_result refusal(enum vmmu_backing_result result)
+static VMMU_RARE enum vmmu_fault_result refusal(enum vmmu_backing_result result)
 {
 	switch (result) {
 	case VMMU_BACKING_RETRY:
@@ -301,7 +299,7 @@ static inline enum vmmu_fault_result ask_host(struct vmmu_vcpu *vcpu, struct vmm
 		t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(gfn_of(f)),
 	                         one_access(wanted_by(f)), backing);
 
-	if (__builtin_expect(result != VMMU_BACKING_OK, 0))
+	if (VMMU_UNLIKELY(result != VMMU_BACKING_OK))
 		return refusal(result);
 	if ((wanted_by(f) | t->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;

@@ -5,31 +5,33 @@
  */
 #include "map/map.h"
 
-/* The table that holds this leaf, for the actor's next fault nearby. */
+/* For the actor's next fault nearby. */
 static inline void remember(const struct vmmu_visit *v)
 {
 	struct vmmu_hint *hint = &v->op->who->hint;
 
-	if (hint->table.v == v->table.v && hint->retired == v->op->tables->retired)
+	if (v->level > VMMU_HINT_LEVEL || (hint->table.v == v->path[VMMU_HINT_LEVEL].v &&
+	                                   hint->retired == v->op->tables->retired))
 		return;
 	*hint = (struct vmmu_hint){
 		.retired = v->op->tables->retired,
-		.block = v->gfn.v / VMMU_ENTRIES,
-		.table = v->table,
+		.block = v->gfn.v / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
+		.table = v->path[VMMU_HINT_LEVEL],
 	};
 }
 
-static struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
+static inline struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
 {
 	const struct vmmu_hint *hint = &op->who->hint;
 
-	if (hint->block == gfn / VMMU_ENTRIES && hint->retired == op->tables->retired)
-		return (struct vmmu_top){hint->table, VMMU_LEVEL_4K};
+	if (hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
+	    hint->retired == op->tables->retired)
+		return (struct vmmu_top){hint->table, VMMU_HINT_LEVEL};
 	return root;
 }
 
-static inline __attribute__((always_inline)) enum vmmu_next
-write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
+VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m,
+                                      enum vmmu_cause cause)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
 	uint64_t value = vmmu_make_leaf(l, v->level, m->pfn, m->leaf);
@@ -44,8 +46,7 @@ write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m, enum vmmu_cause cause)
 		vmmu_dirty_mark(m->slot, m->gfn);
 	if (!vmmu_entry_write(v, value, cause))
 		return VMMU_AGAIN;
-	if (v->level == VMMU_LEVEL_4K)
-		remember(v);
+	remember(v);
 	return vmmu_mapped(v, m, VMMU_FAULT_FIXED);
 }
 
@@ -58,7 +59,7 @@ static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
 }
 
 /* Something is mapped here already: rare, and kept out of the way of what is not. */
-static __attribute__((noinline)) enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
+static VMMU_RARE enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
 {
 	const struct vmmu_layout *l = &v->op->tables->layout;
 

@@ -45,7 +45,7 @@ static inline void vmmu_relax(struct vmmu_tables *t)
 
 static inline void vmmu_point(struct vmmu_tables *t, unsigned point, vmmu_hpa table, unsigned index)
 {
-	if (__builtin_expect(t->host->point != NULL, 0))
+	if (VMMU_UNLIKELY(t->host->point != NULL))
 		t->host->point(t->ctx, point, table, index);
 }
 
@@ -66,7 +66,7 @@ static inline void vmmu_gate_enter(struct vmmu_tables *t, struct vmmu_actor *who
 	vmmu_point(t, VMMU_POINT_GATE_ENTER, vmmu_hpa_of(0), 0);
 	for (;;) {
 		atomic_store_explicit(&who->inside, true, memory_order_seq_cst);
-		if (__builtin_expect(!atomic_load_explicit(&t->closed, memory_order_seq_cst), 1))
+		if (VMMU_LIKELY(!atomic_load_explicit(&t->closed, memory_order_seq_cst)))
 			return;
 		atomic_store_explicit(&who->inside, false, memory_order_release);
 		while (atomic_load_explicit(&t->closed, memory_order_acquire))

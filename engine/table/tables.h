@@ -43,12 +43,14 @@ static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
 }
 
 /*
- * Where an actor's last walk ended: a table of the lowest level. The next fault
- * is most often a neighbour and starts there. Good while nothing was retired.
+ * The table of this level that an actor's last mapping went through. The next
+ * fault is most often in the same 1 GiB and starts there, two levels down.
+ * Good while nothing was retired.
  */
+enum { VMMU_HINT_LEVEL = VMMU_LEVEL_2M };
 struct vmmu_hint {
 	uint64_t retired;                  /* tables->retired at that time */
-	uint64_t block;                    /* gfn / 512 that the table translates */
+	uint64_t block;                    /* gfn / vmmu_level_pages(VMMU_LEVEL_1G) */
 	vmmu_hpa table;
 };
 

@@ -41,9 +41,9 @@ static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,
 static inline struct vmmu_trace_record *vmmu_trace_begin(struct vmmu_op *op,
                                                          enum vmmu_trace_event event)
 {
-	if (__builtin_expect(!op->tracing, 1))
+	if (VMMU_LIKELY(!op->tracing))
 		return NULL;
-	if (__builtin_expect(op->who->room == 0, 0) && !vmmu_trace_make_room(op))
+	if (VMMU_UNLIKELY(op->who->room == 0) && !vmmu_trace_make_room(op))
 		return NULL;
 	return vmmu_trace_fill(op, event);
 }

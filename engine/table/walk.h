@@ -16,6 +16,7 @@ struct vmmu_visit {
 	uint16_t index;
 	uint8_t level;
 	uint64_t entry;      /* as last read, or as the writer left it */
+	const vmmu_hpa *path; /* the tables above it by level, from where the walk began */
 };
 
 enum vmmu_next {
@@ -46,9 +47,8 @@ struct vmmu_top {
 };
 
 /* Visit what translates gfns [start, end) below `top`. */
-static inline __attribute__((always_inline)) void
-vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t start, uint64_t end,
-          const struct vmmu_visitor visitor, void *arg)
+VMMU_INLINE void vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t start, uint64_t end,
+                           const struct vmmu_visitor visitor, void *arg)
 {
 	const struct vmmu_tables *tables = op->tables;
 	const uint64_t address = tables->layout.address;
@@ -74,6 +74,7 @@ vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t start, uint64_t end,
 				.index = (uint16_t)index,
 				.level = (uint8_t)level,
 				.entry = entry,
+				.path = path,
 			};
 
 			next = is_table ? visitor.table(&v, arg) : visitor.end(&v, arg);

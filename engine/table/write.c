@@ -5,7 +5,7 @@
 #include "table/trace.h"
 
 /* Does the CPU keep anything of `was` that `now` no longer says? */
-static bool owes_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
+static VMMU_RARE bool owes_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
 {
 	/* What a present entry may gain without anyone having to forget the old one. */
 	uint64_t gains = l->format->read | l->format->write | l->format->exec | l->accessed | l->dirty |
@@ -23,7 +23,7 @@ static bool owes_flush(const struct vmmu_layout *l, unsigned level, uint64_t was
 	return (was ^ now) & ~(gains | l->format->no_exec);
 }
 
-static void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
+static VMMU_RARE void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
 {
 	struct vmmu_owed *owed = &op->owed;
 	uint64_t end = v->gfn.v + vmmu_level_pages(v->level);
@@ -39,7 +39,7 @@ static void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, en
 }
 
 /* Whoever finds the entry changed must also find that a flush is due (locks.h). */
-static void promise(struct vmmu_op *op)
+static VMMU_RARE void promise(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 

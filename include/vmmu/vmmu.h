@@ -212,10 +212,10 @@ void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn);
 
 /*
  * [manage] The host is about to change or take the frames behind the range.
- * On return no entry and no TLB of any vCPU maps it, and faults on it answer
- * RETRY until the matching _end. Ranges may nest and overlap. VMMU_ERR_INVALID
- * for a range no guest can name; VMMU_ERR_NO_MEMORY when the range cannot be
- * noted: then nothing has changed.
+ * On return no entry and no TLB of any vCPU maps it, and faults that would map
+ * it answer RETRY until the matching _end. Ranges may nest and overlap.
+ * VMMU_ERR_INVALID for a range no guest can name; VMMU_ERR_NO_MEMORY when the
+ * range cannot be noted: then nothing has changed.
  */
 enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes);
 /* [manage] VMMU_ERR_INVALID when no _begin of exactly this range is open. */

@@ -43,6 +43,14 @@ static inline uint64_t on_demand(struct sim *sim, uint64_t base, unsigned order)
 	                                                              .demand = true});
 }
 
+/* A number from the environment: seeds and budgets of the longer runs. */
+static inline uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text && *text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 /* The format under test is cmocka's initial state: each test runs once for EPT and once for NPT. */
 static inline enum vmmu_mode mode_of(void **state)
 {

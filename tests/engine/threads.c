@@ -2,9 +2,12 @@
 /*
  * Real threads: vCPUs that fault, and one that changes slots, takes frames
  * back and reads the dirty log beneath them. Built with ThreadSanitizer. Each
- * thread checks what the header promises it: a vCPU, that a frame it sees is
- * one its page may have; the manager, that when its call returns nothing of
- * what it took away is in the tables.
+ * thread checks what the header promises it: a vCPU, that its accesses end in
+ * a way that some state of the slots allows; the manager, that when its call
+ * returns nothing of what it took away is in the tables.
+ *
+ *   VMMU_SEED=N      first seed (default 1)
+ *   VMMU_SECONDS=N   go on with further seeds for so long
  */
 #include "case.h"
 
@@ -12,18 +15,19 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <unistd.h>
+#include <time.h>
 
 MODES;
 
 #define VCPUS 3
+#define ROUNDS 300
 #define SPAN (64 * M)
 
 struct crew {
 	struct sim *sim;
 	atomic_bool stop;
 	atomic_uint started;
-	unsigned rounds;
+	uint64_t seed;
 };
 
 struct member {
@@ -37,7 +41,7 @@ static void *vcpu_main(void *arg)
 {
 	struct member *me = arg;
 	struct sim *sim = me->crew->sim;
-	uint64_t seed = 100 + me->n;
+	uint64_t seed = me->crew->seed * VCPUS + me->n;
 
 	atomic_fetch_add(&me->crew->started, 1);
 	while (!atomic_load(&me->crew->stop) && !__atomic_load_n(&sim->failed, __ATOMIC_ACQUIRE)) {
@@ -117,19 +121,19 @@ static void one_round(struct sim *sim, uint64_t *seed)
 	}
 }
 
-static void change_everything_under_running_vcpus(void **state)
+static void storm(enum vmmu_mode mode, uint64_t seed)
 {
-	struct sim_config config = sim_config_default(mode_of(state));
-	const char *rounds = getenv("VMMU_THREAD_ROUNDS");
+	struct sim_config config = sim_config_default(mode);
 	struct member member[VCPUS];
 	pthread_t thread[VCPUS];
-	uint64_t seed = 7, accesses = 0;
+	uint64_t accesses = 0, random = seed;
 
 	config.threads = true;
 	config.vcpus = VCPUS;
 	config.ring_records = 1024;
+	config.seed = seed;
 	struct sim *sim = sim_start(&config);
-	struct crew crew = {.sim = sim, .rounds = rounds ? (unsigned)atoi(rounds) : 300};
+	struct crew crew = {.sim = sim, .seed = seed};
 
 	on_demand(sim, 0, 5);
 	contiguous(sim, SPAN / 2, 9);
@@ -141,8 +145,8 @@ static void change_everything_under_running_vcpus(void **state)
 	}
 	while (atomic_load(&crew.started) < VCPUS)
 		sched_yield();
-	for (unsigned i = 0; i < crew.rounds && !__atomic_load_n(&sim->failed, __ATOMIC_ACQUIRE); i++)
-		one_round(sim, &seed);
+	for (unsigned i = 0; i < ROUNDS && !__atomic_load_n(&sim->failed, __ATOMIC_ACQUIRE); i++)
+		one_round(sim, &random);
 	atomic_store(&crew.stop, true);
 	for (unsigned i = 0; i < VCPUS; i++) {
 		pthread_join(thread[i], NULL);
@@ -156,6 +160,16 @@ static void change_everything_under_running_vcpus(void **state)
 	assert_sound(sim);
 }
 
+static void change_everything_under_running_vcpus(void **state)
+{
+	uint64_t seed = from_environment("VMMU_SEED", 1);
+	time_t end = time(NULL) + (time_t)from_environment("VMMU_SECONDS", 0);
+
+	do
+		storm(mode_of(state), seed++);
+	while (time(NULL) < end);
+}
+
 /* Faults of several vCPUs on the same path: one link of each table wins. */
 static void *same_pages_main(void *arg)
 {
@@ -164,7 +178,7 @@ static void *same_pages_main(void *arg)
 	atomic_fetch_add(&me->crew->started, 1);
 	while (atomic_load(&me->crew->started) < VCPUS)
 		;
-	for (uint64_t i = 0; i < me->crew->rounds; i++) {
+	for (uint64_t i = 0; i < ROUNDS; i++) {
 		enum vmmu_fault_result result =
 			sim_access(me->crew->sim, me->n, i * 2 * M + i * K, VMMU_W);
 
@@ -184,7 +198,7 @@ static void the_same_pages_at_once(void **state)
 	config.threads = true;
 	config.vcpus = VCPUS;
 	struct sim *sim = sim_start(&config);
-	struct crew crew = {.sim = sim, .rounds = 400};
+	struct crew crew = {.sim = sim};
 
 	on_demand(sim, 0, 0);
 	create(sim, 0, 0, 4 * G, 0);
@@ -195,8 +209,8 @@ static void the_same_pages_at_once(void **state)
 	for (unsigned i = 0; i < VCPUS; i++)
 		pthread_join(thread[i], NULL);
 	sim_census(sim, &census);
-	assert_int_equal(census.leaves[1], crew.rounds);
-	assert_int_equal(census.tables[1], crew.rounds);
+	assert_int_equal(census.leaves[1], ROUNDS);
+	assert_int_equal(census.tables[1], ROUNDS);
 	sim_ref_slot_create(&sim->ref, &(struct vmmu_slot_info){.bytes = 4 * G}, &sim->backing[0]);
 	assert_sound(sim);
 }

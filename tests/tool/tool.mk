@@ -13,7 +13,7 @@ $(BUILD)/tool-asan/tool/%.o: tool/%.c
 
 $(BUILD)/tool-asan/tests/%: tests/tool/%.c tests/tool/trace_maker.h $(TOOL_TEST_OBJ) $(LIBVMMU)
 	@mkdir -p $(@D)
-	$(CC) $(TOOL_TEST_FLAGS) -no-pie -o $@ $< $(TOOL_TEST_OBJ) $(LIBVMMU) $(TOOL_LIBS) -lcmocka
+	$(CC) $(TOOL_TEST_FLAGS) -o $@ $< $(TOOL_TEST_OBJ) $(LIBVMMU) $(TOOL_LIBS) -lcmocka
 
 .PHONY: check-tool
 #   make check-tool  unit tests of the command, and the command itself with a stand-in for QEMU

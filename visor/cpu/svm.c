@@ -315,21 +315,47 @@ static void svm_want_window(struct vcpu *v, bool on)
 	}
 }
 
-/* Without next-RIP save: decode what is at CS:RIP. */
+/* The usual form, without prefixes, of the instructions that exit. */
+static const struct plain_instruction {
+	uint16_t exit_code;
+	uint8_t length, bytes[2];
+} plain_instructions[] = {
+	{SVM_EXIT_CPUID, 2, {0x0f, 0xa2}}, {SVM_EXIT_MSR, 2, {0x0f, 0x30}},  {SVM_EXIT_MSR, 2, {0x0f, 0x32}},
+	{SVM_EXIT_HLT, 1, {0xf4}},         {SVM_EXIT_WBINVD, 2, {0x0f, 0x09}}, {SVM_EXIT_INVD, 2, {0x0f, 0x08}},
+};
+
+static unsigned plain_length(struct vcpu *v, const struct x86_cpu_state *s)
+{
+	uint8_t bytes[2] = {0};
+	unsigned count = guest_fetch(s, &v->vm->bus, bytes, sizeof(bytes));
+
+	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
+		const struct plain_instruction *p = &plain_instructions[i];
+
+		if (p->exit_code == v->svm.vmcb->exit_code && count >= p->length &&
+		    memcmp(bytes, p->bytes, p->length) == 0)
+			return p->length;
+	}
+	return 0;
+}
+
+/* Without next-RIP save: look at what is at CS:RIP, and decode it when it is nothing usual. */
 static unsigned svm_instruction_length(struct vcpu *v)
 {
 	const struct vmcb *b = v->svm.vmcb;
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
-	struct x86_cpu_state s = {0};
-	unsigned count;
+	struct x86_cpu_state s;
+	unsigned length;
 
 	if (b->exit_code == SVM_EXIT_IO)
 		return (unsigned)(b->exit_info2 - b->rip); /* 15.10.2: EXITINFO2 is the next RIP */
 	if (has_next_rip && b->next_rip)
 		return (unsigned)(b->next_rip - b->rip);
 	load_state(v, &s);
-	count = guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes));
-	return instruction_length(&s, bytes, count);
+	length = plain_length(v, &s);
+	if (length)
+		return length;
+	return instruction_length(&s, bytes, guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes)));
 }
 
 static void svm_flush(struct vcpu *v)

@@ -69,6 +69,8 @@ void platform_init(struct platform *p, const struct platform_config *c, const st
 	acpi_pm_init(&p->acpi_pm);
 	i8042_init(&p->i8042);
 	fw_cfg_init(&p->fw_cfg, c->memory_bytes, c->cpus);
+	pv_clock_init(&p->pv_clock, h->tsc ? h->write_memory : NULL, c->tsc_hz, h->wall_clock(h->ctx), p->now,
+	              h->ctx);
 }
 
 void platform_stop(struct platform *p, enum vm_end end, uint32_t code)
@@ -255,13 +257,17 @@ bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64
 bool platform_msr_owned(uint32_t msr)
 {
 	return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE ||
-	       (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
+	       (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST) || pv_clock_owns(msr);
 }
 
 bool platform_msr_read(struct platform *p, uint32_t msr, uint64_t *value)
 {
 	if (!platform_msr_owned(msr))
 		return false;
+	if (pv_clock_owns(msr)) {
+		*value = pv_clock_read(&p->pv_clock, msr);
+		return true;
+	}
 	begin_access(p);
 	settle(p);
 	return lapic_msr_read(&p->lapic, msr, p->now, value);
@@ -274,7 +280,10 @@ bool platform_msr_write(struct platform *p, uint32_t msr, uint64_t value)
 	if (!platform_msr_owned(msr))
 		return false;
 	begin_access(p);
-	done = lapic_msr_write(&p->lapic, msr, p->now, value);
+	if (pv_clock_owns(msr))
+		done = p->host.tsc && pv_clock_write(&p->pv_clock, msr, value, read_tsc(p), p->now);
+	else
+		done = lapic_msr_write(&p->lapic, msr, p->now, value);
 	settle(p);
 	return done;
 }

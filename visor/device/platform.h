@@ -32,6 +32,8 @@ struct platform_host {
 	uint64_t (*wall_clock)(void *ctx);      /* seconds since 1970, for the RTC */
 	void *ctx;
 	uint64_t (*tsc)(void *ctx);             /* the guest's TSC now; NULL: no TSC-deadline timer */
+	/* Write guest RAM, for the paravirtual clock; NULL: there is none. False: not RAM. */
+	bool (*write_memory)(void *ctx, uint64_t gpa, const void *bytes, size_t n);
 };
 
 struct platform_config {
@@ -55,7 +57,7 @@ bool platform_port_write(struct platform *p, uint16_t port, unsigned size, uint3
 bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_t *value);
 bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64_t value);
 
-/* APIC base, x2APIC and TSC-deadline MSRs. False: not the platform's, or #GP where it is. */
+/* APIC base, x2APIC, TSC-deadline and paravirtual-clock MSRs. False: not the platform's, or #GP where it is. */
 bool platform_msr_owned(uint32_t msr);
 bool platform_msr_read(struct platform *p, uint32_t msr, uint64_t *value);
 bool platform_msr_write(struct platform *p, uint32_t msr, uint64_t value);

@@ -11,6 +11,7 @@
 #include "visor/device/pic8259.h"
 #include "visor/device/pit8254.h"
 #include "visor/device/platform.h"
+#include "visor/device/pv_clock.h"
 #include "visor/device/reset_control.h"
 #include "visor/device/rtc146818.h"
 #include "visor/device/uart16550.h"
@@ -27,6 +28,7 @@ struct platform {
 	struct i8042 i8042;
 	struct fw_cfg fw_cfg;
 	struct reset_control reset_control;
+	struct pv_clock pv_clock;
 	uint64_t now;            /* guest time, ns, as of the access being handled */
 	uint64_t next_event;
 	uint32_t lines;          /* ISA interrupt lines as last told to PIC and I/O APIC */

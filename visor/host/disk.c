@@ -14,6 +14,9 @@ enum {
 	READ_SECTORS_EXT = 0x24,
 	WRITE_SECTORS = 0x30,
 	WRITE_SECTORS_EXT = 0x34,
+	WRITE_MULTIPLE = 0xc5,
+	WRITE_MULTIPLE_EXT = 0x39,
+	SET_MULTIPLE_MODE = 0xc6,
 	FLUSH_CACHE = 0xe7,
 	IDENTIFY_DEVICE = 0xec,
 };
@@ -64,7 +67,7 @@ static bool command(const struct disk *disk, uint64_t sector, unsigned count, ui
 	if (!count || count > 256 || sector + count > disk->sectors || (wide && !disk->lba48))
 		return false;
 	select_drive(disk, wide ? 0 : sector >> 24 & 0xf);
-	if (wait_ready(disk) < 0)
+	if (!wait_done(disk))
 		return false;
 	if (wide) {
 		outb(disk->io + COUNT, (uint8_t)(count >> 8));
@@ -97,21 +100,25 @@ bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned coun
 bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count)
 {
 	const uint8_t *at = from;
+	unsigned block = disk->block;
 
-	if (!command(disk, sector, count, WRITE_SECTORS, WRITE_SECTORS_EXT))
+	if (!command(disk, sector, count, block > 1 ? WRITE_MULTIPLE : WRITE_SECTORS,
+	             block > 1 ? WRITE_MULTIPLE_EXT : WRITE_SECTORS_EXT))
 		return false;
-	for (unsigned i = 0; i < count; i++, at += DISK_SECTOR_BYTES) {
+	for (; count; count -= block) {
+		block = block < count ? block : count;
 		if (!wait_data(disk))
 			return false;
-		outsd(disk->io + DATA, at, SECTOR_DWORDS);
+		outsd(disk->io + DATA, at, block * SECTOR_DWORDS);
+		at += block * DISK_SECTOR_BYTES;
 	}
-	return wait_done(disk);
+	return true; /* the next command waits for the end, and sees what became of it */
 }
 
 bool disk_flush(const struct disk *disk)
 {
 	select_drive(disk, 0);
-	if (wait_ready(disk) < 0)
+	if (!wait_done(disk))
 		return false;
 	outb(disk->io + COMMAND, FLUSH_CACHE);
 	return wait_done(disk);
@@ -124,6 +131,18 @@ static void read_capacity(struct disk *disk, const uint16_t *id)
 	disk->sectors = id[60] | (uint64_t)id[61] << 16;
 	if (disk->lba48)
 		disk->sectors = id[100] | (uint64_t)id[101] << 16 | (uint64_t)id[102] << 32 | (uint64_t)id[103] << 48;
+}
+
+/* Move as many sectors for each wait as the drive can: word 47 bits 7:0. */
+static void set_block(struct disk *disk, uint8_t most)
+{
+	disk->block = 1;
+	if (most < 2)
+		return;
+	outb(disk->io + COUNT, (uint8_t)most);
+	outb(disk->io + COMMAND, SET_MULTIPLE_MODE);
+	if (wait_done(disk))
+		disk->block = most;
 }
 
 bool disk_open(unsigned position, struct disk *out)
@@ -143,5 +162,6 @@ bool disk_open(unsigned position, struct disk *out)
 		return false; /* no drive, or a packet device, which aborts the command */
 	insd(out->io + DATA, id, SECTOR_DWORDS);
 	read_capacity(out, id);
+	set_block(out, (uint8_t)id[47]);
 	return out->sectors > 1;
 }

@@ -13,13 +13,17 @@ struct disk {
 	uint16_t io, control;
 	uint8_t drive;         /* 0 master, 1 slave */
 	bool lba48;
+	uint8_t block;         /* sectors for each data request of a write */
 	uint64_t sectors;
 };
 
 /* False: there is no ATA disk at that position (a CD-ROM drive is none). */
 bool disk_open(unsigned position, struct disk *out);
 
-/* `count` from 1 to 256 sectors inside the disk. False: the drive reports an error, or hangs. */
+/*
+ * `count` from 1 to 256 sectors inside the disk. False: the drive reports an
+ * error, or hangs. A write's own end is seen by the command after it.
+ */
 bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned count);
 bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count);
 /* What was written is on the medium. */

@@ -6,6 +6,7 @@
  * none (SDM vol. 2, CPUID; APM vol. 3, appendix E).
  */
 #include "visor/cpu/x86.h"
+#include "visor/device/pv_clock.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/vm.h"
 
@@ -144,6 +145,10 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	if (leaf == LEAF_HYPERVISOR) /* "vmmu visor" */
 		return (struct cpuid){LEAF_HYPERVISOR, 0x756d6d76, 0x73697620, 0x2020726f};
+	if (leaf == PV_CLOCK_CPUID) /* a second interface, and what it has */
+		return (struct cpuid){PV_CLOCK_CPUID + 1, PV_CLOCK_CPUID_EBX, PV_CLOCK_CPUID_ECX, PV_CLOCK_CPUID_EDX};
+	if (leaf == PV_CLOCK_CPUID + 1)
+		return (struct cpuid){PV_CLOCK_FEATURES, 0, 0, 0};
 	if (leaf >= LEAF_EXTENDED)
 		return leaf <= LAST_EXTENDED && leaf <= cpuid(LEAF_EXTENDED, 0).eax ? extended_leaf(leaf)
 		                                                                    : (struct cpuid){0};

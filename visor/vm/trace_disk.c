@@ -6,9 +6,8 @@
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
 
-#define STAGE_SECTORS 64u
-#define RECORDS_PER_SECTOR (DISK_SECTOR_BYTES / sizeof(struct vmmu_trace_record))
-#define STAGE_RECORDS (STAGE_SECTORS * RECORDS_PER_SECTOR)
+#define RECORDS_PER_SECTOR ((uint32_t)(DISK_SECTOR_BYTES / sizeof(struct vmmu_trace_record)))
+#define SECTORS_PER_WRITE 256u
 
 static struct {
 	struct disk disk;
@@ -16,11 +15,11 @@ static struct {
 	struct vmmu_trace_file_header header;
 	uint64_t sector;      /* next to be written */
 	uint64_t records, dropped;
-	unsigned staged;
+	uint32_t staged;      /* records that wait for their sector to fill */
 	bool open, failed;
 } sink;
 
-static struct vmmu_trace_record stage[STAGE_RECORDS];
+static struct vmmu_trace_record stage[RECORDS_PER_SECTOR];
 
 static bool find_disk(void)
 {
@@ -64,82 +63,121 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	return true;
 }
 
-/* Whole sectors of the stage to disk; the rest moves to its front. */
-static void write_stage(void)
+/* Whole sectors to the disk. What finds no place there is counted. */
+static void write_sectors(const struct vmmu_trace_record *records, uint32_t sectors)
 {
-	unsigned sectors = sink.staged / RECORDS_PER_SECTOR, written = sectors * RECORDS_PER_SECTOR;
 	uint64_t room = sink.disk.sectors - sink.sector;
+	uint32_t written = sectors < room ? sectors : (uint32_t)room;
 
-	if (sectors > room)
-		sectors = (unsigned)room;
-	if (sink.failed)
-		sectors = 0;
-	else if (sectors && !disk_write(&sink.disk, sink.sector, stage, sectors)) {
+	if (written && !sink.failed && !disk_write(&sink.disk, sink.sector, records, written))
 		sink.failed = true;
-		sectors = 0;
-	}
-	sink.sector += sectors;
-	sink.records += sectors * RECORDS_PER_SECTOR;
-	sink.dropped += written - sectors * RECORDS_PER_SECTOR;
-	sink.staged -= written;
-	memmove(stage, stage + written, sink.staged * sizeof(stage[0]));
+	if (sink.failed)
+		written = 0;
+	sink.sector += written;
+	sink.records += (uint64_t)written * RECORDS_PER_SECTOR;
+	sink.dropped += (uint64_t)(sectors - written) * RECORDS_PER_SECTOR;
 }
 
-/* The ring whose next record is the oldest; NULL when all are empty. */
-static struct vmmu_trace_ring *oldest(void)
+static uint32_t waiting(const struct vmmu_trace_ring *r)
+{
+	return atomic_load_explicit(&r->head, memory_order_acquire) -
+	       atomic_load_explicit(&r->tail, memory_order_relaxed);
+}
+
+static const struct vmmu_trace_record *first(const struct vmmu_trace_ring *r)
+{
+	return &r->records[atomic_load_explicit(&r->tail, memory_order_relaxed) & (r->size - 1)];
+}
+
+/* The ring whose next record is the oldest; NULL when all are empty. *until: the next one's time. */
+static struct vmmu_trace_ring *oldest(uint64_t *until)
 {
 	struct vmmu_trace_ring *found = NULL;
-	uint64_t time = 0;
 
+	*until = UINT64_MAX;
 	for (unsigned i = 0; i < TRACE_RINGS; i++) {
 		struct vmmu_trace_ring *r = sink.rings[i];
-		uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-		const struct vmmu_trace_record *record = &r->records[tail & (r->size - 1)];
+		uint64_t time;
 
-		if (tail == atomic_load_explicit(&r->head, memory_order_acquire))
+		if (!waiting(r))
 			continue;
-		if (!found || record->time < time) {
+		time = first(r)->time;
+		if (!found || time < first(found)->time) {
+			*until = found ? first(found)->time : *until;
 			found = r;
-			time = record->time;
+		} else if (time < *until) {
+			*until = time;
 		}
 	}
 	return found;
 }
 
+/* How many records can be taken in one piece before another ring's turn comes, at most a write's worth. */
+static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
+{
+	uint32_t n = waiting(r), to_end = r->size - (uint32_t)(first(r) - r->records), run;
+
+	n = n < to_end ? n : to_end;
+	n = n < SECTORS_PER_WRITE * RECORDS_PER_SECTOR ? n : SECTORS_PER_WRITE * RECORDS_PER_SECTOR;
+	if (until == UINT64_MAX)
+		return n;
+	for (run = 1; run < n && first(r)[run].time <= until; run++)
+		;
+	return run;
+}
+
+/* Take up to `n` records of the ring's front; returns how many. Whole sectors go out as they stand. */
+static uint32_t take(const struct vmmu_trace_record *records, uint32_t n)
+{
+	uint32_t room = RECORDS_PER_SECTOR - sink.staged;
+
+	if (!sink.staged && n >= RECORDS_PER_SECTOR) {
+		write_sectors(records, n / RECORDS_PER_SECTOR);
+		return n - n % RECORDS_PER_SECTOR;
+	}
+	n = n < room ? n : room;
+	memcpy(stage + sink.staged, records, n * sizeof(stage[0]));
+	sink.staged += n;
+	if (sink.staged == RECORDS_PER_SECTOR) {
+		write_sectors(stage, 1);
+		sink.staged = 0;
+	}
+	return n;
+}
+
 void trace_disk_drain(void)
 {
 	struct vmmu_trace_ring *r;
+	uint64_t until;
 
-	if (!sink.open)
-		return;
-	while ((r = oldest())) {
-		uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	while (sink.open && (r = oldest(&until))) {
+		uint32_t taken = take(first(r), run_length(r, until));
 
-		stage[sink.staged++] = r->records[tail & (r->size - 1)];
-		atomic_store_explicit(&r->tail, tail + 1, memory_order_release);
-		if (sink.staged == STAGE_RECORDS)
-			write_stage();
+		atomic_fetch_add_explicit(&r->tail, taken, memory_order_release);
 	}
-	write_stage();
+}
+
+/* The last sector: a record of zeros ends the file, the pad is not counted. */
+static void write_rest(void)
+{
+	uint32_t pad = RECORDS_PER_SECTOR - sink.staged;
+	uint64_t before = sink.records;
+
+	memset(stage + sink.staged, 0, pad * sizeof(stage[0]));
+	write_sectors(stage, 1);
+	if (sink.records > before)
+		sink.records -= pad;
+	else
+		sink.dropped -= pad;
+	sink.staged = 0;
 }
 
 bool trace_disk_close(void)
 {
-	unsigned valid;
-
 	trace_disk_drain();
 	sink.open = false;
-	valid = sink.staged;
-	if (valid) {
-		/* A record of zeros ends the file; the pad is not counted. */
-		memset(stage + valid, 0, (RECORDS_PER_SECTOR - valid) * sizeof(stage[0]));
-		sink.staged = RECORDS_PER_SECTOR;
-		write_stage();
-		if (sink.dropped || sink.failed)
-			sink.dropped -= RECORDS_PER_SECTOR - valid;
-		else
-			sink.records -= RECORDS_PER_SECTOR - valid;
-	}
+	if (sink.staged)
+		write_rest();
 	return write_header(true) && !sink.failed && !sink.dropped;
 }
 

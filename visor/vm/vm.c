@@ -70,6 +70,11 @@ static uint64_t platform_tsc(void *ctx)
 	return rdtsc() + vm->vcpu.backend->read_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET);
 }
 
+static bool platform_write_memory(void *ctx, uint64_t gpa, const void *bytes, size_t n)
+{
+	return memory_write(ctx, gpa, bytes, n);
+}
+
 /* ---- what the engine asks -------------------------------------------------------- */
 
 static void *host_object_alloc(void *ctx, size_t size)
@@ -218,8 +223,10 @@ static bool set_up_platform(struct vm *vm)
 	struct platform_config config = {
 		.memory_bytes = vm->options->memory_bytes, .cpus = CPUS, .tsc_hz = clock_tsc_hz()};
 	struct platform_host host = {.console_out = console_out, .now_ns = platform_now,
-	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc};
+	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc,
+	                             .write_memory = platform_write_memory};
 
+	vm->start_tsc = rdtsc(); /* guest time 0: the devices' clocks start here */
 	vm->platform = object_alloc(platform_size());
 	if (!vm->platform)
 		return refuse(vm, "no memory for the platform's state");
@@ -286,7 +293,7 @@ static bool set_up_vcpu(struct vm *vm)
 static bool set_up(struct vm *vm, const char **kind)
 {
 	return (!vm->options->trace || set_up_trace(vm)) && set_up_tables(vm) && set_up_memory(vm) &&
-	       set_up_platform(vm) && load(vm, kind) && set_up_vcpu(vm);
+	       load(vm, kind) && set_up_vcpu(vm) && set_up_platform(vm);
 }
 
 /* ---- running and taking down ----------------------------------------------------- */
@@ -304,7 +311,6 @@ static void say_start(const struct vm *vm, const char *kind)
 static void run(struct vm *vm)
 {
 	reset_extended_state();
-	vm->start_tsc = rdtsc();
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
