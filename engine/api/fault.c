@@ -69,7 +69,11 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 	uint64_t covered = 0;
 
 	while (covered < bytes) {
-		struct vmmu_fault f = {.gpa = {gpa.v + covered}, .access = access & VMMU_RWX};
+		struct vmmu_fault f = {
+			.gpa = {gpa.v + covered},
+			.gva = {gpa.v + covered},
+			.access = access & VMMU_RWX,
+		};
 		enum vmmu_fault_result one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
 		uint64_t span;
 
@@ -80,7 +84,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 		if (one == VMMU_FAULT_FIXED)
 			result = one;
 		span = vmmu_level_pages(f.level) * VMMU_PAGE_SIZE;
-		covered += span - (f.gpa.v & (span - 1));
+		covered += span - ((gpa.v + covered) & (span - 1));
 	}
 	if (done)
 		*done = covered < bytes ? covered : bytes;

@@ -41,7 +41,7 @@ void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 	uint64_t gfn = vmmu_gpa_gfn(gpa).v;
 
 	*out = (struct vmmu_path){.steps = 0};
-	if (gfn >= vm->memory.limit)
+	if (gfn >= vm->memory.limit || gfn >= vmmu_level_pages(vm->root->level + 1u))
 		return;
 	vmmu_turn_take(&vm->tables);
 	vmmu_walk(&op, vmmu_root_of(vm), gfn, gfn + 1, path, out);

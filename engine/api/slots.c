@@ -122,7 +122,7 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 static void close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
 {
 	vmmu_gate_close(&vm->tables);
-	if (!((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
+	if (vm->mmio_cache && !((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
 	      VMMU_MMIO_GEN_MASK))
 		vmmu_mmio_zap(op, vm);
 }

@@ -46,6 +46,14 @@ struct vmmu_guest_format {
 /* The format with so many levels: 2 is 32-bit paging, 3 PAE. NULL for any other number. */
 const struct vmmu_guest_format *vmmu_guest_format_of(unsigned levels);
 
+/* VMMU_PAGE_* that one entry grants. */
+static inline uint8_t vmmu_guest_rights(const struct vmmu_guest_mode *mode, uint64_t entry)
+{
+	return (uint8_t)((entry & VMMU_GPTE_WRITE ? VMMU_PAGE_WRITE : 0) |
+	                 (entry & VMMU_GPTE_USER ? VMMU_PAGE_USER : 0) |
+	                 (mode->no_exec && (entry & VMMU_GPTE_NO_EXEC) ? 0 : VMMU_PAGE_EXEC));
+}
+
 /* Bits of linear address below the index of a table at `level`. */
 static inline unsigned vmmu_guest_shift(const struct vmmu_guest_format *f, unsigned level)
 {

@@ -59,13 +59,6 @@ static bool is_canonical(const struct vmmu_guest_format *f, uint64_t gva)
 
 /* ---- one entry ------------------------------------------------------------------- */
 
-static uint8_t rights_of(const struct vmmu_guest_mode *mode, uint64_t entry)
-{
-	return (uint8_t)((entry & VMMU_GPTE_WRITE ? VMMU_PAGE_WRITE : 0) |
-	                 (entry & VMMU_GPTE_USER ? VMMU_PAGE_USER : 0) |
-	                 (mode->no_exec && (entry & VMMU_GPTE_NO_EXEC) ? 0 : VMMU_PAGE_EXEC));
-}
-
 /* Is this level's table the four PDPTE registers? They have neither rights nor A. */
 static bool in_registers(const struct vmmu_guest_mode *mode, unsigned level)
 {
@@ -91,7 +84,7 @@ static bool read_step(struct walk *w, uint64_t table, unsigned level)
 	step->where = vmmu_gpa_of(table + index * f->entry_bytes);
 	if (!w->host->guest_read(w->ctx, step->where, f->entry_bytes, &step->entry))
 		return false;
-	step->rights = rights_of(mode, step->entry);
+	step->rights = vmmu_guest_rights(mode, step->entry);
 	return true;
 }
 
@@ -175,6 +168,7 @@ static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits
 	                               step->entry | bits)) {
 	case VMMU_GUEST_SWAPPED:
 		step->entry |= bits;
+		step->stored = true;
 		return true;
 	case VMMU_GUEST_READ_ONLY:
 		return true;

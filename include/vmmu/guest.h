@@ -87,6 +87,7 @@ enum { VMMU_PAGE_WRITE = 1, VMMU_PAGE_USER = 2, VMMU_PAGE_EXEC = 4 };
 struct vmmu_guest_step {
 	uint8_t level;
 	uint8_t rights;           /* VMMU_PAGE_* that the entry itself grants */
+	bool stored;              /* the walk has set bits in it: its page is dirty now */
 	vmmu_gpa where;           /* the entry; PAE's top level: index into the registers */
 	uint64_t entry;           /* with the accessed and dirty bits that the walk has set */
 };
