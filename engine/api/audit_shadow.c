@@ -53,6 +53,14 @@ static uint64_t guest_frame(const struct vmmu_shadow *s, unsigned index, uint64_
 	return address >> VMMU_PAGE_SHIFT;
 }
 
+/* The CPU's store of an A bit is lost there. */
+static bool is_read_only(const struct table_audit *t, uint64_t gfn)
+{
+	const struct vmmu_slot *slot = vmmu_slot_at(&t->a->vm->memory, gfn);
+
+	return slot && (slot->info.flags & VMMU_SLOT_READONLY);
+}
+
 static void check_against_guest(struct table_audit *t, const struct vmmu_path_step *step,
                                 uint64_t gfn, bool is_leaf)
 {
@@ -70,7 +78,7 @@ static void check_against_guest(struct table_audit *t, const struct vmmu_path_st
 	}
 	if ((guest_frame(s, step->index, gpte) & mask) != (gfn & mask))
 		vmmu_audit_finding(t->a, "entry for another frame than the guest's table names", step, gfn);
-	if (!(gpte & VMMU_GPTE_ACCESSED))
+	if (!(gpte & VMMU_GPTE_ACCESSED) && !is_read_only(t, s->gfn))
 		vmmu_audit_finding(t->a, "entry although the guest's has its A bit clear", step, gfn);
 	if (user && !(gpte & VMMU_GPTE_USER & (s->role.access & VMMU_PAGE_USER ? ~0ull : 0)))
 		vmmu_audit_finding(t->a, "user leaf on a supervisor page of the guest", step, gfn);

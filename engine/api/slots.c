@@ -248,6 +248,9 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 static void apply_flags(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_slot *slot,
                         uint32_t was, uint32_t now)
 {
+	/* Guest tables in it can have their accessed bits set from now on: no entry without. */
+	if (vm->shadow && (was & ~now) & VMMU_SLOT_READONLY)
+		vmmu_zap_range(vm, op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_RANGE);
 	if ((was & ~now) & VMMU_SLOT_LOG_DIRTY) /* 4 KiB leaves were for the log: start afresh */
 		vmmu_zap_range(vm, op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_RANGE);
 	else if ((now & ~was) & (VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY))

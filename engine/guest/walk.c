@@ -178,6 +178,14 @@ static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits
 	return false;
 }
 
+static bool has_stored(const struct vmmu_guest_walk *out)
+{
+	for (unsigned i = 0; i < out->steps; i++)
+		if (out->step[i].stored)
+			return true;
+	return false;
+}
+
 static bool set_accessed_and_dirty(struct walk *w)
 {
 	struct vmmu_guest_walk *out = w->out;
@@ -219,6 +227,9 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
 		result = translate(&w);
 		settled = result != VMMU_GUEST_OK || (access & VMMU_ACCESS_PEEK) ||
 		          set_accessed_and_dirty(&w);
+		/* The caller must hear of what has been stored before steps are overwritten. */
+		if (!settled && has_stored(out))
+			break;
 	}
 	if (!settled)
 		return VMMU_GUEST_BUSY;

@@ -62,20 +62,28 @@ static enum vmmu_fault_result inject(struct build *b)
 }
 
 /*
- * A supervisor's write to a read-only user page while CR0.WP is clear. The CPU
- * runs with CR0.WP set, so the page is made the supervisor's own for as long as
- * no user comes; nor may it then be executed under SMEP. What U withholds by way
- * of SMAP or protection keys no entry could still withhold: that write is emulated.
+ * A supervisor's write while CR0.WP is clear, to a page that refuses it only as
+ * long as CR0.WP is set, as it is while the guest runs. A read-only page is made
+ * the supervisor's own for as long as no user comes; it may then not be executed
+ * under SMEP. False: no entry can say it, the write must be emulated. That is so
+ * where U withholds something else from the supervisor (SMAP, protection keys),
+ * and where the key itself withholds the write.
  */
-static bool write_despite_read_only(struct build *b)
+static bool write_despite_protection(struct build *b)
 {
 	const uint64_t smep = VMMU_BIT(20), smap_or_keys = VMMU_BIT(21) | VMMU_BIT(22);
+	const struct vmmu_paging *r = &b->mode->registers;
+	bool user_page = b->rights & VMMU_PAGE_USER;
 
-	if (!(b->f->access & VMMU_W) || (b->rights & VMMU_PAGE_WRITE))
+	if (!(b->f->access & VMMU_W))
 		return true;
-	if ((b->rights & VMMU_PAGE_USER) && (b->mode->registers.cr4 & smap_or_keys))
+	if (user_page && b->mode->keys && (r->pkru >> 2 * b->walk.key & 2))
 		return false;
-	if ((b->rights & VMMU_PAGE_USER) && (b->mode->registers.cr4 & smep))
+	if (b->rights & VMMU_PAGE_WRITE)
+		return true;
+	if (user_page && (r->cr4 & smap_or_keys))
+		return false;
+	if (user_page && (r->cr4 & smep))
 		b->rights &= ~VMMU_PAGE_EXEC;
 	b->rights |= VMMU_PAGE_WRITE;
 	b->rights &= ~VMMU_PAGE_USER;
@@ -87,7 +95,13 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 	const struct vmmu_host *host = b->op->tables->host;
 	struct vmmu_fault *f = b->f;
 
-	switch (vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva, f->access, &b->walk)) {
+	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
+
+	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
+		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva, f->access, &b->walk);
+		mark_tables_dirty(b);
+	}
+	switch (result) {
 	case VMMU_GUEST_OK:
 		break;
 	case VMMU_GUEST_BUSY:
@@ -99,7 +113,6 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 	default:
 		return inject(b);
 	}
-	mark_tables_dirty(b);
 	f->gpa = b->walk.gpa;
 	b->gfn = vmmu_gpa_gfn(b->walk.gpa).v;
 	b->rights = b->walk.rights;
@@ -392,7 +405,7 @@ static enum vmmu_fault_result map_paged(struct build *b)
 	if (!s)
 		return AGAIN;
 	/* Only now: the page may be one of the tables that have just been found on the way to it. */
-	if (!write_despite_read_only(b) || writes_a_table(b))
+	if (!write_despite_protection(b) || writes_a_table(b))
 		return VMMU_FAULT_WRITE_TABLE;
 	s = descend_direct(b, s, goal_for(b));
 	if (!s)

@@ -78,7 +78,8 @@ enum vmmu_guest_result {
 	VMMU_GUEST_NONCANONICAL,  /* #GP(0), or #SS(0) for a stack access */
 	VMMU_GUEST_NO_MEMORY,     /* a table lies where there is no guest memory: step[] says where;
 	                           * error_code is that of an entry that is not present */
-	VMMU_GUEST_BUSY,          /* the entries change faster than they can be read: try again */
+	VMMU_GUEST_BUSY,          /* an entry changed meanwhile; or it is an entry's own table that
+	                           * is walked (self-map), which is settled by the next try */
 };
 
 /* Rights of a page along its whole path, beside R, which every present page has. */
