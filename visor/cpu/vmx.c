@@ -846,6 +846,7 @@ const struct cpu_backend cpu_vmx = {
 	.machine = "VMX with EPT",
 	.fault_exit = "ept-violation",
 	.mode = VMMU_MODE_EPT,
+	.intel = true,
 	.present = vmx_present,
 	.enable = vmx_enable,
 	.describe = vmx_describe,

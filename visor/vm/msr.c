@@ -69,7 +69,7 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		return true;
 	case MSR_MISC_ENABLE:
 		*value = MISC_ENABLE_VALUE;
-		return v->backend->mode == VMMU_MODE_EPT;
+		return v->backend->intel;
 	default:
 		return false;
 	}
@@ -103,7 +103,7 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_MTRR_DEF_TYPE:
 		return (value & 0xff) <= 7; /* taken and ignored: all guest memory is RAM, write-back */
 	case MSR_MISC_ENABLE:
-		return v->backend->mode == VMMU_MODE_EPT;
+		return v->backend->intel;
 	default:
 		return false;
 	}

@@ -10,6 +10,7 @@
 #include "visor/lib/string.h"
 #include "visor/load/memory_map.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/shadow.h"
 #include "visor/vm/summary.h"
 #include "visor/vm/trace_disk.h"
 
@@ -178,6 +179,8 @@ static bool set_up_tables(struct vm *vm)
 		.table_alloc = host_table_alloc,
 		.table_free = host_table_free,
 		.backing = memory_backing,
+		.guest_read = memory_guest_read,
+		.guest_cmpxchg = memory_guest_cmpxchg,
 		.flush = host_flush,
 		.time = host_time,
 		.trace_full = trace ? host_trace_full : NULL,
@@ -282,11 +285,14 @@ static bool set_up_vcpu(struct vm *vm)
 
 	if (!vm->vcpu.backend->vcpu_init(&vm->vcpu))
 		return refuse(vm, "no memory for the vCPU's control block");
-	status = vmmu_vcpu_load(vm->vcpu.mmu, &root);
-	if (status != VMMU_OK)
-		return refuse(vm, "the vCPU has no root: %s", vmmu_status_name(status));
-	vm->vcpu.backend->set_root(&vm->vcpu, &root);
-	return true;
+	if (vm->vcpu.backend->mode == VMMU_MODE_SHADOW) {
+		status = shadow_start(&vm->vcpu);
+	} else {
+		status = vmmu_vcpu_load(vm->vcpu.mmu, &root);
+		if (status == VMMU_OK)
+			vm->vcpu.backend->set_root(&vm->vcpu, &root);
+	}
+	return status == VMMU_OK || refuse(vm, "the vCPU has no root: %s", vmmu_status_name(status));
 }
 
 static bool set_up(struct vm *vm, const char **kind)
