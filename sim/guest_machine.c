@@ -26,6 +26,28 @@ void sim_gm_fail(struct sim_gm *gm, const char *format, ...)
 	fprintf(stderr, "FOUND after %lu accesses: %s\n", gm->accesses, gm->failure);
 }
 
+/* ---- calls ------------------------------------------------------------------------ */
+
+static bool is_refused(struct sim_gm *gm, enum vmmu_status status)
+{
+	return status == VMMU_ERR_NO_MEMORY && gm->tables.failed;
+}
+
+/* A call whose refusal for lack of memory must leave it possible. */
+#define EXPECT(gm, what, call) \
+	do { \
+		enum vmmu_status status_ = (call); \
+		for (unsigned i_ = 0; i_ < 2 && is_refused(gm, status_); i_++) \
+			status_ = (call); \
+		expect(gm, what, status_); \
+	} while (0)
+
+static void expect(struct sim_gm *gm, const char *what, enum vmmu_status status)
+{
+	if (status != VMMU_OK)
+		sim_gm_fail(gm, "%s: %s", what, vmmu_status_name(status));
+}
+
 /* ---- guest memory ----------------------------------------------------------------- */
 
 static struct sim_gm_slot *slot_at(struct sim_gm *gm, uint64_t gfn)
@@ -150,6 +172,16 @@ static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size
 	return VMMU_GUEST_SWAPPED;
 }
 
+static uint64_t now(void *ctx)
+{
+	return ++((struct sim_gm *)ctx)->clock;
+}
+
+static void trace_full(void *ctx, struct vmmu_trace_ring *ring)
+{
+	sim_trace_drain(&((struct sim_gm *)ctx)->trace, ring);
+}
+
 static void point(void *ctx, unsigned where, vmmu_hpa table, unsigned index)
 {
 	struct sim_gm *gm = ctx;
@@ -183,9 +215,39 @@ static void init_host(struct sim_gm *gm)
 		.flush = flush,
 		.guest_read = guest_read,
 		.guest_cmpxchg = guest_cmpxchg,
+		.time = now,
+		.trace_full = trace_full,
 		.point = point,
 		.owns_frame = owns_frame,
 	};
+}
+
+static void init_ring(struct vmmu_trace_ring *ring)
+{
+	ring->size = 256;
+	ring->records = calloc(ring->size, sizeof(*ring->records));
+	if (!ring->records)
+		abort();
+}
+
+/* False: memory ran out, as planned; there is nothing to use. */
+static bool make_vcpus(struct sim_gm *gm, unsigned vcpus)
+{
+	for (unsigned i = 0; i < vcpus; i++) {
+		struct sim_gm_vcpu *v = &gm->vcpu[i];
+		enum vmmu_status status;
+
+		init_ring(&v->ring);
+		status = vmmu_vcpu_create(gm->vm, (uint16_t)i, &v->ring, &v->engine);
+		if (is_refused(gm, status))
+			return false;
+		if (status != VMMU_OK)
+			abort();
+		gm->vcpus = i + 1;
+		v->paging.cpu = (struct vmmu_guest_cpu){.maxphyaddr = 40, .pse36 = true, .page_1g = true};
+		sim_gm_set_paging(gm, i, &v->paging);
+	}
+	return true;
 }
 
 struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
@@ -212,32 +274,68 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	if (!gm->ram || !gm->written)
 		abort();
 	init_host(gm);
+	sim_trace_init(&gm->trace);
+	init_ring(&gm->ring);
+	vm.ring = &gm->ring;
 	vm.host = &gm->host;
 	vm.host_ctx = gm;
-	if (vmmu_vm_create(&vm, &gm->vm) != VMMU_OK)
+	gm->tables.plan = config->fail;
+	enum vmmu_status status = vmmu_vm_create(&vm, &gm->vm);
+
+	if (status == VMMU_OK) {
+		vmmu_trace_enable(gm->vm, true);
+		gm->usable = make_vcpus(gm, config->vcpus);
+	} else if (!is_refused(gm, status)) {
 		abort();
-	gm->vcpus = config->vcpus;
-	for (unsigned i = 0; i < gm->vcpus; i++) {
-		if (vmmu_vcpu_create(gm->vm, (uint16_t)i, NULL, &gm->vcpu[i].engine) != VMMU_OK)
-			abort();
-		gm->vcpu[i].paging.cpu = (struct vmmu_guest_cpu){
-			.maxphyaddr = 40, .pse36 = true, .page_1g = true};
-		sim_gm_set_paging(gm, i, &gm->vcpu[i].paging);
 	}
 	return gm;
+}
+
+static void drain(struct sim_gm *gm)
+{
+	sim_trace_drain(&gm->trace, &gm->ring);
+	for (unsigned i = 0; i < gm->vcpus; i++)
+		sim_trace_drain(&gm->trace, &gm->vcpu[i].ring);
+}
+
+/* Replaying the trace from empty tables must give the tables as they are. */
+static void check_provenance(struct sim_gm *gm)
+{
+	struct sim_replay replay;
+	char error[256];
+
+	drain(gm);
+	if (!sim_trace_replay(&gm->trace, &replay, error, sizeof(error)))
+		sim_gm_fail(gm, "trace: %s", error);
+	for (unsigned f = 0; f < TABLE_FRAMES && !gm->failed; f++)
+		for (unsigned i = 0; gm->tables.frame[f].in_use && i < 512; i++) {
+			uint64_t hpa = TABLES_AT + f * 4096ull + i * 8, value;
+
+			sim_memory_load(&gm->tables, hpa, &value);
+			if (value != sim_replay_get(&replay, hpa))
+				sim_gm_fail(gm, "entry at %#lx is %#lx; by the trace it is %#lx", hpa, value,
+				            sim_replay_get(&replay, hpa));
+		}
+	sim_replay_fini(&replay);
+	if (!sim_trace_consistent(&gm->trace, error, sizeof(error)))
+		sim_gm_fail(gm, "trace: %s", error);
 }
 
 bool sim_gm_end(struct sim_gm *gm)
 {
 	bool good;
 
-	sim_gm_audit(gm);
+	if (gm->vm) {
+		sim_gm_audit(gm);
+		check_provenance(gm);
+	}
 	for (unsigned i = 0; i < gm->vcpus; i++) {
 		gm->vcpu[i].root.table.v = 0;
 		vmmu_vcpu_destroy(gm->vcpu[i].engine);
 	}
-	sim_gm_audit(gm);
-	if (vmmu_vm_destroy(gm->vm) != VMMU_OK)
+	if (gm->vm)
+		sim_gm_audit(gm);
+	if (gm->vm && vmmu_vm_destroy(gm->vm) != VMMU_OK)
 		sim_gm_fail(gm, "the VM cannot be destroyed");
 	if (gm->tables.in_use || gm->tables.objects)
 		sim_gm_fail(gm, "%u table frames and %u objects were never given back", gm->tables.in_use,
@@ -245,6 +343,10 @@ bool sim_gm_end(struct sim_gm *gm)
 	if (gm->tables.error)
 		sim_gm_fail(gm, "%s", gm->tables.error);
 	good = !gm->failed;
+	sim_trace_fini(&gm->trace);
+	for (unsigned i = 0; i < SIM_GM_VCPUS; i++)
+		free(gm->vcpu[i].ring.records);
+	free(gm->ring.records);
 	sim_memory_fini(&gm->tables);
 	free(gm->ram);
 	free(gm->written);
@@ -254,19 +356,13 @@ bool sim_gm_end(struct sim_gm *gm)
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
-static void expect(struct sim_gm *gm, const char *what, enum vmmu_status status)
-{
-	if (status != VMMU_OK)
-		sim_gm_fail(gm, "%s: %s", what, vmmu_status_name(status));
-}
-
 void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pages, uint64_t ram_page,
                         uint32_t flags)
 {
 	gm->slot[n] = (struct sim_gm_slot){
 		.info = {.id = n, .flags = flags, .base = {gfn << 12}, .bytes = pages << 12,
 		         .backing = ram_page}};
-	expect(gm, "slot create", vmmu_slot_create(gm->vm, &gm->slot[n].info));
+	EXPECT(gm, "slot create", vmmu_slot_create(gm->vm, &gm->slot[n].info));
 	gm->slot[n].used = true;
 	memset(gm->written + ram_page, 0, pages);
 }
@@ -274,14 +370,14 @@ void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pa
 void sim_gm_slot_delete(struct sim_gm *gm, unsigned n)
 {
 	gm->slot[n].used = false; /* from the call on nobody may count on it, nor read its tables */
-	expect(gm, "slot delete", vmmu_slot_delete(gm->vm, n));
+	EXPECT(gm, "slot delete", vmmu_slot_delete(gm->vm, n));
 }
 
 void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 {
 	bool logged = gm->slot[n].info.flags & VMMU_SLOT_LOG_DIRTY;
 
-	expect(gm, "slot flags", vmmu_slot_set_flags(gm->vm, n, flags));
+	EXPECT(gm, "slot flags", vmmu_slot_set_flags(gm->vm, n, flags));
 	gm->slot[n].info.flags = flags;
 	if (!logged && (flags & VMMU_SLOT_LOG_DIRTY))
 		memset(gm->written + gm->slot[n].info.backing, 0, gm->slot[n].info.bytes >> 12);
@@ -290,7 +386,7 @@ void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 void sim_gm_slot_move(struct sim_gm *gm, unsigned n, uint64_t gfn)
 {
 	gm->slot[n].used = false;
-	expect(gm, "slot move", vmmu_slot_move(gm->vm, n, vmmu_gpa_of(gfn << 12)));
+	EXPECT(gm, "slot move", vmmu_slot_move(gm->vm, n, vmmu_gpa_of(gfn << 12)));
 	gm->slot[n].info.base.v = gfn << 12;
 	gm->slot[n].used = true;
 }
@@ -301,7 +397,7 @@ void sim_gm_log(struct sim_gm *gm, unsigned n)
 	uint64_t pages = info->bytes >> 12, words = (pages + 63) / 64;
 	uint64_t *bitmap = calloc(words, sizeof(*bitmap));
 
-	expect(gm, "dirty log", vmmu_dirty_log(gm->vm, n, bitmap, words));
+	EXPECT(gm, "dirty log", vmmu_dirty_log(gm->vm, n, bitmap, words));
 	for (uint64_t i = 0; i < pages; i++)
 		if (gm->written[info->backing + i] && !(bitmap[i / 64] >> i % 64 & 1))
 			sim_gm_fail(gm, "page %lu of slot %u was written; the log does not say so", i, n);
@@ -313,7 +409,7 @@ void sim_gm_migrate(struct sim_gm *gm)
 {
 	for (unsigned i = 0; i < SIM_GM_SLOTS; i++)
 		if (gm->slot[i].used)
-			expect(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
+			EXPECT(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
 			                                               gm->slot[i].info.bytes));
 	gm->first_pfn += 1u << 18;
 	if (gm->first_pfn >> 30)
@@ -330,8 +426,8 @@ void sim_gm_set_paging(struct sim_gm *gm, unsigned n, const struct vmmu_paging *
 	struct sim_gm_vcpu *v = &gm->vcpu[n];
 
 	v->paging = *paging;
-	expect(gm, "set paging", vmmu_vcpu_set_paging(v->engine, paging));
-	expect(gm, "load", vmmu_vcpu_load(v->engine, &v->root));
+	EXPECT(gm, "set paging", vmmu_vcpu_set_paging(v->engine, paging));
+	EXPECT(gm, "load", vmmu_vcpu_load(v->engine, &v->root));
 	memset(v->tlb, 0, sizeof(v->tlb));
 }
 
@@ -549,6 +645,10 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 		if (j->truth.end != SIM_GUEST_DONE || slot_at(j->gm, j->truth.gpa >> 12))
 			describe(j, "taken for an address beyond all memory", f.gpa.v, j->truth.gpa);
 		return true;
+	case VMMU_FAULT_NO_MEMORY:
+		if (!j->gm->tables.failed)
+			describe(j, "out of memory, with memory left", 0, 0);
+		return false; /* once more: memory is back */
 	default:
 		describe(j, vmmu_fault_result_name(result), f.gpa.v, 0);
 		return true;

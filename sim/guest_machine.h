@@ -17,6 +17,7 @@
 
 #include "guest_model.h"
 #include "memory.h"
+#include "trace.h"
 
 #define SIM_GM_VCPUS 2
 #define SIM_GM_SLOTS 4
@@ -39,12 +40,16 @@ struct sim_gm_vcpu {
 	struct vmmu_paging paging;
 	struct vmmu_root root;
 	struct sim_gm_tlb tlb[SIM_GM_TLB];
+	struct vmmu_trace_ring ring;
 };
 
 struct sim_gm {
 	struct sim_memory tables;
 	struct vmmu_host host;
 	struct vmmu_vm *vm;
+	struct sim_trace trace;
+	struct vmmu_trace_ring ring;   /* of management calls */
+	uint64_t clock;
 	uint8_t *ram;
 	uint64_t ram_pages;
 	uint64_t first_pfn;            /* frame of RAM's first page; steps when the host moves it */
@@ -55,6 +60,7 @@ struct sim_gm {
 	uint64_t random;
 	uint8_t *written;              /* per page of RAM, by anybody, since the last round of the log */
 	uint64_t exits, injected, emulated, accesses, flushes, entries;
+	bool usable;                   /* false: made without memory, as planned */
 	bool failed;
 	char failure[512];
 };
@@ -66,6 +72,7 @@ struct sim_gm_config {
 	uint64_t ram_pages;
 	uint32_t max_shadow_tables;
 	bool la57;
+	struct sim_fail_plan fail;     /* allocations that are refused, counted from the VM's creation on */
 };
 
 struct sim_gm *sim_gm_new(const struct sim_gm_config *config);

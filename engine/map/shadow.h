@@ -100,18 +100,30 @@ static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
 	return (struct vmmu_shadow *)((char *)first - offsetof(struct vmmu_shadow, link));
 }
 
-/* Entry `index` of `s` as it stands. */
+/* Entry `index` of `s` as it stands. Its gfn is that of the page or table that it names. */
 static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmmu_shadow *s,
                                                   unsigned index)
 {
 	return (struct vmmu_visit){
 		.op = op,
-		.gfn = {s->gfn},
+		.gfn = {s->link[index].at ? vmmu_link_gfn(&s->link[index]) : s->gfn},
 		.table = s->table.hpa,
 		.index = (uint16_t)index,
 		.level = s->table.level,
 		.entry = vmmu_entry_read(op->tables, s->table.hpa, index),
 	};
+}
+
+/* Call `fn` for every entry of `s` that is not empty. */
+static inline void vmmu_shadow_each(struct vmmu_op *op, struct vmmu_shadow *s, vmmu_visit_fn fn,
+                                    void *arg)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(op, s, i);
+
+		if (v.entry)
+			fn(&v, arg);
+	}
 }
 
 /* ---- shadow_table.c: under the shadow lock or with the gate closed ---- */

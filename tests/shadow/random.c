@@ -31,6 +31,7 @@ static uint64_t seed = 1;
 struct guest {
 	struct sim_gm *gm;
 	unsigned levels;            /* 0: no paging, 2 to 5; 6: any, switched while it runs */
+	unsigned long operations;
 };
 
 static uint64_t below(struct guest *g, uint64_t n)
@@ -208,7 +209,7 @@ static void slots_change(struct guest *g)
 
 static void run(struct guest *g)
 {
-	for (unsigned long i = 0; i < operations && !g->gm->failed; i++) {
+	for (unsigned long i = 0; i < g->operations && !g->gm->failed; i++) {
 		unsigned n = (unsigned)below(g, g->gm->vcpus);
 		unsigned what = (unsigned)below(g, 1000);
 
@@ -228,6 +229,24 @@ static void run(struct guest *g)
 	}
 }
 
+/* False: the machine could not even be made, for lack of memory. */
+static bool live(struct guest *g, unsigned writes)
+{
+	if (!g->gm->usable)
+		return false;
+	/* RAM with a hole that slot 2 fills now and then. */
+	sim_gm_slot_create(g->gm, 0, 0, 24, 0, 0);
+	sim_gm_slot_create(g->gm, 3, 28, 996, 28, 0);
+	sim_gm_slot_create(g->gm, 1, BIG_FIRST, 1024, BIG_FIRST, 0);
+	sim_gm_slot_create(g->gm, 2, 24, 4, 24, 0);
+	for (unsigned n = 0; n < g->gm->vcpus; n++)
+		random_paging(g, n);
+	for (unsigned i = 0; i < writes; i++)
+		host_writes(g, 0);
+	run(g);
+	return true;
+}
+
 static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32_t limit)
 {
 	struct sim_gm_config config = {
@@ -238,23 +257,40 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.max_shadow_tables = limit,
 		.la57 = true,
 	};
-	struct guest g = {sim_gm_new(&config), levels};
+	struct guest g = {sim_gm_new(&config), levels, operations};
 
-	/* RAM with a hole that slot 2 fills now and then. */
-	sim_gm_slot_create(g.gm, 0, 0, 24, 0, 0);
-	sim_gm_slot_create(g.gm, 3, 28, 996, 28, 0);
-	sim_gm_slot_create(g.gm, 1, BIG_FIRST, 1024, BIG_FIRST, 0);
-	sim_gm_slot_create(g.gm, 2, 24, 4, 24, 0);
-	for (unsigned n = 0; n < vcpus; n++)
-		random_paging(&g, n);
-	for (unsigned i = 0; i < 400; i++)
-		host_writes(&g, 0);
-	run(&g);
+	assert_true(live(&g, 400));
 	printf("            %lu accesses, %lu exits, %lu #PF, %lu emulated, %lu flushes, %lu entries\n",
 	       g.gm->accesses, g.gm->exits, g.gm->injected, g.gm->emulated, g.gm->flushes,
 	       g.gm->entries);
 	assert_true(sim_gm_end(g.gm));
 }
+
+/* Each allocation of a short life is refused in turn, and each pair of neighbours. */
+static void without_memory(unsigned levels)
+{
+	bool refused = true;
+
+	for (uint64_t n = 1; refused && n < 2000; n++) {
+		struct sim_gm_config config = {
+			.seed = 7 + levels,
+			.vcpus = 1,
+			.order = 9,
+			.ram_pages = RAM_PAGES,
+			.la57 = true,
+			.fail = {.at = {n, n + 1}},
+		};
+		struct guest g = {sim_gm_new(&config), levels, 250};
+
+		live(&g, 150);
+		refused = g.gm->tables.failed > 0;
+		assert_true(sim_gm_end(g.gm));
+	}
+	assert_false(refused);
+}
+
+static void no_memory_pae(void **state) { (void)state; without_memory(3); }
+static void no_memory_any_mode(void **state) { (void)state; without_memory(6); }
 
 #define GUEST(name, levels, vcpus, order, limit) \
 	static void name(void **state) { (void)state; random_guest(levels, vcpus, order, limit); }
@@ -283,6 +319,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(five_levels),
 		cmocka_unit_test(any_mode),
 		cmocka_unit_test(any_mode_few_tables),
+		cmocka_unit_test(no_memory_pae),
+		cmocka_unit_test(no_memory_any_mode),
 	};
 
 	if (argc > 1)
