@@ -128,8 +128,10 @@ static void show_trace(const struct vmmu_trace_ring *ring)
 
 int main(void)
 {
-	static struct vmmu_trace_record records[256];
-	struct vmmu_trace_ring ring = {.records = records, .size = 256};
+	/* A ring has one producer: one is the vCPU's, one that of the management calls. */
+	static struct vmmu_trace_record records[2][128];
+	struct vmmu_trace_ring vcpu_ring = {.records = records[0], .size = 128};
+	struct vmmu_trace_ring ring = {.records = records[1], .size = 128};
 	struct my_host my = {.memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
 	                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), .next_table = GUEST_BYTES};
 	struct vmmu_host host = {
@@ -154,7 +156,7 @@ int main(void)
 	must(vmmu_vm_create(&config, &vm));
 	vmmu_trace_enable(vm, true);
 	must(vmmu_slot_create(vm, &slot));
-	must(vmmu_vcpu_create(vm, 0, &ring, &vcpu));
+	must(vmmu_vcpu_create(vm, 0, &vcpu_ring, &vcpu));
 	must(vmmu_vcpu_load(vcpu, &root));
 	printf("enter the guest with EPTP %#" PRIx64 "\n", root.pointer);
 
@@ -163,8 +165,10 @@ int main(void)
 	violation(vcpu, 0x181, 0xfee00020);        /* no memory there: emulate a device */
 	show_path(vm, 0x1234);
 	show_path(vm, (2u << 20) + 0x10);
-	printf("the trace, %u records:\n", ring.head - ring.tail);
+	printf("the trace, %u records of management calls:\n", ring.head - ring.tail);
 	show_trace(&ring);
+	printf("%u records of the vCPU:\n", vcpu_ring.head - vcpu_ring.tail);
+	show_trace(&vcpu_ring);
 
 	vmmu_vcpu_destroy(vcpu);
 	must(vmmu_vm_destroy(vm));

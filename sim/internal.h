@@ -31,7 +31,6 @@ const char *sim_judge_leaf(struct sim *sim, uint64_t gfn, unsigned level, uint64
 void sim_check_instant(struct sim *sim, uint64_t table, unsigned index);
 /* The table that is about to be freed must be out of everyone's reach. */
 void sim_check_unreachable(struct sim *sim, uint64_t table);
-bool sim_check_provenance(struct sim *sim);
 bool sim_check_statistics(struct sim *sim);
 
 #endif

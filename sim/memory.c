@@ -11,10 +11,11 @@
 #define POISON 0xdeadfeeddeadfeedull
 
 /* Sits before every object; 64 bytes so that the object keeps its alignment. */
-struct object_header {
+struct sim_object {
 	uint64_t magic;
 	size_t size;
-	uint64_t pad[6];
+	struct sim_object *next, *previous;
+	uint64_t pad[4];
 };
 #define OBJECT_ALIVE 0x6f626a6563743a29ull
 #define OBJECT_FREED 0x6f626a6563743a28ull
@@ -57,6 +58,13 @@ fail:
 
 void sim_memory_fini(struct sim_memory *memory)
 {
+	/* What is left over after a finding; it has been reported as far as it matters. */
+	while (memory->object) {
+		struct sim_object *next = memory->object->next;
+
+		free(memory->object);
+		memory->object = next;
+	}
 	if (memory->read_view && memory->read_view != memory->write_view)
 		munmap(memory->read_view, memory->bytes);
 	if (memory->write_view)
@@ -92,8 +100,8 @@ void *sim_memory_object_alloc(struct sim_memory *memory, size_t size)
 {
 	if (!sim_memory_grant(memory))
 		return NULL;
-	size_t whole = (sizeof(struct object_header) + size + 63) & ~(size_t)63;
-	struct object_header *header = aligned_alloc(64, whole);
+	size_t whole = (sizeof(struct sim_object) + size + 63) & ~(size_t)63;
+	struct sim_object *header = aligned_alloc(64, whole);
 
 	if (!header)
 		return NULL;
@@ -101,6 +109,10 @@ void *sim_memory_object_alloc(struct sim_memory *memory, size_t size)
 	header->magic = OBJECT_ALIVE;
 	header->size = size;
 	pthread_mutex_lock(&memory->lock);
+	header->next = memory->object;
+	if (header->next)
+		header->next->previous = header;
+	memory->object = header;
 	memory->objects++;
 	memory->object_bytes += size;
 	pthread_mutex_unlock(&memory->lock);
@@ -109,7 +121,7 @@ void *sim_memory_object_alloc(struct sim_memory *memory, size_t size)
 
 void sim_memory_object_free(struct sim_memory *memory, void *object, size_t size)
 {
-	struct object_header *header = (struct object_header *)object - 1;
+	struct sim_object *header = (struct sim_object *)object - 1;
 
 	pthread_mutex_lock(&memory->lock);
 	if (header->magic != OBJECT_ALIVE)
@@ -118,6 +130,9 @@ void sim_memory_object_free(struct sim_memory *memory, void *object, size_t size
 		misuse(memory, "an object was freed with another size than it was allocated with");
 	memory->objects--;
 	memory->object_bytes -= size;
+	*(header->previous ? &header->previous->next : &memory->object) = header->next;
+	if (header->next)
+		header->next->previous = header->previous;
 	header->magic = OBJECT_FREED;
 	pthread_mutex_unlock(&memory->lock);
 	free(header);

@@ -35,6 +35,8 @@ struct sim_frame {
 	uint64_t gfn;        /* first gfn it covers when linked */
 };
 
+struct sim_object;
+
 struct sim_memory {
 	struct sim_memory_config config;
 	uint8_t *read_view;
@@ -50,6 +52,7 @@ struct sim_memory {
 	uint64_t failed;         /* of these, refused by the plan */
 	struct sim_fail_plan plan;
 	unsigned objects;        /* alive */
+	struct sim_object *object; /* all of them */
 	size_t object_bytes;
 	const char *error;       /* first misuse by the caller: wrong size, double free ... */
 	pthread_mutex_t lock;

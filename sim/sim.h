@@ -145,6 +145,8 @@ enum vmmu_fault_result sim_prefault(struct sim *sim, unsigned vcpu, uint64_t gpa
 void sim_look(struct sim *sim, uint64_t gpa, unsigned access, struct sim_walk *out);
 /* Everything at rest: tables against the reference, TLBs, audit, statistics. */
 bool sim_check(struct sim *sim);
+/* The records so far, replayed from empty tables, against memory and the engine's dumps. */
+bool sim_check_provenance(struct sim *sim);
 /* Live page counts from the CPU's point of view. */
 struct sim_census {
 	uint64_t leaves[VMMU_LEVEL_MAX + 1];

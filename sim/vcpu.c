@@ -86,6 +86,12 @@ void sim_vcpu_speculate(struct sim *sim, unsigned n, uint64_t gfn)
 	sim_walk(&v->walker, &start, gfn << VMMU_PAGE_SHIFT, 0, true, &walk);
 	if (walk.end == SIM_WALK_BUS)
 		sim_fail(sim, start.table, "vCPU %u: its paging-structure cache leads to a freed table", n);
+	/* By way of a remembered table the CPU may see more than by way of the root. */
+	const char *wrong = walk.end != SIM_WALK_MAPPED || !walk.rights ? NULL
+		: sim_judge_page(sim, gfn, walk.pfn, walk.rights, walk.memtype, walk.ignore_pat);
+	if (wrong)
+		sim_fail(sim, walk.step[walk.steps - 1].entry_hpa,
+		         "vCPU %u sees, from what it remembers, an entry for gfn %#lx that %s", n, gfn, wrong);
 	sim_tlb_insert(&v->tlb, gfn << VMMU_PAGE_SHIFT, &walk);
 }
 
@@ -254,12 +260,13 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 		return 1u << VMMU_FAULT_BEYOND;
 	if (sim_ref_busy(&sim->ref, gfn, 1))
 		mask |= 1u << VMMU_FAULT_RETRY;
-	if (sim->memory.failed != before->failed)
-		mask |= 1u << VMMU_FAULT_NO_MEMORY;
+	/* Neither of these needs memory. */
 	if (!slot)
 		return mask | 1u << VMMU_FAULT_EMULATE_MMIO;
 	if ((slot->info.flags & VMMU_SLOT_READONLY) && (fault->access & VMMU_W))
 		return mask | 1u << VMMU_FAULT_READ_ONLY;
+	if (sim->memory.failed != before->failed)
+		mask |= 1u << VMMU_FAULT_NO_MEMORY;
 	/* What the host refuses it refuses, whatever becomes of the frame. */
 	if (sim_ref_busy(&sim->ref, gfn, 1))
 		return mask | (denied(slot, gfn, fault->access) ? 1u << VMMU_FAULT_DENIED : 0);
@@ -310,8 +317,7 @@ static void judge_result(struct sim *sim, const struct vmmu_fault *fault,
 	    sim->writes != before->writes)
 		sim_fail(sim, 0, "%s for %#lx, but entries were written", vmmu_fault_result_name(result),
 		         fault->gpa.v);
-	if (fault->slot != (slot ? slot->info.id : UINT32_MAX) && result != VMMU_FAULT_BEYOND &&
-	    !(result == VMMU_FAULT_NO_MEMORY && fault->slot == UINT32_MAX))
+	if (fault->slot != (slot ? slot->info.id : UINT32_MAX) && result != VMMU_FAULT_BEYOND)
 		sim_fail(sim, 0, "vmmu_fault names slot %u for %#lx", fault->slot, fault->gpa.v);
 	if (result == VMMU_FAULT_FIXED || result == VMMU_FAULT_SPURIOUS)
 		judge_repaired(sim, fault);

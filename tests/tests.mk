@@ -10,7 +10,7 @@
 SAN  := -fno-sanitize-recover=all -fno-omit-frame-pointer
 ASAN := -O1 -fsanitize=address,undefined $(SAN)
 TSAN := -O1 -fsanitize=thread $(SAN)
-COV  := -O0 --coverage
+COV  := -O0 --coverage -fprofile-update=atomic
 
 $(eval $(call engine_variant,asan,$(CC),$(ASAN)))
 $(eval $(call engine_variant,tsan,$(CC),$(TSAN)))
@@ -40,13 +40,17 @@ THREAD_TESTS := $(BUILD)/tsan/tests/engine/threads
 
 # ---- what others bring ------------------------------------------------------------
 #
-# A folder's .mk names what is to be built in CHECK_NEEDS or TEST_NEEDS and adds
-# commands, each quoted, to CHECK_COMMANDS or TEST_COMMANDS.
+# A folder's .mk names what is to be built in CHECK_NEEDS, TEST_NEEDS, SOAK_NEEDS
+# or COVERAGE_NEEDS and adds commands, each quoted, to CHECK_COMMANDS and so on.
 
-CHECK_NEEDS    :=
-CHECK_COMMANDS :=
-TEST_NEEDS     :=
-TEST_COMMANDS  :=
+CHECK_NEEDS       :=
+CHECK_COMMANDS    :=
+TEST_NEEDS        :=
+TEST_COMMANDS     :=
+SOAK_NEEDS        :=
+SOAK_COMMANDS     :=
+COVERAGE_NEEDS    :=
+COVERAGE_COMMANDS :=
 
 -include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
@@ -65,24 +69,25 @@ check: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS)
 # What is missing on this machine is installed before make looks at any rule that needs it.
 test:
 	@scripts/setup
-	@$(MAKE) --no-print-directory test-all
+	@echo "building what is to be tested"
+	@$(MAKE) --no-print-directory -s -j$$(nproc) test-all
 
 test-all: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS) $(TEST_NEEDS) $(UNIT_TESTS) \
 		$(MACHINE_NEEDS)
 	@tests/run --last "python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)" \
-		$(CHECK_ALL) $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
+		$(CHECK_ALL) "tests/check/compilers" $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
 
 # Two jobs of half the time for each of the two formats.
 SECONDS ?= 600
-SEED    ?= $(shell date +%s)
+SEED    := $(or $(SEED),$(shell date +%s))
 SOAK    := VMMU_SEED=$(SEED) VMMU_SECONDS=$$(($(SECONDS) / 2))
 
-soak: $(BUILD)/asan/tests/engine/random $(THREAD_TESTS)
+soak: $(BUILD)/asan/tests/engine/random $(THREAD_TESTS) $(SOAK_NEEDS)
 	@echo "SEED=$(SEED) SECONDS=$(SECONDS)"
 	@tests/run --jobs 2 "$(SOAK) VMMU_LENGTH=300 $(BUILD)/asan/tests/engine/random" \
-		"$(SOAK) $(THREAD_TESTS)"
+		"$(SOAK) $(THREAD_TESTS)" $(SOAK_COMMANDS)
 
 COVERAGE_TESTS := $(ENGINE_TEST_NAMES:%=$(BUILD)/coverage/tests/engine/%)
 
-coverage: $(COVERAGE_TESTS)
-	@tests/coverage $(BUILD)/coverage $(COVERAGE_TESTS)
+coverage: $(COVERAGE_TESTS) $(COVERAGE_NEEDS)
+	@tests/coverage $(BUILD)/coverage $(COVERAGE_TESTS) $(COVERAGE_COMMANDS)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vmmu: the command. Picks the subcommand; each lives in tool/command/. */
 #include <argp.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,15 @@ static void usage(FILE *to)
 	            "vmmu-trace(1) and vmmu-walk(1).\n");
 }
 
+/* Output that could not be written is no success. */
+static int flushed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	complain("standard output: %s", strerror(errno));
+	return status ? status : EXIT_TROUBLE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
@@ -51,7 +61,7 @@ int main(int argc, char **argv)
 			char *full_name = formatted("vmmu %s", name);
 
 			argv[1] = full_name;
-			return commands[i].run(argc - 1, argv + 1);
+			return flushed(commands[i].run(argc - 1, argv + 1));
 		}
 	}
 	if (*name)

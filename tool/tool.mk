@@ -26,8 +26,8 @@ INITRD      ?= $(BUILD)/initramfs/run.cpio.gz
 RUN_NEEDS := $(VMMU) $(BUILD)/visor.elf $(INITRD)
 
 .PHONY: run iso install
-#   make run       boot Debian's kernel on Bochs, EPT (MACHINE=qemu: NPT, in seconds;
-#   make run       INTERACTIVE=1: a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=)
+#   make run MACHINE=qemu   the same under NPT, in seconds (default: bochs, which has EPT)
+#   make run INTERACTIVE=1  with a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=
 run:
 	@scripts/setup build emulators kernels
 	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guest' --no-print-directory \

@@ -336,7 +336,8 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 	struct vmmu_op op;
 	uint8_t *caps;
 
-	if (max_level < VMMU_LEVEL_4K || max_level > VMMU_LEVEL_1G || !bytes)
+	if (max_level < VMMU_LEVEL_4K || max_level > VMMU_LEVEL_1G || !bytes ||
+	    (base.v | bytes) % VMMU_PAGE_SIZE)
 		return VMMU_ERR_INVALID;
 	op = begin(vm);
 	slot = slot_around(vm, base, bytes, &first, &last);

@@ -61,7 +61,7 @@ struct vmmu_config {
 	uint32_t max_vcpus;               /* 0 = 1024 */
 	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
 	uint32_t max_shadow_tables;       /* shadow: older ones go beyond it; 0 = 2048, at least 64 */
-	struct vmmu_trace_ring *ring;     /* for management calls; may be NULL */
+	struct vmmu_trace_ring *ring;     /* for management calls, theirs alone; may be NULL */
 };
 
 /*
@@ -85,7 +85,7 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
 
 /* ---- vCPUs and roots ---------------------------------------------------- */
 
-/* [manage] `ring` may be NULL: this vCPU's records are then counted as dropped. */
+/* [manage] `ring` is this vCPU's alone; NULL: its records are counted as dropped. */
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out);
 /* [manage] The vCPU must not be inside any other call. Frees its caches. */
@@ -243,7 +243,7 @@ enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot
  * `max_level` that touch the range are removed and never come back while the
  * cap stands. A cap counts for the whole of every 2 MiB block that the range
  * touches, and the last call wins there; VMMU_LEVEL_1G takes the cap off again.
- * Range must lie in one slot; caps end with it, and stay behind when it moves.
+ * Range: whole pages of one slot; caps end with it, and stay behind when it moves.
  */
 enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
                                      unsigned max_level);

@@ -104,7 +104,60 @@ static void finds_planted_damage(void **state)
 		expect_finding(&p, table_of_small, table_entry | 1 << 4, "reserved bits in a table's entry");
 	} else {
 		expect_finding(&p, table_of_small, table_entry & ~4ull, "a supervisor entry");
+		expect_finding(&p, table_of_small, table_entry | 1ull << 63, "NX above the leaves");
 	}
+	assert_sound(p.sim);
+}
+
+/* The bit of an entry that decides what the decoder says of one of its fields. */
+static uint64_t bit_behind(const struct sim *sim, unsigned level, uint64_t entry, size_t field)
+{
+	struct vmmu_decoder decoder = {.mode = sim->config.mode, .levels = 4, .cpu = sim->config.cpu};
+	struct vmmu_entry_info before, after;
+
+	vmmu_entry_decode(&decoder, level, entry, &before);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		vmmu_entry_decode(&decoder, level, entry ^ 1ull << bit, &after);
+		if (after.kind == before.kind &&
+		    *((bool *)&before + field) != *((bool *)&after + field))
+			return 1ull << bit;
+	}
+	fail_msg("no bit decides it");
+	return 0;
+}
+
+static void finds_contradicting_software_bits(void **state)
+{
+	struct planted p = plant_bed(state);
+	uint64_t leaf = leaf_of(&p.large);
+	uint64_t host = bit_behind(p.sim, 2, leaf, offsetof(struct vmmu_entry_info, host_writable));
+	uint64_t map = bit_behind(p.sim, 2, leaf, offsetof(struct vmmu_entry_info, map_writable));
+
+	assert_int_equal(leaf & (host | map), host | map);
+	expect_finding(&p, leaf_hpa(&p.large), leaf & ~map, "writable, but not to become so");
+	expect_finding(&p, leaf_hpa(&p.large), leaf & ~host, "writable against the host");
+	assert_sound(p.sim);
+}
+
+/* Entries that were right a moment ago, put back after a call that removed them. */
+static void finds_what_should_have_gone(void **state)
+{
+	struct planted p = plant_bed(state);
+	uint64_t hpa = leaf_hpa(&p.large), leaf = leaf_of(&p.large);
+	struct vmmu_path path;
+
+	assert_int_equal(sim_invalidate_begin(p.sim, 4 * M, 2 * M), VMMU_OK);
+	expect_finding(&p, hpa, leaf, "a leaf in a range under invalidation");
+	sim_invalidate_end(p.sim, 4 * M, 2 * M);
+	assert_int_equal(sim_restrict(p.sim, 4 * M, 2 * M, VMMU_LEVEL_4K), VMMU_OK);
+	expect_finding(&p, hpa, leaf, "a leaf above its range's cap");
+	/* An MMIO entry of the present generation, where there is memory, and above level 1. */
+	sim_access(p.sim, 0, 1 * G, VMMU_R);
+	vmmu_path_of(p.sim->vm, vmmu_gpa_of(1 * G), &path);
+	assert_int_equal(path.step[path.steps - 1].info.kind, VMMU_ENTRY_MMIO);
+	expect_finding(&p, leaf_hpa(&p.small) + 8, path.step[path.steps - 1].entry,
+	               "MMIO inside a slot");
+	expect_finding(&p, hpa, path.step[path.steps - 1].entry, "MMIO above the lowest level");
 	assert_sound(p.sim);
 }
 
@@ -220,6 +273,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(finds_planted_damage),
+		BOTH(finds_contradicting_software_bits),
+		BOTH(finds_what_should_have_gone),
 		BOTH(damage_met_by_the_cpu_is_reported),
 		BOTH(damage_in_the_way_of_a_fault_is_reported),
 		BOTH(a_path_is_what_the_cpu_walks),

@@ -13,10 +13,7 @@
 #include <cmocka.h>
 
 #include "sim.h"
-
-#define K 0x1000ull
-#define M 0x100000ull
-#define G 0x40000000ull
+#include "units.h"
 
 /* A machine whose making must succeed. */
 static inline struct sim *sim_start(const struct sim_config *config)

@@ -51,58 +51,63 @@ static void a_fault_builds_only_what_is_missing(void **state)
 	assert_sound(sim);
 }
 
+/* Touch one page of slot 0: its leaf must be the largest that slot, host and config allow. */
+static void expect_best_level(struct sim *sim, uint64_t gpa, uint64_t base, uint64_t backing)
+{
+	struct vmmu_backing answer;
+	struct sim_walk walk;
+	uint64_t gfn = gpa / K;
+
+	sim_look(sim, gpa, 0, &walk);
+	if (walk.end == SIM_WALK_MAPPED)
+		return; /* a neighbour's fault has brought it */
+	sim_backing_ask(&sim->backing[backing], &sim->memory, gfn, (int64_t)(gfn - base / K), VMMU_R,
+	                NULL, NULL, &answer);
+	unsigned best = sim_ref_best_level(&sim->ref, gfn, answer.order);
+
+	assert_int_equal(sim_access(sim, 0, gpa, VMMU_R), SIM_OK);
+	sim_look(sim, gpa, VMMU_R, &walk);
+	if (walk.level != best)
+		fail_msg("host order %u: %#lx is mapped at level %u, could be %u", answer.order, gpa,
+		         walk.level, best);
+}
+
+/* Slots of several sizes at one place, on a host of one alignment. */
+static void try_sizes(const struct sim_config *config, uint64_t base, unsigned order, uint64_t skew)
+{
+	static const uint64_t sizes[] = {K, 2 * M, 4 * M + K, 1 * G, 2 * G + 2 * M};
+	struct sim *sim = sim_start(config);
+	uint64_t backing = sim_backing_new(sim, base, &(struct sim_backing_config){
+		.order = (uint8_t)order, .skew = skew});
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		sim_slot_create(sim, 0, base, sizes[i], 0, backing);
+		expect_best_level(sim, base, base, backing);
+		expect_best_level(sim, base + sizes[i] - 1, base, backing);
+		expect_best_level(sim, base + sizes[i] / 2, base, backing);
+		assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
+	}
+	assert_sound(sim);
+}
+
 /*
- * Page size: slot alignment x the host's alignment x its run x the config's
- * largest leaf. The reference computes the expectation from the header's words.
+ * Page size: the slot's alignment x the host's run x the host's alignment x
+ * the config's largest leaf. The reference has the expectation from the
+ * header's words.
  */
 static void leaves_are_as_large_as_allowed(void **state)
 {
 	static const uint64_t bases[] = {0, 2 * G, 2 * G + 2 * M, 3 * G + 5 * K};
-	static const uint64_t sizes[] = {K, 2 * M, 4 * M + K, 1 * G, 2 * G + 2 * M};
 	static const unsigned orders[] = {0, 5, 9, 13, 18};
 	static const uint64_t skews[] = {0, 1, 512};
+	const unsigned combinations = 4 * 4 * 5 * 3;
 
-	for (unsigned max = 0; max <= 3; max++) {
+	for (unsigned i = 0; i < combinations; i++) {
 		struct sim_config config = sim_config_default(mode_of(state));
 
-		config.max_level = (uint8_t)max;
+		config.max_level = (uint8_t)(i % 4);
 		config.untraced = true;
-		for (unsigned b = 0; b < 4; b++)
-			for (unsigned o = 0; o < 5; o++)
-				for (unsigned s = 0; s < 3; s++) {
-					struct sim *sim = sim_start(&config);
-					uint64_t handle = sim_backing_new(sim, bases[b],
-						&(struct sim_backing_config){.order = (uint8_t)orders[o],
-					                                     .skew = skews[s]});
-					for (unsigned z = 0; z < 5; z++) {
-						uint64_t end = bases[b] + sizes[z];
-						uint64_t at[] = {bases[b], end - 1, bases[b] + sizes[z] / 2};
-
-						sim_slot_create(sim, 0, bases[b], sizes[z], 0, handle);
-						for (unsigned i = 0; i < 3; i++) {
-							/* The order as the host will report it. */
-							struct vmmu_backing answer;
-							uint64_t gfn = at[i] >> 12;
-							sim_backing_ask(&sim->backing[handle], &sim->memory, gfn,
-							                (int64_t)(gfn - (bases[b] >> 12)), VMMU_R, NULL, NULL,
-							                &answer);
-							unsigned best = sim_ref_best_level(&sim->ref, gfn, answer.order);
-							struct sim_walk walk;
-
-							sim_look(sim, at[i], 0, &walk);
-							if (walk.end == SIM_WALK_MAPPED)
-								continue; /* a neighbour's fault brought it */
-							assert_int_equal(sim_access(sim, 0, at[i], VMMU_R), SIM_OK);
-							sim_look(sim, at[i], VMMU_R, &walk);
-							if (walk.level != best)
-								fail_msg("slot %#lx+%#lx, host order %u, max %u: %#lx is mapped at "
-								         "level %u, could be %u", bases[b], sizes[z], answer.order, max,
-								         at[i], walk.level, best);
-						}
-						assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
-					}
-					assert_sound(sim);
-				}
+		try_sizes(&config, bases[i / 4 % 4], orders[i / 16 % 5], skews[i / 80]);
 	}
 }
 
@@ -347,6 +352,71 @@ static void bad_configurations_are_refused(void **state)
 	assert_sound(sim);
 }
 
+static void an_incomplete_host_is_refused(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_host whole = sim->host, host;
+	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
+	                             .cpu = sim_cpu_full()};
+	struct vmmu_vm *vm = NULL;
+
+	for (unsigned missing = 0; missing < 6; missing++) {
+		host = whole;
+		switch (missing) {
+		case 0: host.object_alloc = NULL; break;
+		case 1: host.object_free = NULL; break;
+		case 2: host.table_alloc = NULL; break;
+		case 3: host.table_free = NULL; break;
+		case 4: host.backing = NULL; break;
+		case 5: host.flush = NULL; break;
+		}
+		assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+	}
+	config.host = NULL;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vm_create(NULL, &vm), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vm_create(&config, NULL), VMMU_ERR_INVALID);
+	assert_null(vm);
+	assert_sound(sim);
+}
+
+/* What a host may leave out: clock, hook, waiting, audit's question. */
+static void a_minimal_host_will_do(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_host host = sim->host;
+	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
+	                             .cpu = sim_cpu_full(), .max_vcpus = 2};
+	struct vmmu_slot_info slot = {.bytes = 16 * M, .backing = contiguous(sim, 0, 9)};
+	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M), .access = VMMU_W};
+	struct vmmu_vcpu *vcpu[3];
+	struct vmmu_vm *vm;
+
+	host.time = NULL;
+	host.trace_full = NULL;
+	host.relax = NULL;
+	host.point = NULL;
+	host.owns_frame = NULL;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_OK);
+	vmmu_trace_enable(vm, true); /* with no ring at all */
+	assert_int_equal(vmmu_slot_create(vm, &slot), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, VMMU_TRACE_NO_VCPU, NULL, &vcpu[0]), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_create(vm, 0, NULL, &vcpu[0]), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, 1, NULL, &vcpu[1]), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, 2, NULL, &vcpu[2]), VMMU_ERR_INVALID); /* one too many */
+	assert_int_equal(vmmu_fault(vcpu[0], &fault), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_fault(vcpu[1], &fault), VMMU_FAULT_SPURIOUS);
+	assert_int_equal(vmmu_audit(vm, NULL, NULL), 0);
+	vmmu_trace_dump(vm);
+	assert_int_equal(vmmu_slot_delete(vm, 0), VMMU_OK);
+	assert_int_equal(vmmu_vm_destroy(vm), VMMU_ERR_BUSY);
+	vmmu_vcpu_destroy(vcpu[0]);
+	vmmu_vcpu_destroy(vcpu[1]);
+	assert_int_equal(vmmu_vm_destroy(vm), VMMU_OK);
+	sim->flushes = 0; /* of the other VM */
+	assert_sound(sim);
+}
+
 static void every_address_width_works(void **state)
 {
 	for (unsigned width = 36; width <= 52; width++) {
@@ -401,6 +471,76 @@ static void without_accessed_and_dirty_bits(void **state)
 	assert_sound(sim);
 }
 
+/* Nothing was there before, or less: no CPU has anything to forget (SDM vol. 3, 29.4.3.3). */
+static void building_owes_no_flush(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.vcpus = 2;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 64 * M, VMMU_SLOT_LOG_DIRTY, contiguous(sim, 0, 9));
+	sim_slot_create(sim, 1, 1 * G, 2 * G, 0, on_demand(sim, 1 * G, 18));
+	uint64_t before = sim->flushes;
+
+	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 3 * M) {
+		sim_access(sim, 0, gpa, VMMU_R);        /* built */
+		sim_access(sim, 1, gpa, VMMU_W);        /* widened */
+		sim_access(sim, 0, gpa, VMMU_W);        /* spurious, from a stale TLB */
+		sim_access(sim, 1, 4 * G + gpa, VMMU_R); /* MMIO cached */
+	}
+	sim_access(sim, 0, 2 * G, VMMU_W);
+	sim_prefault(sim, 1, 32 * M, 8 * M, VMMU_W, NULL);
+	assert_int_equal(sim->flushes, before);
+	assert_sound(sim);
+}
+
+static void vcpus_come_and_go(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+	struct vmmu_stats before, after;
+
+	config.untraced = true; /* the visitors have no ring */
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, 0));
+	for (unsigned round = 0; round < 5; round++) {
+		struct vmmu_vcpu *visitor;
+		struct vmmu_root root;
+
+		assert_int_equal(vmmu_vcpu_create(sim->vm, (uint16_t)(10 + round), NULL, &visitor), VMMU_OK);
+		assert_int_equal(vmmu_vcpu_load(visitor, &root), VMMU_OK);
+		assert_int_equal(root.pointer, sim->vcpu[0].root.pointer);
+		for (uint64_t i = 0; i < 8; i++) {
+			struct vmmu_fault fault = {.gpa = vmmu_gpa_of((round * 8 + i) * M), .access = VMMU_W};
+
+			assert_int_equal(vmmu_fault(visitor, &fault), VMMU_FAULT_FIXED);
+		}
+		vmmu_stats_read(sim->vm, &before);
+		vmmu_vcpu_destroy(visitor);
+		vmmu_stats_read(sim->vm, &after);
+		/* What it counted stays counted. */
+		assert_memory_equal(&before, &after, sizeof(before));
+		assert_true(sim_check(sim));
+	}
+	assert_sound(sim);
+}
+
+static void a_slot_as_large_as_the_address_space(void **state)
+{
+	struct sim *sim = sim_default(state);
+	uint64_t random = 3;
+
+	assert_int_equal(sim_slot_create(sim, 0, 0, 1ull << 46, 0, on_demand(sim, 0, 0)), VMMU_OK);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(sim_access(sim, 0, sim_random_below(&random, 1ull << 46), VMMU_W), SIM_OK);
+	assert_int_equal(sim_access(sim, 0, (1ull << 46) - 1, VMMU_W), SIM_OK);
+	assert_int_equal(sim_swap_out(sim, 0, 1ull << 45), VMMU_OK);
+	assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_READONLY), VMMU_OK);
+	assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
+	assert_sound(sim);
+}
+
 static void destroy_frees_everything_whatever_is_mapped(void **state)
 {
 	for (uint64_t seed = 1; seed <= 8; seed++) {
@@ -435,9 +575,14 @@ int main(void)
 		BOTH(five_levels),
 		BOTH(levels_must_be_the_cpus),
 		BOTH(bad_configurations_are_refused),
+		BOTH(an_incomplete_host_is_refused),
+		BOTH(a_minimal_host_will_do),
 		BOTH(every_address_width_works),
 		BOTH(the_cpu_never_sets_accessed_or_dirty_itself),
 		EPT(without_accessed_and_dirty_bits),
+		BOTH(building_owes_no_flush),
+		BOTH(vcpus_come_and_go),
+		BOTH(a_slot_as_large_as_the_address_space),
 		BOTH(destroy_frees_everything_whatever_is_mapped),
 	};
 

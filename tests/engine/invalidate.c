@@ -90,6 +90,11 @@ static void ranges_need_not_fit_slots(void **state)
 	sim_invalidate_end(sim, 0, 1ull << 46);
 	assert_int_equal(sim_invalidate_begin(sim, 31 * M, 2 * M), VMMU_OK);
 	sim_invalidate_end(sim, 31 * M, 2 * M);
+	assert_int_equal(sim_invalidate_begin(sim, 8 * M, 1ull << 50), VMMU_OK); /* past all memory */
+	assert_int_equal(sim_access(sim, 0, 31 * M, VMMU_W), VMMU_FAULT_RETRY);
+	assert_int_equal(sim_invalidate_end(sim, 8 * M, 1ull << 50), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 1ull << 50, K), VMMU_ERR_INVALID);
+	assert_int_equal(sim_invalidate_end(sim, 0, 0), VMMU_ERR_INVALID);
 	assert_int_equal(sim_invalidate_begin(sim, 0, 0), VMMU_ERR_INVALID);
 	assert_int_equal(sim_invalidate_begin(sim, ~0ull << 12, 8 * K), VMMU_ERR_INVALID);
 	for (uint64_t gpa = 16 * M; gpa < 48 * M; gpa += 1 * M)
@@ -133,6 +138,16 @@ static void slots_change_during_an_invalidation(void **state)
 	assert_sound(sim);
 }
 
+static void a_vm_may_end_with_a_range_open(void **state)
+{
+	struct sim *sim = sim_default(state);
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 4 * M), VMMU_OK);
+	assert_int_equal(sim_invalidate_begin(sim, 4 * M, 4 * M), VMMU_OK);
+	assert_sound(sim);
+}
+
 static void swapping_at_random(void **state)
 {
 	for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -165,6 +180,7 @@ int main(void)
 		BOTH(ranges_need_not_fit_slots),
 		BOTH(one_page_out_of_a_large_leaf),
 		BOTH(slots_change_during_an_invalidation),
+		BOTH(a_vm_may_end_with_a_range_open),
 		BOTH(swapping_at_random),
 	};
 

@@ -16,6 +16,4 @@ $(BUILD)/fuzz/trace: $(TRACE_FUZZ_SRC) $(wildcard tool/*/*.h include/vmmu/*.h) $
 
 .PHONY: fuzz-trace
 fuzz-trace: $(BUILD)/fuzz/trace
-	@mkdir -p $(BUILD)/fuzz/corpus-trace
-	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=16384 -verbosity=1 -print_final_stats=1 \
-		-artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/corpus-trace
+	@tests/fuzz/run $(BUILD) $(FUZZ_SECONDS) trace

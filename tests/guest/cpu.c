@@ -201,6 +201,19 @@ void pic_end(unsigned irq)
 
 /* ---- 8254 ------------------------------------------------------------------------------------ */
 
+/*
+ * The mode goes first: it stops the channel and, in mode 0, lowers its output,
+ * so that no edge of an older setting is still waiting when the line is
+ * unmasked. The count goes last: an edge before the line is ready would be lost.
+ */
+void pit_start(enum pit_mode mode, uint16_t count)
+{
+	out8(0x43, (uint8_t)(0x30 | mode << 1)); /* channel 0, low then high byte */
+	pic_setup((uint16_t)~1);
+	out8(0x40, (uint8_t)count);
+	out8(0x40, (uint8_t)(count >> 8));
+}
+
 uint64_t tsc_hz_by_pit(uint16_t pit_ticks)
 {
 	uint64_t start;

@@ -62,10 +62,7 @@ static void raise_self_interrupt(void)
 
 static void raise_timer(void)
 {
-	pic_setup((uint16_t)~1);
-	out8(0x43, 0x30); /* channel 0, mode 0: one shot */
-	out8(0x40, 0x00);
-	out8(0x40, 0x02);
+	pit_start(PIT_ONE_SHOT, 512);
 	while (!deliveries)
 		wait_for_interrupt();
 	pic_setup(0xffff);

@@ -13,6 +13,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -78,6 +79,7 @@ __attribute__((format(printf, 1, 2))) void skip(const char *format, ...);
 
 /* %u %x %d (with l), %s, %c, %%, a width with leading zeros. */
 __attribute__((format(printf, 1, 2))) void print(const char *format, ...);
+void print_list(const char *format, va_list args);
 _Noreturn void guest_exit(uint32_t code);
 
 /* ---- Command line and memory --------------------------------------------- */
@@ -106,6 +108,7 @@ volatile void *at(uint64_t gpa);
 /* What a read finds where nothing is: ones under the visor, the emulator's choice on a bare machine. */
 uint64_t nothing_there(unsigned bytes);
 
+void random_seed(uint64_t seed);
 uint64_t random_next(void);
 uint64_t random_below(uint64_t bound);
 /* 0 .. n-1 in random order, by an affine map: needs no memory. */
@@ -164,6 +167,9 @@ void apic_write(unsigned reg, uint32_t value);
 void apic_enable(void);
 void pic_setup(uint16_t mask);
 void pic_end(unsigned irq);
+/* Let channel 0 count, with IRQ 0 alone unmasked. */
+enum pit_mode { PIT_ONE_SHOT = 0, PIT_PERIODIC = 2 };
+void pit_start(enum pit_mode mode, uint16_t count);
 #define PIT_HZ UINT64_C(1193182)
 /* Let the TSC run against `pit_ticks` (below 65536) of the PIT's channel 2; TSC ticks per second. */
 uint64_t tsc_hz_by_pit(uint16_t pit_ticks);

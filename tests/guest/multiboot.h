@@ -24,6 +24,8 @@ struct multiboot_info {
 	uint32_t map_bytes, map;
 };
 
+extern const struct multiboot_info *boot_info; /* what the loader gave this guest */
+
 struct multiboot_module {
 	uint32_t start, end, command_line, reserved;
 };

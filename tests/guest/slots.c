@@ -324,8 +324,10 @@ static uint64_t next_area(void)
 {
 	static uint64_t area;
 
-	area = area ? area + 128 * MIB : (ram_end() + 255 * MIB) & ~(128 * MIB - 1);
-	return area;
+	if (!area) /* between RAM and the devices; above 4 GiB where that is too small */
+		area = ram_end() <= GIB ? (ram_end() + 255 * MIB) & ~(128 * MIB - 1) : 8 * GIB;
+	area += 128 * MIB;
+	return area - 128 * MIB;
 }
 
 void test_slots(void)

@@ -32,13 +32,6 @@ static bool near(uint64_t got, uint64_t want, unsigned percent)
 
 /* ---- PIT through the PIC -------------------------------------------------------------- */
 
-static void pit_start(unsigned mode, uint16_t count)
-{
-	out8(0x43, (uint8_t)(0x30 | mode << 1)); /* channel 0, low then high byte */
-	out8(0x40, (uint8_t)count);
-	out8(0x40, (uint8_t)(count >> 8));
-}
-
 static void pit_periodic(void)
 {
 	uint16_t divisor = (uint16_t)(PIT_HZ / 200);
@@ -46,8 +39,7 @@ static void pit_periodic(void)
 
 	arrivals = 0;
 	on_interrupt(VECTOR_PIC, count_pic);
-	pic_setup((uint16_t)~1);
-	pit_start(2, divisor);
+	pit_start(PIT_PERIODIC, divisor);
 	wait_for_interrupt();
 	start = rdtsc();
 	arrivals = 0;
@@ -65,8 +57,7 @@ static void pit_one_shot(void)
 		uint64_t deadline = rdtsc() + tsc_hz / 50;
 
 		arrivals = 0;
-		pit_start(0, 2000);
-		pic_setup((uint16_t)~1);
+		pit_start(PIT_ONE_SHOT, 2000);
 		while (!arrivals)
 			wait_for_interrupt();
 		interrupts_on();
@@ -84,8 +75,8 @@ static void pic_masked(void)
 	uint64_t deadline = rdtsc() + tsc_hz / 50;
 
 	arrivals = 0;
+	pit_start(PIT_PERIODIC, 2000);
 	pic_setup(0xffff);
-	pit_start(2, 2000);
 	interrupts_on();
 	while (rdtsc() < deadline)
 		;

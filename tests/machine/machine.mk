@@ -6,11 +6,13 @@
 
 include tests/guest/guest.mk
 
-MACHINE_TEST  := tests/machine/machine_test.py
-EXPECT        := $(BUILD)/tests/machine/expect
-MACHINE_NEEDS := visor tool guests initramfs $(EXPECT)
-LINUX_IMAGE   ?= .cache/kernels/cloud-amd64/vmlinuz
-MACHINE_ARGS  ?=
+MACHINE_TEST   := tests/machine/machine_test.py
+EXPECT         := $(BUILD)/tests/machine/expect
+MACHINE_NEEDS  := visor tool guests initramfs $(EXPECT)
+CHECK_NEEDS    += $(EXAMPLE)
+CHECK_COMMANDS += "examples/check $(EXAMPLE)"
+LINUX_IMAGE    ?= .cache/kernels/cloud-amd64/vmlinuz
+MACHINE_ARGS   ?=
 
 $(EXPECT): tests/machine/expect.c $(LIBVMMU) $(wildcard include/vmmu/*.h)
 	@mkdir -p $(@D)

@@ -28,3 +28,5 @@ schedule: $(SCHEDULE)
 CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
 CHECK_COMMANDS += "$(SCHEDULE) --bound 2 --runs 300 --jobs 1" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
+COVERAGE_NEEDS += $(BUILD)/coverage/tests/schedule/schedule
+COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/schedule/schedule --bound 1 --runs 100 --jobs 1"

@@ -4,10 +4,13 @@
 # The command as its users meet it, with tests/tool/fake_qemu for an emulator:
 # exit statuses, messages, and that nothing is left behind.
 #
-#   tests/tool/command.sh VMMU
+#   tests/tool/command.sh VMMU SAMPLE     (make check-tool)
+#
+# UPDATE=1 writes what the commands say now to tests/tool/sample/.
 
 set -u
 vmmu=$(realpath "$1")
+sample=$(realpath "$2")
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -33,7 +36,7 @@ expect() {
 	got=$?
 	if [ $got -ne "$status" ]; then
 		echo "FAILED: status $got, not $status: $*"
-	elif ! grep -qE -- "$pattern" output; then
+	elif [ -n "$pattern" ] && ! grep -qE -- "$pattern" output; then
 		echo "FAILED: nothing like \"$pattern\" from: $*"
 	elif [ -n "$(ls "$TMPDIR")" ]; then
 		echo "FAILED: left behind $(ls "$TMPDIR"): $*"
@@ -74,7 +77,14 @@ run 121 'no initrd that Linux can unpack' --kernel kernel --initrd bad-initrd
 run 121 'No such file' --kernel kernel --initrd /no/initrd
 run 121 'no EPT' --kernel kernel --mmu ept
 run 121 'cannot be made' --kernel kernel --trace /no/folder/trace
+run 121 'exists and is no trace' --kernel kernel --trace initrd
 expect 121 'is no program' env VMMU_QEMU=/no/qemu "$vmmu" run --machine qemu --kernel kernel
+expect 121 'package qemu-system-x86 ' env PATH=/no VMMU_QEMU= "$vmmu" run --machine qemu --kernel kernel
+expect 121 'packages bochs, bochs-term' env PATH=/no VMMU_QEMU= "$vmmu" run --mmu ept --kernel kernel
+expect 121 'grub-mkrescue is not installed' env PATH=/no VMMU_BOCHS=/bin/true "$vmmu" run --machine bochs --kernel kernel
+expect 121 'GRUB cannot hand over' "$vmmu" run --machine bochs --kernel kernel --append "it's"
+expect 121 'Bochs has at most 2 GiB' "$vmmu" run --machine bochs --kernel kernel --memory 3G
+expect 2 'grub-mkrescue failed|no such|cannot' env VMMU_GRUB_MKRESCUE=/bin/false "$vmmu" iso --kernel kernel --output x.iso
 expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu --kernel kernel
 
 # How guests end
@@ -87,8 +97,9 @@ FAKE=failed run 104 'visor: NPT' --kernel kernel
 FAKE=refused run 105 'could not start the guest: no kernel module' --kernel kernel
 FAKE=crash run 120 'the emulator says why' --kernel kernel
 FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
-FAKE=hang expect 130 'ended by the user' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
-FAKE=hang expect 143 'ended by the user' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
+FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=hang expect 141 '^guest: hello' sh -c '{ "$0" run --machine qemu --kernel kernel 2>/dev/null; echo $? >status; } | head -n 1; exit $(cat status)' "$vmmu"
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
 
 # What the emulator is given
@@ -116,5 +127,80 @@ expect 2 'has 100 bytes' "$vmmu" trace short
 { head -c 8 trace; printf '\x02'; tail -c +10 trace; } >newer
 expect 2 'version 2, this vmmu reads version 1' "$vmmu" trace newer
 
-echo "$passed passed, $failed failed, 0 skipped"
+expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$vmmu"
+
+# A trace whose every record is known, and what is to be said about it
+"$sample" sample
+cat >sample.map <<'END'
+ffffffff81000000 T _text
+ffffffff81000000 T startup_64
+ffffffff81000100 T copy_user
+ffffffff81000200 T _etext
+END
+
+# says NAME ARGUMENT...: exactly what tests/tool/sample/NAME.txt holds
+says() {
+	local expected=$here/sample/$1.txt
+	shift
+	timeout 30 "$vmmu" "$@" >output 2>&1 </dev/null
+	[ -z "${UPDATE:-}" ] || cp output "$expected"
+	if diff -u "$expected" output >difference; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: vmmu $*"
+		sed 's/^/    /' difference
+	fi
+}
+
+says trace trace --symbols sample.map sample
+says trace-all trace --all --symbols sample.map sample
+says trace-gpa trace --gpa 0x1235000 --level 1 --symbols sample.map sample
+says trace-gpa-all trace --gpa 0x1400000-0x15fffff --all --symbols sample.map sample
+says trace-gpa-mmio trace --gpa 0x1236000 --all --symbols sample.map sample
+says trace-cause trace --cause zap-slot --cause permission --symbols sample.map sample
+says trace-fault trace --fault 2-3 --symbols sample.map sample
+says trace-limit trace --limit 2 --symbols sample.map sample
+says trace-json trace --json --symbols sample.map sample
+says trace-colour trace --color=always --limit 1 --symbols sample.map sample
+says walk walk --gpa 0x1235678 --symbols sample.map sample
+says walk-large walk --gpa 0x1456789 --symbols sample.map sample
+says walk-at-fault walk --gpa 0x1456789 --at-fault 4 --brief --symbols sample.map sample
+says walk-at-time walk --gpa 0x1235000 --at 150us --symbols sample.map sample
+says walk-at-record walk --gpa 0x1235000 --at-record 14 --brief --symbols sample.map sample
+says walk-at-the-time walk --gpa 0x1235000 --at 160us --brief --symbols sample.map sample
+says walk-before walk --gpa 0x1235000 --at-record 1 --brief --symbols sample.map sample
+cp sample open
+printf '\0' | dd of=open bs=1 seek=48 conv=notrunc 2>/dev/null
+echo '{"exit_status": 124}' >open.json
+says follow trace --follow --limit 100 --symbols sample.map open
+says dump dump sample
+says dump-raw dump --raw --at-fault 4 sample
+says check check sample
+expect 2 'no record 999' "$vmmu" walk --gpa 0 --at-record 999 --symbols sample.map sample
+expect 2 'no end of a fault 999' "$vmmu" walk --gpa 0 --at-fault 999 --symbols sample.map sample
+expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 0x1000000000000 --symbols sample.map sample
+expect 2 'no VM 9' "$vmmu" walk --gpa 0 --vm 9 --symbols sample.map sample
+expect 2 'cannot be read|No such file' "$vmmu" trace --symbols /no/map sample
+head -c 1500 sample >torn
+expect 0 'should hold 33 records but is cut short; showing the 15' "$vmmu" trace --symbols sample.map torn
+expect 1 '15 records of 33 are there' "$vmmu" check torn
+
+# The guest that asks a VM what its CPU offers, on CPUs that are known.
+probe=$(dirname "$sample")/../tool/machine/probe/probe.elf
+probe() {
+	expect "$1" '' qemu-system-x86_64 -accel tcg -cpu "$2" -m 16 -nodefaults -no-user-config -no-reboot \
+		-display none -device isa-debug-exit,iobase=0xf4,iosize=0x04 -kernel "$probe"
+}
+skipped=0
+if [ -f "$probe" ] && command -v qemu-system-x86_64 >/dev/null; then
+	probe 35 EPYC,+svm,+npt    # 11h: SVM with NPT
+	probe 33 EPYC,+svm,-npt    # 10h: nothing that will do
+	probe 33 EPYC,-svm
+	probe 33 qemu64,-svm
+else
+	skipped=4
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]

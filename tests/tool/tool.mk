@@ -11,17 +11,32 @@ $(BUILD)/tool-asan/tool/%.o: tool/%.c
 	@mkdir -p $(@D)
 	$(CC) $(TOOL_TEST_FLAGS) -MMD -MP -c $< -o $@
 
+# Reached through a pattern only, they would be deleted after use.
+.SECONDARY: $(TOOL_TEST_OBJ)
+
 $(BUILD)/tool-asan/tests/%: tests/tool/%.c tests/tool/trace_maker.h $(TOOL_TEST_OBJ) $(LIBVMMU)
 	@mkdir -p $(@D)
 	$(CC) $(TOOL_TEST_FLAGS) -o $@ $< $(TOOL_TEST_OBJ) $(LIBVMMU) $(TOOL_LIBS) -lcmocka
 
+# The command itself, with the sanitizers.
+VMMU_ASAN := $(BUILD)/tool-asan/vmmu
+
+$(VMMU_ASAN): tool/main.c $(TOOL_TEST_OBJ) $(LIBVMMU)
+	$(CC) $(TOOL_TEST_FLAGS) -o $@ $^ $(TOOL_LIBS)
+
+TOOL_SAMPLE := $(BUILD)/tool-asan/sample
+
+$(TOOL_SAMPLE): tests/tool/sample/sample.c tests/tool/trace_maker.h
+	@mkdir -p $(@D)
+	$(CC) $(TOOL_TEST_FLAGS) -o $@ $<
+
 .PHONY: check-tool
 #   make check-tool  unit tests of the command, and the command itself with a stand-in for QEMU
-check-tool: $(TOOL_TESTS) $(VMMU)
+check-tool: $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
 	set -e; for test in $(TOOL_TESTS); do $$test; done
-	tests/tool/command.sh $(VMMU)
+	tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)
 
-TEST_NEEDS    += $(TOOL_TESTS) $(VMMU)
-TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU)"
+TEST_NEEDS    += $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
+TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)"
 
 -include $(TOOL_TEST_OBJ:.o=.d)

@@ -269,6 +269,43 @@ static void freed_tables_come_back_empty(void **state)
 	trace_close(&trace);
 }
 
+static void maker_found(uint8_t level, uint64_t table, uint64_t gfn, uint64_t entry)
+{
+	maker_dump(&maker, level, table, gfn, entry);
+	maker.records[maker.header.records - 1].event = VMMU_TRACE_FOUND;
+}
+
+static void tables_found_when_tracing_begins(void **state)
+{
+	struct vmmu_path_step steps[VMMU_LEVEL_MAX];
+	struct trace_file trace;
+	struct replay replay;
+
+	(void)state;
+	/* Tracing was off for a while: what the trace said before does not count any more. */
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_table(&maker, 4, ROOT, 0);
+	maker.records[maker.header.records - 1].aux = 0;
+	maker_found(4, ROOT, 0, EPT_TABLE(0x8000));
+	maker_table(&maker, 3, 0x8000, 0);
+	maker.records[maker.header.records - 1].aux = 0;
+	maker_found(3, 0x8000, 1 << 18, EPT_LEAF(1ull << 30) | 1 << 7);
+	maker_write(&maker, 3, 0x8000, 1 << 18, EPT_LEAF(1ull << 30) | 1 << 7, 0);
+	trace = parsed();
+	replay = replayed(&trace, trace.count - 1);
+	assert_int_equal(problems, 0);
+	assert_null(replay_table_at(&replay, L1));
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), (1ull << 30) + 5, steps), 2);
+	assert_int_equal(steps[1].info.kind, VMMU_ENTRY_LEAF);
+	replay_free(&replay);
+	replay = replayed(&trace, trace.count);
+	assert_int_equal(problems, 0);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), 1ull << 30, steps), 2);
+	assert_int_equal(steps[1].info.kind, VMMU_ENTRY_EMPTY);
+	replay_free(&replay);
+	trace_close(&trace);
+}
+
 static void only_the_cpu_sets_accessed_and_dirty(void **state)
 {
 	struct replay_vm vm = {.cpu_bits = EPT_ACCESSED | EPT_DIRTY};
@@ -401,6 +438,7 @@ int main(void)
 		cmocka_unit_test_setup(crossed_writes_find_their_order, setup),
 		cmocka_unit_test_setup(a_write_that_follows_nothing_is_reported, setup),
 		cmocka_unit_test_setup(freed_tables_come_back_empty, setup),
+		cmocka_unit_test_setup(tables_found_when_tracing_begins, setup),
 		cmocka_unit_test(only_the_cpu_sets_accessed_and_dirty),
 		cmocka_unit_test_setup(a_whole_trace_passes, setup),
 		cmocka_unit_test_setup(differences_are_found, setup),

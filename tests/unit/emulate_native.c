@@ -82,6 +82,13 @@ asm(".macro I undefined text:vararg\n"
     "I 0 xaddl %edx, (%rbx)\n I 0 xaddq %rax, (%rbx)\n I 0 cmpxchgl %ebp, (%rbx)\n"
     "I 0 cmpxchgq %r14, (%rbx)\n I 0 cmpxchg8b (%rbx)\n I 0 lock cmpxchg8b (%rbx)\n"
 
+    /* IMUL with two and three operands */
+    ".set PRODUCT, 0x80 | 0x40 | 0x10 | 4\n"
+    "I PRODUCT imulw (%rbx), %ax\n I PRODUCT imull (%rbx), %eax\n I PRODUCT imulq (%rbx), %r9\n"
+    "I PRODUCT imulw $-3, (%rbx), %ax\n I PRODUCT imulw $0x1234, (%rbx), %ax\n"
+    "I PRODUCT imull $5, (%rbx), %edx\n I PRODUCT imull $0x12345678, (%rbx), %edx\n"
+    "I PRODUCT imulq $-1, (%rbx), %r14\n I PRODUCT imulq $0x7fffffff, (%rbx), %rax\n"
+
     /* Shifts and rotates */
     ".macro SHIFTS undefined once op\n"
     "I \\once \\op\\()b (%rbx)\n I \\once \\op\\()w (%rbx)\n I \\once \\op\\()l (%rbx)\n"

@@ -11,15 +11,20 @@
 
 static bool notes_on = true;
 
+static void say(const char *format, va_list arguments)
+{
+	fflush(stdout);
+	fputs("vmmu: ", stderr);
+	vfprintf(stderr, format, arguments);
+	fputc('\n', stderr);
+}
+
 void complain(const char *format, ...)
 {
 	va_list arguments;
 
-	fflush(stdout);
 	va_start(arguments, format);
-	fputs("vmmu: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	say(format, arguments);
 	va_end(arguments);
 }
 
@@ -27,13 +32,9 @@ void note(const char *format, ...)
 {
 	va_list arguments;
 
-	if (!notes_on)
-		return;
-	fflush(stdout);
 	va_start(arguments, format);
-	fputs("vmmu: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	if (notes_on)
+		say(format, arguments);
 	va_end(arguments);
 }
 
@@ -152,7 +153,7 @@ char *find_program(const char *name, const char *override)
 	if (override && *override)
 		return is_program(override) ? duplicate(override) : NULL;
 	/* /usr/sbin and /sbin are not in an ordinary user's PATH. */
-	copy = formatted("%s:/usr/local/bin:/usr/bin:/usr/sbin:/sbin", path ? path : "");
+	copy = formatted("%s:/usr/sbin:/sbin", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	cursor = copy;
 	while (!found && (folder = strsep(&cursor, ":"))) {
 		char *candidate = formatted("%s/%s", *folder ? folder : ".", name);

@@ -3,24 +3,19 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../base/text.h"
 #include "../machine/machine.h"
 #include "../run/guest_files.h"
-#include "../run/session.h"
 #include "../run/status.h"
-#include "../run/summary.h"
 #include "../run/trace_disk.h"
 #include "../run/visor_path.h"
 #include "../run/work_folder.h"
-#include "../trace/sidecar.h"
-#include "boot_options.h"
 #include "command.h"
+#include "run.h"
 
 #define TRACE_SIZE_DEFAULT (1ull << 30)
 
@@ -42,35 +37,11 @@ enum {
 	OPTION_COLOUR,
 };
 
-struct run {
-	struct boot_options boot;
-	enum machine_kind machine;
-	const char *trace, *report, *log;
-	uint64_t trace_size;
-	double timeout;
-	bool quiet, verbose, keep, dry_run;
-	enum colour_mode colour;
-
-	char *work;                /* temporary folder */
-	char *trace_path;          /* absolute */
-	struct machine_plan plan;
-	struct arguments command;
-	struct session session;
-	enum session_end end;
-	int status;
-	uint64_t trace_records, trace_dropped;
-};
-
 static int cannot_start(char *error)
 {
 	complain("%s", error);
 	free(error);
 	return RUN_CANNOT_START;
-}
-
-static const char *title(enum machine_kind machine)
-{
-	return machine == MACHINE_BOCHS ? "Bochs" : machine == MACHINE_KVM ? "QEMU with KVM" : "QEMU";
 }
 
 /* Everything that can be known before a machine is made. */
@@ -85,14 +56,15 @@ static bool examine(struct run *run, char **error)
 		return false;
 	plan->kind = run->machine;
 	plan->mmu = run->boot.mmu;
-	if (!machine_choose(&plan->kind, &plan->mmu, &why, error) ||
-	    !machine_memory(plan->kind, run->boot.memory, images, huge, &plan->memory, error))
+	if (!machine_choose(&plan->kind, &plan->mmu, &why, error))
 		return false;
-	if (!run->quiet && run->machine == MACHINE_AUTO)
+	if (run->machine == MACHINE_AUTO)
 		note("machine: %s", why);
 	free(why);
+	if (!machine_memory(plan->kind, run->boot.memory, images, huge, &plan->memory, error))
+		return false;
 	if (plan->count_instructions && plan->kind != MACHINE_QEMU) {
-		*error = formatted("--icount is QEMU's own; %s counts %s", title(plan->kind),
+		*error = formatted("--icount is QEMU's own; %s counts %s", run_machine_title(plan->kind),
 		                   plan->kind == MACHINE_BOCHS ? "instructions always" : "none");
 		return false;
 	}
@@ -115,49 +87,6 @@ static bool make_trace(struct run *run, char **error)
 	return ok;
 }
 
-static json_t *facts_json(const struct run *run)
-{
-	const struct visor_log *log = &run->session.log;
-	json_t *facts = json_pack("{ss ss ss ss sI ss si sf}", "vmmu", VMMU_VERSION, "machine",
-	                          machine_name(run->plan.kind), "mmu", mmu_name(run->plan.mmu), "append",
-	                          run->plan.boot.guest_line, "memory_bytes", (json_int_t)run->boot.memory,
-	                          "page_size", run->boot.page_size, "exit_status", run->status, "seconds",
-	                          run->session.seconds);
-	char *kernel = absolute_path(run->boot.kernel);
-
-	json_object_set_new(facts, "kernel", json_string(kernel));
-	free(kernel);
-	if (run->boot.initrd) {
-		char *initrd = absolute_path(run->boot.initrd);
-
-		json_object_set_new(facts, "initrd", json_string(initrd));
-		free(initrd);
-	}
-	if (log->start)
-		json_object_set(facts, "start", log->start);
-	if (log->summary)
-		json_object_set(facts, "summary", log->summary);
-	if (log->end)
-		json_object_set(facts, "end", log->end);
-	return facts;
-}
-
-/* FILE.json beside the trace, and --report. False: the user has been told. */
-static bool write_facts(const struct run *run)
-{
-	char *path = run->trace ? sidecar_path(run->trace) : NULL, *error = NULL;
-	json_t *facts = facts_json(run);
-	bool ok = (!path || json_write_file(path, facts, &error)) &&
-	          (!run->report || json_write_file(run->report, facts, &error));
-
-	if (!ok)
-		complain("%s", error);
-	free(error);
-	free(path);
-	json_decref(facts);
-	return ok;
-}
-
 static bool finish_trace(struct run *run)
 {
 	char *error = NULL;
@@ -167,97 +96,6 @@ static bool finish_trace(struct run *run)
 	complain("%s", error);
 	free(error);
 	return false;
-}
-
-static void show_emulator_output(const struct run *run, const char *name)
-{
-	char *path = formatted("%s/%s", run->work, name), *ignored = NULL;
-	struct bytes text;
-
-	if (bytes_read(path, &text, &ignored)) {
-		size_t from = text.size > 4000 ? text.size - 4000 : 0;
-
-		if (text.size)
-			fprintf(stderr, "%.*s\n", (int)(text.size - from), (char *)text.data + from);
-		bytes_free(&text);
-	}
-	free(ignored);
-	free(path);
-}
-
-static void say_how_it_died(struct run *run)
-{
-	int status = run->session.wait_status;
-
-	if (WIFSIGNALED(status))
-		complain("%s was killed by signal %d (%s) before the guest ended", title(run->plan.kind),
-		         WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		complain("%s ended with status %d before the guest did", title(run->plan.kind), WEXITSTATUS(status));
-	visor_log_print(&run->session.log, stderr, "  visor: ");
-	show_emulator_output(run, "emulator.log");
-	if (run->plan.kind == MACHINE_BOCHS)
-		show_emulator_output(run, "bochs.log");
-	run->status = RUN_MACHINE_DIED;
-}
-
-static const char *end_text(const struct run *run, const char *key)
-{
-	const char *text = json_string_value(json_object_get(run->session.log.end, key));
-
-	return text ? text : "";
-}
-
-static void say_how_it_ended(struct run *run)
-{
-	const char *status = end_text(run, "status");
-	long long code = json_integer_value(json_object_get(run->session.log.end, "code"));
-
-	run->status = run_status_of(status, code);
-	if (run->status == RUN_REFUSED)
-		complain("the visor could not start the guest: %s", end_text(run, "reason"));
-	if (run->status == RUN_FAILED || run->status == RUN_REFUSED || run->status == RUN_TRIPLE_FAULT)
-		visor_log_print(&run->session.log, stderr, run->verbose ? "" : "  visor: ");
-	if (run->status == RUN_DEBUG_EXIT_LARGE)
-		note("the guest wrote %lld to the debug-exit port", code);
-}
-
-static void judge(struct run *run)
-{
-	switch (run->end) {
-	case SESSION_ENDED:
-		say_how_it_ended(run);
-		break;
-	case SESSION_DIED:
-		say_how_it_died(run);
-		break;
-	case SESSION_TIMEOUT:
-		complain("out of time after %.0f s (--timeout); the guest was still running", run->timeout);
-		if (!run->session.log.start)
-			visor_log_print(&run->session.log, stderr, "  visor: ");
-		run->status = RUN_TIMEOUT;
-		break;
-	case SESSION_SIGNAL:
-		note("ended by the user");
-		run->status = RUN_SIGNAL + run->session.signal;
-		break;
-	}
-}
-
-static void report(struct run *run)
-{
-	const char *status = end_text(run, "status");
-	struct run_facts facts = {
-		.status = *status ? status : "not ended", .exit_status = run->status,
-		.machine = title(run->plan.kind), .mmu = mmu_title(run->plan.mmu), .page_size = run->boot.page_size,
-		.seconds = run->session.seconds, .trace = run->trace, .trace_records = run->trace_records,
-		.trace_dropped = run->trace_dropped,
-	};
-
-	if (run->session.log.summary && !run->quiet)
-		summary_print(stderr, run->session.log.summary, &facts, palette_for(stderr, run->colour));
-	else if (run->trace && !run->quiet)
-		note("%s holds the %s records that were written", run->trace, text_count(run->trace_records).text);
 }
 
 static bool open_log(struct run *run, char **error)
@@ -294,14 +132,18 @@ static int run_in_folder(struct run *run)
 		print_command(run);
 		return RUN_POWER_OFF;
 	}
+	/* Now already, for whoever follows the trace. */
+	if (ok && !run_write_facts(run))
+		return RUN_CANNOT_START;
 	if (!ok || !session_run(session, &run->command, run->work, &run->end, &error)) {
 		progress_end(&session->progress);
 		return cannot_start(error);
 	}
-	judge(run);
-	if (!finish_trace(run) || !write_facts(run))
+	run_judge(run);
+	run->over = true;
+	if (!finish_trace(run) || !run_write_facts(run))
 		run->status = run->status ? run->status : RUN_CANNOT_START;
-	report(run);
+	run_report(run);
 	return run->status;
 }
 
@@ -314,9 +156,10 @@ static int start(struct run *run)
 	session->timeout = run->timeout;
 	session->verbose = run->verbose;
 	progress_start(&session->progress, !run->quiet);
+	note_enable(!run->quiet);
 	if (!examine(run, &error))
 		return cannot_start(error);
-	session->machine_title = title(run->plan.kind);
+	session->machine_title = run_machine_title(run->plan.kind);
 	session->paced = run->plan.kind == MACHINE_BOCHS;
 	if (!session_open(session, &error) || !open_log(run, &error))
 		return cannot_start(error);

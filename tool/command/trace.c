@@ -5,10 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../trace/describe.h"
+#include "../trace/sidecar.h"
 #include "../trace/view.h"
 #include "command.h"
+#include "trace_filter.h"
 #include "trace_json.h"
+#include "trace_lines.h"
 
 enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_FOLLOW = 'f', OPTION_ALL = 'a',
        OPTION_LIMIT = 'n', OPTION_JSON = 0x100, OPTION_FAULT };
@@ -25,46 +27,15 @@ struct group {
 
 struct listing {
 	struct view view;
-	uint64_t gpa_first, gpa_last;
-	unsigned level;               /* 0: all */
-	unsigned causes;              /* bit per cause, 0: all */
-	uint64_t fault_first, fault_last;
+	struct trace_filter filter;
 	uint64_t limit;               /* lines of entry writes */
-	bool follow, all, json;
+	bool follow, json;
 
 	struct replay vms;            /* only for its decoders */
 	struct group *groups;
 	uint64_t shown;
 	uint16_t last_cause;          /* of the management writes shown last */
 };
-
-/* Does what the entry covers meet the range that --gpa names? */
-static bool range_met(const struct listing *list, const struct vmmu_trace_record *write)
-{
-	uint64_t bytes = vmmu_level_pages(write->level) << VMMU_PAGE_SHIFT;
-	uint64_t start = (write->a[1] << VMMU_PAGE_SHIFT) & ~(bytes - 1);
-
-	return start <= list->gpa_last && start + (bytes - 1) >= list->gpa_first;
-}
-
-static bool matches(const struct listing *list, const struct vmmu_trace_record *write)
-{
-	if (list->view.vm != UINT64_MAX && write->vm != list->view.vm)
-		return false;
-	if (list->level && write->level != list->level)
-		return false;
-	if (list->causes && !(list->causes & 1u << write->cause))
-		return false;
-	if (write->fault < list->fault_first || write->fault > list->fault_last)
-		return false;
-	return range_met(list, write);
-}
-
-static bool unfiltered(const struct listing *list)
-{
-	return !list->level && !list->causes && list->gpa_first == 0 && list->gpa_last == UINT64_MAX &&
-	       list->fault_first == 0 && list->fault_last == UINT64_MAX;
-}
 
 static const struct vmmu_decoder *decoder_of(const struct listing *list,
                                              const struct vmmu_trace_record *record)
@@ -73,92 +44,6 @@ static const struct vmmu_decoder *decoder_of(const struct listing *list,
 	const struct replay_vm *vm = replay_vm_of(&list->vms, record->vm);
 
 	return vm ? &vm->decoder : &unknown;
-}
-
-static void print_write(struct listing *list, const struct vmmu_trace_record *write)
-{
-	const struct palette *p = list->view.palette;
-	const struct vmmu_decoder *decoder = decoder_of(list, write);
-	char *was = describe_entry(decoder, write->level, write->a[2]);
-	char *now = describe_entry(decoder, write->level, write->a[3]);
-
-	printf("    L%u %-7s  0x%09" PRIx64 "[%3u]  %s%-10s%s  %s -> %s%s%s\n", write->level,
-	       text_level_span(write->level), write->a[0], write->index, p->yellow,
-	       vmmu_cause_name(write->cause), p->off, was, write->a[3] ? p->green : p->red, now, p->off);
-	free(was);
-	free(now);
-}
-
-static void print_fault_head(const struct listing *list, const struct vmmu_trace_record *fault,
-                             const struct vmmu_trace_record *end)
-{
-	const struct palette *p = list->view.palette;
-	char *access = describe_access(fault), *place = describe_place(fault, &list->view.symbols);
-
-	printf("%sfault %u%s  %s%.6f s%s  %s at %s0x%09" PRIx64 "%s  by %s%s%s", p->bold, fault->fault, p->off,
-	       p->dim, trace_seconds(&list->view.trace, fault), p->off, access, p->cyan, fault->a[0], p->off,
-	       p->blue, place, p->off);
-	if (fault->vcpu)
-		printf("  vCPU %u", fault->vcpu);
-	if (!end)
-		printf("  (no end recorded)");
-	else if (end->aux != VMMU_FAULT_FIXED)
-		printf("  %s%s%s", p->magenta, vmmu_fault_result_name(end->aux), p->off);
-	putchar('\n');
-	free(access);
-	free(place);
-}
-
-/* Everything that is neither a write nor a fault, for --all. */
-static void print_other(const struct listing *list, const struct vmmu_trace_record *r)
-{
-	const struct palette *p = list->view.palette;
-
-	printf("%s    %.6f s  %s", p->dim, trace_seconds(&list->view.trace, r), vmmu_trace_event_name(r->event));
-	switch (r->event) {
-	case VMMU_TRACE_VM:
-		printf("  VM %u, %s, %" PRIu64 " levels, MAXPHYADDR %" PRIu64, r->vm,
-		       r->a[0] == VMMU_MODE_NPT ? "NPT" : "EPT", r->a[1], r->a[2]);
-		break;
-	case VMMU_TRACE_ROOT_LOAD:
-		printf("  root %u at 0x%" PRIx64 ", %s 0x%" PRIx64, r->root, r->a[0],
-		       decoder_of(list, r)->mode == VMMU_MODE_NPT ? "nCR3" : "EPTP", r->a[1]);
-		break;
-	case VMMU_TRACE_SLOT:
-		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->aux,
-		       r->a[0] << VMMU_PAGE_SHIFT, text_bytes(r->a[1] << VMMU_PAGE_SHIFT).text, r->index);
-		break;
-	case VMMU_TRACE_GET_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 "%s", r->level, r->a[0], r->a[1],
-		       r->aux == 1 ? ", new" : "");
-		break;
-	case VMMU_TRACE_PREPARE_ZAP_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->a[0], r->a[1],
-		       vmmu_cause_name(r->cause));
-		break;
-	case VMMU_TRACE_FREE_PAGE:
-		printf("  table 0x%" PRIx64 ", after flush %u", r->a[0], r->aux);
-		break;
-	case VMMU_TRACE_FLUSH_OWED:
-		printf("  flush %u: gfn 0x%" PRIx64 " + %" PRIu64 " pages, %" PRIu64 " tables wait, %s", r->aux,
-		       r->a[0], r->a[1], r->a[2], vmmu_cause_name(r->cause));
-		break;
-	case VMMU_TRACE_FLUSH_DONE:
-		printf("  flush %u", r->aux);
-		break;
-	case VMMU_TRACE_HANDLE_MMIO:
-		printf("  addr 0x%" PRIx64 " by the cached entry 0x%" PRIx64, r->a[0], r->a[3]);
-		break;
-	case VMMU_TRACE_CHECK_MMIO:
-		printf("  generation %" PRIu64 " now, %" PRIu64 " in the entry", r->a[0], r->a[1]);
-		break;
-	case VMMU_TRACE_DROPS:
-		printf("  %s%" PRIu64 " records were lost here", p->red, r->a[0]);
-		break;
-	default:
-		break;
-	}
-	printf("%s\n", p->off);
 }
 
 static bool limit_reached(const struct listing *list)
@@ -175,49 +60,54 @@ static void show_write(struct listing *list, const struct vmmu_trace_record *wri
 	if (list->json)
 		trace_json_print(&list->view, decoder_of(list, write), write, fault, number);
 	else
-		print_write(list, write);
+		lines_write(&list->view, decoder_of(list, write), write);
 }
 
-static bool is_detail(uint16_t event)
+/* Writes as lines or JSON; everything else as lines only. */
+static void show_record(struct listing *list, const struct vmmu_trace_record *record,
+                        const struct vmmu_trace_record *fault, uint64_t number)
 {
-	return event != VMMU_TRACE_PAGE_FAULT && event != VMMU_TRACE_FAULT_END &&
-	       event != VMMU_TRACE_SPTE_CHANGED && event != VMMU_TRACE_DUMP && event != VMMU_TRACE_DUMP_END;
+	if (record->event == VMMU_TRACE_SPTE_CHANGED) {
+		if (filter_write(&list->filter, record))
+			show_write(list, record, fault, number);
+	} else if (!list->json && !limit_reached(list) && filter_other(&list->filter, record)) {
+		lines_other(&list->view, decoder_of(list, record), record);
+	}
 }
 
-/* A fault without writes is shown when nothing is filtered and --all is given. */
 static bool group_is_shown(const struct listing *list, const struct group *group)
 {
-	for (size_t i = 0; i < group->count; i++) {
-		const struct vmmu_trace_record *r = &list->view.trace.records[group->numbers[i]];
+	const struct vmmu_trace_record *records = list->view.trace.records;
 
-		if (r->event == VMMU_TRACE_SPTE_CHANGED && matches(list, r))
+	if (limit_reached(list))
+		return false;
+	for (size_t i = 1; i < group->count; i++) {
+		const struct vmmu_trace_record *record = &records[group->numbers[i]];
+
+		if (record->event == VMMU_TRACE_SPTE_CHANGED && filter_write(&list->filter, record))
 			return true;
 	}
-	return list->all && unfiltered(list);
+	return filter_fault(&list->filter, &records[group->numbers[0]]);
 }
 
 static void show_group(struct listing *list, struct group *group)
 {
-	const struct vmmu_trace_record *records = list->view.trace.records, *fault, *last;
+	const struct vmmu_trace_record *records = list->view.trace.records, *fault, *end = NULL;
+	size_t count = group->count;
 
-	if (group->count == 0)
+	if (count == 0 || !group_is_shown(list, group)) {
+		group->count = 0;
 		return;
-	fault = &records[group->numbers[0]];
-	last = &records[group->numbers[group->count - 1]];
-	if (group_is_shown(list, group) && !limit_reached(list)) {
-		if (!list->json)
-			print_fault_head(list, fault, last->event == VMMU_TRACE_FAULT_END ? last : NULL);
-		for (size_t i = 1; i < group->count; i++) {
-			const struct vmmu_trace_record *r = &records[group->numbers[i]];
-
-			if (r->event == VMMU_TRACE_SPTE_CHANGED && matches(list, r))
-				show_write(list, r, fault, group->numbers[i]);
-			else if (list->all && !list->json && is_detail(r->event))
-				print_other(list, r);
-		}
 	}
+	fault = &records[group->numbers[0]];
+	if (records[group->numbers[count - 1]].event == VMMU_TRACE_FAULT_END)
+		end = &records[group->numbers[--count]];
+	if (!list->json)
+		lines_fault(&list->view, fault, end);
+	for (size_t i = 1; i < count; i++)
+		show_record(list, &records[group->numbers[i]], fault, group->numbers[i]);
 	group->count = 0;
-	list->last_cause = 0;
+	list->last_cause = VMMU_CAUSE_NONE;
 }
 
 static struct group *group_of(struct listing *list, const struct vmmu_trace_record *record)
@@ -244,20 +134,17 @@ static void group_add(struct group *group, uint64_t number)
 	group->numbers[group->count++] = number;
 }
 
-/* A record outside any fault: a management call's. */
+/* A record outside any fault: a management call's. Its writes stand under their cause. */
 static void show_alone(struct listing *list, const struct vmmu_trace_record *record, uint64_t number)
 {
-	const struct palette *p = list->view.palette;
+	bool heads = record->event == VMMU_TRACE_SPTE_CHANGED && record->cause != list->last_cause &&
+	             filter_write(&list->filter, record);
 
-	if (record->event == VMMU_TRACE_SPTE_CHANGED && matches(list, record)) {
-		if (!list->json && list->last_cause != record->cause && !limit_reached(list))
-			printf("%s%s%s  %s%.6f s%s\n", p->bold, vmmu_cause_name(record->cause), p->off, p->dim,
-			       trace_seconds(&list->view.trace, record), p->off);
+	if (heads && !list->json && !limit_reached(list))
+		lines_cause(&list->view, record);
+	if (heads)
 		list->last_cause = record->cause;
-		show_write(list, record, NULL, number);
-	} else if (list->all && !list->json && is_detail(record->event) && !limit_reached(list)) {
-		print_other(list, record);
-	}
+	show_record(list, record, NULL, number);
 }
 
 static void take(struct listing *list, uint64_t number)
@@ -304,15 +191,19 @@ static void show_all(struct listing *list)
 		if (!list->follow || trace->ending != TRACE_OPEN || limit_reached(list))
 			break;
 		fflush(stdout);
-		if (trace_read_more(trace) == 0)
-			usleep(FOLLOW_POLL_US);
+		if (trace_read_more(trace))
+			continue;
+		/* A run that was cut short does not close its trace, but it says that it is over. */
+		if (sidecar_run_is_over(trace->path) && trace_read_more(trace) == 0)
+			break;
+		usleep(FOLLOW_POLL_US);
 	}
 	show_what_is_open(list);
 }
 
 static void parse_gpa(struct listing *list, const char *arg, struct argp_state *state)
 {
-	if (!parse_range(arg, &list->gpa_first, &list->gpa_last))
+	if (!parse_range(arg, &list->filter.gpa_first, &list->filter.gpa_last))
 		argp_error(state, "--gpa takes an address or a range (0x1000 or 0x1000-0x1fff), not \"%s\"", arg);
 }
 
@@ -329,16 +220,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		parse_gpa(list, arg, state);
 		return 0;
 	case OPTION_LEVEL:
-		if (!parse_level(arg, &list->level))
+		if (!parse_level(arg, &list->filter.level))
 			argp_error(state, "--level is 1 to 5, or 4k, 2m, 1g, 512g, 256t, not \"%s\"", arg);
 		return 0;
 	case OPTION_CAUSE:
 		if (!parse_cause(arg, &cause))
 			argp_error(state, "no cause is called \"%s\"; vmmu-trace(1) lists them", arg);
-		list->causes |= 1u << cause;
+		list->filter.causes |= 1u << cause;
 		return 0;
 	case OPTION_FAULT:
-		if (!parse_range(arg, &list->fault_first, &list->fault_last))
+		if (!parse_range(arg, &list->filter.fault_first, &list->filter.fault_last))
 			argp_error(state, "--fault takes a number or a range (12 or 12-20), not \"%s\"", arg);
 		return 0;
 	case OPTION_LIMIT:
@@ -349,7 +240,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		list->follow = true;
 		return 0;
 	case OPTION_ALL:
-		list->all = true;
+		list->filter.all = true;
 		return 0;
 	case OPTION_JSON:
 		list->json = true;
@@ -383,11 +274,12 @@ static const struct argp argp = {
 
 int command_trace(int argc, char **argv)
 {
-	struct listing list = {.gpa_last = UINT64_MAX, .fault_last = UINT64_MAX, .limit = UINT64_MAX};
+	struct listing list = {.filter = TRACE_FILTER_NONE, .limit = UINT64_MAX};
 	int status = EXIT_OK;
 
 	view_init(&list.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &list);
+	list.filter.vm = list.view.vm;
 	if (!view_open(&list.view))
 		return EXIT_TROUBLE;
 	if (!list.follow)

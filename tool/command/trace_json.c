@@ -7,6 +7,9 @@
 
 #include "../trace/describe.h"
 
+/* Nanoseconds in the first hours. */
+enum { SECONDS_DIGITS = 13 };
+
 /* Addresses and entries as text: JSON numbers do not hold 64 bits everywhere. */
 static json_t *hex(uint64_t value)
 {
@@ -61,7 +64,7 @@ void trace_json_print(const struct view *view, const struct vmmu_decoder *decode
 
 	if (fault)
 		json_object_set_new(line, "fault", fault_json(fault, &view->symbols));
-	json_dumpf(line, stdout, JSON_COMPACT);
+	json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(SECONDS_DIGITS));
 	putchar('\n');
 	json_decref(line);
 }

@@ -83,13 +83,14 @@ static void print_result(const struct walk *walk)
 		printf("=> %sthe CPU would refuse this entry%s\n", p->red, p->off);
 }
 
-/* Does this record write the entry of `level` on the way to the address? */
+/* Does this record tell of the entry of `level` on the way to the address? */
 static bool writes_entry(const struct walk *walk, const struct vmmu_trace_record *record, unsigned level)
 {
 	uint64_t pages = vmmu_level_pages(level);
 
-	return record->event == VMMU_TRACE_SPTE_CHANGED && record->vm == walk->vm->id &&
-	       record->level == level &&
+	bool tells = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_FOUND;
+
+	return tells && record->vm == walk->vm->id && record->level == level &&
 	       (record->a[1] & ~(pages - 1)) == ((walk->gpa >> VMMU_PAGE_SHIFT) & ~(pages - 1));
 }
 
@@ -109,6 +110,17 @@ static void print_reason(const struct walk *walk, uint64_t number)
 	       p->off, p->blue, place, p->off);
 	free(access);
 	free(place);
+}
+
+static void print_found(const struct walk *walk, uint64_t number)
+{
+	const struct vmmu_trace_record *record = &walk->view.trace.records[number];
+	const struct palette *p = walk->view.palette;
+	char *entry = describe_entry(&walk->vm->decoder, record->level, record->a[2]);
+
+	printf("    %s%12.6f s%s  was there when the trace began: %s\n", p->dim,
+	       trace_seconds(&walk->view.trace, record), p->off, entry);
+	free(entry);
 }
 
 static void print_write(const struct walk *walk, uint64_t number)
@@ -165,7 +177,10 @@ static void print_history(const struct walk *walk, unsigned level)
 			printf("    %s--- after that moment ---%s\n", p->magenta, p->off);
 			before = UINT64_MAX;
 		}
-		print_write(walk, n);
+		if (record->event == VMMU_TRACE_FOUND)
+			print_found(walk, n);
+		else
+			print_write(walk, n);
 	}
 }
 

@@ -16,7 +16,7 @@ char *bochs_program(char **error)
 	const char *override = getenv("VMMU_BOCHS");
 	char *program = find_program("bochs", override);
 
-	if (!program && override)
+	if (!program && override && *override)
 		*error = formatted("VMMU_BOCHS names %s, which is no program", override);
 	else if (!program)
 		*error = duplicate("bochs is not installed; Debian has it in the packages bochs, bochs-term and "

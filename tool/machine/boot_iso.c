@@ -58,8 +58,11 @@ static bool write_menu(const struct boot_plan *boot, FILE *to, bool progress, ch
 	tell(to, progress, "grub");
 	fprintf(to, "multiboot2 /boot/visor.elf ");
 	ok = write_words(to, boot->visor_words, error);
-	fprintf(to, "-- ");
-	ok = ok && write_words(to, boot->guest_line, error);
+	/* GRUB drops the space behind a last "--", and the visor would take that for a word of its own. */
+	if (*boot->guest_line) {
+		fprintf(to, "-- ");
+		ok = ok && write_words(to, boot->guest_line, error);
+	}
 	fprintf(to, "\n");
 	tell(to, progress, "kernel");
 	fprintf(to, "module2 /boot/kernel vmmu:kernel\n");

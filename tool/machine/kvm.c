@@ -40,7 +40,8 @@ static bool host_offers(char **why_not)
 	bool amd = access("/sys/module/kvm_amd", F_OK) == 0;
 
 	if (fd < 0) {
-		*why_not = formatted("/dev/kvm: %s", strerror(errno));
+		*why_not = formatted("/dev/kvm: %s%s", strerror(errno),
+		                     errno == EACCES ? " (its group is usually kvm)" : "");
 		return false;
 	}
 	close(fd);

@@ -71,10 +71,11 @@ void process_stop(pid_t pid, unsigned patience_ms)
 {
 	if (pid <= 0)
 		return;
-	kill(pid, SIGTERM);
+	/* Its whole group: it may be a script around the real program. */
+	kill(-pid, SIGTERM);
 	if (wait_for(pid, patience_ms) >= 0)
 		return;
-	kill(pid, SIGKILL);
+	kill(-pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }
 

@@ -13,7 +13,7 @@ char *qemu_program(char **error)
 	const char *override = getenv("VMMU_QEMU");
 	char *program = find_program("qemu-system-x86_64", override);
 
-	if (!program && override)
+	if (!program && override && *override)
 		*error = formatted("VMMU_QEMU names %s, which is no program", override);
 	else if (!program)
 		*error = duplicate("qemu-system-x86_64 is not installed; Debian has it in the package "

@@ -17,7 +17,8 @@ enum {
 	TICK_MS = 200,
 	/* How long the console may be silent before what it had to say counts as said. */
 	DRAIN_MS = 50,
-	STOP_PATIENCE_MS = 2000,
+	/* Bochs does not act on SIGTERM; nothing of ours is in its memory any more. */
+	STOP_PATIENCE_MS = 200,
 	/*
 	 * An emulated UART whose clock runs ahead drops what its 16-byte FIFO has
 	 * no room for (Bochs): send less than that at once, and let the guest look.
@@ -83,7 +84,8 @@ static bool start_emulator(struct session *session, const struct arguments *comm
 	return session->emulator >= 0;
 }
 
-static void write_all(int fd, const char *bytes, size_t size)
+/* False: nobody reads it any more. */
+static bool write_all(int fd, const char *bytes, size_t size)
 {
 	while (size) {
 		ssize_t done = write(fd, bytes, size);
@@ -95,10 +97,11 @@ static void write_all(int fd, const char *bytes, size_t size)
 			continue;
 		}
 		if (done <= 0)
-			return;
+			return false;
 		bytes += done;
 		size -= (size_t)done;
 	}
+	return true;
 }
 
 static void on_console(struct session *session, const char *bytes, size_t size)
@@ -106,7 +109,8 @@ static void on_console(struct session *session, const char *bytes, size_t size)
 	if (!session->console_spoke)
 		progress_end(&session->progress);
 	session->console_spoke = true;
-	write_all(STDOUT_FILENO, bytes, size);
+	if (!write_all(STDOUT_FILENO, bytes, size) && !session->signal)
+		session->signal = SIGPIPE;
 }
 
 static void on_log_line(void *arg, const char *line)
@@ -119,7 +123,7 @@ static void on_log_line(void *arg, const char *line)
 		return;
 	if (session->progress.drawn)
 		fputs("\r\033[K", stderr);
-	fprintf(stderr, "visor: %s\n", line);
+	fprintf(stderr, "%s\n", line);
 	session->progress.drawn = false;
 }
 
@@ -293,9 +297,14 @@ static bool serve(struct session *session, enum session_end *end)
 		*end = SESSION_ENDED;
 		return true;
 	}
+	if (session->signal) {
+		*end = SESSION_SIGNAL;
+		return true;
+	}
 	if (polls[POLL_CONSOLE].revents & POLLOUT)
 		send_keys(session);
 	if (polls[POLL_STDIN].revents && read_keys(session)) {
+		session->quit = true;
 		session->signal = SIGINT;
 		*end = SESSION_SIGNAL;
 		return true;

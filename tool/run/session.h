@@ -34,6 +34,7 @@ struct session {
 	int signals;                     /* signalfd */
 	int wait_status;                 /* of the emulator, when SESSION_DIED */
 	int signal;                      /* which, when SESSION_SIGNAL */
+	bool quit;                       /* it was Ctrl-A x; then signal is SIGINT */
 	bool raw;                        /* stdin is a terminal in raw mode */
 	bool stdin_open;
 	bool console_spoke;

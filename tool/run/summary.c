@@ -7,9 +7,6 @@
 
 #include <vmmu/types.h>
 
-/* Exits that are shown even when there were none: what second-level paging does away with. */
-static const char *const named_exits[] = {"cr3-access", "invlpg"};
-
 struct counted {
 	const char *name;
 	uint64_t count;
@@ -68,15 +65,11 @@ static struct counted *sorted(const json_t *object, size_t *count)
 	return list;
 }
 
-static bool is_named_exit(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(named_exits); i++)
-		if (strcmp(name, named_exits[i]) == 0)
-			return true;
-	return false;
-}
-
-/* "title   total: name count, name count ..." over as many lines as it takes. */
+/*
+ * "title   total", then "name count, name count ..." over as many lines as it
+ * takes. The visor names what it counts even at 0 when that says something,
+ * as for CR3 accesses and INVLPG, which second-level paging does away with.
+ */
 static void print_counts(FILE *to, const char *title, const json_t *object)
 {
 	size_t count, column = 0;
@@ -86,10 +79,6 @@ static void print_counts(FILE *to, const char *title, const json_t *object)
 	for (size_t i = 0; i < count; i++) {
 		char *item = formatted("%s %s", list[i].name, text_count(list[i].count).text);
 
-		if (list[i].count == 0 && !is_named_exit(list[i].name)) {
-			free(item);
-			continue;
-		}
 		if (column + strlen(item) > 72 || column == 0) {
 			fprintf(to, "\n               %s", item);
 			column = strlen(item);

@@ -10,6 +10,23 @@
 
 enum { SECTOR = 512 };
 
+/* Somebody's file that is no trace must not be overwritten by a slip of the hand. */
+static bool may_replace(const char *path, char **error)
+{
+	char magic[sizeof(VMMU_TRACE_MAGIC)] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	if (fd < 0)
+		return true;
+	got = read(fd, magic, sizeof(magic));
+	close(fd);
+	if (got == 0 || (got == sizeof(magic) && memcmp(magic, VMMU_TRACE_MAGIC, sizeof(magic)) == 0))
+		return true;
+	*error = formatted("%s exists and is no trace; remove it, or name another file", path);
+	return false;
+}
+
 bool trace_disk_make(const char *path, uint64_t bytes, const char *machine, char **error)
 {
 	struct vmmu_trace_file_header header = {
@@ -18,9 +35,12 @@ bool trace_disk_make(const char *path, uint64_t bytes, const char *machine, char
 		.record_size = sizeof(struct vmmu_trace_record),
 		.capacity = bytes / SECTOR * SECTOR,
 	};
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	bool ok;
+	int fd;
 
+	if (!may_replace(path, error))
+		return false;
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0) {
 		*error = formatted("%s cannot be made: %s", path, strerror(errno));
 		return false;

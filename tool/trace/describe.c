@@ -70,13 +70,13 @@ char *describe_access(const struct vmmu_trace_record *fault)
 	if ((access & VMMU_R) && (access & VMMU_W))
 		kind = "read and write";
 	return formatted("%s%s%s", kind, access & VMMU_ACCESS_WALK ? " by the guest's page walk" : "",
-	                 access & VMMU_ACCESS_PRESENT ? " (rights)" : "");
+	                 access & VMMU_ACCESS_PRESENT ? " refused by rights" : "");
 }
 
-/* Linux' own code has symbols in the upper half; its decompressor runs below, without any. */
+/* Linux' own code and modules lie from _text up; what runs below it came before: its decompressor. */
 static bool is_boot_code(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
-	return symbols->text >> 63 && !(fault->a[2] >> 63);
+	return fault->a[2] < symbols->text;
 }
 
 char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols)

@@ -114,6 +114,24 @@ static struct replay_vm *vm_named(struct replay *replay, uint16_t id)
 	return vm;
 }
 
+static void forget_tables(struct replay *replay, uint16_t vm)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct replay_table **link = &replay->buckets[i];
+
+		while (*link) {
+			struct replay_table *table = *link;
+
+			if (table->vm != vm) {
+				link = &table->next;
+				continue;
+			}
+			*link = table->next;
+			free(table);
+		}
+	}
+}
+
 static void take_vm(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_vm *vm = vm_named(replay, record->vm);
@@ -133,6 +151,7 @@ static void take_vm(struct replay *replay, const struct vmmu_trace_record *recor
 		},
 	};
 	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
+	forget_tables(replay, record->vm);
 }
 
 bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t seen, uint64_t *bits)
@@ -204,14 +223,14 @@ static void take_early(struct replay *replay, const struct trace_file *trace, st
 	}
 }
 
-/* Nothing explains early[0]: report it, believe it. */
-static void force_first(struct replay *replay, const struct trace_file *trace)
+/* Nothing explains early[i]: report it, believe it. */
+static void force(struct replay *replay, const struct trace_file *trace, size_t i)
 {
-	uint64_t number = replay->early[0];
+	uint64_t number = replay->early[i];
 	const struct vmmu_trace_record *record = &trace->records[number];
 	struct replay_table *table;
 
-	forget_early(replay, 0);
+	forget_early(replay, i);
 	table = table_written(replay, record, number);
 	problem(replay, number,
 	        "level %u table 0x%" PRIx64 " [%u] held 0x%" PRIx64 ", but the record found 0x%" PRIx64 " there",
@@ -223,7 +242,22 @@ static void force_first(struct replay *replay, const struct trace_file *trace)
 void replay_settle(struct replay *replay, const struct trace_file *trace)
 {
 	while (replay->early_count)
-		force_first(replay, trace);
+		force(replay, trace, 0);
+}
+
+/* The same for what waits in one table only. */
+static void settle_table(struct replay *replay, const struct trace_file *trace, uint64_t hpa)
+{
+	size_t i = 0;
+
+	while (i < replay->early_count) {
+		if (trace->records[replay->early[i]].a[0] != hpa) {
+			i++;
+			continue;
+		}
+		force(replay, trace, i);
+		i = 0;
+	}
 }
 
 static void apply_write(struct replay *replay, const struct trace_file *trace, uint64_t number)
@@ -248,13 +282,11 @@ static void apply_write(struct replay *replay, const struct trace_file *trace, u
 
 static void apply_get_page(struct replay *replay, const struct vmmu_trace_record *record, uint64_t number)
 {
-	if (record->aux != 1)
-		return;
 	if (replay_table_at(replay, record->a[0])) {
 		problem(replay, number, "table 0x%" PRIx64 " is taken into use while it is in use", record->a[0]);
 		table_remove(replay, record->a[0]);
 	}
-	table_add(replay, record, record->a[1])->announced = true;
+	table_add(replay, record, record->a[1]);
 }
 
 static void apply_root_load(struct replay *replay, const struct vmmu_trace_record *record)
@@ -271,14 +303,14 @@ static void apply_free_page(struct replay *replay, const struct trace_file *trac
 {
 	uint64_t hpa = trace->records[number].a[0];
 
-	replay_settle(replay, trace);
+	settle_table(replay, trace, hpa);
 	if (replay_table_at(replay, hpa))
 		table_remove(replay, hpa);
 	else
 		problem(replay, number, "table 0x%" PRIx64 " is freed, but it was not in use", hpa);
 }
 
-void replay_note_dump(struct replay *replay, const struct vmmu_trace_record *record)
+void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_table *table = replay_table_at(replay, record->a[0]);
 
@@ -292,7 +324,7 @@ void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_
 	const struct vmmu_trace_record *record = &trace->records[number];
 
 	if (replay->early_count && number - replay->early[0] > PATIENCE)
-		force_first(replay, trace);
+		force(replay, trace, 0);
 	switch (record->event) {
 	case VMMU_TRACE_VM:
 		take_vm(replay, record);
@@ -305,6 +337,9 @@ void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_
 		break;
 	case VMMU_TRACE_SPTE_CHANGED:
 		apply_write(replay, trace, number);
+		break;
+	case VMMU_TRACE_FOUND:
+		replay_note_entry(replay, record);
 		break;
 	case VMMU_TRACE_FREE_PAGE:
 		apply_free_page(replay, trace, number);

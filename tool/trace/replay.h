@@ -15,7 +15,6 @@ struct replay_table {
 	uint64_t gfn;          /* first one it covers */
 	uint16_t vm;
 	uint8_t level;
-	bool announced;        /* a get_page record made it, so it began all zero */
 	uint64_t entry[TABLE_ENTRIES];
 };
 
@@ -54,8 +53,8 @@ void replay_range(struct replay *replay, const struct trace_file *trace, uint64_
 /* What is still set aside will not be explained any more: report it and take it as it is. */
 void replay_settle(struct replay *replay, const struct trace_file *trace);
 
-/* Take a DUMP record for what its entry holds, for comparing a dump with a replay. */
-void replay_note_dump(struct replay *replay, const struct vmmu_trace_record *record);
+/* Take a DUMP or FOUND record for what its entry holds. */
+void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record);
 
 struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa);
 /* NULL when the trace has no VM with this id. */

@@ -35,3 +35,12 @@ json_t *sidecar_read(const char *trace_path)
 	free(path);
 	return json;
 }
+
+bool sidecar_run_is_over(const char *trace_path)
+{
+	json_t *json = sidecar_read(trace_path);
+	bool over = json_object_get(json, "exit_status");
+
+	json_decref(json);
+	return over;
+}

@@ -17,5 +17,7 @@ char *sidecar_path(const char *trace_path);
 bool json_write_file(const char *path, const json_t *json, char **error);
 /* NULL when there is none, or none that can be read. Caller json_decref()s. */
 json_t *sidecar_read(const char *trace_path);
+/* Does it say that the run has ended, in whatever way? */
+bool sidecar_run_is_over(const char *trace_path);
 
 #endif

@@ -37,7 +37,8 @@ static bool header_is_usable(const struct trace_file *trace, char **error)
 /* NULL when the record can be used; otherwise what is wrong with it. */
 static char *record_fault(const struct vmmu_trace_record *record)
 {
-	bool names_entry = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_DUMP;
+	bool names_entry = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_DUMP ||
+	                   record->event == VMMU_TRACE_FOUND;
 
 	if (record->event >= VMMU_TRACE_EVENT_COUNT)
 		return formatted("event %u is unknown", record->event);

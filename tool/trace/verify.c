@@ -87,7 +87,7 @@ static void check_dump(struct verifier *v, uint64_t number)
 		      "record %" PRIu64 ": level %u table 0x%" PRIx64 " [%u] is 0x%016" PRIx64
 		      " in the dump, 0x%016" PRIx64 " after the replay",
 		      number, record->level, record->a[0], record->index, record->a[2], replayed);
-	replay_note_dump(&v->replica, record);
+	replay_note_entry(&v->replica, record);
 }
 
 /* Entries that the replay has and the dump has not, in every table the root reaches. */

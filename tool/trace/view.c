@@ -135,8 +135,18 @@ static char *symbols_source(struct view *view, bool *asked)
 		source = duplicate(kernel);
 	if (kernel || view->kernel_path)
 		view->kernel_name = duplicate(basename(view->kernel_path ? view->kernel_path : kernel));
+	if (json_object_get(sidecar, "append"))
+		view->guest_line = duplicate(json_string_value(json_object_get(sidecar, "append")) ?: "");
 	json_decref(sidecar);
 	return source;
+}
+
+/* Linux moves itself at its start unless told not to; then its table's addresses do not fit. */
+static void warn_of_kaslr(const struct view *view)
+{
+	if (view->symbols.text && view->guest_line && !strstr(view->guest_line, "nokaslr"))
+		note("the guest ran without \"nokaslr\": it may have moved itself, and then the functions named "
+		     "here are wrong");
 }
 
 static bool open_symbols(struct view *view)
@@ -154,6 +164,7 @@ static bool open_symbols(struct view *view)
 			note("guest addresses stay numbers; --kernel or --symbols names them");
 		ok = !asked;
 	}
+	warn_of_kaslr(view);
 	free(error);
 	free(source);
 	return ok;
@@ -180,15 +191,17 @@ void view_close(struct view *view)
 	trace_close(&view->trace);
 	symbols_free(&view->symbols);
 	free(view->kernel_name);
-	view->kernel_name = NULL;
+	free(view->guest_line);
+	view->kernel_name = view->guest_line = NULL;
 }
 
 static bool moment_of_time(const struct view *view, uint64_t *records, char **label)
 {
+	/* Times are printed in microseconds: a time that was read off must include its record. */
+	double until = view->at_seconds + 0.5e-6;
 	uint64_t n = 0;
 
-	while (n < view->trace.count &&
-	       trace_seconds(&view->trace, &view->trace.records[n]) <= view->at_seconds)
+	while (n < view->trace.count && trace_seconds(&view->trace, &view->trace.records[n]) <= until)
 		n++;
 	*records = n;
 	*label = formatted("at %s", text_seconds(view->at_seconds).text);

@@ -28,6 +28,7 @@ struct view {
 	struct symbols symbols;
 	const struct palette *palette;
 	char *kernel_name;            /* for headings; NULL when not known */
+	char *guest_line;             /* the guest's command line; NULL when not known */
 };
 
 void view_init(struct view *view);

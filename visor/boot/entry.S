@@ -104,7 +104,7 @@ in_long_mode:
 	.section .rodata
 no_long_mode_text:
 	.ascii "visor: this CPU has no 64-bit mode\r\n"
-	.asciz "@vmmu {\"event\":\"end\",\"status\":\"refused\",\"reason\":\"this CPU has no 64-bit mode\"}\r\n"
+	.asciz "@vmmu {\"event\":\"end\",\"status\":\"refused\",\"code\":0,\"reason\":\"this CPU has no 64-bit mode\"}\r\n"
 
 	.data
 	.balign 16

@@ -10,7 +10,11 @@ trap_stubs:
 	.rept 256
 	.balign 16
 	/* Vectors 8, 10-14, 17, 21, 29 and 30 come with an error code (SDM vol. 3, table 6-1). */
-	.if !(vector < 32 && ((1 << vector) & 0x60227d00))
+	.set with_error, 0
+	.if vector < 32
+	.set with_error, (0x60227d00 >> vector) & 1
+	.endif
+	.if !with_error
 	pushq $0
 	.endif
 	pushq $vector

@@ -39,7 +39,11 @@ enum cpu_special {
 	CPU_SPECIAL_PAT,
 	CPU_SPECIAL_TSC_OFFSET,
 	CPU_SPECIAL_CR2,
+	CPU_SPECIAL_DR6,
 };
+
+/* Instructions that a guest has only when the back end can switch them on. */
+enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID };
 
 struct cpu_backend {
 	const char *name;            /* "ept", "npt" */
@@ -53,6 +57,8 @@ struct cpu_backend {
 	bool (*enable)(const char **reason);
 	/* What the engine must know. Valid after enable. */
 	void (*describe)(struct vmmu_cpu *out);
+
+	bool (*allows)(enum cpu_feature feature);
 
 	/* False: no memory. The state is all zeros until write_state. */
 	bool (*vcpu_init)(struct vcpu *vcpu);

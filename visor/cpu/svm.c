@@ -71,6 +71,13 @@ static void svm_describe(struct vmmu_cpu *out)
 	};
 }
 
+/* Nothing needs switching on: what CPUID shows works in a guest. */
+static bool svm_allows(enum cpu_feature feature)
+{
+	(void)feature;
+	return true;
+}
+
 /* ---- control block ------------------------------------------------------------- */
 
 /* The MSR permission map has two bits per register, read and write (15.11). */
@@ -248,18 +255,27 @@ static void svm_write_state(struct vcpu *v)
 	vmload(b);
 }
 
+static uint64_t *special(struct vcpu *v, enum cpu_special which)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	switch (which) {
+	case CPU_SPECIAL_PAT: return &b->pat;
+	case CPU_SPECIAL_TSC_OFFSET: return &b->tsc_offset;
+	case CPU_SPECIAL_CR2: return &b->cr2;
+	case CPU_SPECIAL_DR6: return &b->dr6;
+	}
+	__builtin_unreachable();
+}
+
 static uint64_t svm_read_special(struct vcpu *v, enum cpu_special which)
 {
-	const struct vmcb *b = v->svm.vmcb;
-
-	return which == CPU_SPECIAL_PAT ? b->pat : which == CPU_SPECIAL_TSC_OFFSET ? b->tsc_offset : b->cr2;
+	return *special(v, which);
 }
 
 static void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value)
 {
-	struct vmcb *b = v->svm.vmcb;
-
-	*(which == CPU_SPECIAL_PAT ? &b->pat : which == CPU_SPECIAL_TSC_OFFSET ? &b->tsc_offset : &b->cr2) = value;
+	*special(v, which) = value;
 }
 
 static uint64_t svm_read_cr0(struct vcpu *v)
@@ -407,23 +423,34 @@ static unsigned fetch(struct vcpu *v, uint8_t *bytes)
 	return guest_fetch(&s, &v->vm->bus, bytes, EMULATE_MAX_INSTRUCTION);
 }
 
-/* The segment of OUTS: DS, or what a prefix says. Decode assists are not on every CPU. */
-static uint8_t string_segment(struct vcpu *v)
+/*
+ * What the prefixes of INS or OUTS say: the segment (DS without one) and the
+ * address size. Decode assists are not on every CPU, and QEMU leaves the
+ * address size out of EXITINFO1.
+ */
+static void read_string_prefixes(struct vcpu *v, struct io_access *io)
 {
-	uint8_t bytes[EMULATE_MAX_INSTRUCTION], segment = X86_DS;
+	const struct vmcb *b = v->svm.vmcb;
+	bool big = b->cs.attributes & X86_ACCESS_BIG >> 4, other = false;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	unsigned count = fetch(v, bytes);
 
-	for (unsigned i = 0; i < count && bytes[i] != 0x6e && bytes[i] != 0x6f; i++) {
+	io->segment = X86_DS;
+	for (unsigned i = 0; i < count && (bytes[i] & 0xfc) != 0x6c; i++) {
 		switch (bytes[i]) {
-		case 0x26: segment = X86_ES; break;
-		case 0x2e: segment = X86_CS; break;
-		case 0x36: segment = X86_SS; break;
-		case 0x3e: segment = X86_DS; break;
-		case 0x64: segment = X86_FS; break;
-		case 0x65: segment = X86_GS; break;
+		case 0x26: io->segment = X86_ES; break;
+		case 0x2e: io->segment = X86_CS; break;
+		case 0x36: io->segment = X86_SS; break;
+		case 0x3e: io->segment = X86_DS; break;
+		case 0x64: io->segment = X86_FS; break;
+		case 0x65: io->segment = X86_GS; break;
+		case 0x67: other = true; break;
 		}
 	}
-	return segment;
+	if (svm_in_64bit_code(v))
+		io->address_size = other ? 4 : 8;
+	else
+		io->address_size = big != other ? 4 : 2;
 }
 
 /* EXITINFO1: 15.10.2, figure 15-3. */
@@ -436,12 +463,10 @@ static void handle_io(struct vcpu *v)
 		.string = info & 4,
 		.rep = info & 8,
 		.size = info >> 4 & 7,
-		.address_size = (info >> 7 & 7) * 2,
-		.segment = X86_DS,
 	};
 
-	if (io.string && !io.in)
-		io.segment = string_segment(v);
+	if (io.string)
+		read_string_prefixes(v, &io);
 	exit_io(v, &io);
 }
 
@@ -475,9 +500,11 @@ static const char *exit_code_name(uint64_t code)
 		{SVM_EXIT_VMSAVE, "VMSAVE"}, {SVM_EXIT_STGI, "STGI"}, {SVM_EXIT_CLGI, "CLGI"},
 		{SVM_EXIT_SKINIT, "SKINIT"}, {SVM_EXIT_WBINVD, "WBINVD"}, {SVM_EXIT_MONITOR, "MONITOR"},
 		{SVM_EXIT_MWAIT, "MWAIT"}, {SVM_EXIT_XSETBV, "XSETBV"}, {SVM_EXIT_RDPRU, "RDPRU"},
-		{SVM_EXIT_NPF, "nested page fault"}, {SVM_EXIT_INVALID, "invalid guest state"},
+		{SVM_EXIT_NPF, "nested page fault"},
 	};
 
+	if ((uint32_t)code == SVM_EXIT_INVALID)
+		return "invalid guest state";
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (names[i].code == code)
 			return names[i].name;
@@ -644,6 +671,7 @@ const struct cpu_backend cpu_svm = {
 	.present = svm_present,
 	.enable = svm_enable,
 	.describe = svm_describe,
+	.allows = svm_allows,
 	.vcpu_init = svm_vcpu_init,
 	.vcpu_free = svm_vcpu_free,
 	.set_root = svm_set_root,

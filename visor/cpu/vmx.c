@@ -201,6 +201,12 @@ static void vmx_describe(struct vmmu_cpu *out)
 	};
 }
 
+/* Without their controls these are #UD in a guest (26.1.2). */
+static bool vmx_allows(enum cpu_feature feature)
+{
+	return secondary & (feature == CPU_FEATURE_RDTSCP ? CPU2_RDTSCP : CPU2_INVPCID);
+}
+
 /* ---- control block ----------------------------------------------------------------- */
 
 /*
@@ -421,20 +427,36 @@ static void vmx_write_state(struct vcpu *v)
 	commit(v);
 }
 
+/* CR2 and DR6 are not switched: the guest's stay in the CPU. */
 static uint64_t vmx_read_special(struct vcpu *v, enum cpu_special which)
 {
 	(void)v;
-	return which == CPU_SPECIAL_CR2 ? read_cr2()
-	                                : vmread(which == CPU_SPECIAL_PAT ? VMCS_GUEST_PAT : VMCS_TSC_OFFSET);
+	switch (which) {
+	case CPU_SPECIAL_PAT: return vmread(VMCS_GUEST_PAT);
+	case CPU_SPECIAL_TSC_OFFSET: return vmread(VMCS_TSC_OFFSET);
+	case CPU_SPECIAL_CR2: return read_cr2();
+	case CPU_SPECIAL_DR6: return read_dr6();
+	}
+	__builtin_unreachable();
 }
 
 static void vmx_write_special(struct vcpu *v, enum cpu_special which, uint64_t value)
 {
 	(void)v;
-	if (which == CPU_SPECIAL_CR2)
-		write_cr2(value); /* not switched: the guest's stays in the CPU */
-	else
-		vmwrite(which == CPU_SPECIAL_PAT ? VMCS_GUEST_PAT : VMCS_TSC_OFFSET, value);
+	switch (which) {
+	case CPU_SPECIAL_PAT:
+		vmwrite(VMCS_GUEST_PAT, value);
+		break;
+	case CPU_SPECIAL_TSC_OFFSET:
+		vmwrite(VMCS_TSC_OFFSET, value);
+		break;
+	case CPU_SPECIAL_CR2:
+		write_cr2(value);
+		break;
+	case CPU_SPECIAL_DR6:
+		write_dr6(value);
+		break;
+	}
 }
 
 static bool vmx_in_64bit_code(struct vcpu *v)
@@ -827,6 +849,7 @@ const struct cpu_backend cpu_vmx = {
 	.present = vmx_present,
 	.enable = vmx_enable,
 	.describe = vmx_describe,
+	.allows = vmx_allows,
 	.vcpu_init = vmx_vcpu_init,
 	.vcpu_free = vmx_vcpu_free,
 	.set_root = vmx_set_root,

@@ -60,6 +60,19 @@ X86_CONTROL_REGISTER(3)
 X86_CONTROL_REGISTER(4)
 #undef X86_CONTROL_REGISTER
 
+static inline uint64_t read_dr6(void)
+{
+	uint64_t v;
+
+	__asm__ volatile("mov %%dr6, %0" : "=r"(v));
+	return v;
+}
+
+static inline void write_dr6(uint64_t v)
+{
+	__asm__ volatile("mov %0, %%dr6" : : "r"(v));
+}
+
 static inline void outb(uint16_t port, uint8_t value)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
@@ -121,6 +134,7 @@ static inline void xsetbv0(uint64_t value)
 #define X86_FLAG_FIXED (1ull << 1)
 #define X86_FLAG_TF (1ull << 8)
 #define X86_FLAG_IF (1ull << 9)
+#define X86_DR6_SINGLE_STEP (1ull << 14)
 
 /* Exceptions (SDM vol. 3, table 6-1). */
 enum { X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_GP = 13, X86_PF = 14, X86_MC = 18 };

@@ -53,6 +53,7 @@ enum reg {
 #define SVR_ENABLE 0x100u
 #define SVR_WRITABLE 0x1ffu
 #define LVT_MASKED (1u << 16)
+#define LVT_READ_ONLY (1u << 12 | 1u << 14) /* delivery status, remote IRR: writes are ignored */
 #define LVT_MODE(lvt) ((enum lapic_delivery)((lvt) >> 8 & 7))
 #define TIMER_MODE(lvt) ((lvt) >> 17 & 3)
 #define TIMER_ONE_SHOT 0
@@ -616,7 +617,7 @@ static bool write_deadline(struct lapic *l, uint64_t now, uint64_t value)
 static uint64_t x2apic_writable(enum reg reg)
 {
 	if (reg >= REG_LVT_TIMER && reg <= REG_LVT_ERROR)
-		return lvt_writable(reg - REG_LVT_TIMER) | 0x1000;
+		return lvt_writable(reg - REG_LVT_TIMER) | LVT_READ_ONLY;
 	switch (reg) {
 	case REG_TPR:
 	case REG_SELF_IPI:
@@ -624,7 +625,7 @@ static uint64_t x2apic_writable(enum reg reg)
 	case REG_SVR:
 		return SVR_WRITABLE;
 	case REG_ICR:
-		return 0xffffffff000cdfffull;
+		return 0xffffffff000ccfffull;
 	case REG_INITIAL_COUNT:
 		return 0xffffffff;
 	case REG_DIVIDE:

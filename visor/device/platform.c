@@ -138,9 +138,11 @@ static void settle(struct platform *p)
 	plan(p);
 }
 
-static void read_clock(struct platform *p)
+void platform_bring_up_to_now(struct platform *p)
 {
 	p->now = p->host.now_ns(p->host.ctx);
+	if (p->now >= p->next_event)
+		advance(p);
 }
 
 void platform_advance(struct platform *p)
@@ -161,19 +163,10 @@ uint64_t platform_next_event(const struct platform *p)
 
 /* ---- Accesses --------------------------------------------------------------------- */
 
-/* Every access happens at a time, and everything due before it has happened. */
-static void begin_access(struct platform *p)
-{
-	read_clock(p);
-	advance(p);
-}
-
 bool platform_port_read(struct platform *p, uint16_t port, unsigned size, uint32_t *value)
 {
-	bool found;
+	bool found = platform_bus_read(p, port, size, value);
 
-	begin_access(p);
-	found = platform_bus_read(p, port, size, value);
 	settle(p);
 	return found;
 }
@@ -187,10 +180,8 @@ static void follow_pit(struct platform *p)
 
 bool platform_port_write(struct platform *p, uint16_t port, unsigned size, uint32_t value)
 {
-	bool found;
+	bool found = platform_bus_write(p, port, size, value);
 
-	begin_access(p);
-	found = platform_bus_write(p, port, size, value);
 	if (port >= PORT_PIT && port < PORT_PIT + 4)
 		follow_pit(p);
 	settle(p);
@@ -227,7 +218,7 @@ bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_
 
 	*value = size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1;
 	if (in_lapic(p, gpa)) {
-		begin_access(p);
+		platform_bring_up_to_now(p);
 		lapic_mmio_read(&p->lapic, gpa & 0xff0, p->now, &reg);
 	} else if (in_ioapic(gpa)) {
 		reg = ioapic_read(&p->ioapic, gpa & 0xff0);
@@ -243,7 +234,7 @@ bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64
 {
 	(void)size;
 	if (in_lapic(p, gpa)) {
-		begin_access(p);
+		platform_bring_up_to_now(p);
 		lapic_mmio_write(&p->lapic, gpa & 0xfff, p->now, value);
 	} else if (in_ioapic(gpa)) {
 		ioapic_write(&p->ioapic, gpa & 0xfff, value);
@@ -268,7 +259,7 @@ bool platform_msr_read(struct platform *p, uint32_t msr, uint64_t *value)
 		*value = pv_clock_read(&p->pv_clock, msr);
 		return true;
 	}
-	begin_access(p);
+	platform_bring_up_to_now(p);
 	settle(p);
 	return lapic_msr_read(&p->lapic, msr, p->now, value);
 }
@@ -279,7 +270,7 @@ bool platform_msr_write(struct platform *p, uint32_t msr, uint64_t value)
 
 	if (!platform_msr_owned(msr))
 		return false;
-	begin_access(p);
+	platform_bring_up_to_now(p);
 	if (pv_clock_owns(msr))
 		done = p->host.tsc && pv_clock_write(&p->pv_clock, msr, value, read_tsc(p), p->now);
 	else

@@ -5,11 +5,14 @@
 
 /*
  * Devices on an 8-bit bus see wider accesses as several, at ports counting up
- * (as the ISA bus does); `wide` ones get them whole.
+ * (as the ISA bus does); WIDE ones get them whole. What TIMED ones show or do
+ * depends on the time.
  */
+enum { WIDE = 1, TIMED = 2 };
+
 struct port_range {
 	uint16_t first, last;
-	bool wide;
+	unsigned flags;
 	uint32_t (*read)(struct platform *p, uint16_t port, unsigned size);
 	void (*write)(struct platform *p, uint16_t port, unsigned size, uint32_t value);
 };
@@ -149,20 +152,20 @@ static void debug_exit_write(struct platform *p, uint16_t port, unsigned size, u
 
 /* Most used first. */
 static const struct port_range ranges[] = {
-	{PORT_COM1, PORT_COM1 + 7, false, com1_read, com1_write},
-	{PORT_PIC_MASTER, PORT_PIC_MASTER + 1, false, pic_port_read, pic_port_write},
-	{PORT_PIC_SLAVE, PORT_PIC_SLAVE + 1, false, pic_port_read, pic_port_write},
-	{PORT_PIT, PORT_PIT + 3, false, pit_port_read, pit_port_write},
-	{PORT_SYSTEM_B, PORT_SYSTEM_B, false, system_b_read, system_b_write},
-	{PORT_PM1A_EVENT, PORT_PM1A_EVENT + ACPI_PM_BYTES - 1, true, pm_read, pm_write},
-	{PORT_RTC, PORT_RTC + 1, false, rtc_port_read, rtc_port_write},
-	{PORT_I8042_DATA, PORT_I8042_DATA, false, i8042_read, i8042_write},
-	{PORT_I8042_COMMAND, PORT_I8042_COMMAND, false, i8042_read, i8042_write},
-	{PORT_SYSTEM_A, PORT_SYSTEM_A, false, reset_read, reset_write},
-	{PORT_DEBUG_EXIT, PORT_DEBUG_EXIT + 3, true, debug_exit_read, debug_exit_write},
-	{PORT_ELCR, PORT_ELCR + 1, false, pic_port_read, pic_port_write},
-	{PORT_FW_CFG, PORT_FW_CFG + 1, true, fw_cfg_port_read, fw_cfg_port_write},
-	{PORT_RESET, PORT_RESET, false, reset_read, reset_write},
+	{PORT_COM1, PORT_COM1 + 7, 0, com1_read, com1_write},
+	{PORT_PIC_MASTER, PORT_PIC_MASTER + 1, TIMED, pic_port_read, pic_port_write},
+	{PORT_PIC_SLAVE, PORT_PIC_SLAVE + 1, TIMED, pic_port_read, pic_port_write},
+	{PORT_PIT, PORT_PIT + 3, TIMED, pit_port_read, pit_port_write},
+	{PORT_SYSTEM_B, PORT_SYSTEM_B, TIMED, system_b_read, system_b_write},
+	{PORT_PM1A_EVENT, PORT_PM1A_EVENT + ACPI_PM_BYTES - 1, WIDE | TIMED, pm_read, pm_write},
+	{PORT_RTC, PORT_RTC + 1, TIMED, rtc_port_read, rtc_port_write},
+	{PORT_I8042_DATA, PORT_I8042_DATA, 0, i8042_read, i8042_write},
+	{PORT_I8042_COMMAND, PORT_I8042_COMMAND, 0, i8042_read, i8042_write},
+	{PORT_SYSTEM_A, PORT_SYSTEM_A, 0, reset_read, reset_write},
+	{PORT_DEBUG_EXIT, PORT_DEBUG_EXIT + 3, WIDE, debug_exit_read, debug_exit_write},
+	{PORT_ELCR, PORT_ELCR + 1, 0, pic_port_read, pic_port_write},
+	{PORT_FW_CFG, PORT_FW_CFG + 1, WIDE, fw_cfg_port_read, fw_cfg_port_write},
+	{PORT_RESET, PORT_RESET, 0, reset_read, reset_write},
 };
 
 static const struct port_range *find(uint16_t port)
@@ -197,7 +200,9 @@ bool platform_bus_read(struct platform *p, uint16_t port, unsigned size, uint32_
 	*value = all_ones(size);
 	if (!r)
 		return false;
-	if (r->wide) {
+	if (r->flags & TIMED)
+		platform_bring_up_to_now(p);
+	if (r->flags & WIDE) {
 		*value &= r->read(p, port, size);
 		return true;
 	}
@@ -216,7 +221,9 @@ bool platform_bus_write(struct platform *p, uint16_t port, unsigned size, uint32
 
 	if (!r)
 		return false;
-	if (r->wide) {
+	if (r->flags & TIMED)
+		platform_bring_up_to_now(p);
+	if (r->flags & WIDE) {
 		r->write(p, port, size, value & all_ones(size));
 		return true;
 	}

@@ -39,6 +39,8 @@ struct platform {
 /* One port access that lies in no more than one device. False: nothing is there. */
 bool platform_bus_read(struct platform *p, uint16_t port, unsigned size, uint32_t *value);
 bool platform_bus_write(struct platform *p, uint16_t port, unsigned size, uint32_t value);
+/* Read the clock into p->now and let happen what was due before. */
+void platform_bring_up_to_now(struct platform *p);
 /* The VM ends now; the first reason counts. */
 void platform_stop(struct platform *p, enum vm_end end, uint32_t code);
 

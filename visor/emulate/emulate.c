@@ -183,6 +183,29 @@ static enum emulate_result compare_exchange_pair(struct emulation *e)
 	return EMULATE_DONE;
 }
 
+/*
+ * IMUL with two or three operands; the one that gives twice the width is not
+ * needed on memory. SF, ZF, AF and PF are undefined.
+ */
+static enum emulate_result multiply(struct emulation *e)
+{
+	unsigned size = operand_size(e, 0), last = e->instruction.operand_count_visible - 1u;
+	uint64_t a, b;
+	int64_t product;
+	bool overflow;
+
+	if (!last)
+		return EMULATE_UNSUPPORTED;
+	TRY(read_operand(e, last - 1, &a));
+	TRY(read_operand(e, last, &b));
+	overflow = __builtin_mul_overflow((int64_t)sign_extend(a, size), (int64_t)sign_extend(b, size), &product);
+	overflow |= (int64_t)sign_extend((uint64_t)product, size) != product;
+	e->cpu->rflags &= ~(uint64_t)(X86_FLAG_CF | X86_FLAG_OF);
+	if (overflow)
+		e->cpu->rflags |= X86_FLAG_CF | X86_FLAG_OF;
+	return write_operand(e, 0, (uint64_t)product);
+}
+
 /* ---- Bits ----------------------------------------------------------------------------- */
 
 static uint64_t changed_bit(ZydisMnemonic mnemonic, uint64_t word, uint64_t bit)
@@ -259,6 +282,12 @@ static handler find_handler(ZydisMnemonic mnemonic)
 		return alu_unary;
 	case ZYDIS_MNEMONIC_NOT:
 		return not;
+	case ZYDIS_MNEMONIC_IMUL:
+		return multiply;
+	case ZYDIS_MNEMONIC_PUSH:
+		return emulate_push;
+	case ZYDIS_MNEMONIC_POP:
+		return emulate_pop;
 	case ZYDIS_MNEMONIC_XCHG:
 		return exchange;
 	case ZYDIS_MNEMONIC_XADD:

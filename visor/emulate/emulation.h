@@ -91,6 +91,11 @@ uint64_t alu(enum alu_operation operation, unsigned size, uint64_t a, uint64_t b
 /* Condition code 0..15 as Jcc encodes it. */
 bool condition_holds(unsigned code, uint64_t rflags);
 
+/* ---- stack.c --------------------------------------------------------------------- */
+
+enum emulate_result emulate_push(struct emulation *e);
+enum emulate_result emulate_pop(struct emulation *e);
+
 /* ---- string.c -------------------------------------------------------------------- */
 
 enum emulate_result emulate_string(struct emulation *e);

@@ -115,6 +115,11 @@ bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsi
 	return true; /* the next command waits for the end, and sees what became of it */
 }
 
+bool disk_busy(const struct disk *disk)
+{
+	return inb(disk->control) & BUSY; /* the alternate status register */
+}
+
 bool disk_flush(const struct disk *disk)
 {
 	select_drive(disk, 0);

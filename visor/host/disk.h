@@ -26,6 +26,8 @@ bool disk_open(unsigned position, struct disk *out);
  */
 bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned count);
 bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count);
+/* Is it still at work on a write? */
+bool disk_busy(const struct disk *disk);
 /* What was written is on the medium. */
 bool disk_flush(const struct disk *disk);
 

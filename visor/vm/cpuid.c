@@ -32,13 +32,16 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 	 BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ |           \
 	 BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | BIT(19) /* CLFLUSH */ | BITS(26, 23) /* MMX.. */ | \
 	 BIT(27) /* self snoop */)
+#define INVPCID_7B BIT(10)
+#define RDPID_7C BIT(22)
+#define RDTSCP_81D BIT(27)
 #define FEATURES_7B                                                                                \
 	(BIT(0) /* FSGSBASE */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(7) /* SMEP */ |         \
-	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ | BITS(19, 16) |              \
+	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | INVPCID_7B | BITS(19, 16) |              \
 	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |              \
 	 BIT(28) | BIT(29) /* SHA */ | BITS(31, 30))
 #define FEATURES_7C                                                                                \
-	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | BIT(6) | BITS(12, 8) | BIT(14) | BIT(22) /* RDPID */)
+	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | BIT(6) | BITS(12, 8) | BIT(14) | RDPID_7C)
 #define FEATURES_7D BIT(4) /* fast short REP MOV */
 #define FEATURES_81C                                                                               \
 	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) |  \
@@ -46,7 +49,7 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 #define REPEATED_81D (BITS(9, 0) | BITS(17, 12) | BITS(24, 23))
 #define FEATURES_81D                                                                               \
 	((FEATURES_1D & REPEATED_81D) | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(22) |          \
-	 BIT(26) /* 1 GiB pages */ | BIT(27) /* RDTSCP */ | BIT(29) /* long mode */ | BITS(31, 30))
+	 BIT(26) /* 1 GiB pages */ | RDTSCP_81D | BIT(29) /* long mode */ | BITS(31, 30))
 
 #define XSAVE_COMPONENTS CPUID_XCR0_ALLOWED
 #define XSAVE_1A (BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */ | BIT(2) /* XGETBV 1 */)
@@ -60,26 +63,47 @@ static void filter_1(struct vcpu *v, struct cpuid *r)
 	r->edx &= FEATURES_1D;
 }
 
-static void filter_7(uint32_t subleaf, struct cpuid *r)
+static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
 {
 	struct cpuid filtered = {0};
 
 	if (subleaf == 0) {
 		filtered.ebx = r->ebx & FEATURES_7B;
 		filtered.ecx = r->ecx & FEATURES_7C;
+		if (!v->backend->allows(CPU_FEATURE_INVPCID))
+			filtered.ebx &= ~INVPCID_7B;
+		if (!v->backend->allows(CPU_FEATURE_RDTSCP))
+			filtered.ecx &= ~RDPID_7C;
 		filtered.edx = r->edx & FEATURES_7D;
 	}
 	*r = filtered;
 }
 
-/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports are right for it. */
+/* Bytes of an XSAVE area with all of `components` in it, in the standard format. */
+static uint32_t xsave_bytes(uint32_t components)
+{
+	uint32_t bytes = 512 + 64; /* legacy area and header */
+
+	for (uint32_t i = 2; i < 32; i++) {
+		struct cpuid part = {0};
+
+		if (components & BIT(i))
+			part = cpuid(0xd, i);
+		if (part.ebx + part.eax > bytes)
+			bytes = part.ebx + part.eax;
+	}
+	return bytes;
+}
+
+/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports in EBX are right for it. */
 static void filter_xsave(uint32_t subleaf, struct cpuid *r)
 {
 	if (subleaf == 0) {
 		r->eax &= XSAVE_COMPONENTS;
+		r->ecx = xsave_bytes(r->eax);
 		r->edx = 0;
 	} else if (subleaf == 1) {
-		*r = (struct cpuid){.eax = r->eax & XSAVE_1A};
+		*r = (struct cpuid){.eax = r->eax & XSAVE_1A, .ebx = r->ebx};
 	} else if (subleaf >= 32 || !(XSAVE_COMPONENTS & BIT(subleaf))) {
 		*r = (struct cpuid){0};
 	}
@@ -105,7 +129,7 @@ static struct cpuid basic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 		r = (struct cpuid){.eax = BIT(2)}; /* the APIC timer always runs */
 		break;
 	case 7:
-		filter_7(subleaf, &r);
+		filter_7(v, subleaf, &r);
 		break;
 	case 0xd:
 		filter_xsave(subleaf, &r);
@@ -116,9 +140,10 @@ static struct cpuid basic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-static struct cpuid extended_leaf(uint32_t leaf)
+static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 {
 	struct cpuid r = cpuid(leaf, 0);
+	uint32_t width;
 
 	switch (leaf) {
 	case LEAF_EXTENDED:
@@ -128,12 +153,16 @@ static struct cpuid extended_leaf(uint32_t leaf)
 		r.ebx = 0;
 		r.ecx &= FEATURES_81C;
 		r.edx &= FEATURES_81D;
+		if (!v->backend->allows(CPU_FEATURE_RDTSCP))
+			r.edx &= ~RDTSCP_81D;
 		break;
 	case LEAF_EXTENDED + 7:
 		r = (struct cpuid){.edx = r.edx & BIT(8)}; /* invariant TSC */
 		break;
 	case LEAF_EXTENDED + 8:
-		r = (struct cpuid){.eax = r.eax & 0xffff}; /* address widths */
+		/* Address widths; a guest cannot reach past what four levels translate. */
+		width = r.eax & 0xff;
+		r = (struct cpuid){.eax = (r.eax & 0xff00) | (width < 48 ? width : 48)};
 		break;
 	default:
 		break; /* brand string and caches: as they are */
@@ -150,7 +179,7 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	if (leaf == PV_CLOCK_CPUID + 1)
 		return (struct cpuid){PV_CLOCK_FEATURES, 0, 0, 0};
 	if (leaf >= LEAF_EXTENDED)
-		return leaf <= LAST_EXTENDED && leaf <= cpuid(LEAF_EXTENDED, 0).eax ? extended_leaf(leaf)
+		return leaf <= LAST_EXTENDED && leaf <= cpuid(LEAF_EXTENDED, 0).eax ? extended_leaf(v, leaf)
 		                                                                    : (struct cpuid){0};
 	if (leaf <= LAST_BASIC && leaf <= cpuid(0, 0).eax)
 		return basic_leaf(v, leaf, subleaf);

@@ -43,14 +43,22 @@ static void dump_code(struct vcpu *v)
 	log_line("  code %s", count ? text : "cannot be read");
 }
 
-static void dump_step(const struct vmmu_path_step *s)
+/* EPT leaves have one of their own; under NPT the guest's PAT and MTRRs decide. */
+static const char *memory_type(enum vmmu_mode mode, const struct vmmu_entry_info *e)
+{
+	static const char *const names[] = {" UC", " WC", " ?", " ?", " WT", " WP", " WB", " ?"};
+
+	return mode == VMMU_MODE_EPT && e->kind == VMMU_ENTRY_LEAF ? names[e->memtype & 7] : "";
+}
+
+static void dump_step(enum vmmu_mode mode, const struct vmmu_path_step *s)
 {
 	static const char *const kinds[] = {"empty", "table", "leaf", "MMIO", "BAD"};
 	const struct vmmu_entry_info *e = &s->info;
 
-	log_line("  level %u table %llx index %3u entry %016llx %s %c%c%c pfn %llx type %u%s%s%s", s->level,
+	log_line("  level %u table %llx index %3u entry %016llx %s %c%c%c pfn %llx%s%s%s%s", s->level,
 	         ULL(s->table.v), s->index, ULL(s->entry), kinds[e->kind], e->rights & VMMU_R ? 'r' : '-',
-	         e->rights & VMMU_W ? 'w' : '-', e->rights & VMMU_X ? 'x' : '-', ULL(e->pfn.v), e->memtype,
+	         e->rights & VMMU_W ? 'w' : '-', e->rights & VMMU_X ? 'x' : '-', ULL(e->pfn.v), memory_type(mode, e),
 	         e->ignore_pat ? " ignore-pat" : "", e->accessed ? " accessed" : "", e->dirty ? " dirty" : "");
 }
 
@@ -61,7 +69,7 @@ static void dump_walk(struct vm *vm, vmmu_gpa gpa)
 	vmmu_path_of(vm->mmu, gpa, &path);
 	log_line("  walk of gpa %llx:", ULL(gpa.v));
 	for (unsigned i = 0; i < path.steps; i++)
-		dump_step(&path.step[i]);
+		dump_step(vm->vcpu.backend->mode, &path.step[i]);
 }
 
 void exit_fail(struct vcpu *v, const char *why, ...)
@@ -82,5 +90,6 @@ void exit_fail(struct vcpu *v, const char *why, ...)
 	v->backend->read_state(v);
 	dump_registers(&v->state);
 	dump_code(v);
-	dump_walk(vm, vm->fault.gpa);
+	if (vm->fault.access)
+		dump_walk(vm, vm->fault.gpa);
 }

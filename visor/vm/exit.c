@@ -18,6 +18,7 @@
 #define POLL_BUSY_NS 1000000ull
 
 #define CONSOLE_CHUNK 16
+#define OPCODE_HLT 0xf4
 
 static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_MISCONFIGURATION] = "ept-misconfiguration",
@@ -60,6 +61,31 @@ static bool in_64bit_code(struct vcpu *v)
 	return v->backend->in_64bit_code(v);
 }
 
+void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	if (v->event & EVENT_VALID) {
+		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
+		return;
+	}
+	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
+	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
+	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
+	v->event_error = error;
+}
+
+/* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */
+static void instruction_done(struct vcpu *v)
+{
+	v->state.rflags &= ~X86_FLAG_RF;
+	v->backend->clear_shadow(v);
+	if (v->state.rflags & X86_FLAG_TF) {
+		uint64_t dr6 = v->backend->read_special(v, CPU_SPECIAL_DR6);
+
+		v->backend->write_special(v, CPU_SPECIAL_DR6, dr6 | X86_DR6_SINGLE_STEP);
+		exit_raise(v, X86_DB, false, 0);
+	}
+}
+
 void exit_skip(struct vcpu *v)
 {
 	unsigned length = v->backend->instruction_length(v);
@@ -71,18 +97,7 @@ void exit_skip(struct vcpu *v)
 	v->state.rip += length;
 	if (!in_64bit_code(v))
 		v->state.rip &= UINT32_MAX;
-	v->state.rflags &= ~X86_FLAG_RF;
-	v->backend->clear_shadow(v);
-}
-
-void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
-{
-	if (v->event & EVENT_VALID) {
-		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
-		return;
-	}
-	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
-	v->event_error = error;
+	instruction_done(v);
 }
 
 void exit_cpuid(struct vcpu *v)
@@ -186,8 +201,8 @@ static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
 	case EMULATE_DONE:
-		v->backend->clear_shadow(v);
 		v->backend->write_state(v);
+		instruction_done(v);
 		break;
 	case EMULATE_AGAIN:
 		v->backend->write_state(v);
@@ -281,7 +296,7 @@ static void tick(struct vcpu *v)
 	serial_console_poll();
 	take_console_input(v->vm);
 	if (v->tracing)
-		trace_disk_drain();
+		trace_disk_tick();
 }
 
 void exit_external_interrupt(struct vcpu *v)
@@ -321,11 +336,33 @@ static void set_window(struct vcpu *v, bool on)
 	}
 }
 
+/*
+ * STI; HLT with an interrupt pending, and this exit came in between: the HLT
+ * would end at once, so it counts as executed. Entering the guest before it
+ * relies on the CPU to keep the shadow of STI over the entry. QEMU's SVM does
+ * not; the interrupt then comes before the HLT, and the guest sleeps for ever.
+ */
+static void finish_sti_hlt(struct vcpu *v)
+{
+	uint8_t byte = 0;
+
+	if (!(v->state.rflags & X86_FLAG_IF) || !v->backend->interrupts_shadowed(v))
+		return;
+	v->backend->read_state(v); /* with a shadow on, no instruction was carried out: nothing to lose */
+	if (guest_fetch(&v->state, &v->vm->bus, &byte, 1) != 1 || byte != OPCODE_HLT)
+		return;
+	exit_count(v, EXIT_HLT);
+	v->state.rip++;
+	v->backend->clear_shadow(v);
+}
+
 static void deliver_interrupt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
 	bool pending = platform_interrupt_pending(p);
 
+	if (pending && !(v->event & EVENT_VALID))
+		finish_sti_hlt(v);
 	if (pending && !(v->event & EVENT_VALID) && v->state.rflags & X86_FLAG_IF &&
 	    !v->backend->interrupts_shadowed(v)) {
 		int vector = platform_interrupt_acknowledge(p);

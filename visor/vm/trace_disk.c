@@ -7,7 +7,6 @@
 #include "visor/lib/string.h"
 
 #define RECORDS_PER_SECTOR ((uint32_t)(DISK_SECTOR_BYTES / sizeof(struct vmmu_trace_record)))
-#define SECTORS_PER_WRITE 256u
 
 static struct {
 	struct disk disk;
@@ -54,7 +53,9 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	sink.sector = 1;
 	sink.header.capacity = (sink.disk.sectors - 1) * DISK_SECTOR_BYTES;
 	sink.header.ticks_per_second = clock_tsc_hz();
-	snprintf(sink.header.machine, sizeof(sink.header.machine), "%s", machine);
+	/* Whoever made the file may know better what the machine is. */
+	if (!sink.header.machine[0])
+		snprintf(sink.header.machine, sizeof(sink.header.machine), "%s", machine);
 	if (!write_header(false)) {
 		*reason = "the trace disk cannot be written";
 		return false;
@@ -112,13 +113,14 @@ static struct vmmu_trace_ring *oldest(uint64_t *until)
 	return found;
 }
 
-/* How many records can be taken in one piece before another ring's turn comes, at most a write's worth. */
+/* How many records can be taken in one piece before another ring's turn comes: at most one block. */
 static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
 {
+	uint32_t most = sink.disk.block * RECORDS_PER_SECTOR;
 	uint32_t n = waiting(r), to_end = r->size - (uint32_t)(first(r) - r->records), run;
 
 	n = n < to_end ? n : to_end;
-	n = n < SECTORS_PER_WRITE * RECORDS_PER_SECTOR ? n : SECTORS_PER_WRITE * RECORDS_PER_SECTOR;
+	n = n < most ? n : most;
 	if (until == UINT64_MAX)
 		return n;
 	for (run = 1; run < n && first(r)[run].time <= until; run++)
@@ -145,16 +147,33 @@ static uint32_t take(const struct vmmu_trace_record *records, uint32_t n)
 	return n;
 }
 
-void trace_disk_drain(void)
+/* Take one piece out of the rings; its records. 0: they are empty. */
+static uint32_t drain_piece(void)
 {
-	struct vmmu_trace_ring *r;
 	uint64_t until;
+	struct vmmu_trace_ring *r = oldest(&until);
+	uint32_t taken = 0;
 
-	while (sink.open && (r = oldest(&until))) {
-		uint32_t taken = take(first(r), run_length(r, until));
-
+	if (r) {
+		taken = take(first(r), run_length(r, until));
 		atomic_fetch_add_explicit(&r->tail, taken, memory_order_release);
 	}
+	return taken;
+}
+
+void trace_disk_make_room(const struct vmmu_trace_ring *ring)
+{
+	uint32_t enough = sink.disk.block * RECORDS_PER_SECTOR / 2, taken, sum = 0;
+
+	/* The other ring's records may be older and go first. */
+	while (sink.open && (sum < enough || waiting(ring) == ring->size) && (taken = drain_piece()))
+		sum += taken;
+}
+
+void trace_disk_tick(void)
+{
+	if (sink.open && !disk_busy(&sink.disk))
+		trace_disk_make_room(sink.rings[0]);
 }
 
 /* The last sector: a record of zeros ends the file, the pad is not counted. */
@@ -174,7 +193,8 @@ static void write_rest(void)
 
 bool trace_disk_close(void)
 {
-	trace_disk_drain();
+	while (sink.open && drain_piece())
+		;
 	sink.open = false;
 	if (sink.staged)
 		write_rest();

@@ -18,10 +18,18 @@
 bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const char *machine,
                      const char **reason);
 
-/* Take everything out of the rings. What does not fit on the disk is counted as dropped. */
-void trace_disk_drain(void);
+/*
+ * `ring` is full: write about one block of the oldest records and do not wait
+ * for its end. The drive is done with it long before the ring is full again,
+ * so that the guest never waits for the disk. What does not fit on the disk is
+ * counted as dropped.
+ */
+void trace_disk_make_room(const struct vmmu_trace_ring *ring);
 
-/* Drain, write the last sector and the closed header. False: the disk failed or was too small. */
+/* From time to time: the same when the drive is idle, so that a reader can follow. */
+void trace_disk_tick(void);
+
+/* Empty the rings, write the last sector and the closed header. False: the disk failed or was too small. */
 bool trace_disk_close(void);
 
 uint64_t trace_disk_records(void);

@@ -120,8 +120,7 @@ static uint64_t host_time(void *ctx)
 static void host_trace_full(void *ctx, struct vmmu_trace_ring *ring)
 {
 	(void)ctx;
-	(void)ring;
-	trace_disk_drain();
+	trace_disk_make_room(ring);
 }
 
 /* ---- setting up ------------------------------------------------------------------- */

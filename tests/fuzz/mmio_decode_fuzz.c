@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The instruction emulator on anything: instruction bytes, registers, paging
+ * mode and page tables all come from the input. It must neither crash nor run
+ * on for ever, keep to page-sized accesses, and leave the CPU as it was when
+ * it does not carry the instruction out.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "visor/emulate/emulate.h"
+
+#define MAX_ACCESSES 200000u
+
+struct input {
+	uint8_t mode;             /* bits 1:0 CPU mode, 2 paging, 3 LA57, 4 user, 5 gpa known */
+	uint8_t length;           /* of the instruction */
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	uint8_t flags[2];
+	uint64_t gpr[X86_GPR_COUNT];
+	uint64_t gpa;
+	uint64_t base[3];
+	uint32_t limit, access;
+	uint8_t tables[256];      /* repeated all over guest memory */
+} __attribute__((packed));
+
+static struct input in;
+static unsigned accesses;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_access(uint64_t gpa, unsigned size)
+{
+	if ((size != 1 && size != 2 && size != 4 && size != 8) || gpa % 4096 + size > 4096 ||
+	    ++accesses > MAX_ACCESSES)
+		abort();
+}
+
+static bool read(void *ctx, uint64_t gpa, unsigned size, uint64_t *value)
+{
+	(void)ctx;
+	check_access(gpa, size);
+	*value = 0;
+	for (unsigned i = 0; i < size; i++)
+		*value |= (uint64_t)in.tables[(gpa + i) % sizeof(in.tables)] << 8 * i;
+	return gpa >> 52 == 0;
+}
+
+static bool write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
+{
+	(void)ctx, (void)value;
+	check_access(gpa, size);
+	return gpa >> 52 == 0;
+}
+
+static struct x86_cpu_state make_cpu(void)
+{
+	static const uint32_t code[] = {0x9b, 0x9b, 0xc09b, 0xa09b};
+	struct x86_cpu_state cpu = {.rflags = 2u | in.flags[0] | in.flags[1] << 8, .rip = 0x1000, .cr3 = 0x1000};
+	unsigned mode = in.mode & 3;
+
+	memcpy(cpu.gpr, in.gpr, sizeof(cpu.gpr));
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		cpu.segment[i] = (struct x86_segment){.base = in.base[i % 3], .limit = in.limit, .access = in.access};
+	cpu.segment[X86_CS].access = code[mode];
+	cpu.cr0 = (mode ? X86_CR0_PE : 0) | (mode && (in.mode & 4) ? X86_CR0_PG | X86_CR0_WP : 0);
+	cpu.cr4 = X86_CR4_PSE | (in.mode & 8 ? X86_CR4_LA57 : 0) | (mode == 3 || in.mode & 0x40 ? X86_CR4_PAE : 0);
+	cpu.efer = X86_EFER_NXE | (mode == 3 ? X86_EFER_LME | X86_EFER_LMA : 0);
+	cpu.cpl = in.mode & 16 ? 3 : 0;
+	return cpu;
+}
+
+static void check_result(const struct x86_cpu_state *before, const struct x86_cpu_state *after,
+                         enum emulate_result result, unsigned length, const struct emulate_info *info)
+{
+	switch (result) {
+	case EMULATE_DONE:
+		if (!length || after->rip != before->rip + length)
+			abort();
+		break;
+	case EMULATE_AGAIN:
+	case EMULATE_PAGE_FAULT:
+	case EMULATE_GENERAL_PROTECTION:
+		if (after->rip != before->rip)
+			abort();
+		break;
+	default:
+		if (memcmp(before, after, sizeof(*before)))
+			abort();
+		if (result != EMULATE_NO_MEMORY && !info->reason[0])
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct guest_memory memory = {.read = read, .write = write};
+	struct x86_cpu_state cpu, before;
+	struct emulate_info info;
+	enum emulate_result result;
+	unsigned count;
+
+	memset(&in, 0, sizeof(in));
+	memcpy(&in, data, size < sizeof(in) ? size : sizeof(in));
+	accesses = 0;
+	cpu = make_cpu();
+	before = cpu;
+	count = in.length % (EMULATE_MAX_INSTRUCTION + 1);
+	result = emulate_instruction(&cpu, &memory, in.bytes, count, in.mode & 32 ? in.gpa >> 12 : UINT64_MAX, &info);
+	check_result(&before, &cpu, result, instruction_length(&before, in.bytes, count), &info);
+	return 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* COM1, the debug-exit port, and a small printf. */
+#include "guest.h"
+
+#define COM1 0x3f8
+
+static void put(char c)
+{
+	while (!(in8(COM1 + 5) & 0x20)) /* transmitter holding register empty */
+		;
+	out8(COM1, (uint8_t)c);
+}
+
+static void put_number(uint64_t value, unsigned base, unsigned width)
+{
+	char digits[24];
+	unsigned n = 0;
+
+	do {
+		digits[n++] = "0123456789abcdef"[value % base];
+		value /= base;
+	} while (value || n < width);
+	while (n)
+		put(digits[--n]);
+}
+
+static void put_signed(int64_t value)
+{
+	if (value < 0)
+		put('-');
+	put_number(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10, 0);
+}
+
+void print_list(const char *format, va_list args)
+{
+	for (; *format; format++) {
+		unsigned width = 0;
+		bool wide = false;
+
+		if (*format != '%') {
+			put(*format);
+			continue;
+		}
+		for (format++; *format >= '0' && *format <= '9'; format++)
+			width = width * 10 + (unsigned)(*format - '0');
+		if (*format == 'l') {
+			wide = true;
+			format++;
+		}
+		switch (*format) {
+		case 's':
+			for (const char *s = va_arg(args, const char *); *s; s++)
+				put(*s);
+			break;
+		case 'c':
+			put((char)va_arg(args, int));
+			break;
+		case 'd':
+			put_signed(wide ? va_arg(args, int64_t) : va_arg(args, int));
+			break;
+		case 'u':
+		case 'x':
+			put_number(wide ? va_arg(args, uint64_t) : va_arg(args, uint32_t),
+			           *format == 'x' ? 16 : 10, width);
+			break;
+		default:
+			put(*format);
+		}
+	}
+}
+
+void print(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	print_list(format, args);
+	va_end(args);
+}
+
+_Noreturn void guest_exit(uint32_t code)
+{
+	out8(0xf4, (uint8_t)code);
+	print("FAIL exit: the machine has no isa-debug-exit port at F4h\n");
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Runs the tests that the command line names, and counts what fails. */
+#include "guest.h"
+#include "multiboot.h"
+
+const struct multiboot_info *boot_info;
+
+/* ---- Checks --------------------------------------------------------------- */
+
+#define LINES_PER_TEST 20u
+
+static unsigned checks, failures, failures_before;
+
+bool check_count(bool passed)
+{
+	checks++;
+	if (!passed)
+		failures++;
+	return passed;
+}
+
+void check_failed(const char *file, int line, const char *format, ...)
+{
+	va_list args;
+
+	if (failures - failures_before > LINES_PER_TEST)
+		return;
+	print("  %s:%d: ", file, line);
+	va_start(args, format);
+	print_list(format, args);
+	va_end(args);
+	print("\n");
+}
+
+void skip(const char *format, ...)
+{
+	va_list args;
+
+	print("SKIP ");
+	va_start(args, format);
+	print_list(format, args);
+	va_end(args);
+	print("\n");
+}
+
+/* ---- Command line ---------------------------------------------------------- */
+
+static const char *find_option(const char *name)
+{
+	const char *p = (const char *)(uintptr_t)boot_info->command_line;
+
+	if (!(boot_info->flags & MULTIBOOT_COMMAND_LINE))
+		return NULL;
+	while (*p) {
+		const char *n = name;
+
+		while (*p == ' ')
+			p++;
+		for (; *n && *p == *n; n++)
+			p++;
+		if (!*n && *p == '=')
+			return p + 1;
+		while (*p && *p != ' ')
+			p++;
+	}
+	return NULL;
+}
+
+const char *option(const char *name)
+{
+	static char text[256];
+	const char *p = find_option(name);
+	unsigned n = 0;
+
+	if (!p)
+		return NULL;
+	while (p[n] && p[n] != ' ' && n < sizeof(text) - 1) {
+		text[n] = p[n];
+		n++;
+	}
+	text[n] = 0;
+	return text;
+}
+
+uint64_t option_number(const char *name, uint64_t otherwise)
+{
+	const char *p = find_option(name);
+	uint64_t value = 0;
+
+	if (!p)
+		return otherwise;
+	for (; *p >= '0' && *p <= '9'; p++)
+		value = value * 10 + (uint64_t)(*p - '0');
+	return value;
+}
+
+/* ---- Main --------------------------------------------------------------------------- */
+
+static const struct test tests[] = {
+	{"touch", test_touch},
+	{"memory", test_memory},
+	{"exec", test_exec},
+	{"mmio", test_mmio},
+	{"platform", test_platform},
+	{"time", test_time},
+	{"delivery", test_delivery},
+	{"paging", test_paging},
+	{"hostile", test_hostile},
+	{"slots", test_slots},
+	{"slots-random", test_slots_random},
+	{"bench", test_bench},
+	{"end-by-halt", end_by_halt},
+	{"end-by-reset", end_by_reset},
+	{"end-by-triple-fault", end_by_triple_fault},
+	{"end-by-fetching-nothing", end_by_fetching_nothing},
+	{"end-by-invalid-state", end_by_invalid_state},
+};
+
+static void run_test(const struct test *test)
+{
+	unsigned checks_before = checks;
+
+	failures_before = failures;
+	test->run();
+	if (failures == failures_before)
+		print("PASS %s %u checks\n", test->name, checks - checks_before);
+	else
+		print("FAIL %s %u of %u checks\n", test->name, failures - failures_before,
+		      checks - checks_before);
+}
+
+/* Run the test whose name `list` begins with; returns what stands after it. */
+static const char *run_first(const char *list)
+{
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		const char *n = tests[i].name, *p = list;
+
+		while (*n && *n == *p) {
+			n++;
+			p++;
+		}
+		if (!*n && (!*p || *p == ',')) {
+			run_test(&tests[i]);
+			return *p ? p + 1 : p;
+		}
+	}
+	print("FAIL no test is called %s\n", list);
+	guest_exit(GUEST_NO_SUCH_TEST);
+}
+
+void guest_main(uint32_t magic, const struct multiboot_info *info);
+void guest_main(uint32_t magic, const struct multiboot_info *info)
+{
+	static char list[256];
+	const char *names;
+
+	boot_info = info;
+	if (magic != MULTIBOOT_LOADED || !(info->flags & MULTIBOOT_MAP)) {
+		print("FAIL boot: no multiboot memory map (magic 0x%x, flags 0x%x)\n", magic, info->flags);
+		guest_exit(GUEST_UNFIT);
+	}
+	interrupts_setup();
+	random_seed(option_number("seed", 1));
+	names = option("tests");
+	memcpy(list, names ? names : "touch", sizeof(list) - 1);
+	for (names = list; *names;)
+		names = run_first(names);
+	guest_exit(failures > GUEST_FAILURES_MAX ? GUEST_FAILURES_MAX : failures);
+}

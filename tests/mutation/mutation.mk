@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Which faults do the tests notice? An engine as a shared library, so that the
+# test programs are linked once and only the engine is built anew per fault.
+#   make mutation  plant a hundred faults, one at a time; writes docs/mutation.md (about 15 minutes)
+
+MUTATION := $(BUILD)/mutation
+# The quick ones first: most faults are caught by the first few tests.
+MUTATION_SLOW := mmio random memory
+MUTATION_TESTS := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES)) $(MUTATION_SLOW)
+MUTATION_JOBS ?= 2
+
+$(eval $(call engine_variant,mutation/asan,$(CC),$(ASAN) -fPIC))
+$(eval $(call engine_variant,mutation/tsan,$(CC),$(TSAN) -fPIC))
+
+# $(call mutation_library,variant,flags)
+define mutation_library
+$(MUTATION)/$(1)/libvmmu.so: $$(ENGINE_OBJ_mutation/$(1))
+	$$(CC) $(2) -shared $$^ -o $$@
+endef
+$(eval $(call mutation_library,asan,$(ASAN)))
+$(eval $(call mutation_library,tsan,$(TSAN)))
+
+# $(call mutation_program,variant,flags,name,sources)
+define mutation_program
+$(MUTATION)/$(1)/$(3): $(4) $$(BUILD)/$(1)/libsim.a $(MUTATION)/$(1)/libvmmu.so
+	$$(CC) $$(ENGINE_TEST_FLAGS) -Itests/schedule $(2) $$(filter %.c %.a,$$^) \
+		-L$(MUTATION)/$(1) -lvmmu -lcmocka -lpthread -o $$@
+endef
+$(foreach t,$(MUTATION_TESTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/engine/$(t).c)))
+$(eval $(call mutation_program,asan,$(ASAN),schedule,tests/schedule/schedule.c tests/schedule/explore.c tests/schedule/scenarios.c))
+$(eval $(call mutation_program,tsan,$(TSAN),threads,tests/engine/threads.c))
+$(eval $(call mutation_program,tsan,$(TSAN),scenarios,tests/schedule/threads.c tests/schedule/scenarios.c))
+
+MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/schedule \
+	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios
+
+.PHONY: mutation
+mutation: $(MUTATION_PROGRAMS)
+	tests/mutation/run --base $(MUTATION) --jobs $(MUTATION_JOBS) --report docs/mutation.md \
+		--asan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(ASAN)" \
+		--tsan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(TSAN)" \
+		--tests $(MUTATION_TESTS:%=$(MUTATION)/asan/%) \
+			"$(MUTATION)/asan/schedule --bound 2 --runs 300 --jobs 1" \
+		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
+		$(MUTATION_ONLY:%=--only %)
