@@ -12,6 +12,7 @@
 #define FIRST_PFN 0x100000u
 #define PHYSICAL_BITS 46
 #define MANY 24
+#define NOBODY (~0u)               /* a management call: every vCPU runs on */
 
 void sim_gm_fail(struct sim_gm *gm, const char *format, ...)
 {
@@ -94,6 +95,7 @@ void sim_gm_host_write(struct sim_gm *gm, unsigned vcpu, uint64_t gpa, unsigned 
 	if (page < 0)
 		return;
 	store(gm, page, gpa & 4095, size, value);
+	gm->busy = vcpu;
 	vmmu_guest_written(gm->vcpu[vcpu].engine, vmmu_gpa_of(gpa), size);
 }
 
@@ -124,12 +126,19 @@ static void table_free(void *ctx, vmmu_hpa frame)
 	sim_memory_table_free(&gm->tables, frame);
 }
 
+static void others_run(struct sim_gm *gm)
+{
+	if (gm->meanwhile)
+		gm->meanwhile(gm->meanwhile_arg, gm->busy);
+}
+
 static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out)
 {
 	struct sim_gm *gm = ctx;
 
 	(void)access;
+	others_run(gm);
 	*out = (struct vmmu_backing){
 		.pfn = {gm->first_pfn + slot->backing + gfn.v - (slot->base.v >> 12)},
 		.order = (uint8_t)gm->order,
@@ -144,6 +153,9 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 	struct sim_gm *gm = ctx;
 
 	gm->flushes++;
+	gm->flushing = true;
+	others_run(gm);
+	gm->flushing = false;
 	if (!what->all)
 		sim_gm_fail(gm, "a flush names gfns, but TLBs know gvas only");
 	for (unsigned i = 0; i < gm->vcpus; i++)
@@ -362,6 +374,7 @@ void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pa
 	gm->slot[n] = (struct sim_gm_slot){
 		.info = {.id = n, .flags = flags, .base = {gfn << 12}, .bytes = pages << 12,
 		         .backing = ram_page}};
+	gm->busy = NOBODY;
 	EXPECT(gm, "slot create", vmmu_slot_create(gm->vm, &gm->slot[n].info));
 	gm->slot[n].used = true;
 	memset(gm->written + ram_page, 0, pages);
@@ -370,6 +383,7 @@ void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pa
 void sim_gm_slot_delete(struct sim_gm *gm, unsigned n)
 {
 	gm->slot[n].used = false; /* from the call on nobody may count on it, nor read its tables */
+	gm->busy = NOBODY;
 	EXPECT(gm, "slot delete", vmmu_slot_delete(gm->vm, n));
 }
 
@@ -377,6 +391,7 @@ void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 {
 	bool logged = gm->slot[n].info.flags & VMMU_SLOT_LOG_DIRTY;
 
+	gm->busy = NOBODY;
 	EXPECT(gm, "slot flags", vmmu_slot_set_flags(gm->vm, n, flags));
 	gm->slot[n].info.flags = flags;
 	if (!logged && (flags & VMMU_SLOT_LOG_DIRTY))
@@ -386,6 +401,7 @@ void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 void sim_gm_slot_move(struct sim_gm *gm, unsigned n, uint64_t gfn)
 {
 	gm->slot[n].used = false;
+	gm->busy = NOBODY;
 	EXPECT(gm, "slot move", vmmu_slot_move(gm->vm, n, vmmu_gpa_of(gfn << 12)));
 	gm->slot[n].info.base.v = gfn << 12;
 	gm->slot[n].used = true;
@@ -397,6 +413,7 @@ void sim_gm_log(struct sim_gm *gm, unsigned n)
 	uint64_t pages = info->bytes >> 12, words = (pages + 63) / 64;
 	uint64_t *bitmap = calloc(words, sizeof(*bitmap));
 
+	gm->busy = NOBODY;
 	EXPECT(gm, "dirty log", vmmu_dirty_log(gm->vm, n, bitmap, words));
 	for (uint64_t i = 0; i < pages; i++)
 		if (gm->written[info->backing + i] && !(bitmap[i / 64] >> i % 64 & 1))
@@ -407,6 +424,7 @@ void sim_gm_log(struct sim_gm *gm, unsigned n)
 
 void sim_gm_migrate(struct sim_gm *gm)
 {
+	gm->busy = NOBODY;
 	for (unsigned i = 0; i < SIM_GM_SLOTS; i++)
 		if (gm->slot[i].used)
 			EXPECT(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
@@ -425,6 +443,7 @@ void sim_gm_set_paging(struct sim_gm *gm, unsigned n, const struct vmmu_paging *
 {
 	struct sim_gm_vcpu *v = &gm->vcpu[n];
 
+	gm->busy = n;
 	v->paging = *paging;
 	EXPECT(gm, "set paging", vmmu_vcpu_set_paging(v->engine, paging));
 	EXPECT(gm, "load", vmmu_vcpu_load(v->engine, &v->root));
@@ -490,7 +509,16 @@ static struct sim_guest_cpu hardware_of(struct sim_gm *gm, const struct sim_gm_v
 	return cpu;
 }
 
-/* Through the tables, or what the TLB still has. False: #PF with out->code. */
+/* May the CPU use what it remembers, without a look at the tables? Asked only where it is plain. */
+static bool remembers(const struct sim_gm_vcpu *v, const struct sim_gm_tlb *t, uint64_t gva,
+                      const struct sim_guest_access *access)
+{
+	if (!t->valid || t->page != gva >> 12 || t->how.user != access->user || v->paging.cr4 >> 22 & 1)
+		return false;
+	return access->write ? t->how.writable && t->dirty : !access->fetch || t->how.exec;
+}
+
+/* Through the tables, or what the TLB still has. False: #PF with *code. */
 static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
                       const struct sim_guest_access *access, uint64_t *pfn, uint32_t *code)
 {
@@ -498,24 +526,23 @@ static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
 	struct sim_gm_tlb *t = &v->tlb[(gva >> 12) * 7 % SIM_GM_TLB];
 	struct sim_guest_result result;
 
+	if (remembers(v, t, gva, access) && (gm->flushing || sim_random_below(&gm->random, 2))) {
+		*pfn = t->pfn;
+		return true;
+	}
 	sim_guest_translate(&cpu, load_table, gm, gva, access, &result);
 	if (result.end == SIM_GUEST_BUS)
 		sim_gm_fail(gm, "the walk for %#lx meets memory that is no table", gva);
 	if (result.end == SIM_GUEST_DONE && result.marks)
 		sim_gm_fail(gm, "the CPU would store to the engine's tables at %#lx", gva);
-	/* A fault drops what was remembered; otherwise the older translation may be used. */
 	if (result.end != SIM_GUEST_DONE) {
-		t->valid = false;
+		t->valid = false; /* a fault drops what was remembered */
 		*code = result.code;
 		return false;
 	}
-	if (t->valid && t->page == gva >> 12 && sim_random_below(&gm->random, 2)) {
-		*pfn = t->pfn;
-		if (t->how.writable || !access->write)
-			return true;
-	}
 	*pfn = result.gpa >> 12;
-	*t = (struct sim_gm_tlb){.valid = true, .page = gva >> 12, .pfn = *pfn, .how = result};
+	*t = (struct sim_gm_tlb){.valid = true, .page = gva >> 12, .pfn = *pfn, .how = result,
+	                         .dirty = access->write || result.writable};
 	return true;
 }
 
@@ -617,6 +644,34 @@ static void judge_emulated(struct judged *j, enum vmmu_fault_result result, cons
 	}
 }
 
+/*
+ * During a flush what a TLB remembers may be older than the tables, the guest's
+ * too: the access goes where it led before.
+ */
+static void went_by_memory(struct judged *j, uint64_t pfn)
+{
+	struct sim_gm *gm = j->gm;
+
+	if (j->access->write && pfn - gm->first_pfn < gm->ram_pages)
+		store(gm, (int64_t)(pfn - gm->first_pfn), j->gva & 4095, j->size, j->value);
+}
+
+void sim_gm_try(struct sim_gm *gm, unsigned vcpu, uint64_t gva, const struct sim_guest_access *access,
+                unsigned size, uint64_t value)
+{
+	struct judged j = {gm, vcpu, gva, access, size, value, {.end = SIM_GUEST_DONE}};
+	uint32_t code;
+	uint64_t pfn;
+
+	ask_truth(&j);
+	if (j.truth.end == SIM_GUEST_GP || !translate(gm, &gm->vcpu[vcpu], gva, access, &pfn, &code))
+		return;
+	if (gm->flushing)
+		went_by_memory(&j, pfn);
+	else
+		went_through(&j, pfn);
+}
+
 static bool exit_to_engine(struct judged *j, uint32_t code)
 {
 	struct sim_gm_vcpu *v = &j->gm->vcpu[j->n];
@@ -626,6 +681,7 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 	enum vmmu_fault_result result;
 
 	j->gm->exits++;
+	j->gm->busy = j->n;
 	result = vmmu_fault(v->engine, &f);
 	switch (result) {
 	case VMMU_FAULT_FIXED:

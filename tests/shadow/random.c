@@ -207,6 +207,20 @@ static void slots_change(struct guest *g)
 	}
 }
 
+/* Another vCPU goes on while this one is in the engine: it writes, most often to tables. */
+static void others(void *arg, unsigned busy)
+{
+	struct guest *g = arg;
+
+	for (unsigned n = 0; n < g->gm->vcpus; n++) {
+		const struct vmmu_paging *p = &g->gm->vcpu[n].paging;
+		struct sim_guest_access access = {.write = chance(g, 80), .user = chance(g, 40)};
+
+		if (n != busy)
+			sim_gm_try(g->gm, n, some_gva(g, p), &access, 8, some_entry(g, p->cr4 & 0x20));
+	}
+}
+
 static void run(struct guest *g)
 {
 	for (unsigned long i = 0; i < g->operations && !g->gm->failed; i++) {
@@ -243,7 +257,10 @@ static bool live(struct guest *g, unsigned writes)
 		random_paging(g, n);
 	for (unsigned i = 0; i < writes; i++)
 		host_writes(g, 0);
+	g->gm->meanwhile = others;
+	g->gm->meanwhile_arg = g;
 	run(g);
+	g->gm->meanwhile = NULL;
 	return true;
 }
 
