@@ -21,8 +21,7 @@
 #include "random.h"
 
 #define RAM_PAGES 2048u
-#define TABLES_FIRST 16u        /* gfns that serve as tables most of the time */
-#define TABLES 20u
+#define TABLES 20u              /* frames that serve as tables most of the time */
 #define BIG_FIRST 1024u         /* slot 1: aligned to 2 MiB */
 
 static unsigned long operations = 6000;
@@ -44,6 +43,12 @@ static bool chance(struct guest *g, unsigned percent)
 	return below(g, 100) < percent;
 }
 
+/* Most among small slots, some amid memory that can be mapped by 2 MiB. */
+static uint64_t table_frame(unsigned n)
+{
+	return n < 14 ? 16 + n : BIG_FIRST + 512 + n;
+}
+
 /* ---- words of tables ------------------------------------------------------------ */
 
 static uint64_t some_frame(struct guest *g)
@@ -59,7 +64,7 @@ static uint64_t some_frame(struct guest *g)
 	case 4:
 		return below(g, 300);
 	default:
-		return TABLES_FIRST + below(g, TABLES);
+		return table_frame((unsigned)below(g, TABLES));
 	}
 }
 
@@ -85,8 +90,8 @@ static uint64_t some_entry(struct guest *g, bool wide)
 		entry |= 1ull << 63;
 	if (wide && chance(g, 1))
 		entry |= 1ull << (40 + below(g, 19));
-	if (wide && chance(g, 10))
-		entry |= below(g, 16) << 59;
+	if (wide && chance(g, 25))
+		entry |= (below(g, 3) * 5) << 59;
 	if (chance(g, 1))
 		entry = sim_random(&g->gm->random);
 	return wide ? entry : entry & 0xffffffff;
@@ -128,12 +133,12 @@ static void random_paging(struct guest *g, unsigned n)
 	        (levels >= 4 && chance(g, 30) ? 1u << 22 : 0);
 	p.efer = (levels >= 4 ? 1u << 8 | 1u << 10 : 0) | (chance(g, 90) ? 1u << 11 : 0);
 	p.pkru = chance(g, 50) ? 0 : (uint32_t)sim_random(&gm->random);
-	p.cr3 = (TABLES_FIRST + below(g, chance(g, 90) ? 4 : TABLES)) << 12 |
+	p.cr3 = table_frame((unsigned)below(g, chance(g, 90) ? 4 : TABLES)) << 12 |
 	        (levels == 3 ? below(g, 4) * 32 : 0);
 	if (chance(g, 2) && levels != 3)
 		p.cr3 = some_frame(g) << 12;
 	for (unsigned i = 0; levels == 3 && chance(g, 90) && i < 4; i++)
-		sim_gm_host_write(gm, n, p.cr3 + 8 * i, 8, (TABLES_FIRST + below(g, TABLES)) << 12 | 1);
+		sim_gm_host_write(gm, n, p.cr3 + 8 * i, 8, table_frame((unsigned)below(g, TABLES)) << 12 | 1);
 	if (levels == 3 && !vmmu_guest_load_pdptes(&gm->host, gm, &p.cpu, p.cr3, p.pdpte))
 		return; /* #GP: nothing has changed */
 	sim_gm_set_paging(gm, n, &p);
@@ -160,7 +165,7 @@ static void random_access(struct guest *g, unsigned n)
 static void host_writes(struct guest *g, unsigned n)
 {
 	bool wide = g->gm->vcpu[n].paging.cr4 & 0x20;
-	uint64_t table = (TABLES_FIRST + below(g, TABLES)) << 12;
+	uint64_t table = table_frame((unsigned)below(g, TABLES)) << 12;
 	static const uint16_t index[4] = {0, 1, 7, 511};
 	unsigned size = wide ? 8 : 4;
 	unsigned count = chance(g, 20) ? 4 : 1;
@@ -184,7 +189,7 @@ static void slots_change(struct guest *g)
 			sim_gm_slot_create(gm, 2, 24, 4, 24, 0); /* four of the tables */
 		break;
 	case 1:
-		sim_gm_slot_flags(gm, 1, below(g, 4));
+		sim_gm_slot_flags(gm, 1, chance(g, 70) ? 0 : (uint32_t)below(g, 4));
 		break;
 	case 2:
 		if (gm->slot[1].info.flags & VMMU_SLOT_LOG_DIRTY)
@@ -235,7 +240,7 @@ static void run(struct guest *g)
 			random_paging(g, n);
 		else if (what < 980)
 			vmmu_guest_release(g->gm->vcpu[n].engine,
-			                   vmmu_gpa_of((TABLES_FIRST + below(g, TABLES)) << 12));
+			                   vmmu_gpa_of(table_frame((unsigned)below(g, TABLES)) << 12));
 		else if (what < 992)
 			slots_change(g);
 		else
