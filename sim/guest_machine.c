@@ -12,6 +12,7 @@
 #define FIRST_PFN 0x100000u
 #define PHYSICAL_BITS 46
 #define MANY 24
+#define NOBODY (~0u)               /* a management call: every vCPU runs on */
 
 void sim_gm_fail(struct sim_gm *gm, const char *format, ...)
 {
@@ -24,6 +25,28 @@ void sim_gm_fail(struct sim_gm *gm, const char *format, ...)
 	vsnprintf(gm->failure, sizeof(gm->failure), format, args);
 	va_end(args);
 	fprintf(stderr, "FOUND after %lu accesses: %s\n", gm->accesses, gm->failure);
+}
+
+/* ---- calls ------------------------------------------------------------------------ */
+
+static bool is_refused(struct sim_gm *gm, enum vmmu_status status)
+{
+	return status == VMMU_ERR_NO_MEMORY && gm->tables.failed;
+}
+
+/* A call whose refusal for lack of memory must leave it possible. */
+#define EXPECT(gm, what, call) \
+	do { \
+		enum vmmu_status status_ = (call); \
+		for (unsigned i_ = 0; i_ < 2 && is_refused(gm, status_); i_++) \
+			status_ = (call); \
+		expect(gm, what, status_); \
+	} while (0)
+
+static void expect(struct sim_gm *gm, const char *what, enum vmmu_status status)
+{
+	if (status != VMMU_OK)
+		sim_gm_fail(gm, "%s: %s", what, vmmu_status_name(status));
 }
 
 /* ---- guest memory ----------------------------------------------------------------- */
@@ -72,6 +95,7 @@ void sim_gm_host_write(struct sim_gm *gm, unsigned vcpu, uint64_t gpa, unsigned 
 	if (page < 0)
 		return;
 	store(gm, page, gpa & 4095, size, value);
+	gm->busy = vcpu;
 	vmmu_guest_written(gm->vcpu[vcpu].engine, vmmu_gpa_of(gpa), size);
 }
 
@@ -102,12 +126,19 @@ static void table_free(void *ctx, vmmu_hpa frame)
 	sim_memory_table_free(&gm->tables, frame);
 }
 
+static void others_run(struct sim_gm *gm)
+{
+	if (gm->meanwhile)
+		gm->meanwhile(gm->meanwhile_arg, gm->busy);
+}
+
 static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out)
 {
 	struct sim_gm *gm = ctx;
 
 	(void)access;
+	others_run(gm);
 	*out = (struct vmmu_backing){
 		.pfn = {gm->first_pfn + slot->backing + gfn.v - (slot->base.v >> 12)},
 		.order = (uint8_t)gm->order,
@@ -122,6 +153,9 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 	struct sim_gm *gm = ctx;
 
 	gm->flushes++;
+	gm->flushing = true;
+	others_run(gm);
+	gm->flushing = false;
 	if (!what->all)
 		sim_gm_fail(gm, "a flush names gfns, but TLBs know gvas only");
 	for (unsigned i = 0; i < gm->vcpus; i++)
@@ -148,6 +182,16 @@ static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size
 		return VMMU_GUEST_READ_ONLY;
 	store(gm, ram_page_of(gm, gpa.v >> 12), gpa.v & 4095, size, value);
 	return VMMU_GUEST_SWAPPED;
+}
+
+static uint64_t now(void *ctx)
+{
+	return ++((struct sim_gm *)ctx)->clock;
+}
+
+static void trace_full(void *ctx, struct vmmu_trace_ring *ring)
+{
+	sim_trace_drain(&((struct sim_gm *)ctx)->trace, ring);
 }
 
 static void point(void *ctx, unsigned where, vmmu_hpa table, unsigned index)
@@ -183,9 +227,39 @@ static void init_host(struct sim_gm *gm)
 		.flush = flush,
 		.guest_read = guest_read,
 		.guest_cmpxchg = guest_cmpxchg,
+		.time = now,
+		.trace_full = trace_full,
 		.point = point,
 		.owns_frame = owns_frame,
 	};
+}
+
+static void init_ring(struct vmmu_trace_ring *ring)
+{
+	ring->size = 256;
+	ring->records = calloc(ring->size, sizeof(*ring->records));
+	if (!ring->records)
+		abort();
+}
+
+/* False: memory ran out, as planned; there is nothing to use. */
+static bool make_vcpus(struct sim_gm *gm, unsigned vcpus)
+{
+	for (unsigned i = 0; i < vcpus; i++) {
+		struct sim_gm_vcpu *v = &gm->vcpu[i];
+		enum vmmu_status status;
+
+		init_ring(&v->ring);
+		status = vmmu_vcpu_create(gm->vm, (uint16_t)i, &v->ring, &v->engine);
+		if (is_refused(gm, status))
+			return false;
+		if (status != VMMU_OK)
+			abort();
+		gm->vcpus = i + 1;
+		v->paging.cpu = (struct vmmu_guest_cpu){.maxphyaddr = 40, .pse36 = true, .page_1g = true};
+		sim_gm_set_paging(gm, i, &v->paging);
+	}
+	return true;
 }
 
 struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
@@ -212,32 +286,68 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	if (!gm->ram || !gm->written)
 		abort();
 	init_host(gm);
+	sim_trace_init(&gm->trace);
+	init_ring(&gm->ring);
+	vm.ring = &gm->ring;
 	vm.host = &gm->host;
 	vm.host_ctx = gm;
-	if (vmmu_vm_create(&vm, &gm->vm) != VMMU_OK)
+	gm->tables.plan = config->fail;
+	enum vmmu_status status = vmmu_vm_create(&vm, &gm->vm);
+
+	if (status == VMMU_OK) {
+		vmmu_trace_enable(gm->vm, true);
+		gm->usable = make_vcpus(gm, config->vcpus);
+	} else if (!is_refused(gm, status)) {
 		abort();
-	gm->vcpus = config->vcpus;
-	for (unsigned i = 0; i < gm->vcpus; i++) {
-		if (vmmu_vcpu_create(gm->vm, (uint16_t)i, NULL, &gm->vcpu[i].engine) != VMMU_OK)
-			abort();
-		gm->vcpu[i].paging.cpu = (struct vmmu_guest_cpu){
-			.maxphyaddr = 40, .pse36 = true, .page_1g = true};
-		sim_gm_set_paging(gm, i, &gm->vcpu[i].paging);
 	}
 	return gm;
+}
+
+static void drain(struct sim_gm *gm)
+{
+	sim_trace_drain(&gm->trace, &gm->ring);
+	for (unsigned i = 0; i < gm->vcpus; i++)
+		sim_trace_drain(&gm->trace, &gm->vcpu[i].ring);
+}
+
+/* Replaying the trace from empty tables must give the tables as they are. */
+static void check_provenance(struct sim_gm *gm)
+{
+	struct sim_replay replay;
+	char error[256];
+
+	drain(gm);
+	if (!sim_trace_replay(&gm->trace, &replay, error, sizeof(error)))
+		sim_gm_fail(gm, "trace: %s", error);
+	for (unsigned f = 0; f < TABLE_FRAMES && !gm->failed; f++)
+		for (unsigned i = 0; gm->tables.frame[f].in_use && i < 512; i++) {
+			uint64_t hpa = TABLES_AT + f * 4096ull + i * 8, value;
+
+			sim_memory_load(&gm->tables, hpa, &value);
+			if (value != sim_replay_get(&replay, hpa))
+				sim_gm_fail(gm, "entry at %#lx is %#lx; by the trace it is %#lx", hpa, value,
+				            sim_replay_get(&replay, hpa));
+		}
+	sim_replay_fini(&replay);
+	if (!sim_trace_consistent(&gm->trace, error, sizeof(error)))
+		sim_gm_fail(gm, "trace: %s", error);
 }
 
 bool sim_gm_end(struct sim_gm *gm)
 {
 	bool good;
 
-	sim_gm_audit(gm);
+	if (gm->vm) {
+		sim_gm_audit(gm);
+		check_provenance(gm);
+	}
 	for (unsigned i = 0; i < gm->vcpus; i++) {
 		gm->vcpu[i].root.table.v = 0;
 		vmmu_vcpu_destroy(gm->vcpu[i].engine);
 	}
-	sim_gm_audit(gm);
-	if (vmmu_vm_destroy(gm->vm) != VMMU_OK)
+	if (gm->vm)
+		sim_gm_audit(gm);
+	if (gm->vm && vmmu_vm_destroy(gm->vm) != VMMU_OK)
 		sim_gm_fail(gm, "the VM cannot be destroyed");
 	if (gm->tables.in_use || gm->tables.objects)
 		sim_gm_fail(gm, "%u table frames and %u objects were never given back", gm->tables.in_use,
@@ -245,6 +355,10 @@ bool sim_gm_end(struct sim_gm *gm)
 	if (gm->tables.error)
 		sim_gm_fail(gm, "%s", gm->tables.error);
 	good = !gm->failed;
+	sim_trace_fini(&gm->trace);
+	for (unsigned i = 0; i < SIM_GM_VCPUS; i++)
+		free(gm->vcpu[i].ring.records);
+	free(gm->ring.records);
 	sim_memory_fini(&gm->tables);
 	free(gm->ram);
 	free(gm->written);
@@ -254,19 +368,14 @@ bool sim_gm_end(struct sim_gm *gm)
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
-static void expect(struct sim_gm *gm, const char *what, enum vmmu_status status)
-{
-	if (status != VMMU_OK)
-		sim_gm_fail(gm, "%s: %s", what, vmmu_status_name(status));
-}
-
 void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pages, uint64_t ram_page,
                         uint32_t flags)
 {
 	gm->slot[n] = (struct sim_gm_slot){
 		.info = {.id = n, .flags = flags, .base = {gfn << 12}, .bytes = pages << 12,
 		         .backing = ram_page}};
-	expect(gm, "slot create", vmmu_slot_create(gm->vm, &gm->slot[n].info));
+	gm->busy = NOBODY;
+	EXPECT(gm, "slot create", vmmu_slot_create(gm->vm, &gm->slot[n].info));
 	gm->slot[n].used = true;
 	memset(gm->written + ram_page, 0, pages);
 }
@@ -274,14 +383,16 @@ void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pa
 void sim_gm_slot_delete(struct sim_gm *gm, unsigned n)
 {
 	gm->slot[n].used = false; /* from the call on nobody may count on it, nor read its tables */
-	expect(gm, "slot delete", vmmu_slot_delete(gm->vm, n));
+	gm->busy = NOBODY;
+	EXPECT(gm, "slot delete", vmmu_slot_delete(gm->vm, n));
 }
 
 void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 {
 	bool logged = gm->slot[n].info.flags & VMMU_SLOT_LOG_DIRTY;
 
-	expect(gm, "slot flags", vmmu_slot_set_flags(gm->vm, n, flags));
+	gm->busy = NOBODY;
+	EXPECT(gm, "slot flags", vmmu_slot_set_flags(gm->vm, n, flags));
 	gm->slot[n].info.flags = flags;
 	if (!logged && (flags & VMMU_SLOT_LOG_DIRTY))
 		memset(gm->written + gm->slot[n].info.backing, 0, gm->slot[n].info.bytes >> 12);
@@ -290,7 +401,8 @@ void sim_gm_slot_flags(struct sim_gm *gm, unsigned n, uint32_t flags)
 void sim_gm_slot_move(struct sim_gm *gm, unsigned n, uint64_t gfn)
 {
 	gm->slot[n].used = false;
-	expect(gm, "slot move", vmmu_slot_move(gm->vm, n, vmmu_gpa_of(gfn << 12)));
+	gm->busy = NOBODY;
+	EXPECT(gm, "slot move", vmmu_slot_move(gm->vm, n, vmmu_gpa_of(gfn << 12)));
 	gm->slot[n].info.base.v = gfn << 12;
 	gm->slot[n].used = true;
 }
@@ -301,7 +413,8 @@ void sim_gm_log(struct sim_gm *gm, unsigned n)
 	uint64_t pages = info->bytes >> 12, words = (pages + 63) / 64;
 	uint64_t *bitmap = calloc(words, sizeof(*bitmap));
 
-	expect(gm, "dirty log", vmmu_dirty_log(gm->vm, n, bitmap, words));
+	gm->busy = NOBODY;
+	EXPECT(gm, "dirty log", vmmu_dirty_log(gm->vm, n, bitmap, words));
 	for (uint64_t i = 0; i < pages; i++)
 		if (gm->written[info->backing + i] && !(bitmap[i / 64] >> i % 64 & 1))
 			sim_gm_fail(gm, "page %lu of slot %u was written; the log does not say so", i, n);
@@ -311,9 +424,10 @@ void sim_gm_log(struct sim_gm *gm, unsigned n)
 
 void sim_gm_migrate(struct sim_gm *gm)
 {
+	gm->busy = NOBODY;
 	for (unsigned i = 0; i < SIM_GM_SLOTS; i++)
 		if (gm->slot[i].used)
-			expect(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
+			EXPECT(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
 			                                               gm->slot[i].info.bytes));
 	gm->first_pfn += 1u << 18;
 	if (gm->first_pfn >> 30)
@@ -329,9 +443,10 @@ void sim_gm_set_paging(struct sim_gm *gm, unsigned n, const struct vmmu_paging *
 {
 	struct sim_gm_vcpu *v = &gm->vcpu[n];
 
+	gm->busy = n;
 	v->paging = *paging;
-	expect(gm, "set paging", vmmu_vcpu_set_paging(v->engine, paging));
-	expect(gm, "load", vmmu_vcpu_load(v->engine, &v->root));
+	EXPECT(gm, "set paging", vmmu_vcpu_set_paging(v->engine, paging));
+	EXPECT(gm, "load", vmmu_vcpu_load(v->engine, &v->root));
 	memset(v->tlb, 0, sizeof(v->tlb));
 }
 
@@ -394,7 +509,16 @@ static struct sim_guest_cpu hardware_of(struct sim_gm *gm, const struct sim_gm_v
 	return cpu;
 }
 
-/* Through the tables, or what the TLB still has. False: #PF with out->code. */
+/* May the CPU use what it remembers, without a look at the tables? Asked only where it is plain. */
+static bool remembers(const struct sim_gm_vcpu *v, const struct sim_gm_tlb *t, uint64_t gva,
+                      const struct sim_guest_access *access)
+{
+	if (!t->valid || t->page != gva >> 12 || t->how.user != access->user || v->paging.cr4 >> 22 & 1)
+		return false;
+	return access->write ? t->how.writable && t->dirty : !access->fetch || t->how.exec;
+}
+
+/* Through the tables, or what the TLB still has. False: #PF with *code. */
 static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
                       const struct sim_guest_access *access, uint64_t *pfn, uint32_t *code)
 {
@@ -402,24 +526,23 @@ static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
 	struct sim_gm_tlb *t = &v->tlb[(gva >> 12) * 7 % SIM_GM_TLB];
 	struct sim_guest_result result;
 
+	if (remembers(v, t, gva, access) && (gm->flushing || sim_random_below(&gm->random, 2))) {
+		*pfn = t->pfn;
+		return true;
+	}
 	sim_guest_translate(&cpu, load_table, gm, gva, access, &result);
 	if (result.end == SIM_GUEST_BUS)
 		sim_gm_fail(gm, "the walk for %#lx meets memory that is no table", gva);
 	if (result.end == SIM_GUEST_DONE && result.marks)
 		sim_gm_fail(gm, "the CPU would store to the engine's tables at %#lx", gva);
-	/* A fault drops what was remembered; otherwise the older translation may be used. */
 	if (result.end != SIM_GUEST_DONE) {
-		t->valid = false;
+		t->valid = false; /* a fault drops what was remembered */
 		*code = result.code;
 		return false;
 	}
-	if (t->valid && t->page == gva >> 12 && sim_random_below(&gm->random, 2)) {
-		*pfn = t->pfn;
-		if (t->how.writable || !access->write)
-			return true;
-	}
 	*pfn = result.gpa >> 12;
-	*t = (struct sim_gm_tlb){.valid = true, .page = gva >> 12, .pfn = *pfn, .how = result};
+	*t = (struct sim_gm_tlb){.valid = true, .page = gva >> 12, .pfn = *pfn, .how = result,
+	                         .dirty = access->write || result.writable};
 	return true;
 }
 
@@ -521,6 +644,34 @@ static void judge_emulated(struct judged *j, enum vmmu_fault_result result, cons
 	}
 }
 
+/*
+ * During a flush what a TLB remembers may be older than the tables, the guest's
+ * too: the access goes where it led before.
+ */
+static void went_by_memory(struct judged *j, uint64_t pfn)
+{
+	struct sim_gm *gm = j->gm;
+
+	if (j->access->write && pfn - gm->first_pfn < gm->ram_pages)
+		store(gm, (int64_t)(pfn - gm->first_pfn), j->gva & 4095, j->size, j->value);
+}
+
+void sim_gm_try(struct sim_gm *gm, unsigned vcpu, uint64_t gva, const struct sim_guest_access *access,
+                unsigned size, uint64_t value)
+{
+	struct judged j = {gm, vcpu, gva, access, size, value, {.end = SIM_GUEST_DONE}};
+	uint32_t code;
+	uint64_t pfn;
+
+	ask_truth(&j);
+	if (j.truth.end == SIM_GUEST_GP || !translate(gm, &gm->vcpu[vcpu], gva, access, &pfn, &code))
+		return;
+	if (gm->flushing)
+		went_by_memory(&j, pfn);
+	else
+		went_through(&j, pfn);
+}
+
 static bool exit_to_engine(struct judged *j, uint32_t code)
 {
 	struct sim_gm_vcpu *v = &j->gm->vcpu[j->n];
@@ -530,6 +681,7 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 	enum vmmu_fault_result result;
 
 	j->gm->exits++;
+	j->gm->busy = j->n;
 	result = vmmu_fault(v->engine, &f);
 	switch (result) {
 	case VMMU_FAULT_FIXED:
@@ -549,6 +701,10 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 		if (j->truth.end != SIM_GUEST_DONE || slot_at(j->gm, j->truth.gpa >> 12))
 			describe(j, "taken for an address beyond all memory", f.gpa.v, j->truth.gpa);
 		return true;
+	case VMMU_FAULT_NO_MEMORY:
+		if (!j->gm->tables.failed)
+			describe(j, "out of memory, with memory left", 0, 0);
+		return false; /* once more: memory is back */
 	default:
 		describe(j, vmmu_fault_result_name(result), f.gpa.v, 0);
 		return true;

@@ -17,6 +17,7 @@
 
 #include "guest_model.h"
 #include "memory.h"
+#include "trace.h"
 
 #define SIM_GM_VCPUS 2
 #define SIM_GM_SLOTS 4
@@ -32,6 +33,7 @@ struct sim_gm_tlb {
 	uint64_t page;                 /* gva >> 12 */
 	uint64_t pfn;
 	struct sim_guest_result how;   /* rights and key of the walk that found it */
+	bool dirty;                    /* a write need not look at the tables first */
 };
 
 struct sim_gm_vcpu {
@@ -39,12 +41,16 @@ struct sim_gm_vcpu {
 	struct vmmu_paging paging;
 	struct vmmu_root root;
 	struct sim_gm_tlb tlb[SIM_GM_TLB];
+	struct vmmu_trace_ring ring;
 };
 
 struct sim_gm {
 	struct sim_memory tables;
 	struct vmmu_host host;
 	struct vmmu_vm *vm;
+	struct sim_trace trace;
+	struct vmmu_trace_ring ring;   /* of management calls */
+	uint64_t clock;
 	uint8_t *ram;
 	uint64_t ram_pages;
 	uint64_t first_pfn;            /* frame of RAM's first page; steps when the host moves it */
@@ -55,6 +61,15 @@ struct sim_gm {
 	uint64_t random;
 	uint8_t *written;              /* per page of RAM, by anybody, since the last round of the log */
 	uint64_t exits, injected, emulated, accesses, flushes, entries;
+	/*
+	 * What other CPUs do while the engine has let go of its locks: in host.backing,
+	 * and in host.flush before any TLB has forgotten anything.
+	 */
+	void (*meanwhile)(void *arg, unsigned busy);
+	void *meanwhile_arg;
+	bool flushing;
+	unsigned busy;                 /* the vCPU that is in the engine */
+	bool usable;                   /* false: made without memory, as planned */
 	bool failed;
 	char failure[512];
 };
@@ -66,6 +81,7 @@ struct sim_gm_config {
 	uint64_t ram_pages;
 	uint32_t max_shadow_tables;
 	bool la57;
+	struct sim_fail_plan fail;     /* allocations that are refused, counted from the VM's creation on */
 };
 
 struct sim_gm *sim_gm_new(const struct sim_gm_config *config);
@@ -91,6 +107,9 @@ void sim_gm_set_paging(struct sim_gm *gm, unsigned vcpu, const struct vmmu_pagin
 /* One access of up to 8 bytes, not over a page's end. */
 void sim_gm_access(struct sim_gm *gm, unsigned vcpu, uint64_t gva,
                    const struct sim_guest_access *access, unsigned size, uint64_t value);
+/* The same without an exit: made if the CPU lets it through as things stand now. */
+void sim_gm_try(struct sim_gm *gm, unsigned vcpu, uint64_t gva, const struct sim_guest_access *access,
+                unsigned size, uint64_t value);
 void sim_gm_audit(struct sim_gm *gm);
 
 #endif

@@ -73,15 +73,19 @@ static void mark_dirty(struct vmmu_vm *vm, uint64_t first, uint64_t last)
 
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 {
+	struct vmmu_vm *vm = vcpu->vm;
+	bool expected = vm->shadow && vcpu->shadow->expected == gpa.v;
 	struct vmmu_op op;
 
 	if (!bytes || gpa.v + bytes - 1 < gpa.v)
 		return;
 	enter(vcpu, &op);
-	mark_dirty(vcpu->vm, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
-	if (vcpu->vm->shadow)
-		vmmu_shadow_written(vcpu->vm, &op, gpa.v, bytes);
+	mark_dirty(vm, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
+	if (vm->shadow)
+		vmmu_shadow_written(vm, &op, gpa.v, bytes, expected);
 	leave(vcpu, &op);
+	if (expected)
+		vmmu_shadow_refill(vcpu, &op, gpa.v);
 }
 
 bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)

@@ -91,6 +91,8 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
 	uint64_t clock;
 	struct vmmu_block *spare;
+	/* The guest's entry at which the last #PF of its own ended: what its handler will write. */
+	uint64_t expected;
 };
 
 static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
@@ -100,18 +102,30 @@ static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
 	return (struct vmmu_shadow *)((char *)first - offsetof(struct vmmu_shadow, link));
 }
 
-/* Entry `index` of `s` as it stands. */
+/* Entry `index` of `s` as it stands. Its gfn is that of the page or table that it names. */
 static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmmu_shadow *s,
                                                   unsigned index)
 {
 	return (struct vmmu_visit){
 		.op = op,
-		.gfn = {s->gfn},
+		.gfn = {s->link[index].at ? vmmu_link_gfn(&s->link[index]) : s->gfn},
 		.table = s->table.hpa,
 		.index = (uint16_t)index,
 		.level = s->table.level,
 		.entry = vmmu_entry_read(op->tables, s->table.hpa, index),
 	};
+}
+
+/* Call `fn` for every entry of `s` that is not empty. */
+static inline void vmmu_shadow_each(struct vmmu_op *op, struct vmmu_shadow *s, vmmu_visit_fn fn,
+                                    void *arg)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(op, s, i);
+
+		if (v.entry)
+			fn(&v, arg);
+	}
 }
 
 /* ---- shadow_table.c: under the shadow lock or with the gate closed ---- */
@@ -150,6 +164,12 @@ void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room);
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
 
+/*
+ * The guest's handler has written the entry at gpa for which it got a #PF: map
+ * what it says now, so that the access need not fault again. No lock held.
+ */
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa);
+
 /* ---- shadow_root.c ---- */
 
 /* The VM's direct map for guests without paging: a PAE tree with its top filled. Before any vCPU. */
@@ -164,7 +184,9 @@ void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 
 /* ---- shadow_write.c: under the shadow lock ---- */
 
-void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
+/* `expected`: it is a fault handler's work, and no sign that the page serves another purpose now. */
+void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
+                         bool expected);
 bool vmmu_shadow_release(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn);
 
 /* ---- shadow_range.c: gate closed, in steps; the caller settles ---- */

@@ -57,6 +57,8 @@ static void mark_tables_dirty(struct build *b)
 
 static enum vmmu_fault_result inject(struct build *b)
 {
+	if (b->walk.steps)
+		b->vcpu->shadow->expected = b->walk.step[b->walk.steps - 1].where.v;
 	b->f->error_code = b->walk.error_code;
 	return VMMU_FAULT_INJECT_PF;
 }
@@ -314,21 +316,31 @@ static bool is_in_run(const struct build *b, uint64_t gfn)
 	       !vmmu_is_pending(&b->vm->memory, gfn, gfn + 1);
 }
 
-static void prefetch_one(struct build *b, struct vmmu_shadow *s, struct vmmu_visit *v, uint64_t gpte)
+/* Does the guest's entry map a page now, one whose frame is known? */
+static bool can_prefetch(const struct build *b, uint64_t gpte)
 {
 	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
-	uint64_t gfn = (gpte & b->mode->address) >> VMMU_PAGE_SHIFT;
-	struct vmmu_block *block = vmmu_block_of(&b->vm->shadow->frames, gfn);
-	unsigned rights = s->role.access & vmmu_guest_rights(b->mode, gpte);
 
-	if ((gpte & needed) != needed || (gpte & b->mode->reserved_leaf[VMMU_LEVEL_4K]) || !block ||
-	    !is_in_run(b, gfn))
+	return (gpte & needed) == needed && !(gpte & b->mode->reserved_leaf[VMMU_LEVEL_4K]) &&
+	       is_in_run(b, (gpte & b->mode->address) >> VMMU_PAGE_SHIFT);
+}
+
+static void prefetch_one(struct build *b, struct vmmu_shadow *s, struct vmmu_visit *v, uint64_t gpte)
+{
+	uint64_t gfn = (gpte & b->mode->address) >> VMMU_PAGE_SHIFT;
+	unsigned rights = s->role.access & vmmu_guest_rights(b->mode, gpte);
+	struct vmmu_block *block;
+
+	if (!can_prefetch(b, gpte))
+		return;
+	block = gfn == b->gfn ? block_for(b) : vmmu_block_of(&b->vm->shadow->frames, gfn);
+	if (!block)
 		return;
 	if (!(gpte & VMMU_GPTE_DIRTY) || vmmu_shadow_holds(b->vm->shadow, gfn) ||
 	    b->vcpu->hit.slot->dirty)
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
-	vmmu_shadow_map(v, s, leaf_for(b, VMMU_LEVEL_4K, gfn, bits_for(b, rights, 0), key_of(b, gpte)), gfn, block,
-	                VMMU_CAUSE_PREFETCH);
+	vmmu_shadow_map(v, s, leaf_for(b, VMMU_LEVEL_4K, gfn, bits_for(b, rights, 0), key_of(b, gpte)),
+	                gfn, block, VMMU_CAUSE_PREFETCH);
 }
 
 /* Fill what can be filled around the entry without asking anybody: most of it is wanted soon. */
@@ -491,4 +503,53 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 			vmmu_settle(op);
 	}
 	return result == AGAIN ? VMMU_FAULT_RETRY : result;
+}
+
+/* ---- after the guest's own fault ------------------------------------------------------ */
+
+/* Does `s` read its guest table as the vCPU's mode does? */
+static bool is_of_mode(const struct vmmu_shadow *s, const struct vmmu_guest_mode *mode)
+{
+	return s->role.level == VMMU_LEVEL_4K && s->role.levels == mode->levels &&
+	       s->role.no_exec == mode->no_exec;
+}
+
+static void refill_tables(struct build *b, uint64_t gpa, uint64_t gpte)
+{
+	unsigned number = gpa % VMMU_PAGE_SIZE / b->mode->format->entry_bytes;
+	struct vmmu_shadow *s = NULL;
+
+	while ((s = vmmu_shadow_next(b->vm->shadow, s, gpa >> VMMU_PAGE_SHIFT))) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, number % VMMU_ENTRIES);
+
+		if (!v.entry && is_of_mode(s, b->mode) && s->role.quadrant == number / VMMU_ENTRIES)
+			prefetch_one(b, s, &v, gpte);
+	}
+}
+
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa)
+{
+	const struct vmmu_host *host = op->tables->host;
+	const struct vmmu_guest_mode *mode = &vcpu->shadow->mode;
+	struct vmmu_fault f = {.access = VMMU_R};
+	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .f = &f, .mode = mode};
+	uint64_t gpte, now;
+
+	if (!mode->levels || gpa % mode->format->entry_bytes ||
+	    !host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &gpte) ||
+	    !(gpte & VMMU_GPTE_PRESENT))
+		return;
+	f.access = gpte & VMMU_GPTE_WRITE ? VMMU_W : VMMU_R;
+	f.gpa = vmmu_gpa_of(gpte & mode->address);
+	b.gfn = vmmu_gpa_gfn(f.gpa).v;
+	if (find_page(&b) != AGAIN)
+		return;
+	vmmu_gate_enter(op->tables, op->who);
+	vmmu_shadow_lock(op->tables);
+	if (!vmmu_is_stale(&b.vm->memory, b.gfn, b.sequence) && !vmmu_is_flush_promised(op) &&
+	    host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &now) &&
+	    now == gpte)
+		refill_tables(&b, gpa, gpte);
+	vmmu_shadow_unlock(op->tables);
+	vmmu_gate_leave(op->tables, op->who);
 }

@@ -78,6 +78,7 @@ static void hang(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t gfn, stru
 void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_shadow *child,
                       uint64_t value, enum vmmu_cause cause)
 {
+	v->gfn.v = child->gfn;
 	write_entry(v, value, cause);
 	hang(v, s, child->gfn, &child->parents);
 }
@@ -85,6 +86,7 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
 void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
                      struct vmmu_block *block, enum vmmu_cause cause)
 {
+	v->gfn.v = gfn;
 	write_entry(v, value, cause);
 	hang(v, s, gfn, v->level == VMMU_LEVEL_4K ? &block->page[gfn % VMMU_ENTRIES] : &block->huge);
 }

@@ -26,11 +26,12 @@ static void drop_for(struct vmmu_op *op, struct vmmu_shadow *s, unsigned gpte)
 }
 
 static void written(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s, unsigned offset,
-                    unsigned bytes)
+                    unsigned bytes, bool expected)
 {
 	unsigned size = s->role.levels == 2 ? 4 : 8;
 
-	if (++s->writes >= WRITES_BEFORE_RELEASE && !s->pins) {
+	s->writes += !expected;
+	if (s->writes >= WRITES_BEFORE_RELEASE && !s->pins) {
 		vmmu_shadow_retire(vm, op, s, VMMU_CAUSE_GUEST_WRITE);
 		return;
 	}
@@ -38,24 +39,26 @@ static void written(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *
 		drop_for(op, s, gpte);
 }
 
-static void page_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, unsigned bytes)
+static void page_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, unsigned bytes,
+                         bool expected)
 {
 	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT;
 	struct vmmu_shadow *next;
 
 	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s; s = next) {
 		next = vmmu_shadow_next(vm->shadow, s, gfn);
-		written(vm, op, s, gpa % VMMU_PAGE_SIZE, bytes);
+		written(vm, op, s, gpa % VMMU_PAGE_SIZE, bytes, expected);
 	}
 }
 
-void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes)
+void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
+                         bool expected)
 {
 	while (bytes) {
 		uint64_t here = VMMU_PAGE_SIZE - gpa % VMMU_PAGE_SIZE;
 
 		here = here < bytes ? here : bytes;
-		page_written(vm, op, gpa, (unsigned)here);
+		page_written(vm, op, gpa, (unsigned)here, expected);
 		gpa += here;
 		bytes -= here;
 	}

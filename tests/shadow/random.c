@@ -21,8 +21,7 @@
 #include "random.h"
 
 #define RAM_PAGES 2048u
-#define TABLES_FIRST 16u        /* gfns that serve as tables most of the time */
-#define TABLES 20u
+#define TABLES 20u              /* frames that serve as tables most of the time */
 #define BIG_FIRST 1024u         /* slot 1: aligned to 2 MiB */
 
 static unsigned long operations = 6000;
@@ -31,6 +30,7 @@ static uint64_t seed = 1;
 struct guest {
 	struct sim_gm *gm;
 	unsigned levels;            /* 0: no paging, 2 to 5; 6: any, switched while it runs */
+	unsigned long operations;
 };
 
 static uint64_t below(struct guest *g, uint64_t n)
@@ -41,6 +41,12 @@ static uint64_t below(struct guest *g, uint64_t n)
 static bool chance(struct guest *g, unsigned percent)
 {
 	return below(g, 100) < percent;
+}
+
+/* Most among small slots, some amid memory that can be mapped by 2 MiB. */
+static uint64_t table_frame(unsigned n)
+{
+	return n < 14 ? 16 + n : BIG_FIRST + 512 + n;
 }
 
 /* ---- words of tables ------------------------------------------------------------ */
@@ -58,7 +64,7 @@ static uint64_t some_frame(struct guest *g)
 	case 4:
 		return below(g, 300);
 	default:
-		return TABLES_FIRST + below(g, TABLES);
+		return table_frame((unsigned)below(g, TABLES));
 	}
 }
 
@@ -84,8 +90,8 @@ static uint64_t some_entry(struct guest *g, bool wide)
 		entry |= 1ull << 63;
 	if (wide && chance(g, 1))
 		entry |= 1ull << (40 + below(g, 19));
-	if (wide && chance(g, 10))
-		entry |= below(g, 16) << 59;
+	if (wide && chance(g, 25))
+		entry |= (below(g, 3) * 5) << 59;
 	if (chance(g, 1))
 		entry = sim_random(&g->gm->random);
 	return wide ? entry : entry & 0xffffffff;
@@ -127,12 +133,12 @@ static void random_paging(struct guest *g, unsigned n)
 	        (levels >= 4 && chance(g, 30) ? 1u << 22 : 0);
 	p.efer = (levels >= 4 ? 1u << 8 | 1u << 10 : 0) | (chance(g, 90) ? 1u << 11 : 0);
 	p.pkru = chance(g, 50) ? 0 : (uint32_t)sim_random(&gm->random);
-	p.cr3 = (TABLES_FIRST + below(g, chance(g, 90) ? 4 : TABLES)) << 12 |
+	p.cr3 = table_frame((unsigned)below(g, chance(g, 90) ? 4 : TABLES)) << 12 |
 	        (levels == 3 ? below(g, 4) * 32 : 0);
 	if (chance(g, 2) && levels != 3)
 		p.cr3 = some_frame(g) << 12;
 	for (unsigned i = 0; levels == 3 && chance(g, 90) && i < 4; i++)
-		sim_gm_host_write(gm, n, p.cr3 + 8 * i, 8, (TABLES_FIRST + below(g, TABLES)) << 12 | 1);
+		sim_gm_host_write(gm, n, p.cr3 + 8 * i, 8, table_frame((unsigned)below(g, TABLES)) << 12 | 1);
 	if (levels == 3 && !vmmu_guest_load_pdptes(&gm->host, gm, &p.cpu, p.cr3, p.pdpte))
 		return; /* #GP: nothing has changed */
 	sim_gm_set_paging(gm, n, &p);
@@ -159,7 +165,7 @@ static void random_access(struct guest *g, unsigned n)
 static void host_writes(struct guest *g, unsigned n)
 {
 	bool wide = g->gm->vcpu[n].paging.cr4 & 0x20;
-	uint64_t table = (TABLES_FIRST + below(g, TABLES)) << 12;
+	uint64_t table = table_frame((unsigned)below(g, TABLES)) << 12;
 	static const uint16_t index[4] = {0, 1, 7, 511};
 	unsigned size = wide ? 8 : 4;
 	unsigned count = chance(g, 20) ? 4 : 1;
@@ -183,7 +189,7 @@ static void slots_change(struct guest *g)
 			sim_gm_slot_create(gm, 2, 24, 4, 24, 0); /* four of the tables */
 		break;
 	case 1:
-		sim_gm_slot_flags(gm, 1, below(g, 4));
+		sim_gm_slot_flags(gm, 1, chance(g, 70) ? 0 : (uint32_t)below(g, 4));
 		break;
 	case 2:
 		if (gm->slot[1].info.flags & VMMU_SLOT_LOG_DIRTY)
@@ -206,9 +212,23 @@ static void slots_change(struct guest *g)
 	}
 }
 
+/* Another vCPU goes on while this one is in the engine: it writes, most often to tables. */
+static void others(void *arg, unsigned busy)
+{
+	struct guest *g = arg;
+
+	for (unsigned n = 0; n < g->gm->vcpus; n++) {
+		const struct vmmu_paging *p = &g->gm->vcpu[n].paging;
+		struct sim_guest_access access = {.write = chance(g, 80), .user = chance(g, 40)};
+
+		if (n != busy)
+			sim_gm_try(g->gm, n, some_gva(g, p), &access, 8, some_entry(g, p->cr4 & 0x20));
+	}
+}
+
 static void run(struct guest *g)
 {
-	for (unsigned long i = 0; i < operations && !g->gm->failed; i++) {
+	for (unsigned long i = 0; i < g->operations && !g->gm->failed; i++) {
 		unsigned n = (unsigned)below(g, g->gm->vcpus);
 		unsigned what = (unsigned)below(g, 1000);
 
@@ -220,12 +240,33 @@ static void run(struct guest *g)
 			random_paging(g, n);
 		else if (what < 980)
 			vmmu_guest_release(g->gm->vcpu[n].engine,
-			                   vmmu_gpa_of((TABLES_FIRST + below(g, TABLES)) << 12));
+			                   vmmu_gpa_of(table_frame((unsigned)below(g, TABLES)) << 12));
 		else if (what < 992)
 			slots_change(g);
 		else
 			sim_gm_audit(g->gm);
 	}
+}
+
+/* False: the machine could not even be made, for lack of memory. */
+static bool live(struct guest *g, unsigned writes)
+{
+	if (!g->gm->usable)
+		return false;
+	/* RAM with a hole that slot 2 fills now and then. */
+	sim_gm_slot_create(g->gm, 0, 0, 24, 0, 0);
+	sim_gm_slot_create(g->gm, 3, 28, 996, 28, 0);
+	sim_gm_slot_create(g->gm, 1, BIG_FIRST, 1024, BIG_FIRST, 0);
+	sim_gm_slot_create(g->gm, 2, 24, 4, 24, 0);
+	for (unsigned n = 0; n < g->gm->vcpus; n++)
+		random_paging(g, n);
+	for (unsigned i = 0; i < writes; i++)
+		host_writes(g, 0);
+	g->gm->meanwhile = others;
+	g->gm->meanwhile_arg = g;
+	run(g);
+	g->gm->meanwhile = NULL;
+	return true;
 }
 
 static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32_t limit)
@@ -238,23 +279,40 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.max_shadow_tables = limit,
 		.la57 = true,
 	};
-	struct guest g = {sim_gm_new(&config), levels};
+	struct guest g = {sim_gm_new(&config), levels, operations};
 
-	/* RAM with a hole that slot 2 fills now and then. */
-	sim_gm_slot_create(g.gm, 0, 0, 24, 0, 0);
-	sim_gm_slot_create(g.gm, 3, 28, 996, 28, 0);
-	sim_gm_slot_create(g.gm, 1, BIG_FIRST, 1024, BIG_FIRST, 0);
-	sim_gm_slot_create(g.gm, 2, 24, 4, 24, 0);
-	for (unsigned n = 0; n < vcpus; n++)
-		random_paging(&g, n);
-	for (unsigned i = 0; i < 400; i++)
-		host_writes(&g, 0);
-	run(&g);
+	assert_true(live(&g, 400));
 	printf("            %lu accesses, %lu exits, %lu #PF, %lu emulated, %lu flushes, %lu entries\n",
 	       g.gm->accesses, g.gm->exits, g.gm->injected, g.gm->emulated, g.gm->flushes,
 	       g.gm->entries);
 	assert_true(sim_gm_end(g.gm));
 }
+
+/* Each allocation of a short life is refused in turn, and each pair of neighbours. */
+static void without_memory(unsigned levels)
+{
+	bool refused = true;
+
+	for (uint64_t n = 1; refused && n < 2000; n++) {
+		struct sim_gm_config config = {
+			.seed = 7 + levels,
+			.vcpus = 1,
+			.order = 9,
+			.ram_pages = RAM_PAGES,
+			.la57 = true,
+			.fail = {.at = {n, n + 1}},
+		};
+		struct guest g = {sim_gm_new(&config), levels, 250};
+
+		live(&g, 150);
+		refused = g.gm->tables.failed > 0;
+		assert_true(sim_gm_end(g.gm));
+	}
+	assert_false(refused);
+}
+
+static void no_memory_pae(void **state) { (void)state; without_memory(3); }
+static void no_memory_any_mode(void **state) { (void)state; without_memory(6); }
 
 #define GUEST(name, levels, vcpus, order, limit) \
 	static void name(void **state) { (void)state; random_guest(levels, vcpus, order, limit); }
@@ -283,6 +341,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(five_levels),
 		cmocka_unit_test(any_mode),
 		cmocka_unit_test(any_mode_few_tables),
+		cmocka_unit_test(no_memory_pae),
+		cmocka_unit_test(no_memory_any_mode),
 	};
 
 	if (argc > 1)
