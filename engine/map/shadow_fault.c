@@ -282,11 +282,15 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 	return VMMU_FAULT_FIXED;
 }
 
-/* Down to `goal` through tables for parts of a large guest page; NULL: again. */
-static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s, unsigned goal)
+/*
+ * Down to `goal` through tables for parts of a large guest page, which has these
+ * rights as a whole; NULL: again.
+ */
+static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s, unsigned rights,
+                                          unsigned goal)
 {
 	while (s && s->role.level > goal) {
-		union vmmu_role role = role_below(b, s, b->rights);
+		union vmmu_role role = role_below(b, s, rights);
 
 		role.direct = 1;
 		role.quadrant = 0;
@@ -413,13 +417,17 @@ static enum vmmu_fault_result map_paged(struct build *b)
 {
 	struct vmmu_shadow *s = descend(b);
 	enum vmmu_fault_result result;
+	unsigned rights;
 
 	if (!s)
 		return AGAIN;
-	/* Only now: the page may be one of the tables that have just been found on the way to it. */
-	if (!write_despite_protection(b) || writes_a_table(b))
+	if (!write_despite_protection(b))
 		return VMMU_FAULT_WRITE_TABLE;
-	s = descend_direct(b, s, goal_for(b));
+	rights = b->rights;
+	/* Only now: the page may be one of the tables that have just been found on the way to it. */
+	if (writes_a_table(b))
+		return VMMU_FAULT_WRITE_TABLE;
+	s = descend_direct(b, s, rights, goal_for(b));
 	if (!s)
 		return AGAIN;
 	result = install(b, s, leaf_for(b, s->role.level, b->gfn, bits_for(b, b->rights, b->f->access),
