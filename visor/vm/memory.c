@@ -77,7 +77,9 @@ static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
 {
 	if (vm->options->max_level >= VMMU_LEVEL_1G && make_run(vm, r, n, FRAME_ORDER_1G))
 		return true;
-	if (vm->options->max_level >= VMMU_LEVEL_2M && make_run(vm, r, n, FRAME_ORDER_2M))
+	/* Shadow tables also fill 4 KiB entries from a run, as many as a fault may need soon. */
+	if ((vm->options->max_level >= VMMU_LEVEL_2M || vm->vcpu.backend->mode == VMMU_MODE_SHADOW) &&
+	    make_run(vm, r, n, FRAME_ORDER_2M))
 		return true;
 	r->chunks[n] = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	return r->chunks[n];
