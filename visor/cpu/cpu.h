@@ -98,7 +98,7 @@ struct cpu_backend {
 	void (*dump)(struct vcpu *vcpu);
 };
 
-extern const struct cpu_backend cpu_vmx, cpu_svm, cpu_svm_shadow;
+extern const struct cpu_backend cpu_vmx, cpu_svm, cpu_vmx_shadow, cpu_svm_shadow;
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx_entry.S, svm_entry.S). */
 struct vcpu {
