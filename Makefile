@@ -31,4 +31,4 @@ clean:
 	rm -rf $(BUILD)
 
 help:
-	@sed -n 's/^#   \(make.*\)/\1/p' Makefile $(wildcard */*.mk)
+	@sed -n 's/^#   \(make.*\)/\1/p' Makefile $(wildcard */*.mk */*/*.mk)

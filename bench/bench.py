@@ -41,7 +41,7 @@ OPERATIONS = {
 
 class Bench:
     def __init__(self, build, linux):
-        self.vmmu = build / "vmmu"
+        self.vmmu = (build / "vmmu").resolve()
         self.guest = build / "guest" / "guest.elf"
         self.initrd = build / "initramfs" / "run.cpio.gz"
         self.linux = linux

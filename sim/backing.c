@@ -97,7 +97,9 @@ bool sim_backing_init(struct sim_backing *backing, const struct sim_backing_conf
 void sim_backing_fini(struct sim_backing *backing)
 {
 	free(backing->extent);
+	free(backing->transition);
 	backing->extent = NULL;
+	backing->transition = NULL;
 	backing->extents = backing->room = 0;
 }
 
@@ -171,11 +173,13 @@ static bool copy(struct sim_backing *backing, struct sim_memory *memory, int64_t
 	split_at(backing, offset);
 	split_at(backing, offset + 1);
 	struct sim_extent *extent = &backing->extent[place_of(backing, offset)];
-	unsigned room = sizeof(backing->transition) / sizeof(backing->transition[0]);
 
-	if (backing->transitions < room)
-		backing->transition[backing->transitions++] = (struct sim_transition){
-			offset, extent->pfn, backing->config.rights & ~VMMU_W};
+	backing->transition = realloc(backing->transition,
+	                              (backing->transitions + 1) * sizeof(*backing->transition));
+	if (!backing->transition)
+		abort();
+	backing->transition[backing->transitions++] = (struct sim_transition){
+		offset, extent->pfn, backing->config.rights & ~VMMU_W};
 	extent->pfn = frames(ctx, 0, 1);
 	extent->shared = false;
 	return true;

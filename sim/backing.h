@@ -45,7 +45,7 @@ struct sim_backing {
 	struct sim_extent *extent;   /* sorted by offset, disjoint */
 	unsigned extents;
 	unsigned room;
-	struct sim_transition transition[64];
+	struct sim_transition *transition;
 	unsigned transitions;
 	/* scripts */
 	unsigned retries;            /* answer RETRY this many times */

@@ -161,31 +161,50 @@ enum vmmu_status sim_swap_out(struct sim *sim, uint64_t base, uint64_t bytes)
 	return sim_invalidate_end(sim, base, bytes);
 }
 
-/* What the log said against what was written. */
+static void judge_logged_page(struct sim *sim, const struct sim_ref_slot *slot, uint64_t page,
+                              bool reported)
+{
+	if (reported && slot->dirty[page] == SIM_CLEAN)
+		sim_fail(sim, 0, "the dirty log of slot %u reports page %lu, which no one wrote",
+		         slot->info.id, page);
+	if (!reported && slot->dirty[page] == SIM_DIRTY)
+		sim_fail(sim, 0, "the dirty log of slot %u misses the write to page %lu", slot->info.id,
+		         page);
+}
+
+/* What the log said against what was written, 64 pages at a time. */
 static void judge_log(struct sim *sim, const struct sim_ref_slot *slot, const uint64_t *bitmap,
                       uint64_t *reported)
 {
+	static const uint8_t clean[64];
 	uint64_t pages = slot->info.bytes >> VMMU_PAGE_SHIFT;
 
-	for (uint64_t page = 0; page < pages; page++) {
-		bool bit = bitmap[page / 64] >> (page % 64) & 1;
+	for (uint64_t first = 0; first < pages; first += 64) {
+		uint64_t word = bitmap[first / 64];
+		uint64_t here = pages - first < 64 ? pages - first : 64;
 
-		*reported += bit;
-		if (bit && slot->dirty[page] == SIM_CLEAN)
-			sim_fail(sim, 0, "the dirty log of slot %u reports page %lu, which no one wrote",
-			         slot->info.id, page);
-		if (!bit && slot->dirty[page] == SIM_DIRTY)
-			sim_fail(sim, 0, "the dirty log of slot %u misses the write to page %lu", slot->info.id,
-			         page);
+		*reported += (uint64_t)__builtin_popcountll(word);
+		if (here < 64 && word >> here)
+			sim_fail(sim, 0, "the dirty log of slot %u reports pages past its end", slot->info.id);
+		if (!word && !memcmp(&slot->dirty[first], clean, here))
+			continue;
+		for (uint64_t i = 0; i < here; i++)
+			judge_logged_page(sim, slot, first + i, word >> i & 1);
 	}
 }
 
 /* Written while the log was fetched: what this round shows the next one need not show again. */
 static void forget_reported(struct sim_ref_slot *slot, const uint64_t *bitmap)
 {
-	for (uint64_t page = 0; page < slot->info.bytes >> VMMU_PAGE_SHIFT; page++)
-		if ((bitmap[page / 64] >> (page % 64) & 1) && slot->dirty[page] == SIM_DIRTY)
-			slot->dirty[page] = SIM_MAY_WRITE;
+	uint64_t pages = slot->info.bytes >> VMMU_PAGE_SHIFT;
+
+	for (uint64_t word = 0; word * 64 < pages; word++)
+		for (uint64_t bits = bitmap[word]; bits; bits &= bits - 1) {
+			uint64_t page = word * 64 + (unsigned)__builtin_ctzll(bits);
+
+			if (slot->dirty[page] == SIM_DIRTY)
+				slot->dirty[page] = SIM_MAY_WRITE;
+		}
 }
 
 enum vmmu_status sim_dirty_log(struct sim *sim, uint32_t id, uint64_t *reported)

@@ -2,8 +2,10 @@
 /* vmmu: the command. Picks the subcommand; each lives in tool/command/. */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "command/command.h"
@@ -43,10 +45,23 @@ static int flushed(int status)
 	return status ? status : EXIT_TROUBLE;
 }
 
+/* Started with a standard descriptor closed, the next file opened would pass for it. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 
+	open_standard_descriptors();
 	argp_err_exit_status = EXIT_TROUBLE;
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		usage(stdout);

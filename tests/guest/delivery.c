@@ -12,6 +12,7 @@
 #include "guest.h"
 
 #define VECTOR_INT 0x50u
+#define PATIENCE_TICKS UINT64_C(1000000000)
 #define NOT_MAPPED 0x400000000000ull /* a linear address without a PML4 entry */
 
 static volatile unsigned deliveries;
@@ -62,9 +63,14 @@ static void raise_self_interrupt(void)
 
 static void raise_timer(void)
 {
+	uint64_t start;
+
 	pit_start(PIT_ONE_SHOT, 512);
-	while (!deliveries)
-		wait_for_interrupt();
+	start = rdtsc();
+	interrupts_on();
+	while (!deliveries && rdtsc() - start < PATIENCE_TICKS)
+		;
+	interrupts_off();
 	pic_setup(0xffff);
 }
 

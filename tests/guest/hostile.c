@@ -14,6 +14,30 @@ static void see_nothing_at(uint64_t gpa)
 	check(load(gpa) == nothing_there(8), "0x%lx holds 0x%lx after a write to nothing", gpa, load(gpa));
 }
 
+/* Any size, any alignment, reads and writes: each costs the visor tables, none shows anything. */
+static void random_addresses(void)
+{
+	uint64_t top = physical_end() < 512 * GIB ? physical_end() : 512 * GIB;
+
+	for (unsigned i = 0; i < 500; i++) {
+		uint64_t gpa = 4 * GIB + random_below(top - 4 * GIB - 8);
+
+		switch (random_below(4)) {
+		case 0:
+			check(*(volatile uint8_t *)at(gpa) == 0xff, "a byte at 0x%lx where nothing is", gpa);
+			break;
+		case 1:
+			check(*(volatile uint32_t *)at(gpa) == 0xffffffff, "a double word at 0x%lx where nothing is", gpa);
+			break;
+		case 2:
+			*(volatile uint16_t *)at(gpa) = 0x4141;
+			break;
+		default:
+			see_nothing_at(gpa);
+		}
+	}
+}
+
 static void addresses(void)
 {
 	uint64_t end = ram_end(), top = physical_end();
@@ -41,6 +65,7 @@ static void addresses(void)
 	} else {
 		skip("hostile: top of %lu GiB of physical addresses", top / GIB);
 	}
+	random_addresses();
 	print("EXPECT untouched 0x%lx 0x%lx\n", 64 * GIB, 64 * GIB);
 }
 
@@ -138,6 +163,23 @@ static void try_cr0_without_pe(void *unused)
 	__asm__ volatile("mov %%cr0, %0; and $~1, %0; mov %0, %%cr0" : "=&r"(v) : : "memory");
 }
 
+/* Whatever a register is called: it has a value, or the answer is #GP. */
+static void random_registers(void)
+{
+	static const uint32_t bases[] = {0, 0xc0000000, 0xc0010000, 0x40000000, 0x4b564d00, 0x400};
+
+	for (unsigned i = 0; i < 3000; i++) {
+		uint32_t msr = (uint32_t)random_next();
+		int vector;
+
+		if (i % 4)
+			msr = bases[random_below(sizeof(bases) / sizeof(bases[0]))] + (uint32_t)random_below(0x400);
+		vector = vector_of(try_read_msr, (void *)(uintptr_t)msr);
+		check(vector == -1 || vector == VECTOR_GP, "RDMSR of 0x%x ends with vector %d", msr, vector);
+		(void)cpuid(i % 2 ? msr & 0xc00000ff : msr, (uint32_t)random_below(64));
+	}
+}
+
 static void registers(void)
 {
 	static const uint32_t unknown[] = {0x7fffffff, 0x40000077, 0xc0019999, 0x4d0 + 0x10000};
@@ -170,6 +212,7 @@ void test_hostile(void)
 	if (device_present()) {
 		instructions();
 		registers();
+		random_registers();
 		audit("after hostile accesses");
 	} else {
 		skip("hostile: instructions and registers, this is a bare machine");

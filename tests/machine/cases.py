@@ -111,9 +111,9 @@ def refused(name, about, messages, status=CANNOT_START, **more):
 
 
 CASES = [
-    guest("qemu-guest-4k", "every guest test, 4 KiB pages", "qemu", GUEST_TESTS, words="steps=3000"),
+    guest("qemu-guest-4k", "every guest test, 4 KiB pages", "qemu", GUEST_TESTS, words="steps=1500"),
     guest("qemu-guest-2m", "every guest test, pages up to 2 MiB", "qemu", GUEST_TESTS, page_size="2m",
-          words="steps=3000 seed=2"),
+          words="steps=1500 seed=2"),
     guest("qemu-guest-1g", "every guest test, pages up to 1 GiB", "qemu", GUEST_TESTS, page_size="1g",
           memory="2560M", words="steps=500 seed=3", cost=20),
     guest("qemu-guest-high", "memory below and above 4 GiB", "qemu", ("touch",), memory="4G"),

@@ -9,8 +9,8 @@ include tests/guest/guest.mk
 MACHINE_TEST   := tests/machine/machine_test.py
 EXPECT         := $(BUILD)/tests/machine/expect
 MACHINE_NEEDS  := visor tool guests initramfs $(EXPECT)
-CHECK_NEEDS    += $(EXAMPLE)
-CHECK_COMMANDS += "examples/check $(EXAMPLE)"
+CHECK_NEEDS    += $(EXAMPLE) $(EXPECT)
+CHECK_COMMANDS += "examples/check $(EXAMPLE)" "python3 -B tests/machine/expect_test.py $(EXPECT)"
 LINUX_IMAGE    ?= .cache/kernels/cloud-amd64/vmlinuz
 MACHINE_ARGS   ?=
 

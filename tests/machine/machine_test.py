@@ -166,7 +166,7 @@ def main():
         return 0
     work = arguments.build / "tests" / "machine" / "out"
     files = Files(arguments.build, arguments.linux, work)
-    runner = Runner(arguments.build, files, work)
+    runner = Runner(arguments.build.resolve(), files, work)
     can_run = [c for c in cases if not files.missing(c)]
     for case in cases:
         if case not in can_run:

@@ -2,4 +2,10 @@
 """Why a fault that no test catches does no harm, by its name."""
 
 EXPLAINED = {
+    "mmio-over-leaf":
+        "Only a slot under deletion leaves such a leaf behind, and the writer owes and pays a flush "
+        "for replacing it as for any removal: no CPU can be misled.",
+    "cap-without-step":
+        "The goal level is worked out inside the gate, from caps that cannot change there; the step "
+        "spares a fault the work of a leaf that would be removed at once.",
 }

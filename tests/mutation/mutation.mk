@@ -6,7 +6,8 @@
 MUTATION := $(BUILD)/mutation
 # The quick ones first: most faults are caught by the first few tests.
 MUTATION_SLOW := mmio random memory
-MUTATION_TESTS := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES)) $(MUTATION_SLOW)
+MUTATION_QUICK := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES))
+MUTATION_TESTS := $(MUTATION_QUICK) $(MUTATION_SLOW)
 MUTATION_JOBS ?= 2
 
 $(eval $(call engine_variant,mutation/asan,$(CC),$(ASAN) -fPIC))
@@ -39,7 +40,8 @@ mutation: $(MUTATION_PROGRAMS)
 	tests/mutation/run --base $(MUTATION) --jobs $(MUTATION_JOBS) --report docs/mutation.md \
 		--asan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(ASAN)" \
 		--tsan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(TSAN)" \
-		--tests $(MUTATION_TESTS:%=$(MUTATION)/asan/%) \
+		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) \
 			"$(MUTATION)/asan/schedule --bound 2 --runs 300 --jobs 1" \
+			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
 		$(MUTATION_ONLY:%=--only %)

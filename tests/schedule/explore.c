@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -357,13 +358,27 @@ static bool one_run(const struct explore_job *job, unsigned forced, struct explo
 	return r->sound;
 }
 
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool spent(const struct explore_budget *b, uint64_t done, uint64_t most, double until)
+{
+	return b->seconds > 0 ? now() >= until : done >= most;
+}
+
 /* All schedules with x.bound interruptions, as far as the budget goes. */
-static void exhaust(const struct explore_job *job, uint64_t runs, struct explore_result *r)
+static void exhaust(const struct explore_job *job, const struct explore_budget *b, double until,
+                    struct explore_result *r)
 {
 	unsigned forced = 0;
 
 	do {
-		if (r->runs == runs) {
+		if (spent(b, r->runs, b->runs, until)) {
 			r->exhausted = false;
 			return;
 		}
@@ -374,14 +389,14 @@ static void exhaust(const struct explore_job *job, uint64_t runs, struct explore
 	} while (forced);
 }
 
-static void sample(const struct explore_job *job, const struct explore_budget *b,
+static void sample(const struct explore_job *job, const struct explore_budget *b, double until,
                    struct explore_result *r)
 {
 	x.sampling = true;
 	x.random = b->seed;
 	x.bound = b->bound;
 	x.usual_points = x.points ? x.points : 1;
-	while (r->sampled < b->samples && r->sound) {
+	while (r->sound && !spent(b, r->sampled, b->samples, until)) {
 		r->sampled++;
 		one_run(job, 0, r);
 	}
@@ -391,13 +406,14 @@ static void sample(const struct explore_job *job, const struct explore_budget *b
 struct explore_result explore(const struct explore_job *job, const struct explore_budget *b)
 {
 	struct explore_result r = {.exhausted = true, .sound = true};
+	double begin = now();
 
 	for (x.bound = 0; x.bound <= b->bound && r.sound && r.exhausted; x.bound++) {
 		r.bound = x.bound;
-		exhaust(job, b->runs, &r);
+		exhaust(job, b, begin + b->seconds / 2, &r);
 	}
 	if (!r.exhausted && r.sound)
-		sample(job, b, &r);
+		sample(job, b, begin + b->seconds, &r);
 	return r;
 }
 

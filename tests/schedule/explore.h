@@ -48,6 +48,7 @@ struct explore_budget {
 	uint64_t runs;       /* schedules in order */
 	uint64_t samples;    /* when these were not all: so many more, with places and actors drawn by */
 	uint64_t seed;
+	double seconds;      /* instead of runs and samples: half of this time for each; 0 = not */
 };
 
 /* Run schedules until one fails or the budget is used up. */

@@ -176,6 +176,13 @@ static void copy_on_write(struct sim *sim)
 	read_from(sim, 1, K);
 }
 
+/* All three remember the shared frame. */
+static void copy_on_write_by_three(struct sim *sim)
+{
+	copy_on_write(sim);
+	read_from(sim, 2, 0);
+}
+
 static void large_copy_on_write(struct sim *sim)
 {
 	slot(sim, 0, 4 * M, 0, (struct sim_backing_config){.order = 9, .copy_on_write = true});
@@ -389,8 +396,8 @@ const struct scenario scenarios[] = {
 	{"fault-invalidate", 2, NULL, demand, {write_0_twice, write_page_1, take_everything}, NULL},
 	{"copy-on-write-invalidate", 2, NULL, copy_on_write, {write_page_0, read_0_and_1, take_page_0},
 	 NULL},
-	{"copy-on-write-two-writers", 3, NULL, copy_on_write, {write_page_0, write_0_by_1, read_0_by_2},
-	 NULL},
+	{"copy-on-write-two-writers", 3, NULL, copy_on_write_by_three,
+	 {write_page_0, write_0_by_1, read_0_by_2}, NULL},
 	{"large-copy-on-write", 2, NULL, large_copy_on_write,
 	 {write_page_0, read_0_and_1, take_page_0}, NULL},
 	{"copy-on-write-delete", 2, NULL, copy_on_write,

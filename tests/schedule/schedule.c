@@ -4,7 +4,8 @@
  * interruptions. Each runs in a process of its own, so that one that crashes
  * costs the others nothing.
  *
- *   schedule [--bound N] [--runs N] [--samples N] [--seed N] [--only NAME] [--mode ept|npt] [--jobs N]
+ *   schedule [--bound N] [--runs N] [--samples N] [--seed N] [--seconds N] [--only NAME]
+ *            [--mode ept|npt] [--jobs N]
  *   schedule --only NAME --mode ept --schedule a12b3a2
  *   schedule --list
  */
@@ -24,6 +25,7 @@
 
 struct options {
 	struct explore_budget budget;
+	double seconds;
 	const char *only;
 	const char *schedule;
 	const char *mode;
@@ -201,8 +203,11 @@ static void reap(struct tally *t)
 		t->failed++;
 }
 
-/* In a coverage build, what _exit would lose. */
-void __gcov_dump(void) __attribute__((weak));
+#if defined(VMMU_COVERAGE)
+void __gcov_dump(void); /* libgcov's: what _exit would lose */
+#else
+static void __gcov_dump(void) {}
+#endif
 
 static void start(const struct options *o, const struct run_config *run, struct tally *t)
 {
@@ -213,8 +218,7 @@ static void start(const struct options *o, const struct run_config *run, struct 
 		int status = run_scenario(o, run);
 
 		fflush(NULL);
-		if (__gcov_dump)
-			__gcov_dump();
+		__gcov_dump();
 		_exit(status);
 	}
 }
@@ -225,10 +229,22 @@ static bool wanted(const struct options *o, const struct run_config *run)
 	       (!o->mode || !strcmp(o->mode, mode_name(run->mode)));
 }
 
-static int run_all(const struct options *o)
+static unsigned count_wanted(const struct options *o)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < scenario_count; i++)
+		for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++)
+			count += wanted(o, &(struct run_config){&scenarios[i], mode});
+	return count;
+}
+
+static int run_all(struct options *o)
 {
 	struct tally t = {0};
 
+	if (o->seconds > 0)
+		o->budget.seconds = o->seconds * o->jobs / (count_wanted(o) + 1);
 	for (unsigned i = 0; i < scenario_count; i++)
 		for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
 			struct run_config run = {&scenarios[i], mode};
@@ -247,13 +263,15 @@ static int run_all(const struct options *o)
 /* ---- arguments ---------------------------------------------------------------------------- */
 
 enum { KEY_BOUND = 'b', KEY_RUNS = 'r', KEY_SAMPLES = 'n', KEY_SEED = 's', KEY_ONLY = 'o',
-       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j' };
+       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j', KEY_SECONDS = 't' };
 
 static const struct argp_option argp_options[] = {
 	{"bound", KEY_BOUND, "N", 0, "interruptions per schedule, at most (2)", 0},
 	{"runs", KEY_RUNS, "N", 0, "schedules to try in order, per scenario and mode (1000)", 0},
 	{"samples", KEY_SAMPLES, "N", 0, "when these are not all: further ones drawn at random (0)", 0},
 	{"seed", KEY_SEED, "N", 0, "for the drawing (1)", 0},
+	{"seconds", KEY_SECONDS, "N", 0, "for all together, instead of runs and samples: in order for half "
+	                                 "of the time, at random for the rest", 0},
 	{"only", KEY_ONLY, "NAME", 0, "this scenario", 0},
 	{"mode", KEY_MODE, "ept|npt", 0, "this format", 0},
 	{"schedule", KEY_SCHEDULE, "STRING", 0, "one run by the schedule that a failure printed", 0},
@@ -278,6 +296,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_SEED:
 		o->budget.seed = strtoull(arg, NULL, 0);
+		return 0;
+	case KEY_SECONDS:
+		o->seconds = strtod(arg, NULL);
 		return 0;
 	case KEY_ONLY:
 		o->only = arg;

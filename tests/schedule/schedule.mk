@@ -16,7 +16,7 @@ $$(BUILD)/$(1)/tests/schedule/$(3): $(4) tests/schedule/scenarios.c \
 endef
 SCHEDULE_SOURCES := tests/schedule/schedule.c tests/schedule/explore.c
 $(eval $(call schedule_program,asan,$(ASAN),schedule,$(SCHEDULE_SOURCES)))
-$(eval $(call schedule_program,coverage,--coverage,schedule,$(SCHEDULE_SOURCES)))
+$(eval $(call schedule_program,coverage,--coverage -DVMMU_COVERAGE,schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,tsan,$(TSAN),threads,tests/schedule/threads.c))
 
 SCHEDULE := $(BUILD)/asan/tests/schedule/schedule
@@ -28,5 +28,7 @@ schedule: $(SCHEDULE)
 CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
 CHECK_COMMANDS += "$(SCHEDULE) --bound 2 --runs 300 --jobs 1" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
+SOAK_NEEDS += $(SCHEDULE)
+SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"
 COVERAGE_NEEDS += $(BUILD)/coverage/tests/schedule/schedule
 COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/schedule/schedule --bound 1 --runs 100 --jobs 1"

@@ -100,6 +100,7 @@ FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
 FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
 FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
 FAKE=hang expect 141 '^guest: hello' sh -c '{ "$0" run --machine qemu --kernel kernel 2>/dev/null; echo $? >status; } | head -n 1; exit $(cat status)' "$vmmu"
+expect 0 '^guest: hello' sh -c '"$0" run --machine qemu --kernel kernel <&-' "$vmmu"
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
 
 # What the emulator is given

@@ -337,6 +337,86 @@ static void globally_disabled(void **state)
 	assert_int_equal(lapic_mmio_base(&l), 0x12345000);
 }
 
+/* A new divider goes on from where the counter stands. */
+static void divider_change(void **state)
+{
+	struct lapic l = fresh();
+
+	(void)state;
+	set(&l, 0x3e0, 0xb, 0);
+	set(&l, 0x380, 1000, 0);
+	set(&l, 0x3e0, 0x0, 600); /* 400 left, now at half the rate */
+	assert_int_equal(get(&l, 0x390, 600), 400);
+	assert_int_equal(get(&l, 0x390, 800), 300);
+	assert_true(lapic_next_event(&l) == 600 + 800);
+}
+
+/* A mode that the timer does not have, or not without a TSC, is not taken. */
+static void impossible_timer_modes(void **state)
+{
+	struct lapic l;
+	uint64_t value;
+
+	(void)state;
+	lapic_init(&l, 0, eoi, NULL, 0, &tsc);
+	set(&l, 0x320, 0x40040, 0);
+	assert_int_equal(get(&l, 0x320, 0), 0x40);
+	assert_false(lapic_msr_write(&l, MSR_DEADLINE, 0, 1));
+	assert_false(lapic_msr_read(&l, MSR_DEADLINE, 0, &value));
+	l = fresh();
+	set(&l, 0x320, 0x60040, 0);
+	assert_int_equal(get(&l, 0x320, 0), 0x40);
+}
+
+static void xapic_registers(void **state)
+{
+	struct lapic l = fresh();
+	uint32_t value;
+
+	(void)state;
+	set(&l, 0x20, 0x05ffffff, 0);
+	assert_int_equal(get(&l, 0x20, 0), 0x05000000);
+	assert_true(lapic_message(&l, 5, false, LAPIC_FIXED, 0x40, false)); /* the ID that it was given */
+	set(&l, 0x310, 0x12345678, 0);
+	assert_int_equal(get(&l, 0x310, 0), 0x12000000);
+	set(&l, 0x330, 0xffffffff, 0);
+	assert_int_equal(get(&l, 0x330, 0), 0x107ff);
+	set(&l, 0x3e0, 0xff, 0);
+	assert_int_equal(get(&l, 0x3e0, 0), 0xb);
+	set(&l, 0x380, 77, 0);
+	assert_int_equal(get(&l, 0x380, 0), 77);
+	assert_int_equal(get(&l, 0x90, 0), 0);
+	assert_int_equal(get(&l, 0x24, 0), 0); /* between two registers */
+	set(&l, 0x30, 0, 0);                   /* the version cannot be written */
+	set(&l, 0x280, 0, 0);
+	assert_int_equal(get(&l, 0x280, 0), 0x80);
+	lapic_msr_write(&l, MSR_APIC_BASE, 0, 0xfee00100);
+	assert_false(lapic_mmio_write(&l, 0x80, 0, 0));
+	assert_false(lapic_mmio_read(&l, 0x80, 0, &value));
+}
+
+/* x2APIC logical IDs: cluster and one bit of 16. */
+static void x2apic_destinations(void **state)
+{
+	struct lapic l = fresh();
+	uint64_t value;
+
+	(void)state;
+	lapic_msr_write(&l, MSR_APIC_BASE, 0, 0xfee00d00);
+	assert_true(lapic_msr_write(&l, X2 + 0x30, 0, 0x0000000100000841));
+	assert_int_equal(lapic_acknowledge(&l), 0x41);
+	assert_true(lapic_msr_write(&l, X2 + 0x30, 0, 0x0001000100000861)); /* another cluster */
+	assert_true(lapic_msr_write(&l, X2 + 0x30, 0, 0x0000000200000861)); /* another bit */
+	assert_int_equal(lapic_pending(&l), -1);
+	assert_true(lapic_message(&l, 0xff, true, LAPIC_FIXED, 0x71, false));
+	assert_int_equal(lapic_acknowledge(&l), 0x71);
+	assert_true(lapic_msr_write(&l, X2 + 0x0f, 0, 0x1ff));
+	assert_true(lapic_msr_write(&l, X2 + 0x3e, 0, 0xb));
+	assert_true(lapic_msr_write(&l, X2 + 0x38, 0, 1000));
+	assert_true(lapic_msr_read(&l, X2 + 0x39, 100, &value) && value == 900);
+	assert_false(lapic_msr_write(&l, X2 + 0x38, 0, 1ull << 32));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +433,10 @@ int main(void)
 		cmocka_unit_test(errors),
 		cmocka_unit_test(x2apic),
 		cmocka_unit_test(globally_disabled),
+		cmocka_unit_test(divider_change),
+		cmocka_unit_test(impossible_timer_modes),
+		cmocka_unit_test(xapic_registers),
+		cmocka_unit_test(x2apic_destinations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,6 +238,48 @@ static void poll_command(void **state)
 	assert_int_equal(pic_read(&p, 0x20) & 0x80, 0);
 }
 
+/* Specific rotation, and rotation at every automatic end of interrupt. */
+static void other_rotations(void **state)
+{
+	struct pic p;
+
+	(void)state;
+	initialize(&p, 1);
+	pulse(&p, 2 + 1);
+	assert_int_equal(pic_acknowledge(&p), 0x23);
+	pic_write(&p, 0x20, 0xe3); /* end 3 and make it the lowest */
+	pulse(&p, 1);
+	pulse(&p, 5);
+	assert_int_equal(pic_acknowledge(&p), 0x25);
+
+	initialize(&p, 3);
+	pic_write(&p, 0x20, 0x80);
+	pulse(&p, 1);
+	assert_int_equal(pic_acknowledge(&p), 0x21);
+	pulse(&p, 0);
+	pulse(&p, 6);
+	assert_int_equal(pic_acknowledge(&p), 0x26); /* 2 is the highest now */
+	pic_write(&p, 0x20, 0x00);
+	assert_int_equal(pic_acknowledge(&p), 0x20);
+	pulse(&p, 7);
+	pulse(&p, 1);
+	assert_int_equal(pic_acknowledge(&p), 0x27); /* 0 did not become the lowest: 7 follows 6 */
+}
+
+/* Commands that end or do nothing when there is nothing to end. */
+static void idle_commands(void **state)
+{
+	struct pic p;
+
+	(void)state;
+	initialize(&p, 1);
+	pic_write(&p, 0x20, 0x20);
+	pic_write(&p, 0x20, 0x40);
+	assert_int_equal(in_service(&p, 0x20), 0);
+	pulse(&p, 0);
+	assert_int_equal(pic_acknowledge(&p), 0x20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +294,8 @@ int main(void)
 		cmocka_unit_test(rotation),
 		cmocka_unit_test(special_mask),
 		cmocka_unit_test(poll_command),
+		cmocka_unit_test(other_rotations),
+		cmocka_unit_test(idle_commands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

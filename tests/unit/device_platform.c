@@ -437,6 +437,68 @@ static void paravirtual_clock(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, discard)
 
+/* A level-triggered interrupt comes again after its EOI while its device still wants it. */
+static void level_through_ioapic(void **state)
+{
+	struct machine *m = *state;
+	uint64_t value;
+
+	platform_mmio_write(m->platform, 0xfee00350, 4, 0x10700);
+	program_ioapic(m, 9, 0x8049);
+	out(m, 0x602, 2, 1);
+	sleep_to_event(m); /* the PM timer's interrupt */
+	assert_int_equal(platform_interrupt_acknowledge(m->platform), 0x49);
+	platform_mmio_read(m->platform, 0xfec00010, 4, &value);
+	assert_int_equal(value, 0xc049); /* remote IRR */
+	platform_mmio_write(m->platform, 0xfee000b0, 4, 0);
+	assert_int_equal(platform_interrupt_acknowledge(m->platform), 0x49);
+	out(m, 0x600, 2, 1);
+	platform_mmio_write(m->platform, 0xfee000b0, 4, 0);
+	assert_false(platform_interrupt_pending(m->platform));
+}
+
+/* What a device shows when it is read is what has happened by then. */
+static void reads_are_up_to_date(void **state)
+{
+	struct machine *m = *state;
+	uint64_t value;
+
+	out(m, 0x43, 1, 0x30); /* mode 0: the line falls, and rises when the count is over */
+	out(m, 0x40, 1, 100);
+	out(m, 0x40, 1, 0);
+	out(m, 0x20, 1, 0x0a);
+	assert_int_equal(in(m, 0x20, 1) & 1, 0);
+	m->now = 50000;
+	assert_in_range(in(m, 0x40, 1), 39, 42);
+	assert_int_equal(in(m, 0x61, 1) & 0x10, (50000 / 15085 % 2) << 4);
+	m->now = 100000;
+	assert_int_equal(in(m, 0x20, 1) & 1, 1);
+	platform_advance(m->platform);
+	assert_true(platform_next_event(m->platform) == UINT64_MAX);
+	platform_advance(m->platform);
+
+	platform_msr_write(m->platform, 0x1b, 0xfee00d00);
+	platform_msr_write(m->platform, 0x83e, 0xb);
+	platform_msr_write(m->platform, 0x838, 5000);
+	m->now += 2000;
+	assert_true(platform_msr_read(m->platform, 0x839, &value) && value == 3000);
+	assert_int_equal(in(m, 0x602, 2), 0);
+	assert_int_equal(in(m, 0x606, 2), 0);
+}
+
+static void keyboard_tests(void **state)
+{
+	struct machine *m = *state;
+
+	out(m, 0x64, 1, 0xab);
+	assert_int_equal(in(m, 0x60, 1), 1); /* nothing answers on the clock line */
+	out(m, 0x64, 1, 0xae);
+	assert_int_equal(in(m, 0x64, 1) & 1, 0);
+	out(m, 0x510, 2, 4);
+	assert_int_equal(in(m, 0x511, 2), 1);
+	assert_int_equal(end_of(m), VM_RUNNING);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +507,9 @@ int main(void)
 		TEST(pm_timer_interrupt), TEST(power_off), TEST(reset_by_keyboard_controller),
 		TEST(reset_by_output_port), TEST(reset_by_cf9), TEST(reset_by_port_92), TEST(debug_exit), TEST(fw_cfg),
 		TEST(task_priority), TEST(nmi), TEST(paravirtual_clock),
+		TEST(level_through_ioapic),
+		TEST(reads_are_up_to_date),
+		TEST(keyboard_tests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

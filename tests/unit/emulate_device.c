@@ -320,6 +320,47 @@ static void names(void **state)
 	assert_string_equal(emulate_result_name((enum emulate_result)99), "unknown");
 }
 
+/* CMPXCHG8B both ways; random registers never match a random value. */
+static void compare_exchange_8(void **state)
+{
+	struct x86_cpu_state cpu = cpu_32bit();
+
+	(void)state;
+	bus->device_value = 0x1111111122222222;
+	cpu.gpr[X86_RDX] = 0x11111111;
+	cpu.gpr[X86_RAX] = 0x22222222;
+	cpu.gpr[X86_RCX] = 0x33333333;
+	cpu.gpr[X86_RBX] = 0x44444444;
+	cpu.gpr[X86_RSI] = DEVICE_BASE;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf0\x0f\xc7\x0e"), EMULATE_DONE); /* lock cmpxchg8b (%esi) */
+	expect_access(1, true, DEVICE_BASE, 8, 0x3333333344444444);
+	assert_true(cpu.rflags & X86_FLAG_ZF);
+	cpu.gpr[X86_RAX] = 0;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x0f\xc7\x0e"), EMULATE_DONE);
+	expect_access(3, true, DEVICE_BASE, 8, 0x1111111122222222); /* what was there is written back */
+	assert_false(cpu.rflags & X86_FLAG_ZF);
+	assert_int_equal(cpu.gpr[X86_RAX], 0x22222222);
+}
+
+/* 16-bit protected mode, and bytes behind the instruction that belong to the next one. */
+static void protected_mode_16(void **state)
+{
+	struct x86_cpu_state cpu = cpu_32bit();
+	char bytes[20] = "\x89\x07"; /* mov %ax, (%bx) */
+
+	(void)state;
+	cpu.segment[X86_CS].access = 0x9b;
+	cpu.gpr[X86_RBX] = 0x12345010;
+	cpu.gpr[X86_RAX] = 0xbeef;
+	assert_int_equal(run(&cpu, UNKNOWN, bytes, sizeof(bytes)), EMULATE_DONE);
+	assert_memory_equal(bus->ram + 0x5010, "\xef\xbe", 2);
+	assert_int_equal(cpu.rip, 2);
+	assert_int_equal(instruction_length(&cpu, (const uint8_t *)bytes, sizeof(bytes)), 2);
+	assert_int_equal(RUN(&cpu, UNKNOWN, "\x8e\x1f"), EMULATE_UNSUPPORTED); /* mov (%bx), %ds */
+	cpu.segment[X86_DS].access = 0x99; /* execute only */
+	assert_int_equal(RUN(&cpu, UNKNOWN, "\x8b\x07"), EMULATE_GENERAL_PROTECTION);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh_bus, free_bus)
 
 int main(void)
@@ -327,7 +368,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(reported_address), TEST(read_modify_write), TEST(every_size), TEST(across_pages), TEST(real_mode),
 		TEST(protected_mode_segments), TEST(canonical_addresses), TEST(rip_relative), TEST(string_fault),
-		TEST(string_in_parts), TEST(stack), TEST(refused), TEST(length_by_mode), TEST(names),
+		TEST(string_in_parts), TEST(stack), TEST(refused), TEST(length_by_mode),
+		TEST(compare_exchange_8), TEST(protected_mode_16), TEST(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,6 +334,87 @@ static void kind_names(void **state)
 	assert_string_equal(load_kind_name(LOAD_UNKNOWN), "unknown");
 }
 
+static unsigned writes_left;
+
+static bool write_until(void *ctx, uint64_t gpa, const void *bytes, size_t n)
+{
+	return writes_left-- && guest_write(ctx, gpa, bytes, n);
+}
+
+/* The host runs out of frames at the first write, at the second, and so on to the last. */
+static unsigned count_refused_writes(struct guest *g)
+{
+	unsigned n = 0;
+
+	g->request.write = write_until;
+	for (;; n++) {
+		writes_left = n;
+		if (load_guest(&g->request, &g->result))
+			return n;
+		if (strncmp(g->result.reason, "no host memory for the guest's image at 0x", 42))
+			fail_msg("%s", g->result.reason);
+	}
+}
+
+static void no_host_memory(void **state)
+{
+	static const uint8_t module[10];
+	struct guest *g = elf_guest(make_elf64);
+
+	(void)state;
+	g->request.initrd = blob(module, sizeof(module));
+	g->request.modules[0] = blob(module, sizeof(module));
+	g->request.module_count = 1;
+	assert_true(count_refused_writes(g) > 25); /* every one was refused in turn */
+	guest_free(g);
+}
+
+static void two_segments(struct guest *g, uint64_t low, uint64_t low_end, uint64_t high, uint64_t high_end)
+{
+	Elf64_Phdr *p = segment64();
+
+	make_elf64();
+	((Elf64_Ehdr *)(void *)image)->e_phnum = 3;
+	p[1] = p[0];
+	p[2] = (Elf64_Phdr){.p_type = PT_NOTE, .p_paddr = UINT64_MAX}; /* not loaded, not looked at */
+	p[0].p_paddr = low;
+	p[0].p_memsz = low_end - low;
+	p[1].p_paddr = high;
+	p[1].p_memsz = high_end - high;
+	g->request.kernel = blob(image, sizeof(image));
+}
+
+/* Kernels that leave little room: the loader's own structures move up, or say that they cannot. */
+static void crowded_memory(void **state)
+{
+	struct guest *g = elf_guest(make_elf64);
+
+	(void)state;
+	two_segments(g, 0x1000, GUEST_EBDA, MIB, 15 * MIB);
+	expect_loaded(g, LOAD_ELF64);
+	assert_true(g->result.cpu.cr3 >= 15 * MIB);
+	assert_true(g->result.cpu.gdtr.base >= 15 * MIB);
+	two_segments(g, 0x1000, GUEST_EBDA, MIB, 16 * MIB);
+	expect_refused(g, "multiboot information of 1 MiB does not fit in 16 MiB of guest memory");
+	two_segments(g, 0x1000, GUEST_EBDA, MIB, 16 * MIB - 0x2000);
+	expect_refused(g, "kernel leaves no room for page tables in guest memory");
+	two_segments(g, 0x1000, GUEST_EBDA, MIB, 16 * MIB - 0x8000);
+	expect_refused(g, "kernel leaves no room for a stack in guest memory");
+	guest_free(g);
+}
+
+/* e_entry may be a physical address; linked for paging on, as Linux' vmlinux is. */
+static void physical_entry(void **state)
+{
+	struct guest *g = elf_guest(make_elf64);
+
+	(void)state;
+	((Elf64_Ehdr *)(void *)image)->e_entry = ELF_PADDR + 32;
+	expect_loaded(g, LOAD_ELF64);
+	assert_int_equal(g->result.entry, ELF_PADDR + 32);
+	guest_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +429,9 @@ int main(void)
 		cmocka_unit_test(low_kernel),
 		cmocka_unit_test(every_length),
 		cmocka_unit_test(kind_names),
+		cmocka_unit_test(no_host_memory),
+		cmocka_unit_test(crowded_memory),
+		cmocka_unit_test(physical_entry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "visor/boot/multiboot.h"
 #include "visor/boot/options.h"
 #include "visor/cpu/cpu.h"
+#include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
 #include "visor/host/log.h"
@@ -14,8 +15,16 @@
 
 void visor_main(uint32_t magic, uint32_t information);
 
+extern const uint8_t host_pml4_1g[];
+
 static struct boot_info boot;
 static struct options options;
+
+/* What boot/entry.S maps with and without 1 GiB pages. */
+static uint64_t mapped_bytes(void)
+{
+	return read_cr3() == (uintptr_t)host_pml4_1g ? 512ull << 30 : 16ull << 30;
+}
 
 static const struct cpu_backend *find_backend(enum options_mmu wanted, const char **reason)
 {
@@ -46,7 +55,7 @@ static void start(uint32_t magic, uint32_t information)
 		vm_refuse(text);
 		return;
 	}
-	if (!frame_init(&boot)) {
+	if (!frame_init(&boot, mapped_bytes())) {
 		vm_refuse("no memory range is large enough for the frame allocator's tables");
 		return;
 	}

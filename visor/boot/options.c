@@ -5,6 +5,7 @@
 
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
+#include "visor/lib/words.h"
 #include "visor/load/memory_map.h"
 
 #define GUEST_SEPARATOR " -- "

@@ -257,8 +257,25 @@ static void write_host_state(void)
 	vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_entry);
 }
 
+/* VMCLEAR promises nothing about fields that were never written. */
+static void clear_fields(void)
+{
+	static const uint16_t fields[] = {
+		VMCS_PAGE_FAULT_MASK, VMCS_PAGE_FAULT_MATCH, VMCS_CR3_TARGET_COUNT, VMCS_EXIT_MSR_STORE_COUNT,
+		VMCS_EXIT_MSR_LOAD_COUNT, VMCS_ENTRY_MSR_LOAD_COUNT, VMCS_ENTRY_EVENT, VMCS_ENTRY_EVENT_ERROR,
+		VMCS_ENTRY_INSTRUCTION_LENGTH, VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_ACTIVITY,
+		VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_SYSENTER_CS, VMCS_GUEST_SYSENTER_ESP,
+		VMCS_GUEST_SYSENTER_EIP, VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE0 + 2, VMCS_GUEST_PDPTE0 + 4,
+		VMCS_GUEST_PDPTE0 + 6, VMCS_TSC_OFFSET, VMCS_GUEST_DEBUGCTL,
+	};
+
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		vmwrite(fields[i], 0);
+}
+
 static void write_controls(struct vcpu *v)
 {
+	clear_fields();
 	v->vmx.cpu_based = cpu_controls();
 	vmwrite(VMCS_PIN_CONTROLS, adjusted(control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS),
 	                                    PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
@@ -279,7 +296,6 @@ static void write_controls(struct vcpu *v)
 	vmwrite(VMCS_CR4_MASK, ~CR4_GUEST);
 	vmwrite(VMCS_GUEST_PAT, 0x0007040600070406); /* as after reset (12.12.4) */
 	vmwrite(VMCS_GUEST_DR7, 0x400);
-	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
 }
 
 static void vmx_vcpu_free(struct vcpu *v)

@@ -91,8 +91,10 @@ static bool has_reserved_bits(const struct x86_cpu_state *cpu, const struct geom
 		return true;
 	if (g->levels == 3 && (entry & PAE_RESERVED))
 		return true;
+	/* Bit 5 too is reserved, but QEMU marks these entries accessed: no other CPU
+	 * would have let the guest load CR3 with it. */
 	if (g->levels == 3 && level == 3)
-		return entry & (0x1e6 | ENTRY_NO_EXECUTE);
+		return entry & (0x1c6 | ENTRY_NO_EXECUTE);
 	if (level > 1 && page) /* below the page's address only PAT, bit 12, is free */
 		return entry & ((1ull << level_shift(g, level)) - 1) & 0xffffe000u;
 	return level > 3 && (entry & ENTRY_PAGE);
@@ -205,25 +207,32 @@ enum guest_walk_result guest_walk(const struct x86_cpu_state *cpu, const struct 
 	return GUEST_WALK_OK;
 }
 
+/* The largest access of a bus: a power of two up to 8 that is not more than `n`. */
+static unsigned access_size(uint64_t n)
+{
+	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                      uint8_t *bytes, unsigned max)
 {
 	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
 	uint64_t base = long_mode ? 0 : cpu->segment[X86_CS].base, value;
 	struct guest_walk w = {0};
+	unsigned size;
 
-	for (unsigned i = 0; i < max; i++) {
-		uint64_t gva = base + cpu->rip + i;
+	for (unsigned i = 0; i < max; i += size, w.gpa += size) {
+		uint64_t gva = base + cpu->rip + i, left = 4096 - (gva & 0xfff);
 
 		if (!long_mode)
 			gva &= 0xffffffffu;
-		if (i && (gva & 0xfff))
-			w.gpa++;
-		else if (guest_walk(cpu, memory, gva, GUEST_WALK_FETCH, &w) != GUEST_WALK_OK)
+		if ((!i || left == 4096) && guest_walk(cpu, memory, gva, GUEST_WALK_FETCH, &w) != GUEST_WALK_OK)
 			return i;
-		if (!memory->read(memory->ctx, w.gpa, 1, &value))
+		size = access_size(left < max - i ? left : max - i);
+		if (!memory->read(memory->ctx, w.gpa, size, &value))
 			return i;
-		bytes[i] = value;
+		for (unsigned b = 0; b < size; b++)
+			bytes[i + b] = (uint8_t)(value >> 8 * b);
 	}
 	return max;
 }

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/host/frame.h"
 
-#include "visor/cpu/x86.h"
 #include "visor/lib/string.h"
 
 #define FRAME_SHIFT 12
 #define FRAME_BYTES 4096ull
 #define LOW_MEMORY_END 0x100000ull
-#define MAPPED_2M (16ull << 30)    /* what boot/entry.S maps with and without 1 GiB pages */
-#define MAPPED_1G (512ull << 30)
 
 /* One per frame. `order` counts at the head of a free run only. */
 struct frame {
@@ -21,7 +18,7 @@ struct free_run {
 	struct free_run *next, *previous;
 };
 
-extern const uint8_t visor_image_start[], visor_image_end[], host_pml4_1g[];
+extern const uint8_t visor_image_start[], visor_image_end[];
 
 static struct frame *frames;
 static uint64_t frame_limit; /* frames[] has this many */
@@ -207,10 +204,11 @@ static bool give(uint64_t base, uint64_t end, void *arg)
 	return false;
 }
 
-bool frame_init(const struct boot_info *boot)
+bool frame_init(const struct boot_info *boot, uint64_t mapped)
 {
-	uint64_t mapped = read_cr3() == (uintptr_t)host_pml4_1g ? MAPPED_1G : MAPPED_2M;
-
+	taken_count = 0;
+	frame_limit = 0;
+	memset(counts, 0, sizeof(counts));
 	for (unsigned i = 0; i < FRAME_ORDER_COUNT; i++)
 		lists[i].next = lists[i].previous = &lists[i];
 	take(0, LOW_MEMORY_END);

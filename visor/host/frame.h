@@ -28,8 +28,11 @@ enum frame_use {
 	FRAME_USE_COUNT
 };
 
-/* False: no range is large enough for the allocator's own tables. */
-bool frame_init(const struct boot_info *boot);
+/*
+ * `mapped`: memory from there on is not used. False: no range is large enough
+ * for the allocator's own tables.
+ */
+bool frame_init(const struct boot_info *boot, uint64_t mapped);
 
 /*
  * A naturally aligned run of 2^order frames; its address, or 0 when there is

@@ -6,9 +6,7 @@
 #ifndef VISOR_LIB_STRING_H
 #define VISOR_LIB_STRING_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
@@ -17,15 +15,6 @@ int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
-const char *strstr(const char *in, const char *what);
-
-/* `text` when `s` begins with `prefix`: what follows it; else NULL. */
-const char *after_prefix(const char *s, const char *prefix);
-
-/*
- * A decimal or 0x number with an optional K, M or G behind it. `end` is where
- * it must stop; false on anything else and on overflow.
- */
-bool parse_size(const char *s, const char *end, uint64_t *out);
+char *strstr(const char *in, const char *what);
 
 #endif

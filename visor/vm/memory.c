@@ -292,6 +292,21 @@ static size_t rest_of_page(uint64_t gpa, size_t n)
 	return n < rest ? n : rest;
 }
 
+bool memory_load(struct vm *vm, uint64_t gpa, unsigned size, uint64_t *value)
+{
+	const uint8_t *from = host_pointer(vm, gpa, false);
+
+	if (!from)
+		return false;
+	switch (size) {
+	case 1: *value = *from; break;
+	case 2: *value = *(const uint16_t *)from; break;
+	case 4: *value = *(const uint32_t *)from; break;
+	default: *value = *(const uint64_t *)from; break;
+	}
+	return true;
+}
+
 bool memory_read(struct vm *vm, uint64_t gpa, void *to, size_t n)
 {
 	uint8_t *t = to;

@@ -41,6 +41,9 @@ bool memory_owns(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn, vmm
 bool memory_read(struct vm *vm, uint64_t gpa, void *to, size_t n);
 bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n);
 
+/* One access of 1, 2, 4 or 8 bytes that lies in one page. False: there is no memory. */
+bool memory_load(struct vm *vm, uint64_t gpa, unsigned size, uint64_t *value);
+
 /* Is there RAM at gpa? */
 bool memory_covers(struct vm *vm, uint64_t gpa);
 

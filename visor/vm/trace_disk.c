@@ -41,6 +41,7 @@ static bool write_header(bool complete)
 bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const char *machine,
                      const char **reason)
 {
+	memset(&sink, 0, sizeof(sink));
 	if (!find_disk()) {
 		*reason = "trace=disk, but no ATA disk begins with a trace header";
 		return false;
@@ -55,6 +56,7 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	sink.header.ticks_per_second = clock_tsc_hz();
 	/* Whoever made the file may know better what the machine is. */
 	if (!sink.header.machine[0])
+		if (!sink.header.machine[0])
 		snprintf(sink.header.machine, sizeof(sink.header.machine), "%s", machine);
 	if (!write_header(false)) {
 		*reason = "the trace disk cannot be written";

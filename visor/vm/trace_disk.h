@@ -14,7 +14,11 @@
 
 #define TRACE_RINGS 2
 
-/* Find the disk and write its header. `rings` stay the caller's. False: *reason says why. */
+/*
+ * Find the disk and write its header. `rings` stay the caller's; `machine` is
+ * used when whoever prepared the disk left that field empty. False: *reason
+ * says why.
+ */
 bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const char *machine,
                      const char **reason);
 

@@ -28,8 +28,7 @@ static bool bus_read(void *ctx, uint64_t gpa, unsigned size, uint64_t *value)
 {
 	struct vm *vm = ctx;
 
-	*value = 0;
-	if (memory_read(vm, gpa, value, size))
+	if (memory_load(vm, gpa, size, value))
 		return true;
 	if (!platform_mmio_read(vm->platform, gpa, size, value))
 		*value = UINT64_MAX; /* nobody answers: the bus floats high, as on a PC */

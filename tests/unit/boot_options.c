@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The visor's command line and modules: what is taken and what is refused, with the word at fault. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/unit.h"
+
+#include <vmmu/types.h>
+
+#include "visor/boot/options.h"
+
+static struct boot_info boot;
+static struct options options;
+static char reason[256];
+
+static bool read_line(const char *line, unsigned modules, const char *const *texts)
+{
+	memset(&boot, 0, sizeof(boot));
+	boot.command_line = line;
+	for (unsigned i = 0; i < modules; i++)
+		boot.modules[boot.module_count++] = (struct boot_module){0x1000 * (i + 1), 0x1000 * (i + 1) + 10 + i, texts[i]};
+	memset(reason, 0, sizeof(reason));
+	return options_read(&boot, &options, reason, sizeof(reason));
+}
+
+static bool read_with_kernel(const char *line)
+{
+	static const char *const kernel[] = {"file vmmu:kernel"};
+
+	return read_line(line, 1, kernel);
+}
+
+static void defaults(void **state)
+{
+	(void)state;
+	assert_true(read_with_kernel(""));
+	assert_int_equal(options.memory_bytes, 256u << 20);
+	assert_int_equal(options.mmu, OPTIONS_MMU_AUTO);
+	assert_int_equal(options.max_level, VMMU_LEVEL_2M);
+	assert_false(options.trace || options.prealloc || options.test_device);
+	assert_string_equal(options.guest_command_line, "");
+	assert_int_equal(options.kernel.size, 10);
+}
+
+static void every_word(void **state)
+{
+	(void)state;
+	assert_true(read_with_kernel("/boot/visor=1.elf memory=1G mmu=npt page-size=1g trace=disk  prealloc=on "
+	                             "test-device=on -- console=ttyS0 memory=x -- y"));
+	assert_int_equal(options.memory_bytes, 1u << 30);
+	assert_int_equal(options.mmu, OPTIONS_MMU_NPT);
+	assert_int_equal(options.max_level, VMMU_LEVEL_1G);
+	assert_true(options.trace && options.prealloc && options.test_device);
+	assert_string_equal(options.guest_command_line, "console=ttyS0 memory=x -- y");
+}
+
+static void sizes(void **state)
+{
+	static const struct { const char *line; uint64_t bytes; } good[] = {
+		{"memory=2M", 2 << 20}, {"memory=0x400000", 4 << 20}, {"memory=4096K", 4 << 20},
+		{"memory=8388608", 8 << 20}, {"memory=1024G", 1ull << 40},
+	};
+	static const char *const bad[] = {
+		"memory=", "memory=M", "memory=1M", "memory=3000001", "memory=1025G", "memory=64X", "memory=64MM",
+		"memory=99999999999999999999", "memory=18446744073709551615G", "memory=-1", "memory=0x", "memory=64 M",
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_true(read_with_kernel(good[i].line));
+		assert_int_equal(options.memory_bytes, good[i].bytes);
+	}
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(read_with_kernel(bad[i]));
+}
+
+static void names_the_word(void **state)
+{
+	(void)state;
+	assert_false(read_with_kernel("visor.elf memroy=64M"));
+	assert_non_null(strstr(reason, "\"memroy=64M\""));
+	assert_false(read_with_kernel("visor.elf page-size=3m trace=off"));
+	assert_non_null(strstr(reason, "\"page-size=3m\""));
+	assert_false(read_with_kernel("mmu=ep"));
+	assert_non_null(strstr(reason, "\"mmu=ep\""));
+	assert_false(read_with_kernel("trace=disks"));
+}
+
+static void roles(void **state)
+{
+	static const char *const all[] = {"/a vmmu:module /m1 x y", "vmmu:kernel", "/c vmmu:initrd", "vmmu:module"};
+
+	(void)state;
+	assert_true(read_line("", 4, all));
+	assert_int_equal((uintptr_t)options.kernel.bytes, 0x2000);
+	assert_int_equal((uintptr_t)options.initrd.bytes, 0x3000);
+	assert_int_equal(options.module_count, 2);
+	assert_string_equal(options.modules[0].command_line, "/m1 x y");
+	assert_string_equal(options.modules[1].command_line, "");
+	assert_int_equal(options.modules[1].size, 13);
+}
+
+static void wrong_roles(void **state)
+{
+	static const char *const two[] = {"vmmu:kernel", "x vmmu:kernel"};
+	static const char *const initrds[] = {"vmmu:initrd", "vmmu:initrd", "vmmu:kernel"};
+	static const char *const none[] = {"vmmu:kernel", "kernel"};
+	static const char *const part[] = {"vmmu:kernels"};
+	const char *many[BOOT_MAX_MODULES];
+
+	(void)state;
+	assert_false(read_line("", 2, two));
+	assert_false(read_line("", 3, initrds));
+	assert_false(read_line("", 2, none));
+	assert_non_null(strstr(reason, "\"kernel\""));
+	assert_false(read_line("", 1, part));
+	assert_false(read_line("", 0, NULL));
+	assert_non_null(strstr(reason, "vmmu:kernel"));
+	for (unsigned i = 0; i < BOOT_MAX_MODULES; i++)
+		many[i] = "vmmu:module";
+	assert_false(read_line("", BOOT_MAX_MODULES, many));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults), cmocka_unit_test(every_word), cmocka_unit_test(sizes),
+		cmocka_unit_test(names_the_word), cmocka_unit_test(roles), cmocka_unit_test(wrong_roles),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

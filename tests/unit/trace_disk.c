@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Trace records on their way to a disk: order, the last sector, and a disk that is too small or fails. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/unit.h"
+#include "visor/host/clock.h"
+#include "visor/host/disk.h"
+#include "visor/vm/trace_disk.h"
+
+#define RING 256u
+#define SECTORS_MAX 4096u
+
+/* ---- a disk ---------------------------------------------------------------------- */
+
+static uint8_t medium[SECTORS_MAX][DISK_SECTOR_BYTES];
+static unsigned sectors, place, fail_after;
+static bool busy;
+
+uint64_t clock_tsc_hz(void)
+{
+	return 1234567;
+}
+
+bool disk_open(unsigned position, struct disk *out)
+{
+	*out = (struct disk){.block = 16, .sectors = position == place ? sectors : 10};
+	return position <= place && position != 1;
+}
+
+bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned count)
+{
+	assert_true(sector + count <= disk->sectors);
+	memset(to, 0, DISK_SECTOR_BYTES);
+	if (disk->sectors == sectors)
+		memcpy(to, medium[sector], (size_t)count * DISK_SECTOR_BYTES);
+	return true;
+}
+
+bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count)
+{
+	assert_int_equal(disk->sectors, sectors);
+	assert_true(count >= 1 && count <= 256 && sector + count <= sectors);
+	if (sector && fail_after && fail_after-- == 1)
+		return false;
+	memcpy(medium[sector], from, (size_t)count * DISK_SECTOR_BYTES);
+	return true;
+}
+
+bool disk_busy(const struct disk *disk)
+{
+	(void)disk;
+	return busy;
+}
+
+bool disk_flush(const struct disk *disk)
+{
+	(void)disk;
+	return true;
+}
+
+/* ---- rings ------------------------------------------------------------------------ */
+
+static struct vmmu_trace_record storage[TRACE_RINGS][RING];
+static struct vmmu_trace_ring ring[TRACE_RINGS];
+static struct vmmu_trace_ring *const rings[TRACE_RINGS] = {&ring[0], &ring[1]};
+static uint64_t now;
+
+static void start(unsigned disk_sectors)
+{
+	struct vmmu_trace_file_header *h = (void *)medium[0];
+	const char *why = "";
+
+	memset(medium, 0xee, sizeof(medium));
+	memset(h, 0, sizeof(*h));
+	memcpy(h->magic, VMMU_TRACE_MAGIC, sizeof(h->magic));
+	h->version = VMMU_TRACE_VERSION;
+	h->record_size = sizeof(struct vmmu_trace_record);
+	sectors = disk_sectors;
+	place = 2;
+	busy = false;
+	fail_after = 0;
+	now = 0;
+	for (unsigned i = 0; i < TRACE_RINGS; i++) {
+		memset(&ring[i], 0, sizeof(ring[i]));
+		ring[i].records = storage[i];
+		ring[i].size = RING;
+	}
+	assert_true(trace_disk_open(rings, "unit", &why));
+	assert_int_equal(h->complete, 0);
+	assert_int_equal(h->ticks_per_second, 1234567);
+}
+
+static void record(unsigned which)
+{
+	struct vmmu_trace_ring *r = &ring[which];
+	uint32_t head = atomic_load(&r->head);
+
+	if (head - atomic_load(&r->tail) == RING)
+		trace_disk_make_room(r);
+	if (head - atomic_load(&r->tail) == RING) {
+		atomic_fetch_add(&r->dropped, 1);
+		return;
+	}
+	r->records[head % RING] = (struct vmmu_trace_record){.time = ++now, .event = VMMU_TRACE_DUMP, .vcpu = (uint16_t)which};
+	atomic_store(&r->head, head + 1);
+}
+
+static const struct vmmu_trace_record *on_disk(uint64_t i)
+{
+	return (const struct vmmu_trace_record *)medium[1] + i;
+}
+
+static const struct vmmu_trace_file_header *header(void)
+{
+	return (const void *)medium[0];
+}
+
+/* ---- what must hold ------------------------------------------------------------------ */
+
+/* Any mix of streams: nothing lost, in the order of time, closed as specified. */
+static void in_order(void **state)
+{
+	(void)state;
+	srand(3);
+	for (unsigned round = 0; round < 60; round++) {
+		unsigned count = (unsigned)rand() % 5000, share = 1 + (unsigned)rand() % 200;
+
+		start(SECTORS_MAX);
+		for (unsigned i = 0; i < count; i++) {
+			record((unsigned)rand() % share == 0);
+			busy = rand() % 2;
+			if (rand() % 50 == 0)
+				trace_disk_tick();
+		}
+		assert_true(trace_disk_close());
+		assert_int_equal(header()->complete, 1);
+		assert_int_equal(header()->records, count);
+		assert_int_equal(header()->dropped, 0);
+		assert_int_equal(trace_disk_records(), count);
+		for (unsigned i = 0; i < count; i++)
+			assert_int_equal(on_disk(i)->time, i + 1);
+		if (count % 8)
+			assert_int_equal(on_disk(count)->event, VMMU_TRACE_NONE);
+	}
+}
+
+static void too_small(void **state)
+{
+	(void)state;
+	for (unsigned size = 2; size < 40; size++) {
+		start(size);
+		for (unsigned i = 0; i < 1000; i++)
+			record(i % 7 == 0);
+		assert_false(trace_disk_close());
+		assert_int_equal(header()->complete, 1);
+		assert_int_equal(header()->records, (size - 1) * 8);
+		assert_int_equal(header()->records + header()->dropped, 1000);
+		for (unsigned i = 0; i < header()->records; i++)
+			assert_int_equal(on_disk(i)->time, i + 1);
+		assert_int_equal(medium[size][0], 0xee);
+	}
+}
+
+static void failing(void **state)
+{
+	(void)state;
+	start(SECTORS_MAX);
+	fail_after = 3;
+	for (unsigned i = 0; i < 3000; i++)
+		record(0);
+	assert_false(trace_disk_close());
+	assert_int_equal(header()->records + header()->dropped, 3000);
+	assert_true(header()->records < 3000);
+	for (unsigned i = 0; i < header()->records; i++)
+		assert_int_equal(on_disk(i)->time, i + 1);
+}
+
+static void only_a_prepared_disk(void **state)
+{
+	const char *why = "";
+
+	(void)state;
+	start(100);
+	((struct vmmu_trace_file_header *)medium[0])->version++;
+	assert_false(trace_disk_open(rings, "unit", &why));
+	assert_non_null(strstr(why, "version"));
+	medium[0][0] = 'X';
+	assert_false(trace_disk_open(rings, "unit", &why));
+	assert_non_null(strstr(why, "no ATA disk"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(in_order), cmocka_unit_test(too_small), cmocka_unit_test(failing),
+		cmocka_unit_test(only_a_prepared_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "trace_filter.h"
+
+#include <vmmu/types.h>
+
+/* Do the `pages` from `gfn` on meet the range that was asked for? */
+static bool meets_range(const struct trace_filter *filter, uint64_t gfn, uint64_t pages)
+{
+	uint64_t first = filter->gpa_first >> VMMU_PAGE_SHIFT, last = filter->gpa_last >> VMMU_PAGE_SHIFT;
+
+	return gfn <= last && gfn + pages > first;
+}
+
+static bool range_given(const struct trace_filter *filter)
+{
+	return filter->gpa_first != 0 || filter->gpa_last != UINT64_MAX;
+}
+
+static bool of_vm(const struct trace_filter *filter, const struct vmmu_trace_record *record)
+{
+	return filter->vm == UINT64_MAX || record->vm == filter->vm;
+}
+
+static bool of_faults(const struct trace_filter *filter, const struct vmmu_trace_record *record)
+{
+	return record->fault >= filter->fault_first && record->fault <= filter->fault_last;
+}
+
+/* Filters that only an entry write can pass. */
+static bool writes_only(const struct trace_filter *filter)
+{
+	return !filter->all || filter->level || filter->causes;
+}
+
+bool filter_write(const struct trace_filter *filter, const struct vmmu_trace_record *write)
+{
+	uint64_t pages = vmmu_level_pages(write->level);
+
+	if (filter->level && write->level != filter->level)
+		return false;
+	if (filter->causes && !(filter->causes & 1u << write->cause))
+		return false;
+	return of_vm(filter, write) && of_faults(filter, write) &&
+	       meets_range(filter, write->a[1] & ~(pages - 1), pages);
+}
+
+bool filter_fault(const struct trace_filter *filter, const struct vmmu_trace_record *fault)
+{
+	return !writes_only(filter) && of_vm(filter, fault) && of_faults(filter, fault) &&
+	       meets_range(filter, fault->a[0] >> VMMU_PAGE_SHIFT, 1);
+}
+
+bool filter_other(const struct trace_filter *filter, const struct vmmu_trace_record *record)
+{
+	if (writes_only(filter) || !of_vm(filter, record) || !of_faults(filter, record))
+		return false;
+	switch (record->event) {
+	case VMMU_TRACE_GET_PAGE:
+	case VMMU_TRACE_PREPARE_ZAP_PAGE:
+		return meets_range(filter, record->a[1], vmmu_level_pages(record->level + 1u));
+	case VMMU_TRACE_FOUND:
+		return meets_range(filter, record->a[1], vmmu_level_pages(record->level));
+	case VMMU_TRACE_SLOT:
+	case VMMU_TRACE_FLUSH_OWED:
+		return meets_range(filter, record->a[0], record->a[1]);
+	case VMMU_TRACE_HANDLE_MMIO:
+	case VMMU_TRACE_CHECK_MMIO:
+		/* They stand under a fault, which was judged by its address. */
+		return true;
+	case VMMU_TRACE_DUMP:
+	case VMMU_TRACE_DUMP_END:
+		return false;
+	default:
+		return !range_given(filter);
+	}
+}
