@@ -439,9 +439,11 @@ static enum vmmu_fault_result map_paged(struct build *b)
 
 static enum vmmu_fault_result build(struct build *b)
 {
-	/* Until a flush promised by others is done, a CPU may still write what seems held. */
-	if (vmmu_is_stale(&b->vm->memory, b->gfn, b->sequence) || vmmu_is_flush_promised(b->op))
+	if (vmmu_is_stale(&b->vm->memory, b->gfn, b->sequence))
 		return VMMU_FAULT_RETRY;
+	/* Until a flush promised by others is done, a CPU may still write what seems held. */
+	if (vmmu_is_flush_promised(b->op))
+		return AGAIN;
 	vmmu_shadow_reclaim(b->vm, b->op, 2 * VMMU_LEVEL_MAX);
 	if (b->op->owed.promised)
 		return AGAIN;
@@ -509,6 +511,8 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 		result = attempt(&b);
 		if (op->owed.promised)
 			vmmu_settle(op);
+		else if (result == AGAIN)
+			vmmu_relax(op->tables); /* others flush; but wait for ever we must not */
 	}
 	return result == AGAIN ? VMMU_FAULT_RETRY : result;
 }

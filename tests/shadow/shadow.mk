@@ -12,9 +12,11 @@ $$(BUILD)/$(1)/tests/shadow/%: tests/shadow/%.c $$(BUILD)/$(1)/libsim.a $$(BUILD
 -include $$(SHADOW_TEST_NAMES:%=$$(BUILD)/$(1)/tests/shadow/%.d)
 endef
 $(eval $(call shadow_tests,asan,$(ASAN)))
+$(eval $(call shadow_tests,tsan,$(TSAN)))
 $(eval $(call shadow_tests,coverage,--coverage))
 
 SHADOW_TESTS := $(SHADOW_TEST_NAMES:%=$(BUILD)/asan/tests/shadow/%)
+SHADOW_TESTS += $(BUILD)/tsan/tests/shadow/threads
 CHECK_NEEDS += $(SHADOW_TESTS)
 CHECK_COMMANDS += $(SHADOW_TESTS:%="%")
 

@@ -316,6 +316,10 @@ static handler find_handler(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_BTR:
 	case ZYDIS_MNEMONIC_BTC:
 		return bit_test;
+	case ZYDIS_MNEMONIC_LMSW:
+		return load_status_word;
+	case ZYDIS_MNEMONIC_SMSW:
+		return store_status_word;
 	default:
 		return NULL;
 	}

@@ -91,8 +91,10 @@ static bool has_reserved_bits(const struct x86_cpu_state *cpu, const struct geom
 		return true;
 	if (g->levels == 3 && (entry & PAE_RESERVED))
 		return true;
+	/* Bit 5 too is reserved, but QEMU marks these entries accessed: no other CPU
+	 * would have let the guest load CR3 with it. */
 	if (g->levels == 3 && level == 3)
-		return entry & (0x1e6 | ENTRY_NO_EXECUTE);
+		return entry & (0x1c6 | ENTRY_NO_EXECUTE);
 	if (level > 1 && page) /* below the page's address only PAT, bit 12, is free */
 		return entry & ((1ull << level_shift(g, level)) - 1) & 0xffffe000u;
 	return level > 3 && (entry & ENTRY_PAGE);

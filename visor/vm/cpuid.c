@@ -98,7 +98,29 @@ static uint32_t xsave_bytes(uint32_t components)
 	return bytes;
 }
 
-/* XCR0 in the CPU is the guest's own, so that the sizes the CPU reports in EBX are right for it. */
+/*
+ * The same in the compacted format: one component behind the other, on 64
+ * bytes where bit 1 of ECX says so (SDM vol. 1, 13.4.3). Not taken from the
+ * CPU: Bochs 2.7 gives the standard format's size there.
+ */
+static uint32_t compacted_xsave_bytes(uint64_t components)
+{
+	uint32_t bytes = 512 + 64;
+
+	for (uint32_t i = 2; i < 32; i++) {
+		struct cpuid part;
+
+		if (!(components & BIT(i)))
+			continue;
+		part = cpuid(0xd, i);
+		if (part.ecx & BIT(1))
+			bytes = (bytes + 63) & ~63u;
+		bytes += part.eax;
+	}
+	return bytes;
+}
+
+/* XCR0 in the CPU is the guest's own, so that the size the CPU reports in EBX is right for it. */
 static void filter_xsave(uint32_t subleaf, struct cpuid *r)
 {
 	if (subleaf == 0) {
@@ -106,7 +128,7 @@ static void filter_xsave(uint32_t subleaf, struct cpuid *r)
 		r->ecx = xsave_bytes(r->eax);
 		r->edx = 0;
 	} else if (subleaf == 1) {
-		*r = (struct cpuid){.eax = r->eax & XSAVE_1A, .ebx = r->ebx};
+		*r = (struct cpuid){.eax = r->eax & XSAVE_1A, .ebx = r->eax ? compacted_xsave_bytes(xgetbv0()) : 0};
 	} else if (subleaf >= 32 || !(XSAVE_COMPONENTS & BIT(subleaf))) {
 		*r = (struct cpuid){0};
 	}

@@ -70,6 +70,9 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 	case MSR_MISC_ENABLE:
 		*value = MISC_ENABLE_VALUE;
 		return v->backend->intel;
+	case MSR_NB_CFG:
+		*value = 0;
+		return !v->backend->intel;
 	default:
 		return false;
 	}
@@ -104,6 +107,8 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 		return (value & 0xff) <= 7; /* taken and ignored: all guest memory is RAM, write-back */
 	case MSR_MISC_ENABLE:
 		return v->backend->intel;
+	case MSR_NB_CFG: /* AMD: extended PCI configuration, where there is no PCI; Linux switches it on */
+		return !v->backend->intel;
 	default:
 		return false;
 	}
