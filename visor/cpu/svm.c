@@ -241,12 +241,17 @@ static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
 		s->cr3 = v->paging.cr3;
 		s->cr4 = v->paging.cr4;
 		s->efer = v->paging.efer;
+		memcpy(s->pdpte, v->paging.pdpte, sizeof(s->pdpte));
 		return;
 	}
 	s->cr0 = b->cr0;
 	s->cr3 = b->cr3;
 	s->cr4 = b->cr4;
 	s->efer = b->efer & ~X86_EFER_SVME;
+	/* Under nested paging the PDPTEs are read from memory when they are needed (15.25.10). */
+	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA) &&
+	    !vmmu_guest_load_pdptes(&v->vm->host, v->vm, &v->vm->bus.cpu, s->cr3, s->pdpte))
+		memset(s->pdpte, 0, sizeof(s->pdpte));
 }
 
 /* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */

@@ -475,6 +475,8 @@ static void vmx_read_state(struct vcpu *v)
 	s->cr3 = shadow ? v->paging.cr3 : vmread(VMCS_GUEST_CR3);
 	s->cr4 = vmx_read_cr4(v);
 	s->efer = vmx_read_efer(v);
+	for (unsigned i = 0; i < 4; i++)
+		s->pdpte[i] = shadow ? v->paging.pdpte[i] : vmread(VMCS_GUEST_PDPTE0 + 2 * i);
 	s->cpl = s->segment[X86_SS].access >> 5 & 3; /* SS.DPL is the CPL (25.4.1) */
 	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
 }

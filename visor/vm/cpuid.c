@@ -210,3 +210,15 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 		return basic_leaf(v, leaf, subleaf);
 	return (struct cpuid){0};
 }
+
+#define VENDOR_AMD_EBX 0x68747541 /* "Auth" of AuthenticAMD */
+
+struct vmmu_guest_cpu cpuid_paging(struct vcpu *v)
+{
+	return (struct vmmu_guest_cpu){
+		.maxphyaddr = (uint8_t)cpuid_for_guest(v, LEAF_EXTENDED + 8, 0).eax,
+		.pse36 = cpuid_for_guest(v, 1, 0).edx & BIT(17),
+		.page_1g = cpuid_for_guest(v, LEAF_EXTENDED + 1, 0).edx & BIT(26),
+		.bit8_reserved = cpuid_for_guest(v, 0, 0).ebx == VENDOR_AMD_EBX,
+	};
+}

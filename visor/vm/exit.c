@@ -231,6 +231,7 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 		v->backend->write_state(v);
 		break;
 	case EMULATE_PAGE_FAULT:
+	case EMULATE_NO_MEMORY: /* of a page table: the bus answers everywhere else */
 		v->backend->write_state(v);
 		v->backend->write_special(v, CPU_SPECIAL_CR2, info.fault_gva);
 		exit_raise(v, X86_PF, true, info.error_code);
@@ -240,9 +241,6 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 		break;
 	case EMULATE_INVALID:
 		exit_raise(v, X86_UD, false, 0);
-		break;
-	case EMULATE_NO_MEMORY:
-		exit_fail(v, "the guest reaches for gpa %llx, where nothing is", (unsigned long long)info.fault_gpa);
 		break;
 	case EMULATE_UNSUPPORTED:
 	case EMULATE_TRUNCATED:

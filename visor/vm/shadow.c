@@ -74,15 +74,8 @@ static void switch_to(struct vcpu *v, const struct vmmu_paging *next)
 enum vmmu_status shadow_start(struct vcpu *v)
 {
 	const struct x86_cpu_state *s = &v->state;
-	struct cpuid vendor = cpuid_for_guest(v, 0, 0), widths = cpuid_for_guest(v, 0x80000008, 0);
 	struct vmmu_paging first = {
-		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer,
-		.cpu = {
-			.maxphyaddr = (uint8_t)widths.eax,
-			.pse36 = cpuid_for_guest(v, 1, 0).edx & 1u << 17,
-			.page_1g = cpuid_for_guest(v, 0x80000001, 0).edx & 1u << 26,
-			.bit8_reserved = vendor.ebx == 0x68747541, /* "Auth" of AuthenticAMD */
-		},
+		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer, .cpu = v->vm->bus.cpu,
 	};
 
 	return load(v, &first);

@@ -9,6 +9,7 @@
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
 #include "visor/load/memory_map.h"
+#include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/shadow.h"
 #include "visor/vm/summary.h"
@@ -44,6 +45,13 @@ static bool bus_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 	if (!memory_write(vm, gpa, &value, size) && !memory_covers(vm, gpa))
 		platform_mmio_write(vm->platform, gpa, size, value);
 	return true;
+}
+
+static void bus_stored(void *ctx, uint64_t gpa)
+{
+	struct vm *vm = ctx;
+
+	vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
 }
 
 static void console_out(void *ctx, const uint8_t *bytes, size_t n)
@@ -215,7 +223,8 @@ static bool set_up_memory(struct vm *vm)
 	if (vm->options->prealloc && !memory_fill(vm))
 		return refuse(vm, "prealloc=on: the machine has not enough free memory for %llu MiB",
 		              (unsigned long long)(vm->options->memory_bytes >> 20));
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = vm};
+	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = vm, .host = &vm->host,
+	                                .stored = bus_stored, .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
 	return true;
 }
 
