@@ -77,6 +77,8 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 		return;
 	}
 	for (unsigned i = 0; i < sim->vcpus; i++) {
+		if (i && sim->on_flush)
+			sim->on_flush(sim->on_point_arg);
 		if (what->all)
 			sim_tlb_flush(&sim->vcpu[i].tlb, 0, ~0ull, true);
 		else

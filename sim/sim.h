@@ -86,6 +86,7 @@ struct sim {
 	void (*on_point)(void *arg, unsigned point, uint64_t table, unsigned index);
 	void *on_point_arg;
 	void (*on_relax)(void *arg);
+	void (*on_flush)(void *arg);         /* between the CPUs of one flush: they forget at different times */
 	struct vmmu_fault fault;             /* the last one, as the engine left it */
 	/* verdict */
 	bool failed;

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-#   make fuzz-visor  loader and instruction emulator on generated input, FUZZ_SECONDS=30 each
+#   make fuzz-visor  devices, loader and instruction emulator on generated input, FUZZ_SECONDS=30 each
 
 FUZZ_SECONDS ?= 30
 
-VISOR_FUZZERS := load multiboot mmio_decode
+VISOR_FUZZERS := load multiboot mmio_decode platform
 VISOR_FUZZ_FLAGS := $(CSTD) -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
-VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/load/*.c visor/emulate/*.c)) \
+VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/device/*.c visor/load/*.c visor/emulate/*.c)) \
 	$(call zydis_objects,$(BUILD)/fuzz)
 
 $(BUILD)/fuzz/visor/%.o: visor/%.c | $(ZYDIS_READY) $(DSDT_HEADER)

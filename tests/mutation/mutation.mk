@@ -44,4 +44,4 @@ mutation: $(MUTATION_PROGRAMS)
 			"$(MUTATION)/asan/schedule --bound 2 --runs 300 --jobs 1" \
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
-		$(MUTATION_ONLY:%=--only %)
+		$(MUTATION_ONLY:%=--only %) $(MUTATION_ARGS)

@@ -72,6 +72,12 @@ static void on_point(void *arg, unsigned point, uint64_t table, unsigned index)
 	explore_point();
 }
 
+static void on_flush(void *arg)
+{
+	(void)arg;
+	explore_point();
+}
+
 static void on_relax(void *arg)
 {
 	(void)arg;
@@ -93,6 +99,7 @@ static void *begin(const void *arg)
 	sim_backing = sim->host.backing;
 	sim->host.backing = slow_backing;
 	sim->on_point = on_point;
+	sim->on_flush = on_flush;
 	sim->on_relax = on_relax;
 	sim->config.interleaved = false;
 	run->scenario->before(sim);

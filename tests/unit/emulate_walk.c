@@ -210,6 +210,60 @@ static void missing_table(void **state)
 	assert_true(w.gpa == 0x7f000000);
 }
 
+#define A 0x20ull
+#define D 0x40ull
+
+static uint64_t get64(uint64_t gpa)
+{
+	uint64_t value;
+
+	memcpy(&value, bus->ram + gpa, 8);
+	return value;
+}
+
+/* Accessed on every level, dirty where a write ends; nothing by a mere walk, nor by one that faults. */
+static void accessed_and_dirty(void **state)
+{
+	struct x86_cpu_state cpu = four_level_cpu();
+	struct guest_walk w;
+
+	(void)state;
+	expect_gpa(&cpu, TEXT + 0x806abc, GUEST_WALK_WRITE, 0x5abc, 4096);
+	assert_int_equal(guest_access(&cpu, &memory, TEXT + 0x807000, GUEST_WALK_WRITE, &w), GUEST_WALK_FAULT);
+	assert_true(get64(ROOT + 8 * 511) == (0x2000 | P | W | U));
+	assert_int_equal(guest_access(&cpu, &memory, TEXT + 0x806abc, 0, &w), GUEST_WALK_OK);
+	assert_int_equal(w.gpa, 0x5abc);
+	assert_true(get64(ROOT + 8 * 511) == (0x2000 | P | W | U | A));
+	assert_true(get64(0x2000 + 8 * 510) == (0x3000 | P | W | U | A));
+	assert_true(get64(0x3000 + 8 * 4) == (0x4000 | P | W | U | A));
+	assert_true(get64(0x4000 + 8 * 6) == (0x5000 | P | W | A));
+	assert_int_equal(guest_access(&cpu, &memory, TEXT + 0x806abc, GUEST_WALK_WRITE, &w), GUEST_WALK_OK);
+	assert_true(get64(0x3000 + 8 * 4) == (0x4000 | P | W | U | A));
+	assert_true(get64(0x4000 + 8 * 6) == (0x5000 | P | W | A | D));
+	assert_int_equal(guest_access(&cpu, &memory, TEXT + 0xa12345, GUEST_WALK_WRITE, &w), GUEST_WALK_OK);
+	assert_true(get64(0x3000 + 8 * 5) == (0x600000 | P | W | PS | A | D));
+}
+
+/* The root entries of PAE have none of these bits: setting them would be a reserved-bit fault. */
+static void accessed_in_pae(void **state)
+{
+	struct x86_cpu_state cpu = cpu_32bit();
+	struct guest_walk w;
+
+	(void)state;
+	cpu.cr0 |= X86_CR0_PG;
+	cpu.cr4 = X86_CR4_PAE;
+	cpu.cr3 = ROOT;
+	set64(bus, ROOT + 8 * 3, 0x2000 | P);
+	set64(bus, 0x2000 + 8 * 2, 0x600000 | P | W | PS);
+	assert_int_equal(guest_access(&cpu, &memory, 0xc0412345, GUEST_WALK_WRITE, &w), GUEST_WALK_OK);
+	assert_true(get64(ROOT + 8 * 3) == (0x2000 | P));
+	assert_true(get64(0x2000 + 8 * 2) == (0x600000 | P | W | PS | A | D));
+	cpu.cr0 &= ~X86_CR0_PG;
+	assert_int_equal(guest_access(&cpu, &memory, 0x1234, GUEST_WALK_WRITE, &w), GUEST_WALK_OK);
+	assert_int_equal(w.gpa, 0x1234);
+}
+
 /* Instruction bytes from two pages that are not neighbours; the second may be missing. */
 static void fetch(void **state)
 {
@@ -238,7 +292,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(paging_off), TEST(two_levels), TEST(pae), TEST(four_levels), TEST(five_levels), TEST(rights),
-		TEST(protection_keys), TEST(missing_table), TEST(fetch),
+		TEST(protection_keys), TEST(missing_table), TEST(accessed_and_dirty), TEST(accessed_in_pae),
+		TEST(fetch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 #define ENTRY_PRESENT (1ull << 0)
 #define ENTRY_WRITABLE (1ull << 1)
 #define ENTRY_USER (1ull << 2)
+#define ENTRY_ACCESSED (1ull << 5)
+#define ENTRY_DIRTY (1ull << 6)
 #define ENTRY_PAGE (1ull << 7)
 #define ENTRY_NO_EXECUTE (1ull << 63)
 #define ENTRY_KEY(e) ((e) >> 59 & 15)
@@ -211,6 +213,40 @@ enum guest_walk_result guest_walk(const struct x86_cpu_state *cpu, const struct 
 static unsigned access_size(uint64_t n)
 {
 	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
+/* On the way to a translation that exists. PAE's page-directory-pointer entries have no such bits. */
+static enum guest_walk_result mark_tables(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                          uint64_t gva, bool write)
+{
+	struct geometry g = geometry_of(cpu);
+	uint64_t table = root_of(cpu, &g), at, entry, marked;
+
+	for (unsigned level = g.levels;; level--) {
+		bool page;
+
+		at = entry_address(&g, table, gva, level);
+		if (!memory->read(memory->ctx, at, g.entry_bytes, &entry))
+			return GUEST_WALK_NO_MEMORY;
+		page = is_page(cpu, &g, level, entry);
+		marked = entry | ENTRY_ACCESSED | (page && write ? ENTRY_DIRTY : 0);
+		if (marked != entry && !(g.levels == 3 && level == 3) &&
+		    !memory->write(memory->ctx, at, g.entry_bytes, marked))
+			return GUEST_WALK_NO_MEMORY;
+		if (page)
+			return GUEST_WALK_OK;
+		table = entry & (g.levels == 2 ? 0xfffff000u : ADDRESS_64);
+	}
+}
+
+enum guest_walk_result guest_access(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                    uint64_t gva, unsigned access, struct guest_walk *out)
+{
+	enum guest_walk_result result = guest_walk(cpu, memory, gva, access, out);
+
+	if (result != GUEST_WALK_OK || !(cpu->cr0 & X86_CR0_PG))
+		return result;
+	return mark_tables(cpu, memory, cpu->efer & X86_EFER_LMA ? gva : gva & 0xffffffffu, access & GUEST_WALK_WRITE);
 }
 
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The walk of the guest's own page tables, in software: what the CPU would
- * translate a guest-virtual address to, without touching anything.
+ * translate a guest-virtual address to.
  */
 #ifndef VISOR_EMULATE_GUEST_WALK_H
 #define VISOR_EMULATE_GUEST_WALK_H
@@ -43,10 +43,17 @@ struct guest_walk {
 /*
  * Translate gva for `access` (GUEST_WALK_WRITE and/or GUEST_WALK_FETCH, or 0
  * for a data read) at the CPU's current privilege level. Handles paging off,
- * 32-bit, PAE, 4-level and 5-level paging. Accessed and dirty bits are not set.
+ * 32-bit, PAE, 4-level and 5-level paging. Changes nothing.
  */
 enum guest_walk_result guest_walk(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                                   uint64_t gva, unsigned access, struct guest_walk *out);
+
+/*
+ * The same for an access that is about to be made: sets the accessed and dirty
+ * bits in the guest's tables as the CPU would (SDM vol. 3, 5.8).
+ */
+enum guest_walk_result guest_access(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                    uint64_t gva, unsigned access, struct guest_walk *out);
 
 /*
  * Fetch up to `max` instruction bytes at CS:RIP. Returns how many could be

@@ -157,7 +157,7 @@ static enum emulate_result translate(struct emulation *e, uint64_t gva, bool wri
 {
 	struct guest_walk walk;
 
-	switch (guest_walk(e->cpu, e->memory, gva, write ? GUEST_WALK_WRITE : 0, &walk)) {
+	switch (guest_access(e->cpu, e->memory, gva, write ? GUEST_WALK_WRITE : 0, &walk)) {
 	case GUEST_WALK_OK:
 		*gpa = walk.gpa;
 		return EMULATE_DONE;

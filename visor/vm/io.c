@@ -55,7 +55,7 @@ static bool string_element(struct vcpu *v, const struct io_access *io, uint64_t 
 	for (unsigned i = 0; i < io->size; i++) {
 		uint64_t byte = value >> i * 8 & 0xff;
 
-		guest_walk(&v->state, &vm->bus, gva + i, io->in ? GUEST_WALK_WRITE : 0, &walk);
+		guest_access(&v->state, &vm->bus, gva + i, io->in ? GUEST_WALK_WRITE : 0, &walk);
 		if (io->in) {
 			vm->bus.write(vm->bus.ctx, walk.gpa, 1, byte);
 		} else {
