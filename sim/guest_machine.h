@@ -19,7 +19,7 @@
 #include "memory.h"
 #include "trace.h"
 
-#define SIM_GM_VCPUS 2
+#define SIM_GM_VCPUS 3
 #define SIM_GM_SLOTS 4
 #define SIM_GM_TLB 64
 

@@ -193,6 +193,7 @@ struct vmmu_paging;
  * with; the last eight are remembered, so that switching between them builds
  * nothing. When it differs from the last one, or the guest's own write asks for
  * it, the host enters with a TLB that holds nothing of the address space before.
+ * PKRU changes without an exit: while CR4.PKE is set, tell of it before vmmu_fault.
  * VMMU_ERR_NO_MEMORY: the old registers still hold.
  */
 enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers);

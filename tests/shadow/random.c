@@ -29,7 +29,8 @@ static uint64_t seed = 1;
 
 struct guest {
 	struct sim_gm *gm;
-	unsigned levels;            /* 0: no paging, 2 to 5; 6: any, switched while it runs */
+	unsigned levels;            /* 0: no paging, 2 to 5; 6: any, switched while it runs;
+	                             * 7: 4 on the first vCPU, none on the others */
 	unsigned long operations;
 };
 
@@ -105,7 +106,7 @@ static uint64_t some_gva(struct guest *g, const struct vmmu_paging *p)
 	uint64_t gva = 0;
 
 	if (!(p->cr0 >> 31))
-		return some_frame(g) << 12 | (below(g, 512) * 8);
+		return some_frame(g) << 12 | (chance(g, 70) ? index[below(g, 4)] : below(g, 512)) * 8;
 	if (!wide)
 		return (index[below(g, 4)] & 1023) << 22 | (uint64_t)index[below(g, 4)] << 12 | below(g, 512) * 8;
 	for (unsigned level = lma ? 5 : 3; level > 0; level--)
@@ -122,7 +123,7 @@ static uint64_t some_gva(struct guest *g, const struct vmmu_paging *p)
 static void random_paging(struct guest *g, unsigned n)
 {
 	struct vmmu_paging p = g->gm->vcpu[n].paging;
-	unsigned levels = g->levels == 6 ? (unsigned)below(g, 6) : g->levels;
+	unsigned levels = g->levels == 6 ? (unsigned)below(g, 6) : g->levels == 7 ? 4 * !n : g->levels;
 	struct sim_gm *gm = g->gm;
 
 	if (levels == 1)
@@ -221,8 +222,16 @@ static void others(void *arg, unsigned busy)
 		const struct vmmu_paging *p = &g->gm->vcpu[n].paging;
 		struct sim_guest_access access = {.write = chance(g, 80), .user = chance(g, 40)};
 
-		if (n != busy)
-			sim_gm_try(g->gm, n, some_gva(g, p), &access, 8, some_entry(g, p->cr4 & 0x20));
+		if (n == busy)
+			continue;
+		/* Its own exit, for a write to a table, may come and go while this one waits for the host. */
+		if (!g->gm->flushing && chance(g, 30)) {
+			g->gm->meanwhile = NULL;
+			host_writes(g, n);
+			g->gm->meanwhile = others;
+			g->gm->busy = busy;
+		}
+		sim_gm_try(g->gm, n, some_gva(g, p), &access, 8, some_entry(g, p->cr4 & 0x20));
 	}
 }
 
@@ -326,6 +335,7 @@ GUEST(four_levels, 4, 1, 0, 0)
 GUEST(four_levels_large_frames, 4, 2, 9, 0)
 GUEST(five_levels, 5, 2, 9, 0)
 GUEST(any_mode, 6, 2, 9, 0)
+GUEST(four_levels_beside_none, 7, 3, 0, 0)
 GUEST(any_mode_few_tables, 6, 2, 4, 64)
 
 int main(int argc, char **argv)
@@ -340,6 +350,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(four_levels_large_frames),
 		cmocka_unit_test(five_levels),
 		cmocka_unit_test(any_mode),
+		cmocka_unit_test(four_levels_beside_none),
 		cmocka_unit_test(any_mode_few_tables),
 		cmocka_unit_test(no_memory_pae),
 		cmocka_unit_test(no_memory_any_mode),

@@ -213,6 +213,32 @@ static void large_page_and_table_at_one_frame(void **state)
 	end(gm);
 }
 
+/* Two large pages over the same small frames, told apart by their protection keys alone. */
+static void large_pages_with_different_keys(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 0);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	p.cr4 |= 1u << 22;
+	p.pkru = 1u << 4; /* no access with key 2 */
+	sim_gm_set_paging(gm, 0, &p);
+	set(gm, DIRECTORY, 0, 512 * K | FULL | D | PS | 1ull << 59);
+	set(gm, DIRECTORY, 1, 512 * K | FULL | D | PS | 2ull << 59);
+	exits_of(gm, 5 * K, &user_write, 1);
+	assert_int_equal(gm->injected, 0);
+	exits_of(gm, M2 + 5 * K, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	p.pkru = 0;
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, M2 + 5 * K, &user_read, 0);
+	p.pkru = 1u << 4; /* WRPKRU makes no exit: the CPU itself must refuse it now */
+	gm->vcpu[0].paging.pkru = p.pkru;
+	exits_of(gm, 5 * K, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	end(gm);
+}
+
 /* CVE-2021-38198: one guest table under two directory entries of different rights. */
 static void one_table_under_different_rights(void **state)
 {
@@ -256,6 +282,40 @@ static void write_protection_off_and_on(void **state)
 	sim_gm_set_paging(gm, 0, &p);
 	exits_of(gm, 0, &write_, 0x44);
 	assert_int_equal(gm->injected, 2);
+	end(gm);
+}
+
+static void set_cr4(struct sim_gm *gm, uint64_t cr4)
+{
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	p.cr4 = cr4;
+	sim_gm_set_paging(gm, 0, &p);
+}
+
+/* What was lent to the supervisor without SMAP or SMEP is not there for it with them. */
+static void lent_pages_and_smap_and_smep(void **state)
+{
+	struct sim_gm *gm = machine();
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | P | U | A | D);
+	p.cr0 &= ~(1ull << 16);
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, 0, &write_, 0x11);
+	set_cr4(gm, 0x30 | 1u << 21);
+	exits_of(gm, 0, &read_, 0);
+	assert_int_equal(gm->injected, 1);
+	set_cr4(gm, 0x30);
+	exits_of(gm, 0, &write_, 0x22);
+	set_cr4(gm, 0x30 | 1u << 20);
+	exits_of(gm, 0, &(struct sim_guest_access){.fetch = true}, 0);
+	assert_int_equal(gm->injected, 2);
+	/* Under SMAP, with AC, no entry can lend it: the write is emulated. */
+	set_cr4(gm, 0x30 | 1u << 21);
+	exits_of(gm, 0, &(struct sim_guest_access){.write = true, .ac = true}, 0x33);
+	assert_int_equal(*(uint64_t *)(gm->ram + DATA * K), 0x33);
 	end(gm);
 }
 
@@ -347,8 +407,10 @@ int main(void)
 		cmocka_unit_test(switching_between_roots_builds_nothing),
 		cmocka_unit_test(few_tables_are_enough),
 		cmocka_unit_test(large_page_and_table_at_one_frame),
+		cmocka_unit_test(large_pages_with_different_keys),
 		cmocka_unit_test(one_table_under_different_rights),
 		cmocka_unit_test(write_protection_off_and_on),
+		cmocka_unit_test(lent_pages_and_smap_and_smep),
 		cmocka_unit_test(a_table_that_maps_itself),
 		cmocka_unit_test(a_root_in_use_is_not_released),
 		cmocka_unit_test(registers_that_are_refused),

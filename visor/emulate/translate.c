@@ -55,25 +55,32 @@ enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const st
 	return result;
 }
 
+/* The largest access of a bus: a power of two up to 8 that is not more than `n`. */
+static unsigned access_size(uint64_t n)
+{
+	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                      uint8_t *bytes, unsigned max)
 {
 	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
 	uint64_t base = long_mode ? 0 : cpu->segment[X86_CS].base, value;
 	struct vmmu_guest_walk w = {0};
+	unsigned size;
 
-	for (unsigned i = 0; i < max; i++) {
-		uint64_t gva = base + cpu->rip + i;
+	for (unsigned i = 0; i < max; i += size, w.gpa.v += size) {
+		uint64_t gva = base + cpu->rip + i, left = PAGE - gva % PAGE;
 
 		if (!long_mode)
 			gva &= UINT32_MAX;
-		if (i && gva % PAGE)
-			w.gpa.v++;
-		else if (guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK)
+		if ((!i || left == PAGE) && guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK)
 			return i;
-		if (!memory->read(memory->ctx, w.gpa.v, 1, &value))
+		size = access_size(left < max - i ? left : max - i);
+		if (!memory->read(memory->ctx, w.gpa.v, size, &value))
 			return i;
-		bytes[i] = (uint8_t)value;
+		for (unsigned b = 0; b < size; b++)
+			bytes[i + b] = (uint8_t)(value >> 8 * b);
 	}
 	return max;
 }
