@@ -152,7 +152,6 @@ CASES = [
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
     shadow_guest("bochs", "4k"),
     shadow_linux("bochs", "4k"),
-    shadow_linux("bochs", "4k", "linux-32", "workload32"),
     linux("bochs", "4k", cost=120),
     linux("bochs", "2m", cost=110),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",

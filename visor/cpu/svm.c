@@ -747,9 +747,10 @@ static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, st
 
 /*
  * A #PF under shadow paging (15.12.15: CR2 is still the guest's own, EXITINFO2
- * has the address). The guest's own faults end here, too.
+ * has the address). The guest's own faults end here, too. Apart, so that a nested
+ * page fault saves no registers for it.
  */
-static inline __attribute__((always_inline)) bool page_fault_exit(struct vcpu *v, struct vmcb *b)
+static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmcb *b)
 {
 	struct vmmu_fault fault =
 		vmmu_fault_from_pf(b->exit_info1, vmmu_gva_of(b->exit_info2), b->cpl, b->rflags, b->rip);
