@@ -139,6 +139,22 @@ static void parts_of_a_large_leaf_are_small(void **state)
 	assert_sound(sim);
 }
 
+/* What the CPU refuses it does not remember: memory in place of MMIO costs no flush. */
+static void replacing_mmio_owes_no_flush(void **state)
+{
+	struct sim *sim = two_vcpus(state);
+	uint64_t flushes;
+
+	for (unsigned v = 0; v < 2; v++)
+		assert_int_equal(sim_access(sim, v, 5 * M, VMMU_R), VMMU_FAULT_EMULATE_MMIO);
+	flushes = sim->flushes;
+	/* A slot beside it: the entry stays, of an older generation, and is made anew. */
+	sim_slot_create(sim, 0, 8 * M, 2 * M, 0, contiguous(sim, 8 * M, 0));
+	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), VMMU_FAULT_EMULATE_MMIO);
+	assert_int_equal(sim->flushes, flushes);
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,6 +164,7 @@ int main(void)
 		BOTH(frames_out_of_step_get_small_leaves),
 		BOTH(dirty_goes_with_write),
 		BOTH(parts_of_a_large_leaf_are_small),
+		BOTH(replacing_mmio_owes_no_flush),
 	};
 
 	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);

@@ -5,6 +5,9 @@ EXPLAINED = {
     "mmio-over-leaf":
         "Only a slot under deletion leaves such a leaf behind, and the writer owes and pays a flush "
         "for replacing it as for any removal: no CPU can be misled.",
+    "dirty-mark-after-write":
+        "Both happen inside the gate, which is closed before the log is fetched: whoever fetches sees "
+        "both or neither.",
     "cap-without-step":
         "The goal level is worked out inside the gate, from caps that cannot change there; the step "
         "spares a fault the work of a leaf that would be removed at once.",
