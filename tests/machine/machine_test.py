@@ -21,7 +21,7 @@ import time
 
 from cases import CASES, Files
 
-TIMEOUT = {"qemu": 150, "bochs": 400}  # seconds; more than ten times what a quiet machine needs
+TIMEOUT = {"qemu": 300, "bochs": 600}  # seconds; more than ten times what a quiet machine needs
 
 
 class Failure(Exception):
