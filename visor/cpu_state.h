@@ -48,6 +48,7 @@ struct x86_cpu_state {
 	struct x86_segment segment[X86_SEGMENT_COUNT];
 	struct x86_segment ldtr, tr;
 	struct x86_table_register gdtr, idtr;
+	uint64_t pdpte[4];             /* PAE paging: the top table, which the CPU keeps in registers */
 	uint32_t pkru;                 /* 0 where the CPU has no protection keys */
 	uint8_t cpl;
 };

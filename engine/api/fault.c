@@ -2,14 +2,14 @@
 /* The vCPUs' calls: faults and prefaults. */
 #include "api/api.h"
 
-static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f)
+static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_PAGE_FAULT);
 
 	if (!r)
 		return;
 	r->aux = f->access;
-	vmmu_trace_words(r, f->gpa.v, f->error_code, f->rip, f->word);
+	vmmu_trace_words(r, address, f->error_code, f->rip, f->word);
 	vmmu_trace_end(op);
 }
 
@@ -32,7 +32,7 @@ handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fau
 {
 	enum vmmu_fault_result result;
 
-	trace_begin_fault(op, fault);
+	trace_begin_fault(op, fault, vcpu->vm->shadow ? fault->gva.v : fault->gpa.v);
 	result = vcpu->vm->mode->fault(vcpu, op, fault);
 	trace_end_fault(op, fault, result);
 	return result;
@@ -69,7 +69,11 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 	uint64_t covered = 0;
 
 	while (covered < bytes) {
-		struct vmmu_fault f = {.gpa = {gpa.v + covered}, .access = access & VMMU_RWX};
+		struct vmmu_fault f = {
+			.gpa = {gpa.v + covered},
+			.gva = {gpa.v + covered},
+			.access = access & VMMU_RWX,
+		};
 		enum vmmu_fault_result one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
 		uint64_t span;
 
@@ -80,7 +84,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 		if (one == VMMU_FAULT_FIXED)
 			result = one;
 		span = vmmu_level_pages(f.level) * VMMU_PAGE_SIZE;
-		covered += span - (f.gpa.v & (span - 1));
+		covered += span - ((gpa.v + covered) & (span - 1));
 	}
 	if (done)
 		*done = covered < bytes ? covered : bytes;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Looking inside: decoding, paths, entries, statistics. */
 #include "api/api.h"
+#include "map/shadow.h"
 
 void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
                        struct vmmu_entry_info *out)
@@ -41,7 +42,7 @@ void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 	uint64_t gfn = vmmu_gpa_gfn(gpa).v;
 
 	*out = (struct vmmu_path){.steps = 0};
-	if (gfn >= vm->memory.limit)
+	if (gfn >= vm->memory.limit || gfn >= vmmu_level_pages(vm->root->level + 1u))
 		return;
 	vmmu_turn_take(&vm->tables);
 	vmmu_walk(&op, vmmu_root_of(vm), gfn, gfn + 1, path, out);
@@ -74,6 +75,8 @@ void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg)
 	vmmu_turn_take(&vm->tables);
 	/* The root in full, also where no guest of this width can reach. */
 	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), visitor, &d);
+	for (struct vmmu_shadow *s = vm->shadow ? vm->shadow->oldest : NULL; s; s = s->newer)
+		vmmu_shadow_each(&op, s, dump_visit, &d);
 	vmmu_turn_give(&vm->tables);
 }
 

@@ -65,6 +65,11 @@ const char *vmmu_cause_name(unsigned cause)
 		[VMMU_CAUSE_SLOT_DELETE] = "slot-delete",
 		[VMMU_CAUSE_SLOT_MOVE] = "slot-move",
 		[VMMU_CAUSE_SLOT_FLAGS] = "slot-flags",
+		[VMMU_CAUSE_GUEST_WRITE] = "guest-write",
+		[VMMU_CAUSE_REMAP] = "remap",
+		[VMMU_CAUSE_PREFETCH] = "prefetch",
+		[VMMU_CAUSE_RECLAIM] = "reclaim",
+		[VMMU_CAUSE_ROOT] = "root",
 	};
 
 	return NAME_OF(names, cause);

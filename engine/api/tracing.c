@@ -6,6 +6,7 @@
  * when it began; so switching it on tells of every slot, table and entry found.
  */
 #include "api/api.h"
+#include "map/shadow.h"
 
 /* Put one entry into the trace as `event`, DUMP or FOUND. */
 static void trace_entry(struct vmmu_op *op, enum vmmu_trace_event event, const struct vmmu_visit *v)
@@ -68,6 +69,10 @@ static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op)
 		vmmu_trace_slot(op, vm->memory.sorted[i], VMMU_CAUSE_NONE, vm->memory.sorted[i]->first);
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, vm->root, VMMU_CAUSE_NONE, false);
 	vmmu_walk(op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), found, NULL);
+	for (struct vmmu_shadow *s = vm->shadow ? vm->shadow->oldest : NULL; s; s = s->newer) {
+		vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, &s->table, VMMU_CAUSE_NONE, false);
+		vmmu_shadow_each(op, s, found_entry, NULL);
+	}
 }
 
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
@@ -108,6 +113,8 @@ void vmmu_trace_dump(struct vmmu_vm *vm)
 
 	vmmu_turn_take(&vm->tables);
 	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), dump, &records);
+	for (struct vmmu_shadow *s = vm->shadow ? vm->shadow->oldest : NULL; s; s = s->newer)
+		vmmu_shadow_each(&op, s, dump_record, &records);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
 		vmmu_trace_words(r, records, 0, 0, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Making and unmaking VMs and vCPUs. */
 #include "api/api.h"
+#include "map/shadow.h"
 
 enum { MAX_VCPUS_DEFAULT = 1024, MAX_VCPUS = 0xffff };
 
@@ -8,6 +9,12 @@ static bool host_is_complete(const struct vmmu_host *h)
 {
 	return h && h->object_alloc && h->object_free && h->table_alloc && h->table_free &&
 	       h->backing && h->flush;
+}
+
+/* To walk a guest's tables one must be able to read them. */
+static bool host_has_guest_memory(const struct vmmu_host *h)
+{
+	return h->guest_read && h->guest_cmpxchg;
 }
 
 /* As far as the tables, the CPU and the guest's own idea of it reach. */
@@ -31,6 +38,11 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 		return VMMU_ERR_INVALID;
 	if (mode->levels_fixed && c->levels == 4 && mode->levels(&c->cpu) != 4)
 		return VMMU_ERR_INVALID;
+	if (mode->shadow && !host_has_guest_memory(c->host))
+		return VMMU_ERR_INVALID;
+	/* A shadow table must be able to withhold execution wherever the guest's does. */
+	if (mode->shadow && !c->cpu.nx)
+		return VMMU_ERR_UNSUPPORTED;
 	return vmmu_layout_init(layout, mode->format, &c->cpu,
 	                        c->levels ? c->levels : mode->levels(&c->cpu));
 }
@@ -64,12 +76,30 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	vm->leaf_level_max = c->max_level ? smaller(c->max_level, layout->leaf_level_max)
 	                                  : layout->leaf_level_max;
 	vm->mmio_cache = layout->mmio_supported && !c->no_mmio_cache;
+	t->header_bytes = sizeof(struct vmmu_table);
+}
+
+enum { SHADOW_PATH_TABLES = 6 }; /* four levels of the guest's, two below a 1 GiB page */
+
+static void init_shadow(struct vmmu_vm *vm, const struct vmmu_config *c)
+{
+	uint32_t limit = c->max_shadow_tables ? c->max_shadow_tables : VMMU_SHADOW_LIMIT_DEFAULT;
+
+	vm->tables.shadow = true;
+	vm->tables.header_bytes = sizeof(struct vmmu_shadow);
+	vm->shadow->limit = limit < VMMU_SHADOW_LIMIT_MIN ? VMMU_SHADOW_LIMIT_MIN : limit;
+	vm->path_tables = SHADOW_PATH_TABLES;
+	vm->leaf_level_max = smaller(vm->leaf_level_max, VMMU_LEVEL_2M);
+	/* The guest's tables have the first word on every access; an entry would save nothing. */
+	vm->mmio_cache = false;
 }
 
 static bool make_root(struct vmmu_vm *vm)
 {
 	struct vmmu_op op = vmmu_manage_op(vm);
 
+	if (vm->shadow)
+		return vmmu_shadow_init(vm, &op);
 	if (!vmmu_spares_fill(&vm->tables, &vm->tables.manager, 1))
 		return false;
 	vm->root = vmmu_table_take(&op, vm->tables.layout.levels, vmmu_gfn_of(0));
@@ -80,6 +110,25 @@ static bool make_root(struct vmmu_vm *vm)
 static size_t actors_bytes(const struct vmmu_vm *vm)
 {
 	return vm->tables.actors_max * sizeof(struct vmmu_actor *);
+}
+
+/* What init_vm could not do without memory. */
+static bool make_parts(struct vmmu_vm *vm, const struct vmmu_config *c)
+{
+	vm->tables.actors = vmmu_object_alloc(vm, actors_bytes(vm));
+	if (vm->mode->shadow) {
+		vm->shadow = vmmu_object_alloc(vm, sizeof(*vm->shadow));
+		if (vm->shadow)
+			init_shadow(vm, c);
+	}
+	return vm->tables.actors && (!vm->mode->shadow || vm->shadow) && make_root(vm);
+}
+
+static void free_parts(struct vmmu_vm *vm)
+{
+	vmmu_spares_drain(&vm->tables, &vm->tables.manager);
+	vmmu_object_free(vm, vm->shadow, sizeof(*vm->shadow));
+	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
 }
 
 enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm **out)
@@ -98,9 +147,8 @@ enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm
 	if (!vm)
 		return VMMU_ERR_NO_MEMORY;
 	init_vm(vm, config, &layout);
-	vm->tables.actors = config->host->object_alloc(config->host_ctx, actors_bytes(vm));
-	if (!vm->tables.actors || !make_root(vm)) {
-		vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
+	if (!make_parts(vm, config)) {
+		free_parts(vm);
 		config->host->object_free(config->host_ctx, vm, sizeof(*vm));
 		return VMMU_ERR_NO_MEMORY;
 	}
@@ -112,11 +160,12 @@ static void free_tables(struct vmmu_vm *vm)
 {
 	struct vmmu_op op = vmmu_manage_op(vm);
 
+	if (vm->shadow)
+		vmmu_shadow_fini(vm, &op);
 	vmmu_zap_range(vm, &op, 0, vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
 	/* The sweep leaves tables above 1 GiB in place; with the root they all go. */
 	vmmu_table_retire(&op, vm->root, VMMU_CAUSE_ZAP_VM);
 	vmmu_settle(&op);
-	vmmu_spares_drain(&vm->tables, &vm->tables.manager);
 }
 
 enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
@@ -132,7 +181,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	free_tables(vm);
 	vmmu_slots_free_all(vm);
 	vmmu_pending_free_all(vm);
-	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
+	free_parts(vm);
 	host->object_free(ctx, vm, sizeof(*vm));
 	return VMMU_OK;
 }
@@ -147,6 +196,16 @@ static struct vmmu_actor **free_seat(struct vmmu_vm *vm)
 	return NULL;
 }
 
+static void free_vcpu(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+
+	if (vcpu->shadow)
+		vmmu_object_free(vm, vcpu->shadow->spare, sizeof(*vcpu->shadow->spare));
+	vmmu_object_free(vm, vcpu->shadow, sizeof(*vcpu->shadow));
+	vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+}
+
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out)
 {
@@ -155,6 +214,10 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 
 	if (!vcpu)
 		return VMMU_ERR_NO_MEMORY;
+	if (vm->shadow && !(vcpu->shadow = vmmu_object_alloc(vm, sizeof(*vcpu->shadow)))) {
+		vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+		return VMMU_ERR_NO_MEMORY;
+	}
 	vcpu->vm = vm;
 	vcpu->actor.id = id;
 	vcpu->actor.ring = ring;
@@ -167,7 +230,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	}
 	vmmu_turn_give(&vm->tables);
 	if (!seat) {
-		vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+		free_vcpu(vcpu);
 		return VMMU_ERR_INVALID;
 	}
 	*out = vcpu;
@@ -184,11 +247,23 @@ static void keep_counters(struct vmmu_counters *to, struct vmmu_counters *from)
 		vmmu_count(&sum[i], atomic_load_explicit(&add[i], memory_order_relaxed));
 }
 
+static void leave_roots(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_op op = vmmu_manage_op(vcpu->vm);
+
+	vmmu_gate_close(&vcpu->vm->tables);
+	vmmu_shadow_leave(vcpu, &op);
+	vmmu_gate_open(&vcpu->vm->tables);
+	vmmu_settle(&op);
+}
+
 void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 {
 	struct vmmu_vm *vm = vcpu->vm;
 
 	vmmu_turn_take(&vm->tables);
+	if (vcpu->shadow)
+		leave_roots(vcpu);
 	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
 		if (vm->tables.actors[i] == &vcpu->actor)
 			vm->tables.actors[i] = NULL;
@@ -196,22 +271,34 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 	vm->vcpus--;
 	vmmu_turn_give(&vm->tables);
 	vmmu_spares_drain(&vm->tables, &vcpu->actor);
-	vmmu_object_free(vm, vcpu, sizeof(*vcpu));
+	free_vcpu(vcpu);
+}
+
+/* The top table of what this vCPU runs on. */
+static const struct vmmu_table *top_of(const struct vmmu_vcpu *vcpu)
+{
+	const struct vmmu_shadow_vcpu *sv = vcpu->shadow;
+
+	return sv && sv->root ? &sv->root->top->table : vcpu->vm->root;
 }
 
 enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
+	const struct vmmu_table *top = top_of(vcpu);
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_trace_record *r;
 	struct vmmu_op op;
 
 	vmmu_op_init(&op, &vm->tables, &vcpu->actor, vm->root_id);
 	*out = (struct vmmu_root){
-		.table = vm->root->hpa,
-		.pointer = vm->mode->root_pointer(&vm->tables.layout, vm->root->hpa),
-		.levels = vm->root->level,
+		.table = top->hpa,
+		.pointer = vm->mode->root_pointer(&vm->tables.layout, top->hpa),
+		.levels = top->level,
 		.id = vm->root_id,
 	};
+	/* Outside long mode CR3 has 32 bits. */
+	if (vm->shadow && top->level == VMMU_LEVEL_1G && out->pointer >> 32)
+		return VMMU_ERR_UNSUPPORTED;
 	r = vmmu_trace_begin(&op, VMMU_TRACE_ROOT_LOAD);
 	if (r) {
 		r->level = out->levels;

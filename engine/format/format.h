@@ -26,10 +26,13 @@ struct vmmu_format {
 	uint8_t levels_max;
 	bool write_needs_read;    /* W without R is a misconfiguration (EPT) */
 	bool has_memtype;         /* a leaf carries the type itself in bits 5:3 (EPT) */
+	bool bare_tables;         /* a reference to a table need not have rights (PAE's top level) */
 
 	uint64_t present;         /* present when any of these is set */
 	uint64_t read, write, exec;   /* bits that grant; 0 = granted by presence */
 	uint64_t no_exec;         /* bit that withholds X; 0 = none */
+	uint64_t user;            /* bit that grants use at CPL 3; 0 = granted by presence */
+	uint64_t key;             /* the guest's protection key; 0 = none */
 	uint64_t always;          /* set in every present entry (NPT: the user bit) */
 	uint64_t huge;            /* leaf marker above level 1 */
 	uint64_t accessed;        /* every present entry */
@@ -46,6 +49,10 @@ struct vmmu_format {
 
 extern const struct vmmu_format vmmu_format_ept;
 extern const struct vmmu_format vmmu_format_long_mode;
+extern const struct vmmu_format vmmu_format_shadow;
+
+/* Beside VMMU_RWX in a leaf's rights: not at CPL 3. Only where the format has a user bit. */
+enum { VMMU_SUPERVISOR = 1u << 3, VMMU_RIGHTS_COUNT = 16 };
 
 /*
  * The slot generation inside an MMIO entry: 20 bits, in places no format uses
@@ -63,11 +70,11 @@ struct vmmu_layout {
 	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
 	/*
-	 * VMMU_RWX combination -> bits. Accessed and dirty are set from the
+	 * VMMU_RWX and VMMU_SUPERVISOR -> bits. Accessed and dirty are set from the
 	 * start, dirty only with W: the CPU then never stores to an entry by
 	 * itself and every change of it is ours to trace.
 	 */
-	uint64_t rights[VMMU_RWX + 1];
+	uint64_t rights[VMMU_RIGHTS_COUNT];
 	uint8_t grants[VMMU_RWX + 1];       /* the same -> what the CPU makes of those bits */
 	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
 	uint64_t ignore_pat;
@@ -135,7 +142,7 @@ static inline unsigned vmmu_entry_rights(const struct vmmu_layout *l, uint64_t e
 
 /* What a leaf is to say, besides which frame it maps. */
 struct vmmu_leaf {
-	uint8_t rights;          /* VMMU_RWX to grant now */
+	uint8_t rights;          /* VMMU_RWX to grant now, VMMU_SUPERVISOR */
 	uint8_t memtype;
 	bool ignore_pat;
 	bool writable;           /* slot and host allow W, and a fault may set it without asking again */

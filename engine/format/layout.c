@@ -15,6 +15,8 @@ static uint64_t rights_bits(const struct vmmu_layout *l, unsigned rights)
 		bits |= f->exec | (l->cpu.exec_only ? 0 : f->read);
 	else if (l->cpu.nx)
 		bits |= f->no_exec;
+	if (!(rights & VMMU_SUPERVISOR))
+		bits |= f->user;
 	return bits;
 }
 
@@ -105,18 +107,17 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.accessed = cpu->ad ? format->accessed : 0,
 		.dirty = cpu->ad ? format->dirty : 0,
 	};
-	for (unsigned rights = 0; rights <= VMMU_RWX; rights++) {
+	for (unsigned rights = 0; rights < VMMU_RIGHTS_COUNT; rights++)
 		l->rights[rights] = rights_bits(l, rights);
+	for (unsigned rights = 0; rights <= VMMU_RWX; rights++)
 		l->grants[rights] = (uint8_t)vmmu_entry_rights(l, l->rights[rights]);
-	}
 	l->table = format->read | format->write | format->exec | format->present | format->always |
-	           l->accessed;
+	           format->user | l->accessed;
 	init_memtypes(l);
 	init_reserved(l);
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
-	l->table_mask = l->table | l->huge | l->mmio_mask;
-	l->table_mask &= ~l->accessed;
-	l->table_mark = l->table & ~l->accessed;
+	l->table_mark = format->bare_tables ? format->present : l->table & ~l->accessed;
+	l->table_mask = l->table_mark | l->huge | l->mmio_mask;
 	return VMMU_OK;
 }
 

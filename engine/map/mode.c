@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The modes: what hardware walks the tables, and who handles its faults. */
-#include "map/map.h"
+#include "map/shadow.h"
 
 static unsigned ept_levels(const struct vmmu_cpu *cpu)
 {
@@ -9,7 +9,7 @@ static unsigned ept_levels(const struct vmmu_cpu *cpu)
 }
 
 /* NPT walks as many levels as the host's own CR4 says (APM vol. 2, 15.25.3). */
-static unsigned npt_levels(const struct vmmu_cpu *cpu)
+static unsigned host_levels(const struct vmmu_cpu *cpu)
 {
 	return cpu->levels5 ? 5 : 4;
 }
@@ -23,7 +23,7 @@ static uint64_t eptp(const struct vmmu_layout *l, vmmu_hpa root)
 	return root.v | VMMU_MEMTYPE_WB | (l->levels - 1ull) << 3 | (l->accessed ? VMMU_BIT(6) : 0);
 }
 
-static uint64_t ncr3(const struct vmmu_layout *l, vmmu_hpa root)
+static uint64_t cr3(const struct vmmu_layout *l, vmmu_hpa root)
 {
 	(void)l;
 	return root.v;
@@ -40,10 +40,20 @@ static const struct vmmu_mode_ops ept_mode = {
 static const struct vmmu_mode_ops npt_mode = {
 	.name = "NPT",
 	.format = &vmmu_format_long_mode,
-	.levels = npt_levels,
+	.levels = host_levels,
 	.levels_fixed = true,
-	.root_pointer = ncr3,
+	.root_pointer = cr3,
 	.fault = vmmu_direct_fault,
+};
+
+/* A guest in long mode is walked with as many levels as it chose itself. */
+static const struct vmmu_mode_ops shadow_mode = {
+	.name = "shadow",
+	.format = &vmmu_format_shadow,
+	.levels = host_levels,
+	.shadow = true,
+	.root_pointer = cr3,
+	.fault = vmmu_shadow_fault,
 };
 
 const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode mode)
@@ -53,6 +63,8 @@ const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode mode)
 		return &ept_mode;
 	case VMMU_MODE_NPT:
 		return &npt_mode;
+	case VMMU_MODE_SHADOW:
+		return &shadow_mode;
 	}
 	return NULL;
 }

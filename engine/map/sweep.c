@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "map/map.h"
-#include "table/locks.h"
+#include "map/shadow.h"
 
 /*
  * Removing and write-protecting ranges while vCPUs run.
@@ -14,6 +13,7 @@ enum { VISITS_PER_CLOSING = 8192 };
 struct sweep {
 	uint64_t first, end;    /* the range, in gfns */
 	unsigned keep;
+	unsigned whole_max;     /* level of the largest entry whose table goes as a whole */
 	bool forbid;
 	enum vmmu_cause cause;
 	unsigned visits_left;
@@ -35,6 +35,11 @@ static bool out_of_visits(struct sweep *s, const struct vmmu_visit *v)
 static void sweep_all(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s,
                       void (*walk_once)(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s))
 {
+	/* A shadow VM's direct map is that of guests without paging, and ends early. */
+	uint64_t reach = vmmu_level_pages(vm->root->level + 1u);
+
+	if (s->end > reach)
+		s->end = reach;
 	while (s->first < s->end) {
 		s->visits_left = VISITS_PER_CLOSING;
 		s->resume = s->end;
@@ -70,7 +75,7 @@ static enum vmmu_next zap_on_table(struct vmmu_visit *v, void *arg)
 	if (out_of_visits(s, v))
 		return VMMU_STOP;
 	/* Whole tables go at once, but not so large a tree that faults wait for long. */
-	if (!s->keep && v->level <= VMMU_LEVEL_1G && within(s, v))
+	if (!s->keep && v->level <= s->whole_max && within(s, v))
 		return zap_table(v, s);
 	return VMMU_DESCEND;
 }
@@ -97,7 +102,17 @@ static void zap_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause)
 {
-	struct sweep s = {.first = first, .end = end, .keep = keep, .cause = cause};
+	struct sweep s = {
+		.first = first,
+		.end = end,
+		.keep = keep,
+		/* The top entries of a PAE tree stay: CPUs hold them in registers. */
+		.whole_max = vm->shadow ? VMMU_LEVEL_2M : VMMU_LEVEL_1G,
+		.cause = cause,
+	};
+
+	if (vm->shadow)
+		vmmu_shadow_zap_range(vm, op, first, end, keep, cause);
 
 	sweep_all(vm, op, &s, zap_once);
 }
@@ -136,6 +151,8 @@ void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, 
 {
 	struct sweep s = {.first = first, .end = end, .forbid = forbid};
 
+	if (vm->shadow)
+		vmmu_shadow_protect_range(vm, op, first, end, forbid);
 	sweep_all(vm, op, &s, protect_once);
 }
 
@@ -143,5 +160,8 @@ void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first,
 {
 	struct sweep s = {.first = first, .end = end, .visits_left = ~0u};
 
-	protect_once(vm, op, &s);
+	for (uint64_t gfn = first; vm->shadow && gfn < end; gfn++)
+		vmmu_shadow_protect(vm, op, gfn, false);
+	if (!vm->shadow)
+		protect_once(vm, op, &s);
 }

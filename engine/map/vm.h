@@ -8,6 +8,8 @@
 
 struct vmmu_vm;
 struct vmmu_vcpu;
+struct vmmu_shadows;
+struct vmmu_shadow_vcpu;
 
 /* How a mode differs from the others. */
 struct vmmu_mode_ops {
@@ -16,6 +18,7 @@ struct vmmu_mode_ops {
 	/* Table levels when the config leaves the choice. */
 	unsigned (*levels)(const struct vmmu_cpu *cpu);
 	bool levels_fixed;   /* the config has no choice */
+	bool shadow;         /* the guest's own tables decide: struct vmmu_shadows */
 	/* What the CPU's root register holds. */
 	uint64_t (*root_pointer)(const struct vmmu_layout *layout, vmmu_hpa root);
 	/* Handle one fault; op->cause goes into the entries it writes. */
@@ -37,12 +40,14 @@ struct vmmu_vm {
 	uint8_t path_tables;         /* below the root: what one fault may need */
 	bool mmio_cache;
 	uint32_t vcpus;
+	struct vmmu_shadows *shadow; /* NULL: a direct map is all there is */
 };
 
 struct vmmu_vcpu {
 	struct vmmu_actor actor;
 	struct vmmu_vm *vm;
 	struct vmmu_slot_hit hit;
+	struct vmmu_shadow_vcpu *shadow;
 };
 
 /* The operation of a management call. */

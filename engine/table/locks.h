@@ -5,6 +5,9 @@
  *   1. the turn   orders management calls of one VM among themselves. It may be
  *                 held across host callbacks. No fault ever takes it.
  *   2. the gate   keeps walkers and invalidations apart.
+ *   3. the shadow lock, inside the gate, orders the faults of vCPUs in shadow
+ *      modes among themselves: they share tables, lists and counts. Faults on
+ *      direct maps never take it; who has closed the gate needs it not.
  *
  * The gate is a reader-writer lock whose readers share no cache line. A walker
  * (a vCPU in a fault) sets a flag of its own, then looks whether the gate is
@@ -47,6 +50,18 @@ static inline void vmmu_point(struct vmmu_tables *t, unsigned point, vmmu_hpa ta
 {
 	if (VMMU_UNLIKELY(t->host->point != NULL))
 		t->host->point(t->ctx, point, table, index);
+}
+
+/* Inside the gate, by faults of shadow modes. */
+static inline void vmmu_shadow_lock(struct vmmu_tables *t)
+{
+	while (atomic_exchange_explicit(&t->locked, true, memory_order_acquire))
+		vmmu_relax(t);
+}
+
+static inline void vmmu_shadow_unlock(struct vmmu_tables *t)
+{
+	atomic_store_explicit(&t->locked, false, memory_order_release);
 }
 
 static inline void vmmu_turn_take(struct vmmu_tables *t)

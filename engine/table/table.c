@@ -21,12 +21,12 @@ void vmmu_gate_open(struct vmmu_tables *t)
 
 static struct vmmu_table *table_new(struct vmmu_tables *t)
 {
-	struct vmmu_table *table = t->host->object_alloc(t->ctx, sizeof(*table));
+	struct vmmu_table *table = t->host->object_alloc(t->ctx, t->header_bytes);
 
 	if (!table)
 		return NULL;
 	if (!t->host->table_alloc(t->ctx, &table->hpa)) {
-		t->host->object_free(t->ctx, table, sizeof(*table));
+		t->host->object_free(t->ctx, table, t->header_bytes);
 		return NULL;
 	}
 	return table;
@@ -36,7 +36,7 @@ void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)
 {
 	vmmu_point(t, VMMU_POINT_TABLE_FREE, table->hpa, 0);
 	t->host->table_free(t->ctx, table->hpa);
-	t->host->object_free(t->ctx, table, sizeof(*table));
+	t->host->object_free(t->ctx, table, t->header_bytes);
 }
 
 static void spare_push(struct vmmu_actor *who, struct vmmu_table *table)
@@ -148,7 +148,7 @@ static void forget(struct vmmu_tables *t, struct vmmu_table *table)
 	at->chain = table->chain;
 }
 
-static void retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
+void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
 {
 	forget(op->tables, table);
 	table->next = op->owed.freed;
@@ -168,7 +168,7 @@ static enum vmmu_next count_leaf_out(struct vmmu_visit *v, void *arg)
 
 static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 {
-	retire_one(op, vmmu_table_find(op->tables, hpa), *(enum vmmu_cause *)arg);
+	vmmu_table_retire_one(op, vmmu_table_find(op->tables, hpa), *(enum vmmu_cause *)arg);
 }
 
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
@@ -179,5 +179,5 @@ void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_c
 
 	op->tables->retired++;
 	vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
-	retire_one(op, table, cause);
+	vmmu_table_retire_one(op, table, cause);
 }

@@ -16,6 +16,9 @@
 
 enum { VMMU_TABLE_BUCKETS = 1024 };
 
+/* As many frames as 52 bits of address can name. */
+#define VMMU_GFNS (1ull << 40)
+
 struct vmmu_table {
 	struct vmmu_table *next;    /* spares, or tables that wait for a flush */
 	struct vmmu_table *chain;   /* bucket */
@@ -81,6 +84,9 @@ struct vmmu_tables {
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
+	uint32_t header_bytes;             /* of a struct vmmu_table and what the mode has behind it */
+	bool shadow;                       /* gvas are translated: a gfn range says nothing to a TLB */
+	_Atomic bool locked;               /* the shadow lock */
 	uint64_t retired;                  /* steps when tables are unlinked; written with the gate closed */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table *_Atomic buckets[VMMU_TABLE_BUCKETS];
@@ -159,6 +165,9 @@ struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa);
  * frames wait for the flush that `op` owes. Gate closed.
  */
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
+
+/* The same for this one alone: it is empty, and nothing references it. Also under the shadow lock. */
+void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
 
 /* One record about a table: taken into use, unlinked, or given back. */
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,

@@ -43,10 +43,20 @@ static VMMU_RARE void promise(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 
-	if (op->owed.promised || op->who == &t->manager)
+	if (op->owed.promised || (op->who == &t->manager && !t->shadow))
 		return;
 	op->owed.promised = true;
 	atomic_fetch_add_explicit(&t->unpaid, 1, memory_order_seq_cst);
+}
+
+void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause)
+{
+	promise(op);
+	op->owed.any = true;
+	op->owed.tables = true;
+	op->owed.cause = cause;
+	op->owed.start = 0;
+	op->owed.end = VMMU_GFNS;
 }
 
 static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,

@@ -19,4 +19,10 @@
  */
 bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
 
+/*
+ * Owe a flush of everything, whatever was written: a table goes that some CPU may
+ * still know of, although the entry that referenced it went by another's hand.
+ */
+void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause);
+
 #endif

@@ -17,6 +17,7 @@ static inline struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, uin
 	struct vmmu_fault f;
 
 	f.gpa = gpa;
+	f.gva.v = 0;
 	f.access = access;
 	f.error_code = error_code;
 	f.rip = rip;
@@ -64,6 +65,28 @@ static inline struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa
 	access |= (exitinfo1 << 4 & VMMU_ACCESS_PRESENT) | (exitinfo1 << 2 & VMMU_ACCESS_RESERVED) |
 	          (exitinfo1 >> 27 & VMMU_ACCESS_WALK) | (exitinfo1 << 5 & VMMU_ACCESS_USER);
 	return vmmu_fault_of(gpa, access, exitinfo1, rip);
+}
+
+/*
+ * #PF intercepted under shadow paging: error code as in SDM vol. 3, 4.7. The CPU
+ * runs with other tables than the guest has; only write, user and fetch are the
+ * access's own. `implicit` supervisor accesses at CPL 3 come with U clear.
+ */
+static inline struct vmmu_fault vmmu_fault_from_pf(uint64_t error_code, vmmu_gva cr2, unsigned cpl,
+                                                   uint64_t rflags, uint64_t rip)
+{
+	uint32_t access = error_code & 0x10 ? VMMU_X : error_code & 2 ? VMMU_W : VMMU_R;
+	struct vmmu_fault f;
+
+	access |= (error_code << 4 & VMMU_ACCESS_PRESENT) | (error_code << 2 & VMMU_ACCESS_RESERVED) |
+	          (error_code << 5 & VMMU_ACCESS_USER);
+	if (cpl == 3 && !(error_code & 4))
+		access |= VMMU_ACCESS_IMPLICIT;
+	if (rflags & 1u << 18)
+		access |= VMMU_ACCESS_AC;
+	f = vmmu_fault_of((vmmu_gpa){0}, access, error_code, rip);
+	f.gva = cr2;
+	return f;
 }
 
 #endif

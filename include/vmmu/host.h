@@ -45,6 +45,12 @@ enum vmmu_backing_result {
 	VMMU_BACKING_DENIED,     /* the host forbids this access (poisoned, not executable) */
 };
 
+enum vmmu_guest_swap {
+	VMMU_GUEST_SWAPPED = 0,
+	VMMU_GUEST_CHANGED,      /* it was not `expected`: nothing has happened */
+	VMMU_GUEST_READ_ONLY,    /* memory that the guest cannot write: its CPU's store would be lost, too */
+};
+
 struct vmmu_host {
 	/*
 	 * Objects (VM, vCPU, slot, table header ...). `size` in bytes, result
@@ -90,6 +96,18 @@ struct vmmu_host {
 	 * meanwhile; they are never made to wait for it.
 	 */
 	void (*flush)(void *ctx, const struct vmmu_flush *flush);
+
+	/*
+	 * Guest memory, for walks of the guest's own page tables (<vmmu/guest.h>);
+	 * NULL for a host that uses only direct maps. `size` is 4 or 8 bytes (read:
+	 * also 1 and 2), naturally aligned, one atomic access. Called inside the gate
+	 * too: must not sleep and must not call the engine.
+	 * Read: false where there is no memory.
+	 */
+	bool (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+	/* Replace `expected` by `value` on the very frame that guest_read reads for gpa. */
+	enum vmmu_guest_swap (*guest_cmpxchg)(void *ctx, vmmu_gpa gpa, unsigned size,
+	                                      uint64_t expected, uint64_t value);
 
 	/* A clock for trace records, any unit, never going back. Only called while tracing. */
 	uint64_t (*time)(void *ctx);

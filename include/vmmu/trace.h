@@ -33,6 +33,11 @@ enum vmmu_cause {
 	VMMU_CAUSE_SLOT_DELETE,
 	VMMU_CAUSE_SLOT_MOVE,
 	VMMU_CAUSE_SLOT_FLAGS,
+	VMMU_CAUSE_GUEST_WRITE,   /* shadow: the guest wrote one of its tables */
+	VMMU_CAUSE_REMAP,         /* shadow: the guest's tables say something else now */
+	VMMU_CAUSE_PREFETCH,      /* shadow: a neighbour of what faulted */
+	VMMU_CAUSE_RECLAIM,       /* shadow: too many tables */
+	VMMU_CAUSE_ROOT,          /* shadow: a root made or let go */
 	VMMU_CAUSE_COUNT
 };
 

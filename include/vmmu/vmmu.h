@@ -33,6 +33,7 @@ struct vmmu_vcpu;
 enum vmmu_mode {
 	VMMU_MODE_EPT = 1, /* SDM vol. 3, 29.3 "The Extended Page Table Mechanism (EPT)" */
 	VMMU_MODE_NPT = 2, /* APM vol. 2, 15.25 "Nested Paging" */
+	VMMU_MODE_SHADOW = 3, /* no nested paging: gva -> hpa in one, see "Shadow paging" below */
 };
 
 /* The CPU that will walk the tables, as its CPUID and capability MSRs describe it. */
@@ -59,6 +60,7 @@ struct vmmu_config {
 	uint32_t max_slots;               /* 0 = 32764 */
 	uint32_t max_vcpus;               /* 0 = 1024 */
 	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
+	uint32_t max_shadow_tables;       /* shadow: older ones go beyond it; 0 = 2048, at least 64 */
 	struct vmmu_trace_ring *ring;     /* for management calls, theirs alone; may be NULL */
 };
 
@@ -107,6 +109,8 @@ enum {
 	VMMU_ACCESS_RESERVED = 1u << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
 	VMMU_ACCESS_WALK = 1u << 6,       /* the guest's own page walk made the access */
 	VMMU_ACCESS_USER = 1u << 7,
+	VMMU_ACCESS_IMPLICIT = 1u << 8,   /* a supervisor's access whatever the CPL (descriptor tables) */
+	VMMU_ACCESS_AC = 1u << 9,         /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
 };
 
 enum vmmu_fault_result {
@@ -121,15 +125,17 @@ enum vmmu_fault_result {
 	VMMU_FAULT_NO_MEMORY,      /* no frame for a table or for the page; nothing changed */
 	VMMU_FAULT_DENIED,         /* the host forbids this access */
 	VMMU_FAULT_BAD_ENTRY,      /* the CPU met an entry no engine wrote; tables are damaged */
-	VMMU_FAULT_BEYOND,         /* gpa past the guest's MAXPHYADDR */
+	VMMU_FAULT_BEYOND,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
 	VMMU_FAULT_RESULT_COUNT
 };
 
 struct vmmu_fault {
 	/* in */
-	vmmu_gpa gpa;
+	vmmu_gpa gpa;          /* shadow modes: out, what the guest's tables make of gva */
+	vmmu_gva gva;          /* shadow modes: CR2 */
 	uint32_t access;       /* VMMU_R/W/X | VMMU_ACCESS_* */
-	uint64_t error_code;   /* exit qualification or EXITINFO1, for the trace only */
+	uint64_t error_code;   /* exit qualification or EXITINFO1, for the trace only; after
+	                        * INJECT_PF the error code to inject, with gva in CR2 */
 	uint64_t rip;          /* guest RIP, for the trace only */
 	uint64_t word;         /* anything the host wants in the trace (CPL, CR3 ...) */
 	/* out */
@@ -156,6 +162,55 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
                                      unsigned access, uint64_t *done);
 
 const char *vmmu_fault_result_name(enum vmmu_fault_result result);
+
+/* ---- Shadow paging ------------------------------------------------------- */
+
+/*
+ * Without nested paging the CPU walks tables that say at once what the guest's
+ * own tables and its slots say. The host runs the guest with vmmu_vcpu_load's
+ * pointer in CR3; with CR0.PG, CR0.WP, CR4.PAE and EFER.NXE set, whatever the
+ * guest thinks they are; EFER.LMA, CR4.LA57, SMEP, SMAP and PKE, PKRU and
+ * EFLAGS.AC as the guest has them. It intercepts #PF and writes of CR0, CR3, CR4
+ * and EFER. INVLPG and INVPCID need no intercept: an entry never lags behind the
+ * guest's tables, since no CPU can write a guest table that is shadowed. It
+ * suffices that the CPU's TLB forgets what the guest asks it to forget.
+ *
+ * A #PF goes to vmmu_fault, made by vmmu_fault_from_pf (<vmmu/exit.h>):
+ *   INJECT_PF     the guest's own: deliver #PF with fault.error_code, CR2 = fault.gva
+ *   WRITE_TABLE   emulate the write, then call vmmu_guest_written; or call
+ *                 vmmu_guest_release and run the guest again
+ *   READ_ONLY, EMULATE_MMIO   as for direct maps; fault.gpa is what gva means
+ *
+ * What is promised of aliases: a frame is known by its gfn. A host that backs
+ * two gfns with one frame must keep guest tables out of it.
+ */
+struct vmmu_paging;
+
+/*
+ * [vcpu] These are the vCPU's control registers from now on; call it once before
+ * the first vmmu_fault, and whenever one of them has changed. `cpu` must be the
+ * same on all vCPUs of a VM. Afterwards vmmu_vcpu_load names the root to enter
+ * with; the last eight are remembered, so that switching between them builds
+ * nothing. When it differs from the last one, or the guest's own write asks for
+ * it, the host enters with a TLB that holds nothing of the address space before.
+ * PKRU changes without an exit: while CR4.PKE is set, tell of it before vmmu_fault.
+ * VMMU_ERR_NO_MEMORY: the old registers still hold.
+ */
+enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers);
+
+/*
+ * [vcpu] Guest memory at [gpa, gpa + bytes) has been written otherwise than by a
+ * guest CPU: by the emulator, a device model, a loader. To be called after the
+ * write. Dirty pages are noted; what was concluded from the old words is undone.
+ */
+void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes);
+
+/*
+ * [vcpu] Stop shadowing the guest table at gpa, so that the guest may write it
+ * without exits until it is used again. False: a root that a vCPU remembers
+ * needs it; its writes must be emulated.
+ */
+bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa);
 
 /* ---- Memory slots ------------------------------------------------------- */
 

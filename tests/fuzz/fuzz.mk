@@ -11,15 +11,15 @@ VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/device/*.c v
 
 $(BUILD)/fuzz/visor/%.o: visor/%.c | $(ZYDIS_READY) $(DSDT_HEADER)
 	@mkdir -p $(@D)
-	clang $(VISOR_FUZZ_FLAGS) -ffreestanding -I. $(ZYDIS_CFLAGS) $(DSDT_CFLAGS) -MMD -MP -c $< -o $@
+	clang $(VISOR_FUZZ_FLAGS) -ffreestanding -Iinclude -I. $(ZYDIS_CFLAGS) $(DSDT_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/fuzz/zydis/%.o: $(ZYDIS_DIR)/src/%.c | $(ZYDIS_READY)
 	@mkdir -p $(@D)
 	clang $(VISOR_FUZZ_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_DIR)/src -w -c $< -o $@
 
-$(VISOR_FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/guest_memory.h $(VISOR_FUZZ_OBJ)
-	clang $(CSTD) -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
-		$< $(VISOR_FUZZ_OBJ) -o $@
+$(VISOR_FUZZERS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/guest_memory.h $(VISOR_FUZZ_OBJ) $(LIBVMMU)
+	clang $(CSTD) -Wall -Wextra -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-Iinclude -I. $< $(VISOR_FUZZ_OBJ) $(LIBVMMU) -o $@
 
 .PHONY: fuzz-visor
 fuzz-visor: $(VISOR_FUZZERS:%=$(BUILD)/fuzz/%)

@@ -53,6 +53,20 @@ static bool write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 	return gpa >> 52 == 0;
 }
 
+static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	return read(ctx, gpa.v, size, value);
+}
+
+/* The tables are the input: nothing is ever stored, so that a walk may find them read-only. */
+static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
+                                          uint64_t value)
+{
+	(void)ctx, (void)expected, (void)value;
+	check_access(gpa.v, size);
+	return VMMU_GUEST_READ_ONLY;
+}
+
 static struct x86_cpu_state make_cpu(void)
 {
 	static const uint32_t code[] = {0x9b, 0x9b, 0xc09b, 0xa09b};
@@ -94,7 +108,10 @@ static void check_result(const struct x86_cpu_state *before, const struct x86_cp
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct guest_memory memory = {.read = read, .write = write};
+	static const struct vmmu_host host = {.guest_read = guest_read, .guest_cmpxchg = guest_cmpxchg};
+	struct vmmu_guest_mode paging = {.levels = 0};
+	const struct guest_memory memory = {.read = read, .write = write, .host = &host, .mode = &paging,
+	                                    .cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true}};
 	struct x86_cpu_state cpu, before;
 	struct emulate_info info;
 	enum emulate_result result;

@@ -49,3 +49,10 @@ unsigned path_level(uint64_t gpa, bool *leaf)
 		*leaf = last_command.result[2] == 2; /* VMMU_ENTRY_LEAF */
 	return (unsigned)last_command.result[0];
 }
+
+bool on_shadow_tables(void)
+{
+	const char *mmu = option("mmu");
+
+	return mmu && mmu[0] == 's';
+}

@@ -187,6 +187,8 @@ void audit(const char *when);
 uint64_t violations(void);
 /* Level of the entry that ends the walk for gpa. `leaf`: whether it is a leaf. */
 unsigned path_level(uint64_t gpa, bool *leaf);
+/* The word mmu=shadow: a path is then one of the guest's own translations, and not to be had by gpa. */
+bool on_shadow_tables(void);
 
 /* ---- Instructions ---------------------------------------------------------- */
 

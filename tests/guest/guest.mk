@@ -38,13 +38,13 @@ $(GUEST32): $(GUEST64)
 # ---- initramfs images --------------------------------------------------------
 #
 # run.cpio.gz greets and powers off, or gives a shell; workload.cpio.gz is the
-# machine tests' workload. Nothing in them depends on when or where they are
+# machine tests' workload, workload32.cpio.gz a small one for i386 kernels. Nothing in them depends on when or where they are
 # packed: file times, owners, inode numbers and order are fixed.
 
 INITRAMFS_BUILD := $(BUILD)/initramfs
 BUSYBOX         ?= /bin/busybox
 
-initramfs: $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz
+initramfs: $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz $(INITRAMFS_BUILD)/workload32.cpio.gz
 
 # $(call pack,TREE): the tree as a compressed newc archive, the target.
 define pack
@@ -63,6 +63,15 @@ $(INITRAMFS_BUILD)/workload.cpio.gz: $(INITRAMFS_BUILD)/workload
 	rm -rf $(INITRAMFS_BUILD)/workload.tree
 	install -D -m 755 $< $(INITRAMFS_BUILD)/workload.tree/init
 	$(call pack,$(INITRAMFS_BUILD)/workload.tree)
+
+$(INITRAMFS_BUILD)/workload32: $(GUEST_DIR)/initramfs/init32.S
+	@mkdir -p $(@D)
+	$(CC) -m32 -nostdlib -static -no-pie -s $< -o $@
+
+$(INITRAMFS_BUILD)/workload32.cpio.gz: $(INITRAMFS_BUILD)/workload32
+	rm -rf $(INITRAMFS_BUILD)/workload32.tree
+	install -D -m 755 $< $(INITRAMFS_BUILD)/workload32.tree/init
+	$(call pack,$(INITRAMFS_BUILD)/workload32.tree)
 
 $(INITRAMFS_BUILD)/run.cpio.gz: $(GUEST_DIR)/initramfs/run-init $(BUSYBOX)
 	rm -rf $(INITRAMFS_BUILD)/run.tree

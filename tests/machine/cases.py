@@ -21,6 +21,7 @@ class Case:
     modules: tuple = ()
     memory: str = "128M"
     page_size: str = "4k"
+    mmu: str = ""               # for --mmu; else the machine's own
     options: tuple = ()         # more words for `vmmu run`
     keys: str = ""              # what is typed at the console once it shows `prompt`
     prompt: str = r"^/ # "
@@ -45,6 +46,9 @@ class Files:
             "guest64": build / "guest" / "guest64.elf",
             "linux": linux,
             "workload": build / "initramfs" / "workload.cpio.gz",
+            "workload32": build / "initramfs" / "workload32.cpio.gz",
+            "linux-pae": linux and linux.parent.parent / "686-pae" / "vmlinuz",
+            "linux-32": linux and linux.parent.parent / "686" / "vmlinuz",
             "run": build / "initramfs" / "run.cpio.gz",
             "absent": work / "no-such-file",
         }
@@ -98,6 +102,19 @@ def linux(machine, page_size, **more):
                 console=("^vmmu-workload: PASS ",), **more)
 
 
+def shadow_guest(machine, page_size, tests=GUEST_TESTS):
+    return guest(f"{machine}-shadow-guest-{page_size}", f"guest tests on shadow tables, pages up to {page_size}", machine,
+                 tests, page_size=page_size, mmu="shadow", words="steps=300 mmu=shadow", cost=20)
+
+
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload"):
+    return Case(name=f"{machine}-shadow-{kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
+                about=f"Debian's kernel on shadow tables, pages up to {page_size}", append="quiet", memory="256M",
+                page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
+                options=("--icount",) if machine == "qemu" else (), console=("^vmmu-workload: PASS ",),
+                cost=30 if machine == "qemu" else 150)
+
+
 def end(name, about, test, status, **more):
     """A guest that ends in its own way."""
     return Case(name=name, about=about, machine="qemu", kernel="guest", append=f"tests={test}",
@@ -126,6 +143,15 @@ CASES = [
           words="seed=2", cost=60),
     linux("qemu", "4k", cost=15),
     linux("qemu", "2m", cost=15),
+    shadow_guest("qemu", "4k"),
+    shadow_guest("qemu", "2m"),
+    shadow_linux("qemu", "4k"),
+    shadow_linux("qemu", "2m"),
+    shadow_linux("qemu", "4k", "linux-pae", "workload32"),
+    shadow_linux("qemu", "4k", "linux-32", "workload32"),
+    shadow_linux("qemu", "2m", "linux-32", "workload32"),
+    shadow_guest("bochs", "4k"),
+    shadow_linux("bochs", "4k"),
     linux("bochs", "4k", cost=120),
     linux("bochs", "2m", cost=110),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",

@@ -163,7 +163,7 @@ static void canonical_addresses(void **state)
 	cpu.cr4 |= X86_CR4_LA57; /* canonical now, but there is no table */
 	assert_int_equal(RUN(&cpu, UNKNOWN, "\x89\x03"), EMULATE_PAGE_FAULT);
 	assert_true(info.fault_gva == 0x0000800000000000);
-	assert_int_equal(info.error_code, GUEST_WALK_WRITE);
+	assert_int_equal(info.error_code, VMMU_PF_WRITE);
 }
 
 static void rip_relative(void **state)
@@ -200,7 +200,7 @@ static void string_fault(void **state)
 	cpu.gpr[X86_RCX] = 5;
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf3\xa5"), EMULATE_PAGE_FAULT); /* rep movsl */
 	assert_int_equal(info.fault_gva, 0x31000);
-	assert_int_equal(info.error_code, GUEST_WALK_WRITE);
+	assert_int_equal(info.error_code, VMMU_PF_WRITE);
 	assert_int_equal(cpu.gpr[X86_RCX], 3);
 	assert_int_equal(cpu.gpr[X86_RSI], 0x20008);
 	assert_int_equal(cpu.gpr[X86_RDI], 0x31000);

@@ -26,6 +26,9 @@ struct bus {
 	uint64_t device_value;             /* what it reads as, low bytes first */
 	struct access access[MAX_ACCESSES];
 	unsigned accesses;
+	unsigned stored;                   /* times the walk told of accessed and dirty bits */
+	struct vmmu_host host;
+	struct vmmu_guest_mode mode;
 };
 
 static inline bool is_device(uint64_t gpa)
@@ -72,11 +75,43 @@ static inline bool bus_write(void *ctx, uint64_t gpa, unsigned size, uint64_t va
 	return true;
 }
 
+static inline bool bus_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	struct bus *b = ctx;
+
+	*value = 0;
+	if (gpa.v >= RAM_BYTES)
+		return false;
+	memcpy(value, b->ram + gpa.v, size);
+	return true;
+}
+
+static inline enum vmmu_guest_swap bus_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
+                                                     uint64_t value)
+{
+	struct bus *b = ctx;
+
+	if (memcmp(b->ram + gpa.v, &expected, size) != 0)
+		return VMMU_GUEST_CHANGED;
+	memcpy(b->ram + gpa.v, &value, size);
+	return VMMU_GUEST_SWAPPED;
+}
+
+static inline void bus_stored(void *ctx, uint64_t gpa)
+{
+	(void)gpa;
+	((struct bus *)ctx)->stored++;
+}
+
 static inline struct bus *bus_new(struct guest_memory *memory)
 {
 	struct bus *b = calloc(1, sizeof(*b));
 
-	*memory = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = b};
+	b->host = (struct vmmu_host){.guest_read = bus_guest_read, .guest_cmpxchg = bus_guest_cmpxchg};
+	*memory = (struct guest_memory){
+		.read = bus_read, .write = bus_write, .ctx = b, .host = &b->host, .stored = bus_stored,
+		.cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true}, .mode = &b->mode,
+	};
 	return b;
 }
 

@@ -23,8 +23,8 @@ $(UNIT_LIB): $(UNIT_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB)
-	$(CC) $(UNIT_CFLAGS) -MMD -MP $< $(UNIT_LIB) -lcmocka -o $@
+$(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB) $(LIBVMMU)
+	$(CC) $(UNIT_CFLAGS) -MMD -MP $< $(UNIT_LIB) $(LIBVMMU) -lcmocka -o $@
 
 .PHONY: unit
 unit: $(UNIT_TESTS)

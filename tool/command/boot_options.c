@@ -99,7 +99,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_MMU:
 		if (!parse_mmu(arg, &options->mmu) || options->mmu == MMU_AUTO)
-			argp_error(state, "--mmu is ept or npt, not \"%s\"", arg);
+			argp_error(state, "--mmu is ept, npt or shadow, not \"%s\"", arg);
 		return 0;
 	case OPTION_PAGE_SIZE:
 		if (!is_page_size(arg))
@@ -134,7 +134,8 @@ static const struct argp_option parser_options[] = {
 	{"module", OPTION_MODULE, "FILE[=S]", 0,
 	 "A module for a multiboot guest, with its command line; may be repeated", 1},
 	{"memory", OPTION_MEMORY, "N", 0, "Guest memory (default 256M)", 1},
-	{"mmu", OPTION_MMU, "ept|npt", 0, "Which second-level paging (default: what the machine has)", 2},
+	{"mmu", OPTION_MMU, "ept|npt|shadow", 0,
+	 "Which second-level paging, or none of it: shadow tables (default: what the machine has)", 2},
 	{"page-size", OPTION_PAGE_SIZE, "4k|2m|1g", 0, "Largest page in the tables (default 2m)", 2},
 	{"prealloc", OPTION_PREALLOC, NULL, 0,
 	 "Allocate and clear guest memory before the start; the tables stay empty", 2},

@@ -57,11 +57,11 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 	switch (r->event) {
 	case VMMU_TRACE_VM:
 		printf("  VM %u, %s, %" PRIu64 " levels, MAXPHYADDR %" PRIu64, r->vm,
-		       r->a[0] == VMMU_MODE_NPT ? "NPT" : "EPT", r->a[1], r->a[2]);
+		       describe_mode((enum vmmu_mode)r->a[0]), r->a[1], r->a[2]);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
 		printf("  root %u at 0x%" PRIx64 ", %s 0x%" PRIx64, r->root, r->a[0],
-		       decoder->mode == VMMU_MODE_NPT ? "nCR3" : "EPTP", r->a[1]);
+		       describe_root_register(decoder->mode), r->a[1]);
 		break;
 	case VMMU_TRACE_SLOT:
 		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->aux,

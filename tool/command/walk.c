@@ -31,7 +31,7 @@ static void print_heading(const struct walk *walk)
 
 	printf("%sGuest-physical 0x%012" PRIx64 " %s%s\n", p->bold, walk->gpa, walk->label, p->off);
 	printf("%sVM %u, %s, %u levels", p->dim, walk->vm->id,
-	       walk->vm->decoder.mode == VMMU_MODE_NPT ? "NPT" : "EPT", walk->vm->decoder.levels);
+	       describe_mode(walk->vm->decoder.mode), walk->vm->decoder.levels);
 	if (header->machine[0])
 		printf(", machine %.*s", (int)sizeof(header->machine), header->machine);
 	if (walk->view.kernel_name)

@@ -10,8 +10,8 @@
 #define MIB (1ull << 20)
 
 static const char *const machine_names[] = {"auto", "bochs", "qemu", "kvm"};
-static const char *const mmu_names[] = {"auto", "ept", "npt"};
-static const char *const mmu_titles[] = {"any MMU", "EPT", "NPT"};
+static const char *const mmu_names[] = {"auto", "ept", "npt", "shadow"};
+static const char *const mmu_titles[] = {"any MMU", "EPT", "NPT", "shadow paging"};
 
 static bool parse_word(const char *text, const char *const *names, size_t count, unsigned *out)
 {
@@ -69,6 +69,10 @@ static bool choose_kvm(enum mmu_kind *mmu, char **why, char **error)
 		free(why_not);
 		return false;
 	}
+	if (*mmu == MMU_SHADOW) {
+		*error = duplicate("--mmu shadow is tried on emulators only; use --machine qemu (or auto)");
+		return false;
+	}
 	if (*mmu != MMU_AUTO && *mmu != offered) {
 		*error = formatted("--machine kvm has %s on this processor, not %s; use --machine %s for that",
 		                   mmu_title(offered), mmu_title(*mmu), *mmu == MMU_EPT ? "bochs" : "qemu");
@@ -84,6 +88,11 @@ static bool choose_auto(enum machine_kind *kind, enum mmu_kind *mmu, char **why)
 	enum mmu_kind offered;
 	char *why_not = NULL;
 
+	if (*mmu == MMU_SHADOW) {
+		*kind = MACHINE_QEMU;
+		*why = duplicate("QEMU, the fastest emulator, whose guests run without NPT");
+		return true;
+	}
 	if (kvm_probe(&offered, &why_not) && (*mmu == MMU_AUTO || *mmu == offered)) {
 		*kind = MACHINE_KVM;
 		*mmu = offered;
@@ -116,8 +125,9 @@ bool machine_choose(enum machine_kind *kind, enum mmu_kind *mmu, char **why, cha
 			*error = duplicate("QEMU without KVM has no EPT; use --machine bochs (or auto), or --mmu npt");
 			return false;
 		}
-		*mmu = MMU_NPT;
-		*why = duplicate("QEMU, as asked, with NPT");
+		if (*mmu == MMU_AUTO)
+			*mmu = MMU_NPT;
+		*why = formatted("QEMU, as asked, with %s", mmu_title(*mmu));
 		return true;
 	case MACHINE_BOCHS:
 		if (*mmu == MMU_AUTO)

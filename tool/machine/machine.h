@@ -6,7 +6,7 @@
 #include "../base/base.h"
 
 enum machine_kind { MACHINE_AUTO, MACHINE_BOCHS, MACHINE_QEMU, MACHINE_KVM };
-enum mmu_kind { MMU_AUTO, MMU_EPT, MMU_NPT };
+enum mmu_kind { MMU_AUTO, MMU_EPT, MMU_NPT, MMU_SHADOW };
 
 bool parse_machine(const char *text, enum machine_kind *kind);
 bool parse_mmu(const char *text, enum mmu_kind *mmu);

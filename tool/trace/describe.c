@@ -6,6 +6,16 @@
 
 #include "../base/text.h"
 
+const char *describe_mode(enum vmmu_mode mode)
+{
+	return mode == VMMU_MODE_SHADOW ? "shadow paging" : mode == VMMU_MODE_NPT ? "NPT" : "EPT";
+}
+
+const char *describe_root_register(enum vmmu_mode mode)
+{
+	return mode == VMMU_MODE_SHADOW ? "CR3" : mode == VMMU_MODE_NPT ? "nCR3" : "EPTP";
+}
+
 struct rights_text describe_rights(unsigned rights)
 {
 	return (struct rights_text){{

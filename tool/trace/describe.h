@@ -8,6 +8,10 @@
 #include "../symbols/symbols.h"
 #include "trace_file.h"
 
+/* "EPT"; and what the CPU calls the register that names the root: "EPTP". */
+const char *describe_mode(enum vmmu_mode mode);
+const char *describe_root_register(enum vmmu_mode mode);
+
 /* "r-x" */
 struct rights_text {
 	char text[4];

@@ -97,7 +97,7 @@ struct replay_vm *replay_vm_of(const struct replay *replay, uint16_t id)
 /* APM vol. 2, 5.4.2 (A bit 5, D bit 6); SDM vol. 3, 29.3.5 (EPT: A bit 8, D bit 9). */
 static uint64_t bits_the_cpu_sets(const struct vmmu_decoder *decoder)
 {
-	if (decoder->mode == VMMU_MODE_NPT)
+	if (decoder->mode != VMMU_MODE_EPT)
 		return 3u << 5;
 	return decoder->cpu.ad ? 3u << 8 : 0;
 }
@@ -138,7 +138,8 @@ static void take_vm(struct replay *replay, const struct vmmu_trace_record *recor
 	uint64_t features = record->a[3];
 
 	vm->decoder = (struct vmmu_decoder){
-		.mode = record->a[0] == VMMU_MODE_NPT ? VMMU_MODE_NPT : VMMU_MODE_EPT,
+		.mode = record->a[0] == VMMU_MODE_NPT || record->a[0] == VMMU_MODE_SHADOW ? (enum vmmu_mode)record->a[0]
+		                                                                           : VMMU_MODE_EPT,
 		.levels = record->a[1] == 5 ? 5 : 4,
 		.cpu = {
 			.maxphyaddr = record->a[2] >= 32 && record->a[2] <= 52 ? (uint8_t)record->a[2] : 52,

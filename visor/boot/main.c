@@ -36,6 +36,8 @@ static const struct cpu_backend *find_backend(enum options_mmu wanted, const cha
 		*reason = "mmu=npt, but this CPU has no SVM";
 	else if (!vmx && !svm)
 		*reason = "this CPU has neither VMX nor SVM, or an outer hypervisor hides it";
+	else if (wanted == OPTIONS_MMU_SHADOW)
+		return vmx ? &cpu_vmx_shadow : &cpu_svm_shadow;
 	else
 		return vmx ? &cpu_vmx : &cpu_svm;
 	return NULL;

@@ -19,7 +19,8 @@ struct choice {
 static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
 static const struct choice sinks[] = {{"off", 0}, {"disk", 1}, {0}};
 static const struct choice mmus[] = {
-	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT}, {0}};
+	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT},
+	{"shadow", OPTIONS_MMU_SHADOW}, {0}};
 static const struct choice page_sizes[] = {
 	{"4k", VMMU_LEVEL_4K}, {"2m", VMMU_LEVEL_2M}, {"1g", VMMU_LEVEL_1G}, {0}};
 

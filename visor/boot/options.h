@@ -9,7 +9,7 @@
 #include "visor/boot/multiboot.h"
 #include "visor/load/load.h"
 
-enum options_mmu { OPTIONS_MMU_AUTO, OPTIONS_MMU_EPT, OPTIONS_MMU_NPT };
+enum options_mmu { OPTIONS_MMU_AUTO, OPTIONS_MMU_EPT, OPTIONS_MMU_NPT, OPTIONS_MMU_SHADOW };
 
 struct options {
 	uint64_t memory_bytes;

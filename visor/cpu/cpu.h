@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <vmmu/guest.h>
 #include <vmmu/vmmu.h>
 
 #include "visor/cpu_state.h"
@@ -46,10 +47,11 @@ enum cpu_special {
 enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID };
 
 struct cpu_backend {
-	const char *name;            /* "ept", "npt" */
+	const char *name;            /* "ept", "npt", "shadow" */
 	const char *machine;         /* "VMX with EPT" */
 	const char *fault_exit;      /* name of the memory fault among the exits */
 	enum vmmu_mode mode;
+	bool intel;                  /* VMX */
 
 	/* The CPU is of this make and has the extension at all, enabled or not. */
 	bool (*present)(void);
@@ -63,6 +65,7 @@ struct cpu_backend {
 	/* False: no memory. The state is all zeros until write_state. */
 	bool (*vcpu_init)(struct vcpu *vcpu);
 	void (*vcpu_free)(struct vcpu *vcpu);
+	/* Shadow paging: with it, the CPU's own control registers for vcpu->paging. */
 	void (*set_root)(struct vcpu *vcpu, const struct vmmu_root *root);
 
 	/* Run the guest until vcpu->stop. */
@@ -95,7 +98,7 @@ struct cpu_backend {
 	void (*dump)(struct vcpu *vcpu);
 };
 
-extern const struct cpu_backend cpu_vmx, cpu_svm;
+extern const struct cpu_backend cpu_vmx, cpu_svm, cpu_vmx_shadow, cpu_svm_shadow;
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx_entry.S, svm_entry.S). */
 struct vcpu {
@@ -104,6 +107,7 @@ struct vcpu {
 	const struct cpu_backend *backend;
 	struct vm *vm;
 	struct vmmu_vcpu *mmu;
+	struct vmmu_paging paging;    /* shadow paging: the guest's own registers (vm/shadow.h) */
 
 	bool stop;                    /* leave run() */
 	bool tracing;                 /* fill in the trace's words */

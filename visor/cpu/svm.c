@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* AMD-V with nested paging: APM vol. 2, chapter 15 "Secure Virtual Machine". */
+/* AMD-V, with and without nested paging: APM vol. 2, chapter 15 "Secure Virtual Machine". */
 #include "visor/cpu/cpu.h"
 
 #include <vmmu/exit.h>
@@ -12,6 +12,7 @@
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
 #include "visor/vm/exit.h"
+#include "visor/vm/shadow.h"
 #include "visor/vm/vm.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm_entry.S");
@@ -37,16 +38,15 @@ static bool svm_present(void)
 	return cpuid(0x80000000, 0).eax >= 0x8000000a && cpuid(0x80000001, 0).ecx & 1u << 2;
 }
 
-static bool svm_enable(const char **reason)
+static bool is_shadow(const struct vcpu *v)
 {
-	struct cpuid features = cpuid(0x8000000a, 0);
+	return v->backend->mode == VMMU_MODE_SHADOW;
+}
 
+static bool enable(const struct cpuid features, const char **reason)
+{
 	if (rdmsr(MSR_VM_CR) & VM_CR_SVMDIS) {
 		*reason = "SVM is switched off by the firmware (VM_CR.SVMDIS): enable it in the firmware's setup";
-		return false;
-	}
-	if (!(features.edx & 1u << 0)) {
-		*reason = "this CPU has SVM but no nested paging (NPT)";
 		return false;
 	}
 	has_next_rip = features.edx & 1u << 3;
@@ -58,6 +58,22 @@ static bool svm_enable(const char **reason)
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | X86_EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, host_save_area);
 	return true;
+}
+
+static bool svm_shadow_enable(const char **reason)
+{
+	return enable(cpuid(0x8000000a, 0), reason);
+}
+
+static bool svm_enable(const char **reason)
+{
+	struct cpuid features = cpuid(0x8000000a, 0);
+
+	if (!(features.edx & 1u << 0)) {
+		*reason = "this CPU has SVM but no nested paging (NPT): try mmu=shadow";
+		return false;
+	}
+	return enable(features, reason);
 }
 
 static void svm_describe(struct vmmu_cpu *out)
@@ -103,6 +119,15 @@ static void fill_bitmaps(struct vcpu *v)
 		pass_msr(msrs, own[i]);
 }
 
+/* Without nested paging the visor must see what becomes of the guest's own (15.12.15, 15.8). */
+static void intercept_paging(struct vmcb *b)
+{
+	b->cr_read |= 1u << 3;
+	b->cr_write |= 1u << 0 | 1u << 3 | 1u << 4;
+	b->exceptions |= 1u << X86_PF;
+	b->intercept1 |= INTERCEPT_TASK_SWITCH;
+}
+
 static void svm_vcpu_free(struct vcpu *v)
 {
 	if (v->svm.vmcb)
@@ -140,18 +165,35 @@ static bool svm_vcpu_init(struct vcpu *v)
 	b->asid = GUEST_ASID;
 	b->tlb_control = TLB_FLUSH_ALL;
 	b->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
-	b->nested_control = NESTED_PAGING;
 	b->host_word = (uintptr_t)v;
 	b->efer = X86_EFER_SVME;
 	b->dr6 = 0xffff0ff0;
 	b->dr7 = 0x400;
 	b->pat = 0x0007040600070406; /* as after reset (7.8.1) */
+	if (is_shadow(v))
+		intercept_paging(b);
+	else
+		b->nested_control = NESTED_PAGING;
 	return true;
 }
 
 static void svm_set_root(struct vcpu *v, const struct vmmu_root *root)
 {
 	v->svm.vmcb->nested_cr3 = root->pointer;
+}
+
+/* Reads of a register are left alone while the CPU's own says the same as the guest's. */
+static void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct vmmu_paging *p = &v->paging;
+
+	b->cr3 = root->pointer;
+	b->cr0 = shadow_real_cr0(p);
+	b->cr4 = shadow_real_cr4(p);
+	b->efer = shadow_real_efer(p) | X86_EFER_SVME;
+	b->cr_read &= (uint16_t)~(1u << 0 | 1u << 4);
+	b->cr_read |= (b->cr0 != p->cr0 ? 1u << 0 : 0) | (b->cr4 != p->cr4 ? 1u << 4 : 0);
 }
 
 /* ---- state ------------------------------------------------------------------------ */
@@ -190,6 +232,28 @@ static void vmload(struct vmcb *b)
 	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
 }
 
+static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	if (is_shadow(v)) {
+		s->cr0 = v->paging.cr0;
+		s->cr3 = v->paging.cr3;
+		s->cr4 = v->paging.cr4;
+		s->efer = v->paging.efer;
+		memcpy(s->pdpte, v->paging.pdpte, sizeof(s->pdpte));
+		return;
+	}
+	s->cr0 = b->cr0;
+	s->cr3 = b->cr3;
+	s->cr4 = b->cr4;
+	s->efer = b->efer & ~X86_EFER_SVME;
+	/* Under nested paging the PDPTEs are read from memory when they are needed (15.25.10). */
+	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA) &&
+	    !vmmu_guest_load_pdptes(&v->vm->host, v->vm, &v->vm->bus.cpu, s->cr3, s->pdpte))
+		memset(s->pdpte, 0, sizeof(s->pdpte));
+}
+
 /* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
 static void load_state(struct vcpu *v, struct x86_cpu_state *s)
 {
@@ -207,10 +271,7 @@ static void load_state(struct vcpu *v, struct x86_cpu_state *s)
 	s->gpr[X86_RSP] = b->rsp;
 	s->rip = b->rip;
 	s->rflags = b->rflags;
-	s->cr0 = b->cr0;
-	s->cr3 = b->cr3;
-	s->cr4 = b->cr4;
-	s->efer = b->efer & ~X86_EFER_SVME;
+	load_paging(v, s);
 	s->cpl = b->cpl;
 	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
 }
@@ -246,10 +307,12 @@ static void svm_write_state(struct vcpu *v)
 	b->gdtr.base = s->gdtr.base;
 	b->idtr.limit = s->idtr.limit;
 	b->idtr.base = s->idtr.base;
-	b->cr0 = s->cr0;
-	b->cr3 = s->cr3;
-	b->cr4 = s->cr4;
-	b->efer = s->efer | X86_EFER_SVME;
+	if (!is_shadow(v)) { /* else they are changed one by one, by vm/shadow.c */
+		b->cr0 = s->cr0;
+		b->cr3 = s->cr3;
+		b->cr4 = s->cr4;
+		b->efer = s->efer | X86_EFER_SVME;
+	}
 	b->cpl = s->cpl;
 	commit(v);
 	vmload(b);
@@ -280,22 +343,25 @@ static void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t v
 
 static uint64_t svm_read_cr0(struct vcpu *v)
 {
-	return v->svm.vmcb->cr0;
+	return is_shadow(v) ? v->paging.cr0 : v->svm.vmcb->cr0;
 }
 
 static uint64_t svm_read_cr4(struct vcpu *v)
 {
-	return v->svm.vmcb->cr4;
+	return is_shadow(v) ? v->paging.cr4 : v->svm.vmcb->cr4;
 }
 
 static uint64_t svm_read_efer(struct vcpu *v)
 {
-	return v->svm.vmcb->efer & ~X86_EFER_SVME;
+	return is_shadow(v) ? v->paging.efer : v->svm.vmcb->efer & ~X86_EFER_SVME;
 }
 
 static void svm_write_efer(struct vcpu *v, uint64_t value)
 {
-	v->svm.vmcb->efer = value | X86_EFER_SVME; /* VMRUN wants it set (15.5.1) */
+	if (is_shadow(v))
+		shadow_write_efer(v, value);
+	else
+		v->svm.vmcb->efer = value | X86_EFER_SVME; /* VMRUN wants it set (15.5.1) */
 }
 
 static bool svm_in_64bit_code(struct vcpu *v)
@@ -382,8 +448,9 @@ static void svm_flush(struct vcpu *v)
 static uint64_t svm_trace_word(struct vcpu *v)
 {
 	const struct vmcb *b = v->svm.vmcb;
+	uint64_t cr3 = is_shadow(v) ? v->paging.cr3 : b->cr3;
 
-	return (b->cr3 & ~0xfffull) | b->cpl | (b->cr0 & X86_CR0_PG ? 4 : 0) | (b->efer & X86_EFER_LMA ? 8 : 0);
+	return (cr3 & ~0xfffull) | b->cpl | (svm_read_cr0(v) & X86_CR0_PG ? 4 : 0) | (b->efer & X86_EFER_LMA ? 8 : 0);
 }
 
 /* ---- exits -------------------------------------------------------------------------- */
@@ -470,18 +537,44 @@ static void handle_io(struct vcpu *v)
 	exit_io(v, &io);
 }
 
-/* MOV to and from CR8: prefixes, REX.B for the register's high bit, 0F 20 or 22, ModRM.rm. */
-static void handle_cr8(struct vcpu *v, bool write)
+/*
+ * What is at CS:RIP, for CPUs without decode assists: prefixes (REX last), then
+ * 0F 20 or 22 with the general register in ModRM.rm, 0F 06, or something else
+ * that is left to the emulator. False: it cannot be read.
+ */
+static bool decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out)
 {
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	unsigned count = fetch(v, bytes), at = 0, high = 0;
 
 	for (; at < count && bytes[at] != 0x0f; at++)
 		high = (bytes[at] & 0xf1) == 0x41 ? 8 : 0;
-	if (at + 2 < count)
-		exit_cr8(v, write, (bytes[at + 2] & 7u) | high);
+	if (at + 2 > count)
+		return false;
+	*out = (struct cr_access){.operation = CR_OTHER, .cr = (uint8_t)cr, .length = (uint8_t)(at + 3)};
+	if (bytes[at + 1] == 0x06) {
+		out->operation = CR_CLTS;
+		out->length--;
+	} else if ((bytes[at + 1] & 0xfd) == 0x20) {
+		if (at + 2 == count)
+			return false;
+		out->operation = write ? CR_WRITE : CR_READ;
+		out->gpr = (uint8_t)((bytes[at + 2] & 7u) | high);
+	}
+	return true;
+}
+
+static void handle_cr(struct vcpu *v, uint64_t exit_code)
+{
+	bool write = exit_code >= SVM_EXIT_CR_WRITE;
+	struct cr_access access;
+
+	if (!decode_cr_access(v, write, exit_code & 15, &access))
+		exit_fail(v, "the instruction that accessed CR%u cannot be read", (unsigned)exit_code & 15);
+	else if (access.cr == 8)
+		exit_cr8(v, write, access.gpr);
 	else
-		exit_fail(v, "the instruction that accessed CR8 cannot be read");
+		exit_cr(v, &access);
 }
 
 static const char *exit_code_name(uint64_t code)
@@ -490,7 +583,7 @@ static const char *exit_code_name(uint64_t code)
 		uint64_t code;
 		const char *name;
 	} names[] = {
-		{SVM_EXIT_CR8_READ, "CR8 read"}, {SVM_EXIT_CR8_WRITE, "CR8 write"},
+		{SVM_EXIT_EXCEPTION + X86_PF, "page fault"}, {SVM_EXIT_TASK_SWITCH, "task switch"},
 		{SVM_EXIT_EXCEPTION + X86_MC, "machine check"}, {SVM_EXIT_INTR, "physical interrupt"},
 		{SVM_EXIT_NMI, "NMI"}, {SVM_EXIT_INIT, "INIT"}, {SVM_EXIT_VINTR, "virtual interrupt"},
 		{SVM_EXIT_RDPMC, "RDPMC"}, {SVM_EXIT_CPUID, "CPUID"}, {SVM_EXIT_INVD, "INVD"},
@@ -505,6 +598,8 @@ static const char *exit_code_name(uint64_t code)
 
 	if ((uint32_t)code == SVM_EXIT_INVALID)
 		return "invalid guest state";
+	if (code <= SVM_EXIT_CR_LAST)
+		return code >= SVM_EXIT_CR_WRITE ? "CR write" : "CR read";
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (names[i].code == code)
 			return names[i].name;
@@ -534,9 +629,12 @@ static void handle(struct vcpu *v)
 	const struct vmcb *b = v->svm.vmcb;
 
 	switch (b->exit_code) {
-	case SVM_EXIT_CR8_READ:
-	case SVM_EXIT_CR8_WRITE:
-		handle_cr8(v, b->exit_code == SVM_EXIT_CR8_WRITE);
+	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
+		handle_cr(v, b->exit_code);
+		break;
+	case SVM_EXIT_TASK_SWITCH:
+		exit_count(v, EXIT_OTHER);
+		exit_fail(v, "the guest switches tasks by hardware, which the visor cannot do under shadow paging");
 		break;
 	case SVM_EXIT_INTR:
 		exit_external_interrupt(v);
@@ -647,6 +745,35 @@ static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, st
 	return false;
 }
 
+/*
+ * A #PF under shadow paging (15.12.15: CR2 is still the guest's own, EXITINFO2
+ * has the address). The guest's own faults end here, too. Apart, so that a nested
+ * page fault saves no registers for it.
+ */
+static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmcb *b)
+{
+	struct vmmu_fault fault =
+		vmmu_fault_from_pf(b->exit_info1, vmmu_gva_of(b->exit_info2), b->cpl, b->rflags, b->rip);
+	bool delivering = b->exit_interrupt_info & EVENT_VALID;
+	enum vmmu_fault_result result;
+
+	if (unlikely(v->tracing))
+		fault.word = svm_trace_word(v);
+	v->memory_faults++;
+	result = vmmu_fault(v->mmu, &fault);
+	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
+		b->cr2 = fault.gva.v;
+		b->event_injection = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF | fault.error_code << 32;
+		return false;
+	}
+	if (unlikely(result > VMMU_FAULT_RETRY))
+		return slow_exit(v, &fault, result);
+	b->event_injection = 0;
+	if (unlikely(delivering))
+		reinject_event(v);
+	return false;
+}
+
 /* Called by svm_entry.S. True: leave the loop. */
 bool svm_exit(struct vcpu *v)
 {
@@ -655,6 +782,8 @@ bool svm_exit(struct vcpu *v)
 	b->tlb_control = 0;
 	if (likely(b->exit_code == SVM_EXIT_NPF))
 		return memory_exit(v, b);
+	if (b->exit_code == SVM_EXIT_EXCEPTION + X86_PF)
+		return page_fault_exit(v, b);
 	return slow_exit(v, NULL, 0);
 }
 
@@ -663,33 +792,46 @@ static void svm_run(struct vcpu *v)
 	svm_loop(v, (uintptr_t)v->svm.vmcb);
 }
 
+#define SVM_COMMON                                       \
+	.present = svm_present,                                 \
+	.describe = svm_describe,                               \
+	.allows = svm_allows,                                   \
+	.vcpu_init = svm_vcpu_init,                             \
+	.vcpu_free = svm_vcpu_free,                             \
+	.run = svm_run,                                         \
+	.read_state = svm_read_state,                           \
+	.write_state = svm_write_state,                         \
+	.read_special = svm_read_special,                       \
+	.write_special = svm_write_special,                     \
+	.read_cr0 = svm_read_cr0,                               \
+	.read_cr4 = svm_read_cr4,                               \
+	.read_efer = svm_read_efer,                             \
+	.write_efer = svm_write_efer,                           \
+	.in_64bit_code = svm_in_64bit_code,                     \
+	.interrupts_shadowed = svm_interrupts_shadowed,         \
+	.clear_shadow = svm_clear_shadow,                       \
+	.want_window = svm_want_window,                         \
+	.instruction_length = svm_instruction_length,           \
+	.flush = svm_flush,                                     \
+	.trace_word = svm_trace_word,                           \
+	.dump = svm_dump,
+
 const struct cpu_backend cpu_svm = {
 	.name = "npt",
 	.machine = "SVM with NPT",
 	.fault_exit = "npf",
 	.mode = VMMU_MODE_NPT,
-	.present = svm_present,
 	.enable = svm_enable,
-	.describe = svm_describe,
-	.allows = svm_allows,
-	.vcpu_init = svm_vcpu_init,
-	.vcpu_free = svm_vcpu_free,
 	.set_root = svm_set_root,
-	.run = svm_run,
-	.read_state = svm_read_state,
-	.write_state = svm_write_state,
-	.read_special = svm_read_special,
-	.write_special = svm_write_special,
-	.read_cr0 = svm_read_cr0,
-	.read_cr4 = svm_read_cr4,
-	.read_efer = svm_read_efer,
-	.write_efer = svm_write_efer,
-	.in_64bit_code = svm_in_64bit_code,
-	.interrupts_shadowed = svm_interrupts_shadowed,
-	.clear_shadow = svm_clear_shadow,
-	.want_window = svm_want_window,
-	.instruction_length = svm_instruction_length,
-	.flush = svm_flush,
-	.trace_word = svm_trace_word,
-	.dump = svm_dump,
+	SVM_COMMON
+};
+
+const struct cpu_backend cpu_svm_shadow = {
+	.name = "shadow",
+	.machine = "SVM with shadow paging",
+	.fault_exit = "page-fault",
+	.mode = VMMU_MODE_SHADOW,
+	.enable = svm_shadow_enable,
+	.set_root = svm_shadow_set_root,
+	SVM_COMMON
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Intel VT-x with EPT and unrestricted guest: SDM vol. 3, chapters 24 to 29. */
+/* Intel VT-x with EPT and unrestricted guest, or without either: SDM vol. 3, chapters 24 to 29. */
 #include "visor/cpu/cpu.h"
 
 #include <vmmu/exit.h>
@@ -13,6 +13,7 @@
 #include "visor/lib/string.h"
 #include "visor/vm/exit.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/shadow.h"
 #include "visor/vm/vm.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx_entry.S");
@@ -122,35 +123,52 @@ static uint32_t control_msr(uint32_t plain, uint32_t true_form)
 	return vmx_basic & BASIC_TRUE_CONTROLS ? true_form : plain;
 }
 
+/* Shadow paging is chosen once, for the visor's whole life. */
+static bool shadow;
+
 static uint32_t cpu_controls(void)
 {
 	const uint32_t wanted = CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE |
-	                        CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY;
+	                        CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY |
+	                        (shadow ? CPU_CR3_LOAD | CPU_CR3_STORE : 0);
 
 	return adjusted(control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS), wanted);
 }
 
-/* What the visor cannot do without; NULL = all there. */
+/* EPT, and with it unrestricted guest. */
+static const char *missing_in_ept(void)
+{
+	if (!(secondary & CPU2_EPT))
+		return "this CPU has VMX but no EPT: try mmu=shadow";
+	if (!(secondary & CPU2_UNRESTRICTED))
+		return "this CPU has VMX and EPT but no unrestricted guest: try mmu=shadow";
+	ept_cap = rdmsr(MSR_VMX_EPT_VPID_CAP);
+	if (!(ept_cap & CAP_4_LEVELS) || !(ept_cap & CAP_WRITE_BACK) || !(ept_cap & CAP_INVEPT) ||
+	    !(ept_cap & (CAP_INVEPT_SINGLE | CAP_INVEPT_ALL)))
+		return "this CPU's EPT lacks 4-level tables, write-back tables or INVEPT: try mmu=shadow";
+	if (cpu_controls() & (CPU_CR3_LOAD | CPU_CR3_STORE | CPU_INVLPG))
+		return "this CPU's VMX always exits on CR3 accesses";
+	return NULL;
+}
+
+/*
+ * What the visor cannot do without; NULL = all there. Without EPT no VPID is
+ * used either: each entry then finds an empty TLB (30.3.3.1), as it must after
+ * every change of the guest's control registers.
+ */
 static const char *missing_feature(void)
 {
+	const uint32_t wanted = CPU2_RDTSCP | CPU2_WBINVD | CPU2_INVPCID |
+	                        (shadow ? 0 : CPU2_EPT | CPU2_UNRESTRICTED | CPU2_VPID);
 	const uint32_t exit_needed = EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER |
 	                             EXITING_LOAD_EFER;
 	const uint32_t entry_needed = ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
 
 	if (!(cpu_controls() & CPU_SECONDARY))
 		return "this CPU has VMX but no secondary controls, so neither EPT nor unrestricted guest";
-	secondary = adjusted(MSR_VMX_PROCBASED_CTLS2, CPU2_EPT | CPU2_UNRESTRICTED | CPU2_RDTSCP | CPU2_VPID |
-	                                                      CPU2_WBINVD | CPU2_INVPCID);
-	if (!(secondary & CPU2_EPT))
-		return "this CPU has VMX but no EPT";
-	if (!(secondary & CPU2_UNRESTRICTED))
-		return "this CPU has VMX and EPT but no unrestricted guest";
-	ept_cap = rdmsr(MSR_VMX_EPT_VPID_CAP);
-	if (!(ept_cap & CAP_4_LEVELS) || !(ept_cap & CAP_WRITE_BACK) || !(ept_cap & CAP_INVEPT) ||
-	    !(ept_cap & (CAP_INVEPT_SINGLE | CAP_INVEPT_ALL)))
-		return "this CPU's EPT lacks 4-level tables, write-back tables or INVEPT";
-	if (cpu_controls() & (CPU_CR3_LOAD | CPU_CR3_STORE | CPU_INVLPG))
-		return "this CPU's VMX always exits on CR3 accesses";
+	secondary = adjusted(MSR_VMX_PROCBASED_CTLS2, wanted);
+	if (!shadow && missing_in_ept())
+		return missing_in_ept();
 	if (~adjusted(control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS), exit_needed) & exit_needed ||
 	    ~adjusted(control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS), entry_needed) & entry_needed)
 		return "this CPU's VMX cannot switch EFER and PAT";
@@ -184,8 +202,26 @@ static bool vmx_enable(const char **reason)
 		*reason = "VMXON failed";
 		return false;
 	}
-	invept(0); /* nothing is left over from whoever used the CPU before */
+	if (!shadow)
+		invept(0); /* nothing is left over from whoever used the CPU before */
 	return true;
+}
+
+static bool vmx_shadow_enable(const char **reason)
+{
+	shadow = true;
+	return vmx_enable(reason);
+}
+
+static void vmx_shadow_describe(struct vmmu_cpu *out)
+{
+	*out = (struct vmmu_cpu){
+		.maxphyaddr = (uint8_t)cpuid(0x80000008, 0).eax,
+		.page_2m = true,
+		.page_1g = cpuid(0x80000001, 0).edx & 1u << 26,
+		.ad = true,
+		.nx = true, /* boot/entry.S sets EFER.NXE */
+	};
 }
 
 static void vmx_describe(struct vmmu_cpu *out)
@@ -287,13 +323,13 @@ static void write_controls(struct vcpu *v)
 	                         EXITING_SAVE_EFER | EXITING_LOAD_EFER));
 	vmwrite(VMCS_ENTRY_CONTROLS, adjusted(control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS),
 	                                      ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER));
-	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC);
+	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | (shadow ? 1u << X86_PF : 0));
 	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
 	if (secondary & CPU2_VPID)
 		vmwrite(VMCS_VPID, GUEST_VPID);
 	vmwrite(VMCS_LINK_POINTER, UINT64_MAX);
-	vmwrite(VMCS_CR0_MASK, CR0_OWNED);
-	vmwrite(VMCS_CR4_MASK, ~CR4_GUEST);
+	vmwrite(VMCS_CR0_MASK, shadow ? UINT64_MAX : CR0_OWNED);
+	vmwrite(VMCS_CR4_MASK, shadow ? UINT64_MAX : ~CR4_GUEST);
 	vmwrite(VMCS_GUEST_PAT, 0x0007040600070406); /* as after reset (12.12.4) */
 	vmwrite(VMCS_GUEST_DR7, 0x400);
 }
@@ -356,13 +392,15 @@ static void write_segment(unsigned index, const struct x86_segment *s)
 
 static uint64_t vmx_read_cr0(struct vcpu *v)
 {
-	(void)v;
+	if (shadow)
+		return v->paging.cr0;
 	return (vmread(VMCS_GUEST_CR0) & ~CR0_OWNED) | (vmread(VMCS_CR0_SHADOW) & CR0_OWNED);
 }
 
 static uint64_t vmx_read_cr4(struct vcpu *v)
 {
-	(void)v;
+	if (shadow)
+		return v->paging.cr4;
 	return (vmread(VMCS_GUEST_CR4) & CR4_GUEST) | (vmread(VMCS_CR4_SHADOW) & ~CR4_GUEST);
 }
 
@@ -382,18 +420,42 @@ static void write_cr4_of_guest(uint64_t value)
 
 static uint64_t vmx_read_efer(struct vcpu *v)
 {
-	(void)v;
-	return vmread(VMCS_GUEST_EFER);
+	return shadow ? v->paging.efer : vmread(VMCS_GUEST_EFER);
 }
 
 /* The entry control for 64-bit mode must agree with LMA (27.3.1.1). */
-static void vmx_write_efer(struct vcpu *v, uint64_t value)
+static void write_real_efer(uint64_t value)
 {
 	uint64_t entry = vmread(VMCS_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E;
 
-	(void)v;
 	vmwrite(VMCS_ENTRY_CONTROLS, value & X86_EFER_LMA ? entry | ENTRY_IA32E : entry);
 	vmwrite(VMCS_GUEST_EFER, value);
+}
+
+static void vmx_write_efer(struct vcpu *v, uint64_t value)
+{
+	if (shadow)
+		shadow_write_efer(v, value);
+	else
+		write_real_efer(value);
+}
+
+/* All of CR0 and CR4 is the visor's: reads give the read shadows, writes that differ from them exit. */
+static void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	const struct vmmu_paging *p = &v->paging;
+	uint64_t cache = X86_CR0_CD | X86_CR0_NW;
+
+	if (!(p->cr0 & X86_CR0_PE)) {
+		exit_fail(v, "the guest turns to real mode, where VMX without unrestricted guest cannot follow");
+		return;
+	}
+	vmwrite(VMCS_GUEST_CR3, root->pointer);
+	vmwrite(VMCS_CR0_SHADOW, p->cr0);
+	vmwrite(VMCS_GUEST_CR0, (shadow_real_cr0(p) & ~cache) | rdmsr(MSR_VMX_CR0_FIXED0));
+	vmwrite(VMCS_CR4_SHADOW, p->cr4);
+	vmwrite(VMCS_GUEST_CR4, shadow_real_cr4(p) | rdmsr(MSR_VMX_CR4_FIXED0));
+	write_real_efer(shadow_real_efer(p));
 }
 
 static void vmx_read_state(struct vcpu *v)
@@ -410,9 +472,11 @@ static void vmx_read_state(struct vcpu *v)
 	s->rip = vmread(VMCS_GUEST_RIP);
 	s->rflags = vmread(VMCS_GUEST_RFLAGS);
 	s->cr0 = vmx_read_cr0(v);
-	s->cr3 = vmread(VMCS_GUEST_CR3);
+	s->cr3 = shadow ? v->paging.cr3 : vmread(VMCS_GUEST_CR3);
 	s->cr4 = vmx_read_cr4(v);
 	s->efer = vmx_read_efer(v);
+	for (unsigned i = 0; i < 4; i++)
+		s->pdpte[i] = shadow ? v->paging.pdpte[i] : vmread(VMCS_GUEST_PDPTE0 + 2 * i);
 	s->cpl = s->segment[X86_SS].access >> 5 & 3; /* SS.DPL is the CPL (25.4.1) */
 	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
 }
@@ -436,10 +500,12 @@ static void vmx_write_state(struct vcpu *v)
 	vmwrite(VMCS_GUEST_GDTR_BASE, s->gdtr.base);
 	vmwrite(VMCS_GUEST_IDTR_LIMIT, s->idtr.limit);
 	vmwrite(VMCS_GUEST_IDTR_BASE, s->idtr.base);
-	write_cr0_of_guest(s->cr0);
-	vmwrite(VMCS_GUEST_CR3, s->cr3);
-	write_cr4_of_guest(s->cr4);
-	vmx_write_efer(v, s->efer);
+	if (!shadow) { /* else they are changed one by one, by vm/shadow.c */
+		write_cr0_of_guest(s->cr0);
+		vmwrite(VMCS_GUEST_CR3, s->cr3);
+		write_cr4_of_guest(s->cr4);
+		vmx_write_efer(v, s->efer);
+	}
 	commit(v);
 }
 
@@ -512,14 +578,15 @@ static unsigned vmx_instruction_length(struct vcpu *v)
 
 static void vmx_flush(struct vcpu *v)
 {
-	v->vmx.flush_wanted = true;
+	v->vmx.flush_wanted = !shadow; /* without VPID every entry does it */
 }
 
 static uint64_t vmx_trace_word(struct vcpu *v)
 {
-	(void)v;
-	return (vmread(VMCS_GUEST_CR3) & ~0xfffull) | (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3) |
-	       (vmread(VMCS_GUEST_CR0) & X86_CR0_PG ? 4 : 0) | (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? 8 : 0);
+	uint64_t cr3 = shadow ? v->paging.cr3 : vmread(VMCS_GUEST_CR3);
+
+	return (cr3 & ~0xfffull) | (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3) | (vmx_read_cr0(v) & X86_CR0_PG ? 4 : 0) |
+	       (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? 8 : 0);
 }
 
 /* ---- exits -------------------------------------------------------------------------------- */
@@ -675,6 +742,14 @@ static void handle_cr(struct vcpu *v)
 		exit_cr8(v, type == MOV_TO, gpr);
 		return;
 	}
+	if (shadow) {
+		static const enum cr_operation operation[] = {CR_WRITE, CR_READ, CR_CLTS, CR_OTHER};
+		struct cr_access access = {.operation = operation[type], .cr = (uint8_t)number, .gpr = (uint8_t)gpr,
+		                           .length = (uint8_t)vmx_instruction_length(v)};
+
+		exit_cr(v, &access);
+		return;
+	}
 	exit_count(v, number == 3 ? EXIT_CR3_ACCESS : EXIT_CR_ACCESS);
 	if (number == 0 && type == MOV_TO)
 		write_cr0_by_guest(v, v->state.gpr[gpr]);
@@ -828,6 +903,45 @@ static __attribute__((noinline)) void reinject_event(struct vcpu *v)
 	inject_event(v);
 }
 
+/* A #PF under shadow paging; CR2 is still the guest's own (28.2.1). The guest's own faults end here, too. */
+static bool page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
+{
+	unsigned cpl = vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3;
+	struct vmmu_fault fault =
+		vmmu_fault_from_pf(vmread(VMCS_EXIT_EVENT_ERROR), vmmu_gva_of(vmread(VMCS_QUALIFICATION)), cpl,
+	                           vmread(VMCS_GUEST_RFLAGS), vmread(VMCS_GUEST_RIP));
+	bool delivering = vmread(VMCS_VECTORING_EVENT) & EVENT_VALID;
+	enum vmmu_fault_result result;
+
+	restore_nmi_blocking(event); /* bit 12, as in a qualification (table 25-19) */
+	if (unlikely(v->tracing))
+		fault.word = vmx_trace_word(v);
+	v->memory_faults++;
+	result = vmmu_fault(v->mmu, &fault);
+	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
+		write_cr2(fault.gva.v);
+		vmwrite(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF);
+		vmwrite(VMCS_ENTRY_EVENT_ERROR, fault.error_code);
+		return false;
+	}
+	if (unlikely(result > VMMU_FAULT_RETRY))
+		return slow_exit(v, reason, &fault, result);
+	if (unlikely(delivering))
+		reinject_event(v);
+	return false;
+}
+
+/* What is no memory fault by EPT. */
+static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason)
+{
+	const uint32_t page_fault = EVENT_VALID | EVENT_EXCEPTION | X86_PF;
+	uint32_t event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
+
+	if (shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault)
+		return page_fault_exit(v, reason, event);
+	return slow_exit(v, reason, NULL, 0);
+}
+
 /* Called by vmx_entry.S. True: leave the loop. */
 bool vmx_exit(struct vcpu *v)
 {
@@ -836,7 +950,7 @@ bool vmx_exit(struct vcpu *v)
 	struct vmmu_fault fault;
 
 	if (unlikely(reason != VMX_EXIT_EPT_VIOLATION && reason != VMX_EXIT_EPT_MISCONFIGURATION))
-		return slow_exit(v, reason, NULL, 0);
+		return other_exit(v, reason);
 	fault = read_fault(v, reason);
 	if (unlikely(v->tracing))
 		fault.word = vmx_trace_word(v);
@@ -857,33 +971,48 @@ static void vmx_run(struct vcpu *v)
 		          ULL(vmread(VMCS_INSTRUCTION_ERROR)));
 }
 
+#define VMX_COMMON                                      \
+	.intel = true,                                  \
+	.present = vmx_present,                         \
+	.allows = vmx_allows,                           \
+	.vcpu_init = vmx_vcpu_init,                     \
+	.vcpu_free = vmx_vcpu_free,                     \
+	.run = vmx_run,                                 \
+	.read_state = vmx_read_state,                   \
+	.write_state = vmx_write_state,                 \
+	.read_special = vmx_read_special,               \
+	.write_special = vmx_write_special,             \
+	.read_cr0 = vmx_read_cr0,                       \
+	.read_cr4 = vmx_read_cr4,                       \
+	.read_efer = vmx_read_efer,                     \
+	.write_efer = vmx_write_efer,                   \
+	.in_64bit_code = vmx_in_64bit_code,             \
+	.interrupts_shadowed = vmx_interrupts_shadowed, \
+	.clear_shadow = vmx_clear_shadow,               \
+	.want_window = vmx_want_window,                 \
+	.instruction_length = vmx_instruction_length,   \
+	.flush = vmx_flush,                             \
+	.trace_word = vmx_trace_word,                   \
+	.dump = vmx_dump,
+
 const struct cpu_backend cpu_vmx = {
 	.name = "ept",
 	.machine = "VMX with EPT",
 	.fault_exit = "ept-violation",
 	.mode = VMMU_MODE_EPT,
-	.present = vmx_present,
 	.enable = vmx_enable,
 	.describe = vmx_describe,
-	.allows = vmx_allows,
-	.vcpu_init = vmx_vcpu_init,
-	.vcpu_free = vmx_vcpu_free,
 	.set_root = vmx_set_root,
-	.run = vmx_run,
-	.read_state = vmx_read_state,
-	.write_state = vmx_write_state,
-	.read_special = vmx_read_special,
-	.write_special = vmx_write_special,
-	.read_cr0 = vmx_read_cr0,
-	.read_cr4 = vmx_read_cr4,
-	.read_efer = vmx_read_efer,
-	.write_efer = vmx_write_efer,
-	.in_64bit_code = vmx_in_64bit_code,
-	.interrupts_shadowed = vmx_interrupts_shadowed,
-	.clear_shadow = vmx_clear_shadow,
-	.want_window = vmx_want_window,
-	.instruction_length = vmx_instruction_length,
-	.flush = vmx_flush,
-	.trace_word = vmx_trace_word,
-	.dump = vmx_dump,
+	VMX_COMMON
+};
+
+const struct cpu_backend cpu_vmx_shadow = {
+	.name = "shadow",
+	.machine = "VMX with shadow paging",
+	.fault_exit = "page-fault",
+	.mode = VMMU_MODE_SHADOW,
+	.enable = vmx_shadow_enable,
+	.describe = vmx_shadow_describe,
+	.set_root = vmx_shadow_set_root,
+	VMX_COMMON
 };

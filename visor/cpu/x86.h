@@ -114,6 +114,8 @@ static inline void xsetbv0(uint64_t value)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
 }
 
+#define X86_CR4_VME (1ull << 0)
+#define X86_CR4_PVI (1ull << 1)
 #define X86_CR4_TSD (1ull << 2)
 #define X86_CR4_DE (1ull << 3)
 #define X86_CR4_MCE (1ull << 6)
@@ -137,7 +139,7 @@ static inline void xsetbv0(uint64_t value)
 #define X86_DR6_SINGLE_STEP (1ull << 14)
 
 /* Exceptions (SDM vol. 3, table 6-1). */
-enum { X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_GP = 13, X86_PF = 14, X86_MC = 18 };
+enum { X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14, X86_MC = 18 };
 
 /* SDM vol. 4; APM vol. 2, appendix A. */
 enum x86_msr {

@@ -43,6 +43,21 @@ static enum emulate_result move_if(struct emulation *e)
 	return write_operand(e, 0, condition_holds(e->instruction.opcode & 15, e->cpu->rflags) ? value : old);
 }
 
+/* Machine status word: the low half of CR0. LMSW may set PE, but not clear it (SDM vol. 2, "LMSW"). */
+static enum emulate_result load_status_word(struct emulation *e)
+{
+	uint64_t value;
+
+	TRY(read_operand(e, 0, &value));
+	e->cpu->cr0 = (e->cpu->cr0 & ~0xeull) | (value & 0xf);
+	return EMULATE_DONE;
+}
+
+static enum emulate_result store_status_word(struct emulation *e)
+{
+	return write_operand(e, 0, e->cpu->cr0 & value_mask(operand_size(e, 0)));
+}
+
 static enum emulate_result set_if(struct emulation *e)
 {
 	return write_operand(e, 0, condition_holds(e->instruction.opcode & 15, e->cpu->rflags));
@@ -301,6 +316,10 @@ static handler find_handler(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_BTR:
 	case ZYDIS_MNEMONIC_BTC:
 		return bit_test;
+	case ZYDIS_MNEMONIC_LMSW:
+		return load_status_word;
+	case ZYDIS_MNEMONIC_SMSW:
+		return store_status_word;
 	default:
 		return NULL;
 	}

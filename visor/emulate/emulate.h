@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "visor/cpu_state.h"
-#include "visor/emulate/guest_walk.h"
+#include "visor/emulate/translate.h"
 
 #define EMULATE_MAX_INSTRUCTION 15
 
@@ -19,7 +19,8 @@ enum emulate_result {
 	EMULATE_AGAIN,        /* part of a REP string is done, cpu says how far; run it again */
 	EMULATE_PAGE_FAULT,   /* the guest gets #PF: fault_gva, error_code; cpu is unchanged, or as
 	                       * it stands between two rounds of a REP string */
-	EMULATE_NO_MEMORY,    /* nothing answers at fault_gpa */
+	EMULATE_NO_MEMORY,    /* nothing answers at fault_gpa; where that is a page table, error_code and
+	                       * fault_gva say what #PF an entry that is not present would raise */
 	EMULATE_UNSUPPORTED,  /* reason says which instruction */
 	EMULATE_TRUNCATED,    /* the bytes given do not hold a whole instruction */
 	EMULATE_GENERAL_PROTECTION, /* the guest gets #GP(0): segment limit or non-canonical address */

@@ -155,20 +155,26 @@ static enum emulate_result linear_address(struct emulation *e, enum x86_segment_
 
 static enum emulate_result translate(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
 {
-	struct guest_walk walk;
+	struct vmmu_guest_walk walk;
+	enum vmmu_guest_result result = guest_translate(e->cpu, e->memory, gva, write ? VMMU_W : VMMU_R, &walk);
 
-	switch (guest_access(e->cpu, e->memory, gva, write ? GUEST_WALK_WRITE : 0, &walk)) {
-	case GUEST_WALK_OK:
-		*gpa = walk.gpa;
+	*gpa = walk.gpa.v;
+	e->info->fault_gva = gva;
+	e->info->error_code = walk.error_code;
+	switch (result) {
+	case VMMU_GUEST_OK:
 		return EMULATE_DONE;
-	case GUEST_WALK_FAULT:
-		e->info->fault_gva = gva;
-		e->info->error_code = walk.error_code;
+	case VMMU_GUEST_FAULT:
 		return EMULATE_PAGE_FAULT;
-	default:
-		e->info->fault_gpa = walk.gpa;
-		return EMULATE_NO_MEMORY;
+	case VMMU_GUEST_NONCANONICAL:
+		return EMULATE_GENERAL_PROTECTION;
+	case VMMU_GUEST_BUSY:
+		return EMULATE_AGAIN;
+	case VMMU_GUEST_NO_MEMORY:
+		break;
 	}
+	e->info->fault_gpa = walk.steps ? walk.step[walk.steps - 1].where.v : 0;
+	return EMULATE_NO_MEMORY;
 }
 
 enum emulate_result locate(struct emulation *e, enum x86_segment_register segment, uint64_t offset,

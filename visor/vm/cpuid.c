@@ -20,10 +20,11 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 /* Leaf 1 ECX */
 #define FEATURES_1C                                                                                \
 	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ |      \
-	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
+	 BIT(13) /* CX16 */ | PCID_1C | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
 	 BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ |        \
 	 BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
 #define EMULATED_1C (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
+#define PCID_1C BIT(17)
 #define OSXSAVE_1C BIT(27)
 /* Leaf 1 EDX, and the half of 80000001H EDX that repeats it. Machine checks (7, 14), SMM's and
  * thermal bits stay out. */
@@ -58,6 +59,8 @@ static void filter_1(struct vcpu *v, struct cpuid *r)
 {
 	r->ebx = (r->ebx & 0xffff) | BIT(16); /* one logical CPU, APIC id 0 */
 	r->ecx = (r->ecx & FEATURES_1C) | EMULATED_1C;
+	if (v->backend->mode == VMMU_MODE_SHADOW) /* a CR3 write with bit 63 would save no exit */
+		r->ecx &= ~PCID_1C;
 	if (r->ecx & BIT(26) && v->backend->read_cr4(v) & X86_CR4_OSXSAVE)
 		r->ecx |= OSXSAVE_1C;
 	r->edx &= FEATURES_1D;
@@ -206,4 +209,16 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	if (leaf <= LAST_BASIC && leaf <= cpuid(0, 0).eax)
 		return basic_leaf(v, leaf, subleaf);
 	return (struct cpuid){0};
+}
+
+#define VENDOR_AMD_EBX 0x68747541 /* "Auth" of AuthenticAMD */
+
+struct vmmu_guest_cpu cpuid_paging(struct vcpu *v)
+{
+	return (struct vmmu_guest_cpu){
+		.maxphyaddr = (uint8_t)cpuid_for_guest(v, LEAF_EXTENDED + 8, 0).eax,
+		.pse36 = cpuid_for_guest(v, 1, 0).edx & BIT(17),
+		.page_1g = cpuid_for_guest(v, LEAF_EXTENDED + 1, 0).edx & BIT(26),
+		.bit8_reserved = cpuid_for_guest(v, 0, 0).ebx == VENDOR_AMD_EBX,
+	};
 }

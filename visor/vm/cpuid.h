@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include <vmmu/guest.h>
+
 struct cpuid;
 struct vcpu;
 
@@ -12,5 +14,7 @@ struct vcpu;
 
 /* What CPUID answers in the guest. */
 struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf);
+/* What of it concerns paging. */
+struct vmmu_guest_cpu cpuid_paging(struct vcpu *v);
 
 #endif

@@ -10,6 +10,7 @@
 #include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/msr.h"
+#include "visor/vm/shadow.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
 
@@ -73,6 +74,26 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 	v->event_error = error;
 }
 
+static bool is_contributory(unsigned vector)
+{
+	return vector == X86_DE || (vector >= X86_TS && vector <= X86_GP);
+}
+
+void exit_raise_on_top(struct vcpu *v, unsigned vector, uint32_t error)
+{
+	bool exception = (v->event & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_EXCEPTION);
+	unsigned first = v->event & 0xff;
+	bool severe = vector == X86_PF || is_contributory(vector);
+
+	v->event = 0;
+	if (exception && first == X86_DF && severe)
+		exit_triple_fault(v);
+	else if (exception && ((first == X86_PF && severe) || (is_contributory(first) && is_contributory(vector))))
+		exit_raise(v, X86_DF, true, 0);
+	else
+		exit_raise(v, vector, true, error);
+}
+
 /* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */
 static void instruction_done(struct vcpu *v)
 {
@@ -86,18 +107,22 @@ static void instruction_done(struct vcpu *v)
 	}
 }
 
-void exit_skip(struct vcpu *v)
+void exit_skip_bytes(struct vcpu *v, unsigned length)
 {
-	unsigned length = v->backend->instruction_length(v);
-
-	if (!length) {
-		exit_fail(v, "the instruction that caused the exit cannot be read");
-		return;
-	}
 	v->state.rip += length;
 	if (!in_64bit_code(v))
 		v->state.rip &= UINT32_MAX;
 	instruction_done(v);
+}
+
+void exit_skip(struct vcpu *v)
+{
+	unsigned length = v->backend->instruction_length(v);
+
+	if (length)
+		exit_skip_bytes(v, length);
+	else
+		exit_fail(v, "the instruction that caused the exit cannot be read");
 }
 
 void exit_cpuid(struct vcpu *v)
@@ -187,16 +212,14 @@ void exit_triple_fault(struct vcpu *v)
 
 /* ---- memory ----------------------------------------------------------------- */
 
-static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
+/* `table`: the access is a write to a shadowed table, which the guest may make itself if need be. */
+static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 {
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
-	/* When the guest's own walk made the access, gpa is one of its tables and not the operand. */
-	uint64_t gpa = fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v;
 	struct emulate_info info;
 	enum emulate_result result;
 	unsigned count;
 
-	v->backend->read_state(v);
 	count = guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes));
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
@@ -208,6 +231,7 @@ static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 		v->backend->write_state(v);
 		break;
 	case EMULATE_PAGE_FAULT:
+	case EMULATE_NO_MEMORY: /* of a page table: the bus answers everywhere else */
 		v->backend->write_state(v);
 		v->backend->write_special(v, CPU_SPECIAL_CR2, info.fault_gva);
 		exit_raise(v, X86_PF, true, info.error_code);
@@ -218,13 +242,37 @@ static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 	case EMULATE_INVALID:
 		exit_raise(v, X86_UD, false, 0);
 		break;
-	case EMULATE_NO_MEMORY:
-		exit_fail(v, "the guest reaches for gpa %llx, where nothing is", (unsigned long long)info.fault_gpa);
-		break;
 	case EMULATE_UNSUPPORTED:
 	case EMULATE_TRUNCATED:
-		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)fault->gpa.v, info.reason);
+		if (table && shadow_release(v, gpa))
+			break;
+		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
 		break;
+	}
+	return result == EMULATE_DONE;
+}
+
+bool exit_emulate(struct vcpu *v, uint64_t gpa)
+{
+	return carry_out(v, gpa, false);
+}
+
+/* When the guest's own walk made the access, gpa is one of its tables and not the operand. */
+static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	v->backend->read_state(v);
+	carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, false);
+}
+
+/* A write to a table that is shadowed: carried out here, or left to the guest once it is not. */
+static void write_table(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	if (!(v->event & EVENT_VALID)) {
+		v->backend->read_state(v);
+		carry_out(v, fault->gpa.v, true);
+	} else if (!shadow_release(v, fault->gpa.v)) {
+		exit_fail(v, "delivering event %x to the guest writes its root table at gpa %llx", v->event,
+		          (unsigned long long)fault->gpa.v);
 	}
 }
 
@@ -242,6 +290,12 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 			exit_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
 		else
 			emulate(v, fault);
+		break;
+	case VMMU_FAULT_INJECT_PF:
+		shadow_inject(v, fault);
+		break;
+	case VMMU_FAULT_WRITE_TABLE:
+		write_table(v, fault);
 		break;
 	case VMMU_FAULT_NO_MEMORY:
 		exit_fail(v, "the machine has no free memory for gpa %llx: give the machine more, or the guest less",

@@ -66,8 +66,18 @@ void exit_fail(struct vcpu *vcpu, const char *why, ...) __attribute__((format(pr
 
 /* Deliver an exception to the guest. */
 void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
+/* The same where another event may be in delivery: what the two make together (SDM vol. 3, table 6-5). */
+void exit_raise_on_top(struct vcpu *vcpu, unsigned vector, uint32_t error);
 /* The instruction is done: go on behind it. */
 void exit_skip(struct vcpu *vcpu);
+void exit_skip_bytes(struct vcpu *vcpu, unsigned length);
+
+/*
+ * Carry out the instruction at CS:RIP, of which the CPU has seen the access at
+ * gpa (UINT64_MAX: not known), after read_state. True: done; false: the guest
+ * gets an exception, runs it again, or the VM has failed.
+ */
+bool exit_emulate(struct vcpu *vcpu, uint64_t gpa);
 
 /* Last thing before an entry that follows a slow exit: timers, interrupts, console. */
 void exit_finish(struct vcpu *vcpu);

@@ -32,34 +32,34 @@ static uint64_t low_bytes(unsigned size)
 static bool string_element(struct vcpu *v, const struct io_access *io, uint64_t gva)
 {
 	struct vm *vm = v->vm;
-	struct guest_walk walk;
+	struct vmmu_guest_walk walk;
+	unsigned access = io->in ? VMMU_W : VMMU_R;
 	uint64_t value = 0;
 
 	/* Bytes one by one, so that an element may cross a page. First all are translated: an
 	 * element is either moved or not. */
 	for (unsigned i = 0; i < io->size; i++) {
-		enum guest_walk_result r = guest_walk(&v->state, &vm->bus, gva + i, io->in ? GUEST_WALK_WRITE : 0, &walk);
+		enum vmmu_guest_result r = guest_translate(&v->state, &vm->bus, gva + i, access, &walk);
 
-		if (r == GUEST_WALK_FAULT) {
+		if (r == VMMU_GUEST_FAULT || r == VMMU_GUEST_NO_MEMORY) {
 			v->backend->write_special(v, CPU_SPECIAL_CR2, gva + i);
 			exit_raise(v, X86_PF, true, walk.error_code);
-			return false;
+		} else if (r == VMMU_GUEST_NONCANONICAL) {
+			exit_raise(v, X86_GP, true, 0);
 		}
-		if (r != GUEST_WALK_OK) {
-			exit_fail(v, "string I/O through page tables that lie in no memory");
+		if (r != VMMU_GUEST_OK) /* busy: the guest runs the instruction again */
 			return false;
-		}
 	}
 	if (io->in)
 		value = port_read(vm, io->port, io->size);
 	for (unsigned i = 0; i < io->size; i++) {
 		uint64_t byte = value >> i * 8 & 0xff;
 
-		guest_access(&v->state, &vm->bus, gva + i, io->in ? GUEST_WALK_WRITE : 0, &walk);
+		guest_translate(&v->state, &vm->bus, gva + i, access, &walk);
 		if (io->in) {
-			vm->bus.write(vm->bus.ctx, walk.gpa, 1, byte);
+			vm->bus.write(vm->bus.ctx, walk.gpa.v, 1, byte);
 		} else {
-			vm->bus.read(vm->bus.ctx, walk.gpa, 1, &byte);
+			vm->bus.read(vm->bus.ctx, walk.gpa.v, 1, &byte);
 			value |= (byte & 0xff) << i * 8;
 		}
 	}

@@ -20,7 +20,9 @@ typedef uint64_t chunk;
 struct region {
 	struct region *next;
 	uint32_t id;
-	uint64_t first_page;    /* gfn the region began at when it was made */
+	uint64_t base_page;     /* gfn it begins at now */
+	uint32_t flags;         /* of its slot */
+	uint64_t first_page;    /* gfn it began at when it was made */
 	uint64_t pages;
 	uint64_t skew;          /* first_page's place in its 2 MiB: chunks are aligned as gfns are */
 	uint64_t chunk_count;
@@ -75,7 +77,9 @@ static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
 {
 	if (vm->options->max_level >= VMMU_LEVEL_1G && make_run(vm, r, n, FRAME_ORDER_1G))
 		return true;
-	if (vm->options->max_level >= VMMU_LEVEL_2M && make_run(vm, r, n, FRAME_ORDER_2M))
+	/* Shadow tables also fill 4 KiB entries from a run, as many as a fault may need soon. */
+	if ((vm->options->max_level >= VMMU_LEVEL_2M || vm->vcpu.backend->mode == VMMU_MODE_SHADOW) &&
+	    make_run(vm, r, n, FRAME_ORDER_2M))
 		return true;
 	r->chunks[n] = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	return r->chunks[n];
@@ -206,7 +210,7 @@ enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t
 	if (pages <= 1ull << 40)
 		r = object_alloc(region_bytes(chunks));
 	if (r)
-		*r = (struct region){.id = id, .first_page = first, .pages = pages, .skew = skew, .chunk_count = chunks};
+		*r = (struct region){.id = id, .flags = flags, .base_page = first, .first_page = first, .pages = pages, .skew = skew, .chunk_count = chunks};
 	slot.backing = (uintptr_t)r;
 	status = vmmu_slot_create(vm->mmu, &slot);
 	if (status == VMMU_OK && !r) {
@@ -241,6 +245,33 @@ enum vmmu_status memory_remove(struct vm *vm, uint32_t id)
 	return VMMU_OK;
 }
 
+static struct region *region_named(struct vm *vm, uint32_t id)
+{
+	struct region *r = vm->regions;
+
+	while (r && r->id != id)
+		r = r->next;
+	return r;
+}
+
+enum vmmu_status memory_move(struct vm *vm, uint32_t id, uint64_t base)
+{
+	enum vmmu_status status = vmmu_slot_move(vm->mmu, id, vmmu_gpa_of(base));
+
+	if (status == VMMU_OK)
+		region_named(vm, id)->base_page = base / VMMU_PAGE_SIZE;
+	return status;
+}
+
+enum vmmu_status memory_set_flags(struct vm *vm, uint32_t id, uint32_t flags)
+{
+	enum vmmu_status status = vmmu_slot_set_flags(vm->mmu, id, flags);
+
+	if (status == VMMU_OK)
+		region_named(vm, id)->flags = flags;
+	return status;
+}
+
 bool memory_fill(struct vm *vm)
 {
 	for (struct region *r = vm->regions; r; r = r->next) {
@@ -269,20 +300,31 @@ uint64_t memory_frames(const struct vm *vm)
 
 /* ---- copying ---------------------------------------------------------------- */
 
-/* Where the visor finds guest RAM at gpa; NULL = no memory there, or not for this access. */
+/* The region that covers gpa now; NULL = none. */
+static struct region *region_at(struct vm *vm, uint64_t gpa)
+{
+	uint64_t gfn = gpa / VMMU_PAGE_SIZE;
+	struct region *r = vm->regions;
+
+	while (r && gfn - r->base_page >= r->pages)
+		r = r->next;
+	return r;
+}
+
+/* Where the visor finds the region's RAM at gpa; NULL = there is no frame for it. */
+static uint8_t *frame_pointer(struct vm *vm, struct region *r, uint64_t gpa)
+{
+	uint64_t frame = page_frame(vm, r, gpa / VMMU_PAGE_SIZE - r->base_page);
+
+	return frame ? (uint8_t *)(uintptr_t)(frame & ~CHUNK_ORDER) + gpa % VMMU_PAGE_SIZE : NULL;
+}
+
+/* The same for any gpa; NULL = no memory there, or not for this access. */
 static uint8_t *host_pointer(struct vm *vm, uint64_t gpa, bool write)
 {
-	struct vmmu_slot_info slot;
-	uint64_t frame;
+	struct region *r = region_at(vm, gpa);
 
-	if (vmmu_slot_find(vm->mmu, vmmu_gpa_of(gpa), &slot) != VMMU_OK || (write && slot.flags & VMMU_SLOT_READONLY))
-		return NULL;
-	frame = page_frame(vm, region_of(&slot), page_index(&slot, vmmu_gpa_gfn(vmmu_gpa_of(gpa))));
-	if (!frame)
-		return NULL;
-	if (write)
-		vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
-	return (uint8_t *)(uintptr_t)(frame & ~CHUNK_ORDER) + gpa % VMMU_PAGE_SIZE;
+	return r && !(write && r->flags & VMMU_SLOT_READONLY) ? frame_pointer(vm, r, gpa) : NULL;
 }
 
 static size_t rest_of_page(uint64_t gpa, size_t n)
@@ -336,6 +378,7 @@ bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n)
 		if (!to)
 			return false;
 		memcpy(to, f, part);
+		vmmu_guest_written(vm->vcpu.mmu, vmmu_gpa_of(gpa), part);
 		f += part;
 		gpa += part;
 		n -= part;
@@ -345,7 +388,47 @@ bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n)
 
 bool memory_covers(struct vm *vm, uint64_t gpa)
 {
-	struct vmmu_slot_info slot;
+	return region_at(vm, gpa);
+}
 
-	return vmmu_slot_find(vm->mmu, vmmu_gpa_of(gpa), &slot) == VMMU_OK;
+/* ---- for walks of the guest's own page tables --------------------------------- */
+
+bool memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	const void *from = host_pointer(ctx, gpa.v, false);
+
+	if (!from)
+		return false;
+	switch (size) {
+	case 1:
+		*value = __atomic_load_n((const uint8_t *)from, __ATOMIC_RELAXED);
+		return true;
+	case 2:
+		*value = __atomic_load_n((const uint16_t *)from, __ATOMIC_RELAXED);
+		return true;
+	case 4:
+		*value = __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
+		return true;
+	default:
+		*value = __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED);
+		return true;
+	}
+}
+
+enum vmmu_guest_swap memory_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
+                                          uint64_t value)
+{
+	void *at = host_pointer(ctx, gpa.v, true);
+	uint32_t expected_low = (uint32_t)expected;
+	bool swapped;
+
+	if (!at)
+		return VMMU_GUEST_READ_ONLY;
+	if (size == 4)
+		swapped = __atomic_compare_exchange_n((uint32_t *)at, &expected_low, (uint32_t)value, false,
+		                                      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	else
+		swapped = __atomic_compare_exchange_n((uint64_t *)at, &expected, value, false, __ATOMIC_SEQ_CST,
+		                                      __ATOMIC_RELAXED);
+	return swapped ? VMMU_GUEST_SWAPPED : VMMU_GUEST_CHANGED;
 }

@@ -22,6 +22,10 @@ enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t
 /* Take the slot away and free its frames. */
 enum vmmu_status memory_remove(struct vm *vm, uint32_t id);
 
+/* The same slot with its memory elsewhere, or with other flags. */
+enum vmmu_status memory_move(struct vm *vm, uint32_t id, uint64_t base);
+enum vmmu_status memory_set_flags(struct vm *vm, uint32_t id, uint32_t flags);
+
 /* Give every page of every slot its frame now. False: not enough memory. */
 bool memory_fill(struct vm *vm);
 /* Free what memory_add made; the engine's slots must be gone or never asked again. */
@@ -32,6 +36,9 @@ uint64_t memory_frames(const struct vm *vm);
 /* Callbacks for struct vmmu_host; ctx is the VM. */
 enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out);
+bool memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+enum vmmu_guest_swap memory_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
+                                          uint64_t value);
 bool memory_owns(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn, vmmu_pfn pfn);
 
 /*

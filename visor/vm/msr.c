@@ -69,10 +69,10 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		return true;
 	case MSR_MISC_ENABLE:
 		*value = MISC_ENABLE_VALUE;
-		return v->backend->mode == VMMU_MODE_EPT;
+		return v->backend->intel;
 	case MSR_NB_CFG:
 		*value = 0;
-		return v->backend->mode == VMMU_MODE_NPT;
+		return !v->backend->intel;
 	default:
 		return false;
 	}
@@ -106,9 +106,9 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_MTRR_DEF_TYPE:
 		return (value & 0xff) <= 7; /* taken and ignored: all guest memory is RAM, write-back */
 	case MSR_MISC_ENABLE:
-		return v->backend->mode == VMMU_MODE_EPT;
+		return v->backend->intel;
 	case MSR_NB_CFG: /* AMD: extended PCI configuration, where there is no PCI; Linux switches it on */
-		return v->backend->mode == VMMU_MODE_NPT;
+		return !v->backend->intel;
 	default:
 		return false;
 	}

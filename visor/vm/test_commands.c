@@ -74,9 +74,9 @@ static uint32_t run(struct vm *vm, struct test_command *c)
 	case TEST_SLOT_DELETE:
 		return memory_remove(vm, (uint32_t)arg[0]);
 	case TEST_SLOT_MOVE:
-		return vmmu_slot_move(vm->mmu, (uint32_t)arg[0], vmmu_gpa_of(arg[1]));
+		return memory_move(vm, (uint32_t)arg[0], arg[1]);
 	case TEST_SLOT_FLAGS:
-		return vmmu_slot_set_flags(vm->mmu, (uint32_t)arg[0], (uint32_t)arg[1]);
+		return memory_set_flags(vm, (uint32_t)arg[0], (uint32_t)arg[1]);
 	case TEST_RESTRICT:
 		return vmmu_range_restrict(vm->mmu, vmmu_gpa_of(arg[0]), arg[1], (unsigned)arg[2]);
 	case TEST_DIRTY_LOG:

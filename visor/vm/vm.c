@@ -9,7 +9,9 @@
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
 #include "visor/load/memory_map.h"
+#include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/shadow.h"
 #include "visor/vm/summary.h"
 #include "visor/vm/trace_disk.h"
 
@@ -43,6 +45,13 @@ static bool bus_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 	if (!memory_write(vm, gpa, &value, size) && !memory_covers(vm, gpa))
 		platform_mmio_write(vm->platform, gpa, size, value);
 	return true;
+}
+
+static void bus_stored(void *ctx, uint64_t gpa)
+{
+	struct vm *vm = ctx;
+
+	vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
 }
 
 static void console_out(void *ctx, const uint8_t *bytes, size_t n)
@@ -177,6 +186,8 @@ static bool set_up_tables(struct vm *vm)
 		.table_alloc = host_table_alloc,
 		.table_free = host_table_free,
 		.backing = memory_backing,
+		.guest_read = memory_guest_read,
+		.guest_cmpxchg = memory_guest_cmpxchg,
 		.flush = host_flush,
 		.time = host_time,
 		.trace_full = trace ? host_trace_full : NULL,
@@ -212,7 +223,8 @@ static bool set_up_memory(struct vm *vm)
 	if (vm->options->prealloc && !memory_fill(vm))
 		return refuse(vm, "prealloc=on: the machine has not enough free memory for %llu MiB",
 		              (unsigned long long)(vm->options->memory_bytes >> 20));
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = vm};
+	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = vm, .host = &vm->host,
+	                                .stored = bus_stored, .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
 	return true;
 }
 
@@ -281,11 +293,14 @@ static bool set_up_vcpu(struct vm *vm)
 
 	if (!vm->vcpu.backend->vcpu_init(&vm->vcpu))
 		return refuse(vm, "no memory for the vCPU's control block");
-	status = vmmu_vcpu_load(vm->vcpu.mmu, &root);
-	if (status != VMMU_OK)
-		return refuse(vm, "the vCPU has no root: %s", vmmu_status_name(status));
-	vm->vcpu.backend->set_root(&vm->vcpu, &root);
-	return true;
+	if (vm->vcpu.backend->mode == VMMU_MODE_SHADOW) {
+		status = shadow_start(&vm->vcpu);
+	} else {
+		status = vmmu_vcpu_load(vm->vcpu.mmu, &root);
+		if (status == VMMU_OK)
+			vm->vcpu.backend->set_root(&vm->vcpu, &root);
+	}
+	return status == VMMU_OK || refuse(vm, "the vCPU has no root: %s", vmmu_status_name(status));
 }
 
 static bool set_up(struct vm *vm, const char **kind)

@@ -11,7 +11,7 @@
 #include "visor/boot/options.h"
 #include "visor/cpu/cpu.h"
 #include "visor/device/platform.h"
-#include "visor/emulate/guest_walk.h"
+#include "visor/emulate/translate.h"
 #include "visor/vm/exit.h"
 
 #define VM_REASON_BYTES 200
@@ -22,6 +22,7 @@ struct vm {
 	struct vmmu_vm *mmu;
 	struct platform *platform;
 	struct guest_memory bus;        /* what the guest's CPU sees: RAM, then devices */
+	struct vmmu_guest_mode mode;    /* of bus */
 	struct region *regions;
 	uint64_t frames;                /* guest frames in use */
 	struct vcpu vcpu;

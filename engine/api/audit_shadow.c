@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The audit of shadow tables: each entry must follow from the guest's own table,
+ * hang in the list it belongs to, and let no CPU write a guest table that is
+ * shadowed. The gate is closed and nothing is owed, so all of it is exact.
+ */
+#include "api/audit.h"
+#include "map/shadow.h"
+
+struct table_audit {
+	struct audit *a;
+	struct vmmu_op *op;
+	struct vmmu_shadow *s;
+};
+
+static const struct vmmu_layout *layout_of(const struct table_audit *t)
+{
+	return &t->op->tables->layout;
+}
+
+static bool hangs_in(const struct vmmu_link *link, const struct vmmu_link *head)
+{
+	while (head && head != link)
+		head = head->next;
+	return head != NULL;
+}
+
+/* ---- what the guest's table says ------------------------------------------------ */
+
+/* Which guest entry stands behind entry `index` of `s`. */
+static vmmu_gpa guest_entry_of(const struct vmmu_shadow *s, unsigned index)
+{
+	uint64_t table = s->gfn << VMMU_PAGE_SHIFT;
+
+	if (s->role.levels != 2)
+		return vmmu_gpa_of(table + 8 * index);
+	if (s->role.level == VMMU_LEVEL_4K)
+		return vmmu_gpa_of(table + 4 * (s->role.quadrant * 512 + index));
+	return vmmu_gpa_of(table + 4 * (s->role.quadrant * 256 + index / 2));
+}
+
+static uint64_t guest_frame(const struct vmmu_shadow *s, unsigned index, uint64_t gpte)
+{
+	uint64_t address;
+
+	if (s->role.levels != 2)
+		return (gpte & VMMU_BITS(51, 12)) >> VMMU_PAGE_SHIFT;
+	address = gpte & VMMU_BITS(31, 12);
+	if (s->role.level == VMMU_LEVEL_2M && (gpte & VMMU_GPTE_HUGE) && s->role.pse)
+		/* 4 MiB, of which this entry has the even or the odd half. */
+		address = (gpte & VMMU_BITS(31, 22)) | (gpte >> 13 & 0xff) << 32 |
+		          (uint64_t)(index & 1) << 21;
+	return address >> VMMU_PAGE_SHIFT;
+}
+
+/* The CPU's store of an A bit is lost there. */
+static bool is_read_only(const struct table_audit *t, uint64_t gfn)
+{
+	const struct vmmu_slot *slot = vmmu_slot_at(&t->a->vm->memory, gfn);
+
+	return slot && (slot->info.flags & VMMU_SLOT_READONLY);
+}
+
+static void check_against_guest(struct table_audit *t, const struct vmmu_path_step *step,
+                                uint64_t gfn, bool is_leaf)
+{
+	const struct vmmu_host *host = t->op->tables->host;
+	const struct vmmu_shadow *s = t->s;
+	uint64_t gpte, mask = is_leaf ? ~(vmmu_level_pages(s->role.level) - 1) : ~0ull;
+	bool user = is_leaf && (step->entry & layout_of(t)->format->user);
+	bool write = is_leaf && (step->info.rights & VMMU_W);
+
+	if (!host->guest_read(t->op->tables->ctx, guest_entry_of(s, step->index),
+	                      s->role.levels == 2 ? 4 : 8, &gpte) ||
+	    !(gpte & VMMU_GPTE_PRESENT)) {
+		vmmu_audit_finding(t->a, "entry where the guest's table has none", step, gfn);
+		return;
+	}
+	if ((guest_frame(s, step->index, gpte) & mask) != (gfn & mask))
+		vmmu_audit_finding(t->a, "entry for another frame than the guest's table names", step, gfn);
+	if (!(gpte & VMMU_GPTE_ACCESSED) && !is_read_only(t, s->gfn))
+		vmmu_audit_finding(t->a, "entry although the guest's has its A bit clear", step, gfn);
+	if (user && !(gpte & VMMU_GPTE_USER & (s->role.access & VMMU_PAGE_USER ? ~0ull : 0)))
+		vmmu_audit_finding(t->a, "user leaf on a supervisor page of the guest", step, gfn);
+	if (write && s->role.wp && !((gpte & VMMU_GPTE_WRITE) && (s->role.access & VMMU_PAGE_WRITE)))
+		vmmu_audit_finding(t->a, "writable leaf on a read-only page of the guest", step, gfn);
+	if (write && user && !((gpte & VMMU_GPTE_WRITE) && (s->role.access & VMMU_PAGE_WRITE)))
+		vmmu_audit_finding(t->a, "leaf lets users write a read-only page", step, gfn);
+	if (is_leaf && (step->info.rights & VMMU_X) &&
+	    (!(s->role.access & VMMU_PAGE_EXEC) || (s->role.no_exec && (gpte & VMMU_GPTE_NO_EXEC))))
+		vmmu_audit_finding(t->a, "executable leaf on a page the guest forbids to execute", step, gfn);
+}
+
+/* ---- one entry --------------------------------------------------------------------- */
+
+static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step *step)
+{
+	const struct vmmu_shadow *s = t->s;
+	const struct vmmu_link *link = &s->link[step->index];
+	uint64_t gfn = vmmu_link_gfn(link);
+	const struct vmmu_shadows *all = t->a->vm->shadow;
+	const struct vmmu_block *block = vmmu_block_of(&all->frames, gfn);
+
+	vmmu_audit_leaf(t->a, step, gfn);
+	if (!block || !hangs_in(link, step->level == VMMU_LEVEL_4K ? block->page[gfn % VMMU_ENTRIES]
+	                                                           : block->huge))
+		vmmu_audit_finding(t->a, "leaf that its frame's list does not know", step, gfn);
+	if ((step->info.rights & VMMU_W) &&
+	    (step->level > VMMU_LEVEL_4K ? vmmu_shadow_holds_near(all, gfn)
+	                                 : vmmu_shadow_holds(all, gfn)))
+		vmmu_audit_finding(t->a, "a CPU can write a guest table that is shadowed", step, gfn);
+	if (!s->role.direct)
+		check_against_guest(t, step, gfn, true);
+	else if (gfn != s->gfn + step->index * vmmu_level_pages(step->level))
+		vmmu_audit_finding(t->a, "direct table maps another frame than its place", step, gfn);
+}
+
+static void check_shadow_child(struct table_audit *t, const struct vmmu_path_step *step)
+{
+	struct vmmu_shadow *child = (struct vmmu_shadow *)vmmu_table_find(
+		t->op->tables, vmmu_pfn_hpa(step->info.pfn));
+
+	if (!child) {
+		vmmu_audit_finding(t->a, "entry references a frame that is no table of this VM", step, 0);
+		return;
+	}
+	if (child->role.level != step->level - 1u)
+		vmmu_audit_finding(t->a, "table is linked where it does not belong", step, child->gfn);
+	if (!hangs_in(&t->s->link[step->index], child->parents))
+		vmmu_audit_finding(t->a, "entry that the table it references does not know", step, child->gfn);
+	if (!t->s->role.registers && !t->s->role.direct && !child->role.direct)
+		check_against_guest(t, step, child->gfn, false);
+}
+
+static void check_entry(struct table_audit *t, unsigned index)
+{
+	struct vmmu_path_step step = {
+		.level = t->s->table.level,
+		.index = (uint16_t)index,
+		.table = t->s->table.hpa,
+		.entry = vmmu_entry_read(t->op->tables, t->s->table.hpa, index),
+	};
+
+	vmmu_layout_decode(layout_of(t), step.level, step.entry, &step.info);
+	if (!step.entry != !t->s->link[index].at)
+		vmmu_audit_finding(t->a, "entry and its link disagree on whether there is one", &step, 0);
+	else if (step.info.kind == VMMU_ENTRY_LEAF)
+		check_shadow_leaf(t, &step);
+	else if (step.info.kind == VMMU_ENTRY_TABLE)
+		check_shadow_child(t, &step);
+	else if (step.info.kind != VMMU_ENTRY_EMPTY)
+		vmmu_audit_finding(t->a, "reserved bits or combination: the CPU would refuse it", &step, 0);
+}
+
+/* Every link that hangs anywhere belongs to an entry of a table that lives. */
+static void check_parents(struct table_audit *t)
+{
+	struct vmmu_path_step none = {.level = t->s->table.level, .table = t->s->table.hpa};
+
+	for (struct vmmu_link *link = t->s->parents; link; link = link->next) {
+		struct vmmu_visit v = vmmu_shadow_entry(t->op, vmmu_shadow_of(link), vmmu_link_index(link));
+
+		if (vmmu_entry_address(layout_of(t), v.entry).v != t->s->table.hpa.v)
+			vmmu_audit_finding(t->a, "a parent is known that does not reference the table", &none,
+			                   t->s->gfn);
+	}
+}
+
+static uint64_t links_in(const struct vmmu_link *head)
+{
+	uint64_t n = 0;
+
+	for (; head; head = head->next)
+		n++;
+	return n;
+}
+
+static void check_frames(struct audit *a, const uint64_t *leaves)
+{
+	struct vmmu_path_step none = {.level = 0};
+	uint64_t pages = 0, huge = 0;
+
+	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++)
+		for (const struct vmmu_block *b = a->vm->shadow->frames.bucket[i]; b; b = b->next) {
+			huge += links_in(b->huge);
+			for (unsigned page = 0; page < VMMU_ENTRIES; page++)
+				pages += links_in(b->page[page]);
+		}
+	if (pages != leaves[VMMU_LEVEL_4K] || huge != leaves[VMMU_LEVEL_2M])
+		vmmu_audit_finding(a, "the reverse map counts other leaves than there are", &none, 0);
+}
+
+void vmmu_audit_shadow(struct audit *a, struct vmmu_op *op)
+{
+	uint64_t before[VMMU_LEVEL_MAX + 1], own[VMMU_LEVEL_MAX + 1];
+
+	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
+		before[level] = a->leaves[level];
+	for (struct vmmu_shadow *s = a->vm->shadow->oldest; s; s = s->newer) {
+		struct table_audit t = {a, op, s};
+
+		a->tables[s->table.level]++;
+		for (unsigned i = 0; i < VMMU_ENTRIES; i++)
+			check_entry(&t, i);
+		check_parents(&t);
+	}
+	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
+		own[level] = a->leaves[level] - before[level];
+	check_frames(a, own);
+}

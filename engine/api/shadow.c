@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The calls of shadow modes: registers, and writes to guest memory. */
+#include "api/api.h"
+#include "map/shadow.h"
+
+/* One critical section of a vCPU that changes shadow tables. */
+static void enter(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_tables *t = &vcpu->vm->tables;
+
+	vmmu_op_init(op, t, &vcpu->actor, vcpu->vm->root_id);
+	op->cause = VMMU_CAUSE_GUEST_WRITE;
+	vmmu_gate_enter(t, &vcpu->actor);
+	vmmu_shadow_lock(t);
+}
+
+static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	vmmu_shadow_unlock(&vcpu->vm->tables);
+	vmmu_gate_leave(&vcpu->vm->tables, &vcpu->actor);
+	if (op->owed.promised)
+		vmmu_settle(op);
+}
+
+/* What a guest CPU promises shapes entries that all vCPUs share. */
+static bool is_same_cpu(const struct vmmu_guest_cpu *a, const struct vmmu_guest_cpu *b)
+{
+	return a->maxphyaddr == b->maxphyaddr && a->pse36 == b->pse36 && a->page_1g == b->page_1g &&
+	       a->bit8_reserved == b->bit8_reserved;
+}
+
+static bool agree_on_cpu(struct vmmu_vcpu *vcpu, const struct vmmu_guest_cpu *cpu)
+{
+	struct vmmu_shadows *all = vcpu->vm->shadow;
+	struct vmmu_op op;
+	bool same;
+
+	enter(vcpu, &op);
+	if (!all->cpu_known)
+		all->cpu = *cpu;
+	all->cpu_known = true;
+	same = is_same_cpu(&all->cpu, cpu);
+	leave(vcpu, &op);
+	return same;
+}
+
+enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	struct vmmu_guest_mode mode;
+	struct vmmu_op op;
+
+	if (!vm->shadow || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52 ||
+	    !agree_on_cpu(vcpu, &registers->cpu))
+		return VMMU_ERR_INVALID;
+	vmmu_guest_mode_init(&mode, registers);
+	if (mode.levels > vm->tables.layout.levels)
+		return VMMU_ERR_UNSUPPORTED;
+	vmmu_op_init(&op, &vm->tables, &vcpu->actor, vm->root_id);
+	op.cause = VMMU_CAUSE_ROOT;
+	return vmmu_shadow_switch(vcpu, &op, &mode) ? VMMU_OK : VMMU_ERR_NO_MEMORY;
+}
+
+static void mark_dirty(struct vmmu_vm *vm, uint64_t first, uint64_t last)
+{
+	for (uint64_t gfn = first; gfn <= last; gfn++) {
+		struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, gfn);
+
+		if (slot)
+			vmmu_dirty_mark(slot, gfn);
+	}
+}
+
+void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	bool expected = vm->shadow && vcpu->shadow->expected == gpa.v;
+	struct vmmu_op op;
+
+	if (!bytes || gpa.v + bytes - 1 < gpa.v)
+		return;
+	enter(vcpu, &op);
+	mark_dirty(vm, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
+	if (vm->shadow)
+		vmmu_shadow_written(vm, &op, gpa.v, bytes, expected);
+	leave(vcpu, &op);
+	if (expected)
+		vmmu_shadow_refill(vcpu, &op, gpa.v);
+}
+
+bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
+{
+	struct vmmu_op op;
+	bool released;
+
+	if (!vcpu->vm->shadow)
+		return true;
+	enter(vcpu, &op);
+	released = vmmu_shadow_release(vcpu->vm, &op, vmmu_gpa_gfn(gpa).v);
+	leave(vcpu, &op);
+	return released;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The walk of the guest's page tables: one loop for every format.
+ *
+ * Rights and reserved bits first, accessed and dirty bits afterwards and only
+ * for an access that is allowed (SDM vol. 3, 4.8; APM vol. 2, 5.4.2). Each of
+ * these bits is set by a compare-exchange with the entry as it was read; if one
+ * has changed, nothing that was concluded from it counts, and the walk begins
+ * again.
+ */
+#include "format/guest.h"
+
+enum { WALKS_MAX = 64 };
+
+struct walk {
+	const struct vmmu_host *host;
+	void *ctx;
+	const struct vmmu_guest_mode *mode;
+	uint64_t gva;
+	bool write, user, fetch, excused;
+	struct vmmu_guest_walk *out;
+};
+
+/* ---- results --------------------------------------------------------------------- */
+
+static uint32_t error_code(const struct walk *w, uint32_t why)
+{
+	return why | (w->write ? VMMU_PF_WRITE : 0) | (w->user ? VMMU_PF_USER : 0) |
+	       (w->fetch && w->mode->fetch_reported ? VMMU_PF_FETCH : 0);
+}
+
+static enum vmmu_guest_result fault(struct walk *w, uint32_t why)
+{
+	w->out->error_code = error_code(w, why);
+	return VMMU_GUEST_FAULT;
+}
+
+static enum vmmu_guest_result no_memory(struct walk *w)
+{
+	w->out->error_code = error_code(w, 0);
+	return VMMU_GUEST_NO_MEMORY;
+}
+
+/* With paging off every linear address is a physical one (SDM vol. 3, 4.1.1). */
+static enum vmmu_guest_result identity(struct walk *w)
+{
+	w->out->gpa = vmmu_gpa_of((uint32_t)w->gva);
+	w->out->page_shift = 64;
+	w->out->rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+	return VMMU_GUEST_OK;
+}
+
+static bool is_canonical(const struct vmmu_guest_format *f, uint64_t gva)
+{
+	int64_t above = (int64_t)gva >> (f->address_bits - 1);
+
+	return above == 0 || above == -1;
+}
+
+/* ---- one entry ------------------------------------------------------------------- */
+
+/* Is this level's table the four PDPTE registers? They have neither rights nor A. */
+static bool in_registers(const struct vmmu_guest_mode *mode, unsigned level)
+{
+	return mode->format->top_in_registers && level == mode->levels;
+}
+
+/* Read the entry for gva of the table at `table` into a new step. False: no memory there. */
+static bool read_step(struct walk *w, uint64_t table, unsigned level)
+{
+	const struct vmmu_guest_mode *mode = w->mode;
+	const struct vmmu_guest_format *f = mode->format;
+	struct vmmu_guest_step *step = &w->out->step[w->out->steps++];
+	uint64_t index = w->gva >> vmmu_guest_shift(f, level) & ((1u << f->index_bits) - 1);
+
+	step->level = (uint8_t)level;
+	if (in_registers(mode, level)) {
+		index &= 3;
+		step->where = vmmu_gpa_of(index);
+		step->entry = mode->registers.pdpte[index];
+		step->rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+		return true;
+	}
+	step->where = vmmu_gpa_of(table + index * f->entry_bytes);
+	if (!w->host->guest_read(w->ctx, step->where, f->entry_bytes, &step->entry))
+		return false;
+	step->rights = vmmu_guest_rights(mode, step->entry);
+	return true;
+}
+
+static uint64_t page_address(const struct vmmu_guest_mode *mode, const struct vmmu_guest_step *leaf,
+                             unsigned page_shift)
+{
+	uint64_t address = leaf->entry & mode->address & ~((1ull << page_shift) - 1);
+
+	/* PSE-36. What the CPU does not have of these bits was found to be 0. */
+	if (mode->format->huge_needs_pse && leaf->level > VMMU_LEVEL_4K)
+		address |= (leaf->entry >> 13 & 0xff) << 32;
+	return address;
+}
+
+/* ---- the page -------------------------------------------------------------------- */
+
+static bool key_refuses(const struct walk *w)
+{
+	const struct vmmu_guest_walk *out = w->out;
+
+	return w->mode->keys && !w->fetch && (out->rights & VMMU_PAGE_USER) &&
+	       (w->mode->key_refused[w->write | w->user << 1] >> out->key & 1);
+}
+
+/* The leaf is there: may this access use it? */
+static enum vmmu_guest_result on_leaf(struct walk *w)
+{
+	struct vmmu_guest_walk *out = w->out;
+	const struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
+	unsigned access = w->write | w->user << 1 | w->fetch << 2 | !w->excused << 3;
+	uint32_t why = VMMU_PF_PRESENT;
+
+	out->level = leaf->level;
+	out->page_shift = (uint8_t)vmmu_guest_shift(w->mode->format, leaf->level);
+	out->gpa = vmmu_gpa_of(page_address(w->mode, leaf, out->page_shift) |
+	                       (w->gva & ((1ull << out->page_shift) - 1)));
+	if (w->mode->keys)
+		out->key = leaf->entry >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;
+	if (key_refuses(w))
+		why |= VMMU_PF_KEY;
+	if (why != VMMU_PF_PRESENT || (w->mode->refused[access] >> out->rights & 1))
+		return fault(w, why);
+	return VMMU_GUEST_OK;
+}
+
+static enum vmmu_guest_result translate(struct walk *w)
+{
+	const struct vmmu_guest_mode *mode = w->mode;
+	struct vmmu_guest_walk *out = w->out;
+	uint64_t table = mode->registers.cr3 & mode->format->root;
+
+	*out = (struct vmmu_guest_walk){
+		.rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC};
+	for (unsigned level = mode->levels;; level--) {
+		const struct vmmu_guest_step *step = &out->step[out->steps];
+		bool leaf;
+
+		if (!read_step(w, table, level))
+			return no_memory(w);
+		if (!(step->entry & VMMU_GPTE_PRESENT))
+			return fault(w, 0);
+		leaf = level == VMMU_LEVEL_4K ||
+		       (level <= mode->huge_level_max && (step->entry & VMMU_GPTE_HUGE));
+		if (step->entry & (leaf ? mode->reserved_leaf : mode->reserved_table)[level])
+			return fault(w, VMMU_PF_PRESENT | VMMU_PF_RESERVED);
+		out->rights &= step->rights;
+		if (leaf)
+			return on_leaf(w);
+		table = step->entry & mode->address;
+	}
+}
+
+/* ---- accessed and dirty ------------------------------------------------------------ */
+
+/* False: the entry is no longer the one that was walked through. */
+static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits)
+{
+	if (in_registers(w->mode, step->level) || (step->entry & bits) == bits)
+		return true;
+	switch (w->host->guest_cmpxchg(w->ctx, step->where, w->mode->format->entry_bytes, step->entry,
+	                               step->entry | bits)) {
+	case VMMU_GUEST_SWAPPED:
+		step->entry |= bits;
+		step->stored = true;
+		return true;
+	case VMMU_GUEST_READ_ONLY:
+		return true;
+	case VMMU_GUEST_CHANGED:
+		break;
+	}
+	return false;
+}
+
+static bool has_stored(const struct vmmu_guest_walk *out)
+{
+	for (unsigned i = 0; i < out->steps; i++)
+		if (out->step[i].stored)
+			return true;
+	return false;
+}
+
+static bool set_accessed_and_dirty(struct walk *w)
+{
+	struct vmmu_guest_walk *out = w->out;
+	struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
+
+	for (struct vmmu_guest_step *step = out->step; step < leaf; step++)
+		if (!set_bits(w, step, VMMU_GPTE_ACCESSED))
+			return false;
+	return set_bits(w, leaf, VMMU_GPTE_ACCESSED | (w->write ? VMMU_GPTE_DIRTY : 0));
+}
+
+enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
+                                       const struct vmmu_guest_mode *mode, vmmu_gva gva,
+                                       unsigned access, struct vmmu_guest_walk *out)
+{
+	bool implicit = access & VMMU_ACCESS_IMPLICIT;
+	struct walk w = {
+		.host = host,
+		.ctx = ctx,
+		.mode = mode,
+		.gva = gva.v,
+		.write = access & VMMU_W,
+		.user = (access & VMMU_ACCESS_USER) && !implicit,
+		.fetch = access & VMMU_X,
+		.excused = (access & VMMU_ACCESS_AC) && !implicit,
+		.out = out,
+	};
+	enum vmmu_guest_result result = VMMU_GUEST_OK;
+	bool settled = false;
+
+	*out = (struct vmmu_guest_walk){.steps = 0};
+	if (!mode->format)
+		return identity(&w);
+	if (!mode->format->canonical)
+		w.gva = (uint32_t)w.gva;
+	else if (!is_canonical(mode->format, w.gva))
+		return VMMU_GUEST_NONCANONICAL;
+	for (unsigned walks = 0; !settled && walks < WALKS_MAX; walks++) {
+		result = translate(&w);
+		settled = result != VMMU_GUEST_OK || (access & VMMU_ACCESS_PEEK) ||
+		          set_accessed_and_dirty(&w);
+		/* The caller must hear of what has been stored before steps are overwritten. */
+		if (!settled && has_stored(out))
+			break;
+	}
+	if (!settled)
+		return VMMU_GUEST_BUSY;
+	if (result == VMMU_GUEST_OK) {
+		out->global = out->step[out->steps - 1].entry & VMMU_GPTE_GLOBAL;
+		out->dirty = out->step[out->steps - 1].entry & VMMU_GPTE_DIRTY;
+	}
+	return result;
+}
+
+/* SDM vol. 3, 4.4.1, table 4-8: bits 2:1, 8:5 and those past MAXPHYADDR are reserved. */
+bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
+                            const struct vmmu_guest_cpu *cpu, uint64_t cr3, uint64_t pdpte[4])
+{
+	const uint64_t reserved =
+		VMMU_BITS(2, 1) | VMMU_BITS(8, 5) | VMMU_BITS(63, 52) |
+		(VMMU_BITS(51, 12) & ~VMMU_BITS(cpu->maxphyaddr - 1, 12));
+	uint64_t table = cr3 & VMMU_BITS(31, 5);
+	uint64_t read[4];
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (!host->guest_read(ctx, vmmu_gpa_of(table + 8 * i), 8, &read[i]))
+			return false;
+		if ((read[i] & VMMU_GPTE_PRESENT) && (read[i] & reserved))
+			return false;
+	}
+	for (unsigned i = 0; i < 4; i++)
+		pdpte[i] = read[i];
+	return true;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "map/ask.h"
+
+VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
+{
+	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	struct vmmu_slot *slot;
+
+	vmmu_gate_enter(op->tables, op->who);
+	slot = vmmu_slot_at(memory, gfn);
+	if (slot)
+		vcpu->hit = (struct vmmu_slot_hit){
+			.generation = atomic_load_explicit(&memory->generation, memory_order_relaxed),
+			.slot = slot,
+			.info = slot->info,
+			.first = slot->first,
+			.end = slot->end,
+		};
+	vmmu_gate_leave(op->tables, op->who);
+	return slot != NULL;
+}
+
+VMMU_RARE enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result)
+{
+	switch (result) {
+	case VMMU_BACKING_RETRY:
+		return VMMU_FAULT_RETRY;
+	case VMMU_BACKING_NO_MEMORY:
+		return VMMU_FAULT_NO_MEMORY;
+	default:
+		return VMMU_FAULT_DENIED;
+	}
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What every fault asks before it maps: which slot, which frame, how large, and
+ * whether all that still holds. Inline, since a guest waits for it.
+ */
+#ifndef VMMU_ASK_H
+#define VMMU_ASK_H
+
+#include "map/map.h"
+#include "table/locks.h"
+
+/*
+ * Most functions here share (vcpu, op, f): who faults, the operation, the fault.
+ * They are passed one by one and not as a structure so that they stay in
+ * registers: this path is what a guest waits for.
+ */
+static inline uint64_t vmmu_fault_gfn(const struct vmmu_fault *f)
+{
+	return vmmu_gpa_gfn(f->gpa).v;
+}
+
+static inline unsigned vmmu_fault_wants(const struct vmmu_fault *f)
+{
+	return f->access & VMMU_RWX;
+}
+
+/* Make the vCPU's copy that of the slot which covers gfn. False: no slot does. */
+bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn);
+
+/* The same; most often the copy is that slot's already. */
+static inline bool vmmu_find_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
+{
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+
+	return (gfn >= hit->first && gfn < hit->end &&
+	        hit->generation ==
+	                atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_acquire)) ||
+	       vmmu_search_slot(vcpu, op, gfn);
+}
+
+/* Tables for a whole path, no more, and always before the gate. */
+static inline bool vmmu_have_spares(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+
+	return op->who->spares >= vm->path_tables ||
+	       vmmu_spares_fill(&vm->tables, op->who, vm->path_tables);
+}
+
+/* Inside the gate: has anything made the host's answer stale since `sequence` was read? */
+static inline bool vmmu_is_stale(const struct vmmu_memory *m, uint64_t gfn, uint64_t sequence)
+{
+	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != sequence ||
+	       vmmu_is_pending(m, gfn, gfn + 1);
+}
+
+/*
+ * The largest leaf around gfn: inside the slot, contiguous and equally aligned
+ * on both sides, under every cap, and clear of what the host is taking back. A
+ * slot that logs writes them by 4 KiB.
+ */
+static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, uint64_t gfn,
+                                  const struct vmmu_backing *backing)
+{
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+	unsigned level = VMMU_LEVEL_4K;
+
+	if (backing->order < VMMU_INDEX_BITS || hit->info.flags & VMMU_SLOT_LOG_DIRTY)
+		return level;
+	while (level < vcpu->vm->leaf_level_max) {
+		uint64_t pages = vmmu_level_pages(level + 1);
+		uint64_t first = gfn & ~(pages - 1);
+
+		if (first < hit->first || first + pages > hit->end ||
+		    backing->order < VMMU_INDEX_BITS * level ||
+		    ((gfn ^ backing->pfn.v) & (pages - 1)) ||
+		    vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||
+		    vmmu_is_pending(&vcpu->vm->memory, first, first + pages))
+			break;
+		level++;
+	}
+	return level;
+}
+
+/* The bits of a leaf for this grant; a slot that logs gets W only for a write. */
+static inline uint64_t vmmu_backing_bits(const struct vmmu_layout *l, uint32_t flags, unsigned wanted,
+                                 const struct vmmu_backing *backing)
+{
+	struct vmmu_leaf leaf = {
+		.rights = backing->rights & VMMU_RWX,
+		.memtype = backing->memtype,
+		.ignore_pat = backing->ignore_pat,
+	};
+
+	if (flags & VMMU_SLOT_READONLY)
+		leaf.rights &= ~VMMU_W;
+	leaf.writable = leaf.rights & VMMU_W;
+	/* The log wants to see the first write. */
+	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(wanted & VMMU_W))
+		leaf.rights &= ~VMMU_W;
+	return vmmu_leaf_bits(l, leaf);
+}
+
+/* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
+static inline unsigned vmmu_one_access(unsigned wanted)
+{
+	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
+}
+
+/* Why the host gave no frame, as a fault's result. */
+enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result);
+
+/* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
+static inline enum vmmu_fault_result vmmu_ask_host(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                              const struct vmmu_fault *f,
+                                              struct vmmu_backing *backing)
+{
+	struct vmmu_tables *t = op->tables;
+	enum vmmu_backing_result result =
+		t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(vmmu_fault_gfn(f)),
+	                         vmmu_one_access(vmmu_fault_wants(f)), backing);
+
+	if (VMMU_UNLIKELY(result != VMMU_BACKING_OK))
+		return vmmu_refusal(result);
+	if ((vmmu_fault_wants(f) | t->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
+		return VMMU_FAULT_DENIED;
+	return 0;
+}
+
+#endif

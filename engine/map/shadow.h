@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Shadow paging: tables that say, for the CPU, what the guest's own tables say
+ * for its addresses.
+ *
+ * A shadow table stands for one guest table as seen under one role. While it
+ * exists no CPU can write the guest table's frame: every such write comes back
+ * as VMMU_FAULT_WRITE_TABLE. A guest page that is larger than the host's runs is
+ * mapped through direct tables, which stand for no guest table at all.
+ *
+ *   shadow_table.c   tables: found, made, held, taken down
+ *   shadow_fault.c   a #PF: walk the guest's tables, build the missing part
+ *   shadow_root.c    what CR3 names; roots that a vCPU keeps
+ *   shadow_write.c   the guest's writes to its tables
+ *   shadow_range.c   the host takes frames back, or protects them
+ */
+#ifndef VMMU_SHADOW_H
+#define VMMU_SHADOW_H
+
+#include <vmmu/guest.h>
+
+#include "format/guest.h"
+#include "map/map.h"
+#include "memory/frames.h"
+#include "table/locks.h"
+
+/*
+ * Everything that changes what an entry of the table has to say. Two tables for
+ * one frame are the same only if the whole of it is equal (CVE-2026-53359).
+ */
+union vmmu_role {
+	uint32_t word;
+	struct {
+		uint32_t level : 3;       /* of the shadow table */
+		uint32_t direct : 1;      /* stands for part of a large page */
+		uint32_t access : 3;      /* VMMU_PAGE_* of the entries above */
+		uint32_t quadrant : 2;    /* 32-bit paging: which part of the guest table */
+		uint32_t levels : 3;      /* of the guest's paging */
+		uint32_t no_exec : 1;     /* EFER.NXE */
+		uint32_t pse : 1;         /* CR4.PSE */
+		uint32_t wp : 1;          /* CR0.WP */
+		uint32_t smep_no_wp : 1;  /* CR4.SMEP while CR0.WP is clear */
+		uint32_t strict_no_wp : 1; /* CR4.SMAP or CR4.PKE while CR0.WP is clear */
+		uint32_t key : 4;         /* direct: the large page's protection key */
+		uint32_t registers : 1;   /* four entries out of registers: PAE's top table */
+	};
+};
+
+struct vmmu_shadow {
+	struct vmmu_table table;          /* first: the header of every table */
+	struct vmmu_shadow *bucket_next;
+	struct vmmu_shadow *older, *newer;
+	union vmmu_role role;
+	uint64_t gfn;                     /* of the guest table; direct: first one mapped */
+	struct vmmu_link *parents;        /* entries that reference it */
+	unsigned pins;                    /* roots of vCPUs it belongs to: not to be taken down */
+	unsigned writes;                  /* by the guest since a fault last came through */
+	struct vmmu_link link[VMMU_ENTRIES];
+};
+
+enum { VMMU_SHADOW_BUCKETS = 1024, VMMU_SHADOW_LIMIT_DEFAULT = 2048, VMMU_SHADOW_LIMIT_MIN = 64 };
+
+/* The shadow part of a VM. */
+struct vmmu_shadows {
+	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS];    /* by gfn */
+	/* Guest tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
+	uint16_t held[VMMU_SHADOW_BUCKETS];
+	struct vmmu_shadow *oldest, *newest;
+	uint32_t count, limit;
+	struct vmmu_frames frames;
+	struct vmmu_guest_cpu cpu;
+	bool cpu_known;
+};
+
+enum { VMMU_ROOTS = 8 };
+
+/* What one value of CR3 stands for, as long as a vCPU remembers it. */
+struct vmmu_root_slot {
+	struct vmmu_shadow *top;          /* NULL: free */
+	union vmmu_role role;             /* of top */
+	uint64_t cr3;                     /* its address bits */
+	uint64_t pdpte[4];                /* PAE */
+	struct vmmu_shadow *part[4];      /* outside long mode: the tables below the top one */
+	uint64_t used;
+};
+
+/* The shadow part of a vCPU. */
+struct vmmu_shadow_vcpu {
+	struct vmmu_guest_mode mode;
+	struct vmmu_root_slot slot[VMMU_ROOTS];
+	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
+	uint64_t clock;
+	struct vmmu_block *spare;
+	/* The guest's entry at which the last #PF of its own ended: what its handler will write. */
+	uint64_t expected;
+};
+
+static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
+{
+	struct vmmu_link *first = link - vmmu_link_index(link);
+
+	return (struct vmmu_shadow *)((char *)first - offsetof(struct vmmu_shadow, link));
+}
+
+/* Entry `index` of `s` as it stands. Its gfn is that of the page or table that it names. */
+static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmmu_shadow *s,
+                                                  unsigned index)
+{
+	return (struct vmmu_visit){
+		.op = op,
+		.gfn = {s->link[index].at ? vmmu_link_gfn(&s->link[index]) : s->gfn},
+		.table = s->table.hpa,
+		.index = (uint16_t)index,
+		.level = s->table.level,
+		.entry = vmmu_entry_read(op->tables, s->table.hpa, index),
+	};
+}
+
+/* Call `fn` for every entry of `s` that is not empty. */
+static inline void vmmu_shadow_each(struct vmmu_op *op, struct vmmu_shadow *s, vmmu_visit_fn fn,
+                                    void *arg)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(op, s, i);
+
+		if (v.entry)
+			fn(&v, arg);
+	}
+}
+
+/* ---- shadow_table.c: under the shadow lock or with the gate closed ---- */
+
+struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gfn, union vmmu_role role);
+/* Take a spare for (gfn, role) and hold the guest table's frame; the flush may be owed then. */
+struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
+                                     union vmmu_role role);
+/* The first, or the next, of those that stand for the guest table at gfn; NULL after the last. */
+struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struct vmmu_shadow *after,
+                                     uint64_t gfn);
+/* Does a shadow table stand for this frame? Then no entry may let a CPU write it. */
+bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn);
+/* Any of the 512 frames around it? */
+bool vmmu_shadow_holds_near(const struct vmmu_shadows *all, uint64_t gfn);
+
+/* Make an empty entry reference `child`. */
+void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_shadow *child,
+                      uint64_t value, enum vmmu_cause cause);
+/* Make an empty entry map gfn, whose block is `block`. */
+void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
+                     struct vmmu_block *block, enum vmmu_cause cause);
+/* Make an entry empty. */
+void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
+                      enum vmmu_cause cause);
+/* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
+void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid);
+/* Empty it and, unless a vCPU's root needs it, take it down. */
+void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
+                        enum vmmu_cause cause);
+/* Take down old tables until `room` more fit under the limit. */
+void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room);
+
+/* ---- shadow_fault.c ---- */
+
+enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                         struct vmmu_fault *fault);
+
+/*
+ * The guest's handler has written the entry at gpa for which it got a #PF: map
+ * what it says now, so that the access need not fault again. No lock held.
+ */
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa);
+
+/* ---- shadow_root.c ---- */
+
+/* The VM's direct map for guests without paging: a PAE tree with its top filled. Before any vCPU. */
+bool vmmu_shadow_init(struct vmmu_vm *vm, struct vmmu_op *op);
+/* Everything down, blocks freed. No vCPU is left. */
+void vmmu_shadow_fini(struct vmmu_vm *vm, struct vmmu_op *op);
+/* The vCPU's registers have changed; takes turns with nobody. False: no memory, nothing changed. */
+bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                        const struct vmmu_guest_mode *mode);
+/* Let go of all roots of a vCPU. Gate closed. */
+void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+
+/* ---- shadow_write.c: under the shadow lock ---- */
+
+/* `expected`: it is a fault handler's work, and no sign that the page serves another purpose now. */
+void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
+                         bool expected);
+bool vmmu_shadow_release(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn);
+
+/* ---- shadow_range.c: gate closed, in steps; the caller settles ---- */
+
+void vmmu_shadow_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                           unsigned keep, enum vmmu_cause cause);
+void vmmu_shadow_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                               bool forbid);
+
+#endif

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A #PF under shadow paging: is it the guest's own, and if not, what is missing?
+ *
+ * The guest's tables are walked, and the host is asked for the frame, with no
+ * lock held. Under the shadow lock each entry that the walk went through is read
+ * once more, now from a table that no CPU can write: only what is still the same
+ * is built upon. Whatever had to be taken from a CPU's reach on the way is
+ * flushed before anything is concluded; so an attempt may end in "again", which
+ * costs no exit.
+ */
+#include "map/ask.h"
+#include "map/shadow.h"
+
+enum { ATTEMPTS = 16 };
+/* No result of a fault: once more, with what has been learnt. */
+#define AGAIN ((enum vmmu_fault_result)0)
+/* Entries around the one that faulted that are filled in passing, a power of two. */
+enum { PREFETCH = 64 };
+
+struct build {
+	struct vmmu_vcpu *vcpu;
+	struct vmmu_vm *vm;
+	struct vmmu_op *op;
+	struct vmmu_fault *f;
+	const struct vmmu_guest_mode *mode;
+	struct vmmu_guest_walk walk;
+	struct vmmu_backing backing;
+	uint64_t gfn;              /* that the guest's tables name */
+	uint64_t sequence;
+	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+};
+
+
+/* ---- what the guest allows ----------------------------------------------------- */
+
+/* The walk has set accessed and dirty bits: the pages that hold them are dirty now. */
+static void mark_tables_dirty(struct build *b)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < b->walk.steps; i++)
+		any |= b->walk.step[i].stored;
+	if (!any)
+		return;
+	vmmu_gate_enter(b->op->tables, b->op->who);
+	for (unsigned i = 0; i < b->walk.steps; i++) {
+		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
+		struct vmmu_slot *slot =
+			b->walk.step[i].stored ? vmmu_slot_at(&b->vm->memory, gfn) : NULL;
+
+		if (slot)
+			vmmu_dirty_mark(slot, gfn);
+	}
+	vmmu_gate_leave(b->op->tables, b->op->who);
+}
+
+static enum vmmu_fault_result inject(struct build *b)
+{
+	if (b->walk.steps)
+		b->vcpu->shadow->expected = b->walk.step[b->walk.steps - 1].where.v;
+	b->f->error_code = b->walk.error_code;
+	return VMMU_FAULT_INJECT_PF;
+}
+
+/*
+ * A supervisor's write while CR0.WP is clear, to a page that refuses it only as
+ * long as CR0.WP is set, as it is while the guest runs. A read-only page is made
+ * the supervisor's own for as long as no user comes; it may then not be executed
+ * under SMEP. False: no entry can say it, the write must be emulated. That is so
+ * where U withholds something else from the supervisor (SMAP, protection keys),
+ * and where the key itself withholds the write.
+ */
+static bool write_despite_protection(struct build *b)
+{
+	const uint64_t smep = VMMU_BIT(20), smap_or_keys = VMMU_BIT(21) | VMMU_BIT(22);
+	const struct vmmu_paging *r = &b->mode->registers;
+	bool user_page = b->rights & VMMU_PAGE_USER;
+
+	if (!(b->f->access & VMMU_W))
+		return true;
+	if (user_page && b->mode->keys && (r->pkru >> 2 * b->walk.key & 2))
+		return false;
+	if (b->rights & VMMU_PAGE_WRITE)
+		return true;
+	if (user_page && (r->cr4 & smap_or_keys))
+		return false;
+	if (user_page && (r->cr4 & smep))
+		b->rights &= ~VMMU_PAGE_EXEC;
+	b->rights |= VMMU_PAGE_WRITE;
+	b->rights &= ~VMMU_PAGE_USER;
+	return true;
+}
+
+static enum vmmu_fault_result walk_guest(struct build *b)
+{
+	const struct vmmu_host *host = b->op->tables->host;
+	struct vmmu_fault *f = b->f;
+
+	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
+
+	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
+		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva, f->access, &b->walk);
+		mark_tables_dirty(b);
+	}
+	switch (result) {
+	case VMMU_GUEST_OK:
+		break;
+	case VMMU_GUEST_BUSY:
+		return VMMU_FAULT_RETRY;
+	case VMMU_GUEST_NONCANONICAL:
+		return VMMU_FAULT_BEYOND;
+	case VMMU_GUEST_FAULT:
+	case VMMU_GUEST_NO_MEMORY:
+	default:
+		return inject(b);
+	}
+	f->gpa = b->walk.gpa;
+	b->gfn = vmmu_gpa_gfn(b->walk.gpa).v;
+	b->rights = b->walk.rights;
+	/* The first write must come here, to set D in the guest's entry. */
+	if (b->mode->levels && !b->walk.dirty && !(f->access & VMMU_W))
+		b->rights &= ~VMMU_PAGE_WRITE;
+	return AGAIN;
+}
+
+/* ---- tables on the way ------------------------------------------------------------ */
+
+static bool is_unchanged(struct build *b, const struct vmmu_guest_step *step)
+{
+	const struct vmmu_host *host = b->op->tables->host;
+	uint64_t now;
+
+	return host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) &&
+	       now == step->entry;
+}
+
+static unsigned index_at(const struct build *b, unsigned level)
+{
+	return b->f->gva.v >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
+}
+
+/* The table below entry `index` of `s`; NULL: something had to go first. */
+static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint64_t gfn,
+                                    union vmmu_role role)
+{
+	const struct vmmu_layout *l = &b->op->tables->layout;
+	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
+	struct vmmu_shadow *child = vmmu_shadow_find(b->vm->shadow, gfn, role);
+
+	if (child && v.entry == vmmu_make_table(l, child->table.hpa))
+		return child;
+	vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
+	if (!child)
+		child = vmmu_shadow_make(b->vm, b->op, gfn, role);
+	v = vmmu_shadow_entry(b->op, s, v.index);
+	vmmu_shadow_link(&v, s, child, vmmu_make_table(l, child->table.hpa), b->op->cause);
+	return b->op->owed.promised ? NULL : child;
+}
+
+static union vmmu_role role_below(const struct build *b, const struct vmmu_shadow *s, unsigned access)
+{
+	union vmmu_role role = s->role;
+
+	role.level = s->role.level - 1;
+	role.registers = 0;
+	role.access = access & 7;
+	role.quadrant = 0;
+	/* A 32-bit table has twice the entries: it takes two of ours, or four for a directory. */
+	if (role.levels == 2)
+		role.quadrant = role.level == VMMU_LEVEL_4K ? b->f->gva.v >> 21 & 1 : 0;
+	return role;
+}
+
+/* The table that holds the entry for the leaf as the guest has it; NULL: again. */
+static struct vmmu_shadow *descend(struct build *b)
+{
+	const struct vmmu_root_slot *root = b->vcpu->shadow->root;
+	struct vmmu_shadow *s = root->role.registers ? root->part[b->f->gva.v >> 30 & 3] : root->top;
+	unsigned access = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
+	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
+
+	for (;; step++) {
+		if (!s || !is_unchanged(b, step))
+			return NULL;
+		s->writes = 0;
+		if (step == last)
+			return s;
+		access &= step->rights;
+		s = child_of(b, s, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
+		             role_below(b, s, access));
+	}
+}
+
+/* ---- the leaf ------------------------------------------------------------------------ */
+
+/* The bits of a leaf that gives `rights` of what the host grants; a log gives W only if `wanted`. */
+static uint64_t bits_for(struct build *b, unsigned rights, unsigned wanted)
+{
+	const struct vmmu_layout *l = &b->op->tables->layout;
+	struct vmmu_backing granted = b->backing;
+	uint64_t bits;
+
+	if (!(rights & VMMU_PAGE_WRITE))
+		granted.rights &= ~VMMU_W;
+	if (!(rights & VMMU_PAGE_EXEC))
+		granted.rights &= ~VMMU_X;
+	bits = vmmu_backing_bits(l, b->vcpu->hit.info.flags, wanted, &granted);
+	return rights & VMMU_PAGE_USER ? bits : bits & ~l->format->user;
+}
+
+/* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */
+static unsigned key_of(const struct build *b, uint64_t gpte)
+{
+	return b->mode->format->has_keys ? gpte >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK : 0;
+}
+
+static unsigned own_key(const struct build *b)
+{
+	return key_of(b, b->walk.step[b->walk.steps - 1].entry);
+}
+
+/* A leaf for gfn, in the run of frames that the host has named. */
+static uint64_t leaf_for(struct build *b, unsigned level, uint64_t gfn, uint64_t bits, unsigned key)
+{
+	return vmmu_make_leaf(&b->op->tables->layout, level,
+	                      vmmu_pfn_of(b->backing.pfn.v + (gfn - b->gfn)), bits) |
+	       (uint64_t)key << VMMU_GPTE_KEY_SHIFT;
+}
+
+static bool grants_write(const struct build *b, uint64_t leaf)
+{
+	return leaf & b->op->tables->layout.format->write;
+}
+
+/* May `value` take the place of `was` in one step: the same frame, only other rights? */
+static bool is_same_page(const struct build *b, const struct vmmu_shadow *s, const struct vmmu_visit *v,
+                         uint64_t value)
+{
+	const struct vmmu_layout *l = &b->op->tables->layout;
+
+	return vmmu_is_leaf(l, v->level, v->entry) &&
+	       vmmu_entry_address(l, v->entry).v == vmmu_entry_address(l, value).v &&
+	       vmmu_link_gfn(&s->link[v->index]) == (b->gfn & ~(vmmu_level_pages(v->level) - 1));
+}
+
+static struct vmmu_block *block_for(struct build *b)
+{
+	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	struct vmmu_block *block = vmmu_block_of(&b->vm->shadow->frames, b->gfn);
+
+	if (!block) {
+		block = sv->spare;
+		sv->spare = NULL;
+		vmmu_block_insert(&b->vm->shadow->frames, block, b->gfn);
+	}
+	return block;
+}
+
+static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, uint64_t value)
+{
+	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
+	uint64_t first = b->gfn & ~(vmmu_level_pages(v.level) - 1);
+
+	b->f->entry = value;
+	b->f->level = v.level;
+	b->f->pfn = b->backing.pfn;
+	if (v.entry == value && vmmu_link_gfn(&s->link[v.index]) == first)
+		return VMMU_FAULT_SPURIOUS;
+	if (v.entry && !is_same_page(b, s, &v, value)) {
+		vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
+		return AGAIN;
+	}
+	/* Before W is visible, so that no write can be missed by the log. */
+	if (grants_write(b, value))
+		vmmu_dirty_mark(b->vcpu->hit.slot, b->gfn);
+	if (!v.entry)
+		vmmu_shadow_map(&v, s, value, first, block_for(b), b->op->cause);
+	else if (!vmmu_entry_write(&v, value, VMMU_CAUSE_PERMISSION))
+		return AGAIN;
+	return VMMU_FAULT_FIXED;
+}
+
+/*
+ * Down to `goal` through tables for parts of a large guest page, which has these
+ * rights as a whole; NULL: again.
+ */
+static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s, unsigned rights,
+                                          unsigned goal)
+{
+	while (s && s->role.level > goal) {
+		union vmmu_role role = role_below(b, s, rights);
+
+		role.direct = 1;
+		role.quadrant = 0;
+		role.key = own_key(b) & VMMU_GPTE_KEY_MASK;
+		s = child_of(b, s, b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
+	}
+	return s;
+}
+
+/* ---- neighbours ------------------------------------------------------------------------ */
+
+/* The guest's entry for `index` of the lowest table `s`, where `own` is that of the fault. */
+static vmmu_gpa neighbour_entry(const struct build *b, unsigned index, unsigned own)
+{
+	vmmu_gpa here = b->walk.step[b->walk.steps - 1].where;
+
+	return vmmu_gpa_of(here.v + (uint64_t)((int64_t)index - (int64_t)own) *
+	                                    b->mode->format->entry_bytes);
+}
+
+/* Is the frame behind gfn known, since the host has named a run of frames around b->gfn? */
+static bool is_in_run(const struct build *b, uint64_t gfn)
+{
+	const struct vmmu_slot_hit *hit = &b->vcpu->hit;
+
+	return (gfn ^ b->gfn) >> b->backing.order == 0 && gfn >= hit->first && gfn < hit->end &&
+	       !vmmu_is_pending(&b->vm->memory, gfn, gfn + 1);
+}
+
+/* Does the guest's entry map a page now, one whose frame is known? */
+static bool can_prefetch(const struct build *b, uint64_t gpte)
+{
+	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
+
+	return (gpte & needed) == needed && !(gpte & b->mode->reserved_leaf[VMMU_LEVEL_4K]) &&
+	       is_in_run(b, (gpte & b->mode->address) >> VMMU_PAGE_SHIFT);
+}
+
+static void prefetch_one(struct build *b, struct vmmu_shadow *s, struct vmmu_visit *v, uint64_t gpte)
+{
+	uint64_t gfn = (gpte & b->mode->address) >> VMMU_PAGE_SHIFT;
+	unsigned rights = s->role.access & vmmu_guest_rights(b->mode, gpte);
+	struct vmmu_block *block;
+
+	if (!can_prefetch(b, gpte))
+		return;
+	block = gfn == b->gfn ? block_for(b) : vmmu_block_of(&b->vm->shadow->frames, gfn);
+	if (!block)
+		return;
+	if (!(gpte & VMMU_GPTE_DIRTY) || vmmu_shadow_holds(b->vm->shadow, gfn) ||
+	    b->vcpu->hit.slot->dirty)
+		rights &= ~(unsigned)VMMU_PAGE_WRITE;
+	vmmu_shadow_map(v, s, leaf_for(b, VMMU_LEVEL_4K, gfn, bits_for(b, rights, 0), key_of(b, gpte)),
+	                gfn, block, VMMU_CAUSE_PREFETCH);
+}
+
+/* Fill what can be filled around the entry without asking anybody: most of it is wanted soon. */
+static void prefetch(struct build *b, struct vmmu_shadow *s)
+{
+	const struct vmmu_host *host = b->op->tables->host;
+	unsigned own = index_at(b, VMMU_LEVEL_4K), first = own & ~(PREFETCH - 1u);
+
+	if (b->walk.level != VMMU_LEVEL_4K || !b->backing.order)
+		return;
+	for (unsigned i = first; i < first + PREFETCH; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
+		uint64_t gpte;
+
+		if (!v.entry && host->guest_read(b->op->tables->ctx, neighbour_entry(b, i, own),
+		                                 b->mode->format->entry_bytes, &gpte))
+			prefetch_one(b, s, &v, gpte);
+	}
+}
+
+/* ---- under the lock ------------------------------------------------------------------- */
+
+/* The guest's page size, the host's, and no shadowed guest table inside. */
+static unsigned goal_for(const struct build *b)
+{
+	unsigned level = vmmu_goal_level(b->vcpu, b->gfn, &b->backing);
+
+	if (b->walk.level && b->walk.level < level)
+		level = b->walk.level;
+	if (level > VMMU_LEVEL_4K && vmmu_shadow_holds_near(b->vm->shadow, b->gfn))
+		level = VMMU_LEVEL_4K;
+	return level;
+}
+
+/* A frame that holds a guest table may be read. True: this access wants to write it. */
+static bool writes_a_table(struct build *b)
+{
+	if (!vmmu_shadow_holds(b->vm->shadow, b->gfn))
+		return false;
+	b->rights &= ~VMMU_PAGE_WRITE;
+	return b->f->access & VMMU_W;
+}
+
+/* CR0.PG = 0: the direct map, as under EPT and NPT. */
+static enum vmmu_fault_result map_direct(struct build *b)
+{
+	struct vmmu_mapping m;
+
+	if (writes_a_table(b))
+		return VMMU_FAULT_WRITE_TABLE;
+	m = (struct vmmu_mapping){
+		.gfn = b->gfn,
+		.access = vmmu_fault_wants(b->f),
+		.goal = goal_for(b),
+		.pfn = b->backing.pfn,
+		.leaf = bits_for(b, b->rights, b->f->access),
+		.slot = b->vcpu->hit.slot,
+		.cause = b->op->cause,
+		.result = VMMU_FAULT_RETRY,
+	};
+
+	vmmu_direct_map(b->op, vmmu_root_of(b->vm), &m);
+	b->f->entry = m.entry;
+	b->f->level = m.level;
+	b->f->pfn = m.pfn;
+	return m.result == VMMU_FAULT_RETRY ? AGAIN : m.result;
+}
+
+static enum vmmu_fault_result map_paged(struct build *b)
+{
+	struct vmmu_shadow *s = descend(b);
+	enum vmmu_fault_result result;
+	unsigned rights;
+
+	if (!s)
+		return AGAIN;
+	if (!write_despite_protection(b))
+		return VMMU_FAULT_WRITE_TABLE;
+	rights = b->rights;
+	/* Only now: the page may be one of the tables that have just been found on the way to it. */
+	if (writes_a_table(b))
+		return VMMU_FAULT_WRITE_TABLE;
+	s = descend_direct(b, s, rights, goal_for(b));
+	if (!s)
+		return AGAIN;
+	result = install(b, s, leaf_for(b, s->role.level, b->gfn, bits_for(b, b->rights, b->f->access),
+	                                own_key(b)));
+	if (result == VMMU_FAULT_FIXED && !s->role.direct)
+		prefetch(b, s);
+	return result;
+}
+
+static enum vmmu_fault_result build(struct build *b)
+{
+	if (vmmu_is_stale(&b->vm->memory, b->gfn, b->sequence))
+		return VMMU_FAULT_RETRY;
+	/* Until a flush promised by others is done, a CPU may still write what seems held. */
+	if (vmmu_is_flush_promised(b->op))
+		return AGAIN;
+	vmmu_shadow_reclaim(b->vm, b->op, 2 * VMMU_LEVEL_MAX);
+	if (b->op->owed.promised)
+		return AGAIN;
+	return b->mode->levels ? map_paged(b) : map_direct(b);
+}
+
+/* ---- one attempt -------------------------------------------------------------------------- */
+
+static bool have_block(struct build *b)
+{
+	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	struct vmmu_tables *t = b->op->tables;
+
+	if (!sv->spare)
+		sv->spare = t->host->object_alloc(t->ctx, sizeof(*sv->spare));
+	return sv->spare != NULL;
+}
+
+static enum vmmu_fault_result find_page(struct build *b)
+{
+	struct vmmu_fault *f = b->f;
+
+	b->sequence = atomic_load_explicit(&b->vm->memory.sequence, memory_order_acquire);
+	if (b->gfn >= b->vm->memory.limit)
+		return VMMU_FAULT_BEYOND;
+	if (!vmmu_find_slot(b->vcpu, b->op, b->gfn))
+		return VMMU_FAULT_EMULATE_MMIO;
+	f->slot = b->vcpu->hit.info.id;
+	if ((b->vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
+		return VMMU_FAULT_READ_ONLY;
+	if (!vmmu_have_spares(b->vcpu, b->op) || !have_block(b))
+		return VMMU_FAULT_NO_MEMORY;
+	return vmmu_ask_host(b->vcpu, b->op, f, &b->backing);
+}
+
+static enum vmmu_fault_result attempt(struct build *b)
+{
+	enum vmmu_fault_result result = walk_guest(b);
+
+	if (result == AGAIN)
+		result = find_page(b);
+	if (result != AGAIN)
+		return result;
+	vmmu_gate_enter(b->op->tables, b->op->who);
+	vmmu_shadow_lock(b->op->tables);
+	result = build(b);
+	vmmu_shadow_unlock(b->op->tables);
+	vmmu_gate_leave(b->op->tables, b->op->who);
+	return result;
+}
+
+enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                         struct vmmu_fault *f)
+{
+	struct build b = {
+		.vcpu = vcpu,
+		.vm = vcpu->vm,
+		.op = op,
+		.f = f,
+		.mode = &vcpu->shadow->mode,
+	};
+	enum vmmu_fault_result result = AGAIN;
+
+	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
+		result = attempt(&b);
+		if (op->owed.promised)
+			vmmu_settle(op);
+		else if (result == AGAIN)
+			vmmu_relax(op->tables); /* others flush; but wait for ever we must not */
+	}
+	return result == AGAIN ? VMMU_FAULT_RETRY : result;
+}
+
+/* ---- after the guest's own fault ------------------------------------------------------ */
+
+/* Does `s` read its guest table as the vCPU's mode does? */
+static bool is_of_mode(const struct vmmu_shadow *s, const struct vmmu_guest_mode *mode)
+{
+	return s->role.level == VMMU_LEVEL_4K && s->role.levels == mode->levels &&
+	       s->role.no_exec == mode->no_exec;
+}
+
+static void refill_tables(struct build *b, uint64_t gpa, uint64_t gpte)
+{
+	unsigned number = gpa % VMMU_PAGE_SIZE / b->mode->format->entry_bytes;
+	struct vmmu_shadow *s = NULL;
+
+	while ((s = vmmu_shadow_next(b->vm->shadow, s, gpa >> VMMU_PAGE_SHIFT))) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, number % VMMU_ENTRIES);
+
+		if (!v.entry && is_of_mode(s, b->mode) && s->role.quadrant == number / VMMU_ENTRIES)
+			prefetch_one(b, s, &v, gpte);
+	}
+}
+
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa)
+{
+	const struct vmmu_host *host = op->tables->host;
+	const struct vmmu_guest_mode *mode = &vcpu->shadow->mode;
+	struct vmmu_fault f = {.access = VMMU_R};
+	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .f = &f, .mode = mode};
+	uint64_t gpte, now;
+
+	if (!mode->levels || gpa % mode->format->entry_bytes ||
+	    !host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &gpte) ||
+	    !(gpte & VMMU_GPTE_PRESENT))
+		return;
+	f.access = gpte & VMMU_GPTE_WRITE ? VMMU_W : VMMU_R;
+	f.gpa = vmmu_gpa_of(gpte & mode->address);
+	b.gfn = vmmu_gpa_gfn(f.gpa).v;
+	if (find_page(&b) != AGAIN)
+		return;
+	vmmu_gate_enter(op->tables, op->who);
+	vmmu_shadow_lock(op->tables);
+	if (!vmmu_is_stale(&b.vm->memory, b.gfn, b.sequence) && !vmmu_is_flush_promised(op) &&
+	    host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &now) &&
+	    now == gpte)
+		refill_tables(&b, gpa, gpte);
+	vmmu_shadow_unlock(op->tables);
+	vmmu_gate_leave(op->tables, op->who);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The host takes frames back or protects them: the reverse map says where they are mapped. */
+#include "map/shadow.h"
+
+struct range {
+	uint64_t first, end;
+	unsigned keep;
+	bool forbid;
+	enum vmmu_cause cause;
+};
+
+typedef void (*on_block)(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
+                         const struct range *r);
+
+static void drop_list(struct vmmu_op *op, struct vmmu_link **head, enum vmmu_cause cause)
+{
+	while (*head)
+		vmmu_shadow_drop(op, vmmu_shadow_of(*head), vmmu_link_index(*head), cause);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void zap_block(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
+                      const struct range *r)
+{
+	uint64_t start = block->number * VMMU_ENTRIES;
+
+	(void)vm;
+	if (r->keep < VMMU_LEVEL_2M)
+		drop_list(op, &block->huge, r->cause);
+	for (uint64_t gfn = later(start, r->first);
+	     r->keep < VMMU_LEVEL_4K && gfn < sooner(start + VMMU_ENTRIES, r->end); gfn++)
+		drop_list(op, &block->page[gfn % VMMU_ENTRIES], r->cause);
+}
+
+static void protect_block(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
+                          const struct range *r)
+{
+	uint64_t start = block->number * VMMU_ENTRIES;
+
+	for (uint64_t gfn = later(start, r->first); gfn < sooner(start + VMMU_ENTRIES, r->end); gfn++)
+		vmmu_shadow_protect(vm, op, gfn, r->forbid);
+}
+
+static bool meets(const struct vmmu_block *block, const struct range *r)
+{
+	uint64_t start = block->number * VMMU_ENTRIES;
+
+	return start < r->end && start + VMMU_ENTRIES > r->first;
+}
+
+/* The gate opens now and then, so that a fault never waits for all of memory. */
+enum { BUCKETS_PER_CLOSING = 32 };
+
+static void for_blocks(struct vmmu_vm *vm, struct vmmu_op *op, const struct range *r, on_block fn)
+{
+	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++) {
+		if (i % BUCKETS_PER_CLOSING == 0)
+			vmmu_gate_close(&vm->tables);
+		for (struct vmmu_block *b = vm->shadow->frames.bucket[i]; b; b = b->next)
+			if (meets(b, r))
+				fn(vm, op, b, r);
+		if (i % BUCKETS_PER_CLOSING == BUCKETS_PER_CLOSING - 1)
+			vmmu_gate_open(&vm->tables);
+	}
+}
+
+/* Guest tables in frames that are no longer what they were say nothing any more. */
+static void retire_tables(struct vmmu_vm *vm, struct vmmu_op *op, const struct range *r)
+{
+	struct vmmu_shadow *s, *newer;
+
+	vmmu_gate_close(&vm->tables);
+	for (s = vm->shadow->oldest; s; s = newer) {
+		newer = s->newer;
+		if (!s->role.direct && !s->role.registers && s->gfn >= r->first && s->gfn < r->end)
+			vmmu_shadow_retire(vm, op, s, r->cause);
+	}
+	vmmu_gate_open(&vm->tables);
+}
+
+void vmmu_shadow_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                           unsigned keep, enum vmmu_cause cause)
+{
+	struct range r = {.first = first, .end = end, .keep = keep, .cause = cause};
+
+	if (!keep)
+		retire_tables(vm, op, &r);
+	for_blocks(vm, op, &r, zap_block);
+}
+
+void vmmu_shadow_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                               bool forbid)
+{
+	struct range r = {.first = first, .end = end, .forbid = forbid};
+
+	for_blocks(vm, op, &r, protect_block);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory/frames.h"
+
+struct vmmu_block *vmmu_block_of(const struct vmmu_frames *frames, uint64_t gfn)
+{
+	uint64_t number = gfn / VMMU_ENTRIES;
+	struct vmmu_block *block = frames->bucket[number % VMMU_BLOCK_BUCKETS];
+
+	while (block && block->number != number)
+		block = block->next;
+	return block;
+}
+
+void vmmu_block_insert(struct vmmu_frames *frames, struct vmmu_block *block, uint64_t gfn)
+{
+	struct vmmu_block **bucket;
+
+	block->number = gfn / VMMU_ENTRIES;
+	bucket = &frames->bucket[block->number % VMMU_BLOCK_BUCKETS];
+	block->next = *bucket;
+	*bucket = block;
+}

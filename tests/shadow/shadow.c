@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Shadow paging, one behaviour at a time: what costs an exit and what does not,
+ * what may not be confused, and what is refused. The guest is 4-level unless a
+ * test says otherwise; its tables are frames 16 to 31, its data begins at 64.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "guest_machine.h"
+
+enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, OTHER_DIRECTORY, ROOT2 = 24, DATA = 64 };
+
+#define P 1u
+#define W 2u
+#define U 4u
+#define A 0x20u
+#define D 0x40u
+#define PS 0x80u
+#define FULL (P | W | U | A)
+#define K 4096ull
+#define M2 0x200000ull
+
+static const struct sim_guest_access read_ = {.write = false}, write_ = {.write = true},
+                                     user_read = {.user = true},
+                                     user_write = {.write = true, .user = true};
+
+static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
+{
+	sim_gm_host_write(gm, 0, table * K + index * 8, 8, entry);
+}
+
+/* A 4-level guest whose directory's entry 0 names TABLE. */
+static struct sim_gm *machine_with(unsigned order, uint32_t limit)
+{
+	struct sim_gm_config config = {.seed = 3, .vcpus = 1, .order = order, .ram_pages = 4096,
+	                               .max_shadow_tables = limit, .la57 = true};
+	struct sim_gm *gm = sim_gm_new(&config);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
+	set(gm, ROOT, 0, PDPT * K | FULL);
+	set(gm, PDPT, 0, DIRECTORY * K | FULL);
+	set(gm, DIRECTORY, 0, TABLE * K | FULL);
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr4 = 0x30;
+	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
+	p.cr3 = ROOT * K;
+	sim_gm_set_paging(gm, 0, &p);
+	return gm;
+}
+
+static struct sim_gm *machine(void)
+{
+	return machine_with(12, 0);
+}
+
+static uint64_t exits_of(struct sim_gm *gm, uint64_t gva, const struct sim_guest_access *access,
+                         uint64_t value)
+{
+	uint64_t before = gm->exits;
+
+	sim_gm_access(gm, 0, gva, access, 8, value);
+	assert_false(gm->failed);
+	return gm->exits - before;
+}
+
+#define end(gm) assert_true(sim_gm_end(gm))
+
+/* ---- exits ---------------------------------------------------------------------- */
+
+static void neighbours_come_with_the_first(void **state)
+{
+	struct sim_gm *gm = machine();
+	uint64_t exits = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 64; i++)
+		set(gm, TABLE, i, (DATA + i) * K | FULL | D);
+	for (unsigned i = 0; i < 64; i++)
+		exits += exits_of(gm, i * K, &user_write, 7);
+	assert_int_equal(exits, 1);
+	end(gm);
+}
+
+/* Entries that the guest's CPU has not used yet stay out: their A bits must come to be set. */
+static void neighbours_not_accessed_stay_out(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		set(gm, TABLE, i, (DATA + i) * K | P | W | U);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(exits_of(gm, i * K, &user_read, 0), 1);
+	/* Read first: the first write must come to set D. */
+	assert_int_equal(exits_of(gm, 0, &user_write, 1), 1);
+	assert_int_equal(exits_of(gm, 0, &user_write, 2), 0);
+	end(gm);
+}
+
+/* The table is mapped for the guest itself at index 500, as kernels do. */
+static void map_table(struct sim_gm *gm)
+{
+	set(gm, TABLE, 500, TABLE * K | P | W | A | D);
+}
+
+static void a_copy_on_write_costs_two_exits(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	map_table(gm);
+	for (unsigned i = 0; i < 8; i++)
+		set(gm, TABLE, i, (DATA + i) * K | P | U | A);
+	exits_of(gm, 0, &user_read, 0);
+	exits_of(gm, 500 * K, &read_, 0);
+	for (unsigned i = 0; i < 8; i++) {
+		uint64_t exits = exits_of(gm, i * K, &user_write, 1); /* #PF for the guest */
+
+		exits += exits_of(gm, 500 * K + 8 * i, &write_, (DATA + 100 + i) * K | FULL | D);
+		exits += exits_of(gm, i * K, &user_write, 1);
+		assert_int_equal(exits, 2);
+	}
+	assert_int_equal(gm->injected, 8);
+	end(gm);
+}
+
+static void a_table_written_without_use_is_let_go(void **state)
+{
+	struct sim_gm *gm = machine();
+	uint64_t exits = 0;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	/* Its own page is mapped through another table, so that letting it go hurts nobody. */
+	set(gm, DIRECTORY, 1, OTHER_TABLE * K | FULL);
+	set(gm, OTHER_TABLE, 0, TABLE * K | P | W | A | D);
+	exits_of(gm, 0, &user_read, 0);
+	for (unsigned i = 100; i < 400; i++)
+		exits += exits_of(gm, M2 + 8 * i, &write_, (DATA + i) * K | FULL | D);
+	assert_in_range(exits, 3, 5);
+	assert_int_equal(exits_of(gm, 300 * K, &user_read, 0), 1);
+	end(gm);
+}
+
+static void switching_between_roots_builds_nothing(void **state)
+{
+	struct sim_gm *gm = machine();
+	struct vmmu_paging p = gm->vcpu[0].paging;
+	uint64_t entries;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	for (unsigned i = 0; i < 6; i++)
+		set(gm, ROOT2 + i, 0, PDPT * K | FULL);
+	for (unsigned round = 0; round < 2; round++) {
+		entries = gm->entries;
+		for (unsigned i = 0; i < 6; i++) {
+			p.cr3 = (ROOT2 + i) * K;
+			sim_gm_set_paging(gm, 0, &p);
+			exits_of(gm, 0, &user_read, 0);
+		}
+	}
+	assert_int_equal(gm->entries, entries);
+	end(gm);
+}
+
+static void few_tables_are_enough(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 64);
+	struct vmmu_stats stats;
+
+	(void)state;
+	/* 512 directories' worth of tables, one for each 2 MiB, all the same frame under the same role. */
+	for (unsigned i = 0; i < 512; i++)
+		set(gm, DIRECTORY, i, (uint64_t)(DATA + i) * K | FULL);
+	for (unsigned i = 0; i < 512; i++) {
+		set(gm, DATA + i, 0, (1024 + i) * K | FULL | D);
+		assert_in_range(exits_of(gm, i * M2, &user_write, 5), 1, 1);
+	}
+	vmmu_stats_read(gm->vm, &stats);
+	assert_in_range(stats.tables_allocated[1] - stats.tables_freed[1], 1, 64);
+	end(gm);
+}
+
+/* ---- what may not be confused ------------------------------------------------------ */
+
+/* CVE-2026-53359: a large page's direct table and a guest table at the same frame. */
+static void large_page_and_table_at_one_frame(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 0);
+
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		set(gm, 512, 0, DATA * K | FULL | D); /* a table in the large page's first frame */
+		set(gm, DIRECTORY, 0, 512 * K | FULL | D | PS);
+		exits_of(gm, 0, &user_write, 0x1234);
+		exits_of(gm, 5 * K, &user_write, 0x1234);
+		set(gm, DIRECTORY, 0, 512 * K | FULL);
+		set(gm, 512, 0, DATA * K | FULL | D);
+		exits_of(gm, 0, &user_write, 0x5678);
+		sim_gm_audit(gm);
+	}
+	sim_gm_slot_delete(gm, 0);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* Two large pages over the same small frames, told apart by their protection keys alone. */
+static void large_pages_with_different_keys(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 0);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	p.cr4 |= 1u << 22;
+	p.pkru = 1u << 4; /* no access with key 2 */
+	sim_gm_set_paging(gm, 0, &p);
+	set(gm, DIRECTORY, 0, 512 * K | FULL | D | PS | 1ull << 59);
+	set(gm, DIRECTORY, 1, 512 * K | FULL | D | PS | 2ull << 59);
+	exits_of(gm, 5 * K, &user_write, 1);
+	assert_int_equal(gm->injected, 0);
+	exits_of(gm, M2 + 5 * K, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	p.pkru = 0;
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, M2 + 5 * K, &user_read, 0);
+	p.pkru = 1u << 4; /* WRPKRU makes no exit: the CPU itself must refuse it now */
+	gm->vcpu[0].paging.pkru = p.pkru;
+	exits_of(gm, 5 * K, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	end(gm);
+}
+
+/* CVE-2021-38198: one guest table under two directory entries of different rights. */
+static void one_table_under_different_rights(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, DIRECTORY, 1, TABLE * K | P | W | A);         /* supervisor */
+	set(gm, DIRECTORY, 2, TABLE * K | P | U | A);         /* read-only */
+	set(gm, DIRECTORY, 3, TABLE * K | FULL | 1ull << 63); /* not executable */
+	exits_of(gm, 0, &user_write, 1);
+	exits_of(gm, M2, &write_, 1);
+	assert_int_equal(gm->injected, 0);
+	exits_of(gm, M2, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	exits_of(gm, 2 * M2, &user_read, 0);
+	exits_of(gm, 2 * M2, &user_write, 1);
+	assert_int_equal(gm->injected, 2);
+	exits_of(gm, 3 * M2, &(struct sim_guest_access){.fetch = true, .user = true}, 0);
+	assert_int_equal(gm->injected, 3);
+	end(gm);
+}
+
+/* CR0.WP = 0 lends the page to the supervisor; the user gets it back as it was. */
+static void write_protection_off_and_on(void **state)
+{
+	struct sim_gm *gm = machine();
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | P | U | A);
+	p.cr0 &= ~(1ull << 16);
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, 0, &write_, 0x11);
+	exits_of(gm, 0, &user_read, 0);
+	exits_of(gm, 0, &write_, 0x22);
+	assert_int_equal(gm->injected, 0);
+	exits_of(gm, 0, &user_write, 0x33);
+	assert_int_equal(gm->injected, 1);
+	p.cr0 |= 1u << 16;
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, 0, &write_, 0x44);
+	assert_int_equal(gm->injected, 2);
+	end(gm);
+}
+
+static void set_cr4(struct sim_gm *gm, uint64_t cr4)
+{
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	p.cr4 = cr4;
+	sim_gm_set_paging(gm, 0, &p);
+}
+
+/* What was lent to the supervisor without SMAP or SMEP is not there for it with them. */
+static void lent_pages_and_smap_and_smep(void **state)
+{
+	struct sim_gm *gm = machine();
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | P | U | A | D);
+	p.cr0 &= ~(1ull << 16);
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, 0, &write_, 0x11);
+	set_cr4(gm, 0x30 | 1u << 21);
+	exits_of(gm, 0, &read_, 0);
+	assert_int_equal(gm->injected, 1);
+	set_cr4(gm, 0x30);
+	exits_of(gm, 0, &write_, 0x22);
+	set_cr4(gm, 0x30 | 1u << 20);
+	exits_of(gm, 0, &(struct sim_guest_access){.fetch = true}, 0);
+	assert_int_equal(gm->injected, 2);
+	/* Under SMAP, with AC, no entry can lend it: the write is emulated. */
+	set_cr4(gm, 0x30 | 1u << 21);
+	exits_of(gm, 0, &(struct sim_guest_access){.write = true, .ac = true}, 0x33);
+	assert_int_equal(*(uint64_t *)(gm->ram + DATA * K), 0x33);
+	end(gm);
+}
+
+/* A table that is its own page: no write to it may pass unseen. */
+static void a_table_that_maps_itself(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	set(gm, TABLE, 0, TABLE * K | FULL | D);
+	exits_of(gm, 8, &user_write, DATA * K | FULL | D); /* writes entry 1 */
+	exits_of(gm, K, &user_write, 0x77);
+	exits_of(gm, 8, &user_write, (DATA + 1) * K | FULL | D);
+	exits_of(gm, K, &user_write, 0x88);
+	assert_int_equal(*(uint64_t *)(gm->ram + (DATA + 1) * K), 0x88);
+	assert_int_equal(*(uint64_t *)(gm->ram + DATA * K), 0x77);
+	end(gm);
+}
+
+static void a_root_in_use_is_not_released(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	exits_of(gm, 0, &user_read, 0);
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(TABLE * K)));
+	assert_false(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(ROOT * K)));
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(DATA * K)));
+	assert_int_equal(exits_of(gm, 0, &user_read, 0), 1);
+	end(gm);
+}
+
+/* ---- what is refused ------------------------------------------------------------------ */
+
+static void registers_that_are_refused(void **state)
+{
+	struct sim_gm_config config = {.seed = 1, .vcpus = 2, .ram_pages = 64};
+	struct sim_gm *gm = sim_gm_new(&config);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	p.cr0 = 1u << 31;
+	p.cr4 = 0x20 | 1u << 12;
+	p.efer = 1u << 10;
+	assert_int_equal(vmmu_vcpu_set_paging(gm->vcpu[0].engine, &p), VMMU_ERR_UNSUPPORTED);
+	p.cr4 = 0x20;
+	p.cpu.maxphyaddr = 41;
+	assert_int_equal(vmmu_vcpu_set_paging(gm->vcpu[1].engine, &p), VMMU_ERR_INVALID);
+	p.cpu.maxphyaddr = 53;
+	assert_int_equal(vmmu_vcpu_set_paging(gm->vcpu[1].engine, &p), VMMU_ERR_INVALID);
+	end(gm);
+}
+
+static void hosts_that_are_refused(void **state)
+{
+	struct sim_gm_config sim_config = {.seed = 1, .vcpus = 1, .ram_pages = 64};
+	struct sim_gm *gm = sim_gm_new(&sim_config);
+	struct vmmu_host host = gm->host;
+	struct vmmu_config config = {.host = &host, .host_ctx = gm, .mode = VMMU_MODE_SHADOW,
+	                             .cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true}};
+	struct vmmu_paging p = gm->vcpu[0].paging;
+	struct vmmu_vcpu *vcpu;
+	struct vmmu_vm *vm;
+
+	(void)state;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_UNSUPPORTED); /* no NX */
+	config.cpu.nx = true;
+	host.guest_read = NULL;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+	config.mode = VMMU_MODE_NPT;
+	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_create(vm, 0, NULL, &vcpu), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_set_paging(vcpu, &p), VMMU_ERR_INVALID);
+	assert_true(vmmu_guest_release(vcpu, vmmu_gpa_of(0)));
+	vmmu_guest_written(vcpu, vmmu_gpa_of(0), 8);
+	vmmu_vcpu_destroy(vcpu);
+	assert_int_equal(vmmu_vm_destroy(vm), VMMU_OK);
+	end(gm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(neighbours_come_with_the_first),
+		cmocka_unit_test(neighbours_not_accessed_stay_out),
+		cmocka_unit_test(a_copy_on_write_costs_two_exits),
+		cmocka_unit_test(a_table_written_without_use_is_let_go),
+		cmocka_unit_test(switching_between_roots_builds_nothing),
+		cmocka_unit_test(few_tables_are_enough),
+		cmocka_unit_test(large_page_and_table_at_one_frame),
+		cmocka_unit_test(large_pages_with_different_keys),
+		cmocka_unit_test(one_table_under_different_rights),
+		cmocka_unit_test(write_protection_off_and_on),
+		cmocka_unit_test(lent_pages_and_smap_and_smep),
+		cmocka_unit_test(a_table_that_maps_itself),
+		cmocka_unit_test(a_root_in_use_is_not_released),
+		cmocka_unit_test(registers_that_are_refused),
+		cmocka_unit_test(hosts_that_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

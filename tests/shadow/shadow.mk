@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Shadow paging: the guest page-table walker, and the maps built from what it finds.
+#
+#   make check-guest-walk   the walker against its model, every combination; a minute
+
+SHADOW_TEST_NAMES := $(basename $(notdir $(wildcard tests/shadow/*.c)))
+
+define shadow_tests
+$$(BUILD)/$(1)/tests/shadow/%: tests/shadow/%.c $$(BUILD)/$(1)/libsim.a $$(BUILD)/$(1)/libvmmu.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ENGINE_TEST_FLAGS) $(2) -MMD -MP -MF $$@.d $$< $$(filter %.a,$$^) -lcmocka -lpthread -o $$@
+-include $$(SHADOW_TEST_NAMES:%=$$(BUILD)/$(1)/tests/shadow/%.d)
+endef
+$(eval $(call shadow_tests,asan,$(ASAN)))
+$(eval $(call shadow_tests,tsan,$(TSAN)))
+$(eval $(call shadow_tests,coverage,--coverage))
+
+SHADOW_TESTS := $(SHADOW_TEST_NAMES:%=$(BUILD)/asan/tests/shadow/%)
+SHADOW_TESTS += $(BUILD)/tsan/tests/shadow/threads
+CHECK_NEEDS += $(SHADOW_TESTS)
+CHECK_COMMANDS += $(SHADOW_TESTS:%="%")
+
+.PHONY: check-guest-walk
+check-guest-walk: $(BUILD)/asan/tests/shadow/guest_walk
+	$< 1

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/emulate/translate.h"
+
+#define PAGE 4096u
+/* A walk begins anew when an entry changes under it; with one vCPU only a self-map makes that happen. */
+#define TRIES 8
+
+static bool same_registers(const struct vmmu_paging *a, const struct vmmu_paging *b)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (a->pdpte[i] != b->pdpte[i])
+			return false;
+	}
+	return a->cr0 == b->cr0 && a->cr3 == b->cr3 && a->cr4 == b->cr4 && a->efer == b->efer && a->pkru == b->pkru;
+}
+
+static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
+{
+	struct vmmu_paging r = {
+		.cr0 = cpu->cr0, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .efer = cpu->efer,
+		.pdpte = {cpu->pdpte[0], cpu->pdpte[1], cpu->pdpte[2], cpu->pdpte[3]},
+		.pkru = cpu->pkru, .cpu = memory->cpu,
+	};
+
+	if (!same_registers(&memory->mode->registers, &r))
+		vmmu_guest_mode_init(memory->mode, &r);
+	return memory->mode;
+}
+
+static void tell_stored(const struct guest_memory *memory, const struct vmmu_guest_walk *walk)
+{
+	for (unsigned i = 0; memory->stored && i < walk->steps; i++) {
+		if (walk->step[i].stored)
+			memory->stored(memory->ctx, walk->step[i].where.v);
+	}
+}
+
+enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                       uint64_t gva, unsigned access, struct vmmu_guest_walk *out)
+{
+	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
+
+	*out = (struct vmmu_guest_walk){0};
+	if (!(cpu->efer & X86_EFER_LMA))
+		gva &= UINT32_MAX;
+	if (!(cpu->cr0 & X86_CR0_PG)) {
+		out->gpa.v = gva;
+		return VMMU_GUEST_OK;
+	}
+	access |= (cpu->cpl == 3 ? VMMU_ACCESS_USER : 0) | (cpu->rflags & X86_FLAG_AC ? VMMU_ACCESS_AC : 0);
+	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < TRIES; i++) {
+		result = vmmu_guest_walk(memory->host, memory->ctx, mode_of(cpu, memory), vmmu_gva_of(gva), access, out);
+		tell_stored(memory, out);
+	}
+	return result;
+}
+
+/* The largest access of a bus: a power of two up to 8 that is not more than `n`. */
+static unsigned access_size(uint64_t n)
+{
+	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+}
+
+unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                     uint8_t *bytes, unsigned max)
+{
+	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
+	uint64_t base = long_mode ? 0 : cpu->segment[X86_CS].base, value;
+	struct vmmu_guest_walk w = {0};
+	unsigned size;
+
+	for (unsigned i = 0; i < max; i += size, w.gpa.v += size) {
+		uint64_t gva = base + cpu->rip + i, left = PAGE - gva % PAGE;
+
+		if (!long_mode)
+			gva &= UINT32_MAX;
+		if ((!i || left == PAGE) && guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK)
+			return i;
+		size = access_size(left < max - i ? left : max - i);
+		if (!memory->read(memory->ctx, w.gpa.v, size, &value))
+			return i;
+		for (unsigned b = 0; b < size; b++)
+			bytes[i + b] = (uint8_t)(value >> 8 * b);
+	}
+	return max;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The guest's memory as its CPU sees it: linear addresses by way of its own page
+ * tables, which the engine's walker reads (<vmmu/guest.h>).
+ */
+#ifndef VISOR_EMULATE_TRANSLATE_H
+#define VISOR_EMULATE_TRANSLATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmmu/guest.h>
+
+#include "visor/cpu_state.h"
+
+struct guest_memory {
+	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
+	bool (*read)(void *ctx, uint64_t gpa, unsigned size, uint64_t *value);
+	bool (*write)(void *ctx, uint64_t gpa, unsigned size, uint64_t value);
+	void *ctx;
+
+	/* For the guest's page tables: its guest_read and guest_cmpxchg, called with `ctx`. */
+	const struct vmmu_host *host;
+	/* A walk has set an accessed or dirty bit at gpa. May be NULL. */
+	void (*stored)(void *ctx, uint64_t gpa);
+	struct vmmu_guest_cpu cpu;
+	struct vmmu_guest_mode *mode;   /* what follows from the registers seen last; zero at first */
+};
+
+/*
+ * Translate gva for VMMU_R, W or X at the CPU's current privilege level. Accessed
+ * and dirty bits are set as the CPU would set them. Results as vmmu_guest_walk's.
+ */
+enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                       uint64_t gva, unsigned access, struct vmmu_guest_walk *out);
+
+/*
+ * Fetch up to `max` instruction bytes at CS:RIP. Returns how many could be
+ * read; fewer than asked when the next page is not there or not executable.
+ */
+unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                     uint8_t *bytes, unsigned max);
+
+#endif
