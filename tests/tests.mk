@@ -68,7 +68,7 @@ check: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS)
 
 # What is missing on this machine is installed before make looks at any rule that needs it.
 test:
-	@scripts/setup
+	@scripts/setup build emulators tests kernels kernels-i386
 	@echo "building what is to be tested"
 	@$(MAKE) --no-print-directory -s -j$$(nproc) test-all
 
