@@ -19,6 +19,8 @@ SHADOW_TESTS := $(SHADOW_TEST_NAMES:%=$(BUILD)/asan/tests/shadow/%)
 SHADOW_TESTS += $(BUILD)/tsan/tests/shadow/threads
 CHECK_NEEDS += $(SHADOW_TESTS)
 CHECK_COMMANDS += $(SHADOW_TESTS:%="%")
+COVERAGE_NEEDS += $(SHADOW_TEST_NAMES:%=$(BUILD)/coverage/tests/shadow/%)
+COVERAGE_COMMANDS += $(SHADOW_TEST_NAMES:%="$(BUILD)/coverage/tests/shadow/%")
 
 .PHONY: check-guest-walk
 check-guest-walk: $(BUILD)/asan/tests/shadow/guest_walk
