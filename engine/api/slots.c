@@ -221,7 +221,8 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 	if (!slot)
 		return end(vm, VMMU_ERR_SLOT_MISSING);
 	status = check_move(&vm->memory, slot, base);
-	if (status != VMMU_OK)
+	/* To where it is already: nothing moves, and nothing stays behind. */
+	if (status != VMMU_OK || base.v == slot->info.base.v)
 		return end(vm, status);
 
 	old_first = slot->first;

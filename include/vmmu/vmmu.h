@@ -231,7 +231,10 @@ struct vmmu_slot_info {
 enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_info *slot);
 /* [manage] Returns when no CPU can reach the slot's frames any more. */
 enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id);
-/* [manage] Same frames at another gpa. Returns when the old place is unreachable. */
+/*
+ * [manage] Same frames at another gpa. Returns when the old place is
+ * unreachable. Moving a slot to where it is already changes nothing.
+ */
 enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base);
 /* [manage] Returns when no CPU holds a right that the new flags take away. */
 enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t flags);

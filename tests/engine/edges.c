@@ -155,6 +155,22 @@ static void replacing_mmio_owes_no_flush(void **state)
 	assert_sound(sim);
 }
 
+/* A move to the same place used to take the caps off; found by a soak (seed 20261122). */
+static void a_move_to_the_same_place_keeps_caps(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct vmmu_stats stats;
+
+	sim_slot_create(sim, 0, 0, 8 * M, 0, contiguous(sim, 0, 9));
+	assert_int_equal(sim_restrict(sim, 2 * M, 2 * M, VMMU_LEVEL_4K), VMMU_OK);
+	assert_int_equal(sim_slot_move(sim, 0, 0), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, 3 * M, VMMU_W), SIM_OK);
+	vmmu_stats_read(sim->vm, &stats);
+	assert_int_equal(stats.pages[VMMU_LEVEL_4K], 1);
+	assert_int_equal(stats.pages[VMMU_LEVEL_2M], 0);
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +181,7 @@ int main(void)
 		BOTH(dirty_goes_with_write),
 		BOTH(parts_of_a_large_leaf_are_small),
 		BOTH(replacing_mmio_owes_no_flush),
+		BOTH(a_move_to_the_same_place_keeps_caps),
 	};
 
 	return cmocka_run_group_tests_name("edges", tests, NULL, NULL);
