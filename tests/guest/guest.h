@@ -32,12 +32,21 @@ enum {
 #define GIB (UINT64_C(1) << 30)
 #define ALL_ONES (~UINT64_C(0))
 
+/* print's "l" is 64 bits in both guests. The compiler knows it only for the 64-bit one, and checks there. */
+#ifdef __x86_64__
+#define FORMAT(text, first) __attribute__((format(printf, text, first)))
+#else
+#define FORMAT(text, first)
+#endif
+
 /* ---- Tests --------------------------------------------------------------- */
 
 struct test {
 	const char *name;
 	void (*run)(void);
 };
+
+extern const struct test all_tests[]; /* of this image; the last one has no name */
 
 void test_bench(void);
 void test_delivery(void);
@@ -70,15 +79,15 @@ void end_by_invalid_state(void);
 		check(got_ == want_, "%s: 0x%lx instead of 0x%lx", what, got_, want_); \
 	} while (0)
 bool check_count(bool passed);
-__attribute__((format(printf, 3, 4)))
+FORMAT(3, 4)
 void check_failed(const char *file, int line, const char *format, ...);
 /* Say that part of a test was left out, and why. */
-__attribute__((format(printf, 1, 2))) void skip(const char *format, ...);
+FORMAT(1, 2) void skip(const char *format, ...);
 
 /* ---- Console and end ----------------------------------------------------- */
 
 /* %u %x %d (with l), %s, %c, %%, a width with leading zeros. */
-__attribute__((format(printf, 1, 2))) void print(const char *format, ...);
+FORMAT(1, 2) void print(const char *format, ...);
 void print_list(const char *format, va_list args);
 _Noreturn void guest_exit(uint32_t code);
 
@@ -111,6 +120,8 @@ uint64_t nothing_there(unsigned bytes);
 void random_seed(uint64_t seed);
 uint64_t random_next(void);
 uint64_t random_below(uint64_t bound);
+/* The same for small bounds, without a division. */
+uint32_t random_pick(uint32_t bound);
 /* 0 .. n-1 in random order, by an affine map: needs no memory. */
 struct shuffle {
 	uint64_t mask, multiplier, offset, bound;

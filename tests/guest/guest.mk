@@ -5,7 +5,7 @@
 
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
-GUEST_SRC   := main console ram random string cpu device touch memory exec mmio platform time delivery \
+GUEST_SRC   := main tests console ram random string cpu timers device touch memory exec mmio platform time delivery \
                paging hostile slots slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 GUEST_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -m64 -ffreestanding -fno-pic -fno-stack-protector \

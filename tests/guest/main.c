@@ -96,26 +96,6 @@ uint64_t option_number(const char *name, uint64_t otherwise)
 
 /* ---- Main --------------------------------------------------------------------------- */
 
-static const struct test tests[] = {
-	{"touch", test_touch},
-	{"memory", test_memory},
-	{"exec", test_exec},
-	{"mmio", test_mmio},
-	{"platform", test_platform},
-	{"time", test_time},
-	{"delivery", test_delivery},
-	{"paging", test_paging},
-	{"hostile", test_hostile},
-	{"slots", test_slots},
-	{"slots-random", test_slots_random},
-	{"bench", test_bench},
-	{"end-by-halt", end_by_halt},
-	{"end-by-reset", end_by_reset},
-	{"end-by-triple-fault", end_by_triple_fault},
-	{"end-by-fetching-nothing", end_by_fetching_nothing},
-	{"end-by-invalid-state", end_by_invalid_state},
-};
-
 static void run_test(const struct test *test)
 {
 	unsigned checks_before = checks;
@@ -132,15 +112,15 @@ static void run_test(const struct test *test)
 /* Run the test whose name `list` begins with; returns what stands after it. */
 static const char *run_first(const char *list)
 {
-	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		const char *n = tests[i].name, *p = list;
+	for (const struct test *test = all_tests; test->name; test++) {
+		const char *n = test->name, *p = list;
 
 		while (*n && *n == *p) {
 			n++;
 			p++;
 		}
 		if (!*n && (!*p || *p == ',')) {
-			run_test(&tests[i]);
+			run_test(test);
 			return *p ? p + 1 : p;
 		}
 	}
