@@ -12,6 +12,7 @@
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
 #include "visor/vm/exit.h"
+#include "visor/vm/memory.h"
 #include "visor/vm/shadow.h"
 #include "visor/vm/vm.h"
 
@@ -232,7 +233,20 @@ static void vmload(struct vmcb *b)
 	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
 }
 
-static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
+/*
+ * Under nested paging the CPU reads the PDPTEs when a walk needs them, and checks
+ * nothing before (15.25.10). QEMU takes them for entries as all others are, and
+ * sets the accessed bit there, which a load of CR3 would refuse.
+ */
+static void read_pdptes(struct vcpu *v, struct x86_cpu_state *s)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (!memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]))
+			s->pdpte[i] = 0;
+	}
+}
+
+static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
 {
 	const struct vmcb *b = v->svm.vmcb;
 
@@ -248,10 +262,8 @@ static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
 	s->cr3 = b->cr3;
 	s->cr4 = b->cr4;
 	s->efer = b->efer & ~X86_EFER_SVME;
-	/* Under nested paging the PDPTEs are read from memory when they are needed (15.25.10). */
-	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA) &&
-	    !vmmu_guest_load_pdptes(&v->vm->host, v->vm, &v->vm->bus.cpu, s->cr3, s->pdpte))
-		memset(s->pdpte, 0, sizeof(s->pdpte));
+	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA))
+		read_pdptes(v, s);
 }
 
 /* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
