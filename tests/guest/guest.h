@@ -58,6 +58,7 @@ void test_paging(void);
 void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
+void test_stress_switch(void);
 void test_time(void);
 void test_touch(void);
 
@@ -132,10 +133,17 @@ uint64_t shuffle_at(const struct shuffle *s, uint64_t i);
 
 /* ---- Exceptions and interrupts ------------------------------------------- */
 
+#ifdef __x86_64__
 struct frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
 	uint64_t vector, error, rip, cs, rflags, rsp, ss;
 };
+#else
+struct frame {
+	uint32_t edi, esi, ebp, esp, ebx, edx, ecx, eax;
+	uint32_t vector, error, eip, cs, eflags;
+};
+#endif
 
 /* What the last exception inside a guarded function was. */
 struct trap {

@@ -14,6 +14,7 @@ const struct test all_tests[] = {
 	{"hostile", test_hostile},
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
+	{"stress-switch", test_stress_switch},
 	{"bench", test_bench},
 	{"end-by-halt", end_by_halt},
 	{"end-by-reset", end_by_reset},

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tests of the 32-bit guest. */
+#include "guest.h"
+
+const struct test all_tests[] = {
+	{"stress-switch", test_stress_switch},
+	{NULL, NULL},
+};
