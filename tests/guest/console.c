@@ -52,10 +52,8 @@ void print_list(const char *format, va_list args)
 		}
 		for (format++; *format >= '0' && *format <= '9'; format++)
 			width = width * 10 + (unsigned)(*format - '0');
-		if (*format == 'l') {
+		for (; *format == 'l'; format++)
 			wide = true;
-			format++;
-		}
 		switch (*format) {
 		case 's':
 			for (const char *s = va_arg(args, const char *); *s; s++)

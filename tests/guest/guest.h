@@ -58,6 +58,7 @@ void test_paging(void);
 void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
+void test_stress_alias(void);
 void test_stress_switch(void);
 void test_time(void);
 void test_touch(void);
@@ -87,7 +88,7 @@ FORMAT(1, 2) void skip(const char *format, ...);
 
 /* ---- Console and end ----------------------------------------------------- */
 
-/* %u %x %d (with l), %s, %c, %%, a width with leading zeros. */
+/* %u %x %d (with l or ll: 64 bits), %s, %c, %%, a width with leading zeros. */
 FORMAT(1, 2) void print(const char *format, ...);
 void print_list(const char *format, va_list args);
 _Noreturn void guest_exit(uint32_t code);

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # The test guest (a multiboot1 kernel, in ELF32 and in ELF64 form), a smaller one
-# that stays in 32-bit modes (legacy.elf), and the initramfs images for Linux.
+# that stays in 32-bit modes (legacy.elf), the permission guest, and the initramfs
+# images for Linux.
 
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
-GUEST_BOTH  := main console ram random string timers device space stress_switch
+GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias
 GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time delivery paging hostile slots \
                slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
@@ -19,10 +20,15 @@ GUEST_CFLAGS     := -m64 $(GUEST_ALL_CFLAGS)
 GUEST_LINK  := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
                -Wl,--no-warn-rwx-segments -Wl,--gc-sections -T $(GUEST_DIR)/guest.ld
 GUEST64     := $(GUEST_BUILD)/guest64.elf
+PERMISSION  := $(GUEST_BUILD)/permission.elf
+# 32-bit code, and the simulated machine's model of a CPU.
+PERMISSION_SRC := $(addprefix permission/,boot attempt main spaces processor access) command_line console string \
+                  guest_model
+PERMISSION_OBJ := $(PERMISSION_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST32     := $(GUEST_BUILD)/guest.elf
 GUEST_LEGACY := $(GUEST_BUILD)/legacy.elf
 
-guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY)
+guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY) $(PERMISSION)
 
 $(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.c
 	@mkdir -p $(@D)
@@ -51,7 +57,14 @@ $(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.S
 $(GUEST_LEGACY): $(LEGACY_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m32 $(LEGACY_OBJ) -o $@
 
--include $(GUEST_OBJ:.o=.d) $(LEGACY_OBJ:.o=.d)
+$(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
+$(PERMISSION): $(PERMISSION_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $(PERMISSION_OBJ) -o $@
+
+-include $(GUEST_OBJ:.o=.d) $(LEGACY_OBJ:.o=.d) $(PERMISSION_OBJ:.o=.d)
 
 .PHONY: guests
 

@@ -15,6 +15,7 @@ const struct test all_tests[] = {
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
 	{"stress-switch", test_stress_switch},
+	{"stress-alias", test_stress_alias},
 	{"bench", test_bench},
 	{"end-by-halt", end_by_halt},
 	{"end-by-reset", end_by_reset},

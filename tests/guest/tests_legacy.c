@@ -4,5 +4,6 @@
 
 const struct test all_tests[] = {
 	{"stress-switch", test_stress_switch},
+	{"stress-alias", test_stress_alias},
 	{NULL, NULL},
 };
