@@ -5,5 +5,6 @@
 const struct test all_tests[] = {
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
+	{"stress-stores", test_stress_stores},
 	{NULL, NULL},
 };

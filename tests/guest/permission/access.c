@@ -220,6 +220,8 @@ static bool model_access(struct model_memory *m, uint64_t linear, const struct s
 	for (unsigned i = 0; i < r.marks; i++)
 		*(r.mark[i].gpa == m->stage->upper_gpa ? &m->upper : &m->lower) |= r.mark[i].bits;
 	answer->vector = r.end == SIM_GUEST_DONE ? VECTOR_DONE : VECTOR_PF;
+	for (unsigned i = 0; i < r.tables; i++)
+		answer->passed_upper |= r.table[i] == (m->stage->lower_gpa & ~(PAGE - 1));
 	if (r.end == SIM_GUEST_DONE) {
 		answer->right_page = r.gpa == target(m->stage) + linear % PAGE;
 		return true;

@@ -74,8 +74,10 @@ attempt32:
 	.endr
 	.endm
 
-	.macro entries common
+	.macro entries name, common
 	.balign ENTRY_BYTES
+	.globl \name
+\name:
 	.set vector, 0
 	.rept VECTOR_COUNT
 	.balign ENTRY_BYTES
@@ -89,9 +91,7 @@ attempt32:
 	.endr
 	.endm
 
-	.globl entries32
-entries32:
-	entries arrived32
+	entries entries32, arrived32
 
 arrived32:                                   /* on the stack: vector, error, EIP, CS, ... */
 	mov %eax, outcome + OUTCOME_OPERAND
@@ -149,9 +149,7 @@ attempt64:
 	pushq %rcx
 	iretq
 
-	.globl entries64
-entries64:
-	entries arrived64
+	entries entries64, arrived64
 
 arrived64:
 	mov $outcome, %ebx

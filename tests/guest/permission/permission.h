@@ -109,6 +109,7 @@ struct answer {
 	uint64_t cr2;
 	uint64_t upper, lower; /* the entries afterwards */
 	bool right_page;       /* the access reached the page it should, and nothing else changed */
+	bool passed_upper;     /* the model's only: the walk went on to the lower entry */
 };
 
 /* One pair of entries under one setting of the control registers. */
