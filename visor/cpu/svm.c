@@ -153,7 +153,7 @@ static bool svm_vcpu_init(struct vcpu *v)
 	}
 	fill_bitmaps(v);
 	b->cr_read = b->cr_write = 1u << 8; /* CR8 is the emulated local APIC's */
-	b->exceptions = 1u << X86_MC;
+	b->exceptions = 1u << X86_MC | ENDLESS_EXCEPTIONS;
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
 	                INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
 	                INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
@@ -630,6 +630,15 @@ static void svm_dump(struct vcpu *v)
 	         ULL(b->dr6), ULL(b->dr7));
 }
 
+/* Give the guest the exception that it has raised; DR6 tells of it already (15.12.2). */
+static void reflect(struct vcpu *v, unsigned vector)
+{
+	exit_count(v, EXIT_EXCEPTION);
+	if (vector == X86_DB)
+		v->svm.vmcb->dr7 &= ~X86_DR7_DETECT;
+	exit_raise(v, vector, vector == X86_AC, (uint32_t)v->svm.vmcb->exit_info1);
+}
+
 static void undefined_instruction(struct vcpu *v)
 {
 	exit_count(v, EXIT_UNDEFINED);
@@ -643,6 +652,10 @@ static void handle(struct vcpu *v)
 	switch (b->exit_code) {
 	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
 		handle_cr(v, b->exit_code);
+		break;
+	case SVM_EXIT_EXCEPTION + X86_DB:
+	case SVM_EXIT_EXCEPTION + X86_AC:
+		reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
 	case SVM_EXIT_TASK_SWITCH:
 		exit_count(v, EXIT_OTHER);
