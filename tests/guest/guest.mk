@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The test guest (a multiboot1 kernel, in ELF32 and in ELF64 form), a smaller one
+# that stays in 32-bit modes (legacy.elf), the permission guest, and the initramfs
+# images for Linux.
+
+GUEST_DIR   := tests/guest
+GUEST_BUILD := $(BUILD)/guest
+# What a 32-bit guest can do too.
+GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias stress_stores
+GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time events delivery delivery_paging paging hostile slots \
+               slots_random bench
+GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
+LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy
+LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)
+GUEST_ALL_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -ffreestanding -fno-pic -fno-stack-protector \
+                -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \
+                -ffunction-sections
+GUEST_CFLAGS     := -m64 $(GUEST_ALL_CFLAGS)
+GUEST_LINK  := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
+               -Wl,--no-warn-rwx-segments -Wl,--gc-sections -T $(GUEST_DIR)/guest.ld
+GUEST64     := $(GUEST_BUILD)/guest64.elf
+PERMISSION  := $(GUEST_BUILD)/permission.elf
+# 32-bit code, and the simulated machine's model of a CPU.
+PERMISSION_SRC := $(addprefix permission/,boot attempt main spaces processor access) command_line console string \
+                  guest_model
+PERMISSION_OBJ := $(PERMISSION_SRC:%=$(GUEST_BUILD)/legacy/%.o)
+GUEST32     := $(GUEST_BUILD)/guest.elf
+GUEST_LEGACY := $(GUEST_BUILD)/legacy.elf
+
+guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY) $(PERMISSION)
+
+$(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+
+$(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.S
+	@mkdir -p $(@D)
+	$(CC) -m64 -MMD -MP -c $< -o $@
+
+$(GUEST64): $(GUEST_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m64 $(GUEST_OBJ) -o $@
+
+# What multiboot1 loaders take: the same image as ELF32.
+$(GUEST32): $(GUEST64)
+	objcopy -O elf32-i386 $< $@
+
+# The 32-bit guest. Its section of what it does not use goes, with the 64-bit divisions in it.
+$(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
+$(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.S
+	@mkdir -p $(@D)
+	$(CC) -m32 -MMD -MP -c $< -o $@
+
+$(GUEST_LEGACY): $(LEGACY_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $(LEGACY_OBJ) -o $@
+
+$(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
+$(PERMISSION): $(PERMISSION_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $(PERMISSION_OBJ) -o $@
+
+-include $(GUEST_OBJ:.o=.d) $(LEGACY_OBJ:.o=.d) $(PERMISSION_OBJ:.o=.d)
+
+.PHONY: guests
+
+# ---- initramfs images --------------------------------------------------------
+#
+# run.cpio.gz greets and powers off, or gives a shell; workload.cpio.gz is the
+# machine tests' workload, workload32.cpio.gz a small one for i386 kernels. Nothing in them depends on when or where they are
+# packed: file times, owners, inode numbers and order are fixed.
+
+INITRAMFS_BUILD := $(BUILD)/initramfs
+BUSYBOX         ?= /bin/busybox
+
+initramfs: $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz $(INITRAMFS_BUILD)/workload32.cpio.gz
+
+# $(call pack,TREE): the tree as a compressed newc archive, the target.
+define pack
+find $(1) -exec touch -h -d @0 {} +
+cd $(1) && find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0 > $(abspath $@).cpio
+gzip -9 -n < $@.cpio > $@.partial
+rm $@.cpio
+mv $@.partial $@
+endef
+
+$(INITRAMFS_BUILD)/workload: $(GUEST_DIR)/initramfs/workload.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 $(WARN) -static -s $< -o $@
+
+$(INITRAMFS_BUILD)/workload.cpio.gz: $(INITRAMFS_BUILD)/workload
+	rm -rf $(INITRAMFS_BUILD)/workload.tree
+	install -D -m 755 $< $(INITRAMFS_BUILD)/workload.tree/init
+	$(call pack,$(INITRAMFS_BUILD)/workload.tree)
+
+$(INITRAMFS_BUILD)/workload32: $(GUEST_DIR)/initramfs/init32.S
+	@mkdir -p $(@D)
+	$(CC) -m32 -nostdlib -static -no-pie -s $< -o $@
+
+$(INITRAMFS_BUILD)/workload32.cpio.gz: $(INITRAMFS_BUILD)/workload32
+	rm -rf $(INITRAMFS_BUILD)/workload32.tree
+	install -D -m 755 $< $(INITRAMFS_BUILD)/workload32.tree/init
+	$(call pack,$(INITRAMFS_BUILD)/workload32.tree)
+
+$(INITRAMFS_BUILD)/run.cpio.gz: $(GUEST_DIR)/initramfs/run-init $(BUSYBOX)
+	rm -rf $(INITRAMFS_BUILD)/run.tree
+	install -D -m 755 $(GUEST_DIR)/initramfs/run-init $(INITRAMFS_BUILD)/run.tree/init
+	install -D -m 755 $(BUSYBOX) $(INITRAMFS_BUILD)/run.tree/bin/busybox
+	$(call pack,$(INITRAMFS_BUILD)/run.tree)
+
+.PHONY: initramfs
