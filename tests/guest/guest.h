@@ -51,7 +51,6 @@ extern const struct test all_tests[]; /* of this image; the last one has no name
 void test_bench(void);
 void test_delivery(void);
 void test_delivery_paging(void);
-void test_delivery_paging(void);
 void test_exec(void);
 void test_hostile(void);
 void test_memory(void);
@@ -69,7 +68,6 @@ void test_touch(void);
 void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
-void end_by_faults_upon_faults(void);
 void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);
