@@ -60,6 +60,7 @@ void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
+void test_stress_reuse(void);
 void test_stress_stores(void);
 void test_stress_switch(void);
 void test_time(void);

@@ -18,6 +18,7 @@ const struct test all_tests[] = {
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},
+	{"stress-reuse", test_stress_reuse},
 	{"bench", test_bench},
 	{"end-by-halt", end_by_halt},
 	{"end-by-reset", end_by_reset},

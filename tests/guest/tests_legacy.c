@@ -6,5 +6,6 @@ const struct test all_tests[] = {
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},
+	{"stress-reuse", test_stress_reuse},
 	{NULL, NULL},
 };

@@ -142,13 +142,13 @@ static bool reached(const struct kind *k, uint64_t page)
 
 static bool is_leaf_up(const struct stage *s)
 {
-	return s->upper & 1 << 7 && (s->space->mode != MODE_32BIT || s->cpu.pse);
+	return s->upper & ENTRY_PS && (s->space->mode != MODE_32BIT || s->cpu.pse);
 }
 
 /* The page that the entries lead to when nothing stops the walk. */
 static uint64_t target(const struct stage *s)
 {
-	bool large = is_leaf_up(s) || (s->space->upper > 2 && s->lower & 1 << 7);
+	bool large = is_leaf_up(s) || (s->space->upper > 2 && s->lower & ENTRY_PS);
 
 	return large ? LARGE_TARGET : SMALL_TARGET;
 }
@@ -210,6 +210,11 @@ static bool load_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t *value)
 	return true;
 }
 
+static bool is_in_page(uint64_t gpa, uint64_t page)
+{
+	return (gpa ^ page) < PAGE;
+}
+
 /* False: the access faults. */
 static bool model_access(struct model_memory *m, uint64_t linear, const struct sim_guest_access *access,
                          struct answer *answer)
@@ -220,8 +225,12 @@ static bool model_access(struct model_memory *m, uint64_t linear, const struct s
 	for (unsigned i = 0; i < r.marks; i++)
 		*(r.mark[i].gpa == m->stage->upper_gpa ? &m->upper : &m->lower) |= r.mark[i].bits;
 	answer->vector = r.end == SIM_GUEST_DONE ? VECTOR_DONE : VECTOR_PF;
-	for (unsigned i = 0; i < r.tables; i++)
-		answer->passed_upper |= r.table[i] == (m->stage->lower_gpa & ~(PAGE - 1));
+	for (unsigned i = 0; i + (r.page_shift == 30 ? 0 : 1) < r.tables; i++) {
+		if (is_in_page(m->stage->upper_gpa, r.table[i]))
+			answer->passed_upper = ENTRY_A;
+		if (is_in_page(m->stage->lower_gpa, r.table[i]))
+			answer->passed_lower = ENTRY_A;
+	}
 	if (r.end == SIM_GUEST_DONE) {
 		answer->right_page = r.gpa == target(m->stage) + linear % PAGE;
 		return true;

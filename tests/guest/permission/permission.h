@@ -75,9 +75,10 @@ void set_controls(const struct space *space, unsigned controls);
 /* The registers in the model's words. */
 void describe_processor(struct sim_guest_cpu *cpu);
 /* The entry of `level` on the way to test_linear. */
-uint64_t test_entry_gpa(const struct space *space, unsigned level);
+uint64_t test_entry_gpa(unsigned level);
 /* What an entry of `level` on this way points to: the next table, or a page. */
 uint64_t test_entry_address(const struct space *space, unsigned level, bool leaf);
+enum { ENTRY_A = 1 << 5, ENTRY_PS = 1 << 7 };
 unsigned entry_bytes(const struct space *space);
 #define PKRU_VALUE (1u << 18 | 2u << 26 | 3u << 30)
 
@@ -109,7 +110,8 @@ struct answer {
 	uint64_t cr2;
 	uint64_t upper, lower; /* the entries afterwards */
 	bool right_page;       /* the access reached the page it should, and nothing else changed */
-	bool passed_upper;     /* the model's only: the walk went on to the lower entry */
+	/* The model's only: A, if the walk went on from this entry, or if it maps 1 GiB. */
+	uint64_t passed_upper, passed_lower;
 };
 
 /* One pair of entries under one setting of the control registers. */

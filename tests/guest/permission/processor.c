@@ -114,6 +114,7 @@ enum { POOL_PAGES = 24, P_W_A_D = 0x63, P_W_U_A_D = 0x67 };
 
 static _Alignas(4096) uint8_t pool[POOL_PAGES][4096];
 static unsigned pool_used;
+static uint64_t test_entries[6]; /* by level */
 
 uint64_t test_linear(enum mode mode)
 {
@@ -187,9 +188,9 @@ static uint64_t entry_on_way(const struct space *space, uint64_t linear, unsigne
 	}
 }
 
-uint64_t test_entry_gpa(const struct space *space, unsigned level)
+uint64_t test_entry_gpa(unsigned level)
 {
-	return entry_on_way(space, test_linear(space->mode), level);
+	return test_entries[level];
 }
 
 uint64_t test_entry_address(const struct space *space, unsigned level, bool leaf)
@@ -198,7 +199,7 @@ uint64_t test_entry_address(const struct space *space, unsigned level, bool leaf
 
 	if (level == 1)
 		return SMALL_TARGET;
-	return leaf ? LARGE_TARGET & ~(bytes - 1) : test_entry_gpa(space, level - 1) & ~(PAGE - 1);
+	return leaf ? LARGE_TARGET & ~(bytes - 1) : test_entries[level - 1] & ~(PAGE - 1);
 }
 
 static void make_tables(const struct space *space)
@@ -208,7 +209,9 @@ static void make_tables(const struct space *space)
 	for (uint32_t linear = 0; linear < LOW_BYTES; linear += PAGE)
 		entry_store(space, entry_on_way(space, linear, 1),
 		            linear | (linear == address_of(user_page) ? P_W_U_A_D : P_W_A_D));
-	entry_store(space, test_entry_gpa(space, 1), SMALL_TARGET | P_W_U_A_D);
+	for (unsigned level = top_level(space->mode); level >= 1; level--)
+		test_entries[level] = entry_on_way(space, test_linear(space->mode), level);
+	entry_store(space, test_entries[1], SMALL_TARGET | P_W_U_A_D);
 }
 
 /* ---- control registers -------------------------------------------------------------- */
