@@ -49,6 +49,7 @@ struct test {
 extern const struct test all_tests[]; /* of this image; the last one has no name */
 
 void test_bench(void);
+void test_debug(void);
 void test_delivery(void);
 void test_delivery_paging(void);
 void test_exec(void);
@@ -60,6 +61,7 @@ void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
+void test_stress_large(void);
 void test_stress_reuse(void);
 void test_stress_stores(void);
 void test_stress_switch(void);

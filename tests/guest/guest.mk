@@ -7,8 +7,8 @@
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
-GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias stress_stores stress_reuse
-GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time events delivery delivery_paging paging hostile slots \
+GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias stress_stores stress_reuse stress_large
+GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time debug events delivery delivery_paging paging hostile slots \
                slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy

@@ -31,6 +31,16 @@ uint64_t frames_take(unsigned count, uint64_t alignment)
 	return base;
 }
 
+struct range frames_left(void)
+{
+	return (struct range){pool_next, pool_end - pool_next};
+}
+
+void frames_give_back(uint64_t first)
+{
+	pool_next = first;
+}
+
 uint64_t frame_take(void)
 {
 	uint64_t gpa = frames_take(1, PAGE);

@@ -39,6 +39,8 @@ void paging_turn_off(void);
 
 uint64_t frame_take(void);                       /* 4 KiB of zeros */
 uint64_t frames_take(unsigned count, uint64_t alignment); /* contiguous; contents are left */
+struct range frames_left(void);
+void frames_give_back(uint64_t first);           /* all that were taken from this one on */
 /* A frame with its tag in its first and last word; what a mapping of it must show. */
 uint64_t frame_tagged(void);
 void frame_set_tag(uint64_t gpa);

@@ -7,5 +7,6 @@ const struct test all_tests[] = {
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},
 	{"stress-reuse", test_stress_reuse},
+	{"stress-large", test_stress_large},
 	{NULL, NULL},
 };

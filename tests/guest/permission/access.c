@@ -210,9 +210,12 @@ static bool load_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t *value)
 	return true;
 }
 
-static bool is_in_page(uint64_t gpa, uint64_t page)
+/* Is the i-th entry that was read the one of `level` at gpa, and did the walk go on, or could it map 1 GiB? */
+static bool is_passed(const struct sim_guest_result *r, unsigned i, uint64_t gpa, unsigned level)
 {
-	return (gpa ^ page) < PAGE;
+	if ((gpa ^ r->table[i]) >= PAGE)
+		return false;
+	return i + 1 < r->tables || (level == 3 && r->entry[i] & ENTRY_PS);
 }
 
 /* False: the access faults. */
@@ -225,10 +228,10 @@ static bool model_access(struct model_memory *m, uint64_t linear, const struct s
 	for (unsigned i = 0; i < r.marks; i++)
 		*(r.mark[i].gpa == m->stage->upper_gpa ? &m->upper : &m->lower) |= r.mark[i].bits;
 	answer->vector = r.end == SIM_GUEST_DONE ? VECTOR_DONE : VECTOR_PF;
-	for (unsigned i = 0; i + (r.page_shift == 30 ? 0 : 1) < r.tables; i++) {
-		if (is_in_page(m->stage->upper_gpa, r.table[i]))
+	for (unsigned i = 0; i < r.tables; i++) {
+		if (is_passed(&r, i, m->stage->upper_gpa, m->stage->space->upper))
 			answer->passed_upper = ENTRY_A;
-		if (is_in_page(m->stage->lower_gpa, r.table[i]))
+		if (is_passed(&r, i, m->stage->lower_gpa, m->stage->space->upper - 1))
 			answer->passed_lower = ENTRY_A;
 	}
 	if (r.end == SIM_GUEST_DONE) {

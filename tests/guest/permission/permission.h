@@ -110,7 +110,7 @@ struct answer {
 	uint64_t cr2;
 	uint64_t upper, lower; /* the entries afterwards */
 	bool right_page;       /* the access reached the page it should, and nothing else changed */
-	/* The model's only: A, if the walk went on from this entry, or if it maps 1 GiB. */
+	/* The model's only: A, if the walk went on from this entry, or if it has PS in a PDPTE. */
 	uint64_t passed_upper, passed_lower;
 };
 
