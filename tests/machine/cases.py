@@ -6,7 +6,7 @@ import pathlib
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
 
-GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "delivery", "delivery-paging", "paging", "hostile", "slots",
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "debug", "delivery", "delivery-paging", "paging", "hostile", "slots",
                "slots-random", "touch")
 
 
