@@ -67,6 +67,7 @@ struct vmmu_shadow {
 	unsigned writes;                  /* emulated since a fault last came through */
 	bool parked;                      /* guest CPUs may write the frame */
 	bool stale;                       /* to be compared with the frame before it is linked */
+	bool fresh;                       /* never linked yet */
 	bool announced;                   /* parked by the guest's own #PF: its handler will write */
 	bool single;                      /* parked in vain last time: little had been written */
 	struct vmmu_link link[VMMU_ENTRIES];
@@ -90,6 +91,19 @@ struct vmmu_shadows {
 
 enum { VMMU_ROOTS = 8 };
 
+/*
+ * An address space may be entered each time for the sake of one page whose table
+ * has been written just before: kernels patch their text so. Where the first
+ * fault after the switch needs the same parked table again and again, the table
+ * is linked with the switch.
+ */
+struct vmmu_wake {
+	vmmu_gva gva;                     /* of the last such fault, and its access */
+	uint32_t access;
+	uint8_t seen;                     /* how often in a row, up to VMMU_WAKE_SURE */
+};
+enum { VMMU_WAKE_SURE = 2 };
+
 /* What one value of CR3 stands for, as long as a vCPU remembers it. */
 struct vmmu_root_slot {
 	struct vmmu_shadow *top;          /* NULL: free */
@@ -97,6 +111,7 @@ struct vmmu_root_slot {
 	uint64_t cr3;                     /* its address bits */
 	uint64_t pdpte[4];                /* PAE */
 	struct vmmu_shadow *part[4];      /* outside long mode: the tables below the top one */
+	struct vmmu_wake wake;
 	uint64_t used;
 };
 
@@ -108,6 +123,7 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
 	uint64_t clock;
+	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
 };
 
@@ -236,6 +252,8 @@ void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint
 
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
+/* After a switch, no lock held: link the table that the guest will need first. */
+void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 
 /* ---- shadow_root.c ---- */
 

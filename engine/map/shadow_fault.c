@@ -28,6 +28,10 @@ struct build {
 	uint64_t gfn;              /* that the guest's tables name */
 	uint64_t sequence;
 	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
+	bool for_switch;           /* ahead, or as after the last switch to this root */
+	bool woken;                /* a table that had been parked is linked again */
+	bool parked;               /* the tables for the page that is written are */
 };
 
 
@@ -89,6 +93,15 @@ static bool write_despite_protection(struct build *b)
 	return true;
 }
 
+/* Would the CPU find every A bit on the way set? */
+static bool is_accessed(const struct build *b)
+{
+	for (unsigned i = b->mode->format->top_in_registers; i < b->walk.steps; i++)
+		if (!(b->walk.step[i].entry & VMMU_GPTE_ACCESSED))
+			return false;
+	return true;
+}
+
 static enum vmmu_fault_result walk_guest(struct build *b)
 {
 	const struct vmmu_host *host = b->op->tables->host;
@@ -97,11 +110,14 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
 
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
-		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva, f->access, &b->walk);
+		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva,
+		                         f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0), &b->walk);
 		mark_tables_dirty(b);
 	}
 	switch (result) {
 	case VMMU_GUEST_OK:
+		if (b->ahead && !is_accessed(b))
+			return VMMU_FAULT_RETRY;
 		break;
 	case VMMU_GUEST_BUSY:
 		return VMMU_FAULT_RETRY;
@@ -143,8 +159,15 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 	vmmu_shadow_hold(b->vm, b->op, s);
 	if (b->op->owed.promised)
 		return false;
-	if (s->stale)
+	/* Then parking costs no second exit. */
+	if (b->for_switch) {
+		s->announced = true;
+		s->single = false;
+	}
+	if (s->stale) {
+		b->woken |= !s->fresh;
 		vmmu_shadow_sync(b->vcpu, b->op, s);
+	}
 	return true;
 }
 
@@ -322,8 +345,10 @@ static enum vmmu_fault_result write_to_table(struct build *b)
 {
 	const struct vmmu_shadows *all = b->vm->shadow;
 
-	if (vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false))
+	if (vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+		b->parked = true;
 		return AGAIN;
+	}
 	return VMMU_FAULT_WRITE_TABLE;
 }
 
@@ -483,6 +508,63 @@ static void expect_write(struct build *b)
 	vmmu_gate_leave(b->op->tables, b->op->who);
 }
 
+static enum vmmu_fault_result attempts(struct build *b)
+{
+	enum vmmu_fault_result result = AGAIN;
+
+	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
+		result = attempt(b);
+		if (b->op->owed.promised)
+			vmmu_settle(b->op);
+		else if (result == AGAIN)
+			vmmu_relax(b->op->tables); /* others flush; but wait for ever we must not */
+	}
+	return result;
+}
+
+/* Is this the first fault after a switch, and was it the same last time? */
+static bool is_as_before(const struct build *b)
+{
+	const struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+
+	return sv->fresh && sv->root && sv->root->wake.seen &&
+	       (sv->root->wake.gva.v ^ b->f->gva.v) >> VMMU_PAGE_SHIFT == 0;
+}
+
+/* A table was linked again for it: the guest may have switched for its sake. */
+static void note_for_switch(struct build *b)
+{
+	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	struct vmmu_root_slot *root = sv->root;
+
+	if (sv->fresh && root && b->woken)
+		root->wake = (struct vmmu_wake){
+			.gva = b->f->gva,
+			.access = (b->f->access & ~(unsigned)(VMMU_RWX | VMMU_ACCESS_PRESENT)) | VMMU_R,
+			.seen = b->for_switch ? VMMU_WAKE_SURE : 1,
+		};
+	sv->fresh = false;
+}
+
+void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_root_slot *root = vcpu->shadow->root;
+	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .mode = &vcpu->shadow->mode,
+	                  .ahead = true, .for_switch = true};
+	struct vmmu_fault f = {.slot = UINT32_MAX};
+
+	if (!root || root->wake.seen < VMMU_WAKE_SURE)
+		return;
+	f.gva = root->wake.gva;
+	f.access = root->wake.access;
+	b.f = &f;
+	op->cause = VMMU_CAUSE_PREFETCH;
+	attempts(&b);
+	/* Not parked this time: once more like this, and it is the guest who asks. */
+	if (!b.woken)
+		root->wake.seen--;
+}
+
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *f)
 {
@@ -493,15 +575,14 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 		.f = f,
 		.mode = &vcpu->shadow->mode,
 	};
-	enum vmmu_fault_result result = AGAIN;
+	enum vmmu_fault_result result;
 
-	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
-		result = attempt(&b);
-		if (op->owed.promised)
-			vmmu_settle(op);
-		else if (result == AGAIN)
-			vmmu_relax(op->tables); /* others flush; but wait for ever we must not */
-	}
+	b.for_switch = is_as_before(&b);
+	result = attempts(&b);
+	/* The entry was right already, but could not be reached. */
+	if (result == VMMU_FAULT_SPURIOUS && (b.woken || b.parked))
+		result = VMMU_FAULT_FIXED;
+	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {
 		expect_write(&b);
 		if (op->owed.promised)

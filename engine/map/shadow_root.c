@@ -228,6 +228,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 		root->used = ++sv->clock;
 	sv->root = root;
 	sv->mode = *mode;
+	sv->fresh = true;
 	return true;
 }
 
@@ -246,6 +247,7 @@ bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct
 	}
 	if (op->owed.promised)
 		vmmu_settle(op);
+	vmmu_shadow_wake(vcpu, op);
 	return true;
 }
 

@@ -203,7 +203,7 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 	}
 	if (!s->announced)
 		s->single = changed <= FEW;
-	s->stale = false;
+	s->stale = s->fresh = false;
 }
 
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,

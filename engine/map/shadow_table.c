@@ -182,6 +182,7 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 	s->writes = 0;
 	s->parked = true;
 	s->stale = holds_frame(s);
+	s->fresh = true;
 	s->announced = true;
 	s->single = false;
 	vmmu_table_publish(op, &s->table);
