@@ -146,19 +146,24 @@ static void visit_leaf(struct visit *v, uint64_t entry_hpa, unsigned level, uint
 	}
 }
 
-/* An entry that the CPU refuses: only a cached MMIO entry may be that. */
-static void visit_refused(struct visit *v, uint64_t entry_hpa, unsigned level, uint64_t gfn,
-                          uint64_t raw)
+static enum vmmu_entry_kind kind_of(const struct sim *sim, unsigned level, uint64_t raw)
 {
 	struct vmmu_decoder decoder = {
-		.mode = v->sim->config.mode,
-		.levels = (uint8_t)v->sim->vcpu[0].start.level,
-		.cpu = v->sim->config.cpu,
+		.mode = sim->config.mode,
+		.levels = (uint8_t)sim->vcpu[0].start.level,
+		.cpu = sim->config.cpu,
 	};
 	struct vmmu_entry_info info;
 
 	vmmu_entry_decode(&decoder, level, raw, &info);
-	if (info.kind == VMMU_ENTRY_MMIO && !v->sim->config.no_mmio_cache) {
+	return info.kind;
+}
+
+/* An entry that the CPU refuses: only a cached MMIO entry may be that. */
+static void visit_refused(struct visit *v, uint64_t entry_hpa, unsigned level, uint64_t gfn,
+                          uint64_t raw)
+{
+	if (kind_of(v->sim, level, raw) == VMMU_ENTRY_MMIO && !v->sim->config.no_mmio_cache) {
 		v->census->mmio++;
 	} else if (v->judge) {
 		sim_fail(v->sim, entry_hpa, "the level %u entry for gfn %#lx is %#lx: no CPU accepts it and it "
@@ -373,6 +378,15 @@ static void compare(struct sim *sim, const char *what, uint64_t counted, uint64_
 		sim_fail(sim, 0, "statistics count %lu %s, the trace holds %lu", counted, what, traced);
 }
 
+/* Did this write empty an entry that a CPU could use? */
+static bool is_zap(const struct sim *sim, const struct vmmu_trace_record *r)
+{
+	enum vmmu_entry_kind was = kind_of(sim, r->level, r->a[2]), now = kind_of(sim, r->level, r->a[3]);
+
+	return (was == VMMU_ENTRY_LEAF || was == VMMU_ENTRY_TABLE) && now != VMMU_ENTRY_LEAF &&
+	       now != VMMU_ENTRY_TABLE;
+}
+
 bool sim_check_statistics(struct sim *sim)
 {
 	struct vmmu_stats stats, traced = {0};
@@ -387,6 +401,7 @@ bool sim_check_statistics(struct sim *sim)
 
 		if (r->event == VMMU_TRACE_SPTE_CHANGED) {
 			traced.entries[r->cause][r->level]++;
+			traced.zapped[r->cause] += is_zap(sim, r);
 			writes++;
 		} else if (r->event == VMMU_TRACE_FAULT_END) {
 			traced.faults[r->aux]++;
@@ -404,6 +419,8 @@ bool sim_check_statistics(struct sim *sim)
 		for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 			compare(sim, vmmu_cause_name(cause), stats.entries[cause][level],
 			        traced.entries[cause][level]);
+	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++)
+		compare(sim, "emptied", stats.zapped[cause], traced.zapped[cause]);
 	for (unsigned result = 0; result < VMMU_FAULT_RESULT_COUNT; result++)
 		compare(sim, vmmu_fault_result_name(result), stats.faults[result], traced.faults[result]);
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)

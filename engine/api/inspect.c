@@ -94,6 +94,8 @@ static void add_counters(struct vmmu_stats *s, struct vmmu_counters *c)
 		s->tables_freed[level] += read_count(&c->tables_freed[level]);
 		s->pages[level] += read_count(&c->pages[level]);
 	}
+	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++)
+		s->zapped[cause] += read_count(&c->zapped[cause]);
 	for (unsigned result = 0; result < VMMU_FAULT_RESULT_COUNT; result++)
 		s->faults[result] += read_count(&c->faults[result]);
 	s->mmio_hits += read_count(&c->mmio_hits);

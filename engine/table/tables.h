@@ -30,6 +30,7 @@ struct vmmu_table {
 /* Single writer each, so plain relaxed stores; read by anybody for statistics. */
 struct vmmu_counters {
 	_Atomic uint64_t entries[VMMU_CAUSE_COUNT][VMMU_LEVEL_MAX + 1];
+	_Atomic uint64_t zapped[VMMU_CAUSE_COUNT];
 	_Atomic uint64_t faults[VMMU_FAULT_RESULT_COUNT];
 	_Atomic uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
 	_Atomic uint64_t tables_freed[VMMU_LEVEL_MAX + 1];

@@ -332,6 +332,7 @@ void vmmu_trace_dump(struct vmmu_vm *vm);
 
 struct vmmu_stats {
 	uint64_t entries[VMMU_CAUSE_COUNT][VMMU_LEVEL_MAX + 1]; /* writes, by cause and level */
+	uint64_t zapped[VMMU_CAUSE_COUNT];                      /* of these, present ones that were emptied */
 	uint64_t faults[VMMU_FAULT_RESULT_COUNT];               /* by result */
 	uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
 	uint64_t tables_freed[VMMU_LEVEL_MAX + 1];

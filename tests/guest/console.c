@@ -11,15 +11,24 @@ static void put(char c)
 	out8(COM1, (uint8_t)c);
 }
 
+/* Divide; returns the rest. By hand, as the 32-bit guest has no library that could. */
+static uint32_t divide(uint64_t *value, uint32_t by)
+{
+	uint32_t high = (uint32_t)(*value >> 32), low = (uint32_t)*value, rest = high % by;
+
+	__asm__("divl %2" : "+a"(low), "+d"(rest) : "r"(by) : "cc");
+	*value = (uint64_t)(high / by) << 32 | low;
+	return rest;
+}
+
 static void put_number(uint64_t value, unsigned base, unsigned width)
 {
 	char digits[24];
 	unsigned n = 0;
 
-	do {
-		digits[n++] = "0123456789abcdef"[value % base];
-		value /= base;
-	} while (value || n < width);
+	do
+		digits[n++] = "0123456789abcdef"[divide(&value, base)];
+	while (value || n < width);
 	while (n)
 		put(digits[--n]);
 }
@@ -43,10 +52,8 @@ void print_list(const char *format, va_list args)
 		}
 		for (format++; *format >= '0' && *format <= '9'; format++)
 			width = width * 10 + (unsigned)(*format - '0');
-		if (*format == 'l') {
+		for (; *format == 'l'; format++)
 			wide = true;
-			format++;
-		}
 		switch (*format) {
 		case 's':
 			for (const char *s = va_arg(args, const char *); *s; s++)

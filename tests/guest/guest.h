@@ -32,6 +32,13 @@ enum {
 #define GIB (UINT64_C(1) << 30)
 #define ALL_ONES (~UINT64_C(0))
 
+/* print's "l" is 64 bits in both guests. The compiler knows it only for the 64-bit one, and checks there. */
+#ifdef __x86_64__
+#define FORMAT(text, first) __attribute__((format(printf, text, first)))
+#else
+#define FORMAT(text, first)
+#endif
+
 /* ---- Tests --------------------------------------------------------------- */
 
 struct test {
@@ -39,8 +46,11 @@ struct test {
 	void (*run)(void);
 };
 
+extern const struct test all_tests[]; /* of this image; the last one has no name */
+
 void test_bench(void);
 void test_delivery(void);
+void test_delivery_paging(void);
 void test_exec(void);
 void test_hostile(void);
 void test_memory(void);
@@ -49,12 +59,17 @@ void test_paging(void);
 void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
+void test_stress_alias(void);
+void test_stress_reuse(void);
+void test_stress_stores(void);
+void test_stress_switch(void);
 void test_time(void);
 void test_touch(void);
 
 void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
+void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);
 
@@ -70,15 +85,15 @@ void end_by_invalid_state(void);
 		check(got_ == want_, "%s: 0x%lx instead of 0x%lx", what, got_, want_); \
 	} while (0)
 bool check_count(bool passed);
-__attribute__((format(printf, 3, 4)))
+FORMAT(3, 4)
 void check_failed(const char *file, int line, const char *format, ...);
 /* Say that part of a test was left out, and why. */
-__attribute__((format(printf, 1, 2))) void skip(const char *format, ...);
+FORMAT(1, 2) void skip(const char *format, ...);
 
 /* ---- Console and end ----------------------------------------------------- */
 
-/* %u %x %d (with l), %s, %c, %%, a width with leading zeros. */
-__attribute__((format(printf, 1, 2))) void print(const char *format, ...);
+/* %u %x %d (with l or ll: 64 bits), %s, %c, %%, a width with leading zeros. */
+FORMAT(1, 2) void print(const char *format, ...);
 void print_list(const char *format, va_list args);
 _Noreturn void guest_exit(uint32_t code);
 
@@ -111,6 +126,8 @@ uint64_t nothing_there(unsigned bytes);
 void random_seed(uint64_t seed);
 uint64_t random_next(void);
 uint64_t random_below(uint64_t bound);
+/* The same for small bounds, without a division. */
+uint32_t random_pick(uint32_t bound);
 /* 0 .. n-1 in random order, by an affine map: needs no memory. */
 struct shuffle {
 	uint64_t mask, multiplier, offset, bound;
@@ -121,10 +138,17 @@ uint64_t shuffle_at(const struct shuffle *s, uint64_t i);
 
 /* ---- Exceptions and interrupts ------------------------------------------- */
 
+#ifdef __x86_64__
 struct frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
 	uint64_t vector, error, rip, cs, rflags, rsp, ss;
 };
+#else
+struct frame {
+	uint32_t edi, esi, ebp, esp, ebx, edx, ecx, eax;
+	uint32_t vector, error, eip, cs, eflags;
+};
+#endif
 
 /* What the last exception inside a guarded function was. */
 struct trap {

@@ -1,19 +1,34 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The test guest (a multiboot1 kernel, in ELF32 and in ELF64 form) and the
-# initramfs images for Linux.
+# The test guest (a multiboot1 kernel, in ELF32 and in ELF64 form), a smaller one
+# that stays in 32-bit modes (legacy.elf), the permission guest, and the initramfs
+# images for Linux.
 
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
-GUEST_SRC   := main console ram random string cpu device touch memory exec mmio platform time delivery \
-               paging hostile slots slots_random bench
+# What a 32-bit guest can do too.
+GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias stress_stores stress_reuse
+GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time events delivery delivery_paging paging hostile slots \
+               slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
-GUEST_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -m64 -ffreestanding -fno-pic -fno-stack-protector \
-                -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only
+LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy
+LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)
+GUEST_ALL_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -ffreestanding -fno-pic -fno-stack-protector \
+                -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \
+                -ffunction-sections
+GUEST_CFLAGS     := -m64 $(GUEST_ALL_CFLAGS)
+GUEST_LINK  := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
+               -Wl,--no-warn-rwx-segments -Wl,--gc-sections -T $(GUEST_DIR)/guest.ld
 GUEST64     := $(GUEST_BUILD)/guest64.elf
+PERMISSION  := $(GUEST_BUILD)/permission.elf
+# 32-bit code, and the simulated machine's model of a CPU.
+PERMISSION_SRC := $(addprefix permission/,boot attempt main spaces processor access) command_line console string \
+                  guest_model
+PERMISSION_OBJ := $(PERMISSION_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST32     := $(GUEST_BUILD)/guest.elf
+GUEST_LEGACY := $(GUEST_BUILD)/legacy.elf
 
-guests: $(GUEST32) $(GUEST64)
+guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY) $(PERMISSION)
 
 $(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.c
 	@mkdir -p $(@D)
@@ -24,14 +39,32 @@ $(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.S
 	$(CC) -m64 -MMD -MP -c $< -o $@
 
 $(GUEST64): $(GUEST_OBJ) $(GUEST_DIR)/guest.ld
-	$(CC) -m64 -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-page-size=4096 \
-		-Wl,--no-warn-rwx-segments -T $(GUEST_DIR)/guest.ld $(GUEST_OBJ) -o $@
+	$(GUEST_LINK) -m64 $(GUEST_OBJ) -o $@
 
 # What multiboot1 loaders take: the same image as ELF32.
 $(GUEST32): $(GUEST64)
 	objcopy -O elf32-i386 $< $@
 
--include $(GUEST_OBJ:.o=.d)
+# The 32-bit guest. Its section of what it does not use goes, with the 64-bit divisions in it.
+$(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
+$(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.S
+	@mkdir -p $(@D)
+	$(CC) -m32 -MMD -MP -c $< -o $@
+
+$(GUEST_LEGACY): $(LEGACY_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $(LEGACY_OBJ) -o $@
+
+$(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
+$(PERMISSION): $(PERMISSION_OBJ) $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $(PERMISSION_OBJ) -o $@
+
+-include $(GUEST_OBJ:.o=.d) $(LEGACY_OBJ:.o=.d) $(PERMISSION_OBJ:.o=.d)
 
 .PHONY: guests
 

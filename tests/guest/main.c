@@ -43,78 +43,7 @@ void skip(const char *format, ...)
 	print("\n");
 }
 
-/* ---- Command line ---------------------------------------------------------- */
-
-static const char *find_option(const char *name)
-{
-	const char *p = (const char *)(uintptr_t)boot_info->command_line;
-
-	if (!(boot_info->flags & MULTIBOOT_COMMAND_LINE))
-		return NULL;
-	while (*p) {
-		const char *n = name;
-
-		while (*p == ' ')
-			p++;
-		for (; *n && *p == *n; n++)
-			p++;
-		if (!*n && *p == '=')
-			return p + 1;
-		while (*p && *p != ' ')
-			p++;
-	}
-	return NULL;
-}
-
-const char *option(const char *name)
-{
-	static char text[256];
-	const char *p = find_option(name);
-	unsigned n = 0;
-
-	if (!p)
-		return NULL;
-	while (p[n] && p[n] != ' ' && n < sizeof(text) - 1) {
-		text[n] = p[n];
-		n++;
-	}
-	text[n] = 0;
-	return text;
-}
-
-uint64_t option_number(const char *name, uint64_t otherwise)
-{
-	const char *p = find_option(name);
-	uint64_t value = 0;
-
-	if (!p)
-		return otherwise;
-	for (; *p >= '0' && *p <= '9'; p++)
-		value = value * 10 + (uint64_t)(*p - '0');
-	return value;
-}
-
 /* ---- Main --------------------------------------------------------------------------- */
-
-static const struct test tests[] = {
-	{"touch", test_touch},
-	{"memory", test_memory},
-	{"exec", test_exec},
-	{"mmio", test_mmio},
-	{"platform", test_platform},
-	{"time", test_time},
-	{"delivery", test_delivery},
-	{"paging", test_paging},
-	{"hostile", test_hostile},
-	{"slots", test_slots},
-	{"slots-random", test_slots_random},
-	{"bench", test_bench},
-	{"end-by-halt", end_by_halt},
-	{"end-by-reset", end_by_reset},
-	{"end-by-triple-fault", end_by_triple_fault},
-	{"end-by-fetching-nothing", end_by_fetching_nothing},
-	{"end-by-invalid-state", end_by_invalid_state},
-};
 
 static void run_test(const struct test *test)
 {
@@ -132,15 +61,15 @@ static void run_test(const struct test *test)
 /* Run the test whose name `list` begins with; returns what stands after it. */
 static const char *run_first(const char *list)
 {
-	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		const char *n = tests[i].name, *p = list;
+	for (const struct test *test = all_tests; test->name; test++) {
+		const char *n = test->name, *p = list;
 
 		while (*n && *n == *p) {
 			n++;
 			p++;
 		}
 		if (!*n && (!*p || *p == ',')) {
-			run_test(&tests[i]);
+			run_test(test);
 			return *p ? p + 1 : p;
 		}
 	}

@@ -22,6 +22,11 @@ uint64_t random_below(uint64_t bound)
 	return (random_next() >> 11) % bound;
 }
 
+uint32_t random_pick(uint32_t bound)
+{
+	return (uint32_t)((random_next() >> 32) * bound >> 32);
+}
+
 struct shuffle shuffle_of(uint64_t n)
 {
 	uint64_t mask = 0;

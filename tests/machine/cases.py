@@ -6,7 +6,7 @@ import pathlib
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
 
-GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "delivery", "paging", "hostile", "slots",
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "delivery", "delivery-paging", "paging", "hostile", "slots",
                "slots-random", "touch")
 
 
@@ -161,6 +161,8 @@ CASES = [
     end("end-halt", "HLT with interrupts off", "end-by-halt", HALTED),
     end("end-reset", "a reset", "end-by-reset", REBOOT),
     end("end-triple-fault", "a triple fault", "end-by-triple-fault", TRIPLE_FAULT),
+    end("end-faults-upon-faults", "a #PF whose stack is missing, and so is that of #DF: the visor's doing on shadow tables",
+        "end-by-faults-upon-faults", TRIPLE_FAULT, mmu="shadow"),
     end("end-fetch", "instructions where nothing is: a dump, and the visor stays up",
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
     end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",

@@ -133,6 +133,10 @@ static void the_visors_log(void **state)
 	feed(&log, "@vmmu {\"event\":\"start\",\"mmu\":\"ept\"}\n");
 	assert_non_null(log.start);
 	assert_null(log.end);
+	assert_null(log.phases);
+	feed(&log, "@vmmu {\"event\":\"phase\",\"number\":2}\n@vmmu {\"event\":\"phase\",\"number\":1}\n");
+	assert_int_equal(json_array_size(log.phases), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(log.phases, 1), "number")), 1);
 	feed(&log, "@vmmu {\"event\":\"end\",\"status\":\"debug-exit\",\"code\":7}\n");
 	assert_int_equal(json_integer_value(json_object_get(log.end, "code")), 7);
 	visor_log_free(&log);

@@ -33,6 +33,8 @@ static json_t *facts_json(const struct run *run)
 	}
 	if (log->start)
 		json_object_set(facts, "start", log->start);
+	if (log->phases)
+		json_object_set(facts, "phases", log->phases);
 	if (log->summary)
 		json_object_set(facts, "summary", log->summary);
 	if (log->end)

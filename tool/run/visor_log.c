@@ -16,6 +16,13 @@ static void replace(json_t **place, json_t *event)
 	*place = json_incref(event);
 }
 
+static void add(json_t **list, json_t *event)
+{
+	if (!*list)
+		*list = json_array();
+	json_array_append(*list, event);
+}
+
 static bool take_event(struct visor_log *log, const char *text)
 {
 	json_t *event = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
@@ -36,6 +43,8 @@ static bool take_event(struct visor_log *log, const char *text)
 		replace(&log->summary, event);
 	else if (strcmp(name, "end") == 0)
 		replace(&log->end, event);
+	else if (strcmp(name, "phase") == 0)
+		add(&log->phases, event);
 	json_decref(event);
 	return true;
 }
@@ -109,5 +118,6 @@ void visor_log_free(struct visor_log *log)
 	json_decref(log->start);
 	json_decref(log->summary);
 	json_decref(log->end);
+	json_decref(log->phases);
 	*log = (struct visor_log){0};
 }

@@ -22,6 +22,7 @@ struct visor_log {
 	json_t *start;
 	json_t *summary;
 	json_t *end;
+	json_t *phases;           /* an array of `phase` events; NULL: none came */
 };
 
 /* Called for each complete line that is no event. */

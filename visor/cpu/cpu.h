@@ -46,6 +46,13 @@ enum cpu_special {
 /* Instructions that a guest has only when the back end can switch them on. */
 enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID };
 
+/*
+ * Exceptions that no guest may keep to itself: the delivery of these two can raise
+ * them again, for ever and with no exit in between, since each push onto a stack may
+ * be misaligned or watched by a breakpoint. A guest could so hold the CPU for good.
+ */
+#define ENDLESS_EXCEPTIONS (1u << 1 /* #DB */ | 1u << 17 /* #AC */)
+
 struct cpu_backend {
 	const char *name;            /* "ept", "npt", "shadow" */
 	const char *machine;         /* "VMX with EPT" */
@@ -115,6 +122,8 @@ struct vcpu {
 	uint32_t event;               /* deliver this at the next entry; EVENT_VALID or 0 */
 	uint32_t event_error;
 	uint32_t event_length;        /* VMX: of the software interrupt's instruction */
+	uint32_t kept_event;          /* an interrupt whose delivery met a fault of the guest's own: it is
+	                               * delivered when the guest takes interrupts again; or 0 */
 	uint64_t memory_faults;       /* exits counted on the hot path */
 	uint64_t xcr0;                /* the guest's, live in the CPU */
 	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */

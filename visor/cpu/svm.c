@@ -12,6 +12,7 @@
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
 #include "visor/vm/exit.h"
+#include "visor/vm/memory.h"
 #include "visor/vm/shadow.h"
 #include "visor/vm/vm.h"
 
@@ -152,7 +153,7 @@ static bool svm_vcpu_init(struct vcpu *v)
 	}
 	fill_bitmaps(v);
 	b->cr_read = b->cr_write = 1u << 8; /* CR8 is the emulated local APIC's */
-	b->exceptions = 1u << X86_MC;
+	b->exceptions = 1u << X86_MC | ENDLESS_EXCEPTIONS;
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
 	                INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
 	                INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
@@ -232,7 +233,20 @@ static void vmload(struct vmcb *b)
 	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
 }
 
-static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
+/*
+ * Under nested paging the CPU reads the PDPTEs when a walk needs them, and checks
+ * nothing before (15.25.10). QEMU takes them for entries as all others are, and
+ * sets the accessed bit there, which a load of CR3 would refuse.
+ */
+static void read_pdptes(struct vcpu *v, struct x86_cpu_state *s)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (!memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]))
+			s->pdpte[i] = 0;
+	}
+}
+
+static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
 {
 	const struct vmcb *b = v->svm.vmcb;
 
@@ -248,10 +262,8 @@ static void load_paging(const struct vcpu *v, struct x86_cpu_state *s)
 	s->cr3 = b->cr3;
 	s->cr4 = b->cr4;
 	s->efer = b->efer & ~X86_EFER_SVME;
-	/* Under nested paging the PDPTEs are read from memory when they are needed (15.25.10). */
-	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA) &&
-	    !vmmu_guest_load_pdptes(&v->vm->host, v->vm, &v->vm->bus.cpu, s->cr3, s->pdpte))
-		memset(s->pdpte, 0, sizeof(s->pdpte));
+	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA))
+		read_pdptes(v, s);
 }
 
 /* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
@@ -618,6 +630,15 @@ static void svm_dump(struct vcpu *v)
 	         ULL(b->dr6), ULL(b->dr7));
 }
 
+/* Give the guest the exception that it has raised; DR6 tells of it already (15.12.2). */
+static void reflect(struct vcpu *v, unsigned vector)
+{
+	exit_count(v, EXIT_EXCEPTION);
+	if (vector == X86_DB)
+		v->svm.vmcb->dr7 &= ~X86_DR7_DETECT;
+	exit_raise(v, vector, vector == X86_AC, (uint32_t)v->svm.vmcb->exit_info1);
+}
+
 static void undefined_instruction(struct vcpu *v)
 {
 	exit_count(v, EXIT_UNDEFINED);
@@ -631,6 +652,10 @@ static void handle(struct vcpu *v)
 	switch (b->exit_code) {
 	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
 		handle_cr(v, b->exit_code);
+		break;
+	case SVM_EXIT_EXCEPTION + X86_DB:
+	case SVM_EXIT_EXCEPTION + X86_AC:
+		reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
 	case SVM_EXIT_TASK_SWITCH:
 		exit_count(v, EXIT_OTHER);

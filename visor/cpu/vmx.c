@@ -323,7 +323,7 @@ static void write_controls(struct vcpu *v)
 	                         EXITING_SAVE_EFER | EXITING_LOAD_EFER));
 	vmwrite(VMCS_ENTRY_CONTROLS, adjusted(control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS),
 	                                      ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER));
-	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | (shadow ? 1u << X86_PF : 0));
+	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | ENDLESS_EXCEPTIONS | (shadow ? 1u << X86_PF : 0));
 	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
 	if (secondary & CPU2_VPID)
 		vmwrite(VMCS_VPID, GUEST_VPID);
@@ -759,6 +759,29 @@ static void handle_cr(struct vcpu *v)
 		exit_fail(v, "unexpected access to CR%u (qualification %llx)", number, ULL(q));
 }
 
+/* What the delivery of #DB would have done, and the exit has not (28.1): DR6 and DR7.GD. */
+static void note_debug_status(void)
+{
+	const uint64_t caused = X86_DR6_BREAKPOINTS | X86_DR6_ACCESS | X86_DR6_SINGLE_STEP;
+
+	write_dr6((read_dr6() & ~X86_DR6_BREAKPOINTS) | (vmread(VMCS_QUALIFICATION) & caused));
+	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~X86_DR7_DETECT);
+}
+
+/* Give the guest the exception that it has raised. */
+static void reflect(struct vcpu *v, uint32_t event)
+{
+	unsigned vector = event & 0xff;
+
+	if (vector == X86_DB)
+		note_debug_status();
+	/* INT1: RIP is still its own, and its trap is to return behind it (28.3.3). */
+	if ((event & EVENT_TYPE_MASK) == EVENT_PRIVILEGED_SOFTWARE)
+		v->state.rip += vmx_instruction_length(v);
+	vmx_clear_shadow(v); /* the delivery ends it; an entry with TF and a shadow would be refused (27.3.1.5) */
+	exit_raise(v, vector, event & EVENT_HAS_ERROR, (uint32_t)vmread(VMCS_EXIT_EVENT_ERROR));
+}
+
 static void handle_exception(struct vcpu *v)
 {
 	uint32_t event = (uint32_t)vmread(VMCS_EXIT_EVENT);
@@ -770,7 +793,10 @@ static void handle_exception(struct vcpu *v)
 		return;
 	}
 	exit_count(v, EXIT_EXCEPTION);
-	exit_fail(v, "exception %u in the guest ends it", event & 0xff);
+	if (1u << (event & 31) & ENDLESS_EXCEPTIONS)
+		reflect(v, event);
+	else
+		exit_fail(v, "exception %u in the guest ends it", event & 0xff);
 }
 
 static void undefined_instruction(struct vcpu *v)

@@ -136,10 +136,16 @@ static inline void xsetbv0(uint64_t value)
 #define X86_FLAG_FIXED (1ull << 1)
 #define X86_FLAG_TF (1ull << 8)
 #define X86_FLAG_IF (1ull << 9)
+#define X86_DR6_BREAKPOINTS 0xfull
+#define X86_DR6_ACCESS (1ull << 13)
 #define X86_DR6_SINGLE_STEP (1ull << 14)
+#define X86_DR7_DETECT (1ull << 13)
 
 /* Exceptions (SDM vol. 3, table 6-1). */
-enum { X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14, X86_MC = 18 };
+enum {
+	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14,
+	X86_AC = 17, X86_MC = 18, X86_CP = 21,
+};
 
 /* SDM vol. 4; APM vol. 2, appendix A. */
 enum x86_msr {

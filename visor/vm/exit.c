@@ -9,6 +9,7 @@
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/event.h"
 #include "visor/vm/msr.h"
 #include "visor/vm/shadow.h"
 #include "visor/vm/trace_disk.h"
@@ -64,34 +65,27 @@ static bool in_64bit_code(struct vcpu *v)
 
 void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
-	if (v->event & EVENT_VALID) {
-		exit_fail(v, "exception %u while event %x is being delivered", vector, v->event);
+	uint32_t first = v->event;
+
+	v->event = 0;
+	switch (event_meets(first, vector)) {
+	case EVENT_SHUTDOWN:
+		exit_triple_fault(v);
 		return;
+	case EVENT_DOUBLE_FAULT:
+		vector = X86_DF;
+		has_error = true;
+		error = 0;
+		break;
+	case EVENT_DELIVER_SECOND:
+		if (event_must_be_kept(first))
+			v->kept_event = first;
+		break;
 	}
 	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
 	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
 	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
 	v->event_error = error;
-}
-
-static bool is_contributory(unsigned vector)
-{
-	return vector == X86_DE || (vector >= X86_TS && vector <= X86_GP);
-}
-
-void exit_raise_on_top(struct vcpu *v, unsigned vector, uint32_t error)
-{
-	bool exception = (v->event & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_EXCEPTION);
-	unsigned first = v->event & 0xff;
-	bool severe = vector == X86_PF || is_contributory(vector);
-
-	v->event = 0;
-	if (exception && first == X86_DF && severe)
-		exit_triple_fault(v);
-	else if (exception && ((first == X86_PF && severe) || (is_contributory(first) && is_contributory(vector))))
-		exit_raise(v, X86_DF, true, 0);
-	else
-		exit_raise(v, vector, true, error);
 }
 
 /* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */
@@ -360,6 +354,12 @@ void exit_external_interrupt(struct vcpu *v)
 	tick(v);
 }
 
+/* An interrupt for the guest's CPU is waiting. */
+static bool interrupt_waits(struct vcpu *v)
+{
+	return v->kept_event || platform_interrupt_pending(v->vm->platform);
+}
+
 void exit_hlt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
@@ -373,7 +373,7 @@ void exit_hlt(struct vcpu *v)
 	}
 	for (;;) {
 		platform_advance(p);
-		if (platform_interrupt_pending(p) || platform_end(p, &code))
+		if (interrupt_waits(v) || platform_end(p, &code))
 			return;
 		serial_console_poll();
 		arm_timer(v);
@@ -410,22 +410,28 @@ static void finish_sti_hlt(struct vcpu *v)
 	v->backend->clear_shadow(v);
 }
 
+/* The next one, which the guest can take now: acknowledged already, or from the interrupt controllers. */
+static uint32_t take_interrupt(struct vcpu *v)
+{
+	uint32_t kept = v->kept_event;
+	int vector;
+
+	v->kept_event = 0;
+	if (kept)
+		return kept;
+	vector = platform_interrupt_acknowledge(v->vm->platform);
+	return vector >= 0 ? EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector : 0;
+}
+
 static void deliver_interrupt(struct vcpu *v)
 {
-	struct platform *p = v->vm->platform;
-	bool pending = platform_interrupt_pending(p);
+	bool free = !(v->event & EVENT_VALID);
 
-	if (pending && !(v->event & EVENT_VALID))
+	if (interrupt_waits(v) && free)
 		finish_sti_hlt(v);
-	if (pending && !(v->event & EVENT_VALID) && v->state.rflags & X86_FLAG_IF &&
-	    !v->backend->interrupts_shadowed(v)) {
-		int vector = platform_interrupt_acknowledge(p);
-
-		if (vector >= 0)
-			v->event = EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector;
-		pending = platform_interrupt_pending(p);
-	}
-	set_window(v, pending);
+	if (interrupt_waits(v) && free && v->state.rflags & X86_FLAG_IF && !v->backend->interrupts_shadowed(v))
+		v->event = take_interrupt(v);
+	set_window(v, interrupt_waits(v));
 }
 
 void exit_finish(struct vcpu *v)

@@ -64,10 +64,8 @@ void exit_triple_fault(struct vcpu *vcpu);
 /* Stop this VM: `why` in English goes to the log with registers and the exit. */
 void exit_fail(struct vcpu *vcpu, const char *why, ...) __attribute__((format(printf, 2, 3)));
 
-/* Deliver an exception to the guest. */
+/* Deliver an exception to the guest; or what it makes together with the event that is being delivered. */
 void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
-/* The same where another event may be in delivery: what the two make together (SDM vol. 3, table 6-5). */
-void exit_raise_on_top(struct vcpu *vcpu, unsigned vector, uint32_t error);
 /* The instruction is done: go on behind it. */
 void exit_skip(struct vcpu *vcpu);
 void exit_skip_bytes(struct vcpu *vcpu, unsigned length);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Port access: every port is intercepted, none reaches the machine. */
 #include "visor/cpu/x86.h"
+#include "visor/vm/phases.h"
 #include "visor/vm/test_device.h"
 #include "visor/vm/test_commands.h"
 #include "visor/vm/vm.h"
@@ -19,6 +20,8 @@ static void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t val
 {
 	if (port == TEST_DEVICE_PORT && vm->options->test_device && size == 4)
 		test_command_run(vm, value);
+	else if (port == TEST_PHASE_PORT && vm->options->test_device && size == 1)
+		phases_mark(vm, (uint8_t)value);
 	else
 		platform_port_write(vm->platform, port, size, value);
 }

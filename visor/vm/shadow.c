@@ -231,7 +231,7 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 void shadow_inject(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	v->backend->write_special(v, CPU_SPECIAL_CR2, fault->gva.v);
-	exit_raise_on_top(v, X86_PF, (uint32_t)fault->error_code);
+	exit_raise(v, X86_PF, true, (uint32_t)fault->error_code);
 }
 
 bool shadow_release(struct vcpu *v, uint64_t gpa)

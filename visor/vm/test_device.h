@@ -6,7 +6,13 @@
  * fills in a struct test_command anywhere in its RAM below 4 GiB and writes its
  * gpa to port TEST_DEVICE_PORT as 32 bits; when the OUT is over, `status`
  * holds the answer. Reading the port gives TEST_DEVICE_SIGNATURE when the
- * device is there. Shared by the visor and the guests in tests/guest.
+ * device is there.
+ *
+ * A byte n written to TEST_PHASE_PORT ends a phase of the guest's run: all that
+ * the visor has counted since the last such write, or since the start, is told
+ * in the end as phase n. 0: it belongs to no phase.
+ *
+ * Shared by the visor and the guests in tests/guest.
  */
 #ifndef VISOR_VM_TEST_DEVICE_H
 #define VISOR_VM_TEST_DEVICE_H
@@ -14,6 +20,7 @@
 #include <stdint.h>
 
 #define TEST_DEVICE_PORT 0x5e0
+#define TEST_PHASE_PORT (TEST_DEVICE_PORT + 4)
 #define TEST_DEVICE_SIGNATURE 0x554d4d56u /* "VMMU" */
 
 enum test_code {

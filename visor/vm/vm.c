@@ -11,6 +11,7 @@
 #include "visor/load/memory_map.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/phases.h"
 #include "visor/vm/shadow.h"
 #include "visor/vm/summary.h"
 #include "visor/vm/trace_disk.h"
@@ -366,6 +367,7 @@ static void take_down(struct vm *vm)
 	memory_free_all(vm);
 	if (vm->platform)
 		object_free(vm->platform, platform_size());
+	phases_free(vm);
 	free_ring(&vm->vcpu_ring);
 	free_ring(&vm->manage_ring);
 	if (status != VMMU_OK)
@@ -403,6 +405,7 @@ void vm_run(const struct options *options, const struct cpu_backend *backend)
 	run(&vm);
 	vm.audit_findings = vmmu_audit(vm.mmu, report_finding, NULL);
 	close_trace(&vm);
+	phases_write(&vm);
 	summary_write(&vm);
 	take_down(&vm);
 	summary_end(&vm);

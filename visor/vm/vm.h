@@ -30,6 +30,7 @@ struct vm {
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
 	struct vmmu_trace_ring vcpu_ring, manage_ring;
+	struct phases *phases;          /* NULL until the guest marks one (vm/phases.h) */
 	unsigned audit_findings;
 	struct vmmu_fault fault;        /* the last one that took the slow path */
 	enum vm_end end;

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "permission.h"
+
+/* ---- the pages that are mapped ----------------------------------------------------- */
+
+/*
+ * INT 80h for fetches, a word to read, one to write, and two descriptors of a
+ * writable data segment with DPL 3: the CPU has to set the accessed bit of the
+ * second when it loads it.
+ */
+enum { AT_CODE = 0, AT_READ = 8, AT_WRITE = 16, AT_DESCRIPTOR = 24, AT_FRESH = 32 };
+
+#define INT_DONE 0x80cdu
+#define DESCRIPTOR_ACCESSED UINT64_C(0x00cff3000000ffff)
+#define DESCRIPTOR_FRESH UINT64_C(0x00cff2000000ffff)
+#define WRITTEN 0x77e11e57u
+#define FLAG_AC (1u << 18)
+#define FLAGS_PLAIN 2u
+
+static volatile uint32_t *word(uint64_t gpa)
+{
+	return pointer_to(gpa);
+}
+
+static uint32_t unwritten(uint64_t page)
+{
+	return (uint32_t)page | 0xabc;
+}
+
+static void fill(uint64_t page)
+{
+	*word(page + AT_CODE) = INT_DONE;
+	*word(page + AT_READ) = (uint32_t)page | 0x5ee;
+	*word(page + AT_WRITE) = unwritten(page);
+	*(volatile uint64_t *)pointer_to(page + AT_DESCRIPTOR) = DESCRIPTOR_ACCESSED;
+	*(volatile uint64_t *)pointer_to(page + AT_FRESH) = DESCRIPTOR_FRESH;
+}
+
+void fill_targets(void)
+{
+	fill(SMALL_TARGET);
+	fill(LARGE_TARGET);
+}
+
+/* ---- kinds --------------------------------------------------------------------------- */
+
+#define SELECTOR_IN_LDT(offset) ((offset) | 7u) /* TI and RPL 3 */
+
+extern const char supervisor_read[], supervisor_write[], supervisor_fetch[], user_read[], user_write[],
+	user_fetch[], user_load_segment[];
+
+static const struct kind {
+	const char *name;
+	const char *code;
+	uint32_t at;          /* in the page */
+	uint32_t operand;
+	struct sim_guest_access first, then; /* `then`: a second access of the same instruction, if it writes */
+} kinds[] = {
+	{"supervisor read", supervisor_read, AT_READ, 0, {0}, {0}},
+	{"supervisor read, AC", supervisor_read, AT_READ, 0, {.ac = true}, {0}},
+	{"supervisor write", supervisor_write, AT_WRITE, WRITTEN, {.write = true}, {0}},
+	{"supervisor write, AC", supervisor_write, AT_WRITE, WRITTEN, {.write = true, .ac = true}, {0}},
+	{"supervisor fetch", supervisor_fetch, AT_CODE, 0, {.fetch = true}, {0}},
+	{"supervisor fetch, AC", supervisor_fetch, AT_CODE, 0, {.fetch = true, .ac = true}, {0}},
+	{"user read", user_read, AT_READ, 0, {.user = true}, {0}},
+	{"user read, AC", user_read, AT_READ, 0, {.user = true, .ac = true}, {0}},
+	{"user write", user_write, AT_WRITE, WRITTEN, {.user = true, .write = true}, {0}},
+	{"user write, AC", user_write, AT_WRITE, WRITTEN, {.user = true, .write = true, .ac = true}, {0}},
+	{"user fetch", user_fetch, AT_CODE, 0, {.user = true, .fetch = true}, {0}},
+	{"implicit read", user_load_segment, AT_DESCRIPTOR, SELECTOR_IN_LDT(AT_DESCRIPTOR),
+	 {.user = true, .implicit = true}, {0}},
+	{"implicit read, AC", user_load_segment, AT_DESCRIPTOR, SELECTOR_IN_LDT(AT_DESCRIPTOR),
+	 {.user = true, .implicit = true, .ac = true}, {0}},
+	{"implicit write, AC", user_load_segment, AT_FRESH, SELECTOR_IN_LDT(AT_FRESH),
+	 {.user = true, .implicit = true, .ac = true},
+	 {.user = true, .implicit = true, .ac = true, .write = true}},
+};
+const unsigned access_count = sizeof(kinds) / sizeof(kinds[0]);
+
+const char *access_name(unsigned access)
+{
+	return kinds[access].name;
+}
+
+/* ---- the CPU's answer ------------------------------------------------------------------ */
+
+extern struct attempt attempt;
+extern struct outcome outcome;
+struct attempt attempt;
+struct outcome outcome;
+
+void attempt32(void);
+void attempt64(void);
+_Noreturn void unexpected_exception(void);
+
+_Noreturn void unexpected_exception(void)
+{
+	print("FAIL exception %u, error 0x%x, pc 0x%llx, cr2 0x%llx\n", outcome.vector, (uint32_t)outcome.error,
+	      (unsigned long long)outcome.pc, (unsigned long long)outcome.cr2);
+	guest_exit(GUEST_EXCEPTION);
+}
+
+/* What a write has left; undone. */
+static bool only_written(uint64_t page, uint64_t other)
+{
+	bool right = *word(page + AT_WRITE) == WRITTEN && *word(other + AT_WRITE) == unwritten(other);
+
+	*word(page + AT_WRITE) = unwritten(page);
+	return right;
+}
+
+static bool only_marked(uint64_t page, uint64_t other)
+{
+	volatile uint64_t *here = pointer_to(page + AT_FRESH), *there = pointer_to(other + AT_FRESH);
+	bool right = *here == DESCRIPTOR_ACCESSED && *there == DESCRIPTOR_FRESH;
+
+	*here = DESCRIPTOR_FRESH;
+	return right;
+}
+
+static bool nothing_written(void)
+{
+	return *word(SMALL_TARGET + AT_WRITE) == unwritten(SMALL_TARGET) &&
+	       *word(LARGE_TARGET + AT_WRITE) == unwritten(LARGE_TARGET);
+}
+
+/* Did the access that was carried out reach `page`? */
+static bool reached(const struct kind *k, uint64_t page)
+{
+	uint64_t other = page == SMALL_TARGET ? LARGE_TARGET : SMALL_TARGET;
+
+	if (k->then.write)
+		return only_marked(page, other);
+	if (k->first.write)
+		return only_written(page, other);
+	if (!nothing_written())
+		return false;
+	if (k->first.fetch)
+		return outcome.pc == attempt.linear + 2;
+	return k->first.implicit || outcome.operand == *word(page + AT_READ);
+}
+
+static bool is_leaf_up(const struct stage *s)
+{
+	return s->upper & ENTRY_PS && (s->space->mode != MODE_32BIT || s->cpu.pse);
+}
+
+/* The page that the entries lead to when nothing stops the walk. */
+static uint64_t target(const struct stage *s)
+{
+	bool large = is_leaf_up(s) || (s->space->upper > 2 && s->lower & ENTRY_PS);
+
+	return large ? LARGE_TARGET : SMALL_TARGET;
+}
+
+void make_access(const struct stage *s, unsigned access, struct answer *answer)
+{
+	const struct kind *k = &kinds[access];
+
+	attempt = (struct attempt){
+		.linear = test_linear(s->space->mode) + k->at,
+		.flags = k->first.ac ? FLAGS_PLAIN | FLAG_AC : FLAGS_PLAIN,
+		.operand = k->operand,
+		.code = (uint32_t)(uintptr_t)k->code,
+		.user = k->first.user,
+	};
+	if (s->space->mode >= MODE_4LEVEL)
+		attempt64();
+	else
+		attempt32();
+	if (outcome.vector != VECTOR_PF && outcome.vector != VECTOR_DONE)
+		unexpected_exception();
+	*answer = (struct answer){
+		.vector = outcome.vector,
+		.upper = entry_read(s->space, s->upper_gpa),
+		.lower = entry_read(s->space, s->lower_gpa),
+	};
+	if (outcome.vector == VECTOR_PF) {
+		answer->error = (uint32_t)outcome.error;
+		answer->cr2 = k->first.implicit ? outcome.cr2 & ~7ull : outcome.cr2; /* any byte of a descriptor */
+		answer->right_page = nothing_written();
+	} else {
+		answer->right_page = reached(k, target(s));
+	}
+	if (answer->upper != s->upper)
+		entry_store(s->space, s->upper_gpa, s->upper);
+	if (answer->lower != s->lower)
+		entry_store(s->space, s->lower_gpa, s->lower);
+}
+
+/* ---- the model's answer ------------------------------------------------------------------ */
+
+struct model_memory {
+	const struct stage *stage;
+	uint64_t upper, lower;
+};
+
+static bool load_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t *value)
+{
+	const struct model_memory *m = ctx;
+
+	if (gpa == m->stage->upper_gpa)
+		*value = m->upper;
+	else if (gpa == m->stage->lower_gpa)
+		*value = m->lower;
+	else if (gpa < LOW_BYTES)
+		*value = size == 4 ? *word(gpa) : *(volatile uint64_t *)pointer_to(gpa);
+	else
+		return false;
+	return true;
+}
+
+static bool is_in_page(uint64_t gpa, uint64_t page)
+{
+	return (gpa ^ page) < PAGE;
+}
+
+/* False: the access faults. */
+static bool model_access(struct model_memory *m, uint64_t linear, const struct sim_guest_access *access,
+                         struct answer *answer)
+{
+	struct sim_guest_result r;
+
+	sim_guest_translate(&m->stage->cpu, load_entry, m, linear, access, &r);
+	for (unsigned i = 0; i < r.marks; i++)
+		*(r.mark[i].gpa == m->stage->upper_gpa ? &m->upper : &m->lower) |= r.mark[i].bits;
+	answer->vector = r.end == SIM_GUEST_DONE ? VECTOR_DONE : VECTOR_PF;
+	for (unsigned i = 0; i + (r.page_shift == 30 ? 0 : 1) < r.tables; i++) {
+		if (is_in_page(m->stage->upper_gpa, r.table[i]))
+			answer->passed_upper = ENTRY_A;
+		if (is_in_page(m->stage->lower_gpa, r.table[i]))
+			answer->passed_lower = ENTRY_A;
+	}
+	if (r.end == SIM_GUEST_DONE) {
+		answer->right_page = r.gpa == target(m->stage) + linear % PAGE;
+		return true;
+	}
+	answer->error = r.code;
+	answer->cr2 = linear;
+	answer->right_page = true;
+	return false;
+}
+
+void expect_answer(const struct stage *s, unsigned access, struct answer *answer)
+{
+	const struct kind *k = &kinds[access];
+	struct model_memory m = {s, s->upper, s->lower};
+	uint64_t linear = test_linear(s->space->mode) + k->at;
+
+	*answer = (struct answer){0};
+	if (model_access(&m, linear, &k->first, answer) && k->then.write)
+		model_access(&m, linear, &k->then, answer);
+	answer->upper = m.upper;
+	answer->lower = m.lower;
+}

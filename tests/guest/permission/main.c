@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Command line:
+ *
+ *   every=N              try one pair of entries in N under each setting (default 1)
+ *   space=N              only the space of this number
+ *   from=N count=N       only these of the tries in a space
+ *   allow=WORD,WORD      what QEMU's own CPU does otherwise; it is counted:
+ *     tcg-reserved         a #PF for a reserved bit has an error code without P
+ *     tcg-accessed         an access that faults has set the accessed bits of the entries
+ *                          above the one that stops it, and that of a 1 GiB page
+ *
+ * One line for each space with a digest of all answers, by which machines can be
+ * compared; a line "SKIP ..." for what the CPU does not offer.
+ */
+#include "../multiboot.h"
+#include "permission.h"
+
+const struct multiboot_info *boot_info;
+
+static const unsigned keys[4] = {4, 9, 13, 15}; /* with PKRU_VALUE: all, no access, no writing, neither */
+
+static struct {
+	uint32_t every, from, count;
+	bool tcg_reserved, tcg_accessed;
+} options;
+
+enum { MISMATCHES_SHOWN = 10 };
+static unsigned shown;
+
+struct tally {
+	uint64_t tried, mismatches, left_out;
+	uint64_t tcg_reserved, tcg_accessed; /* allowed deviations */
+	uint64_t digest;
+};
+
+/* ---- digest: FNV-1a -------------------------------------------------------------------- */
+
+static void add_word(struct tally *t, uint64_t value)
+{
+	for (unsigned i = 0; i < 8; i++)
+		t->digest = (t->digest ^ (value >> 8 * i & 0xff)) * UINT64_C(0x100000001b3);
+}
+
+/* Nothing that depends on where the linker has put the tables. */
+static void add_answer(struct tally *t, uint64_t number, const struct stage *s, const struct answer *a)
+{
+	uint64_t changed = (a->upper ^ s->upper) << 8 | (a->lower ^ s->lower);
+
+	add_word(t, number << 16 | a->vector << 8 | a->error);
+	add_word(t, a->cr2);
+	add_word(t, changed << 1 | a->right_page);
+}
+
+/* ---- one combination ---------------------------------------------------------------------- */
+
+static bool is_same(const struct answer *a, const struct answer *b)
+{
+	return a->vector == b->vector && a->error == b->error && a->cr2 == b->cr2 && a->upper == b->upper &&
+	       a->lower == b->lower && a->right_page == b->right_page;
+}
+
+static void excuse_accessed(uint64_t *got, uint64_t want, uint64_t passed, struct tally *t)
+{
+	if (*got != want && *got == (want | passed)) {
+		*got = want;
+		t->tcg_accessed++;
+	}
+}
+
+/* Make of `got` what hardware answers, where it deviates as allowed. */
+static void excuse(struct answer *got, const struct answer *want, struct tally *t)
+{
+	const uint32_t reserved = 8, present = 1;
+
+	if (options.tcg_reserved && want->error & reserved && got->error == (want->error & ~present)) {
+		got->error = want->error;
+		t->tcg_reserved++;
+	}
+	if (options.tcg_accessed && want->vector == VECTOR_PF) {
+		excuse_accessed(&got->upper, want->upper, want->passed_upper, t);
+		excuse_accessed(&got->lower, want->lower, want->passed_lower, t);
+	}
+}
+
+static void show_answer(const char *who, const struct answer *a)
+{
+	print("    %s: ", who);
+	if (a->vector == VECTOR_PF)
+		print("#PF, error code 0x%x, CR2 0x%llx", a->error, (unsigned long long)a->cr2);
+	else
+		print("no fault");
+	print(", upper 0x%llx, lower 0x%llx%s\n", (unsigned long long)a->upper, (unsigned long long)a->lower,
+	      a->right_page ? "" : ", memory is not what it should be");
+}
+
+static void show_mismatch(const struct stage *s, uint32_t number, unsigned access, const struct answer *got,
+                          const struct answer *want)
+{
+	const struct sim_guest_cpu *c = &s->cpu;
+
+	if (shown++ >= MISMATCHES_SHOWN)
+		return;
+	print("  %s, try %u: %s, upper 0x%llx, lower 0x%llx,\n", s->space->name, number, access_name(access),
+	      (unsigned long long)s->upper, (unsigned long long)s->lower);
+	print("    WP %u, PSE %u, SMEP %u, SMAP %u, PKE %u, NXE %u, entries at 0x%llx and 0x%llx\n", c->wp, c->pse,
+	      c->smep, c->smap, c->pke, c->nxe, (unsigned long long)s->upper_gpa,
+	      (unsigned long long)s->lower_gpa);
+	show_answer("this CPU", got);
+	show_answer("the model", want);
+}
+
+static void try_access(const struct stage *s, uint32_t number, unsigned access, struct tally *t)
+{
+	struct answer got, want;
+
+	expect_answer(s, access, &want);
+	make_access(s, access, &got);
+	t->tried++;
+	excuse(&got, &want, t);
+	if (!is_same(&got, &want)) {
+		t->mismatches++;
+		show_mismatch(s, number, access, &got, &want);
+		fill_targets();
+	}
+	add_answer(t, (uint64_t)number * 16 + access, s, &got);
+}
+
+/* ---- entries ----------------------------------------------------------------------------- */
+
+/* The bits that are reserved in an entry whose other bits are these. */
+static uint64_t reserved_bits(const struct space *space, unsigned level, bool leaf)
+{
+	uint64_t bits = UINT64_C(0xf) << 48; /* above what any of these machines has for a physical address */
+
+	if (space->mode == MODE_32BIT)
+		return 1 << 21;
+	if (space->mode == MODE_PAE)
+		bits |= UINT64_C(0x7ff) << 52;
+	if (leaf && level > 1) /* between PAT and the page's address */
+		bits |= (UINT64_C(1) << (12 + 9 * (level - 1))) - (1 << 13);
+	return bits;
+}
+
+/* The n-th of the bits set in `mask`, counted round. */
+static uint64_t nth_bit(uint64_t mask, uint32_t n)
+{
+	unsigned count = 0;
+
+	for (uint64_t m = mask; m; m &= m - 1)
+		count++;
+	for (n %= count; n; n--)
+		mask &= mask - 1;
+	return mask & -mask;
+}
+
+static uint64_t entry_for(const struct space *space, unsigned level, unsigned bits, bool pse, uint32_t number)
+{
+	bool leaf = level == 1 || (bits & BIT_PS && level <= 3 && (space->mode != MODE_32BIT || pse));
+	uint64_t entry = test_entry_address(space, level, leaf);
+
+	entry |= (bits & 7) | (bits >> 3 & 7) << 5; /* P W U; A D PS */
+	if (bits & BIT_NX)
+		entry |= UINT64_C(1) << 63;
+	if (bits & BIT_RESERVED)
+		entry |= nth_bit(reserved_bits(space, level, leaf), number);
+	return entry;
+}
+
+/* ---- one space ---------------------------------------------------------------------------- */
+
+static uint16_t pairs[1 << 16];
+
+static void try_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned key, struct tally *t)
+{
+	const struct space *space = s->space;
+	uint64_t *leaf;
+
+	s->upper = entry_for(space, space->upper, pair & 0xff, s->cpu.pse, number);
+	s->lower = entry_for(space, space->upper - 1, pair >> 8, s->cpu.pse, number / 3);
+	if (space->keys) {
+		leaf = pair & BIT_PS ? &s->upper : &s->lower;
+		*leaf |= (uint64_t)key << 59;
+	}
+	entry_store(space, s->upper_gpa, s->upper);
+	entry_store(space, s->lower_gpa, s->lower);
+	for (unsigned a = 0; a < access_count; a++)
+		try_access(s, number, a, t);
+}
+
+/* `number` counts all pairs in all settings, whether they are tried or not. */
+static void try_controls(const struct space *space, unsigned controls, unsigned pair_count, uint32_t *number,
+                         struct tally *t)
+{
+	struct stage s = {
+		.space = space,
+		.upper_gpa = test_entry_gpa(space->upper),
+		.lower_gpa = test_entry_gpa(space->upper - 1),
+	};
+
+	set_controls(space, controls);
+	describe_processor(&s.cpu);
+	for (unsigned key = 0; key < (space->keys ? 4u : 1u); key++)
+		for (unsigned i = 0; i < pair_count; i++, ++*number)
+			if (*number % options.every == 0 && *number - options.from < options.count)
+				try_pair(&s, *number, pairs[i], keys[key], t);
+}
+
+static uint64_t combinations(const struct space *space, unsigned pair_count)
+{
+	return (uint64_t)pair_count * access_count * (space->keys ? 4 : 1);
+}
+
+static void try_all_controls(const struct space *space, struct tally *t)
+{
+	unsigned offered = offered_controls(space), relevant = space_controls(space), pair_count = 0;
+	uint32_t number = 0;
+
+	paging_on(space);
+	for (unsigned controls = 0; controls < CONTROLS; controls++) {
+		if (controls & ~relevant)
+			continue;
+		if (controls == 0 || controls == CONTROL_PSE)
+			pair_count = space_pairs(space, controls & CONTROL_PSE, pairs);
+		if (controls & ~offered)
+			t->left_out += combinations(space, pair_count);
+		else
+			try_controls(space, controls, pair_count, &number, t);
+	}
+	paging_off();
+}
+
+static void count_left_out(const struct space *space, struct tally *t)
+{
+	unsigned relevant = space_controls(space), pair_count = 0;
+
+	for (unsigned controls = 0; controls < CONTROLS; controls++) {
+		if (controls & ~relevant)
+			continue;
+		if (controls == 0 || controls == CONTROL_PSE)
+			pair_count = space_pairs(space, controls & CONTROL_PSE, pairs);
+		t->left_out += combinations(space, pair_count);
+	}
+}
+
+static void print_features(const struct space *space)
+{
+	unsigned missing = space_controls(space) & ~offered_controls(space);
+
+	if (missing)
+		print(" without%s%s%s%s", missing & CONTROL_SMEP ? " SMEP" : "", missing & CONTROL_SMAP ? " SMAP" : "",
+		      missing & CONTROL_NXE ? " NX" : "", missing & CONTROL_PSE ? " PSE" : "");
+}
+
+static void report(const struct space *space, const struct tally *t)
+{
+	print("permission: %s", space->name);
+	print_features(space);
+	print(": %llu combinations, digest %16llx\n", (unsigned long long)t->tried, (unsigned long long)t->digest);
+	if (t->tcg_reserved || t->tcg_accessed)
+		print("permission: %s: allowed: %llu error codes without P for a reserved bit, %llu accessed bits "
+		      "above a fault\n", space->name, (unsigned long long)t->tcg_reserved,
+		      (unsigned long long)t->tcg_accessed);
+	if (t->left_out)
+		print("SKIP permission: %s: %llu combinations left out\n", space->name,
+		      (unsigned long long)t->left_out);
+}
+
+static void try_space(const struct space *space, struct tally *total)
+{
+	struct tally t = {.digest = UINT64_C(0xcbf29ce484222325)};
+	const char *lacks = space_lacks(space);
+
+	if (lacks) {
+		count_left_out(space, &t);
+		print("SKIP permission: %s: %llu combinations left out, this CPU has %s\n", space->name,
+		      (unsigned long long)t.left_out, lacks);
+	} else {
+		try_all_controls(space, &t);
+		report(space, &t);
+	}
+	total->tried += t.tried;
+	total->mismatches += t.mismatches;
+	total->tcg_reserved += t.tcg_reserved;
+	total->tcg_accessed += t.tcg_accessed;
+	total->left_out += t.left_out;
+}
+
+/* ---- main ----------------------------------------------------------------------------------- */
+
+/* Take `word` and the comma behind it off the front of a list. */
+static bool take_word(const char **list, const char *word)
+{
+	const char *p = *list;
+
+	for (; *word; word++, p++)
+		if (*p != *word)
+			return false;
+	if (*p && *p != ',')
+		return false;
+	*list = *p ? p + 1 : p;
+	return true;
+}
+
+static void read_options(void)
+{
+	const char *allow = option("allow");
+
+	while (allow && *allow) {
+		if (take_word(&allow, "tcg-reserved")) {
+			options.tcg_reserved = true;
+		} else if (take_word(&allow, "tcg-accessed")) {
+			options.tcg_accessed = true;
+		} else {
+			print("FAIL permission: nothing to allow is called %s\n", allow);
+			guest_exit(GUEST_UNFIT);
+		}
+	}
+	options.every = (uint32_t)option_number("every", 1);
+	options.from = (uint32_t)option_number("from", 0);
+	options.count = (uint32_t)option_number("count", UINT32_MAX);
+	if (!options.every) {
+		print("FAIL permission: every=0 tries nothing\n");
+		guest_exit(GUEST_UNFIT);
+	}
+}
+
+void permission_main(uint32_t magic, const struct multiboot_info *info);
+void permission_main(uint32_t magic, const struct multiboot_info *info)
+{
+	struct tally total = {0};
+	uint64_t only;
+
+	boot_info = info;
+	if (magic != MULTIBOOT_LOADED) {
+		print("FAIL permission: not started by multiboot (0x%x)\n", magic);
+		guest_exit(GUEST_UNFIT);
+	}
+	read_options();
+	only = option_number("space", space_count);
+	processor_setup();
+	fill_targets();
+	for (unsigned i = 0; i < space_count; i++)
+		if (only == space_count || i == only)
+			try_space(&spaces[i], &total);
+	print("permission: %llu combinations, %llu mismatches, %llu allowed, %llu left out\n",
+	      (unsigned long long)total.tried, (unsigned long long)total.mismatches,
+	      (unsigned long long)(total.tcg_reserved + total.tcg_accessed), (unsigned long long)total.left_out);
+	print("%s permission %llu combinations\n", total.mismatches || !total.tried ? "FAIL" : "PASS",
+	      (unsigned long long)total.tried);
+	guest_exit(total.mismatches > GUEST_FAILURES_MAX ? GUEST_FAILURES_MAX : (uint32_t)total.mismatches);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/vm/counters.h"
+
+#include "visor/cpu/x86.h"
+#include "visor/host/log.h"
+#include "visor/lib/format.h"
+#include "visor/lib/string.h"
+#include "visor/vm/vm.h"
+
+void counters_read(struct vm *vm, struct counters *out)
+{
+	out->tsc = rdtsc();
+	memcpy(out->exits, vm->exits, sizeof(out->exits));
+	out->exits[EXIT_MEMORY_FAULT] = vm->vcpu.memory_faults; /* counted apart, on the hot path */
+	vmmu_stats_read(vm->mmu, &out->engine);
+}
+
+void counters_difference(const struct counters *after, const struct counters *before, struct counters *out)
+{
+	/* Nothing but 64-bit counts: whatever is added to them is subtracted, too. */
+	_Static_assert(sizeof(*out) % sizeof(uint64_t) == 0, "counters are words");
+	const uint64_t *a = (const uint64_t *)after, *b = (const uint64_t *)before;
+	uint64_t *difference = (uint64_t *)out;
+
+	for (size_t i = 0; i < sizeof(*out) / sizeof(uint64_t); i++)
+		difference[i] = a[i] - b[i];
+}
+
+static uint64_t sum(const uint64_t *levels)
+{
+	uint64_t total = 0;
+
+	for (unsigned level = 1; level <= VMMU_LEVEL_MAX; level++)
+		total += levels[level];
+	return total;
+}
+
+uint64_t counters_tables_allocated(const struct counters *c)
+{
+	return sum(c->engine.tables_allocated);
+}
+
+uint64_t counters_tables_freed(const struct counters *c)
+{
+	return sum(c->engine.tables_freed);
+}
+
+static void write_exits(const struct vm *vm, const struct counters *c)
+{
+	json_open("exits");
+	for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+		if (c->exits[kind] || kind == EXIT_CR3_ACCESS || kind == EXIT_INVLPG)
+			json_number(exit_kind_name(&vm->vcpu, kind), c->exits[kind]);
+	}
+	json_close();
+}
+
+static void write_faults(const struct vmmu_stats *s)
+{
+	json_open("faults");
+	for (unsigned result = 1; result < VMMU_FAULT_RESULT_COUNT; result++) {
+		if (s->faults[result])
+			json_number(vmmu_fault_result_name(result), s->faults[result]);
+	}
+	json_close();
+}
+
+void counters_write_by_level(const char *key, const uint64_t *levels)
+{
+	char name[8];
+
+	json_open(key);
+	for (unsigned level = 1; level <= VMMU_LEVEL_MAX; level++) {
+		snprintf(name, sizeof(name), "%u", level);
+		if (levels[level])
+			json_number(name, levels[level]);
+	}
+	json_close();
+}
+
+static void write_entries(const struct vmmu_stats *s)
+{
+	json_open("entries");
+	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++) {
+		if (sum(s->entries[cause]))
+			counters_write_by_level(vmmu_cause_name(cause), s->entries[cause]);
+	}
+	json_close();
+	json_open("zapped");
+	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++) {
+		if (s->zapped[cause])
+			json_number(vmmu_cause_name(cause), s->zapped[cause]);
+	}
+	json_close();
+}
+
+void counters_write(const struct vm *vm, const struct counters *c)
+{
+	write_exits(vm, c);
+	write_faults(&c->engine);
+	write_entries(&c->engine);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* All that the visor and the engine count about a VM, at one moment or between two. */
+#ifndef VISOR_VM_COUNTERS_H
+#define VISOR_VM_COUNTERS_H
+
+#include <stdint.h>
+
+#include <vmmu/vmmu.h>
+
+#include "visor/vm/exit.h"
+
+struct counters {
+	uint64_t tsc;
+	uint64_t exits[EXIT_KIND_COUNT];
+	struct vmmu_stats engine;
+};
+
+/* As they stand now. */
+void counters_read(struct vm *vm, struct counters *out);
+
+/* What has been counted from `before` to `after`. */
+void counters_difference(const struct counters *after, const struct counters *before, struct counters *out);
+
+/* Members `exits`, `faults`, `entries` and `zapped` of the event that is being written (docs/visor.md). */
+void counters_write(const struct vm *vm, const struct counters *c);
+
+/* A member `key`: level -> count, of those levels that have any. */
+void counters_write_by_level(const char *key, const uint64_t *levels);
+
+/* Tables of all levels. */
+uint64_t counters_tables_allocated(const struct counters *c);
+uint64_t counters_tables_freed(const struct counters *c);
+
+#endif
