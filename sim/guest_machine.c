@@ -167,14 +167,6 @@ static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 	return sim_gm_read(ctx, gpa.v, size, value);
 }
 
-static const void *guest_page(void *ctx, vmmu_gpa gpa)
-{
-	struct sim_gm *gm = ctx;
-	int64_t page = ram_page_of(gm, gpa.v >> 12);
-
-	return page < 0 ? NULL : gm->ram + page * 4096;
-}
-
 static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
                                           uint64_t value)
 {
@@ -294,8 +286,6 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	if (!gm->ram || !gm->written)
 		abort();
 	init_host(gm);
-	if (config->seed % 2)
-		gm->host.guest_page = guest_page; /* it may be left out */
 	sim_trace_init(&gm->trace);
 	init_ring(&gm->ring);
 	vm.ring = &gm->ring;
