@@ -109,9 +109,9 @@ static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step
 	    (step->level > VMMU_LEVEL_4K ? vmmu_shadow_holds_near(all, gfn)
 	                                 : vmmu_shadow_holds(all, gfn)))
 		vmmu_audit_finding(t->a, "a CPU can write a guest table that is shadowed", step, gfn);
-	if (!s->role.direct)
+	if (!s->role.direct && !s->stale)
 		check_against_guest(t, step, gfn, true);
-	else if (gfn != s->gfn + step->index * vmmu_level_pages(step->level))
+	else if (s->role.direct && gfn != s->gfn + step->index * vmmu_level_pages(step->level))
 		vmmu_audit_finding(t->a, "direct table maps another frame than its place", step, gfn);
 }
 
@@ -128,7 +128,9 @@ static void check_shadow_child(struct table_audit *t, const struct vmmu_path_ste
 		vmmu_audit_finding(t->a, "table is linked where it does not belong", step, child->gfn);
 	if (!hangs_in(&t->s->link[step->index], child->parents))
 		vmmu_audit_finding(t->a, "entry that the table it references does not know", step, child->gfn);
-	if (!t->s->role.registers && !t->s->role.direct && !child->role.direct)
+	if (child->parked)
+		vmmu_audit_finding(t->a, "entry references a table that the guest may write", step, child->gfn);
+	if (!t->s->role.registers && !t->s->role.direct && !child->role.direct && !t->s->stale)
 		check_against_guest(t, step, child->gfn, false);
 }
 
@@ -144,6 +146,8 @@ static void check_entry(struct table_audit *t, unsigned index)
 	vmmu_layout_decode(layout_of(t), step.level, step.entry, &step.info);
 	if (!step.entry != !t->s->link[index].at)
 		vmmu_audit_finding(t->a, "entry and its link disagree on whether there is one", &step, 0);
+	else if (step.entry && t->s->stale && (t->s->parents || t->s->pins))
+		vmmu_audit_finding(t->a, "entry in reach of CPUs that has not been compared with the guest's", &step, 0);
 	else if (step.info.kind == VMMU_ENTRY_LEAF)
 		check_shadow_leaf(t, &step);
 	else if (step.info.kind == VMMU_ENTRY_TABLE)
@@ -203,6 +207,10 @@ void vmmu_audit_shadow(struct audit *a, struct vmmu_op *op)
 		for (unsigned i = 0; i < VMMU_ENTRIES; i++)
 			check_entry(&t, i);
 		check_parents(&t);
+		if (s->parked && (s->pins || !s->stale))
+			vmmu_audit_finding(a, "a table that the guest may write counts as like the guest's",
+			                   &(struct vmmu_path_step){.level = s->table.level, .table = s->table.hpa},
+			                   s->gfn);
 	}
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		own[level] = a->leaves[level] - before[level];

@@ -68,6 +68,7 @@ const char *vmmu_cause_name(unsigned cause)
 		[VMMU_CAUSE_GUEST_WRITE] = "guest-write",
 		[VMMU_CAUSE_REMAP] = "remap",
 		[VMMU_CAUSE_PREFETCH] = "prefetch",
+		[VMMU_CAUSE_SYNC] = "sync",
 		[VMMU_CAUSE_RECLAIM] = "reclaim",
 		[VMMU_CAUSE_ROOT] = "root",
 	};

@@ -74,7 +74,6 @@ static void mark_dirty(struct vmmu_vm *vm, uint64_t first, uint64_t last)
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 {
 	struct vmmu_vm *vm = vcpu->vm;
-	bool expected = vm->shadow && vcpu->shadow->expected == gpa.v;
 	struct vmmu_op op;
 
 	if (!bytes || gpa.v + bytes - 1 < gpa.v)
@@ -82,10 +81,13 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 	enter(vcpu, &op);
 	mark_dirty(vm, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
 	if (vm->shadow)
-		vmmu_shadow_written(vm, &op, gpa.v, bytes, expected);
+		vmmu_shadow_written(vcpu, &op, gpa.v, bytes);
 	leave(vcpu, &op);
-	if (expected)
-		vmmu_shadow_refill(vcpu, &op, gpa.v);
+	if (!vm->shadow)
+		return;
+	enter(vcpu, &op);
+	vmmu_shadow_refill(vcpu, &op, gpa.v, bytes);
+	leave(vcpu, &op);
 }
 
 bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
@@ -96,7 +98,7 @@ bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
 	if (!vcpu->vm->shadow)
 		return true;
 	enter(vcpu, &op);
-	released = vmmu_shadow_release(vcpu->vm, &op, vmmu_gpa_gfn(gpa).v);
+	released = vmmu_shadow_park(vcpu->vm, &op, vmmu_gpa_gfn(gpa).v, false);
 	leave(vcpu, &op);
 	return released;
 }

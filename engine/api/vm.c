@@ -206,6 +206,15 @@ static void free_vcpu(struct vmmu_vcpu *vcpu)
 	vmmu_object_free(vm, vcpu, sizeof(*vcpu));
 }
 
+static void join_roots(struct vmmu_vcpu *vcpu)
+{
+	if (!vcpu->shadow)
+		return;
+	vmmu_gate_close(&vcpu->vm->tables);
+	vmmu_shadow_join(vcpu);
+	vmmu_gate_open(&vcpu->vm->tables);
+}
+
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out)
 {
@@ -227,6 +236,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	if (seat) {
 		*seat = &vcpu->actor;
 		vm->vcpus++;
+		join_roots(vcpu);
 	}
 	vmmu_turn_give(&vm->tables);
 	if (!seat) {

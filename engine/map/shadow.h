@@ -3,15 +3,24 @@
  * Shadow paging: tables that say, for the CPU, what the guest's own tables say
  * for its addresses.
  *
- * A shadow table stands for one guest table as seen under one role. While it
- * exists no CPU can write the guest table's frame: every such write comes back
- * as VMMU_FAULT_WRITE_TABLE. A guest page that is larger than the host's runs is
- * mapped through direct tables, which stand for no guest table at all.
+ * A shadow table stands for one guest table as seen under one role, and it is
+ * in one of two states. While CPUs can reach it, it is held: no CPU can write
+ * the guest table's frame, so it always says what the guest's says, and neither
+ * INVLPG nor a load of CR3 has anything to bring up to date. When the guest
+ * writes the frame, the table is parked: unlinked and flushed, its contents
+ * kept, the frame the guest's own to write, without exits. The next fault that
+ * needs the table holds the frame again, compares it with what the table was
+ * made from, and links it.
  *
- *   shadow_table.c   tables: found, made, held, taken down
+ * A guest page that is larger than the host's runs is mapped through direct
+ * tables, which stand for no guest table at all.
+ *
+ *   shadow_table.c   tables: found, made, linked, taken down
+ *   shadow_park.c    tables held and parked
+ *   shadow_sync.c    entries made to follow the guest's without a fault for each
  *   shadow_fault.c   a #PF: walk the guest's tables, build the missing part
  *   shadow_root.c    what CR3 names; roots that a vCPU keeps
- *   shadow_write.c   the guest's writes to its tables
+ *   shadow_write.c   writes to guest tables that do not come from a guest CPU
  *   shadow_range.c   the host takes frames back, or protects them
  */
 #ifndef VMMU_SHADOW_H
@@ -20,6 +29,7 @@
 #include <vmmu/guest.h>
 
 #include "format/guest.h"
+#include "map/ask.h"
 #include "map/map.h"
 #include "memory/frames.h"
 #include "table/locks.h"
@@ -52,10 +62,16 @@ struct vmmu_shadow {
 	struct vmmu_shadow *older, *newer;
 	union vmmu_role role;
 	uint64_t gfn;                     /* of the guest table; direct: first one mapped */
-	struct vmmu_link *parents;        /* entries that reference it */
+	struct vmmu_link *parents;        /* entries that reference it: none while parked */
 	unsigned pins;                    /* roots of vCPUs it belongs to: not to be taken down */
-	unsigned writes;                  /* by the guest since a fault last came through */
+	unsigned writes;                  /* emulated since a fault last came through */
+	bool parked;                      /* guest CPUs may write the frame */
+	bool stale;                       /* to be compared with the frame before it is linked */
+	bool fresh;                       /* never linked yet */
+	bool announced;                   /* parked by the guest's own #PF: its handler will write */
+	bool single;                      /* parked in vain last time: little had been written */
 	struct vmmu_link link[VMMU_ENTRIES];
+	uint64_t was[VMMU_ENTRIES];       /* the guest's entry that ours, if any, was made from */
 };
 
 enum { VMMU_SHADOW_BUCKETS = 1024, VMMU_SHADOW_LIMIT_DEFAULT = 2048, VMMU_SHADOW_LIMIT_MIN = 64 };
@@ -63,16 +79,30 @@ enum { VMMU_SHADOW_BUCKETS = 1024, VMMU_SHADOW_LIMIT_DEFAULT = 2048, VMMU_SHADOW
 /* The shadow part of a VM. */
 struct vmmu_shadows {
 	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS];    /* by gfn */
-	/* Guest tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
+	/* Tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
 	uint16_t held[VMMU_SHADOW_BUCKETS];
 	struct vmmu_shadow *oldest, *newest;
 	uint32_t count, limit;
 	struct vmmu_frames frames;
+	struct vmmu_shadow_vcpu *vcpus;
 	struct vmmu_guest_cpu cpu;
 	bool cpu_known;
 };
 
 enum { VMMU_ROOTS = 8 };
+
+/*
+ * An address space may be entered each time for the sake of one page whose table
+ * has been written just before: kernels patch their text so. Where the first
+ * fault after the switch needs the same parked table again and again, the table
+ * is linked with the switch.
+ */
+struct vmmu_wake {
+	vmmu_gva gva;                     /* of the last such fault, and its access */
+	uint32_t access;
+	uint8_t seen;                     /* how often in a row, up to VMMU_WAKE_SURE */
+};
+enum { VMMU_WAKE_SURE = 2 };
 
 /* What one value of CR3 stands for, as long as a vCPU remembers it. */
 struct vmmu_root_slot {
@@ -81,18 +111,20 @@ struct vmmu_root_slot {
 	uint64_t cr3;                     /* its address bits */
 	uint64_t pdpte[4];                /* PAE */
 	struct vmmu_shadow *part[4];      /* outside long mode: the tables below the top one */
+	struct vmmu_wake wake;
 	uint64_t used;
 };
 
 /* The shadow part of a vCPU. */
 struct vmmu_shadow_vcpu {
+	struct vmmu_shadow_vcpu *next;
 	struct vmmu_guest_mode mode;
+	/* Under the shadow lock: any vCPU may let go of a root that this one does not run on. */
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
 	uint64_t clock;
+	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
-	/* The guest's entry at which the last #PF of its own ended: what its handler will write. */
-	uint64_t expected;
 };
 
 static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
@@ -112,8 +144,31 @@ static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmm
 		.table = s->table.hpa,
 		.index = (uint16_t)index,
 		.level = s->table.level,
+		/* What was flushed when it was unlinked is nowhere else. */
+		.unreached = !s->parents && !s->pins,
 		.entry = vmmu_entry_read(op->tables, s->table.hpa, index),
 	};
+}
+
+/* The bits of a leaf that gives `rights` (VMMU_PAGE_*) of what the host grants; a log gives W only if `wanted`. */
+static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_layout *l, uint32_t slot_flags,
+                                             struct vmmu_backing granted, unsigned rights,
+                                             unsigned wanted)
+{
+	uint64_t bits;
+
+	if (!(rights & VMMU_PAGE_WRITE))
+		granted.rights &= ~VMMU_W;
+	if (!(rights & VMMU_PAGE_EXEC))
+		granted.rights &= ~VMMU_X;
+	bits = vmmu_backing_bits(l, slot_flags, wanted, &granted);
+	return rights & VMMU_PAGE_USER ? bits : bits & ~l->format->user;
+}
+
+/* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */
+static inline uint64_t vmmu_shadow_key_bits(const struct vmmu_guest_mode *mode, uint64_t gpte)
+{
+	return mode->format->has_keys ? gpte & (uint64_t)VMMU_GPTE_KEY_MASK << VMMU_GPTE_KEY_SHIFT : 0;
 }
 
 /* Call `fn` for every entry of `s` that is not empty. */
@@ -134,10 +189,10 @@ struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gf
 /* Take a spare for (gfn, role) and hold the guest table's frame; the flush may be owed then. */
 struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
                                      union vmmu_role role);
-/* The first, or the next, of those that stand for the guest table at gfn; NULL after the last. */
+/* The first, or the next, of those that are held for the guest table at gfn; NULL after the last. */
 struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struct vmmu_shadow *after,
                                      uint64_t gfn);
-/* Does a shadow table stand for this frame? Then no entry may let a CPU write it. */
+/* Is a shadow table held for this frame? Then no entry may let a CPU write it. */
 bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn);
 /* Any of the 512 frames around it? */
 bool vmmu_shadow_holds_near(const struct vmmu_shadows *all, uint64_t gfn);
@@ -151,24 +206,54 @@ void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value
 /* Make an entry empty. */
 void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause);
-/* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
-void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid);
+/* Make it one of those that count as held, or no longer. Does not touch any entry. */
+void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by);
+/* To one end of the list by age: taken down last, or first. */
+void vmmu_shadow_make_newest(struct vmmu_shadows *all, struct vmmu_shadow *s);
+void vmmu_shadow_make_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s);
+/* Drop all its entries. */
+void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause);
 /* Empty it and, unless a vCPU's root needs it, take it down. */
 void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
                         enum vmmu_cause cause);
 /* Take down old tables until `room` more fit under the limit. */
 void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room);
 
+/* ---- shadow_park.c: the same ---- */
+
+/* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
+void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid);
+/* Hold a table's frame. Where that owes a flush, the frame is not to be read before it is done. */
+void vmmu_shadow_hold(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s);
+/*
+ * Park all tables that are held for gfn, and let the guest write it: as its #PF
+ * has `announced`, or as it has begun to. False: not all of them can be, since a
+ * vCPU runs on one.
+ */
+bool vmmu_shadow_park(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool announced);
+/* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
+bool vmmu_shadow_is_worth_parking(const struct vmmu_shadows *all, uint64_t gfn);
+
+/* ---- shadow_sync.c: the same, by a vCPU whose copy of the slot is of this generation ---- */
+
+/* Make `s`, which is held, follow the guest's table. */
+void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s);
+/* Map what can be mapped without asking anybody in empty entries [first, end). */
+void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+                          unsigned first, unsigned end);
+/* The leaf for gfn of `block` by what the host has said of it before. False: it must be asked. */
+bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_block *block,
+                            uint64_t gfn, unsigned rights, uint64_t *value);
+/* Note that the host has named a run of frames around gfn. */
+void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
+                          const struct vmmu_backing *backing, uint64_t sequence);
+
 /* ---- shadow_fault.c ---- */
 
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
-
-/*
- * The guest's handler has written the entry at gpa for which it got a #PF: map
- * what it says now, so that the access need not fault again. No lock held.
- */
-void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa);
+/* After a switch, no lock held: link the table that the guest will need first. */
+void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 
 /* ---- shadow_root.c ---- */
 
@@ -179,15 +264,18 @@ void vmmu_shadow_fini(struct vmmu_vm *vm, struct vmmu_op *op);
 /* The vCPU's registers have changed; takes turns with nobody. False: no memory, nothing changed. */
 bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                         const struct vmmu_guest_mode *mode);
-/* Let go of all roots of a vCPU. Gate closed. */
+/* A vCPU comes, or lets go of all its roots and leaves. Gate closed. */
+void vmmu_shadow_join(struct vmmu_vcpu *vcpu);
 void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+/* Let go of roots that need `s` and that no vCPU runs on. True: none needs it any more. */
+bool vmmu_shadow_unpin(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s);
 
 /* ---- shadow_write.c: under the shadow lock ---- */
 
-/* `expected`: it is a fault handler's work, and no sign that the page serves another purpose now. */
-void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
-                         bool expected);
-bool vmmu_shadow_release(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn);
+/* Drop what followed from the old words. */
+void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
+/* After the flush that this owed: map what the new words say, as far as it is known. */
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
 
 /* ---- shadow_range.c: gate closed, in steps; the caller settles ---- */
 

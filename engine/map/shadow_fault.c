@@ -9,13 +9,12 @@
  * flushed before anything is concluded; so an attempt may end in "again", which
  * costs no exit.
  */
-#include "map/ask.h"
 #include "map/shadow.h"
 
 enum { ATTEMPTS = 16 };
 /* No result of a fault: once more, with what has been learnt. */
 #define AGAIN ((enum vmmu_fault_result)0)
-/* Entries around the one that faulted that are filled in passing, a power of two. */
+/* Entries around the one that faulted that are looked at in passing, a power of two. */
 enum { PREFETCH = 64 };
 
 struct build {
@@ -29,6 +28,10 @@ struct build {
 	uint64_t gfn;              /* that the guest's tables name */
 	uint64_t sequence;
 	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
+	bool for_switch;           /* ahead, or as after the last switch to this root */
+	bool woken;                /* a table that had been parked is linked again */
+	bool parked;               /* the tables for the page that is written are */
 };
 
 
@@ -57,8 +60,6 @@ static void mark_tables_dirty(struct build *b)
 
 static enum vmmu_fault_result inject(struct build *b)
 {
-	if (b->walk.steps)
-		b->vcpu->shadow->expected = b->walk.step[b->walk.steps - 1].where.v;
 	b->f->error_code = b->walk.error_code;
 	return VMMU_FAULT_INJECT_PF;
 }
@@ -92,6 +93,15 @@ static bool write_despite_protection(struct build *b)
 	return true;
 }
 
+/* Would the CPU find every A bit on the way set? */
+static bool is_accessed(const struct build *b)
+{
+	for (unsigned i = b->mode->format->top_in_registers; i < b->walk.steps; i++)
+		if (!(b->walk.step[i].entry & VMMU_GPTE_ACCESSED))
+			return false;
+	return true;
+}
+
 static enum vmmu_fault_result walk_guest(struct build *b)
 {
 	const struct vmmu_host *host = b->op->tables->host;
@@ -100,11 +110,14 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
 
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
-		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva, f->access, &b->walk);
+		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva,
+		                         f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0), &b->walk);
 		mark_tables_dirty(b);
 	}
 	switch (result) {
 	case VMMU_GUEST_OK:
+		if (b->ahead && !is_accessed(b))
+			return VMMU_FAULT_RETRY;
 		break;
 	case VMMU_GUEST_BUSY:
 		return VMMU_FAULT_RETRY;
@@ -140,6 +153,24 @@ static unsigned index_at(const struct build *b, unsigned level)
 	return b->f->gva.v >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
 }
 
+/* Held and like the guest's. False: its frame may be written until a flush is done. */
+static bool make_ready(struct build *b, struct vmmu_shadow *s)
+{
+	vmmu_shadow_hold(b->vm, b->op, s);
+	if (b->op->owed.promised)
+		return false;
+	/* Then parking costs no second exit. */
+	if (b->for_switch) {
+		s->announced = true;
+		s->single = false;
+	}
+	if (s->stale) {
+		b->woken |= !s->fresh;
+		vmmu_shadow_sync(b->vcpu, b->op, s);
+	}
+	return true;
+}
+
 /* The table below entry `index` of `s`; NULL: something had to go first. */
 static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint64_t gfn,
                                     union vmmu_role role)
@@ -153,9 +184,11 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 	vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
 	if (!child)
 		child = vmmu_shadow_make(b->vm, b->op, gfn, role);
+	if (!make_ready(b, child))
+		return NULL;
 	v = vmmu_shadow_entry(b->op, s, v.index);
 	vmmu_shadow_link(&v, s, child, vmmu_make_table(l, child->table.hpa), b->op->cause);
-	return b->op->owed.promised ? NULL : child;
+	return child;
 }
 
 static union vmmu_role role_below(const struct build *b, const struct vmmu_shadow *s, unsigned access)
@@ -181,10 +214,13 @@ static struct vmmu_shadow *descend(struct build *b)
 	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
 	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
 
+	if (!s || !make_ready(b, s))
+		return NULL;
 	for (;; step++) {
 		if (!s || !is_unchanged(b, step))
 			return NULL;
 		s->writes = 0;
+		s->was[index_at(b, s->role.level)] = step->entry;
 		if (step == last)
 			return s;
 		access &= step->rights;
@@ -195,38 +231,24 @@ static struct vmmu_shadow *descend(struct build *b)
 
 /* ---- the leaf ------------------------------------------------------------------------ */
 
-/* The bits of a leaf that gives `rights` of what the host grants; a log gives W only if `wanted`. */
-static uint64_t bits_for(struct build *b, unsigned rights, unsigned wanted)
+/* What the leaf is to say besides its frame. */
+static uint64_t bits_for(struct build *b)
 {
 	const struct vmmu_layout *l = &b->op->tables->layout;
-	struct vmmu_backing granted = b->backing;
-	uint64_t bits;
+	uint64_t bits = vmmu_shadow_leaf_bits(l, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
 
-	if (!(rights & VMMU_PAGE_WRITE))
-		granted.rights &= ~VMMU_W;
-	if (!(rights & VMMU_PAGE_EXEC))
-		granted.rights &= ~VMMU_X;
-	bits = vmmu_backing_bits(l, b->vcpu->hit.info.flags, wanted, &granted);
-	return rights & VMMU_PAGE_USER ? bits : bits & ~l->format->user;
+	/* W comes back when the table is parked. */
+	return vmmu_shadow_holds(b->vm->shadow, b->gfn) ? vmmu_revoke_write(l, bits) : bits;
 }
 
-/* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */
-static unsigned key_of(const struct build *b, uint64_t gpte)
+static uint64_t own_key(const struct build *b)
 {
-	return b->mode->format->has_keys ? gpte >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK : 0;
+	return vmmu_shadow_key_bits(b->mode, b->walk.step[b->walk.steps - 1].entry);
 }
 
-static unsigned own_key(const struct build *b)
+static uint64_t leaf_for(struct build *b, unsigned level)
 {
-	return key_of(b, b->walk.step[b->walk.steps - 1].entry);
-}
-
-/* A leaf for gfn, in the run of frames that the host has named. */
-static uint64_t leaf_for(struct build *b, unsigned level, uint64_t gfn, uint64_t bits, unsigned key)
-{
-	return vmmu_make_leaf(&b->op->tables->layout, level,
-	                      vmmu_pfn_of(b->backing.pfn.v + (gfn - b->gfn)), bits) |
-	       (uint64_t)key << VMMU_GPTE_KEY_SHIFT;
+	return vmmu_make_leaf(&b->op->tables->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
 }
 
 static bool grants_write(const struct build *b, uint64_t leaf)
@@ -255,6 +277,7 @@ static struct vmmu_block *block_for(struct build *b)
 		sv->spare = NULL;
 		vmmu_block_insert(&b->vm->shadow->frames, block, b->gfn);
 	}
+	vmmu_shadow_note_run(b->vcpu, block, b->gfn, &b->backing, b->sequence);
 	return block;
 }
 
@@ -294,75 +317,10 @@ static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s
 
 		role.direct = 1;
 		role.quadrant = 0;
-		role.key = own_key(b) & VMMU_GPTE_KEY_MASK;
+		role.key = own_key(b) >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;
 		s = child_of(b, s, b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
 	}
 	return s;
-}
-
-/* ---- neighbours ------------------------------------------------------------------------ */
-
-/* The guest's entry for `index` of the lowest table `s`, where `own` is that of the fault. */
-static vmmu_gpa neighbour_entry(const struct build *b, unsigned index, unsigned own)
-{
-	vmmu_gpa here = b->walk.step[b->walk.steps - 1].where;
-
-	return vmmu_gpa_of(here.v + (uint64_t)((int64_t)index - (int64_t)own) *
-	                                    b->mode->format->entry_bytes);
-}
-
-/* Is the frame behind gfn known, since the host has named a run of frames around b->gfn? */
-static bool is_in_run(const struct build *b, uint64_t gfn)
-{
-	const struct vmmu_slot_hit *hit = &b->vcpu->hit;
-
-	return (gfn ^ b->gfn) >> b->backing.order == 0 && gfn >= hit->first && gfn < hit->end &&
-	       !vmmu_is_pending(&b->vm->memory, gfn, gfn + 1);
-}
-
-/* Does the guest's entry map a page now, one whose frame is known? */
-static bool can_prefetch(const struct build *b, uint64_t gpte)
-{
-	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
-
-	return (gpte & needed) == needed && !(gpte & b->mode->reserved_leaf[VMMU_LEVEL_4K]) &&
-	       is_in_run(b, (gpte & b->mode->address) >> VMMU_PAGE_SHIFT);
-}
-
-static void prefetch_one(struct build *b, struct vmmu_shadow *s, struct vmmu_visit *v, uint64_t gpte)
-{
-	uint64_t gfn = (gpte & b->mode->address) >> VMMU_PAGE_SHIFT;
-	unsigned rights = s->role.access & vmmu_guest_rights(b->mode, gpte);
-	struct vmmu_block *block;
-
-	if (!can_prefetch(b, gpte))
-		return;
-	block = gfn == b->gfn ? block_for(b) : vmmu_block_of(&b->vm->shadow->frames, gfn);
-	if (!block)
-		return;
-	if (!(gpte & VMMU_GPTE_DIRTY) || vmmu_shadow_holds(b->vm->shadow, gfn) ||
-	    b->vcpu->hit.slot->dirty)
-		rights &= ~(unsigned)VMMU_PAGE_WRITE;
-	vmmu_shadow_map(v, s, leaf_for(b, VMMU_LEVEL_4K, gfn, bits_for(b, rights, 0), key_of(b, gpte)),
-	                gfn, block, VMMU_CAUSE_PREFETCH);
-}
-
-/* Fill what can be filled around the entry without asking anybody: most of it is wanted soon. */
-static void prefetch(struct build *b, struct vmmu_shadow *s)
-{
-	const struct vmmu_host *host = b->op->tables->host;
-	unsigned own = index_at(b, VMMU_LEVEL_4K), first = own & ~(PREFETCH - 1u);
-
-	if (b->walk.level != VMMU_LEVEL_4K || !b->backing.order)
-		return;
-	for (unsigned i = first; i < first + PREFETCH; i++) {
-		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
-		uint64_t gpte;
-
-		if (!v.entry && host->guest_read(b->op->tables->ctx, neighbour_entry(b, i, own),
-		                                 b->mode->format->entry_bytes, &gpte))
-			prefetch_one(b, s, &v, gpte);
-	}
 }
 
 /* ---- under the lock ------------------------------------------------------------------- */
@@ -379,13 +337,51 @@ static unsigned goal_for(const struct build *b)
 	return level;
 }
 
-/* A frame that holds a guest table may be read. True: this access wants to write it. */
-static bool writes_a_table(struct build *b)
+/*
+ * Does this access write a guest table that is held? Then AGAIN, when the tables
+ * for it are out of every CPU's reach; or it is to be emulated. 0: it does not.
+ */
+static enum vmmu_fault_result write_to_table(struct build *b)
 {
-	if (!vmmu_shadow_holds(b->vm->shadow, b->gfn))
-		return false;
-	b->rights &= ~VMMU_PAGE_WRITE;
-	return b->f->access & VMMU_W;
+	const struct vmmu_shadows *all = b->vm->shadow;
+
+	if (vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+		b->parked = true;
+		return AGAIN;
+	}
+	return VMMU_FAULT_WRITE_TABLE;
+}
+
+static bool writes_a_table(const struct build *b)
+{
+	return (b->f->access & VMMU_W) && vmmu_shadow_holds(b->vm->shadow, b->gfn);
+}
+
+/* The rest of a large page: the guest has said once for all of it what it is. */
+static void fill_large_page(struct build *b, struct vmmu_shadow *s)
+{
+	struct vmmu_block *block = block_for(b);
+
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
+		uint64_t gfn = s->gfn + i, value;
+
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->op, block, gfn, b->rights, &value))
+			vmmu_shadow_map(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
+	}
+}
+
+/* Most of them are wanted soon. */
+static void take_neighbours(struct build *b, struct vmmu_shadow *s)
+{
+	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
+
+	if (s->role.level != VMMU_LEVEL_4K)
+		return;
+	if (s->role.direct)
+		fill_large_page(b, s);
+	else
+		vmmu_shadow_prefetch(b->vcpu, b->op, s, first, first + PREFETCH);
 }
 
 /* CR0.PG = 0: the direct map, as under EPT and NPT. */
@@ -394,13 +390,13 @@ static enum vmmu_fault_result map_direct(struct build *b)
 	struct vmmu_mapping m;
 
 	if (writes_a_table(b))
-		return VMMU_FAULT_WRITE_TABLE;
+		return write_to_table(b);
 	m = (struct vmmu_mapping){
 		.gfn = b->gfn,
 		.access = vmmu_fault_wants(b->f),
 		.goal = goal_for(b),
 		.pfn = b->backing.pfn,
-		.leaf = bits_for(b, b->rights, b->f->access),
+		.leaf = bits_for(b),
 		.slot = b->vcpu->hit.slot,
 		.cause = b->op->cause,
 		.result = VMMU_FAULT_RETRY,
@@ -417,23 +413,20 @@ static enum vmmu_fault_result map_paged(struct build *b)
 {
 	struct vmmu_shadow *s = descend(b);
 	enum vmmu_fault_result result;
-	unsigned rights;
 
 	if (!s)
 		return AGAIN;
 	if (!write_despite_protection(b))
 		return VMMU_FAULT_WRITE_TABLE;
-	rights = b->rights;
 	/* Only now: the page may be one of the tables that have just been found on the way to it. */
 	if (writes_a_table(b))
-		return VMMU_FAULT_WRITE_TABLE;
-	s = descend_direct(b, s, rights, goal_for(b));
+		return write_to_table(b);
+	s = descend_direct(b, s, b->rights, goal_for(b));
 	if (!s)
 		return AGAIN;
-	result = install(b, s, leaf_for(b, s->role.level, b->gfn, bits_for(b, b->rights, b->f->access),
-	                                own_key(b)));
-	if (result == VMMU_FAULT_FIXED && !s->role.direct)
-		prefetch(b, s);
+	result = install(b, s, leaf_for(b, s->role.level));
+	if (result == VMMU_FAULT_FIXED)
+		take_neighbours(b, s);
 	return result;
 }
 
@@ -495,6 +488,83 @@ static enum vmmu_fault_result attempt(struct build *b)
 	return result;
 }
 
+/*
+ * The guest's handler is about to write the entry at which its #PF ended. Most
+ * often the table is not needed before that is done.
+ */
+static void expect_write(struct build *b)
+{
+	const struct vmmu_guest_step *last;
+	uint64_t gfn;
+
+	if (b->walk.steps <= b->mode->format->top_in_registers)
+		return;
+	last = &b->walk.step[b->walk.steps - 1];
+	gfn = vmmu_gpa_gfn(last->where).v;
+	vmmu_gate_enter(b->op->tables, b->op->who);
+	vmmu_shadow_lock(b->op->tables);
+	vmmu_shadow_park(b->vm, b->op, gfn, true);
+	vmmu_shadow_unlock(b->op->tables);
+	vmmu_gate_leave(b->op->tables, b->op->who);
+}
+
+static enum vmmu_fault_result attempts(struct build *b)
+{
+	enum vmmu_fault_result result = AGAIN;
+
+	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
+		result = attempt(b);
+		if (b->op->owed.promised)
+			vmmu_settle(b->op);
+		else if (result == AGAIN)
+			vmmu_relax(b->op->tables); /* others flush; but wait for ever we must not */
+	}
+	return result;
+}
+
+/* Is this the first fault after a switch, and was it the same last time? */
+static bool is_as_before(const struct build *b)
+{
+	const struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+
+	return sv->fresh && sv->root && sv->root->wake.seen &&
+	       (sv->root->wake.gva.v ^ b->f->gva.v) >> VMMU_PAGE_SHIFT == 0;
+}
+
+/* A table was linked again for it: the guest may have switched for its sake. */
+static void note_for_switch(struct build *b)
+{
+	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	struct vmmu_root_slot *root = sv->root;
+
+	if (sv->fresh && root && b->woken)
+		root->wake = (struct vmmu_wake){
+			.gva = b->f->gva,
+			.access = (b->f->access & ~(unsigned)(VMMU_RWX | VMMU_ACCESS_PRESENT)) | VMMU_R,
+			.seen = b->for_switch ? VMMU_WAKE_SURE : 1,
+		};
+	sv->fresh = false;
+}
+
+void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_root_slot *root = vcpu->shadow->root;
+	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .mode = &vcpu->shadow->mode,
+	                  .ahead = true, .for_switch = true};
+	struct vmmu_fault f = {.slot = UINT32_MAX};
+
+	if (!root || root->wake.seen < VMMU_WAKE_SURE)
+		return;
+	f.gva = root->wake.gva;
+	f.access = root->wake.access;
+	b.f = &f;
+	op->cause = VMMU_CAUSE_PREFETCH;
+	attempts(&b);
+	/* Not parked this time: once more like this, and it is the guest who asks. */
+	if (!b.woken)
+		root->wake.seen--;
+}
+
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *f)
 {
@@ -505,63 +575,18 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 		.f = f,
 		.mode = &vcpu->shadow->mode,
 	};
-	enum vmmu_fault_result result = AGAIN;
+	enum vmmu_fault_result result;
 
-	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
-		result = attempt(&b);
+	b.for_switch = is_as_before(&b);
+	result = attempts(&b);
+	/* The entry was right already, but could not be reached. */
+	if (result == VMMU_FAULT_SPURIOUS && (b.woken || b.parked))
+		result = VMMU_FAULT_FIXED;
+	note_for_switch(&b);
+	if (result == VMMU_FAULT_INJECT_PF) {
+		expect_write(&b);
 		if (op->owed.promised)
 			vmmu_settle(op);
-		else if (result == AGAIN)
-			vmmu_relax(op->tables); /* others flush; but wait for ever we must not */
 	}
 	return result == AGAIN ? VMMU_FAULT_RETRY : result;
-}
-
-/* ---- after the guest's own fault ------------------------------------------------------ */
-
-/* Does `s` read its guest table as the vCPU's mode does? */
-static bool is_of_mode(const struct vmmu_shadow *s, const struct vmmu_guest_mode *mode)
-{
-	return s->role.level == VMMU_LEVEL_4K && s->role.levels == mode->levels &&
-	       s->role.no_exec == mode->no_exec;
-}
-
-static void refill_tables(struct build *b, uint64_t gpa, uint64_t gpte)
-{
-	unsigned number = gpa % VMMU_PAGE_SIZE / b->mode->format->entry_bytes;
-	struct vmmu_shadow *s = NULL;
-
-	while ((s = vmmu_shadow_next(b->vm->shadow, s, gpa >> VMMU_PAGE_SHIFT))) {
-		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, number % VMMU_ENTRIES);
-
-		if (!v.entry && is_of_mode(s, b->mode) && s->role.quadrant == number / VMMU_ENTRIES)
-			prefetch_one(b, s, &v, gpte);
-	}
-}
-
-void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa)
-{
-	const struct vmmu_host *host = op->tables->host;
-	const struct vmmu_guest_mode *mode = &vcpu->shadow->mode;
-	struct vmmu_fault f = {.access = VMMU_R};
-	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .f = &f, .mode = mode};
-	uint64_t gpte, now;
-
-	if (!mode->levels || gpa % mode->format->entry_bytes ||
-	    !host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &gpte) ||
-	    !(gpte & VMMU_GPTE_PRESENT))
-		return;
-	f.access = gpte & VMMU_GPTE_WRITE ? VMMU_W : VMMU_R;
-	f.gpa = vmmu_gpa_of(gpte & mode->address);
-	b.gfn = vmmu_gpa_gfn(f.gpa).v;
-	if (find_page(&b) != AGAIN)
-		return;
-	vmmu_gate_enter(op->tables, op->who);
-	vmmu_shadow_lock(op->tables);
-	if (!vmmu_is_stale(&b.vm->memory, b.gfn, b.sequence) && !vmmu_is_flush_promised(op) &&
-	    host->guest_read(op->tables->ctx, vmmu_gpa_of(gpa), mode->format->entry_bytes, &now) &&
-	    now == gpte)
-		refill_tables(&b, gpa, gpte);
-	vmmu_shadow_unlock(op->tables);
-	vmmu_gate_leave(op->tables, op->who);
 }

@@ -93,13 +93,21 @@ static void pin(struct vmmu_shadow *s)
 	s->pins++;
 }
 
-/* The table for (gfn, role), made if need be. */
+/*
+ * The table for (gfn, role), made if need be. A CPU uses it at once, so what it
+ * still says of a guest table that has been written since must go now.
+ */
 static struct vmmu_shadow *table_for(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
                                      union vmmu_role role)
 {
 	struct vmmu_shadow *s = vmmu_shadow_find(vm->shadow, gfn, role);
 
-	return s ? s : vmmu_shadow_make(vm, op, gfn, role);
+	if (!s)
+		return vmmu_shadow_make(vm, op, gfn, role);
+	if (s->stale)
+		vmmu_shadow_empty(op, s, VMMU_CAUSE_ROOT);
+	vmmu_shadow_hold(vm, op, s);
+	return s;
 }
 
 /* Outside long mode: the top table is this vCPU's alone, and what it references is there at once. */
@@ -141,6 +149,15 @@ static void let_go(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_root_slot
 	*slot = (struct vmmu_root_slot){.top = NULL};
 }
 
+static bool needs(const struct vmmu_root_slot *slot, const struct vmmu_shadow *s)
+{
+	bool any = slot->top == s;
+
+	for (unsigned i = 0; i < PAE_ENTRIES; i++)
+		any |= slot->part[i] == s;
+	return any;
+}
+
 /* The slot to use for another root: a free one, or that used longest ago, but not the current. */
 static struct vmmu_root_slot *slot_to_fill(struct vmmu_shadow_vcpu *sv)
 {
@@ -176,6 +193,15 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_op *
 	return slot;
 }
 
+bool vmmu_shadow_unpin(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	for (struct vmmu_shadow_vcpu *sv = vm->shadow->vcpus; s->pins && sv; sv = sv->next)
+		for (unsigned i = 0; i < VMMU_ROOTS; i++)
+			if (&sv->slot[i] != sv->root && needs(&sv->slot[i], s))
+				let_go(vm, op, &sv->slot[i]);
+	return !s->pins;
+}
+
 static struct vmmu_root_slot *find_root(struct vmmu_shadow_vcpu *sv,
                                         const struct vmmu_guest_mode *mode)
 {
@@ -185,32 +211,59 @@ static struct vmmu_root_slot *find_root(struct vmmu_shadow_vcpu *sv,
 	return NULL;
 }
 
-bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode)
+/* False: the root is none that is remembered, and may not be made. */
+static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode,
+                      bool may_make)
 {
 	struct vmmu_shadow_vcpu *sv = vcpu->shadow;
 	struct vmmu_root_slot *root = mode->levels ? find_root(sv, mode) : NULL;
 
 	if (mode->levels && !root) {
-		if (!vmmu_spares_fill(op->tables, op->who, 1 + PAE_ENTRIES))
+		if (!may_make)
 			return false;
-		vmmu_gate_enter(op->tables, op->who);
-		vmmu_shadow_lock(op->tables);
 		vmmu_shadow_reclaim(vcpu->vm, op, 1 + PAE_ENTRIES);
 		root = make_root(vcpu, op, mode);
-		vmmu_shadow_unlock(op->tables);
-		vmmu_gate_leave(op->tables, op->who);
 	}
 	if (root)
 		root->used = ++sv->clock;
 	sv->root = root;
 	sv->mode = *mode;
+	sv->fresh = true;
+	return true;
+}
+
+bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode)
+{
+	bool done = false;
+
+	for (unsigned may_make = 0; !done && may_make <= 1; may_make++) {
+		if (may_make && !vmmu_spares_fill(op->tables, op->who, 1 + PAE_ENTRIES))
+			return false;
+		vmmu_gate_enter(op->tables, op->who);
+		vmmu_shadow_lock(op->tables);
+		done = take_root(vcpu, op, mode, may_make);
+		vmmu_shadow_unlock(op->tables);
+		vmmu_gate_leave(op->tables, op->who);
+	}
 	if (op->owed.promised)
 		vmmu_settle(op);
+	vmmu_shadow_wake(vcpu, op);
 	return true;
+}
+
+void vmmu_shadow_join(struct vmmu_vcpu *vcpu)
+{
+	vcpu->shadow->next = vcpu->vm->shadow->vcpus;
+	vcpu->vm->shadow->vcpus = vcpu->shadow;
 }
 
 void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
+	struct vmmu_shadow_vcpu **at = &vcpu->vm->shadow->vcpus;
+
+	while (*at != vcpu->shadow)
+		at = &(*at)->next;
+	*at = vcpu->shadow->next;
 	for (unsigned i = 0; i < VMMU_ROOTS; i++)
 		let_go(vcpu->vm, op, &vcpu->shadow->slot[i]);
 }

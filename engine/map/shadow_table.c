@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shadow tables: found by frame and role, made, held against writes, taken down. */
+/* Shadow tables: found by frame and role, made, linked, taken down. */
 #include "map/shadow.h"
 
 /* ---- finding ------------------------------------------------------------------- */
@@ -14,7 +14,7 @@ static unsigned held_bucket_of(uint64_t gfn)
 	return bucket_of(gfn / VMMU_ENTRIES);
 }
 
-/* Does it stand for the contents of a guest frame? */
+/* Does it stand for the contents of a guest frame, which are to be held? */
 static bool holds_frame(const struct vmmu_shadow *s)
 {
 	return !s->role.direct && !s->role.registers;
@@ -38,9 +38,15 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struc
 		s = after->bucket_next;
 	else if (all->held[held_bucket_of(gfn)])
 		s = all->bucket[bucket_of(gfn)];
-	while (s && !(s->gfn == gfn && holds_frame(s)))
+	while (s && !(s->gfn == gfn && holds_frame(s) && !s->parked))
 		s = s->bucket_next;
 	return s;
+}
+
+void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by)
+{
+	if (holds_frame(s))
+		all->held[held_bucket_of(s->gfn)] += (uint16_t)by;
 }
 
 bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn)
@@ -102,53 +108,40 @@ void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
 	vmmu_link_unhang(&s->link[index]);
 }
 
-/* ---- holding frames ----------------------------------------------------------------- */
+/* ---- the list by age ------------------------------------------------------------------ */
 
-static void take_write(struct vmmu_op *op, struct vmmu_link *link, bool forbid)
+static void unlist(struct vmmu_shadows *all, struct vmmu_shadow *s)
 {
-	const struct vmmu_layout *l = &op->tables->layout;
-	struct vmmu_visit v = vmmu_shadow_entry(op, vmmu_shadow_of(link), vmmu_link_index(link));
-	uint64_t value = vmmu_revoke_write(l, v.entry);
-
-	if (forbid)
-		value &= ~l->soft_writable;
-	if (value != v.entry)
-		write_entry(&v, value, VMMU_CAUSE_PROTECT);
+	*(s->older ? &s->older->newer : &all->oldest) = s->newer;
+	*(s->newer ? &s->newer->older : &all->newest) = s->older;
 }
 
-/* The same in the direct map, for vCPUs that run without paging. A large leaf goes as a whole. */
-static void take_write_direct(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid)
+static void list_newest(struct vmmu_shadows *all, struct vmmu_shadow *s)
 {
-	const struct vmmu_layout *l = &op->tables->layout;
-	struct vmmu_visit v;
-	uint64_t value;
-
-	if (gfn >= vmmu_level_pages(vm->root->level + 1u))
-		return;
-	v = vmmu_look(op, vmmu_root_of(vm), gfn);
-	if (!vmmu_is_leaf(l, v.level, v.entry))
-		return;
-	value = vmmu_revoke_write(l, v.entry);
-	if (forbid)
-		value &= ~l->soft_writable;
-	if (v.level > VMMU_LEVEL_4K)
-		value = 0;
-	if (value != v.entry)
-		write_entry(&v, value, VMMU_CAUSE_PROTECT);
+	s->older = all->newest;
+	s->newer = NULL;
+	*(all->newest ? &all->newest->newer : &all->oldest) = s;
+	all->newest = s;
 }
 
-void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid)
+static void list_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
 {
-	struct vmmu_block *block = vmmu_block_of(&vm->shadow->frames, gfn);
+	s->older = NULL;
+	s->newer = all->oldest;
+	*(all->oldest ? &all->oldest->older : &all->newest) = s;
+	all->oldest = s;
+}
 
-	if (block) {
-		for (struct vmmu_link *link = block->page[gfn % VMMU_ENTRIES]; link; link = link->next)
-			take_write(op, link, forbid);
-		while (block->huge)
-			vmmu_shadow_drop(op, vmmu_shadow_of(block->huge), vmmu_link_index(block->huge),
-			                 VMMU_CAUSE_PROTECT);
-	}
-	take_write_direct(vm, op, gfn, forbid);
+void vmmu_shadow_make_newest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+{
+	unlist(all, s);
+	list_newest(all, s);
+}
+
+void vmmu_shadow_make_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+{
+	unlist(all, s);
+	list_oldest(all, s);
 }
 
 /* ---- making ----------------------------------------------------------------------------- */
@@ -159,13 +152,8 @@ static void insert(struct vmmu_shadows *all, struct vmmu_shadow *s)
 
 	s->bucket_next = *bucket;
 	*bucket = s;
-	s->older = all->newest;
-	s->newer = NULL;
-	*(all->newest ? &all->newest->newer : &all->oldest) = s;
-	all->newest = s;
+	list_newest(all, s);
 	all->count++;
-	if (holds_frame(s))
-		all->held[held_bucket_of(s->gfn)]++;
 }
 
 static void take_out(struct vmmu_shadows *all, struct vmmu_shadow *s)
@@ -175,11 +163,10 @@ static void take_out(struct vmmu_shadows *all, struct vmmu_shadow *s)
 	while (*at != s)
 		at = &(*at)->bucket_next;
 	*at = s->bucket_next;
-	*(s->older ? &s->older->newer : &all->oldest) = s->newer;
-	*(s->newer ? &s->newer->older : &all->newest) = s->older;
+	unlist(all, s);
 	all->count--;
-	if (holds_frame(s))
-		all->held[held_bucket_of(s->gfn)]--;
+	if (!s->parked)
+		vmmu_shadow_count_held(all, s, -1);
 }
 
 struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
@@ -193,22 +180,31 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 	s->parents = NULL;
 	s->pins = 0;
 	s->writes = 0;
+	s->parked = true;
+	s->stale = holds_frame(s);
+	s->fresh = true;
+	s->announced = true;
+	s->single = false;
 	vmmu_table_publish(op, &s->table);
 	insert(vm->shadow, s);
-	/* From now on no W is given on this frame; then take back what has been given. */
-	if (holds_frame(s))
-		vmmu_shadow_protect(vm, op, gfn, true);
+	vmmu_shadow_hold(vm, op, s);
 	return s;
 }
 
 /* ---- taking down ------------------------------------------------------------------------- */
 
+void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++)
+		vmmu_shadow_drop(op, s, i, cause);
+}
+
 void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
                         enum vmmu_cause cause)
 {
 	/* A root's top entries stay: CPUs hold them in registers (SDM vol. 3, 4.4.1). */
-	for (unsigned i = 0; i < VMMU_ENTRIES && !(s->role.registers && s->pins); i++)
-		vmmu_shadow_drop(op, s, i, cause);
+	if (!(s->role.registers && s->pins))
+		vmmu_shadow_empty(op, s, cause);
 	if (s->pins)
 		return;
 	while (s->parents)

@@ -1,76 +1,92 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The guest has written a page that is one of its tables: what followed from the old words goes. */
+/*
+ * A page that is one of the guest's tables has been written, but not by a guest
+ * CPU: what followed from the old words goes, and what follows from the new ones
+ * may come at once.
+ */
 #include "map/shadow.h"
 
-/*
- * A table that is written so often between two faults is no table any more, or
- * one in the making: better let the guest write it, and shadow it anew when it
- * is used.
- */
-enum { WRITES_BEFORE_RELEASE = 3 };
-
-/* Drop the entries of `s` that stand for the guest entry number `gpte`. */
-static void drop_for(struct vmmu_op *op, struct vmmu_shadow *s, unsigned gpte)
+/* Entries of `s` that stand for guest entries [first, last]; none: false. */
+static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned last,
+                        unsigned *from, unsigned *end)
 {
-	unsigned quadrant = s->role.quadrant;
+	unsigned part = VMMU_ENTRIES, ours = 1, base;
 
-	if (s->role.levels != 2) {
-		vmmu_shadow_drop(op, s, gpte, VMMU_CAUSE_GUEST_WRITE);
-	} else if (s->role.level == VMMU_LEVEL_4K) {
-		if (gpte / 512 == quadrant)
-			vmmu_shadow_drop(op, s, gpte % 512, VMMU_CAUSE_GUEST_WRITE);
-	} else if (gpte / 256 == quadrant) { /* 4 MiB of the guest's are two of ours */
-		vmmu_shadow_drop(op, s, gpte % 256 * 2, VMMU_CAUSE_GUEST_WRITE);
-		vmmu_shadow_drop(op, s, gpte % 256 * 2 + 1, VMMU_CAUSE_GUEST_WRITE);
+	/* 32-bit: 1,024 entries; two of our tables for one of the guest's, four for its directory. */
+	if (s->role.levels == 2 && s->role.level == VMMU_LEVEL_2M) {
+		part = VMMU_ENTRIES / 2;
+		ours = 2;
 	}
+	base = s->role.quadrant * part;
+	if (last < base || first >= base + part)
+		return false;
+	*from = (first > base ? first - base : 0) * ours;
+	*end = (last < base + part ? last - base + 1 : part) * ours;
+	return true;
 }
 
-static void written(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s, unsigned offset,
-                    unsigned bytes, bool expected)
+/* Does `s` read its guest table as the vCPU does? */
+static bool is_read_alike(const struct vmmu_shadow *s, const struct vmmu_guest_mode *mode)
 {
-	unsigned size = s->role.levels == 2 ? 4 : 8;
-
-	s->writes += !expected;
-	if (s->writes >= WRITES_BEFORE_RELEASE && !s->pins) {
-		vmmu_shadow_retire(vm, op, s, VMMU_CAUSE_GUEST_WRITE);
-		return;
-	}
-	for (unsigned gpte = offset / size; gpte <= (offset + bytes - 1) / size; gpte++)
-		drop_for(op, s, gpte);
+	return s->role.levels == mode->levels && s->role.no_exec == mode->no_exec;
 }
 
-static void page_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, unsigned bytes,
-                         bool expected)
+/* What is done with the entries [from, end) of a table. */
+typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+                           unsigned from, unsigned end);
+
+static void drop(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
+                 unsigned end)
 {
+	(void)vcpu;
+	for (unsigned i = from; i < end; i++)
+		vmmu_shadow_drop(op, s, i, VMMU_CAUSE_GUEST_WRITE);
+}
+
+static void fill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
+                 unsigned end)
+{
+	if (is_read_alike(s, &vcpu->shadow->mode) && !s->stale)
+		vmmu_shadow_prefetch(vcpu, op, s, from, end);
+}
+
+static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, unsigned bytes,
+                     on_entries fn)
+{
+	const struct vmmu_shadows *all = vcpu->vm->shadow;
 	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT;
-	struct vmmu_shadow *next;
+	unsigned offset = gpa % VMMU_PAGE_SIZE;
 
-	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s; s = next) {
-		next = vmmu_shadow_next(vm->shadow, s, gfn);
-		written(vm, op, s, gpa % VMMU_PAGE_SIZE, bytes, expected);
+	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
+		unsigned size = s->role.levels == 2 ? 4 : 8, from, end;
+
+		s->writes += fn == drop;
+		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
+			fn(vcpu, op, s, from, end);
 	}
 }
 
-void vmmu_shadow_written(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
-                         bool expected)
+static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
+                      on_entries fn)
 {
 	while (bytes) {
 		uint64_t here = VMMU_PAGE_SIZE - gpa % VMMU_PAGE_SIZE;
 
 		here = here < bytes ? here : bytes;
-		page_written(vm, op, gpa, (unsigned)here, expected);
+		for_page(vcpu, op, gpa, (unsigned)here, fn);
 		gpa += here;
 		bytes -= here;
 	}
 }
 
-bool vmmu_shadow_release(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn)
+void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes)
 {
-	struct vmmu_shadow *next;
+	for_pages(vcpu, op, gpa, bytes, drop);
+}
 
-	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s; s = next) {
-		next = vmmu_shadow_next(vm->shadow, s, gfn);
-		vmmu_shadow_retire(vm, op, s, VMMU_CAUSE_GUEST_WRITE);
-	}
-	return !vmmu_shadow_holds(vm->shadow, gfn);
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes)
+{
+	/* What stood there before may still be in use until a flush that is due. */
+	if (!vmmu_is_flush_promised(op))
+		for_pages(vcpu, op, gpa, bytes, fill);
 }

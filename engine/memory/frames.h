@@ -13,6 +13,8 @@
 #ifndef VMMU_FRAMES_H
 #define VMMU_FRAMES_H
 
+#include <vmmu/host.h>
+
 #include "format/format.h"
 
 struct vmmu_link {
@@ -48,11 +50,22 @@ static inline void vmmu_link_unhang(struct vmmu_link *link)
 	link->at = NULL;
 }
 
+/*
+ * Frames of a block that the host has named as one run. They need not be asked
+ * for again until memory.sequence moves on.
+ */
+struct vmmu_run {
+	struct vmmu_backing backing;             /* pfn: what `first` would have; order 0: none known */
+	uint64_t sequence;
+	uint64_t first, end;                     /* gfns, of one slot */
+};
+
 struct vmmu_block {
 	struct vmmu_block *next;                 /* bucket, or spares */
 	uint64_t number;                         /* gfn / 512 */
 	struct vmmu_link *huge;                  /* 2 MiB leaves */
 	struct vmmu_link *page[VMMU_ENTRIES];    /* 4 KiB leaves */
+	struct vmmu_run run;
 };
 
 enum { VMMU_BLOCK_BUCKETS = 1024 };

@@ -15,6 +15,7 @@ struct vmmu_visit {
 	vmmu_hpa table;
 	uint16_t index;
 	uint8_t level;
+	bool unreached;      /* no CPU can come to the table: what changes in it owes nothing */
 	uint64_t entry;      /* as last read, or as the writer left it */
 	const vmmu_hpa *path; /* the tables above it by level, from where the walk began */
 };

@@ -92,7 +92,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	struct vmmu_tables *t = op->tables;
 	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
 	uint64_t was = v->entry;
-	bool owes = was && owes_flush(&t->layout, v->level, was, value);
+	bool owes = was && !v->unreached && owes_flush(&t->layout, v->level, was, value);
 
 	if (owes)
 		promise(op);

@@ -105,6 +105,13 @@ struct vmmu_host {
 	 * Read: false where there is no memory.
 	 */
 	bool (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+	/*
+	 * Where the engine can read the guest page that holds gpa, in its own address
+	 * space; NULL where there is no memory. Good until the engine leaves the gate.
+	 * A shadow table is compared with the guest's entry by entry: through this it
+	 * costs a load each. May be NULL, then guest_read is called for each.
+	 */
+	const void *(*guest_page)(void *ctx, vmmu_gpa gpa);
 	/* Replace `expected` by `value` on the very frame that guest_read reads for gpa. */
 	enum vmmu_guest_swap (*guest_cmpxchg)(void *ctx, vmmu_gpa gpa, unsigned size,
 	                                      uint64_t expected, uint64_t value);

@@ -38,6 +38,7 @@ enum vmmu_cause {
 	VMMU_CAUSE_PREFETCH,      /* shadow: a neighbour of what faulted */
 	VMMU_CAUSE_RECLAIM,       /* shadow: too many tables */
 	VMMU_CAUSE_ROOT,          /* shadow: a root made or let go */
+	VMMU_CAUSE_SYNC,          /* shadow: a table that the guest could write is made to follow it again */
 	VMMU_CAUSE_COUNT
 };
 

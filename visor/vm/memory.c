@@ -415,6 +415,11 @@ bool memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 	}
 }
 
+const void *memory_guest_page(void *ctx, vmmu_gpa gpa)
+{
+	return host_pointer(ctx, gpa.v & ~(uint64_t)(VMMU_PAGE_SIZE - 1), false);
+}
+
 enum vmmu_guest_swap memory_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
                                           uint64_t value)
 {

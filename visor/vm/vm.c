@@ -188,6 +188,7 @@ static bool set_up_tables(struct vm *vm)
 		.table_free = host_table_free,
 		.backing = memory_backing,
 		.guest_read = memory_guest_read,
+		.guest_page = memory_guest_page,
 		.guest_cmpxchg = memory_guest_cmpxchg,
 		.flush = host_flush,
 		.time = host_time,

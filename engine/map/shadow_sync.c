@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Entries that follow the guest's without a fault of their own: when a table is
+ * linked again after the guest could write it, and around an entry that faulted.
+ * Nothing is asked of the host: what it has named as a run of frames before is
+ * all that is used.
+ */
+#include "map/shadow.h"
+
+struct sync {
+	struct vmmu_vcpu *vcpu;
+	struct vmmu_op *op;
+	struct vmmu_shadow *s;
+	const struct vmmu_guest_mode *mode;
+	const void *page;          /* the guest's table; NULL: to be read word by word */
+};
+
+/* ---- frames known -------------------------------------------------------------------- */
+
+void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
+                          const struct vmmu_backing *backing, uint64_t sequence)
+{
+	uint64_t first = gfn & ~(VMMU_ENTRIES - 1ull);
+	unsigned order = backing->order < VMMU_INDEX_BITS ? backing->order : VMMU_INDEX_BITS;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+	struct vmmu_run *run = &block->run;
+
+	if (order < VMMU_INDEX_BITS)
+		first = gfn & ~((1ull << order) - 1);
+	if (!order || (run->sequence == sequence && run->backing.order >= order &&
+	               gfn >= run->first && gfn < run->end && run->backing.rights == backing->rights))
+		return;
+	*run = (struct vmmu_run){
+		.backing = *backing,
+		.sequence = sequence,
+		.first = first > hit->first ? first : hit->first,
+		.end = first + (1ull << order) < hit->end ? first + (1ull << order) : hit->end,
+	};
+	run->backing.order = (uint8_t)order;
+	run->backing.pfn.v -= gfn - run->first;
+}
+
+/* Does what the host has said of gfn still hold? */
+static bool is_known(const struct vmmu_vcpu *vcpu, const struct vmmu_run *run, uint64_t gfn)
+{
+	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+
+	return gfn >= run->first && gfn < run->end && gfn >= hit->first && gfn < hit->end &&
+	       hit->generation == atomic_load_explicit(&memory->generation, memory_order_acquire) &&
+	       !vmmu_is_stale(memory, gfn, run->sequence);
+}
+
+bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_block *block,
+                            uint64_t gfn, unsigned rights, uint64_t *value)
+{
+	const struct vmmu_layout *l = &op->tables->layout;
+	struct vmmu_backing backing;
+
+	if (!block || !is_known(vcpu, &block->run, gfn))
+		return false;
+	backing = block->run.backing;
+	backing.pfn.v += gfn - block->run.first;
+	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
+	                        vmmu_shadow_leaf_bits(l, vcpu->hit.info.flags, backing, rights, 0));
+	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vcpu->vm->shadow, gfn))
+		*value = vmmu_revoke_write(l, *value);
+	return true;
+}
+
+/* ---- one entry ------------------------------------------------------------------------ */
+
+/* The leaf for a guest's small page; false: only a fault can tell. */
+static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
+                     uint64_t *value)
+{
+	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
+	unsigned rights = y->s->role.access & vmmu_guest_rights(y->mode, gpte);
+
+	if ((gpte & needed) != needed || (gpte & y->mode->reserved_leaf[VMMU_LEVEL_4K]))
+		return false;
+	if (!(gpte & VMMU_GPTE_DIRTY))
+		rights &= ~(unsigned)VMMU_PAGE_WRITE;
+	*block = vmmu_block_of(&y->vcpu->vm->shadow->frames, gfn);
+	if (!vmmu_shadow_known_leaf(y->vcpu, y->op, *block, gfn, rights, value))
+		return false;
+	*value |= vmmu_shadow_key_bits(y->mode, gpte);
+	return true;
+}
+
+static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
+{
+	struct vmmu_visit v = vmmu_shadow_entry(y->op, y->s, index);
+	uint64_t gfn = (gpte & y->mode->address) >> VMMU_PAGE_SHIFT, value = 0;
+	struct vmmu_block *block = NULL;
+	bool known = leaf_for(y, gpte, gfn, &block, &value);
+
+	if (v.entry && known && vmmu_link_gfn(&y->s->link[index]) == gfn) {
+		while (v.entry != value && !vmmu_entry_write(&v, value, VMMU_CAUSE_SYNC))
+			continue;
+		return;
+	}
+	vmmu_shadow_drop(y->op, y->s, index, VMMU_CAUSE_SYNC);
+	if (!known)
+		return;
+	v = vmmu_shadow_entry(y->op, y->s, index);
+	vmmu_shadow_map(&v, y->s, value, gfn, block, VMMU_CAUSE_PREFETCH);
+}
+
+/* An upper entry: linked at once if the table below is there, and held. */
+static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
+{
+	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
+	struct vmmu_shadow *s = y->s, *child;
+	union vmmu_role role = s->role;
+	struct vmmu_visit v;
+
+	vmmu_shadow_drop(y->op, s, index, VMMU_CAUSE_SYNC);
+	if ((gpte & needed) != needed || (gpte & y->mode->reserved_table[s->role.level]) ||
+	    (s->role.level <= y->mode->huge_level_max && (gpte & VMMU_GPTE_HUGE)))
+		return;
+	role.level = s->role.level - 1;
+	role.access = s->role.access & vmmu_guest_rights(y->mode, gpte);
+	role.quadrant = s->role.levels == 2 ? index & 1 : 0;
+	child = vmmu_shadow_find(y->vcpu->vm->shadow, (gpte & y->mode->address) >> VMMU_PAGE_SHIFT, role);
+	if (!child || child->parked || child->stale)
+		return;
+	v = vmmu_shadow_entry(y->op, s, index);
+	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->op->tables->layout, child->table.hpa),
+	                 VMMU_CAUSE_PREFETCH);
+}
+
+/* ---- a table ---------------------------------------------------------------------------- */
+
+/* Where the guest's entry stands that ours at `index` is made from: bytes from the table's start. */
+static unsigned offset_of(const struct vmmu_shadow *s, unsigned index)
+{
+	if (s->role.levels != 2)
+		return 8 * index;
+	if (s->role.level == VMMU_LEVEL_4K)
+		return 4 * (s->role.quadrant * VMMU_ENTRIES + index);
+	return 4 * ((s->role.quadrant * VMMU_ENTRIES + index) / 2);
+}
+
+static uint64_t guest_entry(const struct sync *y, unsigned index)
+{
+	const struct vmmu_host *host = y->op->tables->host;
+	unsigned offset = offset_of(y->s, index);
+	uint64_t value;
+
+	if (y->page && y->s->role.levels == 2)
+		return atomic_load_explicit((const _Atomic uint32_t *)((const char *)y->page + offset),
+		                            memory_order_relaxed);
+	if (y->page)
+		return atomic_load_explicit((const _Atomic uint64_t *)((const char *)y->page + offset),
+		                            memory_order_relaxed);
+	if (!host->guest_read(y->op->tables->ctx,
+	                      vmmu_gpa_of((y->s->gfn << VMMU_PAGE_SHIFT) + offset),
+	                      y->s->role.levels == 2 ? 4 : 8, &value))
+		return 0;
+	return value;
+}
+
+static void follow(struct sync *y, unsigned index, uint64_t gpte)
+{
+	y->s->was[index] = gpte;
+	if (y->s->role.level == VMMU_LEVEL_4K)
+		follow_leaf(y, index, gpte);
+	else
+		follow_table(y, index, gpte);
+}
+
+static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	const struct vmmu_host *host = op->tables->host;
+
+	return (struct sync){
+		.vcpu = vcpu,
+		.op = op,
+		.s = s,
+		.mode = &vcpu->shadow->mode,
+		.page = host->guest_page
+		                ? host->guest_page(op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
+		                : NULL,
+	};
+}
+
+/* So few changes that emulating the writes would have cost no more exits. */
+enum { FEW = 2 };
+
+void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	struct sync y = start(vcpu, op, s);
+	unsigned changed = 0;
+
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		uint64_t gpte = guest_entry(&y, i);
+
+		if (gpte != s->was[i]) {
+			changed++;
+			follow(&y, i, gpte);
+		}
+	}
+	if (!s->announced)
+		s->single = changed <= FEW;
+	s->stale = s->fresh = false;
+}
+
+void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+                          unsigned first, unsigned end)
+{
+	struct sync y = start(vcpu, op, s);
+
+	for (unsigned i = first; i < end; i++)
+		if (!vmmu_entry_read(op->tables, s->table.hpa, i))
+			follow(&y, i, guest_entry(&y, i));
+}
