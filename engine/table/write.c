@@ -104,7 +104,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	account(op, v, was, cause);
 	if (owes)
 		owe(op, v, was, cause);
-	if (owes && !vmmu_is_present(&t->layout, value)) /* whatever is emptied owes */
+	if (was && !vmmu_is_present(&t->layout, value) && vmmu_is_present(&t->layout, was))
 		vmmu_count(&op->who->count.zapped[cause], 1);
 	if (op->tracing)
 		trace_write(op, v, was, cause);

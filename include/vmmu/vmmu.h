@@ -119,7 +119,7 @@ enum vmmu_fault_result {
 	VMMU_FAULT_RETRY,          /* lost a race with an invalidation, or the host is busy; run again */
 	VMMU_FAULT_EMULATE_MMIO,   /* no slot there: emulate the access as a device's */
 	VMMU_FAULT_READ_ONLY,      /* a write to a read-only slot: emulate or drop it */
-	VMMU_FAULT_WRITE_TABLE,    /* a write to a shadowed guest table: emulate it (shadow modes) */
+	VMMU_FAULT_WRITE_TABLE,    /* a write to a guest table in use: emulate it (shadow modes) */
 	VMMU_FAULT_REFLECT,        /* belongs to the L1 hypervisor (nested modes) */
 	VMMU_FAULT_INJECT_PF,      /* belongs to the guest: inject #PF (shadow modes) */
 	VMMU_FAULT_NO_MEMORY,      /* no frame for a table or for the page; nothing changed */
@@ -171,14 +171,17 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result);
  * pointer in CR3; with CR0.PG, CR0.WP, CR4.PAE and EFER.NXE set, whatever the
  * guest thinks they are; EFER.LMA, CR4.LA57, SMEP, SMAP and PKE, PKRU and
  * EFLAGS.AC as the guest has them. It intercepts #PF and writes of CR0, CR3, CR4
- * and EFER. INVLPG and INVPCID need no intercept: an entry never lags behind the
- * guest's tables, since no CPU can write a guest table that is shadowed. It
- * suffices that the CPU's TLB forgets what the guest asks it to forget.
+ * and EFER. INVLPG and INVPCID need no intercept: an entry that a CPU can reach
+ * never lags behind the guest's tables. No CPU can write a guest table while
+ * what shadows it can be reached; the first write takes it out of reach, the
+ * next access through it compares and puts it back. So it suffices that the
+ * CPU's TLB forgets what the guest asks it to forget.
  *
  * A #PF goes to vmmu_fault, made by vmmu_fault_from_pf (<vmmu/exit.h>):
  *   INJECT_PF     the guest's own: deliver #PF with fault.error_code, CR2 = fault.gva
  *   WRITE_TABLE   emulate the write, then call vmmu_guest_written; or call
- *                 vmmu_guest_release and run the guest again
+ *                 vmmu_guest_release and run the guest again. That is what
+ *                 single writes come to, and all writes to a root in use
  *   READ_ONLY, EMULATE_MMIO   as for direct maps; fault.gpa is what gva means
  *
  * What is promised of aliases: a frame is known by its gfn. A host that backs
@@ -194,6 +197,8 @@ struct vmmu_paging;
  * nothing. When it differs from the last one, or the guest's own write asks for
  * it, the host enters with a TLB that holds nothing of the address space before.
  * PKRU changes without an exit: while CR4.PKE is set, tell of it before vmmu_fault.
+ * What the guest needs first in the new address space may be mapped in passing:
+ * host.backing and host.flush are called as by a fault.
  * VMMU_ERR_NO_MEMORY: the old registers still hold.
  */
 enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers);
@@ -206,9 +211,9 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes);
 
 /*
- * [vcpu] Stop shadowing the guest table at gpa, so that the guest may write it
- * without exits until it is used again. False: a root that a vCPU remembers
- * needs it; its writes must be emulated.
+ * [vcpu] Take what shadows the guest table at gpa out of reach, so that the guest
+ * may write it without exits until it is used again. False: a vCPU runs on it as
+ * its root; its writes must be emulated.
  */
 bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa);
 
