@@ -4,6 +4,11 @@
 
 #define COM1 0x3f8
 
+void console_setup(void)
+{
+	out8(COM1 + 3, 3); /* line control: 8 data bits; Bochs' UART begins with 5 */
+}
+
 static void put(char c)
 {
 	while (!(in8(COM1 + 5) & 0x20)) /* transmitter holding register empty */

@@ -49,6 +49,7 @@ struct test {
 extern const struct test all_tests[]; /* of this image; the last one has no name */
 
 void test_bench(void);
+void test_control(void);
 void test_debug(void);
 void test_delivery(void);
 void test_delivery_paging(void);
@@ -61,6 +62,8 @@ void test_platform(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
+void test_stress_control(void);
+void test_stress_garbage(void);
 void test_stress_large(void);
 void test_stress_reuse(void);
 void test_stress_stores(void);
@@ -94,6 +97,8 @@ FORMAT(1, 2) void skip(const char *format, ...);
 
 /* ---- Console and end ----------------------------------------------------- */
 
+/* For a machine whose firmware has left the serial port alone. */
+void console_setup(void);
 /* %u %x %d (with l or ll: 64 bits), %s, %c, %%, a width with leading zeros. */
 FORMAT(1, 2) void print(const char *format, ...);
 void print_list(const char *format, va_list args);

@@ -244,15 +244,29 @@ static bool model_access(struct model_memory *m, uint64_t linear, const struct s
 	return false;
 }
 
-void expect_answer(const struct stage *s, unsigned access, struct answer *answer)
+bool is_implicit_with_ac(unsigned access)
+{
+	return kinds[access].first.implicit && kinds[access].first.ac;
+}
+
+/* An access as this one, which the supervisor makes by itself. */
+static struct sim_guest_access explicit_of(struct sim_guest_access access)
+{
+	access.user = access.implicit = false;
+	return access;
+}
+
+void expect_answer(const struct stage *s, unsigned access, unsigned as_explicit, struct answer *answer)
 {
 	const struct kind *k = &kinds[access];
+	struct sim_guest_access first = as_explicit & FIRST_EXPLICIT ? explicit_of(k->first) : k->first;
+	struct sim_guest_access then = as_explicit & THEN_EXPLICIT ? explicit_of(k->then) : k->then;
 	struct model_memory m = {s, s->upper, s->lower};
 	uint64_t linear = test_linear(s->space->mode) + k->at;
 
 	*answer = (struct answer){0};
-	if (model_access(&m, linear, &k->first, answer) && k->then.write)
-		model_access(&m, linear, &k->then, answer);
+	if (model_access(&m, linear, &first, answer) && then.write)
+		model_access(&m, linear, &then, answer);
 	answer->upper = m.upper;
 	answer->lower = m.lower;
 }

@@ -40,6 +40,34 @@ user_page:
 	accesses user
 	.balign 4096
 
+/* ---- LDT and TSS -------------------------------------------------------------- */
+
+	.text
+	.globl load_system_segments32
+load_system_segments32:
+	mov $SELECTOR_LDT, %eax
+	lldt %ax
+	mov $SELECTOR_TSS, %eax
+	ltr %ax
+	ret
+
+/* In 64-bit code, as only there bases have 64 bits on every CPU. */
+	.globl load_system_segments64
+load_system_segments64:
+	ljmp $SELECTOR_CODE64, $1f
+	.code64
+1:	mov $SELECTOR_LDT, %eax
+	lldt %ax
+	mov $SELECTOR_TSS, %eax
+	ltr %ax
+	mov %esp, %esp
+	mov $2f, %eax
+	pushq $SELECTOR_CODE32
+	pushq %rax
+	lretq
+	.code32
+2:	ret
+
 /* ---- 32-bit ------------------------------------------------------------------ */
 
 	.text

@@ -68,6 +68,8 @@ uint64_t test_linear(enum mode mode);
 
 /* Descriptor tables. Once. */
 void processor_setup(void);
+void load_system_segments32(void); /* LDT and TSS (attempt.S) */
+void load_system_segments64(void);
 /* Make the space's tables and turn paging on with them. */
 void paging_on(const struct space *space);
 void paging_off(void);
@@ -128,7 +130,12 @@ const char *access_name(unsigned access);
 void fill_targets(void);
 /* The entries are as in `stage` before, and again afterwards. */
 void make_access(const struct stage *stage, unsigned access, struct answer *answer);
-/* The model's. */
-void expect_answer(const struct stage *stage, unsigned access, struct answer *answer);
+/*
+ * The model's. `as_explicit`: as if the instruction's first access, or the one
+ * after it, were no implicit one, but the supervisor's own.
+ */
+enum { FIRST_EXPLICIT = 1, THEN_EXPLICIT = 2 };
+void expect_answer(const struct stage *stage, unsigned access, unsigned as_explicit, struct answer *answer);
+bool is_implicit_with_ac(unsigned access);
 
 #endif

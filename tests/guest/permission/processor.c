@@ -102,10 +102,11 @@ static void load_tables(enum mode mode)
 
 	system_segment(SELECTOR_LDT, test_linear(mode), PAGE - 1, 2);
 	system_segment(SELECTOR_TSS, wide ? address_of(tss64) : address_of(tss32), sizeof(tss32) - 1, 9);
-	__asm__ volatile("lidt %0\n\t"
-	                 "lldt %w1\n\t"
-	                 "ltr %w2"
-	                 : : "m"(r), "r"(SELECTOR_LDT), "r"(SELECTOR_TSS) : "memory");
+	__asm__ volatile("lidt %0" : : "m"(r));
+	if (wide)
+		load_system_segments64();
+	else
+		load_system_segments32();
 }
 
 /* ---- page tables ----------------------------------------------------------------- */
