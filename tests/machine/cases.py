@@ -6,7 +6,7 @@ import pathlib
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
 
-GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "debug", "delivery", "delivery-paging", "paging", "hostile", "slots",
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "paging", "hostile", "slots",
                "slots-random", "touch")
 
 
@@ -31,6 +31,7 @@ class Case:
     messages: tuple = ()        # ... that vmmu's own messages must contain
     may_fail: bool = False      # lines with FAIL are what is expected
     starts: bool = True         # there is a VM, and a summary
+    phases: str = ""            # the run of bench/claims whose bounds its phases must keep
     large: str = ""             # a level that must have entries; else there may be none above 4 KiB
     cost: int = 10              # seconds, roughly
 
@@ -50,6 +51,7 @@ class Files:
             "linux-pae": linux and linux.parent.parent / "686-pae" / "vmlinuz",
             "linux-32": linux and linux.parent.parent / "686" / "vmlinuz",
             "run": build / "initramfs" / "run.cpio.gz",
+            "phases": build / "initramfs" / "phases.cpio.gz",
             "absent": work / "no-such-file",
         }
         self.make()
@@ -115,6 +117,14 @@ def shadow_linux(machine, page_size, kernel="linux", initrd="workload"):
                 cost=30 if machine == "qemu" else 150)
 
 
+def claims(mmu):
+    """The phases of `make claims`, run as it runs them."""
+    return Case(name=f"qemu-claims-{mmu}", machine="qemu", mmu=mmu, kernel="linux", initrd="phases", memory="256M",
+                about=f"the bounds of make claims, {mmu}", append="quiet mitigations=off norandmaps",
+                options=("--icount", "--prealloc", "--test-device"), console=("^vmmu-phases: PASS$",),
+                phases=f"{mmu}-qemu", cost=15)
+
+
 def end(name, about, test, status, **more):
     """A guest that ends in its own way."""
     return Case(name=name, about=about, machine="qemu", kernel="guest", append=f"tests={test}",
@@ -154,6 +164,8 @@ CASES = [
     shadow_linux("bochs", "4k"),
     linux("bochs", "4k", cost=120),
     linux("bochs", "2m", cost=110),
+    claims("npt"),
+    claims("shadow"),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",
          memory="256M", page_size="2m", large="2", console=("^vmmu-run: user space after",)),
     Case("qemu-shell", "a shell that takes what is typed", "qemu", "linux", "quiet vmmu.shell", "run",

@@ -21,6 +21,10 @@ import time
 
 from cases import CASES, Files
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench" / "claims"))
+import bounds  # noqa: E402
+import figures  # noqa: E402
+
 TIMEOUT = {"qemu": 300, "bochs": 600}  # seconds; more than ten times what a quiet machine needs
 
 
@@ -82,6 +86,8 @@ class Runner:
             require(re.search(pattern, messages, re.M), f"vmmu run does not say /{pattern}/")
         if case.starts:
             self.judge_summary(case, json.loads((folder / "report.json").read_text()))
+        if case.phases:
+            self.judge_phases(case, json.loads((folder / "report.json").read_text()), console)
         if case.trace:
             self.judge_trace(folder)
 
@@ -99,6 +105,14 @@ class Runner:
         else:
             require(summary["mapped"]["2m"] == 0 and summary["mapped"]["1g"] == 0,
                     f"larger leaves than 4 KiB: {summary['mapped']}")
+
+    def judge_phases(self, case, told, console):
+        """Every phase ran, and cost no more than `make claims` promises."""
+        try:
+            exceeded = bounds.exceeded(case.phases, figures.figures(told, console, case.phases, figures.kvm()))
+        except figures.Malformed as why:
+            raise Failure(str(why)) from why
+        require(not exceeded, "; ".join(exceeded))
 
     def judge_trace(self, folder):
         for name, command in (("check", [self.build / "vmmu", "check", folder / "trace"]),
