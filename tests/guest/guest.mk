@@ -7,8 +7,9 @@
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
-GUEST_BOTH  := main command_line console ram random string timers device space stress_switch stress_alias stress_stores stress_reuse stress_large
-GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time debug events delivery delivery_paging paging hostile slots \
+GUEST_BOTH  := main command_line console ram random string timers device space model guest_model stress_switch \
+               stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control
+GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time control debug events delivery delivery_paging paging hostile slots \
                slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy
@@ -38,6 +39,15 @@ $(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.S
 	@mkdir -p $(@D)
 	$(CC) -m64 -MMD -MP -c $< -o $@
 
+# The model of a CPU's walk, which the simulated machine is judged by too.
+$(GUEST_BUILD)/guest_model.o: sim/guest_model.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+
+$(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
+
 $(GUEST64): $(GUEST_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m64 $(GUEST_OBJ) -o $@
 
@@ -56,10 +66,6 @@ $(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.S
 
 $(GUEST_LEGACY): $(LEGACY_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m32 $(LEGACY_OBJ) -o $@
-
-$(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
-	@mkdir -p $(@D)
-	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@
 
 $(PERMISSION): $(PERMISSION_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m32 $(PERMISSION_OBJ) -o $@

@@ -205,7 +205,8 @@ static void make_home(void)
 	uint64_t top = ram_end() < GIB ? ram_end() : GIB;
 	unsigned level = paging->levels - 1, bytes = 1u << level_shift(level);
 	uint64_t flags = ENTRY_P | ENTRY_W | (level == 2 ? ENTRY_LARGE : 0);
-	unsigned entries = (unsigned)(top >> level_shift(level)), tables = (entries >> paging->index_bits) + 1;
+	unsigned entries = (unsigned)((top + bytes - 1) >> level_shift(level));
+	unsigned tables = (entries >> paging->index_bits) + 1;
 
 	home = frames_take(tables, PAGE);
 	memset((void *)(uintptr_t)home, 0, tables * PAGE);

@@ -8,5 +8,7 @@ const struct test all_tests[] = {
 	{"stress-stores", test_stress_stores},
 	{"stress-reuse", test_stress_reuse},
 	{"stress-large", test_stress_large},
+	{"stress-garbage", test_stress_garbage},
+	{"stress-control", test_stress_control},
 	{NULL, NULL},
 };
