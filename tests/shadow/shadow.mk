@@ -19,6 +19,8 @@ SHADOW_TESTS := $(SHADOW_TEST_NAMES:%=$(BUILD)/asan/tests/shadow/%)
 SHADOW_TESTS += $(BUILD)/tsan/tests/shadow/threads
 CHECK_NEEDS += $(SHADOW_TESTS)
 CHECK_COMMANDS += $(SHADOW_TESTS:%="%")
+SOAK_NEEDS += $(BUILD)/asan/tests/shadow/random
+SOAK_COMMANDS += "$(SOAK) $(BUILD)/asan/tests/shadow/random"
 COVERAGE_NEEDS += $(SHADOW_TEST_NAMES:%=$(BUILD)/coverage/tests/shadow/%)
 COVERAGE_COMMANDS += $(SHADOW_TEST_NAMES:%="$(BUILD)/coverage/tests/shadow/%")
 
