@@ -65,6 +65,7 @@ void test_stress_alias(void);
 void test_stress_control(void);
 void test_stress_garbage(void);
 void test_stress_large(void);
+void test_stress_off(void);
 void test_stress_reuse(void);
 void test_stress_stores(void);
 void test_stress_switch(void);

@@ -10,7 +10,7 @@ static uint64_t pool, pool_next, pool_end;
 
 /* ---- Frames ---------------------------------------------------------------- */
 
-static void pool_empty(void)
+void frames_start(void)
 {
 	if (!pool) {
 		pool = take_ram(POOL_BYTES);
@@ -171,14 +171,18 @@ uint64_t space_new(void)
 	return root;
 }
 
-static bool begin(void)
+static unsigned paging_modes(void)
+{
+	return 1;
+}
+
+static void begin(void)
 {
 	if (!first_root)
 		first_root = read_cr3();
-	pool_empty();
+	frames_start();
 	write_cr0(read_cr0() | CR0_WP);
 	write_cr3(space_new());
-	return true;
 }
 
 static void end(void)
@@ -194,13 +198,18 @@ static const struct paging modes[] = {
 	{"PAE", 3, 8, 9, GIB},
 };
 
-static uint64_t home; /* table of the top level's first entry, or entries */
+static uint64_t homes[2]; /* of each mode: tables of the top level's first entries */
+
+static uint64_t *home(void)
+{
+	return &homes[paging - modes];
+}
 
 /*
  * Pages of 4 KiB in 32-bit paging, where CR4.PSE may come and go, and of 2 MiB
  * in PAE paging. The tables lie below the rest of the pool's frames.
  */
-static void make_home(void)
+void home_make(void)
 {
 	uint64_t top = ram_end() < GIB ? ram_end() : GIB;
 	unsigned level = paging->levels - 1, bytes = 1u << level_shift(level);
@@ -208,10 +217,10 @@ static void make_home(void)
 	unsigned entries = (unsigned)((top + bytes - 1) >> level_shift(level));
 	unsigned tables = (entries >> paging->index_bits) + 1;
 
-	home = frames_take(tables, PAGE);
-	memset((void *)(uintptr_t)home, 0, tables * PAGE);
+	*home() = frames_take(tables, PAGE);
+	memset((void *)(uintptr_t)*home(), 0, tables * PAGE);
 	for (unsigned i = 0; i < entries; i++)
-		entry_write(home, i, (uint64_t)i * bytes | flags);
+		entry_write(*home(), i, (uint64_t)i * bytes | flags);
 }
 
 uint64_t space_new(void)
@@ -220,7 +229,7 @@ uint64_t space_new(void)
 	unsigned shift = level_shift(paging->levels);
 
 	for (unsigned i = 0; i == 0 || (uint64_t)i << shift < ram_end(); i++)
-		entry_write(root, i, (home + i * PAGE) | (paging->levels == 2 ? ENTRY_P | ENTRY_W : ENTRY_P));
+		entry_write(root, i, (*home() + i * PAGE) | (paging->levels == 2 ? ENTRY_P | ENTRY_W : ENTRY_P));
 	return root;
 }
 
@@ -238,18 +247,26 @@ void paging_turn_off(void)
 	write_cr0(read_cr0() & ~(uintptr_t)(CR0_PG | CR0_WP));
 }
 
-static bool begin(void)
+unsigned paging_modes(void)
 {
 	const char *pae = option("pae");
 
-	if (paging->levels == 3 && pae && pae[1] == 'f') { /* "off" */
-		skip("PAE paging: this machine does not load PDPTEs as it should (pae=off)");
-		return false;
-	}
-	pool_empty();
-	make_home();
+	if (!pae || pae[1] != 'f') /* "off" */
+		return 2;
+	skip("PAE paging: this machine does not load PDPTEs as it should (pae=off)");
+	return 1;
+}
+
+void paging_select(unsigned mode)
+{
+	paging = &modes[mode];
+}
+
+static void begin(void)
+{
+	frames_start();
+	home_make();
 	paging_turn_on(space_new());
-	return true;
 }
 
 static void end(void)
@@ -261,10 +278,9 @@ static void end(void)
 
 void in_each_mode(void (*test)(void))
 {
-	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+	for (unsigned i = 0, n = paging_modes(); i < n; i++) {
 		paging = &modes[i];
-		if (!begin())
-			continue;
+		begin();
 		test();
 		end();
 		if (device_present())

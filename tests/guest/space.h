@@ -30,13 +30,17 @@ extern const struct paging *paging; /* the mode that is on */
 /* Run `test` in each mode, in an address space of its own, with all frames free. */
 void in_each_mode(void (*test)(void));
 #ifndef __x86_64__
-/* The 32-bit guest: paging with these tables, in the present mode's format, and without. */
+/* The 32-bit guest, step by step: how many modes there are; select one; its home; on and off. */
+unsigned paging_modes(void);
+void paging_select(unsigned mode);
+void home_make(void);
 void paging_turn_on(uint64_t root);
 void paging_turn_off(void);
 #endif
 
 /* ---- Frames: physical memory from a pool that each mode starts with afresh ---- */
 
+void frames_start(void);                         /* all are free again */
 uint64_t frame_take(void);                       /* 4 KiB of zeros */
 uint64_t frames_take(unsigned count, uint64_t alignment); /* contiguous; contents are left */
 struct range frames_left(void);

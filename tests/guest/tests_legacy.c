@@ -10,5 +10,6 @@ const struct test all_tests[] = {
 	{"stress-large", test_stress_large},
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
+	{"stress-off", test_stress_off},
 	{NULL, NULL},
 };
