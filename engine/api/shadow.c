@@ -44,6 +44,21 @@ static bool agree_on_cpu(struct vmmu_vcpu *vcpu, const struct vmmu_guest_cpu *cp
 	return same;
 }
 
+/* Working out what the registers mean costs more than all else a switch of CR3 needs. */
+static void mode_for(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers,
+                     struct vmmu_guest_mode *mode)
+{
+	const struct vmmu_paging *old = &vcpu->shadow->mode.registers;
+
+	if (registers->cr0 != old->cr0 || registers->cr4 != old->cr4 || registers->efer != old->efer ||
+	    registers->pkru != old->pkru || !vcpu->shadow->started) {
+		vmmu_guest_mode_init(mode, registers);
+		return;
+	}
+	*mode = vcpu->shadow->mode;
+	mode->registers = *registers;
+}
+
 enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers)
 {
 	struct vmmu_vm *vm = vcpu->vm;
@@ -53,7 +68,7 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 	if (!vm->shadow || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52 ||
 	    !agree_on_cpu(vcpu, &registers->cpu))
 		return VMMU_ERR_INVALID;
-	vmmu_guest_mode_init(&mode, registers);
+	mode_for(vcpu, registers, &mode);
 	if (mode.levels > vm->tables.layout.levels)
 		return VMMU_ERR_UNSUPPORTED;
 	vmmu_op_init(&op, &vm->tables, &vcpu->actor, vm->root_id);

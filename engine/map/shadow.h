@@ -65,6 +65,7 @@ struct vmmu_shadow {
 	struct vmmu_link *parents;        /* entries that reference it: none while parked */
 	unsigned pins;                    /* roots of vCPUs it belongs to: not to be taken down */
 	unsigned writes;                  /* emulated since a fault last came through */
+	uint64_t synced;                  /* shadows.faults when it was last linked again */
 	bool parked;                      /* guest CPUs may write the frame */
 	bool stale;                       /* to be compared with the frame before it is linked */
 	bool fresh;                       /* never linked yet */
@@ -85,6 +86,7 @@ struct vmmu_shadows {
 	uint32_t count, limit;
 	struct vmmu_frames frames;
 	struct vmmu_shadow_vcpu *vcpus;
+	uint64_t faults;                  /* a clock */
 	struct vmmu_guest_cpu cpu;
 	bool cpu_known;
 };
@@ -123,6 +125,7 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
 	uint64_t clock;
+	bool started;                     /* it has had registers */
 	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
 };

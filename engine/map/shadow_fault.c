@@ -28,6 +28,7 @@ struct build {
 	uint64_t gfn;              /* that the guest's tables name */
 	uint64_t sequence;
 	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+	unsigned tries;
 	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
 	bool for_switch;           /* ahead, or as after the last switch to this root */
 	bool woken;                /* a table that had been parked is linked again */
@@ -345,7 +346,7 @@ static enum vmmu_fault_result write_to_table(struct build *b)
 {
 	const struct vmmu_shadows *all = b->vm->shadow;
 
-	if (vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+	if (!b->parked && vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
 		b->parked = true;
 		return AGAIN;
 	}
@@ -376,7 +377,8 @@ static void take_neighbours(struct build *b, struct vmmu_shadow *s)
 {
 	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
 
-	if (s->role.level != VMMU_LEVEL_4K)
+	/* Nothing new where all of the table has just been looked at. */
+	if (s->role.level != VMMU_LEVEL_4K || s->synced == b->vm->shadow->faults)
 		return;
 	if (s->role.direct)
 		fill_large_page(b, s);
@@ -440,6 +442,8 @@ static enum vmmu_fault_result build(struct build *b)
 	vmmu_shadow_reclaim(b->vm, b->op, 2 * VMMU_LEVEL_MAX);
 	if (b->op->owed.promised)
 		return AGAIN;
+	/* Now, so that tables on the way that are filled can use it. */
+	block_for(b);
 	return b->mode->levels ? map_paged(b) : map_direct(b);
 }
 
@@ -482,6 +486,7 @@ static enum vmmu_fault_result attempt(struct build *b)
 		return result;
 	vmmu_gate_enter(b->op->tables, b->op->who);
 	vmmu_shadow_lock(b->op->tables);
+	b->vm->shadow->faults += b->tries++ == 0;
 	result = build(b);
 	vmmu_shadow_unlock(b->op->tables);
 	vmmu_gate_leave(b->op->tables, b->op->who);

@@ -104,6 +104,23 @@ void vmmu_shadow_hold(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow
 	vmmu_shadow_make_newest(vm->shadow, s);
 }
 
+/*
+ * The table above one that is written, if it serves this one alone: an address
+ * space that is taken down is so from the bottom up, and one that grows is
+ * entered through it again in any case. NULL: it has other uses.
+ */
+static struct vmmu_shadow *only_parent(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	struct vmmu_shadow *parent;
+
+	if (s->role.level == VMMU_LEVEL_4K || !s->parents || s->parents->next)
+		return NULL;
+	parent = vmmu_shadow_of(s->parents);
+	if (parent->role.registers || (parent->parents && parent->parents->next))
+		return NULL;
+	return vmmu_shadow_unpin(vm, op, parent) ? parent : NULL;
+}
+
 static void park(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s, bool announced)
 {
 	while (s->parents)
@@ -119,41 +136,43 @@ static void park(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s, 
 
 bool vmmu_shadow_park(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool announced)
 {
-	struct vmmu_shadow *next;
-
 	if (!vmmu_shadow_holds(vm->shadow, gfn))
 		return true;
 	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s;
 	     s = vmmu_shadow_next(vm->shadow, s, gfn))
 		if (!vmmu_shadow_unpin(vm, op, s))
 			return false;
-	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s; s = next) {
-		next = vmmu_shadow_next(vm->shadow, s, gfn);
+	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s;
+	     s = vmmu_shadow_next(vm->shadow, s, gfn)) {
+		struct vmmu_shadow *parent = only_parent(vm, op, s);
+
 		park(vm, op, s, announced);
+		if (parent)
+			vmmu_shadow_park(vm, op, parent->gfn, true);
 	}
 	allow(vm, op, gfn);
 	return true;
 }
 
+/* Faults within which a table that was parked in vain is not parked again. */
+enum { SOON = 4 };
+
 /*
  * Parking costs two exits: this one, and one when the table is needed again.
- * Emulating costs one a write. Where the last parking was in vain, or the table
- * is an upper one, whose entries change one by one, some writes are emulated
- * first; that also is what ends the quarrel of an instruction that needs a table
- * in order to write it.
+ * Emulating costs one a write. Where the last parking was in vain, and only
+ * just, a write is emulated first; that also is what ends the quarrel of an
+ * instruction that needs a table in order to write it.
  */
-static bool is_worth_parking(const struct vmmu_shadow *s)
+static bool is_worth_parking(const struct vmmu_shadows *all, const struct vmmu_shadow *s)
 {
-	if (s->role.level > VMMU_LEVEL_4K)
-		return s->writes >= 1;
-	return !s->single || s->writes >= 2;
+	return !s->single || s->writes >= 1 || all->faults - s->synced > SOON;
 }
 
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadows *all, uint64_t gfn)
 {
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s;
 	     s = vmmu_shadow_next(all, s, gfn))
-		if (!is_worth_parking(s))
+		if (!is_worth_parking(all, s))
 			return false;
 	return true;
 }

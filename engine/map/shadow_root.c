@@ -228,8 +228,33 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 		root->used = ++sv->clock;
 	sv->root = root;
 	sv->mode = *mode;
+	sv->started = true;
 	sv->fresh = true;
 	return true;
+}
+
+static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	if (s && s->stale)
+		vmmu_shadow_sync(vcpu, op, s);
+}
+
+/* A new root: what there is below it already, the kernel's half most of all, need not fault. */
+static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_root_slot *root = vcpu->shadow->root;
+
+	if (!root)
+		return;
+	vmmu_gate_enter(op->tables, op->who);
+	vmmu_shadow_lock(op->tables);
+	if (!vmmu_is_flush_promised(op)) {
+		sync_if_stale(vcpu, op, root->top);
+		for (unsigned i = 0; i < PAE_ENTRIES; i++)
+			sync_if_stale(vcpu, op, root->part[i]);
+	}
+	vmmu_shadow_unlock(op->tables);
+	vmmu_gate_leave(op->tables, op->who);
 }
 
 bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode)
@@ -247,6 +272,7 @@ bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct
 	}
 	if (op->owed.promised)
 		vmmu_settle(op);
+	fill_root(vcpu, op);
 	vmmu_shadow_wake(vcpu, op);
 	return true;
 }

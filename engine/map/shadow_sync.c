@@ -185,6 +185,26 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu
 	};
 }
 
+/* The first entry from `index` on that the guest has changed since. This is what a sync does most. */
+static unsigned next_changed(const struct sync *y, unsigned index)
+{
+	const _Atomic uint64_t *now = y->s->role.levels == 2 ? NULL : y->page;
+	const uint64_t *was = y->s->was;
+
+	while (now && index % 4 == 0 && index < VMMU_ENTRIES &&
+	       !((atomic_load_explicit(&now[index], memory_order_relaxed) ^ was[index]) |
+	         (atomic_load_explicit(&now[index + 1], memory_order_relaxed) ^ was[index + 1]) |
+	         (atomic_load_explicit(&now[index + 2], memory_order_relaxed) ^ was[index + 2]) |
+	         (atomic_load_explicit(&now[index + 3], memory_order_relaxed) ^ was[index + 3])))
+		index += 4;
+	while (index < VMMU_ENTRIES && guest_entry(y, index) == was[index]) {
+		index++;
+		if (now && index % 4 == 0)
+			return next_changed(y, index);
+	}
+	return index;
+}
+
 /* So few changes that emulating the writes would have cost no more exits. */
 enum { FEW = 2 };
 
@@ -193,17 +213,14 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 	struct sync y = start(vcpu, op, s);
 	unsigned changed = 0;
 
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
-		uint64_t gpte = guest_entry(&y, i);
-
-		if (gpte != s->was[i]) {
-			changed++;
-			follow(&y, i, gpte);
-		}
+	for (unsigned i = next_changed(&y, 0); i < VMMU_ENTRIES; i = next_changed(&y, i + 1)) {
+		changed++;
+		follow(&y, i, guest_entry(&y, i));
 	}
 	if (!s->announced)
 		s->single = changed <= FEW;
 	s->stale = s->fresh = false;
+	s->synced = vcpu->vm->shadow->faults;
 }
 
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,

@@ -195,8 +195,10 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 
 void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause)
 {
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++)
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
 		vmmu_shadow_drop(op, s, i, cause);
+		s->was[i] = 0;
+	}
 }
 
 void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
