@@ -109,11 +109,15 @@ def shadow_guest(machine, page_size, tests=GUEST_TESTS):
                  tests, page_size=page_size, mmu="shadow", words="steps=300 mmu=shadow", cost=20)
 
 
-def shadow_linux(machine, page_size, kernel="linux", initrd="workload"):
-    return Case(name=f"{machine}-shadow-{kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
+# What QEMU can beside the processor that `vmmu run` takes by itself.
+QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
+
+
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=()):
+    return Case(name=f"{machine}-shadow-{name or kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel on shadow tables, pages up to {page_size}", append="quiet", memory="256M",
                 page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
-                options=("--icount",) if machine == "qemu" else (), console=("^vmmu-workload: PASS ",),
+                options=(("--icount",) if machine == "qemu" else ()) + options, console=("^vmmu-workload: PASS ",),
                 cost=30 if machine == "qemu" else 150)
 
 
@@ -160,6 +164,10 @@ CASES = [
     shadow_linux("qemu", "4k", "linux-pae", "workload32"),
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
+    shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
+    guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
+          words="mmu=shadow", options=QEMU_MORE),
+    guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
     shadow_linux("bochs", "4k"),
     linux("bochs", "4k", cost=120),
