@@ -91,14 +91,18 @@ static unsigned home_entries(void)
 static void fill_table(uint64_t table)
 {
 	for (unsigned i = 0; i < table_entries(1); i++)
-		entry_write(table, i, i < home_entries() ? entry_read(home_root, i) : random_entry());
+		entry_write(table, i, random_entry());
+}
+
+static void make_fit_for_root(uint64_t table)
+{
+	for (unsigned i = 0; i < home_entries(); i++)
+		entry_write(table, i, entry_read(home_root, i));
 }
 
 static void change_entry(void)
 {
-	unsigned i = home_entries() + random_pick(table_entries(1) - home_entries());
-
-	entry_write(frame(random_pick(TABLES)), i, random_entry());
+	entry_write(frame(random_pick(TABLES)), random_pick(table_entries(1)), random_entry());
 }
 
 static void fill_contents(uint64_t gpa)
@@ -116,9 +120,12 @@ static void fill_roots(void)
 
 static uint64_t random_root(void)
 {
+	uint64_t table = frame(random_pick(TABLES));
+
 	if (paging->levels == 3)
 		return roots + 32 * random_pick(PAGE / 32);
-	return frame(random_pick(TABLES)) | (random_next() & 0x18); /* PWT, PCD */
+	make_fit_for_root(table);
+	return table | (random_next() & 0x18); /* PWT, PCD */
 }
 
 static uint64_t random_linear(void)
@@ -147,6 +154,12 @@ static bool is_safe_walk(const struct sim_guest_result *r)
 	return r->end == SIM_GUEST_DONE || r->end == SIM_GUEST_PF;
 }
 
+/* Without its home entries the root that is loaded would end this program. */
+static bool maps_home(uint64_t gpa)
+{
+	return gpa - address_in(read_cr3()) < home_entries() * paging->entry_bytes;
+}
+
 static bool is_safe_target(const struct foretold *f)
 {
 	uint64_t gpa = f->result.gpa;
@@ -155,7 +168,7 @@ static bool is_safe_target(const struct foretold *f)
 	case ACCESS_LOAD:
 		return gpa >= MIB && gpa < ram_end();
 	case ACCESS_STORE:
-		return in_pool(gpa);
+		return in_pool(gpa) && !maps_home(gpa);
 	default:
 		return in_pool(gpa) && (*word_at(gpa) & 0xff) == RET;
 	}

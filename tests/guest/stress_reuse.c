@@ -216,6 +216,7 @@ static void run(void)
 	}
 	for (unsigned i = 0; i < FRAMES; i++)
 		pages[i] = (struct page){.gpa = frame_take(), .use = FREE};
+	(void)space_table(home_root, paging->window, 2); /* before CR3: a PAE CPU reads the top table only then */
 	write_cr3(home_root);
 	for (unsigned round = 0, n = rounds(600); round < n; round++) {
 		struct page *p = &pages[random_pick(FRAMES)];

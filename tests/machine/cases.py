@@ -9,6 +9,11 @@ REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104
 GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "paging", "hostile", "slots",
                "slots-random", "touch")
 
+# What guests do to their own page tables; those for the 32-bit guest, and one more.
+STRESS_TESTS = ("stress-switch", "stress-alias", "stress-stores", "stress-reuse", "stress-large", "stress-garbage",
+                "stress-control")
+STRESS_LEGACY = STRESS_TESTS + ("stress-off",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -45,6 +50,7 @@ class Files:
         self.files = {
             "guest": build / "guest" / "guest.elf",
             "guest64": build / "guest" / "guest64.elf",
+            "legacy": build / "guest" / "legacy.elf",
             "linux": linux,
             "workload": build / "initramfs" / "workload.cpio.gz",
             "workload32": build / "initramfs" / "workload32.cpio.gz",
@@ -109,11 +115,22 @@ def shadow_guest(machine, page_size, tests=GUEST_TESTS):
                  tests, page_size=page_size, mmu="shadow", words="steps=300 mmu=shadow", cost=20)
 
 
-def shadow_linux(machine, page_size, kernel="linux", initrd="workload"):
-    return Case(name=f"{machine}-shadow-{kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
+def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
+    """The 64-bit guest has 4-level paging; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
+    return guest(f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"page tables under stress, {mmu}, pages up to {page_size}",
+                 machine, STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS, kernel=kernel, page_size=page_size,
+                 mmu=mmu, words=f"load={load} seed={seed} mmu={mmu}", **more)
+
+
+# What QEMU can beside the processor that `vmmu run` takes by itself.
+QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
+
+
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=()):
+    return Case(name=f"{machine}-shadow-{name or kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel on shadow tables, pages up to {page_size}", append="quiet", memory="256M",
                 page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
-                options=("--icount",) if machine == "qemu" else (), console=("^vmmu-workload: PASS ",),
+                options=(("--icount",) if machine == "qemu" else ()) + options, console=("^vmmu-workload: PASS ",),
                 cost=30 if machine == "qemu" else 150)
 
 
@@ -160,7 +177,21 @@ CASES = [
     shadow_linux("qemu", "4k", "linux-pae", "workload32"),
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
+    shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
+    guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
+          words="mmu=shadow", options=QEMU_MORE),
+    guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
+    stress("qemu", "npt"),
+    stress("qemu", "npt", "legacy", seed=2),
+    stress("qemu", "shadow"),
+    stress("qemu", "shadow", page_size="2m", seed=3),
+    stress("qemu", "shadow", "legacy", load=60, cost=15),
+    stress("qemu", "shadow", "legacy", "2m", seed=4, load=30),
+    stress("bochs", "ept", load=40),
+    stress("bochs", "ept", "legacy", load=40),
+    stress("bochs", "shadow", load=20, cost=20),
+    stress("bochs", "shadow", "legacy", load=12, cost=20),
     shadow_linux("bochs", "4k"),
     linux("bochs", "4k", cost=120),
     linux("bochs", "2m", cost=110),

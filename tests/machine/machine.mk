@@ -3,6 +3,7 @@
 #   make machine-test        guests on QEMU (NPT) and Bochs (EPT)
 #   make machine-test-qemu   only those on QEMU, in seconds
 #   make machine-test-bochs  only those on Bochs
+#   make stress              the stress guests, seed after seed: SECONDS=600 SEED=1 MACHINE=qemu
 
 include tests/guest/guest.mk
 
@@ -24,4 +25,8 @@ machine-test: $(MACHINE_NEEDS)
 machine-test-qemu machine-test-bochs: machine-test-%: $(MACHINE_NEEDS)
 	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) --machine $* $(MACHINE_ARGS)
 
-.PHONY: machine-test machine-test-qemu machine-test-bochs
+MACHINE ?= qemu
+stress: visor tool guests $(EXPECT)
+	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) --machine $(MACHINE)
+
+.PHONY: machine-test machine-test-qemu machine-test-bochs stress

@@ -5,11 +5,11 @@
  * costs the others nothing.
  *
  *   schedule [--bound N] [--runs N] [--samples N] [--seed N] [--seconds N] [--only NAME]
- *            [--mode ept|npt] [--jobs N]
+ *            [--mode ept|npt|32-bit|pae|4-level|5-level] [--shadow | --direct] [--jobs N]
  *   schedule --only NAME --mode ept --schedule a12b3a2
  *   schedule --list
  */
-#include "scenarios.h"
+#include "cases.h"
 
 #include <argp.h>
 #include <signal.h>
@@ -31,122 +31,39 @@ struct options {
 	const char *mode;
 	unsigned jobs;
 	bool list;
+	bool no_direct, no_shadow;
 	bool verbose;
 };
 
-static const char *mode_name(enum vmmu_mode mode)
+/* The nth of all cases, those of direct maps first. */
+static bool case_number(unsigned n, struct schedule_case *out)
 {
-	return mode == VMMU_MODE_EPT ? "ept" : "npt";
-}
+	unsigned direct = 0;
 
-/* ---- the machine under the explorer -------------------------------------------------- */
-
-struct run_config {
-	const struct scenario *scenario;
-	enum vmmu_mode mode;
-};
-
-static enum vmmu_backing_result (*sim_backing)(void *ctx, const struct vmmu_slot_info *slot,
-                                               vmmu_gfn gfn, unsigned access,
-                                               struct vmmu_backing *out);
-
-/* The host takes its time to answer, and the answer may be old when it comes. */
-static enum vmmu_backing_result slow_backing(void *ctx, const struct vmmu_slot_info *slot,
-                                             vmmu_gfn gfn, unsigned access,
-                                             struct vmmu_backing *out)
-{
-	enum vmmu_backing_result result;
-
-	explore_point();
-	result = sim_backing(ctx, slot, gfn, access, out);
-	explore_point();
-	return result;
-}
-
-static void on_point(void *arg, unsigned point, uint64_t table, unsigned index)
-{
-	(void)arg;
-	(void)point;
-	(void)table;
-	(void)index;
-	explore_point();
-}
-
-static void on_flush(void *arg)
-{
-	(void)arg;
-	explore_point();
-}
-
-static void on_relax(void *arg)
-{
-	(void)arg;
-	explore_wait();
-}
-
-static void *begin(const void *arg)
-{
-	const struct run_config *run = arg;
-	struct sim_config config = sim_config_default(run->mode);
-	struct sim *sim;
-
-	config.vcpus = run->scenario->vcpus;
-	config.table_frames = 48;
-	config.interleaved = true;
-	if (run->scenario->config)
-		run->scenario->config(&config);
-	sim = sim_new(&config, NULL);
-	sim_backing = sim->host.backing;
-	sim->host.backing = slow_backing;
-	sim->on_point = on_point;
-	sim->on_flush = on_flush;
-	sim->on_relax = on_relax;
-	sim->config.interleaved = false;
-	run->scenario->before(sim);
-	sim->config.interleaved = true;
-	return sim;
-}
-
-static const struct scenario *running;
-
-static bool end(void *world)
-{
-	struct sim *sim = world;
-
-	sim->config.interleaved = false;
-	if (running->after && !sim->failed)
-		running->after(sim);
-	return sim_end(sim);
-}
-
-static void stuck(void *world)
-{
-	sim_fail(world, 0, "no actor gets any further");
-}
-
-static struct explore_job job_of(const struct run_config *run)
-{
-	struct explore_job job = {.begin = begin, .end = end, .stuck = stuck, .arg = run};
-
-	running = run->scenario;
-	while (job.actors < EXPLORE_ACTORS && run->scenario->actor[job.actors]) {
-		job.actor[job.actors] = run->scenario->actor[job.actors];
-		job.actors++;
-	}
-	return job;
+	while (direct_case(direct, out))
+		if (direct++ == n)
+			return true;
+	return shadow_case(n - direct, out);
 }
 
 /* ---- one scenario ---------------------------------------------------------------------- */
 
-static const struct run_config *run_now;
+static const struct schedule_case *case_now;
 
 static void print_failure(const char *schedule)
 {
 	fprintf(stderr, "  schedule: %s\n  again:    schedule --only %s --mode %s --schedule %s\n",
-	        schedule, run_now->scenario->name, mode_name(run_now->mode), schedule);
+	        schedule, case_now->scenario, case_now->mode, schedule);
 }
 
 #if defined(__SANITIZE_ADDRESS__)
+/* A world is made and unmade for every run: to keep what is freed for long would cost half the time. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "quarantine_size_mb=4";
+}
+
 static void on_death(void)
 {
 	static char schedule[2 * EXPLORE_POINTS];
@@ -164,23 +81,21 @@ static void watch_for_death(void)
 }
 
 /* The exit status of the scenario's process: 0 sound. */
-static int run_scenario(const struct options *o, const struct run_config *run)
+static int run_scenario(const struct options *o, const struct schedule_case *c)
 {
-	struct explore_job job = job_of(run);
-
-	run_now = run;
+	case_now = c;
 	watch_for_death();
 	if (o->schedule) {
-		bool fits, sound = explore_replay(&job, o->schedule, &fits);
+		bool fits, sound = explore_replay(&c->job, o->schedule, &fits);
 
 		if (!fits)
-			fprintf(stderr, "this schedule does not fit scenario %s\n", run->scenario->name);
+			fprintf(stderr, "this schedule does not fit scenario %s\n", c->scenario);
 		return sound && fits ? 0 : 1;
 	}
-	struct explore_result r = explore(&job, &o->budget);
+	struct explore_result r = explore(&c->job, &o->budget);
 
 	printf("%s %s [%s]: %lu schedules, %s %u interruption%s", r.sound ? "ok  " : "FAIL",
-	       run->scenario->name, mode_name(run->mode), r.runs,
+	       c->scenario, c->mode, r.runs,
 	       r.exhausted ? "all with up to" : "in part with", r.bound, r.bound == 1 ? "" : "s");
 	if (r.sampled)
 		printf(", %lu drawn", r.sampled);
@@ -216,13 +131,13 @@ void __gcov_dump(void); /* libgcov's: what _exit would lose */
 static void __gcov_dump(void) {}
 #endif
 
-static void start(const struct options *o, const struct run_config *run, struct tally *t)
+static void start(const struct options *o, const struct schedule_case *c, struct tally *t)
 {
 	if (t->running == o->jobs)
 		reap(t);
 	t->running++;
 	if (fork() == 0) {
-		int status = run_scenario(o, run);
+		int status = run_scenario(o, c);
 
 		fflush(NULL);
 		__gcov_dump();
@@ -230,35 +145,32 @@ static void start(const struct options *o, const struct run_config *run, struct 
 	}
 }
 
-static bool wanted(const struct options *o, const struct run_config *run)
+static bool wanted(const struct options *o, const struct schedule_case *c)
 {
-	return (!o->only || !strcmp(o->only, run->scenario->name)) &&
-	       (!o->mode || !strcmp(o->mode, mode_name(run->mode)));
+	return (!o->only || !strcmp(o->only, c->scenario)) && (!o->mode || !strcmp(o->mode, c->mode)) &&
+	       !(c->shadow ? o->no_shadow : o->no_direct);
 }
 
 static unsigned count_wanted(const struct options *o)
 {
+	struct schedule_case c;
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < scenario_count; i++)
-		for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++)
-			count += wanted(o, &(struct run_config){&scenarios[i], mode});
+	for (unsigned i = 0; case_number(i, &c); i++)
+		count += wanted(o, &c);
 	return count;
 }
 
 static int run_all(struct options *o)
 {
 	struct tally t = {0};
+	struct schedule_case c;
 
 	if (o->seconds > 0)
 		o->budget.seconds = o->seconds * o->jobs / (count_wanted(o) + 1);
-	for (unsigned i = 0; i < scenario_count; i++)
-		for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
-			struct run_config run = {&scenarios[i], mode};
-
-			if (wanted(o, &run))
-				start(o, &run, &t);
-		}
+	for (unsigned i = 0; case_number(i, &c); i++)
+		if (wanted(o, &c))
+			start(o, &c, &t);
 	while (t.running)
 		reap(&t);
 	printf("%u passed, %u failed, 0 skipped\n", t.passed, t.failed);
@@ -270,7 +182,8 @@ static int run_all(struct options *o)
 /* ---- arguments ---------------------------------------------------------------------------- */
 
 enum { KEY_BOUND = 'b', KEY_RUNS = 'r', KEY_SAMPLES = 'n', KEY_SEED = 's', KEY_ONLY = 'o',
-       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j', KEY_SECONDS = 't' };
+       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j', KEY_SECONDS = 't',
+       KEY_SHADOW = 'x', KEY_DIRECT = 'd' };
 
 static const struct argp_option argp_options[] = {
 	{"bound", KEY_BOUND, "N", 0, "interruptions per schedule, at most (2)", 0},
@@ -280,7 +193,10 @@ static const struct argp_option argp_options[] = {
 	{"seconds", KEY_SECONDS, "N", 0, "for all together, instead of runs and samples: in order for half "
 	                                 "of the time, at random for the rest", 0},
 	{"only", KEY_ONLY, "NAME", 0, "this scenario", 0},
-	{"mode", KEY_MODE, "ept|npt", 0, "this format", 0},
+	{"mode", KEY_MODE, "NAME", 0, "this format: ept, npt; or guest under shadow paging: 32-bit, pae, "
+	                              "4-level, 5-level", 0},
+	{"direct", KEY_DIRECT, NULL, 0, "direct maps only", 0},
+	{"shadow", KEY_SHADOW, NULL, 0, "shadow paging only", 0},
 	{"schedule", KEY_SCHEDULE, "STRING", 0, "one run by the schedule that a failure printed", 0},
 	{"jobs", KEY_JOBS, "N", 0, "processes at once (2)", 0},
 	{"list", KEY_LIST, NULL, 0, "name the scenarios", 0},
@@ -313,6 +229,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_MODE:
 		o->mode = arg;
 		return 0;
+	case KEY_DIRECT:
+		o->no_shadow = true;
+		return 0;
+	case KEY_SHADOW:
+		o->no_direct = true;
+		return 0;
 	case KEY_SCHEDULE:
 		o->schedule = arg;
 		return 0;
@@ -338,11 +260,12 @@ int main(int argc, char **argv)
 	                                 "Run scenarios over all schedules of their actors.", NULL,
 	                                 NULL, NULL};
 	struct options o = {.budget = {.bound = 2, .runs = 1000, .seed = 1}, .jobs = 2};
+	struct schedule_case c;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	if (!o.list)
 		return run_all(&o);
-	for (unsigned i = 0; i < scenario_count; i++)
-		puts(scenarios[i].name);
+	for (unsigned i = 0; case_number(i, &c); i++)
+		printf("%s [%s]\n", c.scenario, c.mode);
 	return 0;
 }

@@ -9,12 +9,12 @@ SCHEDULE_RUNS ?= 50000
 # $(call schedule_program,variant,flags,program,sources)
 define schedule_program
 $$(BUILD)/$(1)/tests/schedule/$(3): $(4) tests/schedule/scenarios.c \
-		tests/schedule/explore.h tests/schedule/scenarios.h \
+		$(wildcard tests/schedule/*.h) \
 		$$(BUILD)/$(1)/libsim.a $$(BUILD)/$(1)/libvmmu.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(SCHEDULE_FLAGS) $(2) $$(filter %.c %.a,$$^) -lpthread -o $$@
 endef
-SCHEDULE_SOURCES := tests/schedule/schedule.c tests/schedule/explore.c
+SCHEDULE_SOURCES := $(addprefix tests/schedule/,schedule.c explore.c direct.c shadow.c guest.c)
 $(eval $(call schedule_program,asan,$(ASAN),schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,coverage,--coverage -DVMMU_COVERAGE,schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,tsan,$(TSAN),threads,tests/schedule/threads.c))
@@ -26,9 +26,11 @@ schedule: $(SCHEDULE)
 	$< --bound $(SCHEDULE_BOUND) --runs $(SCHEDULE_RUNS)
 
 CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
-CHECK_COMMANDS += "$(SCHEDULE) --bound 2 --runs 300 --jobs 1" \
+CHECK_COMMANDS += "$(SCHEDULE) --direct --bound 2 --runs 300 --jobs 1" \
+	"$(SCHEDULE) --shadow --bound 2 --runs 15 --samples 25 --jobs 1" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
 SOAK_NEEDS += $(SCHEDULE)
 SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"
 COVERAGE_NEEDS += $(BUILD)/coverage/tests/schedule/schedule
-COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/schedule/schedule --bound 1 --runs 100 --jobs 1"
+COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/schedule/schedule --direct --bound 1 --runs 100 --jobs 1" \
+	"$(BUILD)/coverage/tests/schedule/schedule --shadow --bound 1 --runs 10 --samples 10 --jobs 1"

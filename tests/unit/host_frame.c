@@ -16,6 +16,8 @@
 #define MODULE_BASE (MACHINE_BASE + (5ull << 20) + 123)
 #define MODULE_END (MODULE_BASE + 70000)
 #define PAGE 4096ull
+#define HIGH_BASE (MACHINE_BASE + MACHINE_BYTES / 2) /* where it has two zones */
+#define HIGH_BYTES (MACHINE_BYTES / 2)
 
 /* The visor's image lies in no memory that the test hands out. */
 const uint8_t visor_image_start[1], visor_image_end[1];
@@ -31,7 +33,18 @@ static void start(uint64_t mapped)
 	boot.memory[boot.memory_count++] = (struct boot_range){0, 0x9f000};
 	boot.memory[boot.memory_count++] = (struct boot_range){MACHINE_BASE + 1, MACHINE_BASE + MACHINE_BYTES};
 	boot.modules[boot.module_count++] = (struct boot_module){MODULE_BASE, MODULE_END, ""};
-	assert_true(frame_init(&boot, mapped));
+	assert_true(frame_init(&boot, mapped, FRAME_LOW_END));
+}
+
+/* Memory on both sides of where CPUs outside long mode reach. */
+static void start_large(void)
+{
+	static struct boot_info boot;
+
+	memset(&boot, 0, sizeof(boot));
+	boot.memory[boot.memory_count++] = (struct boot_range){MACHINE_BASE, HIGH_BASE};
+	boot.memory[boot.memory_count++] = (struct boot_range){HIGH_BASE, HIGH_BASE + HIGH_BYTES};
+	assert_true(frame_init(&boot, UINT64_MAX, HIGH_BASE));
 }
 
 static int map_machine(void **state)
@@ -127,6 +140,25 @@ static void nothing_is_lost(void **state)
 	assert_int_equal(again, largest);
 }
 
+/* CR3 has 32 bits outside long mode: a guest's memory must not use up what tables need. */
+static void tables_lie_low(void **state)
+{
+	uint64_t frame, tables = 0, guest = 0;
+
+	(void)state;
+	start_large();
+	while ((frame = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, false)) >= HIGH_BASE)
+		guest++;
+	assert_int_equal(guest, HIGH_BYTES / PAGE);
+	assert_true(frame); /* there is some below for it, too */
+	start_large();
+	while ((frame = frame_alloc(FRAME_ORDER_4K, FRAME_TABLE, false)) < HIGH_BASE)
+		tables++;
+	assert_true(tables > (MACHINE_BYTES - HIGH_BYTES) / PAGE - 100); /* less the allocator's own */
+	frame_free(frame, FRAME_ORDER_4K);
+	assert_true(frame_alloc(FRAME_ORDER_2M, FRAME_GUEST, false) >= HIGH_BASE);
+}
+
 static void objects(void **state)
 {
 	static const size_t sizes[] = {1, 64, 65, 200, 2048, 2049, 4096, 4097, 300000};
@@ -167,7 +199,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(never_what_is_taken), cmocka_unit_test(past_what_is_mapped),
 		cmocka_unit_test(runs_are_aligned_and_zero), cmocka_unit_test(nothing_is_lost),
-		cmocka_unit_test(objects),
+		cmocka_unit_test(tables_lie_low), cmocka_unit_test(objects),
 	};
 
 	return cmocka_run_group_tests(tests, map_machine, NULL);

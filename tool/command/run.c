@@ -30,6 +30,7 @@ enum {
 	OPTION_VERBOSE = 'v',
 	OPTION_TRACE_SIZE = 0x300,
 	OPTION_ICOUNT,
+	OPTION_CPU,
 	OPTION_REPORT,
 	OPTION_KEEP,
 	OPTION_LOG,
@@ -66,6 +67,10 @@ static bool examine(struct run *run, char **error)
 	if (plan->count_instructions && plan->kind != MACHINE_QEMU) {
 		*error = formatted("--icount is QEMU's own; %s counts %s", run_machine_title(plan->kind),
 		                   plan->kind == MACHINE_BOCHS ? "instructions always" : "none");
+		return false;
+	}
+	if (plan->cpu && plan->kind == MACHINE_BOCHS && strpbrk(plan->cpu, ", \t\n")) {
+		*error = formatted("--cpu=%s: Bochs takes the name of a model alone (bochs -help cpu lists them)", plan->cpu);
 		return false;
 	}
 	run->boot.mmu = plan->mmu;
@@ -205,6 +210,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_ICOUNT:
 		run->plan.count_instructions = true;
 		return 0;
+	case OPTION_CPU:
+		run->plan.cpu = arg;
+		return 0;
 	case OPTION_REPORT:
 		run->report = arg;
 		return 0;
@@ -242,6 +250,7 @@ static const struct argp_option options[] = {
 	{"log", OPTION_LOG, "FILE", 0, "Write the visor's log lines to FILE", 3},
 	{"timeout", OPTION_TIMEOUT, "S", 0, "End the guest after S seconds of real time", 4},
 	{"icount", OPTION_ICOUNT, NULL, 0, "QEMU: virtual time counts instructions, so that runs repeat exactly", 4},
+	{"cpu", OPTION_CPU, "NAME", 0, "The emulator's name for a processor: QEMU's -cpu, Bochs' model", 4},
 	{"quiet", OPTION_QUIET, NULL, 0, "The guest's console only: no progress, no summary", 5},
 	{"verbose", OPTION_VERBOSE, NULL, 0, "Show the visor's log lines", 5},
 	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL, "auto, always or never, for the summary", 5},

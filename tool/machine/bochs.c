@@ -47,7 +47,7 @@ static void write_settings(const struct machine_plan *plan, FILE *to)
 	fprintf(to, "display_library: term\n");
 	/* The models that have VMX with EPT, and SVM with NPT. */
 	fprintf(to, "cpu: model=%s, count=1, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1\n",
-	        plan->mmu != MMU_NPT ? "corei7_skylake_x" : "ryzen");
+	        plan->cpu ? plan->cpu : plan->mmu != MMU_NPT ? "corei7_skylake_x" : "ryzen");
 	fprintf(to, "memory: guest=%u, host=%u\n", megabytes, megabytes);
 	fprintf(to, "romimage: file=" BIOS "\n");
 	fprintf(to, "vgaromimage: file=" VGA_BIOS "\n");

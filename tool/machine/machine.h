@@ -40,6 +40,7 @@ struct machine_plan {
 	const char *console_tty;        /* COM1 */
 	const char *log_tty;            /* COM2 */
 	bool count_instructions;        /* QEMU: virtual time counts instructions */
+	const char *cpu;                /* the emulator's name for a processor; NULL: one that fits `mmu` */
 };
 
 /*

@@ -84,7 +84,7 @@ static void add_cpu(const struct machine_plan *plan, struct arguments *command)
 	arguments_add(command, "-accel");
 	arguments_add(command, plan->kind == MACHINE_KVM ? "kvm" : "tcg");
 	arguments_add(command, "-cpu");
-	arguments_add(command, plan->kind == MACHINE_KVM ? "host" : "EPYC,+svm,+npt");
+	arguments_add(command, "%s", plan->cpu ? plan->cpu : plan->kind == MACHINE_KVM ? "host" : "EPYC,+svm,+npt");
 	if (plan->count_instructions) {
 		arguments_add(command, "-icount");
 		arguments_add(command, "shift=0,sleep=off");

@@ -57,7 +57,7 @@ static void start(uint32_t magic, uint32_t information)
 		vm_refuse(text);
 		return;
 	}
-	if (!frame_init(&boot, mapped_bytes())) {
+	if (!frame_init(&boot, mapped_bytes(), FRAME_LOW_END)) {
 		vm_refuse("no memory range is large enough for the frame allocator's tables");
 		return;
 	}

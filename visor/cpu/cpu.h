@@ -43,8 +43,8 @@ enum cpu_special {
 	CPU_SPECIAL_DR6,
 };
 
-/* Instructions that a guest has only when the back end can switch them on. */
-enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID };
+/* What a guest has only where the back end can give it. */
+enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID, CPU_FEATURE_LA57 };
 
 /*
  * Exceptions that no guest may keep to itself: the delivery of these two can raise

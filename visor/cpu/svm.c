@@ -88,11 +88,23 @@ static void svm_describe(struct vmmu_cpu *out)
 	};
 }
 
-/* Nothing needs switching on: what CPUID shows works in a guest. */
+/* The depth of the walk goes by the CR4 that the guest runs with. */
+static void svm_shadow_describe(struct vmmu_cpu *out)
+{
+	svm_describe(out);
+	out->levels5 = cpuid_has_la57();
+}
+
+/* Nothing needs switching on: what CPUID shows works in a guest. A nested walk knows four levels here. */
 static bool svm_allows(enum cpu_feature feature)
 {
-	(void)feature;
-	return true;
+	return feature != CPU_FEATURE_LA57;
+}
+
+/* On shadow tables a guest's PCIDs are not the CPU's: INVPCID would be refused. */
+static bool svm_shadow_allows(enum cpu_feature feature)
+{
+	return feature != CPU_FEATURE_INVPCID;
 }
 
 /* ---- control block ------------------------------------------------------------- */
@@ -285,7 +297,7 @@ static void load_state(struct vcpu *v, struct x86_cpu_state *s)
 	s->rflags = b->rflags;
 	load_paging(v, s);
 	s->cpl = b->cpl;
-	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
+	s->pkru = s->cr4 & X86_CR4_PKE ? rdpkru() : 0;
 }
 
 static void svm_read_state(struct vcpu *v)
@@ -785,7 +797,7 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	if (unlikely(v->tracing))
 		fault.word = svm_trace_word(v);
 	v->memory_faults++;
-	result = vmmu_fault(v->mmu, &fault);
+	result = shadow_fault(v, &fault);
 	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
 		b->cr2 = fault.gva.v;
 		b->event_injection = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF | fault.error_code << 32;
@@ -819,8 +831,6 @@ static void svm_run(struct vcpu *v)
 
 #define SVM_COMMON                                       \
 	.present = svm_present,                                 \
-	.describe = svm_describe,                               \
-	.allows = svm_allows,                                   \
 	.vcpu_init = svm_vcpu_init,                             \
 	.vcpu_free = svm_vcpu_free,                             \
 	.run = svm_run,                                         \
@@ -847,6 +857,8 @@ const struct cpu_backend cpu_svm = {
 	.fault_exit = "npf",
 	.mode = VMMU_MODE_NPT,
 	.enable = svm_enable,
+	.describe = svm_describe,
+	.allows = svm_allows,
 	.set_root = svm_set_root,
 	SVM_COMMON
 };
@@ -857,6 +869,8 @@ const struct cpu_backend cpu_svm_shadow = {
 	.fault_exit = "page-fault",
 	.mode = VMMU_MODE_SHADOW,
 	.enable = svm_shadow_enable,
+	.describe = svm_shadow_describe,
+	.allows = svm_shadow_allows,
 	.set_root = svm_shadow_set_root,
 	SVM_COMMON
 };

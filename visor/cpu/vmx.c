@@ -43,7 +43,7 @@ _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "vmx_entry.
 #define CR4_GUEST                                                                                    \
 	(0x7full /* VME PVI TSD DE PSE PAE MCE */ | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR |        \
 	 X86_CR4_OSXMMEXCPT | X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE |      \
-	 X86_CR4_SMEP | X86_CR4_SMAP)
+	 X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE)
 
 bool vmx_loop(struct vcpu *vcpu);
 bool vmx_exit(struct vcpu *v);
@@ -158,8 +158,8 @@ static const char *missing_in_ept(void)
  */
 static const char *missing_feature(void)
 {
-	const uint32_t wanted = CPU2_RDTSCP | CPU2_WBINVD | CPU2_INVPCID |
-	                        (shadow ? 0 : CPU2_EPT | CPU2_UNRESTRICTED | CPU2_VPID);
+	const uint32_t wanted = CPU2_RDTSCP | CPU2_WBINVD |
+	                        (shadow ? 0 : CPU2_INVPCID | CPU2_EPT | CPU2_UNRESTRICTED | CPU2_VPID);
 	const uint32_t exit_needed = EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER |
 	                             EXITING_LOAD_EFER;
 	const uint32_t entry_needed = ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
@@ -221,6 +221,7 @@ static void vmx_shadow_describe(struct vmmu_cpu *out)
 		.page_1g = cpuid(0x80000001, 0).edx & 1u << 26,
 		.ad = true,
 		.nx = true, /* boot/entry.S sets EFER.NXE */
+		.levels5 = cpuid_has_la57(),
 	};
 }
 
@@ -237,10 +238,20 @@ static void vmx_describe(struct vmmu_cpu *out)
 	};
 }
 
-/* Without their controls these are #UD in a guest (26.1.2). */
+/*
+ * Without their controls the instructions are #UD in a guest (26.1.2). On shadow
+ * tables INVPCID could be had only together with exits by INVLPG, of which there
+ * are to be none. Under EPT a fifth level of the guest's own is left out: Bochs
+ * then walks five levels of EPT as well.
+ */
 static bool vmx_allows(enum cpu_feature feature)
 {
-	return secondary & (feature == CPU_FEATURE_RDTSCP ? CPU2_RDTSCP : CPU2_INVPCID);
+	switch (feature) {
+	case CPU_FEATURE_RDTSCP: return secondary & CPU2_RDTSCP;
+	case CPU_FEATURE_INVPCID: return secondary & CPU2_INVPCID;
+	case CPU_FEATURE_LA57: return shadow;
+	}
+	__builtin_unreachable();
 }
 
 /* ---- control block ----------------------------------------------------------------- */
@@ -478,7 +489,7 @@ static void vmx_read_state(struct vcpu *v)
 	for (unsigned i = 0; i < 4; i++)
 		s->pdpte[i] = shadow ? v->paging.pdpte[i] : vmread(VMCS_GUEST_PDPTE0 + 2 * i);
 	s->cpl = s->segment[X86_SS].access >> 5 & 3; /* SS.DPL is the CPL (25.4.1) */
-	s->pkru = 0; /* protection keys are hidden from the guest (vm/cpuid.c) */
+	s->pkru = s->cr4 & X86_CR4_PKE ? rdpkru() : 0;
 }
 
 static void commit(struct vcpu *v)
@@ -943,7 +954,7 @@ static bool page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 	if (unlikely(v->tracing))
 		fault.word = vmx_trace_word(v);
 	v->memory_faults++;
-	result = vmmu_fault(v->mmu, &fault);
+	result = shadow_fault(v, &fault);
 	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
 		write_cr2(fault.gva.v);
 		vmwrite(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF);

@@ -22,6 +22,17 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
+/* Five-level paging (SDM vol. 2, CPUID leaf 7). */
+static inline bool cpuid_has_la57(void)
+{
+	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & 1u << 16;
+}
+
+static inline bool cpuid_has_pku(void)
+{
+	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & 1u << 3;
+}
+
 static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t low, high;
@@ -101,6 +112,15 @@ static inline void cpu_pause(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
+/* Protection keys of user pages: the guest's stay in the CPU. Only while CR4.PKE is set. */
+static inline uint32_t rdpkru(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdpkru" : "=a"(low), "=d"(high) : "c"(0));
+	return low;
+}
+
 static inline uint64_t xgetbv0(void)
 {
 	uint32_t low, high;
@@ -128,6 +148,8 @@ static inline void xsetbv0(uint64_t value)
 #define X86_CR4_FSGSBASE (1ull << 16)
 #define X86_CR4_PCIDE (1ull << 17)
 #define X86_CR4_OSXSAVE (1ull << 18)
+#define X86_CR3_NO_FLUSH (1ull << 63)
+#define X86_CR3_PCID 0xfffull
 #define X86_CR0_TS (1ull << 3)
 #define X86_CR0_NW (1ull << 29)
 #define X86_CR0_CD (1ull << 30)

@@ -13,6 +13,9 @@ struct frame {
 	uint8_t order;
 };
 
+/* Below low_end and above. */
+enum zone { ZONE_LOW, ZONE_HIGH, ZONE_COUNT };
+
 /* Lives in the free run's own first bytes. */
 struct free_run {
 	struct free_run *next, *previous;
@@ -22,13 +25,19 @@ extern const uint8_t visor_image_start[], visor_image_end[];
 
 static struct frame *frames;
 static uint64_t frame_limit; /* frames[] has this many */
-static struct free_run lists[FRAME_ORDER_COUNT];
+static uint64_t low_frames;  /* those below low_end */
+static struct free_run lists[ZONE_COUNT][FRAME_ORDER_COUNT];
 static uint64_t counts[FRAME_USE_COUNT];
+
+static enum zone zone_of(uint64_t frame)
+{
+	return frame < low_frames ? ZONE_LOW : ZONE_HIGH;
+}
 
 static void list_insert(unsigned order, uint64_t frame)
 {
 	struct free_run *run = (void *)(uintptr_t)(frame << FRAME_SHIFT);
-	struct free_run *head = &lists[order];
+	struct free_run *head = &lists[zone_of(frame)][order];
 
 	run->next = head->next;
 	run->previous = head;
@@ -52,21 +61,41 @@ static void set_use(uint64_t frame, unsigned order, enum frame_use use)
 		frames[frame + i].use = (uint8_t)use;
 }
 
-uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
+/* A free run of 2^order frames off the zone's lists; 0: it has none. */
+static uint64_t take_run(enum zone zone, unsigned order)
 {
+	struct free_run *list = lists[zone];
 	unsigned from = order;
 	uint64_t frame;
 
-	while (from < FRAME_ORDER_COUNT && lists[from].next == &lists[from])
+	while (from < FRAME_ORDER_COUNT && list[from].next == &list[from])
 		from++;
 	if (from == FRAME_ORDER_COUNT)
 		return 0;
-	frame = (uintptr_t)lists[from].next >> FRAME_SHIFT;
+	frame = (uintptr_t)list[from].next >> FRAME_SHIFT;
 	list_remove(frame);
 	while (from > order) {
 		from--;
 		list_insert(from, frame + (1ull << from));
 	}
+	return frame;
+}
+
+/* What CPUs are told the address of comes from below, as long as there is any; the rest leaves it alone. */
+static enum zone preferred_zone(enum frame_use use)
+{
+	return use == FRAME_TABLE || use == FRAME_VISOR ? ZONE_LOW : ZONE_HIGH;
+}
+
+uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
+{
+	enum zone zone = preferred_zone(use);
+	uint64_t frame = take_run(zone, order);
+
+	if (!frame)
+		frame = take_run(zone == ZONE_LOW ? ZONE_HIGH : ZONE_LOW, order);
+	if (!frame)
+		return 0;
 	set_use(frame, order, use);
 	counts[FRAME_FREE] -= 1ull << order;
 	counts[use] += 1ull << order;
@@ -204,13 +233,16 @@ static bool give(uint64_t base, uint64_t end, void *arg)
 	return false;
 }
 
-bool frame_init(const struct boot_info *boot, uint64_t mapped)
+bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end)
 {
 	taken_count = 0;
+	low_frames = low_end >> FRAME_SHIFT;
 	frame_limit = 0;
 	memset(counts, 0, sizeof(counts));
-	for (unsigned i = 0; i < FRAME_ORDER_COUNT; i++)
-		lists[i].next = lists[i].previous = &lists[i];
+	for (unsigned i = 0; i < FRAME_ORDER_COUNT; i++) {
+		lists[ZONE_LOW][i].next = lists[ZONE_LOW][i].previous = &lists[ZONE_LOW][i];
+		lists[ZONE_HIGH][i].next = lists[ZONE_HIGH][i].previous = &lists[ZONE_HIGH][i];
+	}
 	take(0, LOW_MEMORY_END);
 	take((uintptr_t)visor_image_start, (uintptr_t)visor_image_end);
 	for (unsigned i = 0; i < boot->module_count; i++)

@@ -23,20 +23,25 @@ enum frame_use {
 	FRAME_FREE,
 	FRAME_VISOR,        /* control blocks, buffers, page lists */
 	FRAME_OBJECT,       /* behind object_alloc */
-	FRAME_TABLE,        /* EPT and NPT paging structures */
+	FRAME_TABLE,        /* EPT, NPT and shadow paging structures */
 	FRAME_GUEST,        /* a guest's memory */
 	FRAME_USE_COUNT
 };
 
 /*
- * `mapped`: memory from there on is not used. False: no range is large enough
- * for the allocator's own tables.
+ * `mapped`: memory from there on is not used. `low_end`: what CPUs are told the
+ * address of comes from below; no free run may reach across. False: no range is
+ * large enough for the allocator's own tables.
  */
-bool frame_init(const struct boot_info *boot, uint64_t mapped);
+bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end);
+
+/* A CPU outside long mode can name no more. */
+#define FRAME_LOW_END (1ull << 32)
 
 /*
  * A naturally aligned run of 2^order frames; its address, or 0 when there is
- * none. Contents are what was there before, unless `zero`.
+ * none. Contents are what was there before, unless `zero`. Tables and the visor's
+ * own come from below low_end while there is any, everything else from above.
  */
 uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero);
 void frame_free(uint64_t address, unsigned order);

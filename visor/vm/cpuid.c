@@ -20,11 +20,10 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 /* Leaf 1 ECX */
 #define FEATURES_1C                                                                                \
 	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ |      \
-	 BIT(13) /* CX16 */ | PCID_1C | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
+	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
 	 BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ |        \
 	 BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
 #define EMULATED_1C (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
-#define PCID_1C BIT(17)
 #define OSXSAVE_1C BIT(27)
 /* Leaf 1 EDX, and the half of 80000001H EDX that repeats it. Machine checks (7, 14), SMM's and
  * thermal bits stay out. */
@@ -41,8 +40,11 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | INVPCID_7B | BITS(19, 16) |              \
 	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |              \
 	 BIT(28) | BIT(29) /* SHA */ | BITS(31, 30))
+#define PKU_7C BIT(3)
+#define OSPKE_7C BIT(4)
+#define LA57_7C BIT(16)
 #define FEATURES_7C                                                                                \
-	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | BIT(6) | BITS(12, 8) | BIT(14) | RDPID_7C)
+	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | PKU_7C | BIT(6) | BITS(12, 8) | BIT(14) | LA57_7C | RDPID_7C)
 #define FEATURES_7D BIT(4) /* fast short REP MOV */
 #define FEATURES_81C                                                                               \
 	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) |  \
@@ -59,8 +61,6 @@ static void filter_1(struct vcpu *v, struct cpuid *r)
 {
 	r->ebx = (r->ebx & 0xffff) | BIT(16); /* one logical CPU, APIC id 0 */
 	r->ecx = (r->ecx & FEATURES_1C) | EMULATED_1C;
-	if (v->backend->mode == VMMU_MODE_SHADOW) /* a CR3 write with bit 63 would save no exit */
-		r->ecx &= ~PCID_1C;
 	if (r->ecx & BIT(26) && v->backend->read_cr4(v) & X86_CR4_OSXSAVE)
 		r->ecx |= OSXSAVE_1C;
 	r->edx &= FEATURES_1D;
@@ -77,6 +77,10 @@ static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
 			filtered.ebx &= ~INVPCID_7B;
 		if (!v->backend->allows(CPU_FEATURE_RDTSCP))
 			filtered.ecx &= ~RDPID_7C;
+		if (!v->backend->allows(CPU_FEATURE_LA57))
+			filtered.ecx &= ~LA57_7C;
+		if (filtered.ecx & PKU_7C && v->backend->read_cr4(v) & X86_CR4_PKE)
+			filtered.ecx |= OSPKE_7C;
 		filtered.edx = r->edx & FEATURES_7D;
 	}
 	*r = filtered;
@@ -165,10 +169,19 @@ static struct cpuid basic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
+/* Linear: as many levels as the guest may have. Physical: no further than four of ours translate. */
+static struct cpuid address_widths(struct vcpu *v, const struct cpuid *cpu)
+{
+	uint32_t linear = cpu->eax >> 8 & 0xff, physical = cpu->eax & 0xff;
+
+	if (linear > 48 && !v->backend->allows(CPU_FEATURE_LA57))
+		linear = 48;
+	return (struct cpuid){.eax = linear << 8 | (physical < 48 ? physical : 48)};
+}
+
 static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 {
 	struct cpuid r = cpuid(leaf, 0);
-	uint32_t width;
 
 	switch (leaf) {
 	case LEAF_EXTENDED:
@@ -185,9 +198,7 @@ static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 		r = (struct cpuid){.edx = r.edx & BIT(8)}; /* invariant TSC */
 		break;
 	case LEAF_EXTENDED + 8:
-		/* Address widths; a guest cannot reach past what four levels translate. */
-		width = r.eax & 0xff;
-		r = (struct cpuid){.eax = (r.eax & 0xff00) | (width < 48 ? width : 48)};
+		r = address_widths(v, &r);
 		break;
 	default:
 		break; /* brand string and caches: as they are */

@@ -9,8 +9,8 @@
 struct cpuid;
 struct vcpu;
 
-/* XCR0 bits a guest may have: x87, SSE, AVX, AVX-512 (SDM vol. 1, 13.3). */
-#define CPUID_XCR0_ALLOWED 0xe7u
+/* XCR0 bits a guest may have: x87, SSE, AVX, AVX-512, PKRU (SDM vol. 1, 13.3). */
+#define CPUID_XCR0_ALLOWED 0x2e7u
 
 /* What CPUID answers in the guest. */
 struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf);

@@ -206,6 +206,25 @@ void exit_triple_fault(struct vcpu *v)
 
 /* ---- memory ----------------------------------------------------------------- */
 
+/* REP STOS or REP MOVS, behind whatever other prefixes (SDM vol. 2, 2.1.1). */
+static bool is_repeated_store(const uint8_t *bytes, unsigned count)
+{
+	bool rep = false;
+
+	for (unsigned i = 0; i < count; i++) {
+		switch (bytes[i]) {
+		case 0xf2: case 0xf3:
+			rep = true;
+			break;
+		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64 ... 0x67: case 0x40 ... 0x4f:
+			break;
+		default:
+			return rep && (bytes[i] == 0xa4 || bytes[i] == 0xa5 || bytes[i] == 0xaa || bytes[i] == 0xab);
+		}
+	}
+	return false;
+}
+
 /* `table`: the access is a write to a shadowed table, which the guest may make itself if need be. */
 static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 {
@@ -215,6 +234,9 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 	unsigned count;
 
 	count = guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes));
+	/* Who fills a whole page has something else in mind for it, and does so faster without us. */
+	if (table && is_repeated_store(bytes, count) && shadow_release(v, gpa))
+		return false;
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
 	case EMULATE_DONE:

@@ -45,7 +45,7 @@ uint64_t shadow_real_efer(const struct vmmu_paging *guest)
 
 /* ---- the guest's registers ------------------------------------------------------ */
 
-/* From now on the guest has these registers. What its CPU's TLB held is forgotten. */
+/* From now on the guest has these registers. */
 static enum vmmu_status load(struct vcpu *v, const struct vmmu_paging *next)
 {
 	enum vmmu_status status = vmmu_vcpu_set_paging(v->mmu, next);
@@ -60,6 +60,7 @@ static enum vmmu_status load(struct vcpu *v, const struct vmmu_paging *next)
 		return status;
 	v->paging = *next;
 	v->backend->set_root(v, &root);
+	/* Also where CR3's bit 63 asks for nothing: the CPU's TLB knows none of the guest's PCIDs. */
 	v->backend->flush(v);
 	return VMMU_OK;
 }
@@ -116,6 +117,8 @@ static bool set_cr0(struct vcpu *v, uint64_t value)
 	    (value & CR0_CACHE) == X86_CR0_NW)
 		return false;
 	next.cr0 = (value & CR0_DEFINED) | X86_CR0_ET;
+	if (!(value & X86_CR0_PG) && next.cr4 & X86_CR4_PCIDE)
+		return false;
 	if (changed & X86_CR0_PG && !switch_paging(v, &next, value & X86_CR0_PG))
 		return false;
 	if (changed & CR0_LOADS_PDPTES && !load_pdptes(v, &next))
@@ -128,6 +131,8 @@ static bool set_cr3(struct vcpu *v, uint64_t value)
 {
 	struct vmmu_paging next = v->paging;
 
+	if (next.cr4 & X86_CR4_PCIDE)
+		value &= ~X86_CR3_NO_FLUSH; /* never part of CR3 (SDM vol. 3, 4.10.4.1) */
 	if (next.efer & X86_EFER_LMA && value >> next.cpu.maxphyaddr)
 		return false;
 	next.cr3 = value;
@@ -137,7 +142,14 @@ static bool set_cr3(struct vcpu *v, uint64_t value)
 	return true;
 }
 
-/* CR4 bits of features that CPUID shows in leaf 7 (SDM vol. 3, 2.5). */
+/* CR4 bits of features that CPUID shows in leaf 1, and in leaf 7 (SDM vol. 3, 2.5). */
+static uint64_t cr4_of_leaf_1(struct vcpu *v)
+{
+	uint32_t ecx = cpuid_for_guest(v, 1, 0).ecx;
+
+	return (ecx & 1u << 17 ? X86_CR4_PCIDE : 0) | (ecx & 1u << 26 ? X86_CR4_OSXSAVE : 0);
+}
+
 static uint64_t cr4_of_leaf_7(struct vcpu *v)
 {
 	struct cpuid r = cpuid_for_guest(v, 7, 0);
@@ -151,12 +163,16 @@ static bool cr4_valid(struct vcpu *v, uint64_t value)
 {
 	const uint64_t always = X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE |
 	                        X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
-	uint64_t xsave = cpuid_for_guest(v, 1, 0).ecx & 1u << 26 ? X86_CR4_OSXSAVE : 0;
 	uint64_t changed = value ^ v->paging.cr4;
 
-	if (value & ~(always | xsave | cr4_of_leaf_7(v)))
+	if (value & ~(always | cr4_of_leaf_1(v) | cr4_of_leaf_7(v)))
 		return false;
-	return !(v->paging.efer & X86_EFER_LMA) || !(changed & (X86_CR4_PAE | X86_CR4_LA57));
+	if (!(v->paging.efer & X86_EFER_LMA))
+		return !(value & X86_CR4_PCIDE);
+	/* PCIDs begin with number 0 (SDM vol. 3, 4.10.1). */
+	if (changed & value & X86_CR4_PCIDE && v->paging.cr3 & X86_CR3_PCID)
+		return false;
+	return !(changed & (X86_CR4_PAE | X86_CR4_LA57));
 }
 
 static bool set_cr4(struct vcpu *v, uint64_t value)
@@ -226,6 +242,27 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 		exit_skip_bytes(v, access->length);
 	else
 		exit_raise(v, X86_GP, true, 0);
+}
+
+/* WRPKRU causes no exit: what the guest's keys say now is looked up when it matters. */
+static enum vmmu_status note_pkru(struct vcpu *v)
+{
+	struct vmmu_paging now = v->paging;
+	enum vmmu_status status = VMMU_OK;
+
+	now.pkru = rdpkru();
+	if (now.pkru != v->paging.pkru)
+		status = vmmu_vcpu_set_paging(v->mmu, &now);
+	if (status == VMMU_OK)
+		v->paging.pkru = now.pkru;
+	return status;
+}
+
+enum vmmu_fault_result shadow_fault(struct vcpu *v, struct vmmu_fault *fault)
+{
+	if (unlikely(v->paging.cr4 & X86_CR4_PKE) && note_pkru(v) != VMMU_OK)
+		return VMMU_FAULT_NO_MEMORY;
+	return vmmu_fault(v->mmu, fault);
 }
 
 void shadow_inject(struct vcpu *v, const struct vmmu_fault *fault)

@@ -28,7 +28,9 @@ struct cr_access {
 };
 void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
 
-/* A #PF that vmmu_fault gave to the guest. */
+/* vmmu_fault, with the guest's registers as they are now. */
+enum vmmu_fault_result shadow_fault(struct vcpu *vcpu, struct vmmu_fault *fault);
+/* A #PF that it gave to the guest. */
 void shadow_inject(struct vcpu *vcpu, const struct vmmu_fault *fault);
 /* Let the guest write its table at gpa itself. False: that cannot be; its writes must be emulated. */
 bool shadow_release(struct vcpu *vcpu, uint64_t gpa);

@@ -280,7 +280,7 @@ static void reset_extended_state(void)
 	static const uint8_t initial[512] __attribute__((aligned(16))) = {0x7f, 0x03, [24] = 0x80, 0x1f};
 
 	write_cr0((read_cr0() | 2) & ~(X86_CR0_TS | 4)); /* MP on, TS and EM off: FXRSTOR may run */
-	write_cr4(read_cr4() | X86_CR4_OSFXSR);
+	write_cr4(read_cr4() | X86_CR4_OSFXSR | (cpuid_has_pku() ? X86_CR4_PKE : 0));
 	if (cpuid(1, 0).ecx & 1u << 26) {
 		write_cr4(read_cr4() | X86_CR4_OSXSAVE);
 		xsetbv0(1);
