@@ -7,9 +7,9 @@ import re
 HERE = pathlib.Path(__file__).parent
 
 # Exits by the visor's names (docs/visor.md) -> columns; all others are "other".
-CAUSES = {"cr3-access": "CR3", "invlpg": "INVLPG", "page-fault": "#PF", "npf": "violation",
+CAUSES = {"cr3-write": "CR3 write", "cr3-read": "CR3 read", "invlpg": "INVLPG", "page-fault": "#PF", "npf": "violation",
           "ept-violation": "violation", "ept-misconfiguration": "violation", "cpuid": "CPUID"}
-COLUMNS = ("CR3", "INVLPG", "#PF", "violation", "CPUID", "other")
+COLUMNS = ("CR3 write", "CR3 read", "INVLPG", "#PF", "violation", "CPUID", "other")
 
 
 class Malformed(Exception):

@@ -6,6 +6,7 @@ TITLES = {"npt-qemu": "NPT on QEMU", "ept-bochs": "EPT on Bochs",
           "shadow-qemu": "shadow paging by SVM on QEMU", "shadow-bochs": "shadow paging by VMX on Bochs"}
 SHORT = {"npt-qemu": "NPT", "ept-bochs": "EPT", "shadow-qemu": "shadow, SVM", "shadow-bochs": "shadow, VMX"}
 
+HEADS = ["read" if column == "CR3 read" else column for column in COLUMNS]  # it stands behind "CR3 write"
 CAUSES_SHOWN = 7  # columns: the rarest causes share the last one
 
 
@@ -18,7 +19,9 @@ def millions(value):
 
 
 def ratio(ours, theirs):
-    return "" if not theirs else f"{ours / theirs:.2f}"
+    if not theirs:
+        return ""
+    return f"{ours / theirs:.2f}" if ours < 100 * theirs else f"{ours / theirs:,.0f}"
 
 
 def table(head, rows):
@@ -58,14 +61,14 @@ def exits(figures):
         if known:
             row += [count(p["kvm"].get("exits")), ratio(p["exits"], p["kvm"].get("exits"))]
         rows.append(row)
-    return table(["exits", "all", *COLUMNS] + (["KVM's", "ratio"] if known else []), rows)
+    return table(["exits", "all", *HEADS] + (["KVM's", "ratio"] if known else []), rows)
 
 
 def kvm_exits(figures):
     """What is known of KVM's by cause, of phases where anything is."""
     rows = [[p["title"], count(p["kvm"].get("exits")), *(count(p["kvm"].get(c)) for c in COLUMNS[:-1])]
             for p in figures if p["kvm"]]
-    return table(["KVM's exits", "all", *COLUMNS[:-1]], rows) if rows else ""
+    return table(["KVM's exits", "all", *HEADS[:-1]], rows) if rows else ""
 
 
 def causes(figures, key):

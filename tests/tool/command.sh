@@ -89,7 +89,7 @@ expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu 
 
 # How guests end
 run 0 'power-off.*exit status 0' --kernel kernel
-run 0 'cr3-access 0.*invlpg 0' --kernel kernel
+run 0 'cr3-read 0.*cr3-write 0.*invlpg 0' --kernel kernel
 run 0 '^guest: hello' --kernel kernel --quiet
 FAKE=reboot run 101 'reboot' --kernel kernel
 FAKE=triple-fault run 102 'triple-fault' --kernel kernel

@@ -761,7 +761,10 @@ static void handle_cr(struct vcpu *v)
 		exit_cr(v, &access);
 		return;
 	}
-	exit_count(v, number == 3 ? EXIT_CR3_ACCESS : EXIT_CR_ACCESS);
+	if (number == 3)
+		exit_count(v, type == MOV_TO ? EXIT_CR3_WRITE : EXIT_CR3_READ);
+	else
+		exit_count(v, EXIT_CR_ACCESS);
 	if (number == 0 && type == MOV_TO)
 		write_cr0_by_guest(v, v->state.gpr[gpr]);
 	else if (number == 4 && type == MOV_TO)

@@ -49,7 +49,7 @@ static void write_exits(const struct vm *vm, const struct counters *c)
 {
 	json_open("exits");
 	for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-		if (c->exits[kind] || kind == EXIT_CR3_ACCESS || kind == EXIT_INVLPG)
+		if (c->exits[kind] || kind == EXIT_CR3_WRITE || kind == EXIT_CR3_READ || kind == EXIT_INVLPG)
 			json_number(exit_kind_name(&vm->vcpu, kind), c->exits[kind]);
 	}
 	json_close();

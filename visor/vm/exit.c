@@ -9,6 +9,7 @@
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/descriptor.h"
 #include "visor/vm/event.h"
 #include "visor/vm/msr.h"
 #include "visor/vm/shadow.h"
@@ -24,7 +25,8 @@
 
 static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_MISCONFIGURATION] = "ept-misconfiguration",
-	[EXIT_CR3_ACCESS] = "cr3-access",
+	[EXIT_CR3_WRITE] = "cr3-write",
+	[EXIT_CR3_READ] = "cr3-read",
 	[EXIT_INVLPG] = "invlpg",
 	[EXIT_CR_ACCESS] = "cr-access",
 	[EXIT_CR8_ACCESS] = "cr8-access",
@@ -260,7 +262,7 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 		break;
 	case EMULATE_UNSUPPORTED:
 	case EMULATE_TRUNCATED:
-		if (table && shadow_release(v, gpa))
+		if (table && (descriptor_mark_accessed(v, v->vm->fault.gva.v, gpa) || shadow_release(v, gpa)))
 			break;
 		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
 		break;
@@ -283,10 +285,10 @@ static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 /* A write to a table that is shadowed: carried out here, or left to the guest once it is not. */
 static void write_table(struct vcpu *v, const struct vmmu_fault *fault)
 {
+	v->backend->read_state(v);
 	if (!(v->event & EVENT_VALID)) {
-		v->backend->read_state(v);
 		carry_out(v, fault->gpa.v, true);
-	} else if (!shadow_release(v, fault->gpa.v)) {
+	} else if (!descriptor_mark_accessed(v, fault->gva.v, fault->gpa.v) && !shadow_release(v, fault->gpa.v)) {
 		exit_fail(v, "delivering event %x to the guest writes its root table at gpa %llx", v->event,
 		          (unsigned long long)fault->gpa.v);
 	}

@@ -222,7 +222,10 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 	uint64_t *gpr = &v->state.gpr[access->gpr], value;
 	bool good = true;
 
-	exit_count(v, access->cr == 3 ? EXIT_CR3_ACCESS : EXIT_CR_ACCESS);
+	if (access->cr == 3)
+		exit_count(v, access->operation == CR_READ ? EXIT_CR3_READ : EXIT_CR3_WRITE);
+	else
+		exit_count(v, EXIT_CR_ACCESS);
 	switch (access->operation) {
 	case CR_READ:
 		*gpr = guest_cr(v, access->cr);
