@@ -227,6 +227,23 @@ static bool is_repeated_store(const uint8_t *bytes, unsigned count)
 	return false;
 }
 
+/*
+ * The CPU came here on its way to the instruction itself: its page tables lie
+ * where nothing is. `fetched` bytes of it could be read. False: that is not so.
+ */
+static bool raise_fetch_fault(struct vcpu *v, unsigned fetched)
+{
+	uint64_t gva = guest_code_address(&v->state, fetched);
+	struct vmmu_guest_walk walk;
+	enum vmmu_guest_result result = guest_translate(&v->state, &v->vm->bus, gva, VMMU_X, &walk);
+
+	if (result != VMMU_GUEST_FAULT && result != VMMU_GUEST_NO_MEMORY)
+		return false;
+	v->backend->write_special(v, CPU_SPECIAL_CR2, gva);
+	exit_raise(v, X86_PF, true, walk.error_code);
+	return true;
+}
+
 /* `table`: the access is a write to a shadowed table, which the guest may make itself if need be. */
 static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 {
@@ -236,8 +253,11 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 	unsigned count;
 
 	count = guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes));
-	/* Who fills a whole page has something else in mind for it, and does so faster without us. */
-	if (table && is_repeated_store(bytes, count) && shadow_release(v, gpa))
+	/*
+	 * Who fills a whole page has something else in mind for it, and does so faster without us. With
+	 * CR0.WP clear it may be no table but a page that the supervisor writes all the same.
+	 */
+	if (table && v->paging.cr0 & X86_CR0_WP && is_repeated_store(bytes, count) && shadow_release(v, gpa))
 		return false;
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
@@ -262,6 +282,8 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 		break;
 	case EMULATE_UNSUPPORTED:
 	case EMULATE_TRUNCATED:
+		if (result == EMULATE_TRUNCATED && raise_fetch_fault(v, count))
+			break;
 		if (table && (descriptor_mark_accessed(v, v->vm->fault.gva.v, gpa) || shadow_release(v, gpa)))
 			break;
 		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
