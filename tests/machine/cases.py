@@ -39,6 +39,7 @@ class Case:
     phases: str = ""            # the run of bench/claims whose bounds its phases must keep
     large: str = ""             # a level that must have entries; else there may be none above 4 KiB
     cost: int = 10              # seconds, roughly
+    long: bool = False          # only with --long
 
 
 class Files:
@@ -102,8 +103,8 @@ def guest(name, about, machine, tests, **more):
                 console=tuple(f"^PASS {test} " for test in tests), **more)
 
 
-def linux(machine, page_size, **more):
-    return Case(name=f"{machine}-linux-{page_size}", machine=machine, kernel="linux", initrd="workload",
+def linux(machine, page_size, kernel="linux", initrd="workload", **more):
+    return Case(name=f"{machine}-{kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel and a workload, pages up to {page_size}",
                 append="quiet" if machine == "bochs" else "",  # Bochs' serial port is slow
                 memory="256M", page_size=page_size, trace=True, large="" if page_size == "4k" else "2",
@@ -126,12 +127,12 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
 QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
 
 
-def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=()):
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=(), **more):
     return Case(name=f"{machine}-shadow-{name or kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel on shadow tables, pages up to {page_size}", append="quiet", memory="256M",
                 page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
                 options=(("--icount",) if machine == "qemu" else ()) + options, console=("^vmmu-workload: PASS ",),
-                cost=30 if machine == "qemu" else 150)
+                cost=30 if machine == "qemu" else 150, **more)
 
 
 def claims(mmu):
@@ -170,11 +171,16 @@ CASES = [
           words="seed=2", cost=60),
     linux("qemu", "4k", cost=15),
     linux("qemu", "2m", cost=15),
+    linux("qemu", "4k", "linux-pae", "workload32", cost=15),
+    linux("qemu", "2m", "linux-pae", "workload32", cost=15, long=True),
+    linux("qemu", "4k", "linux-32", "workload32", cost=15),
+    linux("qemu", "2m", "linux-32", "workload32", cost=15, long=True),
     shadow_guest("qemu", "4k"),
     shadow_guest("qemu", "2m"),
     shadow_linux("qemu", "4k"),
     shadow_linux("qemu", "2m"),
     shadow_linux("qemu", "4k", "linux-pae", "workload32"),
+    shadow_linux("qemu", "2m", "linux-pae", "workload32"),
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
     shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
@@ -193,8 +199,17 @@ CASES = [
     stress("bochs", "shadow", load=20, cost=20),
     stress("bochs", "shadow", "legacy", load=12, cost=20),
     shadow_linux("bochs", "4k"),
+    shadow_linux("bochs", "2m", long=True),
+    shadow_linux("bochs", "4k", "linux-pae", "workload32"),
+    shadow_linux("bochs", "2m", "linux-pae", "workload32", long=True),
+    shadow_linux("bochs", "4k", "linux-32", "workload32"),
+    shadow_linux("bochs", "2m", "linux-32", "workload32", long=True),
     linux("bochs", "4k", cost=120),
     linux("bochs", "2m", cost=110),
+    linux("bochs", "4k", "linux-pae", "workload32", cost=110, long=True),
+    linux("bochs", "2m", "linux-pae", "workload32", cost=110, long=True),
+    linux("bochs", "4k", "linux-32", "workload32", cost=110, long=True),
+    linux("bochs", "2m", "linux-32", "workload32", cost=110, long=True),
     claims("npt"),
     claims("shadow"),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",

@@ -3,6 +3,7 @@
 #   make machine-test        guests on QEMU (NPT) and Bochs (EPT)
 #   make machine-test-qemu   only those on QEMU, in seconds
 #   make machine-test-bochs  only those on Bochs
+#   make machine-test-long   also every kernel in every mode on every machine: half an hour
 #   make stress              the stress guests, seed after seed: SECONDS=600 SEED=1 MACHINE=qemu
 
 include tests/guest/guest.mk
@@ -22,6 +23,9 @@ $(EXPECT): tests/machine/expect.c $(LIBVMMU) $(wildcard include/vmmu/*.h)
 machine-test: $(MACHINE_NEEDS)
 	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)
 
+machine-test-long: $(MACHINE_NEEDS)
+	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) --long $(MACHINE_ARGS)
+
 machine-test-qemu machine-test-bochs: machine-test-%: $(MACHINE_NEEDS)
 	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) --machine $* $(MACHINE_ARGS)
 
@@ -29,4 +33,4 @@ MACHINE ?= qemu
 stress: visor tool guests $(EXPECT)
 	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) --machine $(MACHINE)
 
-.PHONY: machine-test machine-test-qemu machine-test-bochs stress
+.PHONY: machine-test machine-test-long machine-test-qemu machine-test-bochs stress

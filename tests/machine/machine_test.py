@@ -163,6 +163,8 @@ def chosen(arguments):
     cases = [c for c in CASES if arguments.machine in ("all", c.machine)]
     if arguments.only:
         cases = [c for c in cases if re.search(arguments.only, c.name)]
+    elif not arguments.long:
+        cases = [c for c in cases if not c.long]
     # Long ones first, so that no core idles while the last one runs.
     return sorted(cases, key=lambda c: -c.cost)
 
@@ -173,6 +175,7 @@ def main():
     parser.add_argument("--linux", type=pathlib.Path, help="a bzImage for the Linux cases")
     parser.add_argument("--machine", choices=["all", "qemu", "bochs"], default="all")
     parser.add_argument("--only", metavar="REGEX", help="only cases whose name contains this")
+    parser.add_argument("--long", action="store_true", help="also the cases that `make test` leaves out")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="machines at once")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     arguments = parser.parse_args()
