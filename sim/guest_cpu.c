@@ -415,7 +415,8 @@ static void judge_emulated(struct judged *j, enum vmmu_fault_result result, stru
 		describe(j, "memory taken for a device", f->gpa.v);
 	else if (result == VMMU_FAULT_READ_ONLY && !(read_only && j->access->write))
 		describe(j, "taken for read-only", f->gpa.v);
-	else if (result == VMMU_FAULT_WRITE_TABLE && !(slot && j->access->write))
+	else if ((result == VMMU_FAULT_WRITE_TABLE || result == VMMU_FAULT_EMULATE_WRITE) &&
+	         !(slot && j->access->write))
 		describe(j, "taken for a write to a table", f->gpa.v);
 }
 
@@ -433,6 +434,7 @@ static bool judge_answer(struct judged *j, enum vmmu_fault_result result, struct
 	case VMMU_FAULT_EMULATE_MMIO:
 	case VMMU_FAULT_READ_ONLY:
 	case VMMU_FAULT_WRITE_TABLE:
+	case VMMU_FAULT_EMULATE_WRITE:
 	case VMMU_FAULT_BEYOND:
 		judge_emulated(j, result, f);
 		return true;
@@ -462,7 +464,7 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 	if (sim_random_below(&gm->random, 2))
 		load_pdptes(gm, &gm->vcpu[j->n]);
 	sim_gm_unlock(gm);
-	if (result == VMMU_FAULT_WRITE_TABLE)
+	if (result == VMMU_FAULT_WRITE_TABLE || result == VMMU_FAULT_EMULATE_WRITE)
 		sim_gm_host_write(gm, j->n, f.gpa.v, j->size, j->value);
 	if (result == VMMU_FAULT_RETRY && gm->host.relax)
 		gm->host.relax(gm);

@@ -35,6 +35,7 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result)
 		[VMMU_FAULT_EMULATE_MMIO] = "emulate-mmio",
 		[VMMU_FAULT_READ_ONLY] = "read-only",
 		[VMMU_FAULT_WRITE_TABLE] = "write-to-table",
+		[VMMU_FAULT_EMULATE_WRITE] = "emulate-write",
 		[VMMU_FAULT_REFLECT] = "reflect-to-l1",
 		[VMMU_FAULT_INJECT_PF] = "inject-pf",
 		[VMMU_FAULT_NO_MEMORY] = "no-memory",

@@ -338,6 +338,15 @@ static unsigned goal_for(const struct build *b)
 	return level;
 }
 
+/* Is the page one of the tables on the way to itself? */
+static bool is_walked_through(const struct build *b, uint64_t gfn)
+{
+	for (unsigned i = b->mode->levels && b->mode->format->top_in_registers; i < b->walk.steps; i++)
+		if (vmmu_gpa_gfn(b->walk.step[i].where).v == gfn)
+			return true;
+	return false;
+}
+
 /*
  * Does this access write a guest table that is held? Then AGAIN, when the tables
  * for it are out of every CPU's reach; or it is to be emulated. 0: it does not.
@@ -346,7 +355,8 @@ static enum vmmu_fault_result write_to_table(struct build *b)
 {
 	const struct vmmu_shadows *all = b->vm->shadow;
 
-	if (!b->parked && vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+	/* Without the table the instruction cannot be executed. */
+	if (!is_walked_through(b, b->gfn) && !b->parked && vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
 		b->parked = true;
 		return AGAIN;
 	}
@@ -419,7 +429,7 @@ static enum vmmu_fault_result map_paged(struct build *b)
 	if (!s)
 		return AGAIN;
 	if (!write_despite_protection(b))
-		return VMMU_FAULT_WRITE_TABLE;
+		return VMMU_FAULT_EMULATE_WRITE;
 	/* Only now: the page may be one of the tables that have just been found on the way to it. */
 	if (writes_a_table(b))
 		return write_to_table(b);

@@ -126,6 +126,7 @@ enum vmmu_fault_result {
 	VMMU_FAULT_DENIED,         /* the host forbids this access */
 	VMMU_FAULT_BAD_ENTRY,      /* the CPU met an entry no engine wrote; tables are damaged */
 	VMMU_FAULT_BEYOND,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
+	VMMU_FAULT_EMULATE_WRITE,  /* a write to RAM that no entry can allow: emulate it (shadow modes) */
 	VMMU_FAULT_RESULT_COUNT
 };
 
@@ -182,6 +183,9 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result);
  *   WRITE_TABLE   emulate the write, then call vmmu_guest_written; or call
  *                 vmmu_guest_release and run the guest again. That is what
  *                 single writes come to, and all writes to a root in use
+ *   EMULATE_WRITE a supervisor's write to a read-only page with CR0.WP clear,
+ *                 where SMAP or a protection key keeps the page from being
+ *                 lent to the supervisor: emulate it, then call vmmu_guest_written
  *   READ_ONLY, EMULATE_MMIO   as for direct maps; fault.gpa is what gva means
  *
  * What is promised of aliases: a frame is known by its gfn. A host that backs

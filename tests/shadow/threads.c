@@ -151,6 +151,7 @@ static void fault(struct vmmu_vcpu *vcpu, uint64_t *random)
 		sched_yield();
 	switch (result) {
 	case VMMU_FAULT_WRITE_TABLE:
+	case VMMU_FAULT_EMULATE_WRITE:
 		*word_at(f.gpa.v) = some_entry(random);
 		vmmu_guest_written(vcpu, f.gpa, 8);
 		break;

@@ -335,6 +335,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		shadow_inject(v, fault);
 		break;
 	case VMMU_FAULT_WRITE_TABLE:
+	case VMMU_FAULT_EMULATE_WRITE:
 		write_table(v, fault);
 		break;
 	case VMMU_FAULT_NO_MEMORY:
