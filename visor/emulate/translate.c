@@ -61,19 +61,23 @@ static unsigned access_size(uint64_t n)
 	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
+uint64_t guest_code_address(const struct x86_cpu_state *cpu, unsigned offset)
+{
+	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
+
+	return long_mode ? cpu->rip + offset : (uint32_t)(cpu->segment[X86_CS].base + cpu->rip + offset);
+}
+
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                      uint8_t *bytes, unsigned max)
 {
-	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
-	uint64_t base = long_mode ? 0 : cpu->segment[X86_CS].base, value;
 	struct vmmu_guest_walk w = {0};
+	uint64_t value;
 	unsigned size;
 
 	for (unsigned i = 0; i < max; i += size, w.gpa.v += size) {
-		uint64_t gva = base + cpu->rip + i, left = PAGE - gva % PAGE;
+		uint64_t gva = guest_code_address(cpu, i), left = PAGE - gva % PAGE;
 
-		if (!long_mode)
-			gva &= UINT32_MAX;
 		if ((!i || left == PAGE) && guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK)
 			return i;
 		size = access_size(left < max - i ? left : max - i);

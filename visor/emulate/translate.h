@@ -34,6 +34,9 @@ struct guest_memory {
 enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                                        uint64_t gva, unsigned access, struct vmmu_guest_walk *out);
 
+/* The linear address of the byte `offset` bytes after CS:RIP. */
+uint64_t guest_code_address(const struct x86_cpu_state *cpu, unsigned offset);
+
 /*
  * Fetch up to `max` instruction bytes at CS:RIP. Returns how many could be
  * read; fewer than asked when the next page is not there or not executable.
