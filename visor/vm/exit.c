@@ -244,8 +244,20 @@ static bool raise_fetch_fault(struct vcpu *v, unsigned fetched)
 	return true;
 }
 
-/* `table`: the access is a write to a shadowed table, which the guest may make itself if need be. */
-static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
+/*
+ * The guest can make the write to RAM at gpa after all: it is one to a shadowed
+ * table, which is released, or what the CPU wanted to write is there now.
+ */
+static bool make_unneeded(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
+{
+	if (why != VMMU_FAULT_WRITE_TABLE && why != VMMU_FAULT_EMULATE_WRITE)
+		return false;
+	return descriptor_mark_accessed(v, v->vm->fault.gva.v, gpa) ||
+	       (why == VMMU_FAULT_WRITE_TABLE && shadow_release(v, gpa));
+}
+
+/* `why` the engine leaves the access to us. */
+static bool carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
 {
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	struct emulate_info info;
@@ -253,11 +265,8 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 	unsigned count;
 
 	count = guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes));
-	/*
-	 * Who fills a whole page has something else in mind for it, and does so faster without us. With
-	 * CR0.WP clear it may be no table but a page that the supervisor writes all the same.
-	 */
-	if (table && v->paging.cr0 & X86_CR0_WP && is_repeated_store(bytes, count) && shadow_release(v, gpa))
+	/* Who fills a whole page has something else in mind for it, and does so faster without us. */
+	if (why == VMMU_FAULT_WRITE_TABLE && is_repeated_store(bytes, count) && shadow_release(v, gpa))
 		return false;
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	switch (result) {
@@ -284,7 +293,7 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 	case EMULATE_TRUNCATED:
 		if (result == EMULATE_TRUNCATED && raise_fetch_fault(v, count))
 			break;
-		if (table && (descriptor_mark_accessed(v, v->vm->fault.gva.v, gpa) || shadow_release(v, gpa)))
+		if (make_unneeded(v, gpa, why))
 			break;
 		exit_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
 		break;
@@ -294,26 +303,26 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, bool table)
 
 bool exit_emulate(struct vcpu *v, uint64_t gpa)
 {
-	return carry_out(v, gpa, false);
+	return carry_out(v, gpa, VMMU_FAULT_EMULATE_MMIO);
 }
 
 /* When the guest's own walk made the access, gpa is one of its tables and not the operand. */
 static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	v->backend->read_state(v);
-	carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, false);
+	carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, VMMU_FAULT_EMULATE_MMIO);
 }
 
-/* A write to a table that is shadowed: carried out here, or left to the guest once it is not. */
-static void write_table(struct vcpu *v, const struct vmmu_fault *fault)
+/* A write to RAM that the CPU cannot make: to a shadowed table, or against what an entry can say. */
+static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result why)
 {
 	v->backend->read_state(v);
-	if (!(v->event & EVENT_VALID)) {
-		carry_out(v, fault->gpa.v, true);
-	} else if (!descriptor_mark_accessed(v, fault->gva.v, fault->gpa.v) && !shadow_release(v, fault->gpa.v)) {
-		exit_fail(v, "delivering event %x to the guest writes its root table at gpa %llx", v->event,
-		          (unsigned long long)fault->gpa.v);
-	}
+	if (!(v->event & EVENT_VALID))
+		carry_out(v, fault->gpa.v, why);
+	else if (!make_unneeded(v, fault->gpa.v, why))
+		exit_fail(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
+		          (unsigned long long)fault->gpa.v,
+		          why == VMMU_FAULT_WRITE_TABLE ? "is its root table" : "CR0.WP alone lets it write");
 }
 
 void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
@@ -336,7 +345,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		break;
 	case VMMU_FAULT_WRITE_TABLE:
 	case VMMU_FAULT_EMULATE_WRITE:
-		write_table(v, fault);
+		write_ram(v, fault, result);
 		break;
 	case VMMU_FAULT_NO_MEMORY:
 		exit_fail(v, "the machine has no free memory for gpa %llx: give the machine more, or the guest less",
