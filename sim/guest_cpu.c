@@ -135,13 +135,16 @@ static void enter_with(struct sim_gm *gm, struct sim_gm_vcpu *v, const struct vm
 	unsigned pcid = sim_gm_pcid_of(paging);
 
 	control_registers_change(gm, v, paging);
+	/* What <vmmu/vmmu.h> asks of the host: nothing is left of another root. */
+	if (!gm->tagged && v->root.pointer != root->pointer)
+		sim_cache_forget_all(&v->cache);
 	v->paging = *paging;
 	v->root = *root;
 	if (!keep || !(paging->cr4 & CR4_PCIDE)) {
 		sim_cache_forget_pcid(&v->cache, pcid);
 		invalidated(gm, v, SIM_FORGETS_PCID, pcid, 0);
 	}
-	/* What <vmmu/vmmu.h> asks of the host: nothing is left of another root. */
+	/* With tags: nothing of another root under the same tag. */
 	if (!v->space[pcid].known || v->space[pcid].pointer != root->pointer)
 		sim_cache_forget_space(&v->cache, pcid);
 	v->space[pcid].known = true;
@@ -282,7 +285,8 @@ static void forget_at_fault(struct sim_gm_vcpu *v, uint64_t gva)
 
 /* By what is remembered, or through the tables. False: #PF with *code. */
 static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
-                      const struct sim_guest_access *access, uint64_t *pfn, uint32_t *code)
+                      const struct sim_guest_access *access, uint64_t *pfn, uint32_t *code,
+                      bool *cached)
 {
 	struct sim_guest_cpu cpu = hardware_of(v);
 	unsigned pcid = sim_gm_pcid_of(&v->paging);
@@ -302,6 +306,7 @@ static bool translate(struct sim_gm *gm, struct sim_gm_vcpu *v, uint64_t gva,
 	if (!path || !path->whole)
 		remember(gm, v, &cpu, gva, &found);
 	*pfn = found.gpa >> 12;
+	*cached = path != NULL;
 	return true;
 }
 
@@ -338,19 +343,21 @@ static void describe(struct judged *j, const char *what, uint64_t engine)
 	            p->cr0, p->cr3, p->cr4, p->efer, p->pkru);
 }
 
-/* The CPU has let the access through to a frame. */
-static bool judge_frame(struct judged *j, uint64_t pfn)
+/* The CPU has let the access through to a frame, by what it remembers or by the tables. */
+static bool judge_frame(struct judged *j, uint64_t pfn, bool cached)
 {
 	struct sim_gm *gm = j->gm;
+	bool may_be_late = gm->lateness == SIM_GM_ALL_LATE ||
+	                   (gm->lateness == SIM_GM_CACHED_LATE && cached);
 
 	switch (sim_gm_judge_frame(gm, j->n, j->gva, j->access, pfn)) {
 	case SIM_GM_RIGHT:
 		return true;
 	case SIM_GM_LATE:
 		gm->late++;
-		if (!gm->may_be_late)
+		if (!may_be_late)
 			describe(j, "behind the guest's tables, at frame", pfn);
-		return gm->may_be_late;
+		return may_be_late;
 	case SIM_GM_WRONG:
 	default:
 		describe(j, "reached what no table of the guest has allowed in time, frame", pfn);
@@ -358,11 +365,11 @@ static bool judge_frame(struct judged *j, uint64_t pfn)
 	}
 }
 
-static void went_through(struct judged *j, uint64_t pfn)
+static void went_through(struct judged *j, uint64_t pfn, bool cached)
 {
 	struct sim_gm *gm = j->gm;
 
-	if (judge_frame(j, pfn) && j->access->write)
+	if (judge_frame(j, pfn, cached) && j->access->write)
 		sim_gm_store(gm, pfn - gm->first_pfn, j->gva & 4095, j->size, j->value);
 }
 
@@ -483,12 +490,12 @@ static bool is_noncanonical(const struct judged *j)
 static bool try_once(struct judged *j, uint32_t *code)
 {
 	uint64_t pfn;
-	bool through;
+	bool through, cached;
 
 	sim_gm_lock(j->gm);
-	through = translate(j->gm, &j->gm->vcpu[j->n], j->gva, j->access, &pfn, code);
+	through = translate(j->gm, &j->gm->vcpu[j->n], j->gva, j->access, &pfn, code, &cached);
 	if (through)
-		went_through(j, pfn);
+		went_through(j, pfn, cached);
 	j->since = j->gm->history.clock;
 	sim_gm_unlock(j->gm);
 	return through;
@@ -555,7 +562,7 @@ static void judge_all_kinds(struct sim_gm *gm, unsigned n, const struct sim_gues
 
 		walk(gm, cpu, path, gva, &access, &found);
 		if (found.end == SIM_GUEST_DONE)
-			judge_frame(&j, found.gpa >> 12);
+			judge_frame(&j, found.gpa >> 12, path != NULL);
 	}
 }
 

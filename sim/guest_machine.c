@@ -422,7 +422,8 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	if (!gm->ram || !gm->written)
 		abort();
 	gm->threads = config->threads;
-	gm->may_be_late = config->may_be_late;
+	gm->lateness = config->lateness;
+	gm->tagged = config->tagged;
 	gm->look_percent = config->look_percent;
 	gm->pause = config->pause;
 	gm->wait = config->wait;

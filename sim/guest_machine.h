@@ -41,6 +41,13 @@ enum sim_gm_presence {
 	SIM_GM_CHANGING,               /* a call that makes, deletes or moves it is under way */
 };
 
+/* What the guest's tables no longer say, but a CPU might still know: where is it a finding? */
+enum sim_gm_lateness {
+	SIM_GM_NEVER_LATE,             /* everywhere */
+	SIM_GM_CACHED_LATE,            /* in the engine's tables; not in what a CPU remembers of them */
+	SIM_GM_ALL_LATE,               /* nowhere: as for an engine that lags behind */
+};
+
 struct sim_gm_slot {
 	enum sim_gm_presence presence;
 	struct vmmu_slot_info info;    /* backing: first page of RAM behind it */
@@ -96,7 +103,8 @@ struct sim_gm {
 	void (*pause)(void);
 	void (*wait)(void);
 	unsigned look_percent;         /* chance that CPUs look around when an entry has been written */
-	bool may_be_late;              /* see `late`: only what the architecture forbids is a finding */
+	enum sim_gm_lateness lateness;
+	bool tagged;                   /* the host tags translations by PCID, and keeps those of other roots */
 	bool threads;
 	bool usable;                   /* false: made without memory, as planned */
 	bool failed;
@@ -113,7 +121,8 @@ struct sim_gm_config {
 	uint32_t max_shadow_tables;
 	bool la57;
 	bool threads;
-	bool may_be_late;
+	bool tagged;
+	enum sim_gm_lateness lateness;
 	unsigned look_percent;
 	struct sim_fail_plan fail;     /* allocations that are refused, counted from the VM's creation on */
 	void (*pause)(void);

@@ -402,6 +402,7 @@ static void *begin(const void *arg)
 		.max_shadow_tables = run->scenario->max_tables,
 		.la57 = run->mode->levels == 5,
 		.look_percent = 30,
+		.lateness = SIM_GM_CACHED_LATE,
 		.pause = explore_point,
 		.wait = explore_wait,
 	};

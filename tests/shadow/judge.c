@@ -30,7 +30,8 @@ static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entr
 /* A 4-level guest that has read page 0 and uses PCID 1. `may_be_late`: as for an engine that lags. */
 static struct sim_gm *machine(bool may_be_late)
 {
-	struct sim_gm_config config = {.seed = 5, .vcpus = 1, .ram_pages = 512, .may_be_late = may_be_late};
+	struct sim_gm_config config = {.seed = 5, .vcpus = 1, .ram_pages = 512,
+	                               .lateness = may_be_late ? SIM_GM_ALL_LATE : SIM_GM_NEVER_LATE};
 	struct sim_gm *gm = sim_gm_new(&config);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 

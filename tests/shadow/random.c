@@ -355,6 +355,7 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.ram_pages = RAM_PAGES,
 		.max_shadow_tables = limit,
 		.look_percent = 40,
+		.lateness = vcpus > 2 ? SIM_GM_CACHED_LATE : SIM_GM_NEVER_LATE,
 		.la57 = true,
 	};
 	struct guest g = {sim_gm_new(&config), config.seed, levels, operations};
@@ -398,6 +399,8 @@ static void threads_of_guest(unsigned levels, unsigned order)
 		.order = order,
 		.ram_pages = RAM_PAGES,
 		.threads = true,
+		/* A table that another vCPU has just parked may be written before the flush is done. */
+		.lateness = SIM_GM_CACHED_LATE,
 		.la57 = true,
 	};
 	struct guest g = {sim_gm_new(&config), config.seed, levels, operations / SIM_GM_VCPUS};
