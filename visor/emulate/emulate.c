@@ -406,6 +406,8 @@ static enum emulate_result execute(struct emulation *e)
 		h = find_handler(e->instruction.mnemonic);
 	if (h && operands_fit(e))
 		result = h(e);
+	else
+		result = emulate_wide(e);
 	if (result == EMULATE_DONE)
 		e->cpu->rip = e->next_rip;
 	if (result == EMULATE_UNSUPPORTED)

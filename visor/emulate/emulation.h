@@ -96,6 +96,11 @@ bool condition_holds(unsigned code, uint64_t rflags);
 enum emulate_result emulate_push(struct emulation *e);
 enum emulate_result emulate_pop(struct emulation *e);
 
+/* ---- wide.c ---------------------------------------------------------------------- */
+
+/* What is wider than a general register; unsupported where no such instruction has met a fault. */
+enum emulate_result emulate_wide(struct emulation *e);
+
 /* ---- string.c -------------------------------------------------------------------- */
 
 enum emulate_result emulate_string(struct emulation *e);

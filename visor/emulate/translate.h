@@ -17,6 +17,8 @@ struct guest_memory {
 	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
 	bool (*read)(void *ctx, uint64_t gpa, unsigned size, uint64_t *value);
 	bool (*write)(void *ctx, uint64_t gpa, unsigned size, uint64_t value);
+	/* The guest's XMM register of this number, low half first. NULL: not to be had. */
+	void (*vector)(void *ctx, unsigned number, uint64_t value[2]);
 	void *ctx;
 
 	/* For the guest's page tables: its guest_read and guest_cmpxchg, called with `ctx`. */

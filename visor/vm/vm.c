@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/vm/vm.h"
 
+#include "visor/cpu/vector.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
@@ -53,6 +54,12 @@ static void bus_stored(void *ctx, uint64_t gpa)
 	struct vm *vm = ctx;
 
 	vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
+}
+
+static void bus_vector(void *ctx, unsigned number, uint64_t value[2])
+{
+	(void)ctx;
+	vector_read(number, value);
 }
 
 static void console_out(void *ctx, const uint8_t *bytes, size_t n)
@@ -225,8 +232,8 @@ static bool set_up_memory(struct vm *vm)
 	if (vm->options->prealloc && !memory_fill(vm))
 		return refuse(vm, "prealloc=on: the machine has not enough free memory for %llu MiB",
 		              (unsigned long long)(vm->options->memory_bytes >> 20));
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .ctx = vm, .host = &vm->host,
-	                                .stored = bus_stored, .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
+	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .vector = bus_vector, .ctx = vm,
+	                                .host = &vm->host, .stored = bus_stored, .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
 	return true;
 }
 
