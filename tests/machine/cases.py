@@ -26,7 +26,7 @@ class Case:
     modules: tuple = ()
     memory: str = "128M"
     page_size: str = "4k"
-    mmu: str = ""               # for --mmu; else the machine's own
+    mmu: str = ""               # for --mmu; else the machine's own. "bare": without the visor (bare.py)
     options: tuple = ()         # more words for `vmmu run`
     keys: str = ""              # what is typed at the console once it shows `prompt`
     prompt: str = r"^/ # "
@@ -40,6 +40,7 @@ class Case:
     large: str = ""             # a level that must have entries; else there may be none above 4 KiB
     cost: int = 10              # seconds, roughly
     long: bool = False          # only with --long
+    answers: str = ""           # lines of the console, and in them what must be the same in all cases that have it
 
 
 class Files:
@@ -52,6 +53,7 @@ class Files:
             "guest": build / "guest" / "guest.elf",
             "guest64": build / "guest" / "guest64.elf",
             "legacy": build / "guest" / "legacy.elf",
+            "permission": build / "guest" / "permission.elf",
             "linux": linux,
             "workload": build / "initramfs" / "workload.cpio.gz",
             "workload32": build / "initramfs" / "workload32.cpio.gz",
@@ -143,6 +145,31 @@ def claims(mmu):
                 phases=f"{mmu}-qemu", cost=15)
 
 
+# What the emulators' own CPUs do otherwise than hardware (tests/guest/permission/main.c).
+DEVIATIONS = {"qemu": "tcg-reserved,tcg-accessed", "bochs": "bochs-implicit"}
+
+
+def permission(machine, mmu, page_size="2m", every=31, **more):
+    """One combination of permission bits in `every`. On QEMU's shadow tables each answer is the engine's."""
+    allow = "" if (machine, mmu) == ("qemu", "shadow") else f" allow={DEVIATIONS[machine]}"
+    return Case(name=f"{machine}-permission-{mmu}-{page_size}", machine=machine, mmu=mmu, kernel="permission",
+                about=f"permission bits against a model, {mmu}, pages up to {page_size}", page_size=page_size,
+                append=f"every={every}{allow}", large="" if page_size == "4k" else "2", starts=mmu != "bare",
+                console=("^PASS permission ",), answers=r"^permission: (.+ combinations), digest (\w+)$", **more)
+
+
+def permissions(every=31):
+    return [
+        permission("qemu", "bare", every=every, options=QEMU_MORE, cost=3),
+        permission("qemu", "npt", every=every, options=QEMU_MORE, cost=3),
+        permission("qemu", "shadow", "4k", every=every, options=QEMU_MORE, cost=18),
+        permission("qemu", "shadow", every=every, cost=7),
+        permission("bochs", "bare", every=every),
+        permission("bochs", "ept", every=every),
+        permission("bochs", "shadow", every=every, cost=36),
+    ]
+
+
 def end(name, about, test, status, **more):
     """A guest that ends in its own way."""
     return Case(name=name, about=about, machine="qemu", kernel="guest", append=f"tests={test}",
@@ -210,6 +237,7 @@ CASES = [
     linux("bochs", "2m", "linux-pae", "workload32", cost=110, long=True),
     linux("bochs", "4k", "linux-32", "workload32", cost=110, long=True),
     linux("bochs", "2m", "linux-32", "workload32", cost=110, long=True),
+    *permissions(),
     claims("npt"),
     claims("shadow"),
     Case("qemu-greeting", "what `make run` shows", "qemu", "linux", "quiet", "run",

@@ -4,6 +4,7 @@
 #   make machine-test-qemu   only those on QEMU, in seconds
 #   make machine-test-bochs  only those on Bochs
 #   make machine-test-long   also every kernel in every mode on every machine: half an hour
+#   make permission          every combination of permission bits on every machine: EVERY=1 MACHINE=all
 #   make stress              the stress guests, seed after seed: SECONDS=600 SEED=1 MACHINE=qemu
 
 include tests/guest/guest.mk
@@ -29,8 +30,12 @@ machine-test-long: $(MACHINE_NEEDS)
 machine-test-qemu machine-test-bochs: machine-test-%: $(MACHINE_NEEDS)
 	python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) --machine $* $(MACHINE_ARGS)
 
+permission: visor tool guests
+	python3 -B tests/machine/permission.py --build $(BUILD) --every $(or $(EVERY),1) \
+		--machine $(if $(filter command line,$(origin MACHINE)),$(MACHINE),all)
+
 MACHINE ?= qemu
 stress: visor tool guests $(EXPECT)
 	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) --machine $(MACHINE)
 
-.PHONY: machine-test machine-test-long machine-test-qemu machine-test-bochs stress
+.PHONY: machine-test machine-test-long machine-test-qemu machine-test-bochs permission stress

@@ -43,8 +43,16 @@ class Runner:
         self.files = files
         self.work = work
 
+    def bare_command(self, case):
+        words = [sys.executable, "-B", pathlib.Path(__file__).with_name("bare.py"),
+                 "--memory", case.memory.removesuffix("M"), "--timeout", str(TIMEOUT[case.machine]),
+                 *case.options, case.machine, self.files.path(case.kernel), *case.append.split()]
+        return [str(w) for w in words]
+
     def command(self, case, folder):
-        """The `vmmu run` that starts this case's machine."""
+        """The `vmmu run` that starts this case's machine, or what starts it without the visor."""
+        if case.mmu == "bare":
+            return self.bare_command(case)
         words = [self.build / "vmmu", "run", "--machine", case.machine, "--memory", case.memory,
                  "--page-size", case.page_size, "--timeout", str(TIMEOUT[case.machine]),
                  "--log", folder / "visor.log",
@@ -159,6 +167,30 @@ def report(runner, case):
     return word == "PASS"
 
 
+def answers_of(case, folder):
+    console = (folder / "console").read_text(errors="replace").replace("\r\n", "\n")
+    return re.findall(case.answers, console, re.M)
+
+
+def compare_answers(runner, cases):
+    """
+    Do all machines give the same answers? Prints a line; returns how many comparisons passed
+    and failed, 1 and 0 or 0 and 1, or none if there are no two to compare.
+    """
+    said = {}
+    for case in cases:
+        for question, answer in answers_of(case, runner.work / case.name) if case.answers else ():
+            said.setdefault(question, {}).setdefault(answer, []).append(case.name)
+    compared = {question: given for question, given in said.items() if sum(map(len, given.values())) > 1}
+    if not compared:
+        return 0, 0
+    different = [f"{question}: " + "; ".join(f"{answer} by {', '.join(names)}" for answer, names in given.items())
+                 for question, given in compared.items() if len(given) > 1]
+    print("\n".join(f"FAIL answers differ: {line}" for line in different) or
+          f"PASS answers to {len(compared)} questions are the same on all machines", flush=True)
+    return (0, 1) if different else (1, 0)
+
+
 def chosen(arguments):
     cases = [c for c in CASES if arguments.machine in ("all", c.machine)]
     if arguments.only:
@@ -192,8 +224,10 @@ def main():
             print(f"SKIP {case.name}: there is no {files.missing(case)}")
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         passed = sum(pool.map(lambda c: report(runner, c), can_run))
-    print(f"{passed} passed, {len(can_run) - passed} failed, {len(cases) - len(can_run)} skipped")
-    return 0 if passed == len(can_run) and cases else 1
+    same, different = compare_answers(runner, can_run)
+    failed = len(can_run) - passed + different
+    print(f"{passed + same} passed, {failed} failed, {len(cases) - len(can_run)} skipped")
+    return 0 if not failed and cases else 1
 
 
 if __name__ == "__main__":
