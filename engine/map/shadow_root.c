@@ -143,6 +143,8 @@ static void let_go(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_root_slot
 		if (slot->part[i])
 			slot->part[i]->pins--;
 	top->pins--;
+	/* A TLB with tags may hold what it says, and nothing that changes in it owes a flush from now on. */
+	vmmu_owe_all(op, VMMU_CAUSE_ROOT);
 	/* Made of one vCPU's registers: of no use to anybody else. */
 	if (top->role.registers)
 		vmmu_shadow_retire(vm, op, top, VMMU_CAUSE_ROOT);

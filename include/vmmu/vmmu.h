@@ -200,6 +200,8 @@ struct vmmu_paging;
  * with; the last eight are remembered, so that switching between them builds
  * nothing. When it differs from the last one, or the guest's own write asks for
  * it, the host enters with a TLB that holds nothing of the address space before.
+ * One whose TLB has tags (PCIDs) may keep a tag for each root pointer instead;
+ * what host.flush names is then to be forgotten under all of them.
  * PKRU changes without an exit: while CR4.PKE is set, tell of it before vmmu_fault.
  * What the guest needs first in the new address space may be mapped in passing:
  * host.backing and host.flush are called as by a fault.
