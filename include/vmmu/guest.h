@@ -59,7 +59,10 @@ struct vmmu_guest_mode {
 	uint16_t key_refused[4];
 };
 
-/* Work out `mode` for these registers. [any] */
+/*
+ * Work out `mode` for these registers. [any] Where only cr3 or pdpte have
+ * changed since, it suffices to replace mode->registers.
+ */
 void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging *registers);
 
 /* #PF error code (SDM vol. 3, 4.7). */

@@ -5,13 +5,10 @@
 /* A walk begins anew when an entry changes under it; with one vCPU only a self-map makes that happen. */
 #define TRIES 8
 
-static bool same_registers(const struct vmmu_paging *a, const struct vmmu_paging *b)
+/* CR3 and the PDPTEs say where the tables are, and nothing of what they mean. */
+static bool same_meaning(const struct vmmu_paging *a, const struct vmmu_paging *b)
 {
-	for (unsigned i = 0; i < 4; i++) {
-		if (a->pdpte[i] != b->pdpte[i])
-			return false;
-	}
-	return a->cr0 == b->cr0 && a->cr3 == b->cr3 && a->cr4 == b->cr4 && a->efer == b->efer && a->pkru == b->pkru;
+	return a->cr0 == b->cr0 && a->cr4 == b->cr4 && a->efer == b->efer && a->pkru == b->pkru;
 }
 
 static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
@@ -22,7 +19,9 @@ static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, co
 		.pkru = cpu->pkru, .cpu = memory->cpu,
 	};
 
-	if (!same_registers(&memory->mode->registers, &r))
+	if (same_meaning(&memory->mode->registers, &r))
+		memory->mode->registers = r;
+	else
 		vmmu_guest_mode_init(memory->mode, &r);
 	return memory->mode;
 }
