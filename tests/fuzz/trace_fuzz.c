@@ -45,7 +45,7 @@ static void walk_some(const struct trace_file *trace)
 		struct vmmu_path_step steps[VMMU_LEVEL_MAX];
 
 		for (uint64_t n = 0; n < trace->count; n++)
-			replay_walk(&replay, &replay.vms[i], trace->records[n].a[0] & ((1ull << 48) - 1), steps);
+			replay_walk(&replay, &replay.vms[i], replay.vms[i].root, trace->records[n].a[0] & ((1ull << 48) - 1), steps);
 	}
 	replay_free(&replay);
 }

@@ -132,6 +132,7 @@ expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$
 
 # A trace whose every record is known, and what is to be said about it
 "$sample" sample
+"$sample" shadow shadow
 cat >sample.map <<'END'
 ffffffff81000000 T _text
 ffffffff81000000 T startup_64
@@ -170,6 +171,12 @@ says walk-at-fault walk --gpa 0x1456789 --at-fault 4 --brief --symbols sample.ma
 says walk-at-time walk --gpa 0x1235000 --at 150us --symbols sample.map sample
 says walk-at-record walk --gpa 0x1235000 --at-record 14 --brief --symbols sample.map sample
 says walk-at-the-time walk --gpa 0x1235000 --at 160us --brief --symbols sample.map sample
+says walk-shadow walk --gva 0xffffffff80001234 --root 0x1000 --symbols sample.map shadow
+says walk-shadow-parked walk --gva 0xffffffff80001234 --at-fault 2 --brief --symbols sample.map shadow
+says walk-shadow-pae walk --gva 0xc0000000 --symbols sample.map shadow
+expect 2 'no table at 0x7000' "$vmmu" walk --gva 0 --root 0x7000 --symbols sample.map shadow
+expect 2 'guest-virtual addresses: give --gva' "$vmmu" walk --gpa 0 --symbols sample.map shadow
+expect 2 'beyond what 4 levels' "$vmmu" walk --gva 0x1000000000000 --symbols sample.map shadow
 says walk-before walk --gpa 0x1235000 --at-record 1 --brief --symbols sample.map sample
 cp sample open
 printf '\0' | dd of=open bs=1 seek=48 conv=notrunc 2>/dev/null
@@ -181,6 +188,8 @@ says check check sample
 expect 2 'no record 999' "$vmmu" walk --gpa 0 --at-record 999 --symbols sample.map sample
 expect 2 'no end of a fault 999' "$vmmu" walk --gpa 0 --at-fault 999 --symbols sample.map sample
 expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 0x1000000000000 --symbols sample.map sample
+expect 2 'guest-physical addresses: give --gpa' "$vmmu" walk --gva 0 --symbols sample.map sample
+expect 2 'one address at a time' "$vmmu" walk --gva 0 --gpa 0 sample
 expect 2 'no VM 9' "$vmmu" walk --gpa 0 --vm 9 --symbols sample.map sample
 expect 2 'cannot be read|No such file' "$vmmu" trace --symbols /no/map sample
 head -c 1500 sample >torn

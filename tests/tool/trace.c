@@ -198,23 +198,23 @@ static void a_replay_translates(void **state)
 	(void)state;
 	assert_int_equal(problems, 0);
 	assert_non_null(vm);
-	assert_int_equal(replay_walk(&replay, vm, GPA, steps), 4);
+	assert_int_equal(replay_walk(&replay, vm, vm->root, GPA, steps), 4);
 	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_LEAF);
 	assert_int_equal(vmmu_pfn_hpa(steps[3].info.pfn).v, HPA);
 	assert_int_equal(steps[3].info.rights, VMMU_RWX);
 	assert_int_equal(steps[3].info.memtype, VMMU_MEMTYPE_WB);
 	/* The neighbour is not there. */
-	assert_int_equal(replay_walk(&replay, vm, GPA + 0x1000, steps), 4);
+	assert_int_equal(replay_walk(&replay, vm, vm->root, GPA + 0x1000, steps), 4);
 	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_EMPTY);
 	replay_free(&replay);
 
 	/* Before its last write the page was not there, before the root nothing was. */
 	replay = replayed(&trace, trace.count - 2);
-	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), GPA, steps), 4);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), replay_vm_of(&replay, 1)->root, GPA, steps), 4);
 	assert_int_equal(steps[3].info.kind, VMMU_ENTRY_EMPTY);
 	replay_free(&replay);
 	replay = replayed(&trace, 1);
-	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), GPA, steps), 0);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), replay_vm_of(&replay, 1)->root, GPA, steps), 0);
 	replay_free(&replay);
 	trace_close(&trace);
 }
@@ -295,12 +295,12 @@ static void tables_found_when_tracing_begins(void **state)
 	replay = replayed(&trace, trace.count - 1);
 	assert_int_equal(problems, 0);
 	assert_null(replay_table_at(&replay, L1));
-	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), (1ull << 30) + 5, steps), 2);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), replay_vm_of(&replay, 1)->root, (1ull << 30) + 5, steps), 2);
 	assert_int_equal(steps[1].info.kind, VMMU_ENTRY_LEAF);
 	replay_free(&replay);
 	replay = replayed(&trace, trace.count);
 	assert_int_equal(problems, 0);
-	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), 1ull << 30, steps), 2);
+	assert_int_equal(replay_walk(&replay, replay_vm_of(&replay, 1), replay_vm_of(&replay, 1)->root, 1ull << 30, steps), 2);
 	assert_int_equal(steps[1].info.kind, VMMU_ENTRY_EMPTY);
 	replay_free(&replay);
 	trace_close(&trace);

@@ -8,12 +8,13 @@
 #include "../trace/view.h"
 #include "command.h"
 
-enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b' };
+enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_GVA = 0x100, OPTION_ROOT };
 
 struct walk {
 	struct view view;
-	uint64_t gpa;
-	bool gpa_given;
+	uint64_t address;           /* gpa; in shadow tables gva */
+	bool is_gva, given;
+	uint64_t root;              /* top table; 0: the one loaded last */
 	bool brief;                 /* no history */
 
 	struct replay replay;
@@ -29,7 +30,8 @@ static void print_heading(const struct walk *walk)
 	const struct palette *p = walk->view.palette;
 	const struct vmmu_trace_file_header *header = &walk->view.trace.header;
 
-	printf("%sGuest-physical 0x%012" PRIx64 " %s%s\n", p->bold, walk->gpa, walk->label, p->off);
+	printf("%sGuest-%s 0x%012" PRIx64 " %s%s\n", p->bold, walk->is_gva ? "virtual" : "physical",
+	       walk->address, walk->label, p->off);
 	printf("%sVM %u, %s, %u levels", p->dim, walk->vm->id,
 	       describe_mode(walk->vm->decoder.mode), walk->vm->decoder.levels);
 	if (header->machine[0])
@@ -43,18 +45,37 @@ static void print_steps(const struct walk *walk)
 {
 	const struct palette *p = walk->view.palette;
 
-	printf("%s  level  covers   table        index  entry               meaning%s\n", p->dim, p->off);
+	printf("%s  level  covers   table        %sindex  entry               meaning%s\n", p->dim,
+	       walk->is_gva ? "guest's own  " : "", p->off);
 	for (unsigned i = 0; i < walk->count; i++) {
 		const struct vmmu_path_step *step = &walk->steps[i];
 		char *meaning = describe_entry(&walk->vm->decoder, step->level, step->entry);
 		const char *colour = step->info.kind == VMMU_ENTRY_EMPTY ? p->red :
 		                     step->info.kind == VMMU_ENTRY_LEAF  ? p->green : "";
 
-		printf("  %-5u  %-7s  0x%09" PRIx64 "  [%3u]  0x%016" PRIx64 "  %s%s%s\n", step->level,
-		       text_level_span(step->level), step->table.v, step->index, step->entry, colour, meaning,
-		       p->off);
+		printf("  %-5u  %-7s  0x%09" PRIx64 "  ", step->level, text_level_span(step->level),
+		       step->table.v);
+		if (walk->is_gva)
+			printf("0x%09" PRIx64 "  ",
+			       replay_table_at(&walk->replay, step->table.v)->gfn << VMMU_PAGE_SHIFT);
+		printf("[%3u]  0x%016" PRIx64 "  %s%s%s\n", step->index, step->entry, colour, meaning, p->off);
 		free(meaning);
 	}
+}
+
+/* The first gfn that the shadow leaf at the walk's end maps: its last write tells. */
+static uint64_t gfn_of_leaf(const struct walk *walk)
+{
+	const struct vmmu_path_step *last = &walk->steps[walk->count - 1];
+
+	for (uint64_t n = walk->moment; n-- > 0;) {
+		const struct vmmu_trace_record *record = &walk->view.trace.records[n];
+
+		if ((record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_FOUND) &&
+		    record->vm == walk->vm->id && record->a[0] == last->table.v && record->index == last->index)
+			return record->a[1];
+	}
+	return 0;
 }
 
 static void print_result(const struct walk *walk)
@@ -70,9 +91,12 @@ static void print_result(const struct walk *walk)
 	last = &walk->steps[walk->count - 1];
 	bytes = vmmu_level_pages(last->level) << VMMU_PAGE_SHIFT;
 	printf("\n  ");
+	if (walk->is_gva && last->info.kind == VMMU_ENTRY_LEAF)
+		printf("=> guest-physical 0x%012" PRIx64 "\n  ",
+		       (gfn_of_leaf(walk) << VMMU_PAGE_SHIFT) + (walk->address & (bytes - 1)));
 	if (last->info.kind == VMMU_ENTRY_LEAF)
 		printf("=> host-physical %s0x%012" PRIx64 "%s in a %s page, %s, %s\n", p->green,
-		       vmmu_pfn_hpa(last->info.pfn).v + (walk->gpa & (bytes - 1)), p->off,
+		       vmmu_pfn_hpa(last->info.pfn).v + (walk->address & (bytes - 1)), p->off,
 		       text_level_span(last->level), describe_rights(last->info.rights).text,
 		       describe_memtype(last->info.memtype));
 	else if (last->info.kind == VMMU_ENTRY_EMPTY)
@@ -83,15 +107,26 @@ static void print_result(const struct walk *walk)
 		printf("=> %sthe CPU would refuse this entry%s\n", p->red, p->off);
 }
 
+/* Shadow tables say of a gva what they say now: another table may have stood here before. */
+static bool is_on_the_way(const struct walk *walk, const struct vmmu_trace_record *record)
+{
+	for (unsigned i = 0; i < walk->count; i++)
+		if (walk->steps[i].level == record->level)
+			return walk->steps[i].table.v == record->a[0] && walk->steps[i].index == record->index;
+	return false;
+}
+
 /* Does this record tell of the entry of `level` on the way to the address? */
 static bool writes_entry(const struct walk *walk, const struct vmmu_trace_record *record, unsigned level)
 {
 	uint64_t pages = vmmu_level_pages(level);
-
 	bool tells = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_FOUND;
 
-	return tells && record->vm == walk->vm->id && record->level == level &&
-	       (record->a[1] & ~(pages - 1)) == ((walk->gpa >> VMMU_PAGE_SHIFT) & ~(pages - 1));
+	if (!tells || record->vm != walk->vm->id || record->level != level)
+		return false;
+	if (walk->is_gva)
+		return is_on_the_way(walk, record);
+	return (record->a[1] & ~(pages - 1)) == ((walk->address >> VMMU_PAGE_SHIFT) & ~(pages - 1));
 }
 
 static void print_reason(const struct walk *walk, uint64_t number)
@@ -184,6 +219,29 @@ static void print_history(const struct walk *walk, unsigned level)
 	}
 }
 
+/* Which addresses do the tables of this VM translate? */
+static bool is_address_of_mode(const struct walk *walk)
+{
+	const struct vmmu_decoder *d = &walk->vm->decoder;
+	unsigned bits = VMMU_PAGE_SHIFT + 9 * d->levels;
+	bool shadow = d->mode == VMMU_MODE_SHADOW;
+	uint64_t beyond = walk->address >> (bits - shadow);
+
+	if (walk->is_gva != shadow) {
+		complain(shadow ? "shadow tables translate guest-virtual addresses: give --gva"
+		                : "%s tables translate guest-physical addresses: give --gpa",
+		         describe_mode(d->mode));
+		return false;
+	}
+	/* Canonical: the upper half repeats the highest bit. */
+	if (beyond && !(shadow && beyond == ~0ull >> (bits - 1))) {
+		complain("0x%" PRIx64 " is beyond what %u levels of tables can translate", walk->address,
+		         d->levels);
+		return false;
+	}
+	return true;
+}
+
 static bool prepare(struct walk *walk)
 {
 	trace_sort(&walk->view.trace);
@@ -194,12 +252,14 @@ static bool prepare(struct walk *walk)
 	walk->vm = view_vm(&walk->view, &walk->replay);
 	if (!walk->vm)
 		return false;
-	if (walk->gpa >> (VMMU_PAGE_SHIFT + 9 * walk->vm->decoder.levels)) {
-		complain("0x%" PRIx64 " is beyond what %u levels of tables can translate", walk->gpa,
-		         walk->vm->decoder.levels);
+	if (!is_address_of_mode(walk))
+		return false;
+	if (walk->root && !replay_table_at(&walk->replay, walk->root)) {
+		complain("there is no table at 0x%" PRIx64 " at that moment: `vmmu dump` lists them", walk->root);
 		return false;
 	}
-	walk->count = replay_walk(&walk->replay, walk->vm, walk->gpa, walk->steps);
+	walk->count = replay_walk(&walk->replay, walk->vm, walk->root ? walk->root : walk->vm->root,
+	                          walk->address, walk->steps);
 	return true;
 }
 
@@ -211,7 +271,7 @@ static void show(const struct walk *walk)
 	if (walk->brief)
 		return;
 	printf("\n%sWhen and why each entry was written%s\n", walk->view.palette->bold, walk->view.palette->off);
-	for (unsigned level = walk->vm->decoder.levels; level >= 1; level--) {
+	for (unsigned level = walk->count ? walk->steps[0].level : walk->vm->decoder.levels; level >= 1; level--) {
 		/* Below a large page there is a level only if one was there once. */
 		if (walk->count && level < walk->steps[walk->count - 1].level &&
 		    count_writes(walk, level, 0, walk->view.trace.count) == 0)
@@ -230,16 +290,25 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[1] = &walk->view;
 		return 0;
 	case OPTION_GPA:
-		if (!parse_number(arg, &walk->gpa))
-			argp_error(state, "--gpa takes an address like 0x1a3c000, not \"%s\"", arg);
-		walk->gpa_given = true;
+	case OPTION_GVA:
+		if (walk->given)
+			argp_error(state, "one address at a time");
+		if (!parse_number(arg, &walk->address))
+			argp_error(state, "--%s takes an address like 0x1a3c000, not \"%s\"",
+			           key == OPTION_GPA ? "gpa" : "gva", arg);
+		walk->is_gva = key == OPTION_GVA;
+		walk->given = true;
+		return 0;
+	case OPTION_ROOT:
+		if (!parse_number(arg, &walk->root) || !walk->root)
+			argp_error(state, "--root takes the host-physical address of a table, not \"%s\"", arg);
 		return 0;
 	case OPTION_BRIEF:
 		walk->brief = true;
 		return 0;
 	case ARGP_KEY_END:
-		if (!walk->gpa_given)
-			argp_error(state, "which address? Give --gpa X");
+		if (!walk->given)
+			argp_error(state, "which address? Give --gpa X, or --gva X under shadow paging");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -248,6 +317,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address", 1},
+	{"gva", OPTION_GVA, "X", 0, "Under shadow paging: the guest-virtual address", 1},
+	{"root", OPTION_ROOT, "HPA", 0,
+	 "The top table to begin with (default: the one that was loaded last)", 1},
 	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},
 	{0},
 };
@@ -258,8 +330,9 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
-	.doc = "Show the entries that translate a guest-physical address as they stood at one moment, and "
-	       "when, why and by which guest instruction each of them was written.",
+	.doc = "Show the entries that translate a guest-physical address (under shadow paging: a "
+	       "guest-virtual one) as they stood at one moment, and when, why and by which guest "
+	       "instruction each of them was written.",
 	.children = children,
 };
 

@@ -356,25 +356,29 @@ void replay_range(struct replay *replay, const struct trace_file *trace, uint64_
 		replay_apply(replay, trace, number);
 }
 
-unsigned replay_index(uint64_t gpa, unsigned level)
+unsigned replay_index(uint64_t address, unsigned level)
 {
-	return gpa >> (VMMU_PAGE_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
+	return address >> (VMMU_PAGE_SHIFT + 9 * (level - 1)) & (TABLE_ENTRIES - 1);
 }
 
-unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t gpa,
-                     struct vmmu_path_step *steps)
+unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t root,
+                     uint64_t address, struct vmmu_path_step *steps)
 {
-	uint64_t hpa = vm->root;
-	unsigned count = 0;
+	const struct replay_table *top = replay_table_at(replay, root);
+	unsigned level = vm->decoder.levels, count = 0;
+	uint64_t hpa = root;
 
-	for (unsigned level = vm->decoder.levels; level >= 1; level--) {
+	/* Under shadow paging the guest's mode decides. */
+	if (top && top->level < level && vm->decoder.mode == VMMU_MODE_SHADOW)
+		level = top->level;
+	for (; level >= 1; level--) {
 		const struct replay_table *table = replay_table_at(replay, hpa);
 		struct vmmu_path_step *step = &steps[count];
 
 		if (!table)
 			break;
 		*step = (struct vmmu_path_step){
-			.level = (uint8_t)level, .index = (uint16_t)replay_index(gpa, level), .table = {hpa}};
+			.level = (uint8_t)level, .index = (uint16_t)replay_index(address, level), .table = {hpa}};
 		step->entry = table->entry[step->index];
 		vmmu_entry_decode(&vm->decoder, level, step->entry, &step->info);
 		count++;

@@ -60,14 +60,17 @@ struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa);
 /* NULL when the trace has no VM with this id. */
 struct replay_vm *replay_vm_of(const struct replay *replay, uint16_t id);
 
-/* Entry number of `gpa` in a table of this level. */
-unsigned replay_index(uint64_t gpa, unsigned level);
+/* Entry number of an address in a table of this level. */
+unsigned replay_index(uint64_t address, unsigned level);
 
 /* Does `seen` equal `recorded`, save for bits that the CPU may have set? Adds them to *bits. */
 bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t seen, uint64_t *bits);
 
-/* The entries that translate gpa, from the top; steps[] holds at least VMMU_LEVEL_MAX. */
-unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t gpa,
-                     struct vmmu_path_step *steps);
+/*
+ * The entries that translate an address from the table at `root` down: a gpa, or
+ * a gva in shadow tables. steps[] holds at least VMMU_LEVEL_MAX.
+ */
+unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t root,
+                     uint64_t address, struct vmmu_path_step *steps);
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes a small trace whose every record is known: sample FILE. What the
- * commands must say about it stands beside this file.
+ * Writes a small trace whose every record is known: sample FILE, or sample FILE
+ * shadow. What the commands must say about it stands beside this file.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../trace_maker.h"
 
@@ -90,16 +92,61 @@ static void slot_deleted(void)
 	slot(VMMU_CAUSE_SLOT_DELETE);
 }
 
-int main(int argc, char **argv)
-{
-	FILE *to;
+/* ---- shadow paging --------------------------------------------------------------- */
 
-	if (argc != 2 || !(to = fopen(argv[1], "w"))) {
-		fprintf(stderr, "usage: sample FILE\n");
-		return 2;
-	}
-	maker_init(&maker);
-	snprintf(maker.header.machine, sizeof(maker.header.machine), "sample");
+#define PAE_ROOT 0x5000ull
+#define PAE_L2 0x6000ull
+#define SHADOW_TABLE(hpa) ((hpa) | 0x27)
+#define SHADOW_LEAF(hpa) ((hpa) | 0x67 | 3ull << 52)
+
+static void shadow_write(uint32_t fault, uint8_t level, uint64_t table, uint16_t index, uint64_t gfn,
+                         uint64_t was, uint64_t now, enum vmmu_cause cause)
+{
+	struct vmmu_trace_record *r = maker_write(&maker, level, table, gfn, was, now);
+
+	r->fault = fault;
+	r->index = index;
+	r->a[1] = gfn;
+	r->cause = (uint8_t)cause;
+}
+
+static void root_load(uint8_t level, uint64_t hpa)
+{
+	maker_root(&maker, hpa);
+	maker.records[maker.header.records - 1].level = level;
+	maker.records[maker.header.records - 1].a[1] = hpa;
+}
+
+/* A kernel's page at 0xffffffff80001000, whose guest table is written once; then a PAE guest. */
+static void shadow_records(void)
+{
+	maker_vm(&maker, VMMU_MODE_SHADOW);
+	maker_table(&maker, 4, ROOT, 0x100);
+	root_load(4, ROOT);
+	begin_fault(1, 0xffffffff80001000ull, VMMU_W, 0xffffffff81000010ull, KERNEL);
+	maker_table(&maker, 3, L3, 0x101);
+	shadow_write(1, 4, ROOT, 511, 0x101, 0, SHADOW_TABLE(L3), VMMU_CAUSE_VIOLATION);
+	maker_table(&maker, 2, L2, 0x102);
+	shadow_write(1, 3, L3, 510, 0x102, 0, SHADOW_TABLE(L2), VMMU_CAUSE_VIOLATION);
+	maker_table(&maker, 1, L1, 0x103);
+	shadow_write(1, 2, L2, 0, 0x103, 0, SHADOW_TABLE(L1), VMMU_CAUSE_VIOLATION);
+	shadow_write(1, 1, L1, 1, 0x777, 0, SHADOW_LEAF(0x9000), VMMU_CAUSE_VIOLATION);
+	end_fault(1, 0x777000, VMMU_FAULT_FIXED);
+	begin_fault(2, 0xffff888000103008ull, VMMU_W | VMMU_ACCESS_PRESENT, 0xffffffff81000123ull, KERNEL);
+	shadow_write(2, 2, L2, 0, 0x103, SHADOW_TABLE(L1), 0, VMMU_CAUSE_GUEST_WRITE);
+	end_fault(2, 0x103008, VMMU_FAULT_FIXED);
+	begin_fault(3, 0xffffffff80001000ull, VMMU_R, 0xffffffff81000010ull, KERNEL);
+	shadow_write(3, 1, L1, 1, 0x777, SHADOW_LEAF(0x9000), SHADOW_LEAF(0x9000) & ~0x42ull, VMMU_CAUSE_SYNC);
+	shadow_write(3, 2, L2, 0, 0x103, 0, SHADOW_TABLE(L1), VMMU_CAUSE_VIOLATION);
+	end_fault(3, 0x777000, VMMU_FAULT_FIXED);
+	maker_table(&maker, 3, PAE_ROOT, 0x200);
+	maker_table(&maker, 2, PAE_L2, 0x201);
+	shadow_write(0, 3, PAE_ROOT, 3, 0x201, 0, PAE_L2 | 1, VMMU_CAUSE_ROOT);
+	root_load(3, PAE_ROOT);
+}
+
+static void ept_records(void)
+{
 	maker_vm(&maker, VMMU_MODE_EPT);
 	slot(VMMU_CAUSE_SLOT_CREATE);
 	maker_root(&maker, ROOT);
@@ -108,6 +155,24 @@ int main(int argc, char **argv)
 	maker_first_dump(&maker, PAGE, 0x9000);
 	maker_dump(&maker, 1, L1, NEIGHBOUR >> 12, EPT_LEAF(0xa000));
 	maker_dump_end(&maker, 5);
+}
+
+int main(int argc, char **argv)
+{
+	bool shadow = argc == 3 && strcmp(argv[2], "shadow") == 0;
+
+	FILE *to;
+
+	if ((argc != 2 && !shadow) || !(to = fopen(argv[1], "w"))) {
+		fprintf(stderr, "usage: sample FILE [shadow]\n");
+		return 2;
+	}
+	maker_init(&maker);
+	snprintf(maker.header.machine, sizeof(maker.header.machine), "sample");
+	if (shadow)
+		shadow_records();
+	else
+		ept_records();
 	if (fwrite(&maker, maker_size(&maker), 1, to) != 1 || fclose(to) != 0) {
 		fprintf(stderr, "sample: %s cannot be written\n", argv[1]);
 		return 2;
