@@ -53,6 +53,7 @@ void test_control(void);
 void test_debug(void);
 void test_delivery(void);
 void test_delivery_paging(void);
+void test_delivery_tables(void);
 void test_exec(void);
 void test_hostile(void);
 void test_memory(void);

@@ -9,7 +9,7 @@ GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
 GUEST_BOTH  := main command_line console ram random string timers device space model guest_model stress_switch \
                stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control
-GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time control debug events delivery delivery_paging paging hostile slots \
+GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time control debug events delivery delivery_paging delivery_tables paging hostile slots \
                slots_random bench
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy stress_off

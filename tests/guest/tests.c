@@ -13,6 +13,7 @@ const struct test all_tests[] = {
 	{"debug", test_debug},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},
+	{"delivery-tables", test_delivery_tables},
 	{"paging", test_paging},
 	{"hostile", test_hostile},
 	{"slots", test_slots},

@@ -6,7 +6,7 @@ import pathlib
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
 
-GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "paging", "hostile", "slots",
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "slots",
                "slots-random", "touch")
 
 # What guests do to their own page tables; those for the 32-bit guest, and one more.
