@@ -60,6 +60,7 @@ void test_memory(void);
 void test_mmio(void);
 void test_paging(void);
 void test_platform(void);
+void test_real_mode(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
