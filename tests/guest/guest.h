@@ -68,6 +68,7 @@ void test_stress_control(void);
 void test_stress_garbage(void);
 void test_stress_large(void);
 void test_stress_off(void);
+void test_stress_pcid(void);
 void test_stress_reuse(void);
 void test_stress_stores(void);
 void test_stress_switch(void);
