@@ -121,11 +121,15 @@ def shadow_guest(machine, page_size, tests=GUEST_TESTS):
 def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
     """The 64-bit guest has 4-level paging; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
     tests = STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS
+    name, words = f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"load={load} seed={seed} mmu={mmu}"
+    if mmu == "bare":
+        return Case(name=name, about="page tables under stress, without the visor", machine=machine, mmu=mmu,
+                    kernel=kernel, append=f"tests={','.join(tests)} {words}", starts=False,
+                    console=tuple(f"^PASS {test} [1-9]" for test in tests), **more)
     if machine == "bochs" and kernel == "guest":
         tests += ("stress-pcid",)  # QEMU's emulation has no PCIDs
-    return guest(f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"page tables under stress, {mmu}, pages up to {page_size}",
-                 machine, tests, kernel=kernel, page_size=page_size,
-                 mmu=mmu, words=f"load={load} seed={seed} mmu={mmu}", **more)
+    return guest(name, f"page tables under stress, {mmu}, pages up to {page_size}", machine, tests, kernel=kernel,
+                 page_size=page_size, mmu=mmu, words=words, **more)
 
 
 # What QEMU can beside the processor that `vmmu run` takes by itself.
@@ -218,6 +222,9 @@ CASES = [
           words="mmu=shadow", options=QEMU_MORE),
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
+    stress("qemu", "bare", cost=3),
+    stress("qemu", "bare", "legacy", cost=3),
+    stress("bochs", "bare", "legacy", load=40),
     stress("qemu", "npt"),
     stress("qemu", "npt", "legacy", seed=2),
     stress("qemu", "shadow"),
