@@ -11,5 +11,6 @@ const struct test all_tests[] = {
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
 	{"stress-off", test_stress_off},
+	{"real-mode", test_real_mode},
 	{NULL, NULL},
 };

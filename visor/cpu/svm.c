@@ -489,10 +489,9 @@ static void recover_event(struct vcpu *v)
 	v->event = 0;
 	if (!(event & EVENT_VALID))
 		return;
-	/* INTn, INT3 and INTO: RIP still points at them, the guest executes them again. */
-	if ((event & EVENT_TYPE_MASK) == EVENT_SOFTWARE_INTERRUPT ||
-	    ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4)))
-		return;
+	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4))
+		event = (event & ~EVENT_TYPE_MASK & ~EVENT_HAS_ERROR) | EVENT_SOFTWARE_EXCEPTION;
 	/* QEMU reports an interrupt as an exception; no exception has such a vector. */
 	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && vector >= 32)
 		event = (event & ~EVENT_TYPE_MASK) | EVENT_EXTERNAL;
@@ -500,9 +499,19 @@ static void recover_event(struct vcpu *v)
 	v->event_error = (uint32_t)(b->exit_interrupt_info >> 32);
 }
 
+/* INTn, INT3 and INTO: RIP still points at them. */
+static bool executes_again(uint32_t event)
+{
+	uint32_t type = event & EVENT_TYPE_MASK;
+
+	return type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_SOFTWARE_EXCEPTION;
+}
+
 static void inject_event(struct vcpu *v)
 {
-	v->svm.vmcb->event_injection = v->event & EVENT_VALID ? v->event | (uint64_t)v->event_error << 32 : 0;
+	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
+
+	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;
 }
 

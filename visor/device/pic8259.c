@@ -56,6 +56,9 @@ void pic_init(struct pic *p)
 /* Highest-priority set bit of `inputs`, counted from the one after `lowest`. */
 static unsigned highest(const struct pic_chip *c, uint8_t inputs)
 {
+	/* Nearly always, and asked at every exit. */
+	if (!inputs)
+		return NO_INPUT;
 	for (unsigned i = 1; i <= 8; i++) {
 		unsigned input = (c->lowest + i) & 7;
 

@@ -9,6 +9,7 @@
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/delivery.h"
 #include "visor/vm/descriptor.h"
 #include "visor/vm/event.h"
 #include "visor/vm/msr.h"
@@ -319,10 +320,19 @@ static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 	v->backend->read_state(v);
 	if (!(v->event & EVENT_VALID))
 		carry_out(v, fault->gpa.v, why);
-	else if (!make_unneeded(v, fault->gpa.v, why))
+	else if (!delivery_carry_out(v) && !make_unneeded(v, fault->gpa.v, why))
 		exit_fail(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
 		          (unsigned long long)fault->gpa.v,
-		          why == VMMU_FAULT_WRITE_TABLE ? "is its root table" : "CR0.WP alone lets it write");
+		          why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
+}
+
+/* The handler's stack, or a table that leads to it, is in a read-only slot or where nothing is. */
+static void deliver_past_ram(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	v->backend->read_state(v);
+	if (!delivery_carry_out(v))
+		exit_fail(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
+		          (unsigned long long)fault->gpa.v);
 }
 
 void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
@@ -334,7 +344,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 	case VMMU_FAULT_EMULATE_MMIO:
 	case VMMU_FAULT_READ_ONLY:
 		if (v->event & EVENT_VALID)
-			exit_fail(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event, gpa);
+			deliver_past_ram(v, fault);
 		else if (fault->access & VMMU_X && !(fault->access & VMMU_ACCESS_WALK))
 			exit_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
 		else
