@@ -5,13 +5,7 @@
 /* A walk begins anew when an entry changes under it; with one vCPU only a self-map makes that happen. */
 #define TRIES 8
 
-/* CR3 and the PDPTEs say where the tables are, and nothing of what they mean. */
-static bool same_meaning(const struct vmmu_paging *a, const struct vmmu_paging *b)
-{
-	return a->cr0 == b->cr0 && a->cr4 == b->cr4 && a->efer == b->efer && a->pkru == b->pkru;
-}
-
-static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
+static void init_mode(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
 {
 	struct vmmu_paging r = {
 		.cr0 = cpu->cr0, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .efer = cpu->efer,
@@ -19,10 +13,19 @@ static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, co
 		.pkru = cpu->pkru, .cpu = memory->cpu,
 	};
 
-	if (same_meaning(&memory->mode->registers, &r))
-		memory->mode->registers = r;
-	else
-		vmmu_guest_mode_init(memory->mode, &r);
+	vmmu_guest_mode_init(memory->mode, &r);
+}
+
+/* CR3 and the PDPTEs say where the tables are, and nothing of what they mean. */
+static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
+{
+	struct vmmu_paging *known = &memory->mode->registers;
+
+	if (known->cr0 != cpu->cr0 || known->cr4 != cpu->cr4 || known->efer != cpu->efer || known->pkru != cpu->pkru)
+		init_mode(cpu, memory);
+	known->cr3 = cpu->cr3;
+	for (unsigned i = 0; i < 4; i++)
+		known->pdpte[i] = cpu->pdpte[i];
 	return memory->mode;
 }
 
@@ -39,11 +42,10 @@ enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const st
 {
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
 
-	*out = (struct vmmu_guest_walk){0};
 	if (!(cpu->efer & X86_EFER_LMA))
 		gva &= UINT32_MAX;
 	if (!(cpu->cr0 & X86_CR0_PG)) {
-		out->gpa.v = gva;
+		*out = (struct vmmu_guest_walk){.gpa = {gva}};
 		return VMMU_GUEST_OK;
 	}
 	access |= (cpu->cpl == 3 ? VMMU_ACCESS_USER : 0) | (cpu->rflags & X86_FLAG_AC ? VMMU_ACCESS_AC : 0);
@@ -70,10 +72,11 @@ uint64_t guest_code_address(const struct x86_cpu_state *cpu, unsigned offset)
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                      uint8_t *bytes, unsigned max)
 {
-	struct vmmu_guest_walk w = {0};
+	struct vmmu_guest_walk w; /* filled in at i = 0 */
 	uint64_t value;
 	unsigned size;
 
+	w.gpa.v = 0;
 	for (unsigned i = 0; i < max; i += size, w.gpa.v += size) {
 		uint64_t gva = guest_code_address(cpu, i), left = PAGE - gva % PAGE;
 
