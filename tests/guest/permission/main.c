@@ -5,6 +5,7 @@
  *   every=N              try one pair of entries in N under each setting (default 1)
  *   space=N              only the space of this number
  *   from=N count=N       only these of the tries in a space
+ *   show=N               show so many mismatches (default 10)
  *   allow=WORD,WORD      what an emulator's own CPU does otherwise; it is counted:
  *     tcg-reserved         a #PF for a reserved bit has an error code without P
  *     tcg-accessed         an access that faults has set the accessed bits of the entries
@@ -22,11 +23,10 @@ const struct multiboot_info *boot_info;
 static const unsigned keys[4] = {4, 9, 13, 15}; /* with PKRU_VALUE: all, no access, no writing, neither */
 
 static struct {
-	uint32_t every, from, count;
+	uint32_t every, from, count, show;
 	bool tcg_reserved, tcg_accessed, bochs_implicit;
 } options;
 
-enum { MISMATCHES_SHOWN = 10 };
 static unsigned shown;
 
 struct tally {
@@ -119,7 +119,7 @@ static void show_mismatch(const struct stage *s, uint32_t number, unsigned acces
 {
 	const struct sim_guest_cpu *c = &s->cpu;
 
-	if (shown++ >= MISMATCHES_SHOWN)
+	if (shown++ >= options.show)
 		return;
 	print("  %s, try %u: %s, upper 0x%llx, lower 0x%llx,\n", s->space->name, number, access_name(access),
 	      (unsigned long long)s->upper, (unsigned long long)s->lower);
@@ -349,6 +349,7 @@ static void read_options(void)
 	options.every = (uint32_t)option_number("every", 1);
 	options.from = (uint32_t)option_number("from", 0);
 	options.count = (uint32_t)option_number("count", UINT32_MAX);
+	options.show = (uint32_t)option_number("show", 10);
 	if (!options.every) {
 		print("FAIL permission: every=0 tries nothing\n");
 		guest_exit(GUEST_UNFIT);
