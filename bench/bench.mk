@@ -25,7 +25,7 @@ $(PHASES): $(INITRAMFS_BUILD)/phases
 	$(call pack,$(INITRAMFS_BUILD)/phases.tree)
 
 claims:
-	@scripts/setup build emulators kernels
+	@scripts/setup build emulators kernels measure
 	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the phases' --no-print-directory \
 		BUILD=$(BUILD) $(CLAIMS_NEEDS)
 	@python3 -B bench/claims/claims.py --build $(BUILD) --linux $(LINUX_IMAGE) --machine $(CLAIMS_MACHINE) \
