@@ -24,7 +24,7 @@ $(UNIT_LIB): $(UNIT_OBJ)
 	$(AR) rcs $@ $^
 
 $(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB) $(LIBVMMU)
-	$(CC) $(UNIT_CFLAGS) -MMD -MP $< $(UNIT_LIB) $(LIBVMMU) -lcmocka -o $@
+	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(UNIT_LIB) $(LIBVMMU) -lcmocka -o $@
 
 .PHONY: unit
 unit: $(UNIT_TESTS)

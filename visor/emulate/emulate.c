@@ -4,8 +4,7 @@
 
 #include "visor/emulate/emulation.h"
 #include "visor/lib/format.h"
-
-typedef enum emulate_result (*handler)(struct emulation *e);
+#include "visor/lib/string.h"
 
 /* ---- Moves ------------------------------------------------------------------------- */
 
@@ -40,7 +39,7 @@ static enum emulate_result move_if(struct emulation *e)
 
 	TRY(read_operand(e, 1, &value));
 	TRY(read_operand(e, 0, &old));
-	return write_operand(e, 0, condition_holds(e->instruction.opcode & 15, e->cpu->rflags) ? value : old);
+	return write_operand(e, 0, condition_holds(e->instruction->opcode & 15, e->cpu->rflags) ? value : old);
 }
 
 /* Machine status word: the low half of CR0. LMSW may set PE, but not clear it (SDM vol. 2, "LMSW"). */
@@ -60,7 +59,7 @@ static enum emulate_result store_status_word(struct emulation *e)
 
 static enum emulate_result set_if(struct emulation *e)
 {
-	return write_operand(e, 0, condition_holds(e->instruction.opcode & 15, e->cpu->rflags));
+	return write_operand(e, 0, condition_holds(e->instruction->opcode & 15, e->cpu->rflags));
 }
 
 /* ---- Arithmetic and logic ------------------------------------------------------------ */
@@ -111,7 +110,7 @@ static enum emulate_result alu_flags_only(struct emulation *e)
 
 	TRY(read_operand(e, 0, &a));
 	TRY(read_operand(e, 1, &b));
-	alu(alu_of(e->instruction.mnemonic), operand_size(e, 0), a, b, &e->cpu->rflags);
+	alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, b, &e->cpu->rflags);
 	return EMULATE_DONE;
 }
 
@@ -122,7 +121,7 @@ static enum emulate_result alu_binary(struct emulation *e)
 
 	TRY(read_operand(e, 0, &a));
 	TRY(read_operand(e, 1, &b));
-	return write_operand(e, 0, alu(alu_of(e->instruction.mnemonic), operand_size(e, 0), a, b,
+	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, b,
 	                               &e->cpu->rflags));
 }
 
@@ -131,7 +130,7 @@ static enum emulate_result alu_unary(struct emulation *e)
 	uint64_t a;
 
 	TRY(read_operand(e, 0, &a));
-	return write_operand(e, 0, alu(alu_of(e->instruction.mnemonic), operand_size(e, 0), a, 0,
+	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, 0,
 	                               &e->cpu->rflags));
 }
 
@@ -204,7 +203,7 @@ static enum emulate_result compare_exchange_pair(struct emulation *e)
  */
 static enum emulate_result multiply(struct emulation *e)
 {
-	unsigned size = operand_size(e, 0), last = e->instruction.operand_count_visible - 1u;
+	unsigned size = operand_size(e, 0), last = e->instruction->operand_count_visible - 1u;
 	uint64_t a, b;
 	int64_t product;
 	bool overflow;
@@ -219,6 +218,38 @@ static enum emulate_result multiply(struct emulation *e)
 	if (overflow)
 		e->cpu->rflags |= X86_FLAG_CF | X86_FLAG_OF;
 	return write_operand(e, 0, (uint64_t)product);
+}
+
+/* ---- Registers alone ---------------------------------------------------------------------- */
+
+static enum emulate_result load_address(struct emulation *e)
+{
+	return write_operand(e, 0, effective_address(e, 1));
+}
+
+static enum emulate_result no_operation(struct emulation *e)
+{
+	(void)e;
+	return EMULATE_DONE;
+}
+
+/* CBW, CWDE, CDQE: the accumulator's lower half fills all of it. */
+static enum emulate_result widen_accumulator(struct emulation *e)
+{
+	unsigned size = e->instruction->operand_width / 8;
+
+	write_gpr(e, X86_RAX, size, sign_extend(read_gpr(e, X86_RAX, size / 2), size / 2));
+	return EMULATE_DONE;
+}
+
+/* CWD, CDQ, CQO: its sign fills RDX. */
+static enum emulate_result spread_sign(struct emulation *e)
+{
+	unsigned size = e->instruction->operand_width / 8;
+	bool negative = read_gpr(e, X86_RAX, size) >> (8 * size - 1);
+
+	write_gpr(e, X86_RDX, size, negative ? UINT64_MAX : 0);
+	return EMULATE_DONE;
 }
 
 /* ---- Bits ----------------------------------------------------------------------------- */
@@ -242,7 +273,7 @@ static uint64_t changed_bit(ZydisMnemonic mnemonic, uint64_t word, uint64_t bit)
 static enum emulate_result bit_test(struct emulation *e)
 {
 	unsigned size = operand_size(e, 0), bits = 8 * size;
-	bool writes = e->instruction.mnemonic != ZYDIS_MNEMONIC_BT;
+	bool writes = e->instruction->mnemonic != ZYDIS_MNEMONIC_BT;
 	uint64_t offset, word, bit, address = effective_address(e, 0);
 	struct location at;
 
@@ -256,14 +287,14 @@ static enum emulate_result bit_test(struct emulation *e)
 	TRY(read_location(e, &at, size, &word));
 	bit = 1ull << offset % bits;
 	if (writes)
-		TRY(write_location(e, &at, size, changed_bit(e->instruction.mnemonic, word, bit)));
+		TRY(write_location(e, &at, size, changed_bit(e->instruction->mnemonic, word, bit)));
 	e->cpu->rflags = (e->cpu->rflags & ~X86_FLAG_CF) | (word & bit ? X86_FLAG_CF : 0);
 	return EMULATE_DONE;
 }
 
 /* ---- Dispatch --------------------------------------------------------------------------- */
 
-static handler find_handler(ZydisMnemonic mnemonic)
+static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 {
 	switch (mnemonic) {
 	case ZYDIS_MNEMONIC_MOV:
@@ -316,6 +347,28 @@ static handler find_handler(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_BTR:
 	case ZYDIS_MNEMONIC_BTC:
 		return bit_test;
+	case ZYDIS_MNEMONIC_LEAVE:
+		return emulate_leave;
+	case ZYDIS_MNEMONIC_LEA:
+		return load_address;
+	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_ENDBR32:
+	case ZYDIS_MNEMONIC_ENDBR64:
+		return no_operation;
+	case ZYDIS_MNEMONIC_CBW:
+	case ZYDIS_MNEMONIC_CWDE:
+	case ZYDIS_MNEMONIC_CDQE:
+		return widen_accumulator;
+	case ZYDIS_MNEMONIC_CWD:
+	case ZYDIS_MNEMONIC_CDQ:
+	case ZYDIS_MNEMONIC_CQO:
+		return spread_sign;
+	case ZYDIS_MNEMONIC_JMP:
+		return emulate_jump;
+	case ZYDIS_MNEMONIC_CALL:
+		return emulate_call;
+	case ZYDIS_MNEMONIC_RET:
+		return emulate_return;
 	case ZYDIS_MNEMONIC_LMSW:
 		return load_status_word;
 	case ZYDIS_MNEMONIC_SMSW:
@@ -326,13 +379,18 @@ static handler find_handler(ZydisMnemonic mnemonic)
 }
 
 /* By opcode, because each of these families has a mnemonic per size or condition. */
-static handler find_family(const ZydisDecodedInstruction *i)
+static emulate_handler of_family(const ZydisDecodedInstruction *i)
 {
 	if (i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return NULL;
 	if (i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
 	    ((i->opcode >= 0xa4 && i->opcode <= 0xa7) || (i->opcode >= 0xaa && i->opcode <= 0xaf)))
 		return emulate_string;
+	if ((i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (i->opcode & 0xf0) == 0x70) ||
+	    (i->opcode_map == ZYDIS_OPCODE_MAP_0F && (i->opcode & 0xf0) == 0x80))
+		return emulate_jump_if;
+	if (i->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && i->opcode >= 0xe0 && i->opcode <= 0xe3)
+		return emulate_jump_by_count;
 	if (i->opcode_map == ZYDIS_OPCODE_MAP_0F && (i->opcode & 0xf0) == 0x40)
 		return move_if;
 	if (i->opcode_map == ZYDIS_OPCODE_MAP_0F && (i->opcode & 0xf0) == 0x90)
@@ -340,18 +398,32 @@ static handler find_family(const ZydisDecodedInstruction *i)
 	return NULL;
 }
 
-static void init_decoder(const struct x86_cpu_state *cpu, ZydisDecoder *decoder)
+/* No operand is wider than 8 bytes; that of LEA is no operand. */
+static bool operands_fit(const struct decoded *d)
 {
-	uint32_t cs = cpu->segment[X86_CS].access;
+	for (unsigned i = 0; i < d->instruction.operand_count_visible; i++) {
+		const ZydisDecodedOperand *o = &d->operand[i];
+		bool is_address = o->type == ZYDIS_OPERAND_TYPE_MEMORY && o->mem.type == ZYDIS_MEMOP_TYPE_AGEN;
 
-	if ((cpu->efer & X86_EFER_LMA) && (cs & X86_ACCESS_LONG))
-		ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-	else if (cs & X86_ACCESS_BIG)
-		ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-	else if (cpu->cr0 & X86_CR0_PE)
-		ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
-	else
-		ZydisDecoderInit(decoder, ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16);
+		if (o->size != 8 && o->size != 16 && o->size != 32 && o->size != 64 && !is_address)
+			return false;
+	}
+	return true;
+}
+
+emulate_handler find_handler(const struct decoded *d)
+{
+	emulate_handler h = of_family(&d->instruction);
+
+	if (!h)
+		h = of_mnemonic(d->instruction.mnemonic);
+	return h && operands_fit(d) ? h : emulate_wide;
+}
+
+/* Would every CPU carry it out at any privilege level, whatever its CPUID and control registers say? */
+static bool is_common(emulate_handler h)
+{
+	return h != load_status_word && h != store_status_word && h != move_swapped;
 }
 
 /* RIP keeps to the width of the code segment. */
@@ -362,97 +434,90 @@ static uint64_t advance_rip(const struct x86_cpu_state *cpu, const ZydisDecodedI
 	return i->machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? next : next & 0xffffffffu;
 }
 
-static enum emulate_result decode(struct emulation *e, const uint8_t *bytes, unsigned count)
+static enum emulate_result execute(struct emulation *e, emulate_handler h)
 {
-	ZydisDecoder decoder;
-	ZyanStatus status;
-
-	if (count > EMULATE_MAX_INSTRUCTION)
-		count = EMULATE_MAX_INSTRUCTION;
-	init_decoder(e->cpu, &decoder);
-	status = ZydisDecoderDecodeFull(&decoder, bytes, count, &e->instruction, e->operand);
-	if (status == ZYDIS_STATUS_NO_MORE_DATA) {
-		snprintf(e->info->reason, sizeof(e->info->reason), "only %u bytes of an instruction could be read",
-		         count);
-		return EMULATE_TRUNCATED;
-	}
-	if (!ZYAN_SUCCESS(status)) {
-		snprintf(e->info->reason, sizeof(e->info->reason), "no valid instruction begins with byte %02x",
-		         count ? bytes[0] : 0u);
-		return EMULATE_INVALID;
-	}
-	e->next_rip = advance_rip(e->cpu, &e->instruction);
-	return EMULATE_DONE;
-}
-
-/* No operand is wider than 8 bytes. */
-static bool operands_fit(const struct emulation *e)
-{
-	for (unsigned i = 0; i < e->instruction.operand_count_visible; i++) {
-		unsigned bits = e->operand[i].size;
-
-		if (bits != 8 && bits != 16 && bits != 32 && bits != 64)
-			return false;
-	}
-	return true;
-}
-
-static enum emulate_result execute(struct emulation *e)
-{
-	handler h = find_family(&e->instruction);
 	enum emulate_result result = EMULATE_UNSUPPORTED;
 
-	if (!h)
-		h = find_handler(e->instruction.mnemonic);
-	if (h && operands_fit(e))
+	if (!e->memory->ram_only || is_common(h))
 		result = h(e);
 	else
 		result = emulate_wide(e);
 	if (result == EMULATE_DONE)
 		e->cpu->rip = e->next_rip;
-	if (result == EMULATE_UNSUPPORTED)
-		snprintf(e->info->reason, sizeof(e->info->reason), "unsupported instruction %s",
-		         ZydisMnemonicGetString(e->instruction.mnemonic));
 	return result;
 }
 
+/* What an instruction may change of the CPU. */
+struct changed {
+	uint64_t gpr[X86_GPR_COUNT], rip, rflags, cr0;
+};
+
+static struct changed save(const struct x86_cpu_state *cpu)
+{
+	struct changed c = {.rip = cpu->rip, .rflags = cpu->rflags, .cr0 = cpu->cr0};
+
+	memcpy(c.gpr, cpu->gpr, sizeof(c.gpr));
+	return c;
+}
+
+static void restore(struct x86_cpu_state *cpu, const struct changed *c)
+{
+	memcpy(cpu->gpr, c->gpr, sizeof(c->gpr));
+	cpu->rip = c->rip;
+	cpu->rflags = c->rflags;
+	cpu->cr0 = c->cr0;
+}
+
 /* What a fault leaves behind: nothing, or for a REP string the rounds that are done. */
-static bool keeps_progress(const struct emulation *e, enum emulate_result result)
+static bool keeps_progress(emulate_handler h, enum emulate_result result)
 {
 	if (result == EMULATE_DONE || result == EMULATE_AGAIN)
 		return true;
-	if (result != EMULATE_PAGE_FAULT && result != EMULATE_GENERAL_PROTECTION)
-		return false;
-	return find_family(&e->instruction) == emulate_string;
+	return h == emulate_string && (result == EMULATE_PAGE_FAULT || result == EMULATE_GENERAL_PROTECTION);
+}
+
+static void say_why(struct emulate_info *info, enum emulate_result result, const struct decoded *d,
+                    const uint8_t *bytes, unsigned count)
+{
+	if (result == EMULATE_TRUNCATED)
+		snprintf(info->reason, sizeof(info->reason), "only %u bytes of an instruction could be read", count);
+	else if (result == EMULATE_INVALID)
+		snprintf(info->reason, sizeof(info->reason), "no valid instruction begins with byte %02x",
+		         count ? bytes[0] : 0u);
+	else if (result == EMULATE_UNSUPPORTED)
+		snprintf(info->reason, sizeof(info->reason), "unsupported instruction %s",
+		         ZydisMnemonicGetString(d->instruction.mnemonic));
+}
+
+static enum emulate_result carry_out(struct x86_cpu_state *cpu, const struct guest_memory *memory,
+                                     const struct decoded *d, uint64_t gpa, struct emulate_info *info)
+{
+	struct emulation e = {.cpu = cpu, .memory = memory, .info = info, .hint = gpa};
+	struct changed before = save(cpu);
+	enum emulate_result result;
+
+	e.instruction = &d->instruction;
+	e.operand = d->operand;
+	e.next_rip = advance_rip(cpu, e.instruction);
+	result = execute(&e, d->handler);
+	if (!keeps_progress(d->handler, result))
+		restore(cpu, &before);
+	return result;
 }
 
 enum emulate_result emulate_instruction(struct x86_cpu_state *cpu, const struct guest_memory *memory,
                                         const uint8_t *bytes, unsigned count, uint64_t gpa,
                                         struct emulate_info *info)
 {
-	struct x86_cpu_state work = *cpu;
-	struct emulation e = {.cpu = &work, .memory = memory, .info = info, .hint = gpa};
-	enum emulate_result result;
+	const struct decoded *d;
+	enum emulate_result result = decode(cpu, bytes, count, &d);
 
-	*info = (struct emulate_info){0};
-	TRY(decode(&e, bytes, count));
-	result = execute(&e);
-	if (keeps_progress(&e, result))
-		*cpu = work;
+	info->fault_gva = info->fault_gpa = info->error_code = 0;
+	info->reason[0] = '\0';
+	if (result == EMULATE_DONE)
+		result = carry_out(cpu, memory, d, gpa, info);
+	say_why(info, result, d, bytes, count);
 	return result;
-}
-
-unsigned instruction_length(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count)
-{
-	ZydisDecodedInstruction instruction;
-	ZydisDecoder decoder;
-
-	init_decoder(cpu, &decoder);
-	if (count > EMULATE_MAX_INSTRUCTION)
-		count = EMULATE_MAX_INSTRUCTION;
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, bytes, count, &instruction)))
-		return 0;
-	return instruction.length;
 }
 
 const char *emulate_result_name(enum emulate_result result)

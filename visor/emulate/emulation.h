@@ -3,9 +3,7 @@
 #ifndef VISOR_EMULATE_EMULATION_H
 #define VISOR_EMULATE_EMULATION_H
 
-#include <Zydis/Decoder.h>
-
-#include "visor/emulate/emulate.h"
+#include "visor/emulate/decode.h"
 
 /* Where a memory operand lies: in one piece, or byte by byte when it crosses a page. */
 struct location {
@@ -20,8 +18,11 @@ struct emulation {
 	struct emulate_info *info;
 	uint64_t hint;           /* gpa the CPU saw; UINT64_MAX = not known */
 	uint64_t next_rip;
-	ZydisDecodedInstruction instruction;
-	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
+	const ZydisDecodedInstruction *instruction;
+	const ZydisDecodedOperand *operand;
+	/* Where the memory operand lies, once that has been found out: an instruction has one address. */
+	bool located;
+	struct location operand_at;
 };
 
 /* Leave the function unless `expression` gives EMULATE_DONE. */
@@ -44,6 +45,13 @@ static inline uint64_t sign_extend(uint64_t value, unsigned size)
 
 	return (uint64_t)((int64_t)(value << unused) >> unused);
 }
+
+/* ---- emulate.c ------------------------------------------------------------------- */
+
+typedef enum emulate_result (*emulate_handler)(struct emulation *e);
+
+/* What carries it out, or says that it is unsupported. */
+emulate_handler find_handler(const struct decoded *d);
 
 /* ---- operand.c ------------------------------------------------------------------- */
 
@@ -71,6 +79,14 @@ enum emulate_result read_location(struct emulation *e, const struct location *at
 enum emulate_result write_location(struct emulation *e, const struct location *at, unsigned size,
                                    uint64_t value);
 
+/*
+ * May `size` bytes be accessed from `offset` of the segment on, as far as the
+ * segment is concerned? In 64-bit code: is their address canonical?
+ */
+bool segment_covers(const struct emulation *e, enum x86_segment_register segment, uint64_t offset,
+                    uint64_t size, bool write);
+bool in_long_mode(const struct emulation *e);
+
 /* Effective address of memory operand i. */
 uint64_t effective_address(const struct emulation *e, unsigned i);
 enum x86_segment_register operand_segment(const struct emulation *e, unsigned i);
@@ -95,6 +111,19 @@ bool condition_holds(unsigned code, uint64_t rflags);
 
 enum emulate_result emulate_push(struct emulation *e);
 enum emulate_result emulate_pop(struct emulation *e);
+enum emulate_result emulate_leave(struct emulation *e);
+
+/* Push one value, or pop one: with the stack pointer as it is, which moves when the access is done. */
+enum emulate_result push_value(struct emulation *e, unsigned size, uint64_t value);
+enum emulate_result pop_value(struct emulation *e, unsigned size, uint64_t *value);
+
+/* ---- flow.c ---------------------------------------------------------------------- */
+
+enum emulate_result emulate_jump(struct emulation *e);
+enum emulate_result emulate_jump_if(struct emulation *e);
+enum emulate_result emulate_jump_by_count(struct emulation *e); /* LOOPcc, JrCXZ */
+enum emulate_result emulate_call(struct emulation *e);
+enum emulate_result emulate_return(struct emulation *e);
 
 /* ---- wide.c ---------------------------------------------------------------------- */
 

@@ -15,12 +15,12 @@ unsigned operand_size(const struct emulation *e, unsigned i)
 
 unsigned address_size(const struct emulation *e)
 {
-	return e->instruction.address_width / 8;
+	return e->instruction->address_width / 8;
 }
 
-static bool in_long_mode(const struct emulation *e)
+bool in_long_mode(const struct emulation *e)
 {
-	return e->instruction.machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
+	return e->instruction->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
 }
 
 /* ---- Registers ----------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static bool is_canonical(const struct emulation *e, uint64_t gva)
 	return (uint64_t)((int64_t)(gva << (64 - bits)) >> (64 - bits)) == gva;
 }
 
-static bool within_limit(const struct x86_segment *s, uint64_t offset, unsigned size)
+static bool within_limit(const struct x86_segment *s, uint64_t offset, uint64_t size)
 {
 	uint64_t last = offset + size - 1;
 
@@ -120,7 +120,7 @@ static bool within_limit(const struct x86_segment *s, uint64_t offset, unsigned 
 }
 
 static bool segment_permits(const struct emulation *e, const struct x86_segment *s, uint64_t offset,
-                            unsigned size, bool write)
+                            uint64_t size, bool write)
 {
 	bool code = s->access & ACCESS_TYPE_CODE;
 
@@ -135,8 +135,8 @@ static bool segment_permits(const struct emulation *e, const struct x86_segment 
 	return within_limit(s, offset, size);
 }
 
-static enum emulate_result linear_address(struct emulation *e, enum x86_segment_register segment,
-                                          uint64_t offset, unsigned size, bool write, uint64_t *gva)
+static enum emulate_result linear_address(const struct emulation *e, enum x86_segment_register segment,
+                                          uint64_t offset, uint64_t size, bool write, uint64_t *gva)
 {
 	const struct x86_segment *s = &e->cpu->segment[segment];
 
@@ -149,6 +149,14 @@ static enum emulate_result linear_address(struct emulation *e, enum x86_segment_
 		return EMULATE_GENERAL_PROTECTION;
 	*gva = (offset + s->base) & 0xffffffffu;
 	return EMULATE_DONE;
+}
+
+bool segment_covers(const struct emulation *e, enum x86_segment_register segment, uint64_t offset,
+                    uint64_t size, bool write)
+{
+	uint64_t gva;
+
+	return linear_address(e, segment, offset, size, write, &gva) == EMULATE_DONE;
 }
 
 /* ---- Memory ------------------------------------------------------------------------------ */
@@ -177,6 +185,23 @@ static enum emulate_result translate(struct emulation *e, uint64_t gva, bool wri
 	return EMULATE_NO_MEMORY;
 }
 
+/* Where nothing but RAM may be touched: is it RAM? Asked before anything has changed. */
+static bool may_touch(const struct emulation *e, uint64_t gpa, bool write)
+{
+	const struct guest_memory *m = e->memory;
+
+	return !m->ram_only || m->page(m->ctx, gpa & ~(uint64_t)(PAGE - 1), write);
+}
+
+static enum emulate_result translate_for(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
+{
+	TRY(translate(e, gva, write, gpa));
+	if (may_touch(e, *gpa, write))
+		return EMULATE_DONE;
+	e->info->fault_gpa = *gpa;
+	return EMULATE_NO_MEMORY;
+}
+
 enum emulate_result locate(struct emulation *e, enum x86_segment_register segment, uint64_t offset,
                            unsigned size, bool write, bool may_use_hint, struct location *out)
 {
@@ -190,9 +215,9 @@ enum emulate_result locate(struct emulation *e, enum x86_segment_register segmen
 		out->gpa = e->hint;
 		return EMULATE_DONE;
 	}
-	TRY(translate(e, gva, write, &out->gpa));
+	TRY(translate_for(e, gva, write, &out->gpa));
 	if (size > room)
-		TRY(translate(e, gva + room, write, &out->gpa_next_page));
+		TRY(translate_for(e, gva + room, write, &out->gpa_next_page));
 	return EMULATE_DONE;
 }
 
@@ -274,7 +299,12 @@ static enum emulate_result locate_operand(struct emulation *e, unsigned i, struc
 {
 	bool write = e->operand[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 
-	return locate(e, operand_segment(e, i), effective_address(e, i), operand_size(e, i), write, true, at);
+	if (!e->located)
+		TRY(locate(e, operand_segment(e, i), effective_address(e, i), operand_size(e, i), write, true,
+		           &e->operand_at));
+	e->located = true;
+	*at = e->operand_at;
+	return EMULATE_DONE;
 }
 
 enum emulate_result read_operand(struct emulation *e, unsigned i, uint64_t *value)

@@ -4,6 +4,10 @@
 
 /* Rounds of one call; the rest follows when the instruction is run again, after interrupts. */
 #define MAX_ROUNDS 1024u
+/* What a run of elements inside one page counts for, however many they are. */
+#define RUN_ROUNDS 32u
+
+#define PAGE 4096u
 
 enum string_kind { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
 
@@ -16,7 +20,7 @@ struct string {
 
 static enum string_kind kind_of(const struct emulation *e)
 {
-	switch (e->instruction.mnemonic) {
+	switch (e->instruction->mnemonic) {
 	case ZYDIS_MNEMONIC_MOVSB:
 	case ZYDIS_MNEMONIC_MOVSW:
 	case ZYDIS_MNEMONIC_MOVSD:
@@ -44,7 +48,7 @@ static enum string_kind kind_of(const struct emulation *e)
 
 static struct string describe(const struct emulation *e)
 {
-	ZydisInstructionAttributes a = e->instruction.attributes;
+	ZydisInstructionAttributes a = e->instruction->attributes;
 	struct string s = {
 		.kind = kind_of(e),
 		.repeats = a & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE),
@@ -55,7 +59,7 @@ static struct string describe(const struct emulation *e)
 		s.until_equal = a & ZYDIS_ATTRIB_HAS_REPNE;
 		s.while_equal = s.repeats && !s.until_equal;
 	}
-	for (unsigned i = 0; i < e->instruction.operand_count; i++) {
+	for (unsigned i = 0; i < e->instruction->operand_count; i++) {
 		const ZydisDecodedOperand *o = &e->operand[i];
 
 		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
@@ -94,11 +98,12 @@ static void step(struct emulation *e, const struct string *s, enum x86_gpr point
 /* The destination is translated before the source is read: a device must not be read in vain. */
 static enum emulate_result move(struct emulation *e, const struct string *s)
 {
-	struct location to;
+	struct location from, to;
 	uint64_t value;
 
+	TRY(element(e, s->source_segment, X86_RSI, s->size, false, &from));
 	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
-	TRY(read_element(e, s, s->source_segment, X86_RSI, &value));
+	TRY(read_location(e, &from, s->size, &value));
 	TRY(write_location(e, &to, s->size, value));
 	step(e, s, X86_RSI);
 	step(e, s, X86_RDI);
@@ -163,6 +168,93 @@ static enum emulate_result one_round(struct emulation *e, const struct string *s
 	}
 }
 
+/* ---- many elements at once ------------------------------------------------------------ */
+
+/* How many elements from here up, at most `most`, lie in one page and inside the segment. */
+static uint64_t elements_in_page(const struct emulation *e, const struct string *s, enum x86_segment_register segment,
+                                 enum x86_gpr pointer, const struct location *at, bool write, uint64_t most)
+{
+	uint64_t n = (PAGE - at->gpa % PAGE) / s->size, offset = read_gpr(e, pointer, address_size(e));
+	uint64_t to_wrap = (value_mask(address_size(e)) - offset) / s->size;
+
+	n = n < most ? n : most;
+	n = n < to_wrap ? n : to_wrap;
+	return n && segment_covers(e, segment, offset, n * s->size, write) ? n : 0;
+}
+
+static uint8_t *bytes_at(const struct emulation *e, uint64_t gpa, bool write)
+{
+	uint8_t *page = e->memory->page(e->memory->ctx, gpa - gpa % PAGE, write);
+
+	return page ? page + gpa % PAGE : NULL;
+}
+
+/* Element by element and upwards, as the guest's CPU does it: what overlaps comes out the same. */
+static void move_elements(uint8_t *to, const uint8_t *from, unsigned size, uint64_t n)
+{
+	switch (size) {
+	case 1: __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
+	case 2: __asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
+	case 4: __asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
+	default: __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	}
+}
+
+static void store_elements(uint8_t *to, uint64_t value, unsigned size, uint64_t n)
+{
+	switch (size) {
+	case 1: __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
+	case 2: __asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
+	case 4: __asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
+	default: __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+	}
+}
+
+static void step_by(struct emulation *e, const struct string *s, enum x86_gpr pointer, uint64_t n)
+{
+	write_gpr(e, pointer, address_size(e), read_gpr(e, pointer, address_size(e)) + n * s->size);
+}
+
+/*
+ * As many rounds of MOVS or STOS as stay inside the pages that the first of them
+ * touches; *done says how many: 0 where it takes single rounds, for devices,
+ * downwards, and across a page's end.
+ */
+static enum emulate_result run_of_rounds(struct emulation *e, const struct string *s, uint64_t most, uint64_t *done)
+{
+	struct location from, to;
+	const uint8_t *source = NULL;
+	uint8_t *target;
+	uint64_t n;
+
+	*done = 0;
+	if (!e->memory->page || (s->kind != STRING_MOVS && s->kind != STRING_STOS) || e->cpu->rflags & X86_FLAG_DF)
+		return EMULATE_DONE;
+	if (s->kind == STRING_MOVS)
+		TRY(element(e, s->source_segment, X86_RSI, s->size, false, &from));
+	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
+	n = elements_in_page(e, s, X86_ES, X86_RDI, &to, true, most);
+	if (n && s->kind == STRING_MOVS) {
+		n = elements_in_page(e, s, s->source_segment, X86_RSI, &from, false, n);
+		source = n ? bytes_at(e, from.gpa, false) : NULL;
+	}
+	target = n ? bytes_at(e, to.gpa, true) : NULL;
+	if (!target || (s->kind == STRING_MOVS && !source))
+		return EMULATE_DONE;
+	if (source)
+		move_elements(target, source, s->size, n);
+	else
+		store_elements(target, read_gpr(e, X86_RAX, s->size), s->size, n);
+	e->memory->written(e->memory->ctx, to.gpa, n * s->size);
+	if (source)
+		step_by(e, s, X86_RSI, n);
+	step_by(e, s, X86_RDI, n);
+	*done = n;
+	return EMULATE_DONE;
+}
+
+/* ---- all of it -------------------------------------------------------------------------- */
+
 static bool stops_early(const struct emulation *e, const struct string *s)
 {
 	bool equal = e->cpu->rflags & X86_FLAG_ZF;
@@ -176,16 +268,21 @@ static bool stops_early(const struct emulation *e, const struct string *s)
  */
 enum emulate_result emulate_string(struct emulation *e)
 {
+	unsigned width = address_size(e), rounds = e->memory->rounds ? e->memory->rounds : MAX_ROUNDS;
 	struct string s = describe(e);
-	unsigned width = address_size(e);
 
 	if (!s.repeats)
 		return one_round(e, &s);
-	for (unsigned round = 0; round < MAX_ROUNDS; round++) {
-		if (!read_gpr(e, X86_RCX, width))
+	for (unsigned round = 0; round < rounds;) {
+		uint64_t left = read_gpr(e, X86_RCX, width), done;
+
+		if (!left)
 			return EMULATE_DONE;
-		TRY(one_round(e, &s));
-		write_gpr(e, X86_RCX, width, read_gpr(e, X86_RCX, width) - 1);
+		TRY(run_of_rounds(e, &s, left, &done));
+		round += done ? RUN_ROUNDS : 1;
+		if (!done)
+			TRY(one_round(e, &s));
+		write_gpr(e, X86_RCX, width, left - (done ? done : 1));
 		if (stops_early(e, &s))
 			return EMULATE_DONE;
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/emulate/translate.h"
 
+#include "visor/lib/string.h"
+
 #define PAGE 4096u
 /* A walk begins anew when an entry changes under it; with one vCPU only a self-map makes that happen. */
 #define TRIES 8
@@ -62,6 +64,26 @@ static unsigned access_size(uint64_t n)
 	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
 
+/* `n` bytes that lie in one page. */
+static bool fetch_part(const struct guest_memory *memory, uint64_t gpa, uint8_t *bytes, unsigned n)
+{
+	const uint8_t *page = memory->page ? memory->page(memory->ctx, gpa - gpa % PAGE, false) : NULL;
+	uint64_t value;
+	unsigned size;
+
+	if (page) {
+		memcpy(bytes, page + gpa % PAGE, n);
+		return true;
+	}
+	for (unsigned i = 0; i < n; i += size) {
+		size = access_size(n - i);
+		if (!memory->read(memory->ctx, gpa + i, size, &value))
+			return false;
+		memcpy(bytes + i, &value, size);
+	}
+	return true;
+}
+
 uint64_t guest_code_address(const struct x86_cpu_state *cpu, unsigned offset)
 {
 	bool long_mode = (cpu->efer & X86_EFER_LMA) && (cpu->segment[X86_CS].access & X86_ACCESS_LONG);
@@ -72,21 +94,16 @@ uint64_t guest_code_address(const struct x86_cpu_state *cpu, unsigned offset)
 unsigned guest_fetch(const struct x86_cpu_state *cpu, const struct guest_memory *memory,
                      uint8_t *bytes, unsigned max)
 {
-	struct vmmu_guest_walk w; /* filled in at i = 0 */
-	uint64_t value;
-	unsigned size;
+	struct vmmu_guest_walk w;
+	unsigned part;
 
-	w.gpa.v = 0;
-	for (unsigned i = 0; i < max; i += size, w.gpa.v += size) {
+	for (unsigned i = 0; i < max; i += part) {
 		uint64_t gva = guest_code_address(cpu, i), left = PAGE - gva % PAGE;
 
-		if ((!i || left == PAGE) && guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK)
+		part = left < max - i ? (unsigned)left : max - i;
+		if (guest_translate(cpu, memory, gva, VMMU_X, &w) != VMMU_GUEST_OK ||
+		    !fetch_part(memory, w.gpa.v, bytes + i, part))
 			return i;
-		size = access_size(left < max - i ? left : max - i);
-		if (!memory->read(memory->ctx, w.gpa.v, size, &value))
-			return i;
-		for (unsigned b = 0; b < size; b++)
-			bytes[i + b] = (uint8_t)(value >> 8 * b);
 	}
 	return max;
 }

@@ -19,7 +19,20 @@ struct guest_memory {
 	bool (*write)(void *ctx, uint64_t gpa, unsigned size, uint64_t value);
 	/* The guest's XMM register of this number, low half first. NULL: not to be had. */
 	void (*vector)(void *ctx, unsigned number, uint64_t value[2]);
+	/*
+	 * The bytes of the page of RAM at gpa, to be read or, with `write`, to be written; NULL: a device, a
+	 * read-only slot, or nothing. `written` is told of what has been written there.
+	 */
+	void *(*page)(void *ctx, uint64_t gpa, bool write);
+	void (*written)(void *ctx, uint64_t gpa, uint64_t bytes);
 	void *ctx;
+
+	/*
+	 * For instructions that the CPU has not come to: nothing but RAM may be touched, and nothing done
+	 * that depends on the CPU's make or on its control registers.
+	 */
+	bool ram_only;
+	unsigned rounds;                /* of a REP string at a time; 0: 1024 */
 
 	/* For the guest's page tables: its guest_read and guest_cmpxchg, called with `ctx`. */
 	const struct vmmu_host *host;

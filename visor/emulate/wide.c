@@ -111,10 +111,10 @@ enum emulate_result emulate_wide(struct emulation *e)
 {
 	unsigned half;
 
-	if (e->hint == UINT64_MAX || e->instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
+	if (e->hint == UINT64_MAX || e->instruction->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 		return EMULATE_UNSUPPORTED;
-	if (e->instruction.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B)
+	if (e->instruction->mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B)
 		return compare_exchange_16(e);
-	return e->memory->vector && is_vector_store(e->instruction.mnemonic, &half) ? store_vector(e, half)
+	return e->memory->vector && is_vector_store(e->instruction->mnemonic, &half) ? store_vector(e, half)
 	                                                                            : EMULATE_UNSUPPORTED;
 }

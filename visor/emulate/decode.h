@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What bytes mean as an instruction. Working that out costs many times what most
+ * instructions do, and the same few come again and again: those that drive a
+ * device, write page tables, or turn in a loop. So what was decoded is kept, and
+ * found by the bytes themselves: these are read anew each time, so that code
+ * which changes is seen to change.
+ */
+#ifndef VISOR_EMULATE_DECODE_H
+#define VISOR_EMULATE_DECODE_H
+
+#include <stdint.h>
+
+#include <Zydis/Decoder.h>
+
+#include "visor/emulate/emulate.h"
+
+struct emulation;
+
+struct decoded {
+	ZydisDecodedInstruction instruction;
+	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
+	enum emulate_result (*handler)(struct emulation *e);   /* what carries it out */
+};
+
+/*
+ * Decode the instruction that `bytes` (`count` of them) begin with, in the mode
+ * of `cpu`: EMULATE_DONE, _TRUNCATED or _INVALID. *out is valid until the next
+ * call. Not locked: there is one vCPU.
+ */
+enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count,
+                           const struct decoded **out);
+
+/* How many were not found in the cache, ever. */
+uint64_t decode_misses(void);
+
+#endif
