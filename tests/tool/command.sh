@@ -109,6 +109,7 @@ export FAKE=arguments
 run 0 '^kernel vmmu:kernel,initrd vmmu:initrd,module0 vmmu:module x,,y' --kernel 'a,b c' --initrd initrd --module 'kernel=x,y'
 run 0 '^memory=524288K mmu=npt page-size=4k trace=off prealloc=on test-device=on -- a=b "c d"' --kernel kernel \
 	--memory 512M --page-size 4k --prealloc --test-device --append 'a=b "c d"'
+run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead
 run 0 'file=.*/t,,race,format=raw,if=ide' --kernel kernel --trace t,race
 run 0 'shift=0,sleep=off' --kernel kernel --icount
 unset FAKE

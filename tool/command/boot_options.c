@@ -27,6 +27,7 @@ enum {
 	OPTION_MODULE,
 	OPTION_NO_DEFAULT,
 	OPTION_PREALLOC,
+	OPTION_NO_RUN_AHEAD,
 	OPTION_TEST_DEVICE,
 };
 
@@ -109,6 +110,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_PREALLOC:
 		options->prealloc = true;
 		return 0;
+	case OPTION_NO_RUN_AHEAD:
+		options->no_run_ahead = true;
+		return 0;
 	case OPTION_TEST_DEVICE:
 		options->test_device = true;
 		return 0;
@@ -139,6 +143,8 @@ static const struct argp_option parser_options[] = {
 	{"page-size", OPTION_PAGE_SIZE, "4k|2m|1g", 0, "Largest page in the tables (default 2m)", 2},
 	{"prealloc", OPTION_PREALLOC, NULL, 0,
 	 "Allocate and clear guest memory before the start; the tables stay empty", 2},
+	{"no-run-ahead", OPTION_NO_RUN_AHEAD, NULL, 0,
+	 "Shadow tables: do not run programs ahead to the next page that they touch first", 2},
 	{"test-device", OPTION_TEST_DEVICE, NULL, 0, "Give the guest the port of the project's own tests", 2},
 	{0},
 };
@@ -189,10 +195,11 @@ bool boot_options_plan(struct boot_options *options, bool traced, struct boot_pl
 	options->visor = visor_path(error);
 	if (!options->visor)
 		return false;
-	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s",
+	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s",
 	                                 options->memory >> 10, mmu_name(options->mmu), options->page_size,
 	                                 traced ? "disk" : "off", options->prealloc ? "on" : "off",
-	                                 options->test_device ? "on" : "off");
+	                                 options->test_device ? "on" : "off",
+	                                 options->no_run_ahead ? " run-ahead=off" : "");
 	options->guest_line = formatted("%s%s%s", defaults ? LINUX_DEFAULT_APPEND : "",
 	                                defaults && *options->append ? " " : "", options->append);
 	*plan = (struct boot_plan){

@@ -72,6 +72,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 		return choose_flag(value, end, sinks, &out->trace);
 	if ((value = after_prefix(word, "prealloc=")))
 		return choose_flag(value, end, switches, &out->prealloc);
+	if ((value = after_prefix(word, "run-ahead=")))
+		return choose_flag(value, end, switches, &out->run_ahead);
 	if ((value = after_prefix(word, "test-device=")))
 		return choose_flag(value, end, switches, &out->test_device);
 	return -1;
@@ -153,6 +155,7 @@ bool options_read(const struct boot_info *boot, struct options *out, char *reaso
 	memset(out, 0, sizeof(*out));
 	out->memory_bytes = MEMORY_DEFAULT;
 	out->max_level = VMMU_LEVEL_2M;
+	out->run_ahead = true;
 	out->guest_command_line = guest ? guest + strlen(GUEST_SEPARATOR) : "";
 	if (!read_words(line, end, out, reason, size))
 		return false;

@@ -16,6 +16,7 @@ struct options {
 	enum options_mmu mmu;
 	unsigned max_level;          /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
+	bool run_ahead;              /* vm/ahead.h */
 	const char *guest_command_line;
 
 	struct load_blob kernel;     /* bytes NULL: no module has that role */

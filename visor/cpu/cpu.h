@@ -41,6 +41,7 @@ enum cpu_special {
 	CPU_SPECIAL_TSC_OFFSET,
 	CPU_SPECIAL_CR2,
 	CPU_SPECIAL_DR6,
+	CPU_SPECIAL_DR7,
 };
 
 /* What a guest has only where the back end can give it. */
@@ -81,6 +82,8 @@ struct cpu_backend {
 	/* All of vcpu->state from the control block, and back. */
 	void (*read_state)(struct vcpu *vcpu);
 	void (*write_state)(struct vcpu *vcpu);
+	/* Of it only the general registers, RIP and RFLAGS. */
+	void (*write_registers)(struct vcpu *vcpu);
 	uint64_t (*read_special)(struct vcpu *vcpu, enum cpu_special which);
 	void (*write_special)(struct vcpu *vcpu, enum cpu_special which, uint64_t value);
 	uint64_t (*read_cr0)(struct vcpu *vcpu);

@@ -351,6 +351,7 @@ static uint64_t *special(struct vcpu *v, enum cpu_special which)
 	case CPU_SPECIAL_TSC_OFFSET: return &b->tsc_offset;
 	case CPU_SPECIAL_CR2: return &b->cr2;
 	case CPU_SPECIAL_DR6: return &b->dr6;
+	case CPU_SPECIAL_DR7: return &b->dr7;
 	}
 	__builtin_unreachable();
 }
@@ -845,6 +846,7 @@ static void svm_run(struct vcpu *v)
 	.run = svm_run,                                         \
 	.read_state = svm_read_state,                           \
 	.write_state = svm_write_state,                         \
+	.write_registers = commit,                              \
 	.read_special = svm_read_special,                       \
 	.write_special = svm_write_special,                     \
 	.read_cr0 = svm_read_cr0,                               \

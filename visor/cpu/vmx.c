@@ -529,6 +529,7 @@ static uint64_t vmx_read_special(struct vcpu *v, enum cpu_special which)
 	case CPU_SPECIAL_TSC_OFFSET: return vmread(VMCS_TSC_OFFSET);
 	case CPU_SPECIAL_CR2: return read_cr2();
 	case CPU_SPECIAL_DR6: return read_dr6();
+	case CPU_SPECIAL_DR7: return vmread(VMCS_GUEST_DR7);
 	}
 	__builtin_unreachable();
 }
@@ -548,6 +549,9 @@ static void vmx_write_special(struct vcpu *v, enum cpu_special which, uint64_t v
 		break;
 	case CPU_SPECIAL_DR6:
 		write_dr6(value);
+		break;
+	case CPU_SPECIAL_DR7:
+		vmwrite(VMCS_GUEST_DR7, value);
 		break;
 	}
 }
@@ -1020,6 +1024,7 @@ static void vmx_run(struct vcpu *v)
 	.run = vmx_run,                                 \
 	.read_state = vmx_read_state,                   \
 	.write_state = vmx_write_state,                 \
+	.write_registers = commit,                      \
 	.read_special = vmx_read_special,               \
 	.write_special = vmx_write_special,             \
 	.read_cr0 = vmx_read_cr0,                       \

@@ -151,6 +151,7 @@ static inline void xsetbv0(uint64_t value)
 #define X86_CR3_NO_FLUSH (1ull << 63)
 #define X86_CR3_PCID 0xfffull
 #define X86_CR0_TS (1ull << 3)
+#define X86_CR0_AM (1ull << 18)
 #define X86_CR0_NW (1ull << 29)
 #define X86_CR0_CD (1ull << 30)
 #define X86_EFER_SCE (1ull << 0)
@@ -161,6 +162,7 @@ static inline void xsetbv0(uint64_t value)
 #define X86_DR6_BREAKPOINTS 0xfull
 #define X86_DR6_ACCESS (1ull << 13)
 #define X86_DR6_SINGLE_STEP (1ull << 14)
+#define X86_DR7_ENABLED 0xffull
 #define X86_DR7_DETECT (1ull << 13)
 
 /* Exceptions (SDM vol. 3, table 6-1). */

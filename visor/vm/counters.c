@@ -12,6 +12,8 @@ void counters_read(struct vm *vm, struct counters *out)
 	out->tsc = rdtsc();
 	memcpy(out->exits, vm->exits, sizeof(out->exits));
 	out->exits[EXIT_MEMORY_FAULT] = vm->vcpu.memory_faults; /* counted apart, on the hot path */
+	out->ahead_instructions = vm->ahead.instructions;
+	out->ahead_faults = vm->ahead.faults;
 	vmmu_stats_read(vm->mmu, &out->engine);
 }
 
@@ -65,6 +67,14 @@ static void write_faults(const struct vmmu_stats *s)
 	json_close();
 }
 
+static void write_ahead(const struct counters *c)
+{
+	json_open("run_ahead");
+	json_number("instructions", c->ahead_instructions);
+	json_number("faults", c->ahead_faults);
+	json_close();
+}
+
 void counters_write_by_level(const char *key, const uint64_t *levels)
 {
 	char name[8];
@@ -98,5 +108,7 @@ void counters_write(const struct vm *vm, const struct counters *c)
 {
 	write_exits(vm, c);
 	write_faults(&c->engine);
+	if (vm->vcpu.backend->mode == VMMU_MODE_SHADOW)
+		write_ahead(c);
 	write_entries(&c->engine);
 }

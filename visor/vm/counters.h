@@ -12,6 +12,7 @@
 struct counters {
 	uint64_t tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
+	uint64_t ahead_instructions, ahead_faults;   /* vm/ahead.h */
 	struct vmmu_stats engine;
 };
 
@@ -21,7 +22,7 @@ void counters_read(struct vm *vm, struct counters *out);
 /* What has been counted from `before` to `after`. */
 void counters_difference(const struct counters *after, const struct counters *before, struct counters *out);
 
-/* Members `exits`, `faults`, `entries` and `zapped` of the event that is being written (docs/visor.md). */
+/* Members `exits`, `faults`, `run_ahead`, `entries` and `zapped` of the event that is being written (docs/visor.md). */
 void counters_write(const struct vm *vm, const struct counters *c);
 
 /* A member `key`: level -> count, of those levels that have any. */

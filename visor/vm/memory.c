@@ -386,6 +386,11 @@ bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n)
 	return true;
 }
 
+void *memory_page(struct vm *vm, uint64_t gpa, bool write)
+{
+	return host_pointer(vm, gpa & ~(uint64_t)(VMMU_PAGE_SIZE - 1), write);
+}
+
 bool memory_covers(struct vm *vm, uint64_t gpa)
 {
 	return region_at(vm, gpa);

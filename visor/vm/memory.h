@@ -52,6 +52,9 @@ bool memory_write(struct vm *vm, uint64_t gpa, const void *from, size_t n);
 /* One access of 1, 2, 4 or 8 bytes that lies in one page. False: there is no memory. */
 bool memory_load(struct vm *vm, uint64_t gpa, unsigned size, uint64_t *value);
 
+/* The bytes of the page of RAM at gpa. NULL: there is none, or not for writing. */
+void *memory_page(struct vm *vm, uint64_t gpa, bool write);
+
 /* Is there RAM at gpa? */
 bool memory_covers(struct vm *vm, uint64_t gpa);
 

@@ -263,9 +263,22 @@ static enum vmmu_status note_pkru(struct vcpu *v)
 
 enum vmmu_fault_result shadow_fault(struct vcpu *v, struct vmmu_fault *fault)
 {
+	enum ahead_result ahead = AHEAD_STAYED;
+	enum vmmu_fault_result result;
+
 	if (unlikely(v->paging.cr4 & X86_CR4_PKE) && note_pkru(v) != VMMU_OK)
 		return VMMU_FAULT_NO_MEMORY;
-	return vmmu_fault(v->mmu, fault);
+	if (ahead_is_due(v, fault))
+		ahead = ahead_run(v, fault);
+	if (ahead == AHEAD_MET)
+		return VMMU_FAULT_INJECT_PF;
+	result = vmmu_fault(v->mmu, fault);
+	/* What the access needs beside the engine has been done. */
+	if (ahead == AHEAD_MOVED && result > VMMU_FAULT_RETRY)
+		return VMMU_FAULT_RETRY;
+	if (result == VMMU_FAULT_INJECT_PF)
+		ahead_note_injection(v, fault);
+	return result;
 }
 
 void shadow_inject(struct vcpu *v, const struct vmmu_fault *fault)

@@ -49,6 +49,18 @@ static bool bus_write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 	return true;
 }
 
+static void *bus_page(void *ctx, uint64_t gpa, bool write)
+{
+	return memory_page(ctx, gpa, write);
+}
+
+static void bus_written(void *ctx, uint64_t gpa, uint64_t bytes)
+{
+	struct vm *vm = ctx;
+
+	vmmu_guest_written(vm->vcpu.mmu, vmmu_gpa_of(gpa), bytes);
+}
+
 static void bus_stored(void *ctx, uint64_t gpa)
 {
 	struct vm *vm = ctx;
@@ -232,8 +244,9 @@ static bool set_up_memory(struct vm *vm)
 	if (vm->options->prealloc && !memory_fill(vm))
 		return refuse(vm, "prealloc=on: the machine has not enough free memory for %llu MiB",
 		              (unsigned long long)(vm->options->memory_bytes >> 20));
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .vector = bus_vector, .ctx = vm,
-	                                .host = &vm->host, .stored = bus_stored, .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
+	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .vector = bus_vector, .page = bus_page,
+	                                .written = bus_written, .ctx = vm, .host = &vm->host, .stored = bus_stored,
+	                                .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
 	return true;
 }
 

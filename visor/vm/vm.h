@@ -12,6 +12,7 @@
 #include "visor/cpu/cpu.h"
 #include "visor/device/platform.h"
 #include "visor/emulate/translate.h"
+#include "visor/vm/ahead.h"
 #include "visor/vm/exit.h"
 
 #define VM_REASON_BYTES 200
@@ -26,6 +27,7 @@ struct vm {
 	struct region *regions;
 	uint64_t frames;                /* guest frames in use */
 	struct vcpu vcpu;
+	struct ahead ahead;             /* shadow paging: loops of the guest's that touch new pages */
 
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];

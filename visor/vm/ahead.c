@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/vm/ahead.h"
+
+#include <vmmu/exit.h>
+
+#include "visor/cpu/x86.h"
+#include "visor/emulate/emulate.h"
+#include "visor/vm/memory.h"
+#include "visor/vm/vm.h"
+
+#define PAGE VMMU_PAGE_SIZE
+#define USER 3
+
+/* From one page to the next, at most. */
+#define INSTRUCTIONS 32u
+/* Of a REP string: up to a page's end, which may take several runs of elements, and on to the next one. */
+#define STRING_ROUNDS 128u
+/* What is no loop does not come back so often. */
+#define ROUNDS_FOR_LOOP 2u
+/* After that many failures in a row the waiting gets no longer: 2^n - 1 rounds. */
+#define FAILURES_MAX 10u
+
+/* One way ahead. The CPU's TLB, too, would keep what it knows of the code's page. */
+struct way {
+	struct vcpu *vcpu;
+	struct guest_memory memory;
+	struct emulate_info info;
+	uint64_t code_page;          /* number of the linear page; UINT64_MAX: none yet */
+	const uint8_t *code;
+	bool moved;                  /* something has been carried out */
+};
+
+/* ---- is it a loop? -------------------------------------------------------------- */
+
+static struct ahead_place *place_of(struct vcpu *v, uint64_t rip)
+{
+	uint64_t hash = (rip ^ v->paging.cr3) * 0x9e3779b97f4a7c15ull;
+	struct ahead_place *p = &v->vm->ahead.place[hash >> 60 & (AHEAD_PLACES - 1)];
+
+	if (p->rip != rip || p->cr3 != v->paging.cr3)
+		*p = (struct ahead_place){.rip = rip, .cr3 = v->paging.cr3};
+	return p;
+}
+
+void ahead_note_injection(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	struct ahead *a = &v->vm->ahead;
+
+	if (v->vm->options->run_ahead && fault->access & VMMU_ACCESS_USER)
+		a->last = place_of(v, fault->rip);
+}
+
+/* One round has gone by: its #PF was injected, the handler is through, and the instruction is there again. */
+static bool is_worth_it(struct ahead_place *p)
+{
+	if (p->rounds < ROUNDS_FOR_LOOP) {
+		p->rounds++;
+		return false;
+	}
+	if (p->wait) {
+		p->wait--;
+		return false;
+	}
+	return true;
+}
+
+bool ahead_is_due(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	struct ahead *a = &v->vm->ahead;
+	struct ahead_place *p = a->last;
+
+	/* The kernel in between has faults of its own, of no matter here. */
+	if (!p || !(fault->access & VMMU_ACCESS_USER))
+		return false;
+	a->last = NULL;
+	if (p->rip != fault->rip || p->cr3 != v->paging.cr3) {
+		p->rounds = 0;
+		return false;
+	}
+	return is_worth_it(p);
+}
+
+static void note_result(struct vcpu *v, struct ahead_place *from, bool met)
+{
+	struct ahead *a = &v->vm->ahead;
+
+	if (met) {
+		from->failures = 0;
+		/* It may be another instruction of the same loop. */
+		a->last->rounds = ROUNDS_FOR_LOOP;
+		a->faults++;
+		return;
+	}
+	from->failures += from->failures < FAILURES_MAX;
+	from->wait = (1u << from->failures) - 1;
+}
+
+/* ---- may it be done here? ---------------------------------------------------------- */
+
+/* Nothing that waits to be delivered, or asks to be told before the next instruction. */
+static bool is_undisturbed(struct vcpu *v)
+{
+	return !v->window_wanted && !v->kept_event && !v->backend->interrupts_shadowed(v) &&
+	       !platform_interrupt_pending(v->vm->platform) &&
+	       !(v->backend->read_special(v, CPU_SPECIAL_DR7) & X86_DR7_ENABLED);
+}
+
+static bool in_64bit_code(const struct x86_cpu_state *s)
+{
+	return (s->efer & X86_EFER_LMA) && (s->segment[X86_CS].access & X86_ACCESS_LONG);
+}
+
+/*
+ * Does an instruction do what its text says, and no more? Not while it is traced
+ * or checked for alignment, in virtual-8086 mode or in 16-bit code, or where the
+ * stack is narrower than the code.
+ */
+static bool is_plain_code(const struct x86_cpu_state *s)
+{
+	return s->cpl == USER && !(s->rflags & (X86_FLAG_TF | X86_FLAG_VM)) &&
+	       !(s->rflags & X86_FLAG_AC && s->cr0 & X86_CR0_AM) &&
+	       (in_64bit_code(s) || s->segment[X86_CS].access & s->segment[X86_SS].access & X86_ACCESS_BIG);
+}
+
+/* ---- instructions -------------------------------------------------------------------- */
+
+/* In 32-bit code: is all that an instruction may have within the code segment? */
+static bool is_within_code(const struct x86_cpu_state *s)
+{
+	return in_64bit_code(s) || s->rip + EMULATE_MAX_INSTRUCTION <= s->segment[X86_CS].limit;
+}
+
+/* The page that CS:RIP is on. False: it cannot be executed, as the CPU will find out by itself. */
+static bool find_code(struct way *w, uint64_t gva)
+{
+	const struct x86_cpu_state *s = &w->vcpu->state;
+	struct vmmu_guest_walk walk;
+
+	if (gva / PAGE == w->code_page)
+		return true;
+	if (guest_translate(s, &w->memory, gva, VMMU_X, &walk) != VMMU_GUEST_OK)
+		return false;
+	w->code = w->memory.page(w->memory.ctx, walk.gpa.v - walk.gpa.v % PAGE, false);
+	w->code_page = gva / PAGE;
+	return w->code;
+}
+
+/* The bytes at CS:RIP, read anew from memory, in `room` where they lie on two pages. NULL: none there. */
+static const uint8_t *fetch(struct way *w, uint8_t *room, unsigned *count)
+{
+	const struct x86_cpu_state *s = &w->vcpu->state;
+	uint64_t gva = guest_code_address(s, 0);
+
+	*count = EMULATE_MAX_INSTRUCTION;
+	if (!is_within_code(s))
+		return NULL;
+	if (gva % PAGE + EMULATE_MAX_INSTRUCTION <= PAGE)
+		return find_code(w, gva) ? w->code + gva % PAGE : NULL;
+	*count = guest_fetch(s, &w->memory, room, EMULATE_MAX_INSTRUCTION);
+	return room;
+}
+
+static enum emulate_result step(struct way *w)
+{
+	struct x86_cpu_state *s = &w->vcpu->state;
+	uint64_t rcx = s->gpr[X86_RCX];
+	uint8_t room[EMULATE_MAX_INSTRUCTION];
+	enum emulate_result result;
+	const uint8_t *bytes;
+	unsigned count;
+
+	bytes = fetch(w, room, &count);
+	if (!bytes)
+		return EMULATE_TRUNCATED;
+	result = emulate_instruction(s, &w->memory, bytes, count, UINT64_MAX, &w->info);
+	if (result == EMULATE_DONE) {
+		s->rflags &= ~X86_FLAG_RF;
+		w->vcpu->vm->ahead.instructions++;
+	}
+	/* A REP string may have come some way and then met its fault. */
+	w->moved |= result == EMULATE_DONE || s->gpr[X86_RCX] != rcx;
+	return result;
+}
+
+/* True: w->info has the #PF that the instruction at CS:RIP raises. */
+static bool run_to_fault(struct way *w)
+{
+	enum emulate_result result = EMULATE_DONE;
+
+	for (unsigned i = 0; result == EMULATE_DONE && i < INSTRUCTIONS; i++)
+		result = step(w);
+	return result == EMULATE_PAGE_FAULT;
+}
+
+/* ---- one way ---------------------------------------------------------------------------- */
+
+/* The guest's tables deny it; but the engine must know, who takes the table that will be written out of reach. */
+static bool raise(struct way *w, struct vmmu_fault *fault)
+{
+	struct vcpu *v = w->vcpu;
+
+	*fault = vmmu_fault_from_pf(w->info.error_code, vmmu_gva_of(w->info.fault_gva), USER, v->state.rflags, v->state.rip);
+	if (unlikely(v->tracing))
+		fault->word = v->backend->trace_word(v);
+	return vmmu_fault(v->mmu, fault) == VMMU_FAULT_INJECT_PF;
+}
+
+static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
+{
+	struct way w = {.vcpu = v, .memory = v->vm->bus, .code_page = UINT64_MAX};
+	struct vmmu_fault next;
+	bool met;
+
+	w.memory.ram_only = true;
+	w.memory.rounds = STRING_ROUNDS;
+	met = run_to_fault(&w);
+	if (!w.moved)
+		return AHEAD_STAYED;
+	/* As it stands after an exit by this fault (SDM vol. 3, 28.3.3). SVM sets RF when it delivers the event. */
+	if (met && v->backend->intel)
+		v->state.rflags |= X86_FLAG_RF;
+	v->backend->write_registers(v);
+	if (!met || !raise(&w, &next))
+		return AHEAD_MOVED;
+	*fault = next;
+	return AHEAD_MET;
+}
+
+enum ahead_result ahead_run(struct vcpu *v, struct vmmu_fault *fault)
+{
+	struct ahead_place *from = place_of(v, fault->rip);
+	enum ahead_result result = AHEAD_STAYED;
+
+	v->backend->read_state(v);
+	if (is_undisturbed(v) && is_plain_code(&v->state))
+		result = run(v, fault);
+	if (result == AHEAD_MET)
+		ahead_note_injection(v, fault);
+	note_result(v, from, result == AHEAD_MET);
+	return result;
+}
