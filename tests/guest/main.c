@@ -88,6 +88,7 @@ void guest_main(uint32_t magic, const struct multiboot_info *info)
 		print("FAIL boot: no multiboot memory map (magic 0x%x, flags 0x%x)\n", magic, info->flags);
 		guest_exit(GUEST_UNFIT);
 	}
+	console_setup();
 	interrupts_setup();
 	random_seed(option_number("seed", 1));
 	names = option("tests");
