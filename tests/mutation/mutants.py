@@ -6,16 +6,7 @@ that breaks. The old text must stand in the file exactly once: when the engine
 changes, its faults have to follow.
 """
 
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    name: str
-    file: str
-    old: str
-    new: str
-    breaks: str
-
+from mutant import Mutant
 
 MUTANTS = [
     # ---- the writer -------------------------------------------------------------

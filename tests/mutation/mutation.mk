@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Which faults do the tests notice? An engine as a shared library, so that the
 # test programs are linked once and only the engine is built anew per fault.
-#   make mutation  plant a hundred faults, one at a time; writes docs/mutation.md
+#   make mutation  plant some 180 faults, one at a time; writes docs/mutation.md
 
 MUTATION := $(BUILD)/mutation
 # The quick ones first: most faults are caught by the first few tests.
@@ -28,12 +28,17 @@ $(MUTATION)/$(1)/$(3): $(4) $$(BUILD)/$(1)/libsim.a $(MUTATION)/$(1)/libvmmu.so
 		-L$(MUTATION)/$(1) -lvmmu -lcmocka -lpthread -o $$@
 endef
 $(foreach t,$(MUTATION_TESTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/engine/$(t).c)))
-$(eval $(call mutation_program,asan,$(ASAN),schedule,tests/schedule/schedule.c tests/schedule/explore.c tests/schedule/scenarios.c))
+$(foreach t,shadow guest_walk,$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/shadow/$(t).c)))
+$(eval $(call mutation_program,asan,$(ASAN),shadow-random,tests/shadow/random.c))
+$(eval $(call mutation_program,asan,$(ASAN),schedule,$(filter-out %/threads.c,$(wildcard tests/schedule/*.c))))
 $(eval $(call mutation_program,tsan,$(TSAN),threads,tests/engine/threads.c))
 $(eval $(call mutation_program,tsan,$(TSAN),scenarios,tests/schedule/threads.c tests/schedule/scenarios.c))
+$(eval $(call mutation_program,tsan,$(TSAN),shadow-threads,tests/shadow/threads.c))
 
 MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/schedule \
-	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios
+	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios \
+	$(MUTATION)/asan/shadow $(MUTATION)/asan/guest_walk $(MUTATION)/asan/shadow-random \
+	$(MUTATION)/tsan/shadow-threads
 
 .PHONY: mutation
 mutation: $(MUTATION_PROGRAMS)
@@ -41,7 +46,10 @@ mutation: $(MUTATION_PROGRAMS)
 		--asan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(ASAN)" \
 		--tsan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(TSAN)" \
 		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) \
-			"$(MUTATION)/asan/schedule --bound 2 --runs 300 --jobs 1" \
+			"$(MUTATION)/asan/schedule --direct $(SCHEDULE_CHECK_DIRECT)" \
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
+		--shadow-tests $(MUTATION)/asan/shadow $(MUTATION)/asan/shadow-random \
+			"$(MUTATION)/asan/schedule --shadow $(SCHEDULE_CHECK_SHADOW)" $(MUTATION)/asan/guest_walk \
+		--shadow-thread-tests $(MUTATION)/tsan/shadow-threads \
 		$(MUTATION_ONLY:%=--only %) $(MUTATION_ARGS)

@@ -5,6 +5,9 @@
 SCHEDULE_FLAGS := $(CSTD) $(WARN) -D_GNU_SOURCE -g -Iinclude -Isim -Itests/schedule
 SCHEDULE_BOUND ?= 3
 SCHEDULE_RUNS ?= 50000
+# How much of it `make check` does.
+SCHEDULE_CHECK_DIRECT := --bound 2 --runs 300 --jobs 1
+SCHEDULE_CHECK_SHADOW := --bound 2 --runs 15 --samples 25 --jobs 1
 
 # $(call schedule_program,variant,flags,program,sources)
 define schedule_program
@@ -26,8 +29,8 @@ schedule: $(SCHEDULE)
 	$< --bound $(SCHEDULE_BOUND) --runs $(SCHEDULE_RUNS)
 
 CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
-CHECK_COMMANDS += "$(SCHEDULE) --direct --bound 2 --runs 300 --jobs 1" \
-	"$(SCHEDULE) --shadow --bound 2 --runs 15 --samples 25 --jobs 1" \
+CHECK_COMMANDS += "$(SCHEDULE) --direct $(SCHEDULE_CHECK_DIRECT)" \
+	"$(SCHEDULE) --shadow $(SCHEDULE_CHECK_SHADOW)" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
 SOAK_NEEDS += $(SCHEDULE)
 SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"

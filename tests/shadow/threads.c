@@ -22,9 +22,10 @@
 #include "memory.h"
 #include "random.h"
 
-enum { VCPUS = 3, PAGES = 512, TABLES = 12, ROUNDS = 3000 };
+enum { VCPUS = 3, PAGES = 512, TABLES = 12, ROUNDS = 1500 };
 
 static struct {
+	unsigned levels;       /* of the guests' paging: 2 to 5 */
 	struct sim_memory tables;
 	struct vmmu_host host;
 	struct vmmu_vm *vm;
@@ -94,24 +95,37 @@ static _Atomic uint64_t *word_at(uint64_t gpa)
 	return gpa >> 12 < PAGES ? &m.ram[gpa >> 12][(gpa & 4095) / 8] : NULL;
 }
 
+/* A 32-bit guest's entry is half a word. */
+static unsigned shift_of(uint64_t gpa, unsigned size)
+{
+	return size == 4 && gpa & 4 ? 32 : 0;
+}
+
 static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	_Atomic uint64_t *word = word_at(gpa.v);
 
 	(void)ctx;
-	(void)size;
 	if (word)
-		*value = *word;
+		*value = *word >> shift_of(gpa.v, size);
+	if (size == 4)
+		*value &= 0xffffffff;
 	return word != NULL;
 }
 
 static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
                                           uint64_t value)
 {
+	unsigned shift = shift_of(gpa.v, size);
+	uint64_t mask = size == 4 ? 0xffffffffull << shift : ~0ull, word;
+	_Atomic uint64_t *at = word_at(gpa.v);
+
 	(void)ctx;
-	(void)size;
-	return atomic_compare_exchange_strong(word_at(gpa.v), &expected, value) ? VMMU_GUEST_SWAPPED
-	                                                                        : VMMU_GUEST_CHANGED;
+	word = *at;
+	while ((word & mask) == expected << shift)
+		if (atomic_compare_exchange_weak(at, &word, (word & ~mask) | value << shift))
+			return VMMU_GUEST_SWAPPED;
+	return VMMU_GUEST_CHANGED;
 }
 
 /* ---- what a vCPU does ------------------------------------------------------------- */
@@ -123,8 +137,9 @@ static uint64_t some_entry(uint64_t *random)
 	uint64_t frame = sim_random_below(random, 12) ? 1 + sim_random_below(random, TABLES)
 	                                             : sim_random_below(random, PAGES);
 
-	return frame << 12 | 0x27 | (sim_random(random) & 0x40) |
-	       (sim_random_below(random, 60) ? 0 : 0x80);
+	frame = frame << 12 | 0x27 | (sim_random(random) & 0x40) |
+	        (sim_random_below(random, 60) ? 0 : 0x80);
+	return m.levels == 2 ? frame << 32 | frame : frame;
 }
 
 static void write_table(struct vmmu_vcpu *vcpu, uint64_t *random)
@@ -142,9 +157,14 @@ static void fault(struct vmmu_vcpu *vcpu, uint64_t *random)
 	enum vmmu_fault_result result;
 	struct vmmu_fault f;
 
-	for (unsigned level = 0; level < 4; level++)
-		gva = gva << 9 | places[sim_random_below(random, 4)];
-	gva = (uint64_t)((int64_t)(gva << 28) >> 16);
+	for (unsigned level = 0; level < m.levels; level++)
+		gva = m.levels == 2 ? gva << 10 | places[sim_random_below(random, 4)] * 2u
+		                    : gva << 9 | places[sim_random_below(random, 4)];
+	gva <<= 12;
+	if (m.levels < 4)
+		gva = (uint32_t)gva;
+	else
+		gva = (uint64_t)((int64_t)(gva << (m.levels == 4 ? 16 : 7)) >> (m.levels == 4 ? 16 : 7));
 	f = vmmu_fault_from_pf(sim_random(random) & 6, vmmu_gva_of(gva), 0, 0, 0);
 	/* While the host is at it, the guest simply comes again. */
 	while ((result = vmmu_fault(vcpu, &f)) == VMMU_FAULT_RETRY)
@@ -170,13 +190,17 @@ static void switch_root(struct vmmu_vcpu *vcpu, uint64_t *random)
 	struct vmmu_paging p = {
 		.cr0 = 1u << 31 | (uint64_t)sim_random_below(random, 2) << 16 | 1,
 		.cr3 = (1 + sim_random_below(random, TABLES)) << 12,
-		.cr4 = 0x30,
-		.efer = 1u << 8 | 1u << 10 | 1u << 11,
-		.cpu = {.maxphyaddr = 40, .page_1g = true},
+		.cr4 = 0x10 | (m.levels > 2 ? 0x20 : 0) | (m.levels == 5 ? 1u << 12 : 0),
+		.efer = (m.levels > 3 ? 1u << 8 | 1u << 10 : 0) | 1u << 11,
+		.cpu = {.maxphyaddr = 40, .page_1g = true, .pse36 = true},
 	};
 
-	if (sim_random_below(random, 6) == 0)
+	for (unsigned i = 0; m.levels == 3 && i < 4; i++)
+		p.pdpte[i] = (1 + sim_random_below(random, TABLES)) << 12 | 1;
+	if (sim_random_below(random, 6) == 0) {
 		p.cr0 = 1;
+		p.efer &= ~(1ull << 10);
+	}
 	if (vmmu_vcpu_set_paging(vcpu, &p) != VMMU_OK)
 		__atomic_fetch_add(&m.findings, 1, __ATOMIC_RELAXED);
 }
@@ -238,7 +262,7 @@ static void make_machine(void)
 	struct vmmu_config config = {
 		.host = &m.host,
 		.mode = VMMU_MODE_SHADOW,
-		.cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true, .nx = true},
+		.cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true, .nx = true, .levels5 = m.levels == 5},
 		.max_shadow_tables = 96,
 	};
 	struct vmmu_slot_info slot = {.bytes = PAGES << 12};
@@ -263,16 +287,18 @@ static void make_machine(void)
 	assert_int_equal(vmmu_slot_create(m.vm, &slot), VMMU_OK);
 }
 
-static void vcpus_share_shadow_tables(void **state)
+static void vcpus_share_shadow_tables(unsigned levels)
 {
 	pthread_t vcpu[VCPUS], host;
 	struct vmmu_stats stats;
 
-	(void)state;
+	m.levels = levels;
+	m.stop = false;
 	make_machine();
 	for (unsigned table = 1; table <= TABLES; table++)
 		for (unsigned i = 0; i < 4; i++)
-			m.ram[table][places[i]] = (uint64_t)(1 + (table + i) % TABLES) << 12 | 0x67;
+			m.ram[table][places[i]] = ((uint64_t)(1 + (table + i) % TABLES) << 12 | 0x67) *
+			                          (levels == 2 ? 0x100000001ull : 1);
 	for (uintptr_t i = 0; i < VCPUS; i++)
 		assert_int_equal(pthread_create(&vcpu[i], NULL, vcpu_thread, (void *)i), 0);
 	assert_int_equal(pthread_create(&host, NULL, host_thread, NULL), 0);
@@ -294,9 +320,19 @@ static void vcpus_share_shadow_tables(void **state)
 	sim_memory_fini(&m.tables);
 }
 
+static void two_levels(void **state) { (void)state; vcpus_share_shadow_tables(2); }
+static void pae(void **state) { (void)state; vcpus_share_shadow_tables(3); }
+static void four_levels(void **state) { (void)state; vcpus_share_shadow_tables(4); }
+static void five_levels(void **state) { (void)state; vcpus_share_shadow_tables(5); }
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(vcpus_share_shadow_tables)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_levels),
+		cmocka_unit_test(pae),
+		cmocka_unit_test(four_levels),
+		cmocka_unit_test(five_levels),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
