@@ -64,6 +64,7 @@ def figures(report, console, run, reference):
             "tables_made": counted["tables_allocated"], "tables_freed": counted["tables_freed"],
             "flushes": counted["flushes"],
             "instructions": counted["ticks"],
+            "run_ahead": counted.get("run_ahead", {"instructions": 0, "faults": 0}),
             "kvm": phase.get(run, {}),
         })
     return found

@@ -92,10 +92,15 @@ def entries(figures, key, title):
 
 
 def tables(figures):
-    rows = [[p["title"], count(p["tables_made"]), count(p["tables_freed"]), count(p["flushes"]),
-             millions(p["instructions"]), millions(p["kvm"].get("instructions")),
-             ratio(p["instructions"], p["kvm"].get("instructions"))] for p in figures]
-    return table(["tables and time", "tables made", "freed", "TLB flushes", "10^6 instructions", "KVM's", "ratio"], rows)
+    ahead = any(p["run_ahead"]["faults"] for p in figures)
+    rows = []
+    for p in figures:
+        row = [p["title"], count(p["tables_made"]), count(p["tables_freed"]), count(p["flushes"])]
+        row += [count(p["run_ahead"]["faults"])] if ahead else []
+        rows.append(row + [millions(p["instructions"]), millions(p["kvm"].get("instructions")),
+                           ratio(p["instructions"], p["kvm"].get("instructions"))])
+    return table(["tables and time", "tables made", "freed", "TLB flushes"] + (["#PF run ahead to"] if ahead else []) +
+                 ["10^6 instructions", "KVM's", "ratio"], rows)
 
 
 def whole(runs, source):

@@ -114,13 +114,15 @@ class Bounds(unittest.TestCase):
         self.assertEqual(set(bounds.FEWER["npt-qemu"]), set(NAMES))
 
     def test_parts_of_kvms(self):
-        kept, bounds.AT_MOST = bounds.AT_MOST, {"shadow-qemu": {"fork-touch": 0.5}}
-        self.addCleanup(setattr, bounds, "AT_MOST", kept)
         half = report(fork_touch={"exits": {"page-fault": 32655}})
         more = report(fork_touch={"exits": {"page-fault": 32656}})
         self.assertEqual(bounds.exceeded("shadow-qemu", figures_of("shadow-qemu", half)), [])
         self.assertEqual(bounds.exceeded("shadow-qemu", figures_of("shadow-qemu", more)),
                          ["shadow-qemu, fork-touch: 32,656 exits are more than 50% of KVM's 65,311"])
+
+    def test_every_phase_is_bounded_under_shadow_paging(self):
+        self.assertEqual(set(bounds.FEWER["shadow-qemu"]) | set(bounds.AT_MOST["shadow-qemu"]), set(NAMES))
+        self.assertLessEqual(max(bounds.AT_MOST["shadow-qemu"].values()), 0.5)
 
     def test_bounds_name_phases_and_runs_that_there_are(self):
         for bound in (bounds.FEWER, bounds.AT_MOST):
@@ -163,6 +165,11 @@ class Tables(unittest.TestCase):
     def test_tables_show_instructions_in_millions(self):
         row = cells(tables.tables(figures_of(told=report(mmap={"tables_allocated": 3, "flushes": 1234}))).splitlines()[7])
         self.assertEqual(row, ["mmap 4 MiB x 10", "3", "0", "1,234", "1.5", "47.7", "0.03"])
+
+    def test_what_was_run_ahead_to_is_shown_where_there_is_any(self):
+        self.assertNotIn("run ahead", tables.tables(figures_of()))
+        told = report(touch={"run_ahead": {"instructions": 40000, "faults": 8182}})
+        self.assertEqual(cells(tables.tables(figures_of(told=told)).splitlines()[3])[4], "8,182")
 
     def test_the_whole_is_readable(self):
         exits = {"page-fault": 98765, "cr3-write": 18765, "cr3-read": 18765, "invlpg": 20574, "cpuid": 3000, "io": 9876}
