@@ -3,13 +3,6 @@
 
 /* ---- the pages that are mapped ----------------------------------------------------- */
 
-/*
- * INT 80h for fetches, a word to read, one to write, and two descriptors of a
- * writable data segment with DPL 3: the CPU has to set the accessed bit of the
- * second when it loads it.
- */
-enum { AT_CODE = 0, AT_READ = 8, AT_WRITE = 16, AT_DESCRIPTOR = 24, AT_FRESH = 32 };
-
 #define INT_DONE 0x80cdu
 #define DESCRIPTOR_ACCESSED UINT64_C(0x00cff3000000ffff)
 #define DESCRIPTOR_FRESH UINT64_C(0x00cff2000000ffff)
@@ -42,44 +35,22 @@ void fill_targets(void)
 	fill(LARGE_TARGET);
 }
 
-/* ---- kinds --------------------------------------------------------------------------- */
+/* ---- instructions ------------------------------------------------------------------- */
 
 #define SELECTOR_IN_LDT(offset) ((offset) | 7u) /* TI and RPL 3 */
 
 extern const char supervisor_read[], supervisor_write[], supervisor_fetch[], user_read[], user_write[],
 	user_fetch[], user_load_segment[];
 
-static const struct kind {
-	const char *name;
-	const char *code;
-	uint32_t at;          /* in the page */
-	uint32_t operand;
-	struct sim_guest_access first, then; /* `then`: a second access of the same instruction, if it writes */
-} kinds[] = {
-	{"supervisor read", supervisor_read, AT_READ, 0, {0}, {0}},
-	{"supervisor read, AC", supervisor_read, AT_READ, 0, {.ac = true}, {0}},
-	{"supervisor write", supervisor_write, AT_WRITE, WRITTEN, {.write = true}, {0}},
-	{"supervisor write, AC", supervisor_write, AT_WRITE, WRITTEN, {.write = true, .ac = true}, {0}},
-	{"supervisor fetch", supervisor_fetch, AT_CODE, 0, {.fetch = true}, {0}},
-	{"supervisor fetch, AC", supervisor_fetch, AT_CODE, 0, {.fetch = true, .ac = true}, {0}},
-	{"user read", user_read, AT_READ, 0, {.user = true}, {0}},
-	{"user read, AC", user_read, AT_READ, 0, {.user = true, .ac = true}, {0}},
-	{"user write", user_write, AT_WRITE, WRITTEN, {.user = true, .write = true}, {0}},
-	{"user write, AC", user_write, AT_WRITE, WRITTEN, {.user = true, .write = true, .ac = true}, {0}},
-	{"user fetch", user_fetch, AT_CODE, 0, {.user = true, .fetch = true}, {0}},
-	{"implicit read", user_load_segment, AT_DESCRIPTOR, SELECTOR_IN_LDT(AT_DESCRIPTOR),
-	 {.user = true, .implicit = true}, {0}},
-	{"implicit read, AC", user_load_segment, AT_DESCRIPTOR, SELECTOR_IN_LDT(AT_DESCRIPTOR),
-	 {.user = true, .implicit = true, .ac = true}, {0}},
-	{"implicit write, AC", user_load_segment, AT_FRESH, SELECTOR_IN_LDT(AT_FRESH),
-	 {.user = true, .implicit = true, .ac = true},
-	 {.user = true, .implicit = true, .ac = true, .write = true}},
-};
-const unsigned access_count = sizeof(kinds) / sizeof(kinds[0]);
-
-const char *access_name(unsigned access)
+static const char *code_of(const struct sim_guest_access *access)
 {
-	return kinds[access].name;
+	if (access->implicit)
+		return user_load_segment;
+	if (access->fetch)
+		return access->user ? user_fetch : supervisor_fetch;
+	if (access->write)
+		return access->user ? user_write : supervisor_write;
+	return access->user ? user_read : supervisor_read;
 }
 
 /* ---- the CPU's answer ------------------------------------------------------------------ */
@@ -125,7 +96,7 @@ static bool nothing_written(void)
 }
 
 /* Did the access that was carried out reach `page`? */
-static bool reached(const struct kind *k, uint64_t page)
+static bool reached(const struct access_kind *k, uint64_t page)
 {
 	uint64_t other = page == SMALL_TARGET ? LARGE_TARGET : SMALL_TARGET;
 
@@ -140,28 +111,21 @@ static bool reached(const struct kind *k, uint64_t page)
 	return k->first.implicit || outcome.operand == *word(page + AT_READ);
 }
 
-static bool is_leaf_up(const struct stage *s)
-{
-	return s->upper & ENTRY_PS && (s->space->mode != MODE_32BIT || s->cpu.pse);
-}
-
 /* The page that the entries lead to when nothing stops the walk. */
 static uint64_t target(const struct stage *s)
 {
-	bool large = is_leaf_up(s) || (s->space->upper > 2 && s->lower & ENTRY_PS);
-
-	return large ? LARGE_TARGET : SMALL_TARGET;
+	return maps_large(s->space, s->upper, s->lower, s->cpu.pse) ? LARGE_TARGET : SMALL_TARGET;
 }
 
 void make_access(const struct stage *s, unsigned access, struct answer *answer)
 {
-	const struct kind *k = &kinds[access];
+	const struct access_kind *k = &access_kinds[access];
 
 	attempt = (struct attempt){
 		.linear = test_linear(s->space->mode) + k->at,
 		.flags = k->first.ac ? FLAGS_PLAIN | FLAG_AC : FLAGS_PLAIN,
-		.operand = k->operand,
-		.code = (uint32_t)(uintptr_t)k->code,
+		.operand = k->first.implicit ? SELECTOR_IN_LDT(k->at) : WRITTEN,
+		.code = (uint32_t)(uintptr_t)code_of(&k->first),
 		.user = k->first.user,
 	};
 	if (s->space->mode >= MODE_4LEVEL)
@@ -246,7 +210,7 @@ static bool model_access(struct model_memory *m, uint64_t linear, const struct s
 
 bool is_implicit_with_ac(unsigned access)
 {
-	return kinds[access].first.implicit && kinds[access].first.ac;
+	return access_kinds[access].first.implicit && access_kinds[access].first.ac;
 }
 
 /* An access as this one, which the supervisor makes by itself. */
@@ -258,7 +222,7 @@ static struct sim_guest_access explicit_of(struct sim_guest_access access)
 
 void expect_answer(const struct stage *s, unsigned access, unsigned as_explicit, struct answer *answer)
 {
-	const struct kind *k = &kinds[access];
+	const struct access_kind *k = &access_kinds[access];
 	struct sim_guest_access first = as_explicit & FIRST_EXPLICIT ? explicit_of(k->first) : k->first;
 	struct sim_guest_access then = as_explicit & THEN_EXPLICIT ? explicit_of(k->then) : k->then;
 	struct model_memory m = {s, s->upper, s->lower};

@@ -20,8 +20,6 @@
 
 const struct multiboot_info *boot_info;
 
-static const unsigned keys[4] = {4, 9, 13, 15}; /* with PKRU_VALUE: all, no access, no writing, neither */
-
 static struct {
 	uint32_t every, from, count, show;
 	bool tcg_reserved, tcg_accessed, bochs_implicit;
@@ -121,7 +119,7 @@ static void show_mismatch(const struct stage *s, uint32_t number, unsigned acces
 
 	if (shown++ >= options.show)
 		return;
-	print("  %s, try %u: %s, upper 0x%llx, lower 0x%llx,\n", s->space->name, number, access_name(access),
+	print("  %s, try %u: %s, upper 0x%llx, lower 0x%llx,\n", s->space->name, number, access_kinds[access].name,
 	      (unsigned long long)s->upper, (unsigned long long)s->lower);
 	print("    WP %u, PSE %u, SMEP %u, SMAP %u, PKE %u, NXE %u, entries at 0x%llx and 0x%llx\n", c->wp, c->pse,
 	      c->smep, c->smap, c->pke, c->nxe, (unsigned long long)s->upper_gpa,
@@ -148,47 +146,6 @@ static void try_access(const struct stage *s, uint32_t number, unsigned access, 
 	add_answer(t, (uint64_t)number * 16 + access, s, &got);
 }
 
-/* ---- entries ----------------------------------------------------------------------------- */
-
-/* The bits that are reserved in an entry whose other bits are these. */
-static uint64_t reserved_bits(const struct space *space, unsigned level, bool leaf)
-{
-	uint64_t bits = UINT64_C(0xf) << 48; /* above what any of these machines has for a physical address */
-
-	if (space->mode == MODE_32BIT)
-		return 1 << 21;
-	if (space->mode == MODE_PAE)
-		bits |= UINT64_C(0x7ff) << 52;
-	if (leaf && level > 1) /* between PAT and the page's address */
-		bits |= (UINT64_C(1) << (12 + 9 * (level - 1))) - (1 << 13);
-	return bits;
-}
-
-/* The n-th of the bits set in `mask`, counted round. */
-static uint64_t nth_bit(uint64_t mask, uint32_t n)
-{
-	unsigned count = 0;
-
-	for (uint64_t m = mask; m; m &= m - 1)
-		count++;
-	for (n %= count; n; n--)
-		mask &= mask - 1;
-	return mask & -mask;
-}
-
-static uint64_t entry_for(const struct space *space, unsigned level, unsigned bits, bool pse, uint32_t number)
-{
-	bool leaf = level == 1 || (bits & BIT_PS && level <= 3 && (space->mode != MODE_32BIT || pse));
-	uint64_t entry = test_entry_address(space, level, leaf);
-
-	entry |= (bits & 7) | (bits >> 3 & 7) << 5; /* P W U; A D PS */
-	if (bits & BIT_NX)
-		entry |= UINT64_C(1) << 63;
-	if (bits & BIT_RESERVED)
-		entry |= nth_bit(reserved_bits(space, level, leaf), number);
-	return entry;
-}
-
 /* ---- one space ---------------------------------------------------------------------------- */
 
 static uint16_t pairs[1 << 16];
@@ -198,8 +155,8 @@ static void try_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned k
 	const struct space *space = s->space;
 	uint64_t *leaf;
 
-	s->upper = entry_for(space, space->upper, pair & 0xff, s->cpu.pse, number);
-	s->lower = entry_for(space, space->upper - 1, pair >> 8, s->cpu.pse, number / 3);
+	s->upper = entry_for(space, space->upper, pair & 0xff, s->cpu.pse, number, test_table(space->upper - 1));
+	s->lower = entry_for(space, space->upper - 1, pair >> 8, s->cpu.pse, number / 3, test_table(space->upper - 2));
 	if (space->keys) {
 		leaf = pair & BIT_PS ? &s->upper : &s->lower;
 		*leaf |= (uint64_t)key << 59;

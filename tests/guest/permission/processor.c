@@ -117,44 +117,15 @@ static _Alignas(4096) uint8_t pool[POOL_PAGES][4096];
 static unsigned pool_used;
 static uint64_t test_entries[6]; /* by level */
 
-uint64_t test_linear(enum mode mode)
-{
-	switch (mode) {
-	case MODE_32BIT:
-	case MODE_PAE:
-		return 0xc0000000 + LARGE_TARGET;
-	case MODE_4LEVEL:
-		return 0xffff8000c0000000 + LARGE_TARGET;
-	case MODE_5LEVEL:
-	default:
-		return 0xff123400c0000000 + LARGE_TARGET;
-	}
-}
-
-static unsigned top_level(enum mode mode)
-{
-	return mode == MODE_32BIT ? 2 : mode == MODE_PAE ? 3 : mode == MODE_4LEVEL ? 4 : 5;
-}
-
-unsigned entry_bytes(const struct space *space)
-{
-	return space->mode == MODE_32BIT ? 4 : 8;
-}
-
-static unsigned index_bits(const struct space *space)
-{
-	return space->mode == MODE_32BIT ? 10 : 9;
-}
-
 uint64_t entry_read(const struct space *space, uint64_t gpa)
 {
-	return entry_bytes(space) == 4 ? *(volatile uint32_t *)pointer_to(gpa)
+	return entry_bytes(space->mode) == 4 ? *(volatile uint32_t *)pointer_to(gpa)
 	                               : *(volatile uint64_t *)pointer_to(gpa);
 }
 
 void entry_store(const struct space *space, uint64_t gpa, uint64_t value)
 {
-	if (entry_bytes(space) == 4)
+	if (entry_bytes(space->mode) == 4)
 		*(volatile uint32_t *)pointer_to(gpa) = (uint32_t)value;
 	else
 		*(volatile uint64_t *)pointer_to(gpa) = value;
@@ -175,12 +146,12 @@ static uint64_t entry_on_way(const struct space *space, uint64_t linear, unsigne
 	uint64_t table = address_of(pool[0]);
 
 	for (unsigned l = top_level(space->mode);; l--) {
-		unsigned shift = 12 + index_bits(space) * (l - 1);
-		uint64_t index = linear >> shift & ((1u << index_bits(space)) - 1), at;
+		unsigned shift = 12 + index_bits(space->mode) * (l - 1);
+		uint64_t index = linear >> shift & ((1u << index_bits(space->mode)) - 1), at;
 
 		if (space->mode == MODE_PAE && l == 3)
 			index &= 3;
-		at = table + index * entry_bytes(space);
+		at = table + index * entry_bytes(space->mode);
 		if (l == level)
 			return at;
 		if (!entry_read(space, at))
@@ -194,13 +165,9 @@ uint64_t test_entry_gpa(unsigned level)
 	return test_entries[level];
 }
 
-uint64_t test_entry_address(const struct space *space, unsigned level, bool leaf)
+uint64_t test_table(unsigned level)
 {
-	uint64_t bytes = PAGE << index_bits(space) * (level - 1);
-
-	if (level == 1)
-		return SMALL_TARGET;
-	return leaf ? LARGE_TARGET & ~(bytes - 1) : test_entries[level - 1] & ~(PAGE - 1);
+	return test_entries[level] & ~(PAGE - 1);
 }
 
 static void make_tables(const struct space *space)
