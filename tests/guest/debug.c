@@ -165,12 +165,10 @@ static void enter_user_mode(uint64_t rip, uint64_t rsp, uint64_t rflags)
 }
 
 /* Two more descriptors behind those that the guest has. */
-static void add_user_segments(void)
+static void add_user_segments(struct table_register gdtr)
 {
-	struct table_register gdtr;
 	uint64_t *gdt;
 
-	__asm__ volatile("sgdt %0" : "=m"(gdtr));
 	gdt = (uint64_t *)(uintptr_t)gdtr.base;
 	gdt[USER_DATA / 8] = 0x00cff3000000ffff;
 	gdt[USER_CODE / 8] = 0x00affb000000ffff;
@@ -183,10 +181,12 @@ static void alignment(void)
 	/* mov -7(%rsp), %eax; ud2 */
 	static const uint8_t code[] = {0x8b, 0x44, 0x24, 0xf9, 0x0f, 0x0b};
 	uint64_t frame = frame_take(), stack = frame_take(), linear = paging->window;
+	struct table_register gdtr;
 
 	memcpy((void *)(uintptr_t)frame, code, sizeof(code));
 	space_map(read_cr3(), linear, frame | ENTRY_P | ENTRY_W | ENTRY_U, 1);
-	add_user_segments();
+	__asm__ volatile("sgdt %0" : "=m"(gdtr));
+	add_user_segments(gdtr);
 	interrupt_stack(VECTOR_AC, stack + PAGE);
 	interrupt_stack(VECTOR_UD, stack + PAGE);
 	on_interrupt(VECTOR_AC, leave_user_mode);
@@ -201,6 +201,7 @@ static void alignment(void)
 		check_equal(user_rip, linear, "return address of #AC");
 	}
 	write_cr0(read_cr0() & ~(uintptr_t)CR0_AM);
+	__asm__ volatile("lgdt %0" : : "m"(gdtr));
 	on_interrupt(VECTOR_AC, NULL);
 	on_interrupt(VECTOR_UD, NULL);
 	interrupt_stack(VECTOR_AC, 0);

@@ -99,6 +99,9 @@ static void double_fault(const struct event *page_fault)
 	space_map(read_cr3(), missing_linear, missing_entry, 1);
 }
 
+/* Where IDT and TSS go in the end: pages that no space will use. */
+static uint64_t afterwards;
+
 static void map_pieces(void)
 {
 	for (unsigned p = 0; p < PIECES; p++)
@@ -110,8 +113,6 @@ static void map_pieces(void)
 
 static void faulting_deliveries(void)
 {
-	uint64_t idt = frames_take(1, PAGE), tss = frames_take(1, PAGE);
-
 	map_pieces();
 	for (unsigned i = 0; i < EVENTS; i++) {
 		const struct event *e = &events[i];
@@ -127,13 +128,14 @@ static void faulting_deliveries(void)
 			deliver(e, p);
 		on_interrupt(e->vector, NULL);
 	}
-	move_table(TABLE_IDT, idt);
-	move_table(TABLE_TSS, tss);
+	move_table(TABLE_IDT, afterwards);
+	move_table(TABLE_TSS, afterwards + PAGE);
 }
 
 void test_delivery_paging(void)
 {
 	apic_enable();
+	afterwards = take_ram(2 * PAGE);
 	if (!on_shadow_tables())
 		skip("delivery-paging: external interrupts, which a CPU loses when their delivery faults");
 	in_each_mode(faulting_deliveries);
