@@ -8,9 +8,10 @@ GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
 GUEST_BOTH  := main command_line console ram random string timers device space model guest_model stress_switch \
-               stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control
-GUEST_SRC   := $(GUEST_BOTH) tests cpu touch memory exec mmio platform time control debug events delivery delivery_paging delivery_tables paging hostile slots \
-               slots_random bench stress_pcid
+               stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control \
+               touch slots slots_random platform
+GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec mmio time control debug events delivery delivery_paging \
+               delivery_tables paging hostile bench stress_pcid
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode stress_off
 LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)

@@ -19,7 +19,7 @@ static uint64_t fw_read(uint16_t key, unsigned bytes)
 static void firmware_configuration(uint64_t page)
 {
 	void *to = (void *)(uintptr_t)page;
-	uint64_t n = 4;
+	uintptr_t n = 4;
 
 	check_equal(fw_read(FW_SIGNATURE, 4), 0x554d4551, "fw_cfg signature (QEMU)");
 	check_equal(fw_read(FW_CPUS, 2), 1, "fw_cfg number of CPUs");
@@ -35,7 +35,7 @@ static void firmware_configuration(uint64_t page)
 static void unknown_ports(uint64_t page)
 {
 	static const uint16_t ports[] = {0x0e8, 0x1f0 + 0x500, 0x234, 0x1234, 0x7ffc, 0xfffc};
-	uint64_t n = 32;
+	uintptr_t n = 32;
 	void *to = (void *)(uintptr_t)(page + PAGE - 16);
 	const void *from = (const void *)(uintptr_t)(page + PAGE - 16);
 

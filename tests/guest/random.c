@@ -17,14 +17,24 @@ uint64_t random_next(void)
 	return random_state * 2685821657736338717ull;
 }
 
-uint64_t random_below(uint64_t bound)
-{
-	return (random_next() >> 11) % bound;
-}
-
 uint32_t random_pick(uint32_t bound)
 {
 	return (uint32_t)((random_next() >> 32) * bound >> 32);
+}
+
+/* Without a division, which the 32-bit guest could not do. */
+uint64_t random_below(uint64_t bound)
+{
+	uint64_t mask = bound - 1, r;
+
+	if (bound >> 32 == 0)
+		return random_pick((uint32_t)bound);
+	for (unsigned shift = 1; shift < 64; shift *= 2)
+		mask |= mask >> shift;
+	do
+		r = random_next() & mask;
+	while (r >= bound);
+	return r;
 }
 
 struct shuffle shuffle_of(uint64_t n)

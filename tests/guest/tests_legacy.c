@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The tests of the 32-bit guest. */
+/* The tests of the 32-bit guest. Paging is off but where a test turns it on. */
 #include "guest.h"
 
 const struct test all_tests[] = {
+	{"touch", test_touch},
+	{"slots", test_slots},
+	{"slots-random", test_slots_random},
+	{"platform", test_platform},
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},

@@ -31,7 +31,8 @@ static struct touched touched_of(struct range range)
  */
 static uint64_t page_of(const struct touched *t, uint64_t i)
 {
-	uint64_t within = i % 3 == 0 ? 0 : i % 3 == 1 ? t->stride - 1 : (i * 0x9e3779b1) % t->stride;
+	unsigned kind = (unsigned)i % 3;
+	uint64_t within = kind == 0 ? 0 : kind == 1 ? t->stride - 1 : (uint32_t)(i * 0x9e3779b1) * t->stride >> 32;
 
 	return t->range.base + (i * t->stride + within) * PAGE;
 }
@@ -39,10 +40,10 @@ static uint64_t page_of(const struct touched *t, uint64_t i)
 static bool page_is_zero(uint64_t gpa)
 {
 	const void *p = (const void *)at(gpa);
-	uint64_t left = PAGE / 8;
+	uintptr_t left = PAGE / 4;
 	bool zero;
 
-	__asm__ volatile("repe scasq" : "+D"(p), "+c"(left), "=@ccz"(zero) : "a"(0ull) : "memory");
+	__asm__ volatile("repe scasl" : "+D"(p), "+c"(left), "=@ccz"(zero) : "a"(0) : "memory");
 	return zero;
 }
 

@@ -9,6 +9,9 @@ REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104
 GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "slots",
                "slots-random", "touch")
 
+# What the 32-bit guest does with paging off.
+FLAT_TESTS = ("platform", "slots", "slots-random", "touch")
+
 # What guests do to their own page tables; those for the 32-bit guest, and one more.
 STRESS_TESTS = ("stress-switch", "stress-alias", "stress-stores", "stress-reuse", "stress-large", "stress-garbage",
                 "stress-control")
@@ -123,6 +126,11 @@ def shadow_guest(machine, page_size, tests=GUEST_TESTS):
                  tests, page_size=page_size, mmu="shadow", words="steps=300 mmu=shadow", cost=20)
 
 
+def flat(machine, mmu, page_size="4k"):
+    return guest(f"{machine}-flat-{mmu}-{page_size}", f"a 32-bit guest with paging off, {mmu}, pages up to {page_size}",
+                 machine, FLAT_TESTS, kernel="legacy", page_size=page_size, mmu=mmu, words=f"steps=300 mmu={mmu}")
+
+
 def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
     """The 64-bit guest has 4-level paging; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
     tests = STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS
@@ -228,6 +236,11 @@ CASES = [
           words="mmu=shadow", options=QEMU_MORE),
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
+    flat("qemu", "npt"),
+    flat("qemu", "shadow"),
+    flat("qemu", "shadow", "2m"),
+    flat("bochs", "ept"),
+    flat("bochs", "shadow"),
     stress("qemu", "bare", cost=3),
     stress("qemu", "bare", "legacy", cost=3),
     stress("bochs", "bare", "legacy", load=40),
