@@ -2,13 +2,19 @@
 # Shadow paging: the guest page-table walker, and the maps built from what it finds.
 #
 #   make check-guest-walk   the walker against its model, every combination; a minute
+#   make check-permission   every combination of permission bits on shadow tables; half an hour
 
 SHADOW_TEST_NAMES := $(basename $(notdir $(wildcard tests/shadow/*.c)))
 
 define shadow_tests
 $$(BUILD)/$(1)/tests/shadow/%: tests/shadow/%.c $$(BUILD)/$(1)/libsim.a $$(BUILD)/$(1)/libvmmu.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(ENGINE_TEST_FLAGS) $(2) -MMD -MP -MF $$@.d $$< $$(filter %.a,$$^) -lcmocka -lpthread -o $$@
+	$$(CC) $$(ENGINE_TEST_FLAGS) -I. $(2) -MMD -MP -MF $$@.d $$< $$(filter %.o %.a,$$^) -lcmocka -lpthread -o $$@
+$$(BUILD)/$(1)/tests/shadow/permission: $$(BUILD)/$(1)/tests/guest/combinations.o
+$$(BUILD)/$(1)/tests/guest/combinations.o: tests/guest/permission/combinations.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(ENGINE_TEST_FLAGS) -I. $(2) -MMD -MP -MF $$@.d -c $$< -o $$@
+-include $$(BUILD)/$(1)/tests/guest/combinations.o.d
 -include $$(SHADOW_TEST_NAMES:%=$$(BUILD)/$(1)/tests/shadow/%.d)
 endef
 $(eval $(call shadow_tests,asan,$(ASAN)))
@@ -24,6 +30,9 @@ SOAK_COMMANDS += "$(SOAK) $(BUILD)/asan/tests/shadow/random"
 COVERAGE_NEEDS += $(SHADOW_TEST_NAMES:%=$(BUILD)/coverage/tests/shadow/%)
 COVERAGE_COMMANDS += $(SHADOW_TEST_NAMES:%="$(BUILD)/coverage/tests/shadow/%")
 
-.PHONY: check-guest-walk
+.PHONY: check-guest-walk check-permission
 check-guest-walk: $(BUILD)/asan/tests/shadow/guest_walk
+	$< 1
+
+check-permission: $(BUILD)/asan/tests/shadow/permission
 	$< 1

@@ -28,6 +28,13 @@ unsigned index_bits(enum mode mode)
 	return mode == MODE_32BIT ? 10 : 9;
 }
 
+unsigned entry_index(enum mode mode, uint64_t linear, unsigned level)
+{
+	unsigned bits = mode == MODE_PAE && level == 3 ? 2 : index_bits(mode);
+
+	return linear >> (12 + index_bits(mode) * (level - 1)) & ((1u << bits) - 1);
+}
+
 uint64_t test_linear(enum mode mode)
 {
 	switch (mode) {

@@ -29,6 +29,8 @@ extern const unsigned space_count;
 unsigned top_level(enum mode mode);
 unsigned entry_bytes(enum mode mode);
 unsigned index_bits(enum mode mode);
+/* Of the entry for `linear` in its table of `level`. */
+unsigned entry_index(enum mode mode, uint64_t linear, unsigned level);
 /* The page that is accessed. */
 uint64_t test_linear(enum mode mode);
 /* The page of RAM that a 4 KiB entry under test maps, and the one that it is in a larger page. */

@@ -146,12 +146,8 @@ static uint64_t entry_on_way(const struct space *space, uint64_t linear, unsigne
 	uint64_t table = address_of(pool[0]);
 
 	for (unsigned l = top_level(space->mode);; l--) {
-		unsigned shift = 12 + index_bits(space->mode) * (l - 1);
-		uint64_t index = linear >> shift & ((1u << index_bits(space->mode)) - 1), at;
+		uint64_t at = table + entry_bytes(space->mode) * entry_index(space->mode, linear, l);
 
-		if (space->mode == MODE_PAE && l == 3)
-			index &= 3;
-		at = table + index * entry_bytes(space->mode);
 		if (l == level)
 			return at;
 		if (!entry_read(space, at))
