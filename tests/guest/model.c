@@ -40,6 +40,7 @@ static struct sim_guest_cpu present_cpu(void)
 	cpu.wp = cr0 & CR0_WP;
 	cpu.pse = cr4 & CR4_PSE;
 	cpu.pae = cr4 & CR4_PAE;
+	cpu.la57 = cr4 & CR4_LA57;
 	cpu.smep = cr4 & CR4_SMEP;
 	cpu.smap = cr4 & CR4_SMAP;
 	cpu.lma = efer & 1u << 10;

@@ -132,7 +132,7 @@ def flat(machine, mmu, page_size="4k"):
 
 
 def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
-    """The 64-bit guest has 4-level paging; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
+    """The 64-bit guest has 4-level paging, and 5-level where the CPU has; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
     tests = STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS
     name, words = f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"load={load} seed={seed} mmu={mmu}"
     if mmu == "bare":
@@ -241,13 +241,13 @@ CASES = [
     flat("qemu", "shadow", "2m"),
     flat("bochs", "ept"),
     flat("bochs", "shadow"),
-    stress("qemu", "bare", cost=3),
+    stress("qemu", "bare", cost=3, options=QEMU_MORE),
     stress("qemu", "bare", "legacy", cost=3),
     stress("bochs", "bare", "legacy", load=40),
     stress("qemu", "npt"),
     stress("qemu", "npt", "legacy", seed=2),
     stress("qemu", "shadow"),
-    stress("qemu", "shadow", page_size="2m", seed=3),
+    stress("qemu", "shadow", page_size="2m", seed=3, load=60, options=QEMU_MORE),
     stress("qemu", "shadow", "legacy", load=25, cost=15),
     stress("qemu", "shadow", "legacy", "2m", seed=4, load=20),
     stress("bochs", "ept", load=40),
