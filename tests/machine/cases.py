@@ -132,7 +132,7 @@ def flat(machine, mmu, page_size="4k"):
 
 
 def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
-    """The 64-bit guest has 4-level paging, and 5-level where the CPU has; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
+    """The 64-bit guest has 4-level and, where it can, 5-level paging; the 32-bit one ("legacy") 32-bit, PAE and none."""
     tests = STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS
     name, words = f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"load={load} seed={seed} mmu={mmu}"
     if mmu == "bare":
