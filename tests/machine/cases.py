@@ -184,7 +184,7 @@ def permissions(every=31):
         permission("qemu", "bare", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "npt", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "shadow", "4k", every=every, options=QEMU_MORE, cost=18),
-        permission("qemu", "shadow", every=every, cost=7),
+        permission("qemu", "shadow", every=every, trace=every > 1, cost=8),
         permission("bochs", "bare", every=every),
         permission("bochs", "ept", every=every),
         permission("bochs", "shadow", every=every, cost=36),
