@@ -149,10 +149,10 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
 QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
 
 
-def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=(), **more):
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=(), words="", **more):
     return Case(name=f"{machine}-shadow-{name or kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel on shadow tables, pages up to {page_size}", memory="256M",
-                append=bochs_words(kernel) if machine == "bochs" else "quiet",
+                append=((bochs_words(kernel) if machine == "bochs" else "quiet") + " " + words).strip(),
                 page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
                 options=(("--icount",) if machine == "qemu" else ()) + options, console=("^vmmu-workload: PASS ",),
                 cost=30 if machine == "qemu" else 100, **more)
@@ -232,6 +232,7 @@ CASES = [
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
     shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
+    shadow_linux("qemu", "4k", name="linux-kpti", words="pti=on"),
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
           words="mmu=shadow", options=QEMU_MORE),
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
