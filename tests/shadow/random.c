@@ -115,19 +115,27 @@ static uint64_t some_index_of_1024(struct guest *g)
 	return some_index(g) | (chance(g, 40) ? 512 : 0);
 }
 
+/* Inside a page, which most often is a table: where its entries are used. */
+static uint64_t some_offset(struct guest *g, bool wide)
+{
+	if (chance(g, 50))
+		return below(g, 512) * 8;
+	return wide ? some_index(g) * 8 : some_index_of_1024(g) * 4 & ~7ull;
+}
+
 /* Few addresses, so that they are met again: four indexes at each level. */
 static uint64_t some_gva(struct guest *g, const struct vmmu_paging *p)
 {
 	bool wide = p->cr4 & 0x20, lma = p->efer & 1u << 10;
-	uint64_t gva = 0;
+	uint64_t gva = 0, offset = some_offset(g, wide);
 
 	if (!(p->cr0 >> 31))
-		return some_frame(g) << 12 | (chance(g, 70) ? some_index(g) : below(g, 512)) * 8;
+		return some_frame(g) << 12 | offset;
 	if (!wide)
-		return some_index_of_1024(g) << 22 | some_index_of_1024(g) << 12 | below(g, 512) * 8;
+		return some_index_of_1024(g) << 22 | some_index_of_1024(g) << 12 | offset;
 	for (unsigned level = lma ? 5 : 3; level > 0; level--)
 		gva = gva << 9 | some_index(g);
-	gva = gva << 12 | below(g, 512) * 8;
+	gva = gva << 12 | offset;
 	if (!lma)
 		return gva & 0xffffffff;
 	return p->cr4 & 1u << 12 ? (uint64_t)((int64_t)(gva << 7) >> 7)
