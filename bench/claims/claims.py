@@ -13,6 +13,7 @@ import argparse
 import json
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -51,7 +52,8 @@ def wait(process, what, usual):
             return process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             if live:
-                print(f"\r\033[K[{time.monotonic() - start:3.0f} s of about {usual}] {what}", end="", file=sys.stderr, flush=True)
+                print(f"\r\033[K[{time.monotonic() - start:3.0f} s of about {usual}] {what}", end="",
+                      file=sys.stderr, flush=True)
         finally:
             if live and process.poll() is not None:
                 print("\r\033[K", end="", file=sys.stderr, flush=True)
@@ -108,10 +110,13 @@ def main():
     runs = [run for run, (machine, _) in RUNS.items() if arguments.machine in ("all", machine)]
     if not arguments.linux.exists():
         sys.exit(f"claims: there is no kernel at {arguments.linux}; scripts/setup kernels fetches one")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no emulator stays behind
     try:
         found = measure(runs, arguments.build, arguments.linux, reference, options)
     except RunFailed as why:
         sys.exit(f"claims: {why}")
+    except KeyboardInterrupt:
+        sys.exit("claims: interrupted")
     print(tables.whole(found, reference["source"]))
     if arguments.json:
         arguments.json.write_text(json.dumps({"kvm": reference["source"], "runs": found}, indent=1) + "\n")

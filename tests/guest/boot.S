@@ -133,6 +133,43 @@ long_mode:
 1:	hlt
 	jmp 1b
 
+/*
+ * void paging_reload(uint32_t cr3, uint32_t cr4): out of long mode, which must be
+ * left to change CR4.LA57, and back into it. Only registers that the caller may
+ * not lose are kept: the others are undefined behind 32-bit code.
+ */
+	.globl paging_reload
+paging_reload:
+	push %rbx
+	push %rbp
+	push %r12
+	push %r13
+	push %r14
+	push %r15
+	push $CODE32
+	lea 1f(%rip), %rax
+	push %rax
+	lretq
+	.code32
+1:	mov %cr0, %eax
+	and $~(1 << 31), %eax
+	mov %eax, %cr0
+	mov %esi, %cr4
+	mov %edi, %cr3
+	mov %cr0, %eax
+	or $(1 << 31), %eax
+	mov %eax, %cr0
+	ljmp $CODE64, $2f
+	.code64
+2:	mov %esp, %esp                       /* zero-extends */
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %rbp
+	pop %rbx
+	ret
+
 	.section .rodata
 no_long_mode_text:
 	.ascii "FAIL boot: this CPU has no long mode or no 1 GiB pages\n"

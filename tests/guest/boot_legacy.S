@@ -77,6 +77,9 @@ interrupt_entries:                           /* 16 bytes each */
 
 interrupt_common:
 	pusha
+	mov $DATA, %eax                      /* CPL 3 has others */
+	mov %eax, %ds
+	mov %eax, %es
 	mov %esp, %ebx
 	and $-16, %esp
 	sub $12, %esp

@@ -25,12 +25,17 @@ struct table_register {
 	uint64_t base;
 } __attribute__((packed));
 
-enum { SELECTOR_DATA = 0x10, SELECTOR_CODE64 = 0x18, SELECTOR_TSS = 0x20 };
+enum {
+	SELECTOR_DATA = 0x10, SELECTOR_CODE64 = 0x18, SELECTOR_TSS = 0x20, /* two entries */
+	SELECTOR_USER_DATA = 0x33, SELECTOR_USER_CODE = 0x3b,
+	GDT_BYTES = 0x40,
+};
 
 /* Each on a page of its own, so that one can go away without another. */
 static _Alignas(4096) struct gate first_idt[256];
 static _Alignas(4096) uint64_t first_gdt[512] = {
 	0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff,
+	[SELECTOR_USER_DATA / 8] = 0x00cff3000000ffff, [SELECTOR_USER_CODE / 8] = 0x00affb000000ffff,
 };
 static _Alignas(4096) struct tss first_tss;
 
@@ -54,7 +59,7 @@ static void load_idt(void)
 
 static void load_gdt(void)
 {
-	struct table_register r = {6 * 8 - 1, (uintptr_t)gdt};
+	struct table_register r = {GDT_BYTES - 1, (uintptr_t)gdt};
 
 	__asm__ volatile("lgdt %0" : : "m"(r));
 }
@@ -83,6 +88,7 @@ void interrupts_setup(void)
 {
 	for (unsigned v = 0; v < 256; v++)
 		set_gate(v);
+	idt[VECTOR_USER_DONE].type = 0xee; /* CPL 3 may use it */
 	load_idt();
 	load_gdt();
 	load_tss();
@@ -139,6 +145,14 @@ static _Noreturn void report_unexpected(const struct frame *f)
 	guest_exit(GUEST_EXCEPTION);
 }
 
+/* Behind run_guarded, whatever was interrupted. */
+static void go_on_guarded(struct frame *f)
+{
+	f->rip = (uintptr_t)run_guarded_caught;
+	f->cs = SELECTOR_CODE64;
+	f->ss = SELECTOR_DATA;
+}
+
 void interrupt_arrived(struct frame *f);
 void interrupt_arrived(struct frame *f)
 {
@@ -149,10 +163,49 @@ void interrupt_arrived(struct frame *f)
 	if (f->vector >= 32 || !guarded_stack)
 		report_unexpected(f);
 	last_trap = (struct trap){f->vector, f->error, f->rip, read_cr2()};
-	f->rip = (uintptr_t)run_guarded_caught;
+	go_on_guarded(f);
 }
 
 int vector_of(void (*function)(void *), void *argument)
 {
 	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
+}
+
+/* ---- CPL 3 ------------------------------------------------------------------------- */
+
+struct stay {
+	uint64_t code, edx;
+	uint32_t eax;
+	bool done;
+};
+
+static struct stay stay;
+
+static void leave_user(struct frame *f)
+{
+	stay.eax = (uint32_t)f->rax;
+	stay.done = true;
+	go_on_guarded(f);
+}
+
+static void enter_user(void *argument)
+{
+	static _Alignas(16) uint8_t stack[8192];
+
+	(void)argument;
+	tss->rsp[0] = (uintptr_t)stack + sizeof(stack);
+	__asm__ volatile("push %0; push $0; push $2; push %1; push %2; iretq"
+	                 : : "i"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
+	                   "a"(stay.eax) : "memory");
+	__builtin_unreachable();
+}
+
+bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax)
+{
+	stay = (struct stay){.code = code, .edx = edx, .eax = *eax};
+	on_interrupt(VECTOR_USER_DONE, leave_user);
+	(void)run_guarded(enter_user, NULL);
+	on_interrupt(VECTOR_USER_DONE, NULL);
+	*eax = stay.eax;
+	return stay.done;
 }

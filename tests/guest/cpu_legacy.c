@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Exceptions and interrupts of the 32-bit guest (SDM vol. 3, 6.11). */
+/* Descriptor tables, exceptions and interrupts of the 32-bit guest (SDM vol. 3, 3.4.5, 6.11, 7.2.1). */
 #include "guest.h"
 
-enum { SELECTOR_CODE32 = 0x08 };
+enum {
+	SELECTOR_CODE32 = 0x08, SELECTOR_DATA = 0x10, /* as in boot_legacy.S */
+	SELECTOR_USER_CODE = 0x1b, SELECTOR_USER_DATA = 0x23, SELECTOR_TSS = 0x28,
+};
 
 struct gate {
 	uint16_t offset0, selector;
 	uint8_t reserved, type;
 	uint16_t offset16;
+};
+
+/* Of a TSS, all but the stack for CPL 0 belongs to task switches. */
+struct tss {
+	uint32_t previous, esp0, ss0, rest[23];
 };
 
 struct table_register {
@@ -16,12 +24,25 @@ struct table_register {
 } __attribute__((packed));
 
 static _Alignas(4096) struct gate idt[256];
+static _Alignas(8) uint64_t gdt[6] = {
+	0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
+};
+static struct tss tss = {.ss0 = SELECTOR_DATA};
 static interrupt_fn handlers[256];
 struct trap last_trap;
 
 extern const char interrupt_entries[];
 extern const char run_guarded_caught[];
 extern uint32_t guarded_stack;
+
+static void load_gdt_and_tss(void)
+{
+	struct table_register r = {sizeof(gdt) - 1, (uintptr_t)gdt};
+	uint64_t base = (uintptr_t)&tss;
+
+	gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	__asm__ volatile("lgdt %0; ltr %w1" : : "m"(r), "r"(SELECTOR_TSS));
+}
 
 void interrupts_setup(void)
 {
@@ -33,7 +54,9 @@ void interrupts_setup(void)
 		idt[v] = (struct gate){.offset0 = (uint16_t)entry, .selector = SELECTOR_CODE32, .type = 0x8e,
 		                       .offset16 = (uint16_t)(entry >> 16)};
 	}
+	idt[VECTOR_USER_DONE].type = 0xee; /* CPL 3 may use it */
 	__asm__ volatile("lidt %0" : : "m"(r));
+	load_gdt_and_tss();
 }
 
 void on_interrupt(unsigned vector, interrupt_fn handler)
@@ -58,6 +81,13 @@ static _Noreturn void report_unexpected(const struct frame *f)
 	guest_exit(GUEST_EXCEPTION);
 }
 
+/* Behind run_guarded, whatever was interrupted. */
+static void go_on_guarded(struct frame *f)
+{
+	f->eip = (uintptr_t)run_guarded_caught;
+	f->cs = SELECTOR_CODE32;
+}
+
 void interrupt_arrived(struct frame *f);
 void interrupt_arrived(struct frame *f)
 {
@@ -68,5 +98,43 @@ void interrupt_arrived(struct frame *f)
 	if (f->vector >= 32 || !guarded_stack)
 		report_unexpected(f);
 	last_trap = (struct trap){f->vector, f->error, f->eip, read_cr2()};
-	f->eip = (uintptr_t)run_guarded_caught;
+	go_on_guarded(f);
+}
+
+/* ---- CPL 3 ------------------------------------------------------------------------- */
+
+struct stay {
+	uint32_t code, edx, eax;
+	bool done;
+};
+
+static struct stay stay;
+
+static void leave_user(struct frame *f)
+{
+	stay.eax = f->eax;
+	stay.done = true;
+	go_on_guarded(f);
+}
+
+static void enter_user(void *argument)
+{
+	static _Alignas(16) uint8_t stack[8192];
+
+	(void)argument;
+	tss.esp0 = (uintptr_t)stack + sizeof(stack);
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es; push %0; push $0; push $2; push %1; push %2; iret"
+	                 : : "r"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
+	                   "a"(stay.eax) : "memory");
+	__builtin_unreachable();
+}
+
+bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax)
+{
+	stay = (struct stay){.code = (uint32_t)code, .edx = (uint32_t)edx, .eax = *eax};
+	on_interrupt(VECTOR_USER_DONE, leave_user);
+	(void)run_guarded(enter_user, NULL);
+	on_interrupt(VECTOR_USER_DONE, NULL);
+	*eax = stay.eax;
+	return stay.done;
 }

@@ -170,6 +170,13 @@ bool run_guarded(void (*function)(void *), void *argument);
 /* The vector that `function` ends with, or -1 when it returns. */
 int vector_of(void (*function)(void *), void *argument);
 
+/*
+ * Run the code at this linear address at CPL 3, with EDX (RDX) = `edx`, EAX =
+ * `*eax` and no stack, until it executes INT 80h (true; *eax is EAX then) or
+ * faults (false; last_trap).
+ */
+bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax);
+
 typedef void (*interrupt_fn)(struct frame *frame);
 void interrupts_setup(void);
 void on_interrupt(unsigned vector, interrupt_fn handler);
@@ -183,6 +190,7 @@ enum {
 	VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14,
 	VECTOR_PIC = 0x20,   /* IRQ 0 .. 15 */
 	VECTOR_APIC = 0x40,
+	VECTOR_USER_DONE = 0x80,
 	VECTOR_SPURIOUS = 0xff,
 };
 

@@ -24,8 +24,8 @@ GUEST_LINK  := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-z,max-pa
 GUEST64     := $(GUEST_BUILD)/guest64.elf
 PERMISSION  := $(GUEST_BUILD)/permission.elf
 # 32-bit code, and the simulated machine's model of a CPU.
-PERMISSION_SRC := $(addprefix permission/,boot attempt main combinations features processor access) command_line console string \
-                  guest_model
+PERMISSION_SRC := $(addprefix permission/,boot attempt main combinations features processor access deviations) \
+                  command_line console string guest_model
 PERMISSION_OBJ := $(PERMISSION_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST32     := $(GUEST_BUILD)/guest.elf
 GUEST_LEGACY := $(GUEST_BUILD)/legacy.elf

@@ -5,6 +5,22 @@ enum { ERROR_P = 1, ERROR_RESERVED = 8, EFLAGS_AC = 1 << 18 };
 
 static uint64_t pdpte[4];
 
+enum { USER_CODE_BYTES = 4 };
+static uint64_t user_code;
+
+/* Each access and INT 80h. The bytes mean the same in 32-bit and in 64-bit code. */
+void model_user_code(uint64_t gpa, uint64_t linear)
+{
+	static const uint8_t code[ACCESS_KINDS][USER_CODE_BYTES] = {
+		[ACCESS_LOAD] = {0x8b, 0x02, 0xcd, VECTOR_USER_DONE},  /* mov (%edx), %eax */
+		[ACCESS_STORE] = {0x89, 0x02, 0xcd, VECTOR_USER_DONE}, /* mov %eax, (%edx) */
+		[ACCESS_CALL] = {0xff, 0xe2},                          /* jmp *%edx */
+	};
+
+	memcpy((void *)(uintptr_t)gpa, code, sizeof(code));
+	user_code = linear;
+}
+
 void model_load_cr3(uint64_t cr3)
 {
 	if (paging->levels == 3)
@@ -40,6 +56,7 @@ static struct sim_guest_cpu present_cpu(void)
 	cpu.wp = cr0 & CR0_WP;
 	cpu.pse = cr4 & CR4_PSE;
 	cpu.pae = cr4 & CR4_PAE;
+	cpu.la57 = cr4 & CR4_LA57;
 	cpu.smep = cr4 & CR4_SMEP;
 	cpu.smap = cr4 & CR4_SMAP;
 	cpu.lma = efer & 1u << 10;
@@ -62,7 +79,7 @@ void foretell(struct foretold *f)
 {
 	struct sim_guest_cpu cpu = present_cpu();
 	struct sim_guest_access access = {
-		.write = f->access == ACCESS_STORE, .fetch = f->access == ACCESS_CALL, .ac = f->ac};
+		.write = f->access == ACCESS_STORE, .fetch = f->access == ACCESS_CALL, .ac = f->ac, .user = f->user};
 
 	sim_guest_translate(&cpu, read_memory, NULL, f->linear, &access, &f->result);
 }
@@ -113,11 +130,23 @@ static void write_flags(uintptr_t v)
 	__asm__ volatile("push %0; popf" : : "r"(v) : "memory", "cc");
 }
 
+static bool make_user_access(const struct foretold *f, uint32_t *value)
+{
+	bool done = run_as_user(user_code + f->access * USER_CODE_BYTES, f->linear, value);
+
+	check(done || (last_trap.vector == VECTOR_PF && last_trap.cr2 == f->linear),
+	      "%s: vector %lu, error 0x%lx, CR2 0x%lx by an access of a user to 0x%lx", paging->name, last_trap.vector,
+	      last_trap.error, last_trap.cr2, f->linear);
+	return done;
+}
+
 static bool make_access(const struct foretold *f, uint32_t *value)
 {
 	uintptr_t flags = read_flags();
 	bool done;
 
+	if (f->user)
+		return make_user_access(f, value);
 	if (f->ac)
 		write_flags(flags | EFLAGS_AC);
 	done = f->access == ACCESS_LOAD    ? try_load(f->linear, value)
@@ -135,8 +164,8 @@ void check_foretold(const struct foretold *f, uint32_t value)
 
 	invalidate_page(f->linear);
 	done = make_access(f, &value);
-	check(done == told, "%s: a %s at 0x%lx by CR3 0x%lx: %s (code 0x%lx), must %s (code 0x%x), gpa 0x%lx", paging->name,
-	      name[f->access], f->linear, read_cr3(), done ? "done" : "fault", done ? 0 : last_trap.error,
+	check(done == told, "%s: a %s%s at 0x%lx by CR3 0x%lx: %s (code 0x%lx), must %s (code 0x%x), gpa 0x%lx", paging->name,
+	      f->user ? "user's " : "", name[f->access], f->linear, read_cr3(), done ? "done" : "fault", done ? 0 : last_trap.error,
 	      told ? "be done" : "fault", told ? 0 : r->code, r->gpa);
 	if (done != told)
 		return;

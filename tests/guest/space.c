@@ -92,16 +92,21 @@ unsigned index_of(uint64_t linear, unsigned level)
 
 unsigned large_level(void)
 {
-	if (paging->levels == 4)
+	if (paging->levels >= 4)
 		return cpuid(0x80000001, 0).d & 1u << 26 ? 3 : 2;
 	return 2;
+}
+
+static volatile uint64_t *entry_at(uint64_t table, unsigned index)
+{
+	return (volatile uint64_t *)(uintptr_t)(table + 8 * index);
 }
 
 uint64_t entry_read(uint64_t table, unsigned index)
 {
 	if (paging->entry_bytes == 4)
 		return *word_at(table + 4 * index);
-	return load(table + 8 * index);
+	return *entry_at(table, index);
 }
 
 /* A CPU that stores 4 bytes at a time must not show an entry that is half the old and half the new. */
@@ -119,7 +124,7 @@ void entry_write(uint64_t table, unsigned index, uint64_t value)
 	if (paging->entry_bytes == 4)
 		*word_at(table + 4 * index) = (uint32_t)value;
 	else if (sizeof(uintptr_t) == 8)
-		store(table + 8 * index, value);
+		*entry_at(table, index) = value;
 	else
 		write_in_halves(table + 8 * index, value);
 }
@@ -159,21 +164,31 @@ void space_map(uint64_t root, uint64_t linear, uint64_t entry, unsigned level)
 
 static const struct paging modes[] = {
 	{"4-level", 4, 8, 9, UINT64_C(200) << 39},
+	{"5-level", 5, 8, 9, UINT64_C(3) << 48},
 };
 
-static uint64_t first_root;
+void paging_reload(uint32_t cr3, uint32_t cr4); /* boot.S */
+
+static uint64_t first_root; /* what the guest started with */
+static _Alignas(4096) uint64_t top_level[512]; /* the same below a fifth level */
 
 uint64_t space_new(void)
 {
 	uint64_t root = frame_take();
 
-	entry_write(root, 0, entry_read(first_root, 0));
+	entry_write(root, 0, paging->levels == 5 ? top_level[0] : entry_read(first_root, 0));
 	return root;
 }
 
 static unsigned paging_modes(void)
 {
-	return 1;
+	static bool told;
+	bool offered = cpuid(0, 0).a >= 7 && cpuid(7, 0).c & 1u << 16;
+
+	if (!offered && !told)
+		skip("5-level paging, CPUID does not offer it");
+	told = true;
+	return offered ? 2 : 1;
 }
 
 static void begin(void)
@@ -181,14 +196,21 @@ static void begin(void)
 	if (!first_root)
 		first_root = read_cr3();
 	frames_start();
+	if (paging->levels == 5) {
+		top_level[0] = top_level[511] = first_root | ENTRY_P | ENTRY_W;
+		paging_reload((uint32_t)(uintptr_t)top_level, (uint32_t)read_cr4() | CR4_LA57);
+	}
 	write_cr0(read_cr0() | CR0_WP);
 	write_cr3(space_new());
 }
 
 static void end(void)
 {
-	write_cr3(first_root);
 	write_cr0(read_cr0() & ~(uintptr_t)CR0_WP);
+	if (paging->levels == 5)
+		paging_reload((uint32_t)first_root, (uint32_t)read_cr4() & ~(uint32_t)CR4_LA57);
+	else
+		write_cr3(first_root);
 }
 
 #else

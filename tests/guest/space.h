@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Address spaces in each of the guest's paging modes: what the stress tests are
- * written over. The 64-bit guest has 4-level paging, the 32-bit guest 32-bit and
- * PAE paging; a test runs once in each mode that its guest and machine have.
+ * written over. The 64-bit guest has 4-level and 5-level paging, the 32-bit guest
+ * 32-bit and PAE paging; a test runs once in each mode that its guest and machine
+ * have.
  *
  * Every space maps the guest's own image and RAM where they are ("home"), so that
  * CR3 can be loaded at any time, and physical memory is read and written at its
@@ -50,7 +51,7 @@ uint64_t frame_tagged(void);
 void frame_set_tag(uint64_t gpa);
 uint32_t tag_of(uint64_t gpa);
 
-/* ---- Entries and tables ---- */
+/* ---- Entries and tables: `table` is where it is reached, at its gpa or mapped elsewhere ---- */
 
 unsigned level_shift(unsigned level);            /* log2 of the bytes that an entry covers */
 unsigned table_entries(unsigned level);
@@ -82,7 +83,7 @@ static inline void invalidate_page(uint64_t linear)
 
 enum {
 	CR0_WP = 1 << 16, CR0_PG = 1 << 31,
-	CR4_PSE = 1 << 4, CR4_PAE = 1 << 5, CR4_PGE = 1 << 7, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
+	CR4_PSE = 1 << 4, CR4_PAE = 1 << 5, CR4_PGE = 1 << 7, CR4_LA57 = 1 << 12, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
 	MSR_EFER = (int)0xc0000080, EFER_NXE = 1 << 11,
 };
 

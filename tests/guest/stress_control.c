@@ -6,7 +6,7 @@
  */
 #include "model.h"
 
-enum { KINDS = 8, PAGES = KINDS * KINDS, RET = 0xc3, CODE_AT = 0x800 };
+enum { KINDS = 8, PAGES = KINDS * KINDS, RET = 0xc3, CODE_AT = 0x800, USER_CODE_AT = 0x900, INT_80 = 0x80cd };
 
 static uint64_t root, spare_frame;
 
@@ -68,6 +68,13 @@ static uint64_t page(unsigned upper, unsigned lower)
 	return paging->window + ((uint64_t)upper << level_shift(2)) + lower * PAGE;
 }
 
+/* What is called: a RET, and for CPL 3 an INT 80h. */
+static void put_code(uint64_t frame)
+{
+	*word_at(frame + CODE_AT) = RET;
+	*word_at(frame + USER_CODE_AT) = INT_80;
+}
+
 /* Tables of 8 kinds of rights, each with pages of 8 kinds. Half of the pages are global. */
 static void map_pages(void)
 {
@@ -78,7 +85,7 @@ static void map_pages(void)
 		for (unsigned lower = 0; lower < KINDS; lower++) {
 			uint64_t frame = frame_tagged();
 
-			*word_at(frame + CODE_AT) = RET;
+			put_code(frame);
 			entry_write(table, lower, frame | ENTRY_P | rights(lower) | (upper & 1 ? ENTRY_G : 0));
 		}
 	}
@@ -98,9 +105,19 @@ static void map_large_pages(void)
 	/* As a page table, the block's first page maps `inner` and nothing else. */
 	memset((void *)(uintptr_t)block, 0, PAGE);
 	entry_write(block, 0, inner | ENTRY_P | ENTRY_W | ENTRY_U);
-	*word_at(block + CODE_AT) = *word_at(inner + CODE_AT) = RET;
+	put_code(block);
+	put_code(inner);
 	for (unsigned kind = 0; kind < KINDS; kind++)
 		space_map(root, large_page(kind), block | ENTRY_P | ENTRY_LARGE | rights(kind), 2);
+}
+
+/* Code for CPL 3, behind the large pages. */
+static void map_user_code(void)
+{
+	uint64_t frame = frame_take(), linear = paging->window + (UINT64_C(2) * KINDS << level_shift(2));
+
+	space_map(root, linear, frame | ENTRY_P | ENTRY_U, 1);
+	model_user_code(frame, linear);
 }
 
 /* ---- Accesses ---------------------------------------------------------------------------- */
@@ -108,10 +125,10 @@ static void map_large_pages(void)
 static void access_once(void)
 {
 	unsigned n = random_pick(PAGES + KINDS);
-	struct foretold f = {.access = random_pick(ACCESS_KINDS), .ac = random_pick(2)};
+	struct foretold f = {.access = random_pick(ACCESS_KINDS), .ac = random_pick(2), .user = random_pick(2)};
 
 	f.linear = n < PAGES ? page(n / KINDS, n % KINDS) : large_page(n - PAGES);
-	f.linear += f.access == ACCESS_CALL ? CODE_AT : 16;
+	f.linear += f.access != ACCESS_CALL ? 16 : f.user ? USER_CODE_AT : CODE_AT;
 	foretell(&f);
 	check_foretold(&f, (uint32_t)random_next());
 }
@@ -151,6 +168,7 @@ static void run(void)
 	spare_frame = frame_tagged();
 	map_pages();
 	map_large_pages();
+	map_user_code();
 	model_load_cr3(root);
 	for (unsigned i = 0; i < CONTROLS; i++) {
 		offered[i] = has_feature(controls[i].leaf, controls[i].bit);

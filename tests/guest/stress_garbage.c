@@ -85,7 +85,7 @@ static uint64_t random_entry(void)
 /* The entries by which this program is mapped, if the page is taken for a root. */
 static unsigned home_entries(void)
 {
-	return paging->levels == 2 ? index_of(paging->window, 2) : paging->levels == 4 ? 1 : 0;
+	return paging->levels == 2 ? index_of(paging->window, 2) : paging->levels >= 4 ? 1 : 0;
 }
 
 static void fill_table(uint64_t table)
@@ -132,14 +132,16 @@ static uint64_t random_linear(void)
 {
 	uint64_t linear = random_next() & ~(PAGE - 1);
 
+	unsigned unused = 64 - level_shift(paging->levels) - paging->index_bits;
+
 	switch (paging->levels) {
-	case 4:
-		linear = (uint64_t)((int64_t)(linear << 16) >> 16); /* canonical */
-		return index_of(linear, 4) ? linear : linear | UINT64_C(1) << 39;
 	case 3:
 		return (linear & 0x3ffff000) | (uint64_t)(1 + random_pick(3)) << 30;
-	default:
+	case 2:
 		return paging->window + (linear & 0x7ffff000);
+	default:
+		linear = (uint64_t)((int64_t)(linear << unused) >> unused); /* canonical */
+		return index_of(linear, paging->levels) ? linear : linear | UINT64_C(1) << level_shift(paging->levels);
 	}
 }
 
@@ -148,7 +150,7 @@ static uint64_t random_linear(void)
 /* AMD's manual reserves bit 8 of the two upper levels where they reference a table; not every CPU minds. */
 static bool is_disputed(const struct sim_guest_result *r, unsigned step)
 {
-	return paging->levels == 4 && step < 2 && r->entry[step] & ENTRY_G;
+	return paging->levels >= 4 && step < paging->levels - 2 && r->entry[step] & ENTRY_G;
 }
 
 /* All that the walk reads is in the pool. PAE's top table is in registers. */

@@ -132,7 +132,7 @@ def flat(machine, mmu, page_size="4k"):
 
 
 def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **more):
-    """The 64-bit guest has 4-level paging; the 32-bit one ("legacy") 32-bit and PAE paging, and none."""
+    """The 64-bit guest has 4-level and, where it can, 5-level paging; the 32-bit one ("legacy") 32-bit, PAE and none."""
     tests = STRESS_LEGACY if kernel == "legacy" else STRESS_TESTS
     name, words = f"{machine}-stress-{mmu}-{kernel}-{page_size}", f"load={load} seed={seed} mmu={mmu}"
     if mmu == "bare":
@@ -149,10 +149,10 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
 QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
 
 
-def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=(), **more):
+def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="", options=(), words="", **more):
     return Case(name=f"{machine}-shadow-{name or kernel}-{page_size}", machine=machine, kernel=kernel, initrd=initrd,
                 about=f"Debian's kernel on shadow tables, pages up to {page_size}", memory="256M",
-                append=bochs_words(kernel) if machine == "bochs" else "quiet",
+                append=((bochs_words(kernel) if machine == "bochs" else "quiet") + " " + words).strip(),
                 page_size=page_size, mmu="shadow", trace=True, large="" if page_size == "4k" else "2",
                 options=(("--icount",) if machine == "qemu" else ()) + options, console=("^vmmu-workload: PASS ",),
                 cost=30 if machine == "qemu" else 100, **more)
@@ -184,7 +184,7 @@ def permissions(every=31):
         permission("qemu", "bare", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "npt", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "shadow", "4k", every=every, options=QEMU_MORE, cost=18),
-        permission("qemu", "shadow", every=every, cost=7),
+        permission("qemu", "shadow", every=every, trace=every > 1, cost=8),
         permission("bochs", "bare", every=every),
         permission("bochs", "ept", every=every),
         permission("bochs", "shadow", every=every, cost=36),
@@ -232,6 +232,7 @@ CASES = [
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32"),
     shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
+    shadow_linux("qemu", "4k", name="linux-kpti", words="pti=on"),
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
           words="mmu=shadow", options=QEMU_MORE),
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
@@ -241,13 +242,13 @@ CASES = [
     flat("qemu", "shadow", "2m"),
     flat("bochs", "ept"),
     flat("bochs", "shadow"),
-    stress("qemu", "bare", cost=3),
+    stress("qemu", "bare", cost=3, options=QEMU_MORE),
     stress("qemu", "bare", "legacy", cost=3),
     stress("bochs", "bare", "legacy", load=40),
     stress("qemu", "npt"),
     stress("qemu", "npt", "legacy", seed=2),
     stress("qemu", "shadow"),
-    stress("qemu", "shadow", page_size="2m", seed=3),
+    stress("qemu", "shadow", page_size="2m", seed=3, load=60, options=QEMU_MORE),
     stress("qemu", "shadow", "legacy", load=25, cost=15),
     stress("qemu", "shadow", "legacy", "2m", seed=4, load=20),
     stress("bochs", "ept", load=40),

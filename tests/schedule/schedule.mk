@@ -7,7 +7,7 @@ SCHEDULE_BOUND ?= 3
 SCHEDULE_RUNS ?= 50000
 # How much of it `make check` does.
 SCHEDULE_CHECK_DIRECT := --bound 2 --runs 300 --jobs 1
-SCHEDULE_CHECK_SHADOW := --bound 2 --runs 15 --samples 25 --jobs 1
+SCHEDULE_CHECK_SHADOW := --bound 2 --runs 6 --samples 30 --jobs 1
 
 # $(call schedule_program,variant,flags,program,sources)
 define schedule_program

@@ -354,6 +354,7 @@ static void last_log(struct sim_gm *gm)
 static const struct shadow_scenario scenarios[] = {
 	{"same-table-missing", 3, 0, NULL, {use_0, use_1, use_2}, all_use_all},
 	{"first-use-and-write", 2, 0, tables_writable, {use_0, remap_by_1}, all_use_all},
+	{"first-use-by-two-and-write", 3, 0, tables_writable, {use_0, remap_by_1, use_2}, all_use_all},
 	{"remap-and-use", 2, 0, all_used, {use_0, remap_by_1}, all_use_all},
 	{"unmap-map-and-use", 2, 0, all_used, {use_0, unmap_and_map_by_1}, all_use_all},
 	{"two-write-one-table", 2, 0, all_used, {remap_other_by_0, remap_by_1}, all_use_all},

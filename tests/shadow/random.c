@@ -109,19 +109,33 @@ static uint64_t some_index(struct guest *g)
 	return chance(g, 40) ? 0 : indexes[below(g, 4)];
 }
 
+/* Of a 32-bit guest's table, which has twice the entries. */
+static uint64_t some_index_of_1024(struct guest *g)
+{
+	return some_index(g) | (chance(g, 40) ? 512 : 0);
+}
+
+/* Inside a page, which most often is a table: where its entries are used. */
+static uint64_t some_offset(struct guest *g, bool wide)
+{
+	if (chance(g, 50))
+		return below(g, 512) * 8;
+	return wide ? some_index(g) * 8 : some_index_of_1024(g) * 4 & ~7ull;
+}
+
 /* Few addresses, so that they are met again: four indexes at each level. */
 static uint64_t some_gva(struct guest *g, const struct vmmu_paging *p)
 {
 	bool wide = p->cr4 & 0x20, lma = p->efer & 1u << 10;
-	uint64_t gva = 0;
+	uint64_t gva = 0, offset = some_offset(g, wide);
 
 	if (!(p->cr0 >> 31))
-		return some_frame(g) << 12 | (chance(g, 70) ? some_index(g) : below(g, 512)) * 8;
+		return some_frame(g) << 12 | offset;
 	if (!wide)
-		return (some_index(g) & 1023) << 22 | some_index(g) << 12 | below(g, 512) * 8;
+		return some_index_of_1024(g) << 22 | some_index_of_1024(g) << 12 | offset;
 	for (unsigned level = lma ? 5 : 3; level > 0; level--)
 		gva = gva << 9 | some_index(g);
-	gva = gva << 12 | below(g, 512) * 8;
+	gva = gva << 12 | offset;
 	if (!lma)
 		return gva & 0xffffffff;
 	return p->cr4 & 1u << 12 ? (uint64_t)((int64_t)(gva << 7) >> 7)
@@ -216,10 +230,9 @@ static void host_writes(struct guest *g, unsigned n)
 	unsigned count = chance(g, 20) ? 4 : 1;
 
 	for (unsigned i = 0; i < count; i++)
-		sim_gm_host_write(g->gm, n, table + indexes[below(g, 4)] * size, size,
+		sim_gm_host_write(g->gm, n,
+		                  table + size * (wide ? indexes[below(g, 4)] : some_index_of_1024(g)), size,
 		                  chance(g, 10) ? 0 : some_entry(g, wide));
-	if (!wide && chance(g, 30))
-		sim_gm_host_write(g->gm, n, table + 1020u * 4, 4, some_entry(g, wide));
 }
 
 static void slots_change(struct guest *g)
@@ -355,6 +368,7 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.ram_pages = RAM_PAGES,
 		.max_shadow_tables = limit,
 		.look_percent = 40,
+		.tagged = seed % 2,
 		.lateness = vcpus > 2 ? SIM_GM_CACHED_LATE : SIM_GM_NEVER_LATE,
 		.la57 = true,
 	};
@@ -399,6 +413,7 @@ static void threads_of_guest(unsigned levels, unsigned order)
 		.order = order,
 		.ram_pages = RAM_PAGES,
 		.threads = true,
+		.tagged = true,
 		/* A table that another vCPU has just parked may be written before the flush is done. */
 		.lateness = SIM_GM_CACHED_LATE,
 		.la57 = true,

@@ -213,6 +213,29 @@ static void large_page_and_table_at_one_frame(void **state)
 	end(gm);
 }
 
+/* The same, when it is not a fault but a comparison that finds the entry changed. */
+static void large_page_where_a_table_stands(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 0);
+
+	(void)state;
+	set(gm, 512, 0, DATA * K | FULL | D);
+	set(gm, 512, 1, (DATA + 1) * K | FULL | D);
+	set(gm, DIRECTORY, 0, 512 * K | FULL | D);
+	set(gm, DIRECTORY, 1, OTHER_TABLE * K | FULL | D);
+	set(gm, OTHER_TABLE, 0, DIRECTORY * K | FULL | D);
+	set(gm, OTHER_TABLE, 1, DATA * K | FULL | D);
+	exits_of(gm, 0, &user_write, 1);
+	exits_of(gm, M2, &user_read, 0);
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(DIRECTORY * K)));
+	/* As the guest's own store would, with nobody watching. */
+	exits_of(gm, M2 + 8 * 2, &user_write, 512 * K | FULL | D | PS);
+	exits_of(gm, 0, &user_write, 2);
+	exits_of(gm, 2 * M2, &user_read, 0);
+	exits_of(gm, 2 * M2 + K, &user_read, 0);
+	end(gm);
+}
+
 /* Two large pages over the same small frames, told apart by their protection keys alone. */
 static void large_pages_with_different_keys(void **state)
 {
@@ -236,6 +259,9 @@ static void large_pages_with_different_keys(void **state)
 	gm->vcpu[0].paging.pkru = p.pkru;
 	exits_of(gm, 5 * K, &user_read, 0);
 	assert_int_equal(gm->injected, 1);
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, M2 + 5 * K, &user_read, 0);
+	assert_int_equal(gm->injected, 2);
 	end(gm);
 }
 
@@ -349,6 +375,164 @@ static void a_root_in_use_is_not_released(void **state)
 	end(gm);
 }
 
+/* ---- frames that the host exchanges --------------------------------------------------- */
+
+#define ELSEWHERE (1ull << 18)
+
+/* A shared frame may be read; the first write gets one of its own. */
+static enum vmmu_backing_result copy_on_write(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
+                                              unsigned access, struct vmmu_backing *out)
+{
+	struct sim_gm *gm = ctx;
+
+	if (access == VMMU_W)
+		gm->first_pfn |= ELSEWHERE;
+	*out = (struct vmmu_backing){
+		.pfn = {gm->first_pfn + slot->backing + gfn.v},
+		.rights = gm->first_pfn & ELSEWHERE ? VMMU_RWX : VMMU_R | VMMU_X,
+		.memtype = VMMU_MEMTYPE_WB,
+	};
+	return VMMU_BACKING_OK;
+}
+
+/* One frame goes, and that is flushed, before the other comes: no CPU may use both. */
+static void a_frame_is_never_exchanged_in_place(void **state)
+{
+	struct sim_gm *gm = machine();
+	uint64_t flushes;
+	struct vmmu_stats stats;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	gm->host.backing = copy_on_write;
+	exits_of(gm, 0, &user_read, 0);
+	flushes = gm->flushes;
+	exits_of(gm, 0, &user_write, 5);
+	assert_int_equal(gm->flushes - flushes, 1);
+	vmmu_stats_read(gm->vm, &stats);
+	assert_int_equal(stats.entries[VMMU_CAUSE_REMAP][VMMU_LEVEL_4K], 1);
+	assert_int_equal(stats.entries[VMMU_CAUSE_PERMISSION][VMMU_LEVEL_4K], 0);
+	end(gm);
+}
+
+/*
+ * The host's TLB keeps a root that is not run on, under its tag. The guest lets go
+ * of that root and of all below; a frame is taken; and the guest comes back.
+ */
+static void a_root_let_go_of_and_a_tagged_tlb(void **state)
+{
+	struct sim_gm *gm = machine_with(0, 0);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	gm->tagged = true;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	p.cr4 |= 1u << 17;
+	p.cr3 = ROOT * K | 1;
+	sim_gm_set_paging(gm, 0, &p);
+	exits_of(gm, 0, &user_read, 0);
+	sim_gm_load_cr3(gm, 0, ROOT2 * K | 2, true);
+	for (unsigned table = ROOT; table <= TABLE; table++)
+		assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(table * K)));
+	assert_int_equal(vmmu_invalidate_begin(gm->vm, vmmu_gpa_of(DATA * K), K), VMMU_OK);
+	assert_null(sim_cache_page(&gm->vcpu[0].cache, 1, 0));
+	gm->first_pfn += ELSEWHERE;
+	assert_int_equal(vmmu_invalidate_end(gm->vm, vmmu_gpa_of(DATA * K), K), VMMU_OK);
+	sim_gm_load_cr3(gm, 0, ROOT * K | 1, true);
+	exits_of(gm, 0, &user_read, 0);
+	end(gm);
+}
+
+/* ---- while a flush is due ------------------------------------------------------------- */
+
+enum { FIRST, WRITER, SECOND };
+
+/* What vCPU SECOND does while FIRST's flush is on its way, and what came of it. */
+static struct {
+	struct sim_gm *gm;
+	bool writes;                    /* an emulated store; else an access */
+	bool done;
+	enum vmmu_fault_result result;
+	uint64_t entries;               /* written meanwhile */
+} during;
+
+static void second_goes_on(void *arg, unsigned busy)
+{
+	struct sim_gm *gm = arg;
+	struct vmmu_fault f = vmmu_fault_from_pf(VMMU_PF_USER, vmmu_gva_of(0), 3, 0, 0);
+	uint64_t entries = gm->entries;
+
+	if (during.done || !gm->flushing || busy != FIRST)
+		return;
+	during.done = true;
+	if (during.writes)
+		sim_gm_host_write(gm, SECOND, TABLE * K + 8, 8, (DATA + 1) * K | FULL | D);
+	else
+		during.result = vmmu_fault(gm->vcpu[SECOND].engine, &f);
+	during.entries = gm->entries - entries;
+}
+
+/* TABLE is in use by nobody, and vCPU WRITER may write it by a translation that it remembers. */
+static void begin_during(bool writes)
+{
+	struct sim_gm_config config = {.seed = 3, .vcpus = 3, .order = 9, .ram_pages = 4096, .la57 = true};
+	struct sim_gm *gm = sim_gm_new(&config);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
+	set(gm, ROOT, 0, PDPT * K | FULL);
+	set(gm, PDPT, 0, DIRECTORY * K | FULL);
+	set(gm, DIRECTORY, 0, TABLE * K | FULL);
+	set(gm, DIRECTORY, 1, OTHER_TABLE * K | FULL);
+	set(gm, OTHER_TABLE, 0, TABLE * K | FULL | D);
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr4 = 0x30;
+	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
+	p.cr3 = ROOT * K;
+	for (unsigned n = 0; n < 3; n++)
+		sim_gm_set_paging(gm, n, &p);
+	sim_gm_access(gm, WRITER, M2 + 8 * 100, &user_write, 8, 0);
+	during.gm = gm;
+	during.done = false;
+	during.writes = writes;
+	gm->meanwhile = second_goes_on;
+	gm->meanwhile_arg = gm;
+}
+
+static void end_during(void)
+{
+	struct sim_gm *gm = during.gm;
+
+	sim_gm_access(gm, FIRST, 0, &user_read, 8, 0);
+	gm->meanwhile = NULL;
+	assert_true(during.done);
+	for (unsigned n = 0; n < 3; n++) {
+		sim_gm_access(gm, n, 0, &user_read, 8, 0);
+		sim_gm_access(gm, n, K, &user_read, 8, 0);
+	}
+}
+
+/* What FIRST is about to read, WRITER may still write: SECOND must not build upon it either. */
+static void a_fault_waits_for_the_flush_of_another(void **state)
+{
+	(void)state;
+	begin_during(false);
+	end_during();
+	assert_int_equal(during.result, VMMU_FAULT_RETRY);
+	assert_int_equal(during.entries, 0);
+	end(during.gm);
+}
+
+static void a_write_maps_nothing_before_the_flush_of_another(void **state)
+{
+	(void)state;
+	begin_during(true);
+	end_during();
+	assert_int_equal(during.entries, 0);
+	end(during.gm);
+}
+
 /* ---- what is refused ------------------------------------------------------------------ */
 
 static void registers_that_are_refused(void **state)
@@ -407,12 +591,17 @@ int main(void)
 		cmocka_unit_test(switching_between_roots_builds_nothing),
 		cmocka_unit_test(few_tables_are_enough),
 		cmocka_unit_test(large_page_and_table_at_one_frame),
+		cmocka_unit_test(large_page_where_a_table_stands),
 		cmocka_unit_test(large_pages_with_different_keys),
 		cmocka_unit_test(one_table_under_different_rights),
 		cmocka_unit_test(write_protection_off_and_on),
 		cmocka_unit_test(lent_pages_and_smap_and_smep),
 		cmocka_unit_test(a_table_that_maps_itself),
 		cmocka_unit_test(a_root_in_use_is_not_released),
+		cmocka_unit_test(a_frame_is_never_exchanged_in_place),
+		cmocka_unit_test(a_root_let_go_of_and_a_tagged_tlb),
+		cmocka_unit_test(a_fault_waits_for_the_flush_of_another),
+		cmocka_unit_test(a_write_maps_nothing_before_the_flush_of_another),
 		cmocka_unit_test(registers_that_are_refused),
 		cmocka_unit_test(hosts_that_are_refused),
 	};

@@ -117,6 +117,7 @@ unset FAKE
 # Traces
 expect 0 'holds|trace ' "$vmmu" run --machine qemu --kernel kernel --trace trace --report report
 expect 0 '"status": "power-off"' cat report
+expect 0 '"phases": .*"number": 1.*"number": 2' sh -c 'tr -d "\n" <report'
 expect 0 '"machine": "qemu"' cat trace.json
 expect 0 '^512$' stat -c %s trace
 expect 1 'was not closed' "$vmmu" check trace

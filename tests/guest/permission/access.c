@@ -152,6 +152,12 @@ void make_access(const struct stage *s, unsigned access, struct answer *answer)
 		entry_store(s->space, s->lower_gpa, s->lower);
 }
 
+bool is_same_answer(const struct answer *a, const struct answer *b)
+{
+	return a->vector == b->vector && a->error == b->error && a->cr2 == b->cr2 && a->upper == b->upper &&
+	       a->lower == b->lower && a->right_page == b->right_page;
+}
+
 /* ---- the model's answer ------------------------------------------------------------------ */
 
 struct model_memory {

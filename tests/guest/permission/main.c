@@ -22,14 +22,13 @@ const struct multiboot_info *boot_info;
 
 static struct {
 	uint32_t every, from, count, show;
-	bool tcg_reserved, tcg_accessed, bochs_implicit;
 } options;
 
 static unsigned shown;
 
 struct tally {
 	uint64_t tried, mismatches, left_out;
-	uint64_t tcg_reserved, tcg_accessed, bochs_implicit; /* allowed deviations */
+	uint64_t allowed[DEVIATIONS];
 	uint64_t digest;
 };
 
@@ -52,54 +51,6 @@ static void add_answer(struct tally *t, uint64_t number, const struct stage *s, 
 }
 
 /* ---- one combination ---------------------------------------------------------------------- */
-
-static bool is_same(const struct answer *a, const struct answer *b)
-{
-	return a->vector == b->vector && a->error == b->error && a->cr2 == b->cr2 && a->upper == b->upper &&
-	       a->lower == b->lower && a->right_page == b->right_page;
-}
-
-static void excuse_accessed(uint64_t *got, uint64_t want, uint64_t passed, struct tally *t)
-{
-	if (*got != want && *got == (want | passed)) {
-		*got = want;
-		t->tcg_accessed++;
-	}
-}
-
-/* Make of `got` what hardware answers, where it deviates as allowed. */
-static void excuse(struct answer *got, const struct answer *want, struct tally *t)
-{
-	const uint32_t reserved = 8, present = 1;
-
-	if (options.tcg_reserved && want->error & reserved && got->error == (want->error & ~present)) {
-		got->error = want->error;
-		t->tcg_reserved++;
-	}
-	if (options.tcg_accessed && want->vector == VECTOR_PF) {
-		excuse_accessed(&got->upper, want->upper, want->passed_upper, t);
-		excuse_accessed(&got->lower, want->lower, want->passed_lower, t);
-	}
-}
-
-/*
- * Bochs 2.7 knows no difference between implicit and explicit accesses (SDM vol. 3,
- * 4.6.1). On shadow tables it lets what they map pass, and the engine refuses the rest.
- */
-static void excuse_implicit(const struct stage *s, unsigned access, struct answer *got,
-                            const struct answer *want, struct tally *t)
-{
-	struct answer both, first;
-
-	if (!options.bochs_implicit || !is_implicit_with_ac(access))
-		return;
-	expect_answer(s, access, FIRST_EXPLICIT | THEN_EXPLICIT, &both);
-	expect_answer(s, access, FIRST_EXPLICIT, &first);
-	if (is_same(got, &both) || is_same(got, &first)) {
-		*got = *want;
-		t->bochs_implicit++;
-	}
-}
 
 static void show_answer(const char *who, const struct answer *a)
 {
@@ -135,10 +86,8 @@ static void try_access(const struct stage *s, uint32_t number, unsigned access, 
 	expect_answer(s, access, 0, &want);
 	make_access(s, access, &got);
 	t->tried++;
-	excuse(&got, &want, t);
-	if (!is_same(&got, &want))
-		excuse_implicit(s, access, &got, &want, t);
-	if (!is_same(&got, &want)) {
+	excuse(s, access, &got, &want, t->allowed);
+	if (!is_same_answer(&got, &want)) {
 		t->mismatches++;
 		show_mismatch(s, number, access, &got, &want);
 		fill_targets();
@@ -190,35 +139,21 @@ static uint64_t combinations(const struct space *space, unsigned pair_count)
 	return (uint64_t)pair_count * access_count * (space->keys ? 4 : 1);
 }
 
-static void try_all_controls(const struct space *space, struct tally *t)
+/* Unless `usable`, all are left out. */
+static void try_all_controls(const struct space *space, bool usable, struct tally *t)
 {
 	unsigned offered = offered_controls(space), relevant = space_controls(space), pair_count = 0;
 	uint32_t number = 0;
 
-	paging_on(space);
 	for (unsigned controls = 0; controls < CONTROLS; controls++) {
 		if (controls & ~relevant)
 			continue;
 		if (controls == 0 || controls == CONTROL_PSE)
 			pair_count = space_pairs(space, controls & CONTROL_PSE, pairs);
-		if (controls & ~offered)
+		if (!usable || controls & ~offered)
 			t->left_out += combinations(space, pair_count);
 		else
 			try_controls(space, controls, pair_count, &number, t);
-	}
-	paging_off();
-}
-
-static void count_left_out(const struct space *space, struct tally *t)
-{
-	unsigned relevant = space_controls(space), pair_count = 0;
-
-	for (unsigned controls = 0; controls < CONTROLS; controls++) {
-		if (controls & ~relevant)
-			continue;
-		if (controls == 0 || controls == CONTROL_PSE)
-			pair_count = space_pairs(space, controls & CONTROL_PSE, pairs);
-		t->left_out += combinations(space, pair_count);
 	}
 }
 
@@ -231,23 +166,27 @@ static void print_features(const struct space *space)
 		      missing & CONTROL_NXE ? " NX" : "", missing & CONTROL_PSE ? " PSE" : "");
 }
 
-static void report_allowed(const char *space, const char *what, uint64_t count)
-{
-	if (count)
-		print("permission: %s: allowed: %llu %s\n", space, (unsigned long long)count, what);
-}
-
 static void report(const struct space *space, const struct tally *t)
 {
 	print("permission: %s", space->name);
 	print_features(space);
 	print(": %llu combinations, digest %16llx\n", (unsigned long long)t->tried, (unsigned long long)t->digest);
-	report_allowed(space->name, "error codes without P for a reserved bit", t->tcg_reserved);
-	report_allowed(space->name, "accessed bits above a fault", t->tcg_accessed);
-	report_allowed(space->name, "implicit accesses with AC as explicit ones", t->bochs_implicit);
+	for (enum deviation d = 0; d < DEVIATIONS; d++)
+		if (t->allowed[d])
+			print("permission: %s: allowed: %llu %s\n", space->name, (unsigned long long)t->allowed[d],
+			      deviation_text(d));
 	if (t->left_out)
 		print("SKIP permission: %s: %llu combinations left out\n", space->name,
 		      (unsigned long long)t->left_out);
+}
+
+static void add(struct tally *total, const struct tally *t)
+{
+	total->tried += t->tried;
+	total->mismatches += t->mismatches;
+	total->left_out += t->left_out;
+	for (enum deviation d = 0; d < DEVIATIONS; d++)
+		total->allowed[d] += t->allowed[d];
 }
 
 static void try_space(const struct space *space, struct tally *total)
@@ -256,52 +195,27 @@ static void try_space(const struct space *space, struct tally *total)
 	const char *lacks = space_lacks(space);
 
 	if (lacks) {
-		count_left_out(space, &t);
+		try_all_controls(space, false, &t);
 		print("SKIP permission: %s: %llu combinations left out, this CPU has %s\n", space->name,
 		      (unsigned long long)t.left_out, lacks);
 	} else {
-		try_all_controls(space, &t);
+		paging_on(space);
+		try_all_controls(space, true, &t);
+		paging_off();
 		report(space, &t);
 	}
-	total->tried += t.tried;
-	total->mismatches += t.mismatches;
-	total->tcg_reserved += t.tcg_reserved;
-	total->tcg_accessed += t.tcg_accessed;
-	total->bochs_implicit += t.bochs_implicit;
-	total->left_out += t.left_out;
+	add(total, &t);
 }
 
 /* ---- main ----------------------------------------------------------------------------------- */
-
-/* Take `word` and the comma behind it off the front of a list. */
-static bool take_word(const char **list, const char *word)
-{
-	const char *p = *list;
-
-	for (; *word; word++, p++)
-		if (*p != *word)
-			return false;
-	if (*p && *p != ',')
-		return false;
-	*list = *p ? p + 1 : p;
-	return true;
-}
 
 static void read_options(void)
 {
 	const char *allow = option("allow");
 
-	while (allow && *allow) {
-		if (take_word(&allow, "tcg-reserved")) {
-			options.tcg_reserved = true;
-		} else if (take_word(&allow, "tcg-accessed")) {
-			options.tcg_accessed = true;
-		} else if (take_word(&allow, "bochs-implicit")) {
-			options.bochs_implicit = true;
-		} else {
-			print("FAIL permission: nothing to allow is called %s\n", allow);
-			guest_exit(GUEST_UNFIT);
-		}
+	if (allow && !allow_deviations(allow)) {
+		print("FAIL permission: not all of allow=%s can be allowed\n", allow);
+		guest_exit(GUEST_UNFIT);
 	}
 	options.every = (uint32_t)option_number("every", 1);
 	options.from = (uint32_t)option_number("from", 0);
@@ -332,9 +246,8 @@ void permission_main(uint32_t magic, const struct multiboot_info *info)
 	for (unsigned i = 0; i < space_count; i++)
 		if (only == space_count || i == only)
 			try_space(&spaces[i], &total);
-	print("permission: %llu combinations, %llu mismatches, %llu allowed, %llu left out\n",
-	      (unsigned long long)total.tried, (unsigned long long)total.mismatches,
-	      (unsigned long long)(total.tcg_reserved + total.tcg_accessed + total.bochs_implicit), (unsigned long long)total.left_out);
+	print("permission: %llu combinations, %llu mismatches, %llu left out\n", (unsigned long long)total.tried,
+	      (unsigned long long)total.mismatches, (unsigned long long)total.left_out);
 	print("%s permission %llu combinations\n", total.mismatches || !total.tried ? "FAIL" : "PASS",
 	      (unsigned long long)total.tried);
 	guest_exit(total.mismatches > GUEST_FAILURES_MAX ? GUEST_FAILURES_MAX : (uint32_t)total.mismatches);

@@ -95,5 +95,17 @@ void make_access(const struct stage *stage, unsigned access, struct answer *answ
 enum { FIRST_EXPLICIT = 1, THEN_EXPLICIT = 2 };
 void expect_answer(const struct stage *stage, unsigned access, unsigned as_explicit, struct answer *answer);
 bool is_implicit_with_ac(unsigned access);
+bool is_same_answer(const struct answer *a, const struct answer *b);
+
+/* ---- known deviations of emulated CPUs (deviations.c) --------------------------------- */
+
+enum deviation { TCG_RESERVED, TCG_ACCESSED, BOCHS_IMPLICIT, DEVIATIONS };
+/* Allow those in a list of words, with commas between them. False: one of them is unknown. */
+bool allow_deviations(const char *list);
+/* In words, for the report. */
+const char *deviation_text(enum deviation which);
+/* Make of `got` what hardware answers, where it deviates as allowed, and count it. */
+void excuse(const struct stage *stage, unsigned access, struct answer *got, const struct answer *want,
+            uint64_t counts[DEVIATIONS]);
 
 #endif
