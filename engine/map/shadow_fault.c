@@ -11,7 +11,7 @@
  */
 #include "map/shadow.h"
 
-enum { ATTEMPTS = 16 };
+enum { ATTEMPTS = 16, PATIENCE = 1024 };
 /* No result of a fault: once more, with what has been learnt. */
 #define AGAIN ((enum vmmu_fault_result)0)
 /* Entries around the one that faulted that are looked at in passing, a power of two. */
@@ -543,6 +543,16 @@ static void expect_write(struct build *b)
 	vmmu_gate_leave(b->op->tables, b->op->who);
 }
 
+/* Others flush. A wait is cheaper than an exit; but theirs may need this CPU, so there is an end to it. */
+static void wait_for_others(struct vmmu_op *op)
+{
+	unsigned i = 0;
+
+	do
+		vmmu_relax(op->tables);
+	while (vmmu_is_flush_promised(op) && ++i < PATIENCE);
+}
+
 static enum vmmu_fault_result attempts(struct build *b)
 {
 	enum vmmu_fault_result result = AGAIN;
@@ -552,7 +562,7 @@ static enum vmmu_fault_result attempts(struct build *b)
 		if (b->op->owed.promised)
 			vmmu_settle(b->op);
 		else if (result == AGAIN)
-			vmmu_relax(b->op->tables); /* others flush; but wait for ever we must not */
+			wait_for_others(b->op);
 	}
 	return result;
 }

@@ -71,16 +71,21 @@ static void give_write(struct vmmu_visit *v, unsigned level)
 		write_rights(v, vmmu_grant_write(l, v->entry), VMMU_CAUSE_PERMISSION);
 }
 
+/* More than a page has in practice. What is left out costs a fault each, if it is written. */
+enum { ALIASES = 64 };
+
 /* What only the hold had withheld. A log has still to see the first write. */
 static void allow(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn)
 {
 	struct vmmu_block *block = vmmu_block_of(&vm->shadow->frames, gfn);
 	const struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, gfn);
+	unsigned left = ALIASES;
 	struct vmmu_visit v;
 
 	if (!slot || slot->dirty)
 		return;
-	for (struct vmmu_link *link = block ? block->page[gfn % VMMU_ENTRIES] : NULL; link; link = link->next) {
+	for (struct vmmu_link *link = block ? block->page[gfn % VMMU_ENTRIES] : NULL; link && left--;
+	     link = link->next) {
 		v = vmmu_shadow_entry(op, vmmu_shadow_of(link), vmmu_link_index(link));
 		give_write(&v, VMMU_LEVEL_4K);
 	}

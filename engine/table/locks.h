@@ -28,10 +28,12 @@
  * Faults flush too, outside the gate: when they drop or narrow an entry. Until
  * that is done the entry no longer tells what CPUs may remember. So a fault
  * promises the flush before it changes the entry, and counts the promise in
- * `unpaid`. While it is not zero, no fault maps anything where nothing is mapped
- * (it answers RETRY), and no management call returns: what it found already
- * gone may be a fault's doing. Management waits for the host's flush there, but
- * holds the turn only, which that flush never needs.
+ * `unpaid`; in shadow modes management does so, too. While it is not zero, no
+ * fault maps anything where nothing is mapped (it answers RETRY). No management
+ * call returns before what had been promised until then is paid: what it found
+ * already gone may be a fault's doing. It waits for the host's flush there, but
+ * holds the turn only, which that flush never needs; and not for what is promised
+ * later, which is counted apart.
  */
 #ifndef VMMU_LOCKS_H
 #define VMMU_LOCKS_H

@@ -49,10 +49,24 @@ static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
 	}
 }
 
-/* Entries found gone or narrowed may be a fault's doing, with its flush still to come. */
+/*
+ * Entries found gone or narrowed may be a fault's doing, with its flush still to
+ * come. Faults that promise from now on do so in the other epoch, and nobody waits
+ * for them. The epoch steps with the gate closed, so that no fault is between
+ * reading it and making its promise: whatever was promised in the other one has
+ * been waited for last time.
+ */
 static void wait_for_faults(struct vmmu_tables *t)
 {
-	while (atomic_load_explicit(&t->unpaid, memory_order_acquire))
+	uint32_t epoch = atomic_load_explicit(&t->epoch, memory_order_relaxed);
+	uint64_t old = vmmu_promise_of(epoch) * UINT32_MAX;
+
+	if (!atomic_load_explicit(&t->unpaid, memory_order_acquire))
+		return;
+	vmmu_gate_close(t);
+	atomic_store_explicit(&t->epoch, epoch ^ 1, memory_order_relaxed);
+	vmmu_gate_open(t);
+	while (atomic_load_explicit(&t->unpaid, memory_order_acquire) & old)
 		vmmu_relax(t);
 }
 
@@ -70,7 +84,7 @@ void vmmu_settle(struct vmmu_op *op)
 	}
 	free_waiting(op, f.id);
 	if (op->owed.promised)
-		atomic_fetch_sub_explicit(&op->tables->unpaid, 1, memory_order_release);
+		atomic_fetch_sub_explicit(&op->tables->unpaid, op->owed.promised, memory_order_release);
 	if (op->who == &op->tables->manager)
 		wait_for_faults(op->tables);
 	op->owed = (struct vmmu_owed){.any = false};

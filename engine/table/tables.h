@@ -81,7 +81,9 @@ struct vmmu_tables {
 	_Atomic bool tracing;
 	_Atomic bool turn;
 	_Alignas(64) _Atomic bool closed;
-	_Atomic uint32_t unpaid;           /* faults that have promised a flush; beside `closed`, which all read */
+	/* Promised flushes, those of either epoch in a half of their own; beside `closed`, which all read. */
+	_Atomic uint64_t unpaid;
+	_Atomic uint32_t epoch;            /* 0 or 1; management steps it when it waits (locks.h) */
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
@@ -95,7 +97,7 @@ struct vmmu_tables {
 
 /* Flushes are owed as data and paid by vmmu_settle when no lock is held. */
 struct vmmu_owed {
-	bool promised;             /* counted in tables->unpaid: faults only */
+	uint64_t promised;         /* what it adds to tables->unpaid; 0: nothing is promised */
 	bool any;
 	bool tables;               /* a non-leaf entry went away */
 	enum vmmu_cause cause;     /* of the last write that owed something */
@@ -123,7 +125,7 @@ static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struc
 	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
 	op->root = root;
 	op->fault = 0;
-	op->owed.promised = false;
+	op->owed.promised = 0;
 	op->owed.any = false;
 	op->owed.tables = false;
 	op->owed.freed = NULL;
@@ -173,6 +175,12 @@ void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vm
 /* One record about a table: taken into use, unlinked, or given back. */
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
                       const struct vmmu_table *table, enum vmmu_cause cause, bool created);
+
+/* One promise, as `unpaid` counts it. */
+static inline uint64_t vmmu_promise_of(uint32_t epoch)
+{
+	return 1ull << 32 * (epoch & 1);
+}
 
 /* Has a fault changed an entry and not flushed yet? For those who find an entry empty. */
 static inline bool vmmu_is_flush_promised(const struct vmmu_op *op)

@@ -45,8 +45,8 @@ static VMMU_RARE void promise(struct vmmu_op *op)
 
 	if (op->owed.promised || (op->who == &t->manager && !t->shadow))
 		return;
-	op->owed.promised = true;
-	atomic_fetch_add_explicit(&t->unpaid, 1, memory_order_seq_cst);
+	op->owed.promised = vmmu_promise_of(atomic_load_explicit(&t->epoch, memory_order_relaxed));
+	atomic_fetch_add_explicit(&t->unpaid, op->owed.promised, memory_order_seq_cst);
 }
 
 void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause)

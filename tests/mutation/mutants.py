@@ -87,7 +87,7 @@ MUTANTS = [
            "\t\t(void)wait_for_faults;",
            "management returns although a fault still owes a flush"),
     Mutant("promise-kept-for-ever", "engine/table/settle.c",
-           "atomic_fetch_sub_explicit(&op->tables->unpaid, 1, memory_order_release);",
+           "atomic_fetch_sub_explicit(&op->tables->unpaid, op->owed.promised, memory_order_release);",
            "(void)op->tables->unpaid;",
            "a promise once made is never taken back"),
     Mutant("promise-ignored", "engine/map/direct_map.c",
