@@ -70,18 +70,25 @@ struct vmmu_shadow {
 	bool stale;                       /* to be compared with the frame before it is linked */
 	bool fresh;                       /* never linked yet */
 	bool announced;                   /* parked by the guest's own #PF: its handler will write */
-	bool single;                      /* parked in vain last time: little had been written */
+	bool single;                      /* parked for little last time: hardly anything had been written */
+	bool vain;                        /* ... nothing had been */
 	struct vmmu_link link[VMMU_ENTRIES];
 	uint64_t was[VMMU_ENTRIES];       /* the guest's entry that ours, if any, was made from */
 };
 
-enum { VMMU_SHADOW_BUCKETS = 1024, VMMU_SHADOW_LIMIT_DEFAULT = 2048, VMMU_SHADOW_LIMIT_MIN = 64 };
+enum {
+	VMMU_SHADOW_BUCKETS = 1024,
+	VMMU_SHADOW_LIMIT_DEFAULT = 2048,
+	VMMU_SHADOW_LIMIT_MIN = 64,
+	/* A root in use, and what one instruction may need besides. */
+	VMMU_SHADOW_PER_VCPU = 32,
+};
 
 /* The shadow part of a VM. */
 struct vmmu_shadows {
 	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS];    /* by gfn */
 	/* Tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
-	uint16_t held[VMMU_SHADOW_BUCKETS];
+	uint32_t held[VMMU_SHADOW_BUCKETS];
 	struct vmmu_shadow *oldest, *newest;
 	uint32_t count, limit;
 	struct vmmu_frames frames;
@@ -121,6 +128,7 @@ struct vmmu_root_slot {
 struct vmmu_shadow_vcpu {
 	struct vmmu_shadow_vcpu *next;
 	struct vmmu_guest_mode mode;
+	union vmmu_role role;             /* of a top table in this mode */
 	/* Under the shadow lock: any vCPU may let go of a root that this one does not run on. */
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
@@ -270,6 +278,10 @@ bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 /* A vCPU comes, or lets go of all its roots and leaves. Gate closed. */
 void vmmu_shadow_join(struct vmmu_vcpu *vcpu);
 void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+/* Let go of all roots that no vCPU runs on. */
+void vmmu_shadow_forget_roots(struct vmmu_vm *vm, struct vmmu_op *op);
+/* Does `s` read its guest table as this vCPU does, whatever the level? */
+bool vmmu_shadow_is_read_alike(const struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s);
 /* Let go of roots that need `s` and that no vCPU runs on. True: none needs it any more. */
 bool vmmu_shadow_unpin(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s);
 

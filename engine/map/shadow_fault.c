@@ -32,6 +32,7 @@ struct build {
 	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
 	bool for_switch;           /* ahead, or as after the last switch to this root */
 	bool woken;                /* a table that had been parked is linked again */
+	bool linked;               /* any table is linked now that was not */
 	bool parked;               /* the tables for the page that is written are */
 };
 
@@ -143,9 +144,11 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 static bool is_unchanged(struct build *b, const struct vmmu_guest_step *step)
 {
 	const struct vmmu_host *host = b->op->tables->host;
-	uint64_t now;
+	uint64_t now, gfn = vmmu_gpa_gfn(step->where).v;
 
-	return host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) &&
+	/* While the host takes the table's frame back, nothing may follow from it. */
+	return !vmmu_is_pending(&b->vm->memory, gfn, gfn + 1) &&
+	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) &&
 	       now == step->entry;
 }
 
@@ -165,6 +168,8 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 		s->announced = true;
 		s->single = false;
 	}
+	if (s->stale && vmmu_is_pending(&b->vm->memory, s->gfn, s->gfn + 1))
+		return false;
 	if (s->stale) {
 		b->woken |= !s->fresh;
 		vmmu_shadow_sync(b->vcpu, b->op, s);
@@ -172,16 +177,21 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 	return true;
 }
 
-/* The table below entry `index` of `s`; NULL: something had to go first. */
-static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint64_t gfn,
+/*
+ * The table below the entry of `s` that the guest's word `gpte` is for; NULL:
+ * something had to go first.
+ */
+static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint64_t gpte, uint64_t gfn,
                                     union vmmu_role role)
 {
 	const struct vmmu_layout *l = &b->op->tables->layout;
 	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
 	struct vmmu_shadow *child = vmmu_shadow_find(b->vm->shadow, gfn, role);
 
-	if (child && v.entry == vmmu_make_table(l, child->table.hpa))
+	if (child && v.entry == vmmu_make_table(l, child->table.hpa)) {
+		s->was[v.index] = gpte;
 		return child;
+	}
 	vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
 	if (!child)
 		child = vmmu_shadow_make(b->vm, b->op, gfn, role);
@@ -189,6 +199,8 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 		return NULL;
 	v = vmmu_shadow_entry(b->op, s, v.index);
 	vmmu_shadow_link(&v, s, child, vmmu_make_table(l, child->table.hpa), b->op->cause);
+	s->was[v.index] = gpte;
+	b->linked = true;
 	return child;
 }
 
@@ -221,11 +233,10 @@ static struct vmmu_shadow *descend(struct build *b)
 		if (!s || !is_unchanged(b, step))
 			return NULL;
 		s->writes = 0;
-		s->was[index_at(b, s->role.level)] = step->entry;
 		if (step == last)
 			return s;
 		access &= step->rights;
-		s = child_of(b, s, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
+		s = child_of(b, s, step->entry, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
 		             role_below(b, s, access));
 	}
 }
@@ -242,9 +253,15 @@ static uint64_t bits_for(struct build *b)
 	return vmmu_shadow_holds(b->vm->shadow, b->gfn) ? vmmu_revoke_write(l, bits) : bits;
 }
 
+/* The guest's leaf. */
+static uint64_t own_entry(const struct build *b)
+{
+	return b->walk.step[b->walk.steps - 1].entry;
+}
+
 static uint64_t own_key(const struct build *b)
 {
-	return vmmu_shadow_key_bits(b->mode, b->walk.step[b->walk.steps - 1].entry);
+	return vmmu_shadow_key_bits(b->mode, own_entry(b));
 }
 
 static uint64_t leaf_for(struct build *b, unsigned level)
@@ -290,8 +307,10 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 	b->f->entry = value;
 	b->f->level = v.level;
 	b->f->pfn = b->backing.pfn;
-	if (v.entry == value && vmmu_link_gfn(&s->link[v.index]) == first)
+	if (v.entry == value && vmmu_link_gfn(&s->link[v.index]) == first) {
+		s->was[v.index] = own_entry(b);
 		return VMMU_FAULT_SPURIOUS;
+	}
 	if (v.entry && !is_same_page(b, s, &v, value)) {
 		vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
 		return AGAIN;
@@ -303,6 +322,7 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 		vmmu_shadow_map(&v, s, value, first, block_for(b), b->op->cause);
 	else if (!vmmu_entry_write(&v, value, VMMU_CAUSE_PERMISSION))
 		return AGAIN;
+	s->was[v.index] = own_entry(b);
 	return VMMU_FAULT_FIXED;
 }
 
@@ -319,7 +339,7 @@ static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s
 		role.direct = 1;
 		role.quadrant = 0;
 		role.key = own_key(b) >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;
-		s = child_of(b, s, b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
+		s = child_of(b, s, own_entry(b), b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
 	}
 	return s;
 }
@@ -595,7 +615,7 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	b.for_switch = is_as_before(&b);
 	result = attempts(&b);
 	/* The entry was right already, but could not be reached. */
-	if (result == VMMU_FAULT_SPURIOUS && (b.woken || b.parked))
+	if (result == VMMU_FAULT_SPURIOUS && (b.linked || b.parked))
 		result = VMMU_FAULT_FIXED;
 	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {

@@ -104,6 +104,12 @@ void vmmu_shadow_hold(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow
 	vmmu_shadow_make_newest(vm->shadow, s);
 }
 
+/* Is it the one table that is held for its frame? */
+static bool is_held_alone(const struct vmmu_shadows *all, const struct vmmu_shadow *s)
+{
+	return vmmu_shadow_next(all, NULL, s->gfn) == s && !vmmu_shadow_next(all, s, s->gfn);
+}
+
 /*
  * The table above one that is written, if it serves this one alone: an address
  * space that is taken down is so from the bottom up, and one that grows is
@@ -116,7 +122,8 @@ static struct vmmu_shadow *only_parent(struct vmmu_vm *vm, struct vmmu_op *op, s
 	if (s->role.level == VMMU_LEVEL_4K || !s->parents || s->parents->next)
 		return NULL;
 	parent = vmmu_shadow_of(s->parents);
-	if (parent->role.registers || (parent->parents && parent->parents->next))
+	if (parent->role.registers || (parent->parents && parent->parents->next) ||
+	    !is_held_alone(vm->shadow, parent))
 		return NULL;
 	return vmmu_shadow_unpin(vm, op, parent) ? parent : NULL;
 }
@@ -144,28 +151,37 @@ bool vmmu_shadow_park(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool
 			return false;
 	for (struct vmmu_shadow *s = vmmu_shadow_next(vm->shadow, NULL, gfn); s;
 	     s = vmmu_shadow_next(vm->shadow, s, gfn)) {
-		struct vmmu_shadow *parent = only_parent(vm, op, s);
+		struct vmmu_shadow *above = only_parent(vm, op, s);
 
 		park(vm, op, s, announced);
-		if (parent)
-			vmmu_shadow_park(vm, op, parent->gfn, true);
+		/* Level by level, whatever the guest has made of its tables: each is above the last. */
+		while (above) {
+			struct vmmu_shadow *parent = above;
+
+			above = only_parent(vm, op, parent);
+			park(vm, op, parent, true);
+			allow(vm, op, parent->gfn);
+		}
 	}
 	allow(vm, op, gfn);
 	return true;
 }
 
-/* Faults within which a table that was parked in vain is not parked again. */
+/* Faults within which a table that was parked for little is not parked again. */
 enum { SOON = 4 };
 
 /*
  * Parking costs two exits: this one, and one when the table is needed again.
- * Emulating costs one a write. Where the last parking was in vain, and only
- * just, a write is emulated first; that also is what ends the quarrel of an
- * instruction that needs a table in order to write it.
+ * Emulating costs one a write. Where the last parking was for little, and only
+ * just, a write is emulated first. Where it found nothing written at all, that is
+ * so at any distance: an instruction may need the table in order to write it, and
+ * would be in a quarrel with itself.
  */
 static bool is_worth_parking(const struct vmmu_shadows *all, const struct vmmu_shadow *s)
 {
-	return !s->single || s->writes >= 1 || all->faults - s->synced > SOON;
+	if (s->writes >= 1)
+		return true;
+	return !s->vain && (!s->single || all->faults - s->synced > SOON);
 }
 
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadows *all, uint64_t gfn)

@@ -195,6 +195,27 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_op *
 	return slot;
 }
 
+bool vmmu_shadow_is_read_alike(const struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s)
+{
+	union vmmu_role role = vcpu->shadow->role;
+
+	role.level = s->role.level;
+	role.direct = s->role.direct;
+	role.access = s->role.access;
+	role.quadrant = s->role.quadrant;
+	role.key = s->role.key;
+	role.registers = s->role.registers;
+	return role.word == s->role.word;
+}
+
+void vmmu_shadow_forget_roots(struct vmmu_vm *vm, struct vmmu_op *op)
+{
+	for (struct vmmu_shadow_vcpu *sv = vm->shadow->vcpus; sv; sv = sv->next)
+		for (unsigned i = 0; i < VMMU_ROOTS; i++)
+			if (&sv->slot[i] != sv->root)
+				let_go(vm, op, &sv->slot[i]);
+}
+
 bool vmmu_shadow_unpin(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s)
 {
 	for (struct vmmu_shadow_vcpu *sv = vm->shadow->vcpus; s->pins && sv; sv = sv->next)
@@ -230,6 +251,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 		root->used = ++sv->clock;
 	sv->root = root;
 	sv->mode = *mode;
+	sv->role = top_role(mode);
 	sv->started = true;
 	sv->fresh = true;
 	return true;
@@ -237,7 +259,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 
 static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
 {
-	if (s && s->stale)
+	if (s && s->stale && !vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		vmmu_shadow_sync(vcpu, op, s);
 }
 
@@ -281,8 +303,13 @@ bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct
 
 void vmmu_shadow_join(struct vmmu_vcpu *vcpu)
 {
-	vcpu->shadow->next = vcpu->vm->shadow->vcpus;
-	vcpu->vm->shadow->vcpus = vcpu->shadow;
+	struct vmmu_shadows *all = vcpu->vm->shadow;
+	uint32_t least = VMMU_SHADOW_LIMIT_MIN + VMMU_SHADOW_PER_VCPU * vcpu->vm->vcpus;
+
+	vcpu->shadow->next = all->vcpus;
+	all->vcpus = vcpu->shadow;
+	if (all->limit < least)
+		all->limit = least;
 }
 
 void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)

@@ -219,6 +219,7 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 	}
 	if (!s->announced)
 		s->single = changed <= FEW;
+	s->vain = !s->announced && !changed;
 	s->stale = s->fresh = false;
 	s->synced = vcpu->vm->shadow->faults;
 }
@@ -228,6 +229,9 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmm
 {
 	struct sync y = start(vcpu, op, s);
 
+	/* A frame that the host is taking back says nothing any more. */
+	if (vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
+		return;
 	for (unsigned i = first; i < end; i++)
 		if (!vmmu_entry_read(op->tables, s->table.hpa, i))
 			follow(&y, i, guest_entry(&y, i));

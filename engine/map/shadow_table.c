@@ -46,7 +46,7 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struc
 void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by)
 {
 	if (holds_frame(s))
-		all->held[held_bucket_of(s->gfn)] += (uint16_t)by;
+		all->held[held_bucket_of(s->gfn)] += (uint32_t)by;
 }
 
 bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn)
@@ -185,6 +185,7 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 	s->fresh = true;
 	s->announced = true;
 	s->single = false;
+	s->vain = false;
 	vmmu_table_publish(op, &s->table);
 	insert(vm->shadow, s);
 	vmmu_shadow_hold(vm, op, s);
@@ -219,13 +220,15 @@ void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shad
 void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room)
 {
 	struct vmmu_shadows *all = vm->shadow;
-	struct vmmu_shadow *s = all->oldest;
+	struct vmmu_shadow *s, *newer;
 
-	while (s && all->count + room > all->limit) {
-		struct vmmu_shadow *newer = s->newer;
-
+	if (all->count + room <= all->limit)
+		return;
+	/* What no vCPU runs on is worth less than what the last fault has built. */
+	vmmu_shadow_forget_roots(vm, op);
+	for (s = all->oldest; s && all->count + room > all->limit; s = newer) {
+		newer = s->newer;
 		if (!s->pins)
 			vmmu_shadow_retire(vm, op, s, VMMU_CAUSE_RECLAIM);
-		s = newer;
 	}
 }

@@ -25,12 +25,6 @@ static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned la
 	return true;
 }
 
-/* Does `s` read its guest table as the vCPU does? */
-static bool is_read_alike(const struct vmmu_shadow *s, const struct vmmu_guest_mode *mode)
-{
-	return s->role.levels == mode->levels && s->role.no_exec == mode->no_exec;
-}
-
 /* What is done with the entries [from, end) of a table. */
 typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
                            unsigned from, unsigned end);
@@ -46,7 +40,7 @@ static void drop(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow 
 static void fill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
-	if (is_read_alike(s, &vcpu->shadow->mode) && !s->stale)
+	if (vmmu_shadow_is_read_alike(vcpu, s) && !s->stale)
 		vmmu_shadow_prefetch(vcpu, op, s, from, end);
 }
 

@@ -60,7 +60,7 @@ struct vmmu_config {
 	uint32_t max_slots;               /* 0 = 32764 */
 	uint32_t max_vcpus;               /* 0 = 1024 */
 	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
-	uint32_t max_shadow_tables;       /* shadow: older ones go beyond it; 0 = 2048, at least 64 */
+	uint32_t max_shadow_tables;       /* shadow: older ones go beyond it; 0 = 2048, at least 64 and 32 a vCPU */
 	struct vmmu_trace_ring *ring;     /* for management calls, theirs alone; may be NULL */
 };
 

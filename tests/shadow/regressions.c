@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What was once wrong with shadow paging, and found by reading: one test for
+ * each. The guest is 4-level unless a test says otherwise; its tables are frames
+ * 16 to 31, its data begins at 64.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest_machine.h"
+
+enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, DATA = 64 };
+
+#define P 1u
+#define W 2u
+#define U 4u
+#define A 0x20u
+#define D 0x40u
+#define PS 0x80u
+#define FULL (P | W | U | A)
+#define K 4096ull
+#define M2 0x200000ull
+
+static const struct sim_guest_access user_read = {.user = true}, user_write = {.write = true, .user = true};
+
+static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
+{
+	sim_gm_host_write(gm, 0, table * K + index * 8, 8, entry);
+}
+
+static struct sim_gm *bare(unsigned vcpus, unsigned order, uint32_t limit)
+{
+	struct sim_gm_config config = {.seed = 3, .vcpus = vcpus, .order = order, .ram_pages = 4096,
+	                               .max_shadow_tables = limit};
+	struct sim_gm *gm = sim_gm_new(&config);
+
+	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
+	return gm;
+}
+
+static struct sim_gm *machine(unsigned vcpus, unsigned order)
+{
+	struct sim_gm *gm = bare(vcpus, order, 0);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	set(gm, ROOT, 0, PDPT * K | FULL);
+	set(gm, PDPT, 0, DIRECTORY * K | FULL);
+	set(gm, DIRECTORY, 0, TABLE * K | FULL);
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr4 = 0x30;
+	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
+	p.cr3 = ROOT * K;
+	for (unsigned i = 0; i < vcpus; i++)
+		sim_gm_set_paging(gm, i, &p);
+	return gm;
+}
+
+static uint64_t exits_of(struct sim_gm *gm, unsigned vcpu, uint64_t gva,
+                         const struct sim_guest_access *access, uint64_t value)
+{
+	uint64_t before = gm->exits;
+
+	sim_gm_access(gm, vcpu, gva, access, 8, value);
+	assert_false(gm->failed);
+	return gm->exits - before;
+}
+
+#define end(gm) assert_true(sim_gm_end(gm))
+
+/* ---- parking ---------------------------------------------------------------------------- */
+
+/* How deep the engine's stack went, as its own hook sees it. */
+static uintptr_t lowest;
+static void (*original)(void *, unsigned, vmmu_hpa, unsigned);
+
+static void watch(void *ctx, unsigned where, vmmu_hpa table, unsigned index)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	lowest = here < lowest ? here : lowest;
+	original(ctx, where, table, index);
+}
+
+static size_t stack_to_park(struct sim_gm *gm, unsigned frame)
+{
+	uintptr_t top = (uintptr_t)__builtin_frame_address(0);
+
+	lowest = top;
+	original = gm->host.point;
+	gm->host.point = watch;
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(frame * K)));
+	gm->host.point = original;
+	return top - lowest;
+}
+
+/* Each frame is the directory under the next one, and a PDPT itself. */
+static struct sim_gm *machine_with_chain(unsigned length)
+{
+	struct sim_gm *gm = machine(1, 12);
+
+	for (unsigned i = 1; i < length; i++) {
+		set(gm, 1000 + i, 0, (1000 + i - 1) * K | FULL | D);
+		set(gm, ROOT, i, (1000 + i) * K | FULL);
+	}
+	for (unsigned i = 1; i < length; i++)
+		exits_of(gm, 0, (uint64_t)((int64_t)((uint64_t)i << 55) >> 16), &user_read, 0);
+	return gm;
+}
+
+/* What is above a parked table is parked with it: level by level, and no deeper than a table is high. */
+static void a_chain_of_tables_takes_no_stack(void **state)
+{
+	size_t few, many;
+	struct sim_gm *gm;
+
+	(void)state;
+	gm = machine_with_chain(10);
+	few = stack_to_park(gm, 1000);
+	end(gm);
+	gm = machine_with_chain(50);
+	many = stack_to_park(gm, 1000);
+	end(gm);
+	assert_in_range(many, 1, few + 256);
+}
+
+/* Fetched through the table that it writes, and others' faults come between its two exits. */
+static void an_instruction_that_needs_its_table_is_emulated(void **state)
+{
+	struct sim_gm *gm = machine(2, 0);
+	enum vmmu_fault_result result = VMMU_FAULT_FIXED;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, DIRECTORY, 1, OTHER_TABLE * K | FULL);
+	set(gm, OTHER_TABLE, 0, TABLE * K | FULL | D);
+	for (unsigned i = 1; i < 512; i++)
+		set(gm, OTHER_TABLE, i, (1024 + i) * K | FULL | D);
+	for (unsigned round = 0; round < 10 && result != VMMU_FAULT_WRITE_TABLE; round++) {
+		struct vmmu_fault code = {.access = VMMU_X}, write = {.gva = {M2}, .access = VMMU_W};
+
+		vmmu_fault(gm->vcpu[0].engine, &code);
+		for (unsigned i = 0; i < 5; i++) {
+			struct vmmu_fault other = {.gva = {M2 + (1 + round * 5 + i) * K}, .access = VMMU_R};
+
+			assert_int_equal(vmmu_fault(gm->vcpu[1].engine, &other), VMMU_FAULT_FIXED);
+		}
+		result = vmmu_fault(gm->vcpu[0].engine, &write);
+	}
+	assert_int_equal(result, VMMU_FAULT_WRITE_TABLE);
+	end(gm);
+}
+
+/* The emulator's store is in memory, but not yet told of, when another fault reads it. */
+static void a_word_is_noted_only_where_it_is_followed(void **state)
+{
+	struct sim_gm *gm = machine(1, 12);
+	struct vmmu_vcpu *vcpu = gm->vcpu[0].engine;
+	struct vmmu_fault f = {.access = VMMU_W};
+	uint64_t entry = ROOT * K | FULL | D;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, TABLE, 1, (DATA + 1) * K | FULL | D);
+	exits_of(gm, 0, 0, &user_read, 0);
+	memcpy(gm->ram + TABLE * K, &entry, sizeof(entry));
+	assert_int_equal(vmmu_fault(vcpu, &f), VMMU_FAULT_WRITE_TABLE);
+	assert_true(vmmu_guest_release(vcpu, vmmu_gpa_of(TABLE * K)));
+	vmmu_guest_written(vcpu, vmmu_gpa_of(TABLE * K), 8);
+	f = (struct vmmu_fault){.gva = {K}, .access = VMMU_R};
+	assert_int_equal(vmmu_fault(vcpu, &f), VMMU_FAULT_FIXED);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* ---- roles -------------------------------------------------------------------------------- */
+
+static void set_small(struct sim_gm *gm, unsigned table, unsigned index, uint32_t entry)
+{
+	sim_gm_host_write(gm, 0, table * K + index * 4, 4, entry);
+}
+
+/* CR4.PSE is clear when the emulator writes what is a large page with it set. */
+static void a_large_page_is_one_only_with_pse(void **state)
+{
+	struct sim_gm *gm = bare(1, 12, 0);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	set_small(gm, ROOT, 1, 1024 * K | FULL);
+	set_small(gm, 1024, 0, DATA * K | FULL | D);
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr3 = ROOT * K;
+	for (unsigned pse = 1; pse < 2; pse--) {
+		p.cr4 = pse << 4;
+		sim_gm_set_paging(gm, 0, &p);
+		exits_of(gm, 0, 0x400000, &user_write, 0x11);
+	}
+	set_small(gm, ROOT, 2, 1024 * K | FULL | D | PS);
+	p.cr4 = 0x10;
+	sim_gm_set_paging(gm, 0, &p);
+	sim_gm_audit(gm);
+	exits_of(gm, 0, 0x800000, &user_read, 0);
+	end(gm);
+}
+
+/* ---- limits and the host ------------------------------------------------------------------ */
+
+/* Eight roots for each of two vCPUs, of five tables each, are more than the limit. */
+static void remembered_roots_leave_room_for_faults(void **state)
+{
+	struct sim_gm *gm = bare(2, 0, 64);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+
+	(void)state;
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr4 = 0x30;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, OTHER_TABLE, 0, (DATA + 1) * K | FULL | D);
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned top = 200 + i * 8;
+
+		for (unsigned part = 0; part < 4; part++) {
+			p.pdpte[part] = (top + 1 + part) * K | P;
+			set(gm, top, part, p.pdpte[part]);
+			set(gm, top + 1 + part, 0, TABLE * K | FULL);
+			set(gm, top + 1 + part, 1, OTHER_TABLE * K | FULL);
+		}
+		p.cr3 = top * K;
+		sim_gm_set_paging(gm, i / 8, &p);
+	}
+	assert_int_equal(exits_of(gm, 1, 0, &user_read, 0) + exits_of(gm, 1, M2, &user_read, 0), 2);
+	assert_int_equal(exits_of(gm, 1, 0, &user_read, 0) + exits_of(gm, 1, M2, &user_read, 0), 0);
+	end(gm);
+}
+
+/* The host takes back a frame that holds a guest's table: nothing may follow from the old contents. */
+static void tables_in_a_pending_range_wait(void **state)
+{
+	struct sim_gm *gm = machine(1, 12);
+	uint64_t entry = (DATA + 1) * K | FULL | D;
+	struct vmmu_fault f = {.access = VMMU_R};
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	assert_int_equal(vmmu_invalidate_begin(gm->vm, vmmu_gpa_of(TABLE * K), K), VMMU_OK);
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_RETRY);
+	memcpy(gm->ram + TABLE * K, &entry, sizeof(entry));
+	assert_int_equal(vmmu_invalidate_end(gm->vm, vmmu_gpa_of(TABLE * K), K), VMMU_OK);
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.gpa.v, (DATA + 1) * K);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_chain_of_tables_takes_no_stack),
+		cmocka_unit_test(an_instruction_that_needs_its_table_is_emulated),
+		cmocka_unit_test(a_word_is_noted_only_where_it_is_followed),
+		cmocka_unit_test(a_large_page_is_one_only_with_pse),
+		cmocka_unit_test(remembered_roots_leave_room_for_faults),
+		cmocka_unit_test(tables_in_a_pending_range_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
