@@ -48,6 +48,7 @@ struct test {
 
 extern const struct test all_tests[]; /* of this image; the last one has no name */
 
+void test_ahead(void);
 void test_bench(void);
 void test_control(void);
 void test_debug(void);

@@ -26,6 +26,7 @@ const struct test all_tests[] = {
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
 	{"stress-pcid", test_stress_pcid},
+	{"ahead", test_ahead},
 	{"bench", test_bench},
 	{"end-by-halt", end_by_halt},
 	{"end-by-reset", end_by_reset},
