@@ -177,6 +177,8 @@ int vector_of(void (*function)(void *), void *argument);
  * faults (false; last_trap).
  */
 bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax);
+/* Where interrupts of CPL 3 find their stack. */
+void user_interrupt_stack(uintptr_t top);
 
 typedef void (*interrupt_fn)(struct frame *frame);
 void interrupts_setup(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* User programs of the test guest: descriptors and a stack for them, entry, and their end by UD2. */
+/* User programs of the test guest, with all their registers and faults that are handled; UD2 ends them. */
 #ifndef GUEST_USER_H
 #define GUEST_USER_H
 
@@ -9,10 +9,6 @@
 struct user_registers {
 	uintptr_t ax, bx, cx, dx, si, di, bp, sp, ip, flags;
 };
-
-/* Descriptor tables with user segments and a TSS; user_end puts the former ones back. */
-void user_begin(void);
-void user_end(void);
 
 /* Run from these registers on until UD2; then they are what the program has left. */
 void user_run(struct user_registers *registers);

@@ -5,8 +5,15 @@
  * Returns when something makes the CPU go on at user_left in the kernel's own
  * segments, with whatever registers and stack.
  */
+/* As in cpu.c and cpu_legacy.c. */
+#ifdef __x86_64__
 #define USER_DATA 0x33
 #define USER_CODE 0x3b
+#else
+#define USER_DATA 0x23
+#define USER_CODE 0x1b
+#endif
+#define KERNEL_DATA 0x10
 
 	.text
 	.globl user_enter
@@ -38,7 +45,7 @@ user_enter:
 	mov 40(%rdi), %rdi
 	iretq
 user_left:
-	mov $0x10, %eax
+	mov $KERNEL_DATA, %eax
 	mov %eax, %ds
 	mov %eax, %es
 	mov %eax, %ss
@@ -78,7 +85,7 @@ user_enter:
 	mov 20(%edi), %edi
 	iret
 user_left:
-	mov $0x10, %eax
+	mov $KERNEL_DATA, %eax
 	mov %eax, %ds
 	mov %eax, %es
 	cld

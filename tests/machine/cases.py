@@ -145,6 +145,17 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
                  page_size=page_size, mmu=mmu, words=words, **more)
 
 
+def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
+    """User programs that touch page after page (tests/guest/ahead.c); all of them must find the same everywhere."""
+    name, words = f"{machine}-ahead-{mmu}-{kernel}" + ("" if run_ahead else "-off"), f"mmu={mmu}"
+    if mmu == "bare":
+        return Case(name=name, about="programs that touch page after page, without the visor", machine=machine, mmu=mmu,
+                    kernel=kernel, append="tests=ahead", starts=False, console=("^PASS ahead [1-9]",), cost=cost)
+    return guest(name, f"programs that touch page after page, {mmu}" + ("" if run_ahead else ", not run ahead"), machine,
+                 ("ahead",), kernel=kernel, mmu=mmu, words=words + ("" if run_ahead else " run-ahead=off"),
+                 options=() if run_ahead else ("--no-run-ahead",), cost=cost)
+
+
 # What QEMU can beside the processor that `vmmu run` takes by itself.
 QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
 
@@ -255,6 +266,15 @@ CASES = [
     stress("bochs", "ept", "legacy", load=40),
     stress("bochs", "shadow", load=20, cost=20),
     stress("bochs", "shadow", "legacy", load=12, cost=20),
+    ahead("qemu", "bare", cost=3),
+    ahead("qemu", "bare", "legacy", cost=3),
+    ahead("bochs", "bare", "legacy"),
+    ahead("qemu", "npt"),
+    ahead("qemu", "shadow"),
+    ahead("qemu", "shadow", run_ahead=False),
+    ahead("qemu", "shadow", "legacy"),
+    ahead("bochs", "shadow", cost=20),
+    ahead("bochs", "shadow", "legacy", cost=35),
     shadow_linux("bochs", "4k"),
     shadow_linux("bochs", "2m", long=True),
     shadow_linux("bochs", "4k", "linux-pae", "workload32"),
