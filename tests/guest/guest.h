@@ -62,6 +62,7 @@ void test_mmio(void);
 void test_paging(void);
 void test_platform(void);
 void test_real_mode(void);
+void test_task_switch(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);

@@ -17,5 +17,6 @@ const struct test all_tests[] = {
 	{"stress-off", test_stress_off},
 	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
+	{"task-switch", test_task_switch},
 	{NULL, NULL},
 };
