@@ -80,6 +80,7 @@ void test_touch(void);
 void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
+void end_by_root_nowhere(void);
 void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);

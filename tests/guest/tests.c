@@ -31,6 +31,7 @@ const struct test all_tests[] = {
 	{"end-by-halt", end_by_halt},
 	{"end-by-reset", end_by_reset},
 	{"end-by-triple-fault", end_by_triple_fault},
+	{"end-by-root-nowhere", end_by_root_nowhere},
 	{"end-by-faults-upon-faults", end_by_faults_upon_faults},
 	{"end-by-fetching-nothing", end_by_fetching_nothing},
 	{"end-by-invalid-state", end_by_invalid_state},

@@ -311,6 +311,8 @@ CASES = [
          "tests=task-switch", mmu="shadow", status=FAILED, cost=3, messages=("switched tasks",)),
     Case("bochs-task-switch", "... and under VMX, which always leaves it to the visor", "bochs", "legacy",
          "tests=task-switch", status=FAILED, cost=5, messages=("switches tasks by hardware",)),
+    end("end-root-nowhere", "a CR3 that names no memory: a triple fault", "end-by-root-nowhere", TRIPLE_FAULT),
+    end("end-root-nowhere-shadow", "the same on shadow tables", "end-by-root-nowhere", TRIPLE_FAULT, mmu="shadow"),
     end("end-fetch", "instructions where nothing is: a dump, and the visor stays up",
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
     end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",
