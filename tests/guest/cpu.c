@@ -166,11 +166,6 @@ void interrupt_arrived(struct frame *f)
 	go_on_guarded(f);
 }
 
-int vector_of(void (*function)(void *), void *argument)
-{
-	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
-}
-
 /* ---- CPL 3 ------------------------------------------------------------------------- */
 
 struct stay {

@@ -171,7 +171,10 @@ struct trap {
 extern struct trap last_trap;
 bool run_guarded(void (*function)(void *), void *argument);
 /* The vector that `function` ends with, or -1 when it returns. */
-int vector_of(void (*function)(void *), void *argument);
+static inline int vector_of(void (*function)(void *), void *argument)
+{
+	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
+}
 
 /*
  * Run the code at this linear address at CPL 3, with EDX (RDX) = `edx`, EAX =
