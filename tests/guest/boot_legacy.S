@@ -77,7 +77,9 @@ interrupt_entries:                           /* 16 bytes each */
 
 interrupt_common:
 	pusha
-	mov $DATA, %eax                      /* CPL 3 has others */
+	mov %ds, %esi                        /* CPL 3 has others */
+	mov %es, %edi
+	mov $DATA, %eax
 	mov %eax, %ds
 	mov %eax, %es
 	mov %esp, %ebx
@@ -87,6 +89,8 @@ interrupt_common:
 	cld
 	call interrupt_arrived
 	mov %ebx, %esp
+	mov %esi, %ds
+	mov %edi, %es
 	popa
 	add $8, %esp
 	iret

@@ -28,7 +28,7 @@ struct table_register {
 enum {
 	SELECTOR_DATA = 0x10, SELECTOR_CODE64 = 0x18, SELECTOR_TSS = 0x20, /* two entries */
 	SELECTOR_USER_DATA = 0x33, SELECTOR_USER_CODE = 0x3b,
-	GDT_BYTES = 0x40,
+	GDT_BYTES = 0x30, GDT_USER_BYTES = 0x40, /* the descriptors for CPL 3 are there only while they are used */
 };
 
 /* Each on a page of its own, so that one can go away without another. */
@@ -57,9 +57,9 @@ static void load_idt(void)
 	__asm__ volatile("lidt %0" : : "m"(r));
 }
 
-static void load_gdt(void)
+static void load_gdt(unsigned bytes)
 {
-	struct table_register r = {GDT_BYTES - 1, (uintptr_t)gdt};
+	struct table_register r = {(uint16_t)(bytes - 1), (uintptr_t)gdt};
 
 	__asm__ volatile("lgdt %0" : : "m"(r));
 }
@@ -90,7 +90,7 @@ void interrupts_setup(void)
 		set_gate(v);
 	idt[VECTOR_USER_DONE].type = 0xee; /* CPL 3 may use it */
 	load_idt();
-	load_gdt();
+	load_gdt(GDT_BYTES);
 	load_tss();
 }
 
@@ -116,7 +116,7 @@ void move_table(enum descriptor_table which, uint64_t page)
 		break;
 	case TABLE_GDT:
 		gdt = memcpy(to, gdt, sizeof(first_gdt));
-		load_gdt();
+		load_gdt(GDT_BYTES);
 		load_tss();
 		break;
 	case TABLE_TSS:
@@ -166,11 +166,6 @@ void interrupt_arrived(struct frame *f)
 	go_on_guarded(f);
 }
 
-int vector_of(void (*function)(void *), void *argument)
-{
-	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
-}
-
 /* ---- CPL 3 ------------------------------------------------------------------------- */
 
 struct stay {
@@ -188,12 +183,17 @@ static void leave_user(struct frame *f)
 	go_on_guarded(f);
 }
 
+void user_interrupt_stack(uintptr_t top)
+{
+	tss->rsp[0] = top;
+}
+
 static void enter_user(void *argument)
 {
 	static _Alignas(16) uint8_t stack[8192];
 
 	(void)argument;
-	tss->rsp[0] = (uintptr_t)stack + sizeof(stack);
+	user_interrupt_stack((uintptr_t)stack + sizeof(stack));
 	__asm__ volatile("push %0; push $0; push $2; push %1; push %2; iretq"
 	                 : : "i"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
 	                   "a"(stay.eax) : "memory");
@@ -204,7 +204,9 @@ bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax)
 {
 	stay = (struct stay){.code = code, .edx = edx, .eax = *eax};
 	on_interrupt(VECTOR_USER_DONE, leave_user);
+	load_gdt(GDT_USER_BYTES);
 	(void)run_guarded(enter_user, NULL);
+	load_gdt(GDT_BYTES);
 	on_interrupt(VECTOR_USER_DONE, NULL);
 	*eax = stay.eax;
 	return stay.done;

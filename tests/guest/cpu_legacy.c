@@ -117,12 +117,17 @@ static void leave_user(struct frame *f)
 	go_on_guarded(f);
 }
 
+void user_interrupt_stack(uintptr_t top)
+{
+	tss.esp0 = top;
+}
+
 static void enter_user(void *argument)
 {
 	static _Alignas(16) uint8_t stack[8192];
 
 	(void)argument;
-	tss.esp0 = (uintptr_t)stack + sizeof(stack);
+	user_interrupt_stack((uintptr_t)stack + sizeof(stack));
 	__asm__ volatile("mov %0, %%ds; mov %0, %%es; push %0; push $0; push $2; push %1; push %2; iret"
 	                 : : "r"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
 	                   "a"(stay.eax) : "memory");

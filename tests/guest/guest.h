@@ -48,6 +48,7 @@ struct test {
 
 extern const struct test all_tests[]; /* of this image; the last one has no name */
 
+void test_ahead(void);
 void test_bench(void);
 void test_control(void);
 void test_debug(void);
@@ -61,6 +62,7 @@ void test_mmio(void);
 void test_paging(void);
 void test_platform(void);
 void test_real_mode(void);
+void test_task_switch(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
@@ -78,6 +80,7 @@ void test_touch(void);
 void end_by_halt(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
+void end_by_root_nowhere(void);
 void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);
@@ -168,7 +171,10 @@ struct trap {
 extern struct trap last_trap;
 bool run_guarded(void (*function)(void *), void *argument);
 /* The vector that `function` ends with, or -1 when it returns. */
-int vector_of(void (*function)(void *), void *argument);
+static inline int vector_of(void (*function)(void *), void *argument)
+{
+	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
+}
 
 /*
  * Run the code at this linear address at CPL 3, with EDX (RDX) = `edx`, EAX =
@@ -176,6 +182,8 @@ int vector_of(void (*function)(void *), void *argument);
  * faults (false; last_trap).
  */
 bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax);
+/* Where interrupts of CPL 3 find their stack. */
+void user_interrupt_stack(uintptr_t top);
 
 typedef void (*interrupt_fn)(struct frame *frame);
 void interrupts_setup(void);

@@ -9,11 +9,11 @@ GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
 GUEST_BOTH  := main command_line console ram random string timers device space model guest_model stress_switch \
                stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control \
-               touch slots slots_random platform
+               touch slots slots_random platform ahead ahead_loops user user_entry
 GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec mmio time control debug events delivery delivery_paging \
                delivery_tables paging hostile bench stress_pcid
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
-LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode stress_off
+LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch stress_off
 LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST_ALL_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -ffreestanding -fno-pic -fno-stack-protector \
                 -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \

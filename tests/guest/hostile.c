@@ -247,6 +247,12 @@ void end_by_triple_fault(void)
 	__asm__ volatile("lidt %0; ud2" : : "m"(none));
 }
 
+/* No page table anywhere: neither the next instruction nor the handler of its fault is to be had. */
+void end_by_root_nowhere(void)
+{
+	__asm__ volatile("mov %0, %%cr3" : : "r"(UINT64_C(0xd0000000)) : "memory");
+}
+
 /*
  * QEMU's CPU lets a guest set a reserved bit of CR4; the next entry into the
  * guest then finds its state invalid. On other CPUs the #GP comes at once.

@@ -271,12 +271,7 @@ void paging_turn_off(void)
 
 unsigned paging_modes(void)
 {
-	const char *pae = option("pae");
-
-	if (!pae || pae[1] != 'f') /* "off" */
-		return 2;
-	skip("PAE paging: this machine does not load PDPTEs as it should (pae=off)");
-	return 1;
+	return sizeof(modes) / sizeof(modes[0]);
 }
 
 void paging_select(unsigned mode)

@@ -158,6 +158,37 @@ static void change_global_page(void)
 	check_shows(linear, address_in(old), "a global page, after INVLPG");
 }
 
+static void load_cr3(void *value)
+{
+	write_cr3(*(const uint64_t *)value);
+}
+
+/*
+ * PAE: reserved bits in a present PDPTE make MOV to CR3 fault, and nothing has
+ * changed (SDM vol. 3, 4.4.1). With nested paging AMD's CPUs read PDPTEs only when
+ * they need them (APM vol. 2, 15.25.10).
+ */
+static void load_reserved_pdptes(void)
+{
+	uint64_t other = frame_take(), entry = frame_take();
+
+	if (paging->levels != 3)
+		return;
+	if (!on_shadow_tables() && cpuid(0, 0).b == 0x68747541 /* "Auth" */) {
+		skip("reserved bits of PDPTEs, which this CPU may read late");
+		return;
+	}
+	memcpy((void *)(uintptr_t)other, (const void *)(uintptr_t)root, 4 * 8);
+	for (unsigned bit = 1; bit < 9; bit = bit == 2 ? 5 : bit + 1) {
+		entry_write(other, 3, entry | ENTRY_P | UINT64_C(1) << bit);
+		check(vector_of(load_cr3, &other) == VECTOR_GP, "a PDPTE with reserved bit %u is loaded", bit);
+		check_equal(read_cr3(), root, "CR3 after a load that faulted");
+		entry_write(other, 3, entry | UINT64_C(1) << bit);
+		check(vector_of(load_cr3, &other) < 0, "a PDPTE that is not present, with bit %u, is not loaded", bit);
+		write_cr3(root);
+	}
+}
+
 static void run(void)
 {
 	bool offered[CONTROLS];
@@ -185,6 +216,7 @@ static void run(void)
 		if (random_pick(8) == 0)
 			change_global_page();
 	}
+	load_reserved_pdptes();
 	write_cr0(cr0);
 	write_cr4(cr4);
 	write_msr(MSR_EFER, efer);

@@ -15,6 +15,8 @@ const struct test all_tests[] = {
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
 	{"stress-off", test_stress_off},
+	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
+	{"task-switch", test_task_switch},
 	{NULL, NULL},
 };

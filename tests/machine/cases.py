@@ -145,6 +145,17 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
                  page_size=page_size, mmu=mmu, words=words, **more)
 
 
+def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
+    """User programs that touch page after page (tests/guest/ahead.c); all of them must find the same everywhere."""
+    name, words = f"{machine}-ahead-{mmu}-{kernel}" + ("" if run_ahead else "-off"), f"mmu={mmu}"
+    if mmu == "bare":
+        return Case(name=name, about="programs that touch page after page, without the visor", machine=machine, mmu=mmu,
+                    kernel=kernel, append="tests=ahead", starts=False, console=("^PASS ahead [1-9]",), cost=cost)
+    return guest(name, f"programs that touch page after page, {mmu}" + ("" if run_ahead else ", not run ahead"), machine,
+                 ("ahead",), kernel=kernel, mmu=mmu, words=words + ("" if run_ahead else " run-ahead=off"),
+                 options=() if run_ahead else ("--no-run-ahead",), cost=cost)
+
+
 # What QEMU can beside the processor that `vmmu run` takes by itself.
 QEMU_MORE = ("--cpu", "EPYC,+svm,+npt,+umip,+pku,+la57")
 
@@ -255,6 +266,15 @@ CASES = [
     stress("bochs", "ept", "legacy", load=40),
     stress("bochs", "shadow", load=20, cost=20),
     stress("bochs", "shadow", "legacy", load=12, cost=20),
+    ahead("qemu", "bare", cost=3),
+    ahead("qemu", "bare", "legacy", cost=3),
+    ahead("bochs", "bare", "legacy"),
+    ahead("qemu", "npt"),
+    ahead("qemu", "shadow"),
+    ahead("qemu", "shadow", run_ahead=False),
+    ahead("qemu", "shadow", "legacy"),
+    ahead("bochs", "shadow", cost=20),
+    ahead("bochs", "shadow", "legacy", cost=35),
     shadow_linux("bochs", "4k"),
     shadow_linux("bochs", "2m", long=True),
     shadow_linux("bochs", "4k", "linux-pae", "workload32"),
@@ -286,6 +306,13 @@ CASES = [
     Case("bochs-shadow-real-mode", "real mode on shadow tables, which VMX cannot: a clear end", "bochs", "legacy",
          "tests=real-mode mmu=shadow", mmu="shadow", status=FAILED, cost=5,
          messages=("real mode, where VMX without unrestricted guest cannot follow",)),
+    guest("qemu-task-switch", "a hardware task switch under NPT", "qemu", ("task-switch",), kernel="legacy", cost=3),
+    Case("qemu-shadow-task-switch", "... which the visor refuses on shadow tables", "qemu", "legacy",
+         "tests=task-switch", mmu="shadow", status=FAILED, cost=3, messages=("switched tasks",)),
+    Case("bochs-task-switch", "... and under VMX, which always leaves it to the visor", "bochs", "legacy",
+         "tests=task-switch", status=FAILED, cost=5, messages=("switches tasks by hardware",)),
+    end("end-root-nowhere", "a CR3 that names no memory: a triple fault", "end-by-root-nowhere", TRIPLE_FAULT),
+    end("end-root-nowhere-shadow", "the same on shadow tables", "end-by-root-nowhere", TRIPLE_FAULT, mmu="shadow"),
     end("end-fetch", "instructions where nothing is: a dump, and the visor stays up",
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
     end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every combination of permission bits on every machine (or one in N).
 
-The machine tests (cases.py) try one combination in 31. All of them take an hour
-and a half of one core, most of it Bochs' shadow tables. The last line is
-"N passed, N failed, N skipped".
+The machine tests (cases.py) try one combination in 31. Most of the time goes into
+Bochs' shadow tables. The last line is "N passed, N failed, N skipped".
 """
 import argparse
 import concurrent.futures

@@ -11,4 +11,8 @@ EXPLAINED = {
     "cap-without-step":
         "The goal level is worked out inside the gate, from caps that cannot change there; the step "
         "spares a fault the work of a leaf that would be removed at once.",
+    "refill-despite-flush":
+        "Only tables are filled that are held and have been compared, which no vCPU does before the flush "
+        "of its own hold. What else is still to be flushed is what the guest's old words said, which a CPU "
+        "may use until the guest orders otherwise; and the host's calls wait for every flush.",
 }

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "guest_machine.h"
+#include "random.h"
 #include "tests/guest/permission/combinations.h"
 
 enum {
@@ -191,7 +192,7 @@ static void make_access(struct trial *t, const struct access_kind *k, const stru
 
 /* ---- all combinations ------------------------------------------------------------------------ */
 
-static void try_pair(struct trial *t, uint32_t number, uint16_t pair, unsigned key)
+static void choose_pair(struct trial *t, uint32_t number, uint16_t pair, unsigned key)
 {
 	const struct space *space = t->space;
 	bool pse = t->paging.cr4 >> 4 & 1;
@@ -202,6 +203,11 @@ static void try_pair(struct trial *t, uint32_t number, uint16_t pair, unsigned k
 	                     t->entry_gpa[space->upper - 2] & ~(K - 1));
 	if (space->keys)
 		*leaf |= (uint64_t)key << 59;
+}
+
+static void try_pair(struct trial *t, uint32_t number, uint16_t pair, unsigned key)
+{
+	choose_pair(t, number, pair, key);
 	for (unsigned a = 0; a < access_count; a++) {
 		make_access(t, &access_kinds[a], &access_kinds[a].first);
 		if (access_kinds[a].then.write)
@@ -221,6 +227,41 @@ static void try_controls(struct trial *t, unsigned controls, uint32_t *number)
 				try_pair(t, *number - 1, pairs[i], keys[key]);
 }
 
+/* ---- settings that change while the entries stay --------------------------------------------- */
+
+enum { STEPS = 16 };
+
+/* One page, one access after another, each under another setting: no table may be used for both. */
+static void switch_settings(struct trial *t, uint64_t *random)
+{
+	unsigned pse = t->paging.cr4 & 1u << 4 ? CONTROL_PSE : 0;
+
+	for (unsigned step = 0; step < STEPS; step++) {
+		const struct access_kind *k = &access_kinds[sim_random_below(random, access_count)];
+		unsigned controls = (unsigned)sim_random_below(random, CONTROLS) & space_controls(t->space);
+
+		set_controls(t, (controls & ~CONTROL_PSE) | pse);
+		make_access(t, k, k->then.write ? &k->then : &k->first);
+	}
+}
+
+static void switch_on_all_pairs(struct trial *t, bool pse)
+{
+	static uint16_t pairs[1 << 16];
+	unsigned count = space_pairs(t->space, pse, pairs);
+	uint64_t random = 1;
+
+	set_controls(t, pse ? CONTROL_PSE : 0);
+	for (unsigned i = 0; i < count; i++)
+		if (is_settled(t->space, pairs[i], pse)) {
+			choose_pair(t, 0, pairs[i], keys[i % 4]);
+			for (unsigned n = 0; n <= 97 / every; n++)
+				switch_settings(t, &random);
+		}
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
 /* Host pages of `order`; large enough ones allow large shadow pages. */
 static void try_space(const struct space *space, unsigned order)
 {
@@ -235,6 +276,9 @@ static void try_space(const struct space *space, unsigned order)
 	for (unsigned controls = 0; controls < CONTROLS; controls++)
 		if (!(controls & ~space_controls(space)))
 			try_controls(&t, controls, &number);
+	switch_on_all_pairs(&t, true);
+	if (space->mode == MODE_32BIT)
+		switch_on_all_pairs(&t, false);
 	assert_true(sim_gm_end(t.gm));
 	assert_true(t.tried > 0);
 	printf("            %s, runs of %u pages: %lu accesses\n", space->name, 1u << order, t.tried);

@@ -375,6 +375,58 @@ static void a_root_in_use_is_not_released(void **state)
 	end(gm);
 }
 
+/* What a root no longer says is flushed, too, although no table references it. */
+static void a_running_root_is_written(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	exits_of(gm, 0, &user_read, 0);
+	assert_non_null(sim_cache_page(&gm->vcpu[0].cache, 0, 0));
+	set(gm, ROOT, 0, 0);
+	assert_null(sim_cache_page(&gm->vcpu[0].cache, 0, 0));
+	exits_of(gm, 0, &user_read, 0);
+	assert_int_equal(gm->injected, 1);
+	end(gm);
+}
+
+/* Two vCPUs read the same tables in two ways: what one has parked the other may still need. */
+static void a_table_read_in_two_ways(void **state)
+{
+	struct sim_gm_config config = {.seed = 3, .vcpus = 2, .order = 9, .ram_pages = 4096};
+	struct sim_gm *gm = sim_gm_new(&config);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+	const uint64_t g1 = 1ull << 30;
+
+	(void)state;
+	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
+	set(gm, ROOT, 0, PDPT * K | FULL);
+	set(gm, PDPT, 0, DIRECTORY * K | FULL);
+	set(gm, DIRECTORY, 0, TABLE * K | FULL);
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, PDPT, 1, OTHER_DIRECTORY * K | FULL);
+	set(gm, OTHER_DIRECTORY, 0, OTHER_TABLE * K | FULL);
+	set(gm, OTHER_TABLE, 0, PDPT * K | FULL | D);
+	p.cr0 = 1u << 31 | 1u << 16 | 1;
+	p.cr4 = 0x30;
+	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
+	p.cr3 = ROOT * K;
+	sim_gm_set_paging(gm, 0, &p);
+	p.cr0 &= ~(1ull << 16);
+	sim_gm_set_paging(gm, 1, &p);
+	sim_gm_access(gm, 0, 0, &user_read, 8, 0);
+	sim_gm_access(gm, 1, g1, &user_read, 8, 0); /* the second uppermost table, as a page */
+	/* With the directory goes, on the first vCPU, what is above it; not on the second. */
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(DIRECTORY * K)));
+	sim_gm_audit(gm);
+	sim_gm_access(gm, 1, g1 + 8, &user_write, 8, 0);
+	sim_gm_invlpg(gm, 1, g1);
+	sim_gm_access(gm, 1, g1, &user_read, 8, 0); /* not mapped any more */
+	assert_int_equal(gm->injected, 1);
+	end(gm);
+}
+
 /* ---- frames that the host exchanges --------------------------------------------------- */
 
 #define ELSEWHERE (1ull << 18)
@@ -598,6 +650,8 @@ int main(void)
 		cmocka_unit_test(lent_pages_and_smap_and_smep),
 		cmocka_unit_test(a_table_that_maps_itself),
 		cmocka_unit_test(a_root_in_use_is_not_released),
+		cmocka_unit_test(a_running_root_is_written),
+		cmocka_unit_test(a_table_read_in_two_ways),
 		cmocka_unit_test(a_frame_is_never_exchanged_in_place),
 		cmocka_unit_test(a_root_let_go_of_and_a_tagged_tlb),
 		cmocka_unit_test(a_fault_waits_for_the_flush_of_another),

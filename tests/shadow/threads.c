@@ -22,7 +22,7 @@
 #include "memory.h"
 #include "random.h"
 
-enum { VCPUS = 3, PAGES = 512, TABLES = 12, ROUNDS = 1500 };
+enum { VCPUS = 3, PAGES = 512, TABLES = 12, ROUNDS = 600 };
 
 static struct {
 	unsigned levels;       /* of the guests' paging: 2 to 5 */

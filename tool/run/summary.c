@@ -166,6 +166,14 @@ static void print_tables(FILE *to, const json_t *summary)
 	fputc('\n', to);
 }
 
+/* Exits that there were none of: programs were carried out up to the next page that they touched first. */
+static void print_run_ahead(FILE *to, const json_t *ahead)
+{
+	if (number(ahead, "instructions"))
+		fprintf(to, "  run ahead    %s instructions, %s faults met\n", text_count(number(ahead, "instructions")).text,
+		        text_count(number(ahead, "faults")).text);
+}
+
 static void print_trace(FILE *to, const struct run_facts *facts)
 {
 	if (!facts->trace)
@@ -187,6 +195,7 @@ void summary_print(FILE *to, const json_t *summary, const struct run_facts *fact
 	print_entries(to, json_object_get(summary, "entries"));
 	print_tables(to, summary);
 	print_counts(to, "exits", json_object_get(summary, "exits"));
+	print_run_ahead(to, json_object_get(summary, "run_ahead"));
 	print_trace(to, facts);
 	fprintf(to, "  audit        %s%s finding%s%s\n", findings ? palette->red : palette->green,
 	        findings ? text_count(findings).text : "no", findings == 1 ? "" : "s", palette->off);

@@ -141,6 +141,7 @@ struct vcpu {
 		struct {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
+			uint64_t root;            /* shadow paging: what CR3 must hold */
 		} svm;
 	};
 };

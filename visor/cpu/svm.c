@@ -201,7 +201,7 @@ static void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 	struct vmcb *b = v->svm.vmcb;
 	const struct vmmu_paging *p = &v->paging;
 
-	b->cr3 = root->pointer;
+	b->cr3 = v->svm.root = root->pointer;
 	b->cr0 = shadow_real_cr0(p);
 	b->cr4 = shadow_real_cr4(p);
 	b->efer = shadow_real_efer(p) | X86_EFER_SVME;
@@ -679,9 +679,13 @@ static void handle(struct vcpu *v)
 	case SVM_EXIT_EXCEPTION + X86_AC:
 		reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
-	case SVM_EXIT_TASK_SWITCH:
+	case SVM_EXIT_EXCEPTION + X86_PF: /* only under tables that are not the engine's: page_fault_exit */
 		exit_count(v, EXIT_OTHER);
-		exit_fail(v, "the guest switches tasks by hardware, which the visor cannot do under shadow paging");
+		exit_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
+		             "intercept", ULL(b->cr3));
+		break;
+	case SVM_EXIT_TASK_SWITCH:
+		exit_task_switch(v);
 		break;
 	case SVM_EXIT_INTR:
 		exit_external_interrupt(v);
@@ -804,6 +808,8 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	bool delivering = b->exit_interrupt_info & EVENT_VALID;
 	enum vmmu_fault_result result;
 
+	if (unlikely(b->cr3 != v->svm.root))
+		return slow_exit(v, NULL, 0);
 	if (unlikely(v->tracing))
 		fault.word = svm_trace_word(v);
 	v->memory_faults++;

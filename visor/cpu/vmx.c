@@ -847,6 +847,9 @@ static void handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_INTERRUPT_WINDOW:
 		exit_count(v, EXIT_INTERRUPT_WINDOW);
 		break;
+	case VMX_EXIT_TASK_SWITCH:
+		exit_task_switch(v);
+		break;
 	case VMX_EXIT_CPUID:
 		exit_cpuid(v);
 		break;

@@ -233,6 +233,21 @@ static enum emulate_result no_operation(struct emulation *e)
 	return EMULATE_DONE;
 }
 
+/* CLC, STC, CMC, CLD, STD. */
+static enum emulate_result set_flag(struct emulation *e)
+{
+	uint64_t *flags = &e->cpu->rflags;
+
+	switch (e->instruction->mnemonic) {
+	case ZYDIS_MNEMONIC_CLC: *flags &= ~X86_FLAG_CF; break;
+	case ZYDIS_MNEMONIC_STC: *flags |= X86_FLAG_CF; break;
+	case ZYDIS_MNEMONIC_CMC: *flags ^= X86_FLAG_CF; break;
+	case ZYDIS_MNEMONIC_CLD: *flags &= ~X86_FLAG_DF; break;
+	default: *flags |= X86_FLAG_DF;
+	}
+	return EMULATE_DONE;
+}
+
 /* CBW, CWDE, CDQE: the accumulator's lower half fills all of it. */
 static enum emulate_result widen_accumulator(struct emulation *e)
 {
@@ -355,6 +370,12 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_ENDBR32:
 	case ZYDIS_MNEMONIC_ENDBR64:
 		return no_operation;
+	case ZYDIS_MNEMONIC_CLC:
+	case ZYDIS_MNEMONIC_STC:
+	case ZYDIS_MNEMONIC_CMC:
+	case ZYDIS_MNEMONIC_CLD:
+	case ZYDIS_MNEMONIC_STD:
+		return set_flag;
 	case ZYDIS_MNEMONIC_CBW:
 	case ZYDIS_MNEMONIC_CWDE:
 	case ZYDIS_MNEMONIC_CDQE:

@@ -18,7 +18,7 @@
 /* What is no loop does not come back so often. */
 #define ROUNDS_FOR_LOOP 2u
 /* After that many failures in a row the waiting gets no longer: 2^n - 1 rounds. */
-#define FAILURES_MAX 10u
+#define FAILURES_MAX 6u
 
 /* One way ahead. The CPU's TLB, too, would keep what it knows of the code's page. */
 struct way {
@@ -205,20 +205,28 @@ static bool raise(struct way *w, struct vmmu_fault *fault)
 	return vmmu_fault(v->mmu, fault) == VMMU_FAULT_INJECT_PF;
 }
 
+/* Does the instruction want something else by now? Else its page is still missing. */
+static bool is_another(const struct emulate_info *met, const struct vmmu_fault *fault)
+{
+	return met->fault_gva / PAGE != fault->gva.v / PAGE ||
+	       !(met->error_code & VMMU_PF_WRITE) != !(fault->access & VMMU_W);
+}
+
 static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
 {
 	struct way w = {.vcpu = v, .memory = v->vm->bus, .code_page = UINT64_MAX};
+	uint64_t resume_flag = v->state.rflags & X86_FLAG_RF;
 	struct vmmu_fault next;
 	bool met;
 
 	w.memory.ram_only = true;
 	w.memory.rounds = STRING_ROUNDS;
 	met = run_to_fault(&w);
-	if (!w.moved)
+	if (!w.moved && !(met && is_another(&w.info, fault)))
 		return AHEAD_STAYED;
-	/* As it stands after an exit by this fault (SDM vol. 3, 28.3.3). SVM sets RF when it delivers the event. */
-	if (met && v->backend->intel)
-		v->state.rflags |= X86_FLAG_RF;
+	/* Where a fault left it set, it is so after this one, too (SDM vol. 3, 28.3.3). */
+	if (met)
+		v->state.rflags |= resume_flag;
 	v->backend->write_registers(v);
 	if (!met || !raise(&w, &next))
 		return AHEAD_MOVED;
@@ -229,11 +237,12 @@ static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
 enum ahead_result ahead_run(struct vcpu *v, struct vmmu_fault *fault)
 {
 	struct ahead_place *from = place_of(v, fault->rip);
-	enum ahead_result result = AHEAD_STAYED;
+	enum ahead_result result;
 
 	v->backend->read_state(v);
-	if (is_undisturbed(v) && is_plain_code(&v->state))
-		result = run(v, fault);
+	if (!is_undisturbed(v) || !is_plain_code(&v->state))
+		return AHEAD_STAYED;
+	result = run(v, fault);
 	if (result == AHEAD_MET)
 		ahead_note_injection(v, fault);
 	note_result(v, from, result == AHEAD_MET);

@@ -207,6 +207,13 @@ void exit_triple_fault(struct vcpu *v)
 	stop_with(v, VM_TRIPLE_FAULT);
 }
 
+/* The switch would have to be carried out here; no system of today makes one. */
+void exit_task_switch(struct vcpu *v)
+{
+	exit_count(v, EXIT_OTHER);
+	exit_fail(v, "the guest switches tasks by hardware, which %s leaves to the visor, who cannot", v->backend->machine);
+}
+
 /* ---- memory ----------------------------------------------------------------- */
 
 /* REP STOS or REP MOVS, behind whatever other prefixes (SDM vol. 2, 2.1.1). */

@@ -62,6 +62,7 @@ void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
 /* The host's own interrupt is pending; interrupts are off, but can be let in. */
 void exit_external_interrupt(struct vcpu *vcpu);
 void exit_triple_fault(struct vcpu *vcpu);
+void exit_task_switch(struct vcpu *vcpu);
 /* Stop this VM: `why` in English goes to the log with registers and the exit. */
 void exit_fail(struct vcpu *vcpu, const char *why, ...) __attribute__((format(printf, 2, 3)));
 

@@ -111,6 +111,19 @@ unsigned space_pairs(const struct space *space, bool pse, uint16_t pairs[1 << 16
 	return count;
 }
 
+bool is_settled(const struct space *space, uint16_t pair, bool pse)
+{
+	const unsigned settled = BIT_P | BIT_A | BIT_D;
+	unsigned upper = pair & 0xff, lower = pair >> 8;
+
+	if ((upper & settled) != settled || upper & BIT_RESERVED)
+		return false;
+	if (upper & BIT_PS && can_be_leaf(space, space->upper, pse))
+		return true;
+	return !(upper & BIT_PS && space->mode != MODE_32BIT) && (lower & settled) == settled &&
+	       !(lower & BIT_RESERVED);
+}
+
 /* ---- entries ----------------------------------------------------------------------------- */
 
 /* The bits that are reserved in an entry whose other bits are these. */

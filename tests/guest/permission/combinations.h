@@ -66,6 +66,9 @@ enum { ENTRY_A = 1 << 5, ENTRY_PS = 1 << 7 };
  */
 unsigned space_pairs(const struct space *space, bool pse, uint16_t pairs[1 << 16]);
 
+/* Does the pair map a page, with A and D set so that no access changes it? */
+bool is_settled(const struct space *space, uint16_t pair, bool pse);
+
 /*
  * The entry of `level` with these bits: a leaf, or one that names `table`.
  * `number` decides which of the reserved bits is set.

@@ -16,6 +16,7 @@
  * compared; a line "SKIP ..." for what the CPU does not offer.
  */
 #include "../multiboot.h"
+#include "sim/random.h"
 #include "permission.h"
 
 const struct multiboot_info *boot_info;
@@ -33,6 +34,8 @@ struct tally {
 };
 
 /* ---- digest: FNV-1a -------------------------------------------------------------------- */
+
+#define DIGEST_START UINT64_C(0xcbf29ce484222325)
 
 static void add_word(struct tally *t, uint64_t value)
 {
@@ -99,7 +102,7 @@ static void try_access(const struct stage *s, uint32_t number, unsigned access, 
 
 static uint16_t pairs[1 << 16];
 
-static void try_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned key, struct tally *t)
+static void set_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned key)
 {
 	const struct space *space = s->space;
 	uint64_t *leaf;
@@ -112,13 +115,16 @@ static void try_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned k
 	}
 	entry_store(space, s->upper_gpa, s->upper);
 	entry_store(space, s->lower_gpa, s->lower);
+}
+
+static void try_pair(struct stage *s, uint32_t number, uint16_t pair, unsigned key, struct tally *t)
+{
+	set_pair(s, number, pair, key);
 	for (unsigned a = 0; a < access_count; a++)
 		try_access(s, number, a, t);
 }
 
-/* `number` counts all pairs in all settings, whether they are tried or not. */
-static void try_controls(const struct space *space, unsigned controls, unsigned pair_count, uint32_t *number,
-                         struct tally *t)
+static struct stage stage_of(const struct space *space, unsigned controls)
 {
 	struct stage s = {
 		.space = space,
@@ -128,10 +134,49 @@ static void try_controls(const struct space *space, unsigned controls, unsigned 
 
 	set_controls(space, controls);
 	describe_processor(&s.cpu);
+	return s;
+}
+
+/* `number` counts all pairs in all settings, whether they are tried or not. */
+static void try_controls(const struct space *space, unsigned controls, unsigned pair_count, uint32_t *number,
+                         struct tally *t)
+{
+	struct stage s = stage_of(space, controls);
+
 	for (unsigned key = 0; key < (space->keys ? 4u : 1u); key++)
 		for (unsigned i = 0; i < pair_count; i++, ++*number)
 			if (*number % options.every == 0 && *number - options.from < options.count)
 				try_pair(&s, *number, pairs[i], keys[key], t);
+}
+
+/*
+ * One pair after another, each with one access after another and each of these
+ * under another setting: what was remembered or built for one must not serve the
+ * next. The numbers of these tries begin at SWITCHED.
+ */
+enum { SWITCHES = 16 };
+#define SWITCHED UINT32_C(0x80000000)
+
+static void switch_controls(const struct space *space, bool pse, unsigned pair_count, struct tally *t)
+{
+	unsigned choice = offered_controls(space) & ~(unsigned)CONTROL_PSE;
+	struct stage s = stage_of(space, pse ? CONTROL_PSE : 0);
+	uint32_t number = SWITCHED;
+	uint64_t random = 1;
+
+	for (unsigned i = 0; i < pair_count; i++) {
+		if (!is_settled(space, pairs[i], pse))
+			continue;
+		set_pair(&s, 0, pairs[i], keys[i % 4]);
+		for (unsigned step = 0; step < SWITCHES; step++) {
+			uint64_t r = sim_random(&random);
+			unsigned controls = (unsigned)r & choice;
+
+			set_controls(space, controls | (pse ? CONTROL_PSE : 0));
+			describe_controls(&s.cpu, controls);
+			try_access(&s, number++, (uint32_t)(r >> 32) % access_count, t);
+		}
+	}
 }
 
 static uint64_t combinations(const struct space *space, unsigned pair_count)
@@ -140,7 +185,7 @@ static uint64_t combinations(const struct space *space, unsigned pair_count)
 }
 
 /* Unless `usable`, all are left out. */
-static void try_all_controls(const struct space *space, bool usable, struct tally *t)
+static void try_all_controls(const struct space *space, bool usable, struct tally *t, struct tally *switched)
 {
 	unsigned offered = offered_controls(space), relevant = space_controls(space), pair_count = 0;
 	uint32_t number = 0;
@@ -148,8 +193,11 @@ static void try_all_controls(const struct space *space, bool usable, struct tall
 	for (unsigned controls = 0; controls < CONTROLS; controls++) {
 		if (controls & ~relevant)
 			continue;
-		if (controls == 0 || controls == CONTROL_PSE)
+		if (controls == 0 || controls == CONTROL_PSE) {
 			pair_count = space_pairs(space, controls & CONTROL_PSE, pairs);
+			if (usable && !(controls & ~offered) && !options.from)
+				switch_controls(space, controls & CONTROL_PSE, pair_count, switched);
+		}
 		if (!usable || controls & ~offered)
 			t->left_out += combinations(space, pair_count);
 		else
@@ -166,14 +214,14 @@ static void print_features(const struct space *space)
 		      missing & CONTROL_NXE ? " NX" : "", missing & CONTROL_PSE ? " PSE" : "");
 }
 
-static void report(const struct space *space, const struct tally *t)
+static void report(const struct space *space, const char *how, const struct tally *t)
 {
-	print("permission: %s", space->name);
+	print("permission: %s%s", space->name, how);
 	print_features(space);
 	print(": %llu combinations, digest %16llx\n", (unsigned long long)t->tried, (unsigned long long)t->digest);
 	for (enum deviation d = 0; d < DEVIATIONS; d++)
 		if (t->allowed[d])
-			print("permission: %s: allowed: %llu %s\n", space->name, (unsigned long long)t->allowed[d],
+			print("permission: %s%s: allowed: %llu %s\n", space->name, how, (unsigned long long)t->allowed[d],
 			      deviation_text(d));
 	if (t->left_out)
 		print("SKIP permission: %s: %llu combinations left out\n", space->name,
@@ -191,20 +239,22 @@ static void add(struct tally *total, const struct tally *t)
 
 static void try_space(const struct space *space, struct tally *total)
 {
-	struct tally t = {.digest = UINT64_C(0xcbf29ce484222325)};
+	struct tally t = {.digest = DIGEST_START}, switched = {.digest = DIGEST_START};
 	const char *lacks = space_lacks(space);
 
 	if (lacks) {
-		try_all_controls(space, false, &t);
+		try_all_controls(space, false, &t, &switched);
 		print("SKIP permission: %s: %llu combinations left out, this CPU has %s\n", space->name,
 		      (unsigned long long)t.left_out, lacks);
 	} else {
 		paging_on(space);
-		try_all_controls(space, true, &t);
+		try_all_controls(space, true, &t, &switched);
 		paging_off();
-		report(space, &t);
+		report(space, "", &t);
+		report(space, ", settings switched", &switched);
 	}
 	add(total, &t);
+	add(total, &switched);
 }
 
 /* ---- main ----------------------------------------------------------------------------------- */

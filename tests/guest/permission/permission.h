@@ -39,6 +39,8 @@ void paging_off(void);
 void set_controls(const struct space *space, unsigned controls);
 /* The registers in the model's words. */
 void describe_processor(struct sim_guest_cpu *cpu);
+/* What set_controls changes there, but for PSE. */
+void describe_controls(struct sim_guest_cpu *cpu, unsigned controls);
 /* The entry of `level` on the way to test_linear. */
 uint64_t test_entry_gpa(unsigned level);
 /* The table that holds it. */

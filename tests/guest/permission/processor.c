@@ -212,17 +212,29 @@ static void set_nxe(bool on)
 
 void set_controls(const struct space *space, unsigned controls)
 {
-	uint32_t cr4 = read_cr4() & ~CR4_TRIED;
+	uint32_t old0 = read_cr0(), old4 = read_cr4();
+	uint32_t cr0 = (old0 & ~CR0_WP) | (controls & CONTROL_WP ? CR0_WP : 0);
+	uint32_t cr4 = (old4 & ~CR4_TRIED) | (controls & CONTROL_SMEP ? CR4_SMEP : 0) |
+	               (controls & CONTROL_SMAP ? CR4_SMAP : 0) | (controls & CONTROL_PSE ? CR4_PSE : 0) |
+	               (space->keys ? CR4_PKE : 0);
 
-	write_cr0((read_cr0() & ~CR0_WP) | (controls & CONTROL_WP ? CR0_WP : 0));
-	cr4 |= (controls & CONTROL_SMEP ? CR4_SMEP : 0) | (controls & CONTROL_SMAP ? CR4_SMAP : 0) |
-	       (controls & CONTROL_PSE ? CR4_PSE : 0) | (space->keys ? CR4_PKE : 0);
-	write_cr4(cr4);
+	if (cr0 != old0)
+		write_cr0(cr0);
+	if (cr4 != old4)
+		write_cr4(cr4);
 	if (space_controls(space) & CONTROL_NXE)
 		set_nxe(controls & CONTROL_NXE);
 	if (space->keys)
 		__asm__ volatile("wrpkru" : : "a"(PKRU_VALUE), "c"(0), "d"(0));
-	write_cr3(read_cr3());
+	write_cr3(read_cr3()); /* a change of NXE forgets no translation by itself */
+}
+
+void describe_controls(struct sim_guest_cpu *cpu, unsigned controls)
+{
+	cpu->wp = controls & CONTROL_WP;
+	cpu->smep = controls & CONTROL_SMEP;
+	cpu->smap = controls & CONTROL_SMAP;
+	cpu->nxe = controls & CONTROL_NXE;
 }
 
 void describe_processor(struct sim_guest_cpu *cpu)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* User programs of the test guest, with all their registers and faults that are handled; UD2 ends them. */
+#ifndef GUEST_USER_H
+#define GUEST_USER_H
+
+#include "guest.h"
+
+/* Offsets are known to user_entry.S. */
+struct user_registers {
+	uintptr_t ax, bx, cx, dx, si, di, bp, sp, ip, flags;
+};
+
+/* Run from these registers on until UD2; then they are what the program has left. */
+void user_run(struct user_registers *registers);
+
+/* The user's registers in a frame that an exception or interrupt has pushed; false: it came from the kernel. */
+bool user_registers_in(const struct frame *frame, struct user_registers *out);
+
+#endif
