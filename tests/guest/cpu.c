@@ -27,7 +27,7 @@ struct table_register {
 
 enum {
 	SELECTOR_DATA = 0x10, SELECTOR_CODE64 = 0x18, SELECTOR_TSS = 0x20, /* two entries */
-	SELECTOR_USER_DATA = 0x33, SELECTOR_USER_CODE = 0x3b,
+	SELECTOR_USER_DATA = 0x33, SELECTOR_USER_CODE = 0x3b, /* as in user_entry.S */
 	GDT_BYTES = 0x30, GDT_USER_BYTES = 0x40, /* the descriptors for CPL 3 are there only while they are used */
 };
 
@@ -88,7 +88,6 @@ void interrupts_setup(void)
 {
 	for (unsigned v = 0; v < 256; v++)
 		set_gate(v);
-	idt[VECTOR_USER_DONE].type = 0xee; /* CPL 3 may use it */
 	load_idt();
 	load_gdt(GDT_BYTES);
 	load_tss();
@@ -145,14 +144,6 @@ static _Noreturn void report_unexpected(const struct frame *f)
 	guest_exit(GUEST_EXCEPTION);
 }
 
-/* Behind run_guarded, whatever was interrupted. */
-static void go_on_guarded(struct frame *f)
-{
-	f->rip = (uintptr_t)run_guarded_caught;
-	f->cs = SELECTOR_CODE64;
-	f->ss = SELECTOR_DATA;
-}
-
 void interrupt_arrived(struct frame *f);
 void interrupt_arrived(struct frame *f)
 {
@@ -163,51 +154,13 @@ void interrupt_arrived(struct frame *f)
 	if (f->vector >= 32 || !guarded_stack)
 		report_unexpected(f);
 	last_trap = (struct trap){f->vector, f->error, f->rip, read_cr2()};
-	go_on_guarded(f);
+	f->rip = (uintptr_t)run_guarded_caught;
 }
 
 /* ---- CPL 3 ------------------------------------------------------------------------- */
 
-struct stay {
-	uint64_t code, edx;
-	uint32_t eax;
-	bool done;
-};
-
-static struct stay stay;
-
-static void leave_user(struct frame *f)
-{
-	stay.eax = (uint32_t)f->rax;
-	stay.done = true;
-	go_on_guarded(f);
-}
-
 void user_interrupt_stack(uintptr_t top)
 {
 	tss->rsp[0] = top;
-}
-
-static void enter_user(void *argument)
-{
-	static _Alignas(16) uint8_t stack[8192];
-
-	(void)argument;
-	user_interrupt_stack((uintptr_t)stack + sizeof(stack));
-	__asm__ volatile("push %0; push $0; push $2; push %1; push %2; iretq"
-	                 : : "i"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
-	                   "a"(stay.eax) : "memory");
-	__builtin_unreachable();
-}
-
-bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax)
-{
-	stay = (struct stay){.code = code, .edx = edx, .eax = *eax};
-	on_interrupt(VECTOR_USER_DONE, leave_user);
-	load_gdt(GDT_USER_BYTES);
-	(void)run_guarded(enter_user, NULL);
-	load_gdt(GDT_BYTES);
-	on_interrupt(VECTOR_USER_DONE, NULL);
-	*eax = stay.eax;
-	return stay.done;
+	load_gdt(top ? GDT_USER_BYTES : GDT_BYTES);
 }

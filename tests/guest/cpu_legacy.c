@@ -3,8 +3,8 @@
 #include "guest.h"
 
 enum {
-	SELECTOR_CODE32 = 0x08, SELECTOR_DATA = 0x10, /* as in boot_legacy.S */
-	SELECTOR_USER_CODE = 0x1b, SELECTOR_USER_DATA = 0x23, SELECTOR_TSS = 0x28,
+	SELECTOR_CODE32 = 0x08, SELECTOR_DATA = 0x10, /* as in boot_legacy.S; 18h and 20h are the user's */
+	SELECTOR_TSS = 0x28,
 };
 
 struct gate {
@@ -54,7 +54,6 @@ void interrupts_setup(void)
 		idt[v] = (struct gate){.offset0 = (uint16_t)entry, .selector = SELECTOR_CODE32, .type = 0x8e,
 		                       .offset16 = (uint16_t)(entry >> 16)};
 	}
-	idt[VECTOR_USER_DONE].type = 0xee; /* CPL 3 may use it */
 	__asm__ volatile("lidt %0" : : "m"(r));
 	load_gdt_and_tss();
 }
@@ -81,13 +80,6 @@ static _Noreturn void report_unexpected(const struct frame *f)
 	guest_exit(GUEST_EXCEPTION);
 }
 
-/* Behind run_guarded, whatever was interrupted. */
-static void go_on_guarded(struct frame *f)
-{
-	f->eip = (uintptr_t)run_guarded_caught;
-	f->cs = SELECTOR_CODE32;
-}
-
 void interrupt_arrived(struct frame *f);
 void interrupt_arrived(struct frame *f)
 {
@@ -98,48 +90,12 @@ void interrupt_arrived(struct frame *f)
 	if (f->vector >= 32 || !guarded_stack)
 		report_unexpected(f);
 	last_trap = (struct trap){f->vector, f->error, f->eip, read_cr2()};
-	go_on_guarded(f);
+	f->eip = (uintptr_t)run_guarded_caught;
 }
 
 /* ---- CPL 3 ------------------------------------------------------------------------- */
 
-struct stay {
-	uint32_t code, edx, eax;
-	bool done;
-};
-
-static struct stay stay;
-
-static void leave_user(struct frame *f)
-{
-	stay.eax = f->eax;
-	stay.done = true;
-	go_on_guarded(f);
-}
-
 void user_interrupt_stack(uintptr_t top)
 {
 	tss.esp0 = top;
-}
-
-static void enter_user(void *argument)
-{
-	static _Alignas(16) uint8_t stack[8192];
-
-	(void)argument;
-	user_interrupt_stack((uintptr_t)stack + sizeof(stack));
-	__asm__ volatile("mov %0, %%ds; mov %0, %%es; push %0; push $0; push $2; push %1; push %2; iret"
-	                 : : "r"(SELECTOR_USER_DATA), "i"(SELECTOR_USER_CODE), "r"(stay.code), "d"(stay.edx),
-	                   "a"(stay.eax) : "memory");
-	__builtin_unreachable();
-}
-
-bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax)
-{
-	stay = (struct stay){.code = (uint32_t)code, .edx = (uint32_t)edx, .eax = *eax};
-	on_interrupt(VECTOR_USER_DONE, leave_user);
-	(void)run_guarded(enter_user, NULL);
-	on_interrupt(VECTOR_USER_DONE, NULL);
-	*eax = stay.eax;
-	return stay.done;
 }

@@ -176,13 +176,7 @@ static inline int vector_of(void (*function)(void *), void *argument)
 	return run_guarded(function, argument) ? -1 : (int)last_trap.vector;
 }
 
-/*
- * Run the code at this linear address at CPL 3, with EDX (RDX) = `edx`, EAX =
- * `*eax` and no stack, until it executes INT 80h (true; *eax is EAX then) or
- * faults (false; last_trap).
- */
-bool run_as_user(uint64_t code, uint64_t edx, uint32_t *eax);
-/* Where interrupts of CPL 3 find their stack. */
+/* Where interrupts of CPL 3 find their stack; 0: nothing runs there any more. */
 void user_interrupt_stack(uintptr_t top);
 
 typedef void (*interrupt_fn)(struct frame *frame);
@@ -198,7 +192,6 @@ enum {
 	VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14,
 	VECTOR_PIC = 0x20,   /* IRQ 0 .. 15 */
 	VECTOR_APIC = 0x40,
-	VECTOR_USER_DONE = 0x80,
 	VECTOR_SPURIOUS = 0xff,
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "model.h"
+#include "user.h"
 
 enum { ERROR_P = 1, ERROR_RESERVED = 8, EFLAGS_AC = 1 << 18 };
 
@@ -8,12 +9,12 @@ static uint64_t pdpte[4];
 enum { USER_CODE_BYTES = 4 };
 static uint64_t user_code;
 
-/* Each access and INT 80h. The bytes mean the same in 32-bit and in 64-bit code. */
+/* Each access and UD2. The bytes mean the same in 32-bit and in 64-bit code. */
 void model_user_code(uint64_t gpa, uint64_t linear)
 {
 	static const uint8_t code[ACCESS_KINDS][USER_CODE_BYTES] = {
-		[ACCESS_LOAD] = {0x8b, 0x02, 0xcd, VECTOR_USER_DONE},  /* mov (%edx), %eax */
-		[ACCESS_STORE] = {0x89, 0x02, 0xcd, VECTOR_USER_DONE}, /* mov %eax, (%edx) */
+		[ACCESS_LOAD] = {0x8b, 0x02, 0x0f, 0x0b},  /* mov (%edx), %eax */
+		[ACCESS_STORE] = {0x89, 0x02, 0x0f, 0x0b}, /* mov %eax, (%edx) */
 		[ACCESS_CALL] = {0xff, 0xe2},                          /* jmp *%edx */
 	};
 

@@ -25,7 +25,7 @@ void foretell(struct foretold *f);
 /*
  * Forget the page, make the access, compare: result, error code, data, accessed
  * and dirty bits. A store writes `value`; a call needs a RET at its target, at
- * CPL 3 an INT 80h.
+ * CPL 3 a UD2.
  */
 void check_foretold(const struct foretold *f, uint32_t value);
 

@@ -6,7 +6,7 @@
  */
 #include "model.h"
 
-enum { KINDS = 8, PAGES = KINDS * KINDS, RET = 0xc3, CODE_AT = 0x800, USER_CODE_AT = 0x900, INT_80 = 0x80cd };
+enum { KINDS = 8, PAGES = KINDS * KINDS, RET = 0xc3, CODE_AT = 0x800, USER_CODE_AT = 0x900, UD2 = 0x0b0f };
 
 static uint64_t root, spare_frame;
 
@@ -68,11 +68,11 @@ static uint64_t page(unsigned upper, unsigned lower)
 	return paging->window + ((uint64_t)upper << level_shift(2)) + lower * PAGE;
 }
 
-/* What is called: a RET, and for CPL 3 an INT 80h. */
+/* What is called: a RET, and for CPL 3 a UD2. */
 static void put_code(uint64_t frame)
 {
 	*word_at(frame + CODE_AT) = RET;
-	*word_at(frame + USER_CODE_AT) = INT_80;
+	*word_at(frame + USER_CODE_AT) = UD2;
 }
 
 /* Tables of 8 kinds of rights, each with pages of 8 kinds. Half of the pages are global. */

@@ -31,7 +31,7 @@ bool user_registers_in(const struct frame *f, struct user_registers *out)
 static void leave(struct frame *f)
 {
 	if (!user_registers_in(f, running)) {
-		print("FAIL user: UD2 in the kernel\n");
+		print("FAIL user: an exception of the kernel's own\n");
 		guest_exit(GUEST_EXCEPTION);
 	}
 	f->cs = KERNEL_CODE;
@@ -52,4 +52,31 @@ void user_run(struct user_registers *registers)
 	on_interrupt(VECTOR_UD, leave);
 	user_enter(registers);
 	on_interrupt(VECTOR_UD, NULL);
+	user_interrupt_stack(0);
+}
+
+/* ---- One access ------------------------------------------------------------------- */
+
+static bool faulted;
+
+static void leave_with_fault(struct frame *f)
+{
+	uintptr_t cr2;
+
+	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	leave(f);
+	last_trap = (struct trap){f->vector, f->error, running->ip, cr2};
+	faulted = true;
+}
+
+bool run_as_user(uint64_t code, uint64_t dx, uint32_t *ax)
+{
+	struct user_registers r = {.ax = *ax, .dx = (uintptr_t)dx, .ip = (uintptr_t)code, .flags = 2};
+
+	faulted = false;
+	on_interrupt(VECTOR_PF, leave_with_fault);
+	user_run(&r);
+	on_interrupt(VECTOR_PF, NULL);
+	*ax = (uint32_t)r.ax;
+	return !faulted;
 }
