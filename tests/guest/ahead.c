@@ -15,7 +15,7 @@ enum { ERROR_PRESENT = 1, ERROR_WRITE = 2, ERROR_USER = 4 };
 
 /* Linear places, from paging->window on. The pages lie on both sides of a table's end. */
 enum {
-	CODE = 0, STACK = 0x1000, EXTRA = 0x2000, TABLE = 0x3000,
+	CODE = 0, STACK = 0x2000, EXTRA = 0x3000, TABLE = 0x4000,
 	DATA = 0x400000 - PAGES / 2 * 0x1000, SOURCE = 0xc00000 - PAGES / 2 * 0x1000, OWN = 0x1000000,
 };
 
@@ -33,6 +33,7 @@ struct shape {
 	bool merges;                /* a second exit for one page can be the first for the next */
 	bool modifies;              /* instructions that read and then write */
 	uintptr_t undefined_flags;  /* where it faults */
+	enum code_place { ANYWHERE, ACROSS_PAGES, AT_PAGE_END } code_place;
 };
 
 #define CODE_OF(name) extern const uint8_t ahead_##name[], ahead_##name##_end[]
@@ -40,11 +41,14 @@ CODE_OF(store); CODE_OF(load); CODE_OF(load_store); CODE_OF(modify); CODE_OF(cal
 CODE_OF(across_down); CODE_OF(stosb); CODE_OF(stos_wide); CODE_OF(stosb_down); CODE_OF(movsb); CODE_OF(movs_wide);
 CODE_OF(movs_overlapping); CODE_OF(scasb); CODE_OF(lods_stos); CODE_OF(counted); CODE_OF(unrolled); CODE_OF(far);
 CODE_OF(each_byte); CODE_OF(own_code); CODE_OF(device); CODE_OF(own_table); CODE_OF(cpuid);
-#define SHAPE(name, ...) {#name, ahead_##name, ahead_##name##_end, __VA_ARGS__}
+#define SHAPE_AT(place, name, ...) {#name, ahead_##name, ahead_##name##_end, __VA_ARGS__, place}
+#define SHAPE(name, ...) SHAPE_AT(ANYWHERE, name, __VA_ARGS__)
 
 static const struct shape shapes[] = {
 	SHAPE(store, AT_ONCE, PAGES, true, false, 0),
 	SHAPE(store, ON_WRITE, PAGES, true, false, 0),
+	SHAPE_AT(ACROSS_PAGES, store, AT_ONCE, PAGES, true, false, 0),
+	SHAPE_AT(AT_PAGE_END, store, AT_ONCE, PAGES, true, false, 0),
 	SHAPE(load, AT_ONCE, PAGES, true, false, 0),
 	SHAPE(load_store, AT_ONCE, PAGES, true, false, 0),
 	SHAPE(load_store, READ_FIRST, 2 * PAGES, true, false, 0),
@@ -95,10 +99,18 @@ static uint64_t root, code_frame, stack_frame, data_frames, source_frames, copy_
 static enum mapping mapping;
 static volatile unsigned ticks;
 
-/* Each program has its own place, so that none is taken for one before it. */
+/*
+ * Each program has its own place, so that none is taken for one before it. One
+ * has an instruction on two pages (its second one begins at 2), and one is the
+ * last thing on a page that has no next.
+ */
 static uint64_t code_offset(const struct shape *s)
 {
-	return (uint64_t)(s - shapes) * 32;
+	switch (s->code_place) {
+	case ACROSS_PAGES: return PAGE - 4;
+	case AT_PAGE_END: return PAGE - (uint64_t)(s->code_end - s->code);
+	default: return (uint64_t)(s - shapes) * 32;
+	}
 }
 
 static uint64_t linear(uint64_t place)
@@ -216,7 +228,9 @@ static struct user_registers prepare(const struct shape *s)
 	fill_frames(data_frames, 0);
 	fill_frames(source_frames, 0x01234567);
 	fill_frames(own_frames, 0);
-	memset((void *)(uintptr_t)code_frame, 0xcc, PAGE);
+	memset((void *)(uintptr_t)code_frame, 0xcc, 2 * PAGE);
+	space_map(root, linear(CODE) + PAGE, s->code_place == AT_PAGE_END ? 0 : (code_frame + PAGE) | ENTRY_P | ENTRY_U, 1);
+	invalidate_page(linear(CODE) + PAGE);
 	memset((void *)(uintptr_t)stack_frame, 0, PAGE);
 	memcpy((void *)(uintptr_t)(code_frame + code_offset(s)), s->code, (size_t)(s->code_end - s->code));
 	space_map(root, linear(EXTRA), APIC_BASE | ENTRY_P | ENTRY_U, 1);
@@ -264,7 +278,7 @@ static void run_program(const struct shape *s, struct outcome *o, uintptr_t flag
 	o->sum = sum_of(source_frames, PAGES, o->sum);
 	o->sum = sum_of(own_frames, PAGES + PAGES / 2, o->sum);
 	o->sum = sum_of(stack_frame, 1, o->sum);
-	o->sum = sum_of(code_frame, 1, o->sum);
+	o->sum = sum_of(code_frame, 2, o->sum);
 }
 
 /* ---- comparing --------------------------------------------------------------------------- */
@@ -368,7 +382,7 @@ static void map_user(uint64_t place, uint64_t frame)
 static void run(void)
 {
 	root = read_cr3();
-	code_frame = frame_take();
+	code_frame = frames_take(2, PAGE);
 	stack_frame = frame_take();
 	data_frames = frames_take(PAGES, PAGE);
 	source_frames = frames_take(PAGES, PAGE);

@@ -145,34 +145,35 @@ static bool find_code(struct way *w, uint64_t gva)
 	return w->code;
 }
 
-/* The bytes at CS:RIP, read anew from memory, in `room` where they lie on two pages. NULL: none there. */
-static const uint8_t *fetch(struct way *w, uint8_t *room, unsigned *count)
+static enum emulate_result emulate(struct way *w, const uint8_t *bytes, unsigned count)
+{
+	return emulate_instruction(&w->vcpu->state, &w->memory, bytes, count, UINT64_MAX, &w->info);
+}
+
+/* The instruction at CS:RIP, whose bytes are read anew each time. The next page is looked at if it is on both. */
+static enum emulate_result one_instruction(struct way *w)
 {
 	const struct x86_cpu_state *s = &w->vcpu->state;
-	uint64_t gva = guest_code_address(s, 0);
+	uint64_t gva = guest_code_address(s, 0), rest = PAGE - gva % PAGE;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	enum emulate_result result;
 
-	*count = EMULATE_MAX_INSTRUCTION;
-	if (!is_within_code(s))
-		return NULL;
-	if (gva % PAGE + EMULATE_MAX_INSTRUCTION <= PAGE)
-		return find_code(w, gva) ? w->code + gva % PAGE : NULL;
-	*count = guest_fetch(s, &w->memory, room, EMULATE_MAX_INSTRUCTION);
-	return room;
+	if (!is_within_code(s) || !find_code(w, gva))
+		return EMULATE_TRUNCATED;
+	if (rest >= EMULATE_MAX_INSTRUCTION)
+		return emulate(w, w->code + gva % PAGE, EMULATE_MAX_INSTRUCTION);
+	result = emulate(w, w->code + gva % PAGE, (unsigned)rest);
+	if (result == EMULATE_TRUNCATED)
+		result = emulate(w, bytes, guest_fetch(s, &w->memory, bytes, sizeof(bytes)));
+	return result;
 }
 
 static enum emulate_result step(struct way *w)
 {
 	struct x86_cpu_state *s = &w->vcpu->state;
 	uint64_t rcx = s->gpr[X86_RCX];
-	uint8_t room[EMULATE_MAX_INSTRUCTION];
-	enum emulate_result result;
-	const uint8_t *bytes;
-	unsigned count;
+	enum emulate_result result = one_instruction(w);
 
-	bytes = fetch(w, room, &count);
-	if (!bytes)
-		return EMULATE_TRUNCATED;
-	result = emulate_instruction(s, &w->memory, bytes, count, UINT64_MAX, &w->info);
 	if (result == EMULATE_DONE) {
 		s->rflags &= ~X86_FLAG_RF;
 		w->vcpu->vm->ahead.instructions++;
@@ -197,9 +198,11 @@ static bool run_to_fault(struct way *w)
 /* The guest's tables deny it; but the engine must know, who takes the table that will be written out of reach. */
 static bool raise(struct way *w, struct vmmu_fault *fault)
 {
+	const uint32_t of_access = VMMU_PF_WRITE | VMMU_PF_USER | VMMU_PF_FETCH;
 	struct vcpu *v = w->vcpu;
 
-	*fault = vmmu_fault_from_pf(w->info.error_code, vmmu_gva_of(w->info.fault_gva), USER, v->state.rflags, v->state.rip);
+	/* As the CPU would find it in tables that do not reach so far. */
+	*fault = vmmu_fault_from_pf(w->info.error_code & of_access, vmmu_gva_of(w->info.fault_gva), USER, v->state.rflags, v->state.rip);
 	if (unlikely(v->tracing))
 		fault->word = v->backend->trace_word(v);
 	return vmmu_fault(v->mmu, fault) == VMMU_FAULT_INJECT_PF;
