@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The vCPUs' calls: faults and prefaults. */
 #include "api/api.h"
+#include "map/shadow.h"
 
 static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
 {
@@ -68,6 +69,10 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 	enum vmmu_fault_result result = VMMU_FAULT_SPURIOUS;
 	uint64_t covered = 0;
 
+	if (vcpu->shadow && vcpu->shadow->mode.levels) {
+		result = VMMU_FAULT_DENIED;
+		bytes = 0;
+	}
 	while (covered < bytes) {
 		struct vmmu_fault f = {
 			.gpa = {gpa.v + covered},

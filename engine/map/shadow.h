@@ -124,6 +124,14 @@ struct vmmu_root_slot {
 	uint64_t used;
 };
 
+/* The access that the tables allow, and that the CPU reports again all the same. */
+struct vmmu_refused {
+	vmmu_gva gva;
+	uint64_t rip;
+	uint32_t access;
+	unsigned times;
+};
+
 /* The shadow part of a vCPU. */
 struct vmmu_shadow_vcpu {
 	struct vmmu_shadow_vcpu *next;
@@ -136,6 +144,7 @@ struct vmmu_shadow_vcpu {
 	bool started;                     /* it has had registers */
 	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
+	struct vmmu_refused refused;
 };
 
 static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
@@ -174,6 +183,20 @@ static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_layout *l, uint32
 		granted.rights &= ~VMMU_X;
 	bits = vmmu_backing_bits(l, slot_flags, wanted, &granted);
 	return rights & VMMU_PAGE_USER ? bits : bits & ~l->format->user;
+}
+
+/* What the table below entry `index` of a guest table's shadow is to be, where `access` is left. */
+static inline union vmmu_role vmmu_shadow_role_below(const struct vmmu_shadow *s, unsigned index,
+                                                     unsigned access)
+{
+	union vmmu_role role = s->role;
+
+	role.level = s->role.level - 1;
+	role.registers = 0;
+	role.access = access & 7;
+	/* A 32-bit table has twice the entries: it takes two of ours, or four for a directory. */
+	role.quadrant = role.levels == 2 && role.level == VMMU_LEVEL_4K ? index & 1 : 0;
+	return role;
 }
 
 /* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */

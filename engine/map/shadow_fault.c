@@ -12,6 +12,8 @@
 #include "map/shadow.h"
 
 enum { ATTEMPTS = 16, PATIENCE = 1024 };
+/* More than another CPU's work on the same entry can explain. */
+enum { REFUSALS = 8 };
 /* No result of a fault: once more, with what has been learnt. */
 #define AGAIN ((enum vmmu_fault_result)0)
 /* Entries around the one that faulted that are looked at in passing, a power of two. */
@@ -204,20 +206,6 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 	return child;
 }
 
-static union vmmu_role role_below(const struct build *b, const struct vmmu_shadow *s, unsigned access)
-{
-	union vmmu_role role = s->role;
-
-	role.level = s->role.level - 1;
-	role.registers = 0;
-	role.access = access & 7;
-	role.quadrant = 0;
-	/* A 32-bit table has twice the entries: it takes two of ours, or four for a directory. */
-	if (role.levels == 2)
-		role.quadrant = role.level == VMMU_LEVEL_4K ? b->f->gva.v >> 21 & 1 : 0;
-	return role;
-}
-
 /* The table that holds the entry for the leaf as the guest has it; NULL: again. */
 static struct vmmu_shadow *descend(struct build *b)
 {
@@ -237,7 +225,7 @@ static struct vmmu_shadow *descend(struct build *b)
 			return s;
 		access &= step->rights;
 		s = child_of(b, s, step->entry, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
-		             role_below(b, s, access));
+		             vmmu_shadow_role_below(s, index_at(b, s->role.level), access));
 	}
 }
 
@@ -334,7 +322,7 @@ static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s
                                           unsigned goal)
 {
 	while (s && s->role.level > goal) {
-		union vmmu_role role = role_below(b, s, rights);
+		union vmmu_role role = vmmu_shadow_role_below(s, 0, rights);
 
 		role.direct = 1;
 		role.quadrant = 0;
@@ -567,6 +555,29 @@ static enum vmmu_fault_result attempts(struct build *b)
 	return result;
 }
 
+/*
+ * SMAP: EFLAGS.AC excuses what a supervisor accesses explicitly, but not what the
+ * CPU accesses for it (descriptor tables, TSS; SDM vol. 3, 4.6.1). The error code
+ * does not tell them apart. If the CPU refuses time and again what the tables
+ * allow to an explicit access, it was of the other kind.
+ */
+static bool is_implicit(const struct build *b, enum vmmu_fault_result result)
+{
+	const uint32_t data = VMMU_ACCESS_PRESENT | VMMU_ACCESS_AC;
+	struct vmmu_refused *refused = &b->vcpu->shadow->refused;
+	const struct vmmu_fault *f = b->f;
+
+	if (result != VMMU_FAULT_SPURIOUS) {
+		refused->times = 0;
+		return false;
+	}
+	if (refused->gva.v != f->gva.v || refused->rip != f->rip || refused->access != f->access)
+		*refused = (struct vmmu_refused){.gva = f->gva, .rip = f->rip, .access = f->access};
+	return ++refused->times >= REFUSALS && (f->access & data) == data &&
+	       !(f->access & (VMMU_X | VMMU_ACCESS_USER | VMMU_ACCESS_IMPLICIT)) &&
+	       (b->mode->registers.cr4 >> 21 & 1) && (b->walk.rights & VMMU_PAGE_USER);
+}
+
 /* Is this the first fault after a switch, and was it the same last time? */
 static bool is_as_before(const struct build *b)
 {
@@ -627,6 +638,10 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	/* The entry was right already, but could not be reached. */
 	if (result == VMMU_FAULT_SPURIOUS && (b.linked || b.parked))
 		result = VMMU_FAULT_FIXED;
+	if (is_implicit(&b, result)) {
+		f->access |= VMMU_ACCESS_IMPLICIT;
+		result = attempts(&b);
+	}
 	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {
 		expect_write(&b);

@@ -112,17 +112,15 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 {
 	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
 	struct vmmu_shadow *s = y->s, *child;
-	union vmmu_role role = s->role;
 	struct vmmu_visit v;
 
 	vmmu_shadow_drop(y->op, s, index, VMMU_CAUSE_SYNC);
 	if ((gpte & needed) != needed || (gpte & y->mode->reserved_table[s->role.level]) ||
 	    (s->role.level <= y->mode->huge_level_max && (gpte & VMMU_GPTE_HUGE)))
 		return;
-	role.level = s->role.level - 1;
-	role.access = s->role.access & vmmu_guest_rights(y->mode, gpte);
-	role.quadrant = s->role.levels == 2 ? index & 1 : 0;
-	child = vmmu_shadow_find(y->vcpu->vm->shadow, (gpte & y->mode->address) >> VMMU_PAGE_SHIFT, role);
+	child = vmmu_shadow_find(
+		y->vcpu->vm->shadow, (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
+		vmmu_shadow_role_below(s, index, s->role.access & vmmu_guest_rights(y->mode, gpte)));
 	if (!child || child->parked || child->stale)
 		return;
 	v = vmmu_shadow_entry(y->op, s, index);

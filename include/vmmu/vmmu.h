@@ -157,7 +157,8 @@ enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fau
 /*
  * [vcpu] Build the tables for [gpa, gpa + bytes) as read, write or execute
  * accesses would (`access`: VMMU_R/W/X). Stops at the first page that fails:
- * *done says how many bytes were mapped or were mapped already.
+ * *done says how many bytes were mapped or were mapped already. VMMU_FAULT_DENIED
+ * where the guest's own tables decide: under shadow paging with CR0.PG set.
  */
 enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
                                      unsigned access, uint64_t *done);

@@ -210,6 +210,33 @@ static void a_large_page_is_one_only_with_pse(void **state)
 	end(gm);
 }
 
+/* ---- accesses ------------------------------------------------------------------------------ */
+
+/* A segment load from a descriptor table in a user page: AC does not excuse it from SMAP. */
+static void an_implicit_access_is_found_out(void **state)
+{
+	struct sim_gm *gm = machine(1, 12);
+	struct vmmu_paging p = gm->vcpu[0].paging;
+	enum vmmu_fault_result result = VMMU_FAULT_FIXED;
+	unsigned times = 0;
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	p.cr4 |= 1u << 21;
+	sim_gm_set_paging(gm, 0, &p);
+	for (; result != VMMU_FAULT_INJECT_PF && times < 20; times++) {
+		struct vmmu_fault f = {.access = VMMU_R | VMMU_ACCESS_AC | (times ? VMMU_ACCESS_PRESENT : 0)};
+
+		result = vmmu_fault(gm->vcpu[0].engine, &f);
+		if (result == VMMU_FAULT_INJECT_PF)
+			assert_int_equal(f.error_code, VMMU_PF_PRESENT);
+		else
+			assert_int_equal(result, times ? VMMU_FAULT_SPURIOUS : VMMU_FAULT_FIXED);
+	}
+	assert_int_equal(result, VMMU_FAULT_INJECT_PF);
+	end(gm);
+}
+
 /* ---- limits and the host ------------------------------------------------------------------ */
 
 /* Eight roots for each of two vCPUs, of five tables each, are more than the limit. */
@@ -266,6 +293,7 @@ int main(void)
 		cmocka_unit_test(an_instruction_that_needs_its_table_is_emulated),
 		cmocka_unit_test(a_word_is_noted_only_where_it_is_followed),
 		cmocka_unit_test(a_large_page_is_one_only_with_pse),
+		cmocka_unit_test(an_implicit_access_is_found_out),
 		cmocka_unit_test(remembered_roots_leave_room_for_faults),
 		cmocka_unit_test(tables_in_a_pending_range_wait),
 	};

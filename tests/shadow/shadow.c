@@ -585,6 +585,18 @@ static void a_write_maps_nothing_before_the_flush_of_another(void **state)
 	end(during.gm);
 }
 
+/* Which addresses the guest uses for it, only the guest knows. */
+static void pages_are_not_mapped_ahead_by_gpa(void **state)
+{
+	struct sim_gm *gm = machine();
+	uint64_t done = 1;
+
+	(void)state;
+	assert_int_equal(vmmu_prefault(gm->vcpu[0].engine, vmmu_gpa_of(0), K, VMMU_R, &done), VMMU_FAULT_DENIED);
+	assert_int_equal(done, 0);
+	end(gm);
+}
+
 /* ---- what is refused ------------------------------------------------------------------ */
 
 static void registers_that_are_refused(void **state)
@@ -656,6 +668,7 @@ int main(void)
 		cmocka_unit_test(a_root_let_go_of_and_a_tagged_tlb),
 		cmocka_unit_test(a_fault_waits_for_the_flush_of_another),
 		cmocka_unit_test(a_write_maps_nothing_before_the_flush_of_another),
+		cmocka_unit_test(pages_are_not_mapped_ahead_by_gpa),
 		cmocka_unit_test(registers_that_are_refused),
 		cmocka_unit_test(hosts_that_are_refused),
 	};
