@@ -56,7 +56,7 @@ $(GUEST64): $(GUEST_OBJ) $(GUEST_DIR)/guest.ld
 $(GUEST32): $(GUEST64)
 	objcopy -O elf32-i386 $< $@
 
-# The 32-bit guest. Its section of what it does not use goes, with the 64-bit divisions in it.
+# The 32-bit guest. What it does not use is left out, 64-bit divisions among it: they need a library.
 $(GUEST_BUILD)/legacy/%.o: $(GUEST_DIR)/%.c
 	@mkdir -p $(@D)
 	$(CC) -m32 $(GUEST_ALL_CFLAGS) -c $< -o $@

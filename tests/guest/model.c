@@ -165,9 +165,9 @@ void check_foretold(const struct foretold *f, uint32_t value)
 
 	invalidate_page(f->linear);
 	done = make_access(f, &value);
-	check(done == told, "%s: a %s%s at 0x%lx by CR3 0x%lx: %s (code 0x%lx), must %s (code 0x%x), gpa 0x%lx", paging->name,
-	      f->user ? "user's " : "", name[f->access], f->linear, read_cr3(), done ? "done" : "fault", done ? 0 : last_trap.error,
-	      told ? "be done" : "fault", told ? 0 : r->code, r->gpa);
+	check(done == told, "%s: a %s%s at 0x%lx by CR3 0x%lx: %s (code 0x%lx), must %s (code 0x%x), gpa 0x%lx",
+	      paging->name, f->user ? "user's " : "", name[f->access], f->linear, read_cr3(),
+	      done ? "done" : "fault", done ? 0 : last_trap.error, told ? "be done" : "fault", told ? 0 : r->code, r->gpa);
 	if (done != told)
 		return;
 	if (!done) {

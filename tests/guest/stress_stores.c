@@ -24,7 +24,6 @@ static uint64_t shown[FRAMES];    /* what the window shows through each: a tagge
 static uint64_t table, copy;      /* that is written, and its twin */
 static unsigned level;            /* of the table */
 static unsigned first;            /* the entries that are written: USED from here on */
-static uint64_t spare_stack;      /* where PUSH finds its stack pointer */
 
 struct store {
 	const char *name;
@@ -104,13 +103,14 @@ static uintptr_t stosd(volatile uint8_t *to, const uint8_t *image)
 /* An interrupt would need the stack. */
 static uintptr_t push(volatile uint8_t *to, const uint8_t *image)
 {
-	spare_stack = (uintptr_t)to + sizeof(uintptr_t);
+	uintptr_t top = (uintptr_t)to + sizeof(uintptr_t);
+
 #ifdef __x86_64__
 	__asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; push %1; mov %%rbx, %%rsp"
-	                 : : "r"((uintptr_t)spare_stack), "r"(*(const uintptr_t *)image) : "rbx", "memory");
+	                 : : "r"(top), "r"(*(const uintptr_t *)image) : "rbx", "memory");
 #else
 	__asm__ volatile("mov %%esp, %%ebx; mov %0, %%esp; push %1; mov %%ebx, %%esp"
-	                 : : "r"((uintptr_t)spare_stack), "r"(*(const uintptr_t *)image) : "ebx", "memory");
+	                 : : "r"(top), "r"(*(const uintptr_t *)image) : "ebx", "memory");
 #endif
 	return 0;
 }
@@ -137,7 +137,7 @@ static uintptr_t push(volatile uint8_t *to, const uint8_t *image)
 		__asm__ volatile("lock; xadd" suffix " %0, (%1)" : "+a"(v) : "D"(to) : "memory", "cc"); \
 		return (uintptr_t)v; \
 	} \
-	/* Three that make the old word into the new one, whatever both are. */ \
+	/* AND and OR make the old word into the new one, XOR with their difference leaves it. */ \
 	static uintptr_t logic_##name(volatile uint8_t *to, const uint8_t *image) \
 	{ \
 		type v = *(const type *)image; \
