@@ -475,7 +475,7 @@ static bool exit_to_engine(struct judged *j, uint32_t code)
 		sim_gm_host_write(gm, j->n, f.gpa.v, j->size, j->value);
 	if (result == VMMU_FAULT_RETRY && gm->host.relax)
 		gm->host.relax(gm);
-	return over;
+	return over || (result == VMMU_FAULT_RETRY && gm->exchanging && !gm->host.relax);
 }
 
 static bool is_noncanonical(const struct judged *j)

@@ -679,6 +679,28 @@ void sim_gm_migrate(struct sim_gm *gm)
 			vmmu_invalidate_end(gm->vm, gm->slot[i].info.base, gm->slot[i].info.bytes);
 }
 
+void sim_gm_exchange(struct sim_gm *gm, uint64_t gfn, unsigned offset, unsigned size, uint64_t value)
+{
+	uint64_t page;
+
+	gm->busy = NOBODY;
+	SIM_GM_MUST(gm, "invalidate", vmmu_invalidate_begin(gm->vm, vmmu_gpa_of(gfn << 12), 4096));
+	gm->exchanging = true;
+	others_run(gm);
+	sim_gm_lock(gm);
+	if (sure_slot_at(gm, gfn, &page)) {
+		uint64_t written = gm->written[page];
+
+		sim_gm_store(gm, page, offset, size, value);
+		gm->written[page] = written; /* what the host does with its own pages is not logged */
+	}
+	sim_gm_unlock(gm);
+	others_run(gm);
+	gm->exchanging = false;
+	if (vmmu_invalidate_end(gm->vm, vmmu_gpa_of(gfn << 12), 4096) != VMMU_OK)
+		sim_gm_fail(gm, "an invalidation has no end");
+}
+
 /* ---- audit ----------------------------------------------------------------------------------- */
 
 static void audit_line(void *arg, const char *rule, const struct vmmu_path_step *step, vmmu_gfn gfn)

@@ -93,11 +93,13 @@ struct sim_gm {
 	uint64_t late;                 /* uses of what the guest's tables no longer said */
 	/*
 	 * What other CPUs do while the engine has let go of its locks: in host.backing,
-	 * and in host.flush before any TLB has forgotten anything.
+	 * in host.flush before any TLB has forgotten anything, and while the host has
+	 * taken a page.
 	 */
 	void (*meanwhile)(void *arg, unsigned busy);
 	void *meanwhile_arg;
 	bool flushing;
+	bool exchanging;               /* accesses need not get on */
 	unsigned busy;                 /* the vCPU that is in the engine */
 	/* Points at which another actor may go on, and where this one must wait for another. */
 	void (*pause)(void);
@@ -147,6 +149,12 @@ void sim_gm_slot_move(struct sim_gm *gm, unsigned n, uint64_t gfn);
 void sim_gm_log(struct sim_gm *gm, unsigned n);
 /* Every frame gets another number, as if the host had migrated all of RAM. */
 void sim_gm_migrate(struct sim_gm *gm);
+/*
+ * The host takes the page at gfn back, and gives it again with another word at
+ * `offset`. Nobody is told of the word: while the host had the page, nothing may
+ * have been concluded from it.
+ */
+void sim_gm_exchange(struct sim_gm *gm, uint64_t gfn, unsigned offset, unsigned size, uint64_t value);
 void sim_gm_audit(struct sim_gm *gm);
 
 /* ---- what a guest CPU does ---- */

@@ -251,6 +251,13 @@ static void migrate(void *gm)
 	sim_gm_migrate(gm);
 }
 
+/* The leaf table, and what stands above it. */
+static void exchange_tables(void *gm)
+{
+	sim_gm_exchange(gm, LEAF, 0, guest_mode->entry_bytes, guest_entry(DATA + 4));
+	sim_gm_exchange(gm, directory(), 0, guest_mode->entry_bytes, guest_entry(LEAF2));
+}
+
 static void read_only_and_back(void *gm)
 {
 	sim_gm_slot_flags(gm, 0, VMMU_SLOT_READONLY);
@@ -371,6 +378,7 @@ static const struct shadow_scenario scenarios[] = {
 	{"switch-among-many", 2, 0, many_roots, {switch_roots_0, remap_by_1}, all_use_all},
 	{"write-without-paging", 2, 0, all_used, {use_0, no_paging_by_1}, all_use_all},
 	{"host-takes-frames", 2, 0, all_used, {use_0, remap_by_1, migrate}, all_use_all},
+	{"host-takes-tables", 2, 0, all_used, {use_0, remap_by_1, exchange_tables}, all_use_all},
 	{"first-use-and-host", 2, 0, NULL, {use_0, use_1, migrate}, all_use_all},
 	{"log", 2, 0, logged, {use_0, remap_by_1, fetch_logs}, last_log},
 	{"log-on-off", 2, 0, all_used, {use_0, use_1, log_on_and_off}, all_use_all},

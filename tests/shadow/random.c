@@ -239,7 +239,7 @@ static void slots_change(struct guest *g)
 {
 	struct sim_gm *gm = g->gm;
 
-	switch (below(g, 7)) {
+	switch (below(g, 9)) {
 	case 0:
 		if (gm->slot[2].presence == SIM_GM_PRESENT)
 			sim_gm_slot_delete(gm, 2);
@@ -267,6 +267,11 @@ static void slots_change(struct guest *g)
 		if (gm->slot[2].presence == SIM_GM_PRESENT)
 			sim_gm_slot_move(gm, 2, gm->slot[2].info.base.v >> 12 == 24 ? 5000 : 24);
 		break;
+	case 7:
+	case 8:
+		sim_gm_exchange(gm, table_frame((unsigned)below(g, TABLES)), (unsigned)some_index(g) * 8, 8,
+		                some_entry(g, true));
+		break;
 	}
 }
 
@@ -275,6 +280,13 @@ static void others(void *arg, unsigned busy)
 {
 	struct guest *g = arg;
 
+	if (g->gm->exchanging && !g->gm->flushing) {
+		g->gm->meanwhile = NULL;
+		for (unsigned i = 0; i < 4; i++)
+			random_access(g, (unsigned)below(g, g->gm->vcpus));
+		g->gm->meanwhile = others;
+		return;
+	}
 	for (unsigned n = 0; n < g->gm->vcpus; n++) {
 		const struct vmmu_paging *p = &g->gm->vcpu[n].paging;
 		struct sim_guest_access access = {.write = chance(g, 80), .user = chance(g, 40)};
