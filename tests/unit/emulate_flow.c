@@ -227,6 +227,45 @@ static void ram_alone(void **state)
 	assert_int_equal(RUN(&cpu, "\x0f\x38\xf0\x03"), EMULATE_UNSUPPORTED); /* movbe (%rbx), %eax */
 }
 
+/* As in a TLB: what was found once is not looked up again, but for a first write; what was missing is. */
+static void recent_pages(void **state)
+{
+	const uint64_t accessed = 1 << 5, dirty = 1 << 6;
+	struct x86_cpu_state cpu = in_64bit();
+	struct guest_recent recent = {0};
+	uint64_t entry;
+
+	(void)state;
+	want_ram_only();
+	memory.recent = &recent;
+	set64(bus, 0x2000 + 8, 0x3000 | 7);
+	set64(bus, 0x3000, 0x4000 | 7);
+	cpu.gpr[X86_RBX] = 0x40005010;
+	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_PAGE_FAULT);
+	set64(bus, 0x4000 + 8 * 5, 0x20000 | 7);
+	set64(bus, 0x20010, 0x77);
+	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_DONE);
+	assert_int_equal(cpu.gpr[X86_RAX], 0x77);
+	memcpy(&entry, bus->ram + 0x4028, 8);
+	assert_int_equal(entry & (accessed | dirty), accessed);
+	cpu.rip = 0x4000;
+	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_DONE);
+	memcpy(&entry, bus->ram + 0x4028, 8);
+	assert_int_equal(entry & (accessed | dirty), accessed | dirty);
+	assert_int_equal(bus->ram[0x20010], 0);
+	set64(bus, 0x4000 + 8 * 5, 0);
+	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_DONE);
+	/* Another page at the same place among those that are kept. */
+	cpu.gpr[X86_RBX] += 4096 * GUEST_RECENT_PAGES;
+	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_PAGE_FAULT);
+	set64(bus, 0x4000 + 8 * (5 + GUEST_RECENT_PAGES), 0x21000 | 5); /* not to be written */
+	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_DONE);
+	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_PAGE_FAULT);
+	assert_int_equal(info.error_code, VMMU_PF_PRESENT | VMMU_PF_WRITE);
+	cpu.gpr[X86_RBX] -= 4096 * GUEST_RECENT_PAGES;
+	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_PAGE_FAULT);
+}
+
 /* Up to the fault, with the registers as they stand there. */
 static void stores_up_to_a_fault(void **state)
 {
@@ -317,6 +356,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(left_to_the_cpu, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(no_stack, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(ram_alone, fresh_bus, free_bus),
+		cmocka_unit_test_setup_teardown(recent_pages, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(stores_up_to_a_fault, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(moves, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(runs_in_segments, fresh_bus, free_bus),

@@ -406,18 +406,18 @@ static void svm_clear_shadow(struct vcpu *v)
 	v->svm.vmcb->interrupt_shadow &= ~1ull;
 }
 
+#define VIRTUAL_INTERRUPT (VIRTUAL_INTERRUPT_REQUEST | VIRTUAL_INTERRUPT_PRIORITY | VIRTUAL_INTERRUPT_IGNORE_TPR)
+
 /* A virtual interrupt that is never delivered: its intercept says when it could be (15.21.4). */
 static void svm_want_window(struct vcpu *v, bool on)
 {
-	const uint64_t request =
-		VIRTUAL_INTERRUPT_REQUEST | VIRTUAL_INTERRUPT_PRIORITY | VIRTUAL_INTERRUPT_IGNORE_TPR;
 	struct vmcb *b = v->svm.vmcb;
 
 	if (on) {
-		b->virtual_interrupt |= request;
+		b->virtual_interrupt |= VIRTUAL_INTERRUPT;
 		b->intercept1 |= INTERCEPT_VINTR;
 	} else {
-		b->virtual_interrupt &= ~request;
+		b->virtual_interrupt &= ~VIRTUAL_INTERRUPT;
 		b->intercept1 &= ~(uint32_t)INTERCEPT_VINTR;
 	}
 }
@@ -480,14 +480,39 @@ static uint64_t svm_trace_word(struct vcpu *v)
 
 /* ---- exits -------------------------------------------------------------------------- */
 
+/*
+ * External interrupts are delivered as virtual ones (15.21.4): the guest can take
+ * them at once, so that the CPU does so before anything else. Not by event
+ * injection, after which QEMU 7.2 may deliver the same interrupt once more.
+ */
+static void offer_interrupt(struct vcpu *v, unsigned vector)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	/* A window for the next one can wait: this one's handler tells the controller of its end. */
+	svm_want_window(v, false);
+	v->window_wanted = false;
+	b->virtual_interrupt &= ~(0xffull << VIRTUAL_INTERRUPT_VECTOR_SHIFT);
+	b->virtual_interrupt |= VIRTUAL_INTERRUPT | (uint64_t)vector << VIRTUAL_INTERRUPT_VECTOR_SHIFT;
+}
+
+/* The interrupt that was offered and has not been delivered; or 0. */
+static uint32_t withdraw_interrupt(struct vmcb *b)
+{
+	if (b->intercept1 & INTERCEPT_VINTR || !(b->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST))
+		return 0;
+	b->virtual_interrupt &= ~VIRTUAL_INTERRUPT;
+	return EVENT_VALID | EVENT_EXTERNAL | (b->virtual_interrupt >> VIRTUAL_INTERRUPT_VECTOR_SHIFT & 0xff);
+}
+
 /* Events whose delivery this exit broke off, for the next entry (15.7.2). */
 static void recover_event(struct vcpu *v)
 {
 	struct vmcb *b = v->svm.vmcb;
-	uint32_t event = (uint32_t)b->exit_interrupt_info;
+	uint32_t offered = withdraw_interrupt(b), event = (uint32_t)b->exit_interrupt_info;
 	unsigned vector = event & 0xff;
 
-	v->event = 0;
+	v->event = event & EVENT_VALID ? 0 : offered;
 	if (!(event & EVENT_VALID))
 		return;
 	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
@@ -512,6 +537,10 @@ static void inject_event(struct vcpu *v)
 {
 	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
 
+	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
+		offer_interrupt(v, v->event & 0xff);
+		deliver = false;
+	}
 	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;
 }

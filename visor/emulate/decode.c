@@ -55,9 +55,13 @@ static struct code code_of(const uint8_t *bytes, unsigned count)
 {
 	struct code code = {0};
 
-	if (count >= 8)
+	if (count == EMULATE_MAX_INSTRUCTION) {
 		memcpy(&code.low, bytes, 8);
-	for (unsigned i = count >= 8 ? 8 : 0; i < count; i++)
+		memcpy(&code.high, bytes + EMULATE_MAX_INSTRUCTION - 8, 8);
+		code.high >>= 8; /* the eighth byte is in the other word */
+		return code;
+	}
+	for (unsigned i = 0; i < count; i++)
 		*(i < 8 ? &code.low : &code.high) |= (uint64_t)bytes[i] << i % 8 * 8;
 	return code;
 }

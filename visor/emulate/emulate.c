@@ -473,12 +473,12 @@ struct changed {
 	uint64_t gpr[X86_GPR_COUNT], rip, rflags, cr0;
 };
 
-static struct changed save(const struct x86_cpu_state *cpu)
+static void save(const struct x86_cpu_state *cpu, struct changed *c)
 {
-	struct changed c = {.rip = cpu->rip, .rflags = cpu->rflags, .cr0 = cpu->cr0};
-
-	memcpy(c.gpr, cpu->gpr, sizeof(c.gpr));
-	return c;
+	memcpy(c->gpr, cpu->gpr, sizeof(c->gpr));
+	c->rip = cpu->rip;
+	c->rflags = cpu->rflags;
+	c->cr0 = cpu->cr0;
 }
 
 static void restore(struct x86_cpu_state *cpu, const struct changed *c)
@@ -514,9 +514,10 @@ static enum emulate_result carry_out(struct x86_cpu_state *cpu, const struct gue
                                      const struct decoded *d, uint64_t gpa, struct emulate_info *info)
 {
 	struct emulation e = {.cpu = cpu, .memory = memory, .info = info, .hint = gpa};
-	struct changed before = save(cpu);
 	enum emulate_result result;
+	struct changed before;
 
+	save(cpu, &before);
 	e.instruction = &d->instruction;
 	e.operand = d->operand;
 	e.next_rip = advance_rip(cpu, e.instruction);

@@ -193,13 +193,32 @@ static bool may_touch(const struct emulation *e, uint64_t gpa, bool write)
 	return !m->ram_only || m->page(m->ctx, gpa & ~(uint64_t)(PAGE - 1), write);
 }
 
-static enum emulate_result translate_for(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
+static enum emulate_result translate_anew(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
 {
 	TRY(translate(e, gva, write, gpa));
 	if (may_touch(e, *gpa, write))
 		return EMULATE_DONE;
 	e->info->fault_gpa = *gpa;
 	return EMULATE_NO_MEMORY;
+}
+
+/* A page that has been written may be read; one that has been read only may have its D bit to be set yet. */
+static enum emulate_result translate_for(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
+{
+	const unsigned kind = write ? GUEST_RECENT_WRITE : GUEST_RECENT_READ;
+	uint64_t offset = gva % PAGE, page = gva - offset, *known;
+	struct guest_recent *recent = e->memory->recent;
+
+	if (!recent)
+		return translate_anew(e, gva, write, gpa);
+	known = &recent->of[gva / PAGE % GUEST_RECENT_PAGES].page;
+	if (*known - *known % PAGE != page || !(*known & kind)) {
+		TRY(translate_anew(e, gva, write, gpa));
+		*known = page | GUEST_RECENT_READ | kind;
+		recent->of[gva / PAGE % GUEST_RECENT_PAGES].gpa = *gpa - offset;
+	}
+	*gpa = recent->of[gva / PAGE % GUEST_RECENT_PAGES].gpa + offset;
+	return EMULATE_DONE;
 }
 
 enum emulate_result locate(struct emulation *e, enum x86_segment_register segment, uint64_t offset,

@@ -13,6 +13,19 @@
 
 #include "visor/cpu_state.h"
 
+/*
+ * Pages that have been translated, as a CPU's TLB keeps them: right for as long as
+ * no instruction could invalidate one. All zeros: none.
+ */
+#define GUEST_RECENT_PAGES 8u  /* a power of two */
+struct guest_recent {
+	struct {
+		uint64_t page;         /* linear, with GUEST_RECENT_* in the low bits */
+		uint64_t gpa;          /* of its first byte */
+	} of[GUEST_RECENT_PAGES];
+};
+enum { GUEST_RECENT_READ = 1, GUEST_RECENT_WRITE = 2 };
+
 struct guest_memory {
 	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
 	bool (*read)(void *ctx, uint64_t gpa, unsigned size, uint64_t *value);
@@ -33,6 +46,7 @@ struct guest_memory {
 	 */
 	bool ram_only;
 	unsigned rounds;                /* of a REP string at a time; 0: 1024 */
+	struct guest_recent *recent;    /* with ram_only; NULL: each access is translated anew */
 
 	/* For the guest's page tables: its guest_read and guest_cmpxchg, called with `ctx`. */
 	const struct vmmu_host *host;

@@ -20,10 +20,11 @@
 /* After that many failures in a row the waiting gets no longer: 2^n - 1 rounds. */
 #define FAILURES_MAX 6u
 
-/* One way ahead. The CPU's TLB, too, would keep what it knows of the code's page. */
+/* One way ahead. The CPU's TLB, too, would keep what it knows of pages. */
 struct way {
 	struct vcpu *vcpu;
 	struct guest_memory memory;
+	struct guest_recent recent;
 	struct emulate_info info;
 	uint64_t code_page;          /* number of the linear page; UINT64_MAX: none yet */
 	const uint8_t *code;
@@ -224,6 +225,7 @@ static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
 
 	w.memory.ram_only = true;
 	w.memory.rounds = STRING_ROUNDS;
+	w.memory.recent = &w.recent;
 	met = run_to_fault(&w);
 	if (!w.moved && !(met && is_another(&w.info, fault)))
 		return AHEAD_STAYED;
