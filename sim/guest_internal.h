@@ -40,8 +40,6 @@ void sim_gm_store(struct sim_gm *gm, uint64_t ram_page, unsigned offset, unsigne
 
 /* ---- guest_cpu.c, under the lock ---- */
 
-/* The registers of the guest's CPU, for the model. */
-struct sim_guest_cpu sim_gm_cpu_of(const struct vmmu_paging *paging);
 unsigned sim_gm_pcid_of(const struct vmmu_paging *paging);
 void sim_gm_forget_all(struct sim_gm *gm, unsigned vcpu);
 /* May the CPU still use what it remembers of this table? */

@@ -131,6 +131,9 @@ struct sim_gm_config {
 	void (*wait)(void);
 };
 
+/* The model's words for these registers. */
+struct sim_guest_cpu sim_gm_cpu_of(const struct vmmu_paging *paging);
+
 struct sim_gm *sim_gm_new(const struct sim_gm_config *config);
 /* True: nothing was found wrong. */
 bool sim_gm_end(struct sim_gm *gm);

@@ -5,48 +5,11 @@
  * guest is a small kernel: user space in the lower half, and its tables mapped
  * for itself in the upper one, through tables that all address spaces share.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "machine.h"
 
-#include <cmocka.h>
+enum { K_PDPT = 40, K_DIRECTORY, K_TABLE };
 
-#include "guest_machine.h"
-
-enum { ROOT = 16, PDPT, DIRECTORY, TABLE, ROOT2 = 24, PDPT2, DIRECTORY2, TABLE2,
-       K_PDPT = 40, K_DIRECTORY, K_TABLE, DATA = 64 };
-
-#define P 1u
-#define W 2u
-#define U 4u
-#define A 0x20u
-#define D 0x40u
-#define FULL (P | W | U | A)
-#define KERNEL (P | W | A | D)
-#define K 4096ull
-#define M2 0x200000ull
 #define UPPER 0xffff800000000000ull
-
-static const struct sim_guest_access write_ = {.write = true}, user_read = {.user = true},
-                                     user_write = {.write = true, .user = true};
-
-static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
-{
-	sim_gm_host_write(gm, 0, table * K + index * 8, 8, entry);
-}
-
-static uint64_t exits_of(struct sim_gm *gm, uint64_t gva, const struct sim_guest_access *access,
-                         uint64_t value)
-{
-	uint64_t before = gm->exits;
-
-	sim_gm_access(gm, 0, gva, access, 8, value);
-	assert_false(gm->failed);
-	return gm->exits - before;
-}
 
 /* The guest's kernel writes an entry of one of its tables. */
 static uint64_t store(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
@@ -64,27 +27,18 @@ static void address_space(struct sim_gm *gm, unsigned root)
 
 static struct sim_gm *machine(void)
 {
-	struct sim_gm_config config = {.seed = 3, .vcpus = 1, .order = 12, .ram_pages = 4096};
-	struct sim_gm *gm = sim_gm_new(&config);
-	struct vmmu_paging p = gm->vcpu[0].paging;
+	struct sim_gm *gm = bare_machine(1, 12, 0);
 
-	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
 	set(gm, K_PDPT, 0, K_DIRECTORY * K | KERNEL);
 	set(gm, K_DIRECTORY, 0, K_TABLE * K | KERNEL);
 	for (unsigned i = ROOT; i < DATA; i++)
 		set(gm, K_TABLE, i, i * K | KERNEL);
 	address_space(gm, ROOT);
 	address_space(gm, ROOT2);
-	p.cr0 = 1u << 31 | 1u << 16 | 1;
-	p.cr4 = 0x30;
-	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
-	p.cr3 = ROOT * K;
-	sim_gm_set_paging(gm, 0, &p);
+	start_paging(gm);
 	exits_of(gm, UPPER + DATA * K - K, &write_, 0); /* the kernel's half is there from now on */
 	return gm;
 }
-
-#define end(gm) assert_true(sim_gm_end(gm))
 
 /* ---- faults of the guest's own ------------------------------------------------------- */
 

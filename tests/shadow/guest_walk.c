@@ -20,7 +20,7 @@
 
 #include <vmmu/guest.h>
 
-#include "guest_model.h"
+#include "guest_machine.h"
 
 static unsigned every = 127;
 
@@ -100,25 +100,7 @@ static void apply(struct machine *m)
 	const struct vmmu_paging *p = &m->paging;
 
 	vmmu_guest_mode_init(&m->mode, p);
-	m->cpu = (struct sim_guest_cpu){
-		.pg = p->cr0 >> 31 & 1,
-		.wp = p->cr0 >> 16 & 1,
-		.pse = p->cr4 >> 4 & 1,
-		.pae = p->cr4 >> 5 & 1,
-		.la57 = p->cr4 >> 12 & 1,
-		.smep = p->cr4 >> 20 & 1,
-		.smap = p->cr4 >> 21 & 1,
-		.pke = p->cr4 >> 22 & 1,
-		.lma = p->efer >> 10 & 1,
-		.nxe = p->efer >> 11 & 1,
-		.cr3 = p->cr3,
-		.pkru = p->pkru,
-		.maxphyaddr = p->cpu.maxphyaddr,
-		.pse36 = p->cpu.pse36,
-		.page_1g = p->cpu.page_1g,
-		.amd = p->cpu.bit8_reserved,
-	};
-	memcpy(m->cpu.pdpte, p->pdpte, sizeof(m->cpu.pdpte));
+	m->cpu = sim_gm_cpu_of(p);
 }
 
 /* Registers for a mode; the control bits under test come from `bits`. */

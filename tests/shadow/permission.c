@@ -125,32 +125,6 @@ static void set_controls(struct trial *t, unsigned controls)
 	sim_gm_set_paging(t->gm, 0, p);
 }
 
-static struct sim_guest_cpu in_model_words(const struct vmmu_paging *p)
-{
-	struct sim_guest_cpu cpu = {
-		.pg = true,
-		.wp = p->cr0 >> 16 & 1,
-		.pse = p->cr4 >> 4 & 1,
-		.pae = p->cr4 >> 5 & 1,
-		.la57 = p->cr4 >> 12 & 1,
-		.smep = p->cr4 >> 20 & 1,
-		.smap = p->cr4 >> 21 & 1,
-		.pke = p->cr4 >> 22 & 1,
-		.lma = p->efer >> 10 & 1,
-		.nxe = p->efer >> 11 & 1,
-		.cr3 = p->cr3,
-		.pkru = p->pkru,
-		.maxphyaddr = p->cpu.maxphyaddr,
-		.pse36 = p->cpu.pse36,
-		.page_1g = p->cpu.page_1g,
-		.amd = p->cpu.bit8_reserved,
-	};
-
-	for (unsigned i = 0; i < 4; i++)
-		cpu.pdpte[i] = p->pdpte[i];
-	return cpu;
-}
-
 /* ---- one access ---------------------------------------------------------------------------- */
 
 static bool load_guest(void *gm, uint64_t gpa, unsigned size, uint64_t *value)
@@ -168,7 +142,7 @@ static void differ(const struct trial *t, const char *access, const char *what, 
 /* The machine judges frame and error code; here, that the guest sees a fault when it should, and A and D. */
 static void make_access(struct trial *t, const struct access_kind *k, const struct sim_guest_access *access)
 {
-	struct sim_guest_cpu cpu = in_model_words(&t->paging);
+	struct sim_guest_cpu cpu = sim_gm_cpu_of(&t->paging);
 	uint64_t linear = test_linear(t->space->mode) + k->at, injected = t->gm->injected;
 	uint64_t upper_gpa = t->entry_gpa[t->space->upper], lower_gpa = t->entry_gpa[t->space->upper - 1];
 	uint64_t upper = t->upper, lower = t->lower;

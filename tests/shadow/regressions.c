@@ -1,78 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What was once wrong with shadow paging, and found by reading: one test for
- * each. The guest is 4-level unless a test says otherwise; its tables are frames
- * 16 to 31, its data begins at 64.
+ * each. The guest is 4-level unless a test says otherwise; see machine.h.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "guest_machine.h"
-
-enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, DATA = 64 };
-
-#define P 1u
-#define W 2u
-#define U 4u
-#define A 0x20u
-#define D 0x40u
-#define PS 0x80u
-#define FULL (P | W | U | A)
-#define K 4096ull
-#define M2 0x200000ull
-
-static const struct sim_guest_access user_read = {.user = true}, user_write = {.write = true, .user = true};
-
-static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
-{
-	sim_gm_host_write(gm, 0, table * K + index * 8, 8, entry);
-}
-
-static struct sim_gm *bare(unsigned vcpus, unsigned order, uint32_t limit)
-{
-	struct sim_gm_config config = {.seed = 3, .vcpus = vcpus, .order = order, .ram_pages = 4096,
-	                               .max_shadow_tables = limit};
-	struct sim_gm *gm = sim_gm_new(&config);
-
-	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
-	return gm;
-}
-
-static struct sim_gm *machine(unsigned vcpus, unsigned order)
-{
-	struct sim_gm *gm = bare(vcpus, order, 0);
-	struct vmmu_paging p = gm->vcpu[0].paging;
-
-	set(gm, ROOT, 0, PDPT * K | FULL);
-	set(gm, PDPT, 0, DIRECTORY * K | FULL);
-	set(gm, DIRECTORY, 0, TABLE * K | FULL);
-	p.cr0 = 1u << 31 | 1u << 16 | 1;
-	p.cr4 = 0x30;
-	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
-	p.cr3 = ROOT * K;
-	for (unsigned i = 0; i < vcpus; i++)
-		sim_gm_set_paging(gm, i, &p);
-	return gm;
-}
-
-static uint64_t exits_of(struct sim_gm *gm, unsigned vcpu, uint64_t gva,
-                         const struct sim_guest_access *access, uint64_t value)
-{
-	uint64_t before = gm->exits;
-
-	sim_gm_access(gm, vcpu, gva, access, 8, value);
-	assert_false(gm->failed);
-	return gm->exits - before;
-}
-
-#define end(gm) assert_true(sim_gm_end(gm))
+#include "machine.h"
 
 /* ---- parking ---------------------------------------------------------------------------- */
 
@@ -103,14 +34,14 @@ static size_t stack_to_park(struct sim_gm *gm, unsigned frame)
 /* Each frame is the directory under the next one, and a PDPT itself. */
 static struct sim_gm *machine_with_chain(unsigned length)
 {
-	struct sim_gm *gm = machine(1, 12);
+	struct sim_gm *gm = machine_of(1, 12, 0);
 
 	for (unsigned i = 1; i < length; i++) {
 		set(gm, 1000 + i, 0, (1000 + i - 1) * K | FULL | D);
 		set(gm, ROOT, i, (1000 + i) * K | FULL);
 	}
 	for (unsigned i = 1; i < length; i++)
-		exits_of(gm, 0, (uint64_t)((int64_t)((uint64_t)i << 55) >> 16), &user_read, 0);
+		exits_of(gm, (uint64_t)((int64_t)((uint64_t)i << 55) >> 16), &user_read, 0);
 	return gm;
 }
 
@@ -133,7 +64,7 @@ static void a_chain_of_tables_takes_no_stack(void **state)
 /* Fetched through the table that it writes, and others' faults come between its two exits. */
 static void an_instruction_that_needs_its_table_is_emulated(void **state)
 {
-	struct sim_gm *gm = machine(2, 0);
+	struct sim_gm *gm = machine_of(2, 0, 0);
 	enum vmmu_fault_result result = VMMU_FAULT_FIXED;
 
 	(void)state;
@@ -160,7 +91,7 @@ static void an_instruction_that_needs_its_table_is_emulated(void **state)
 /* The emulator's store is in memory, but not yet told of, when another fault reads it. */
 static void a_word_is_noted_only_where_it_is_followed(void **state)
 {
-	struct sim_gm *gm = machine(1, 12);
+	struct sim_gm *gm = machine_of(1, 12, 0);
 	struct vmmu_vcpu *vcpu = gm->vcpu[0].engine;
 	struct vmmu_fault f = {.access = VMMU_W};
 	uint64_t entry = ROOT * K | FULL | D;
@@ -168,7 +99,7 @@ static void a_word_is_noted_only_where_it_is_followed(void **state)
 	(void)state;
 	set(gm, TABLE, 0, DATA * K | FULL | D);
 	set(gm, TABLE, 1, (DATA + 1) * K | FULL | D);
-	exits_of(gm, 0, 0, &user_read, 0);
+	exits_of(gm, 0, &user_read, 0);
 	memcpy(gm->ram + TABLE * K, &entry, sizeof(entry));
 	assert_int_equal(vmmu_fault(vcpu, &f), VMMU_FAULT_WRITE_TABLE);
 	assert_true(vmmu_guest_release(vcpu, vmmu_gpa_of(TABLE * K)));
@@ -189,7 +120,7 @@ static void set_small(struct sim_gm *gm, unsigned table, unsigned index, uint32_
 /* CR4.PSE is clear when the emulator writes what is a large page with it set. */
 static void a_large_page_is_one_only_with_pse(void **state)
 {
-	struct sim_gm *gm = bare(1, 12, 0);
+	struct sim_gm *gm = bare_machine(1, 12, 0);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 
 	(void)state;
@@ -200,13 +131,13 @@ static void a_large_page_is_one_only_with_pse(void **state)
 	for (unsigned pse = 1; pse < 2; pse--) {
 		p.cr4 = pse << 4;
 		sim_gm_set_paging(gm, 0, &p);
-		exits_of(gm, 0, 0x400000, &user_write, 0x11);
+		exits_of(gm, 0x400000, &user_write, 0x11);
 	}
 	set_small(gm, ROOT, 2, 1024 * K | FULL | D | PS);
 	p.cr4 = 0x10;
 	sim_gm_set_paging(gm, 0, &p);
 	sim_gm_audit(gm);
-	exits_of(gm, 0, 0x800000, &user_read, 0);
+	exits_of(gm, 0x800000, &user_read, 0);
 	end(gm);
 }
 
@@ -215,7 +146,7 @@ static void a_large_page_is_one_only_with_pse(void **state)
 /* A segment load from a descriptor table in a user page: AC does not excuse it from SMAP. */
 static void an_implicit_access_is_found_out(void **state)
 {
-	struct sim_gm *gm = machine(1, 12);
+	struct sim_gm *gm = machine_of(1, 12, 0);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 	enum vmmu_fault_result result = VMMU_FAULT_FIXED;
 	unsigned times = 0;
@@ -242,7 +173,7 @@ static void an_implicit_access_is_found_out(void **state)
 /* Eight roots for each of two vCPUs, of five tables each, are more than the limit. */
 static void remembered_roots_leave_room_for_faults(void **state)
 {
-	struct sim_gm *gm = bare(2, 0, 64);
+	struct sim_gm *gm = bare_machine(2, 0, 64);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 
 	(void)state;
@@ -262,15 +193,15 @@ static void remembered_roots_leave_room_for_faults(void **state)
 		p.cr3 = top * K;
 		sim_gm_set_paging(gm, i / 8, &p);
 	}
-	assert_int_equal(exits_of(gm, 1, 0, &user_read, 0) + exits_of(gm, 1, M2, &user_read, 0), 2);
-	assert_int_equal(exits_of(gm, 1, 0, &user_read, 0) + exits_of(gm, 1, M2, &user_read, 0), 0);
+	assert_int_equal(exits_of_vcpu(gm, 1, 0, &user_read, 0) + exits_of_vcpu(gm, 1, M2, &user_read, 0), 2);
+	assert_int_equal(exits_of_vcpu(gm, 1, 0, &user_read, 0) + exits_of_vcpu(gm, 1, M2, &user_read, 0), 0);
 	end(gm);
 }
 
 /* The host takes back a frame that holds a guest's table: nothing may follow from the old contents. */
 static void tables_in_a_pending_range_wait(void **state)
 {
-	struct sim_gm *gm = machine(1, 12);
+	struct sim_gm *gm = machine_of(1, 12, 0);
 	uint64_t entry = (DATA + 1) * K | FULL | D;
 	struct vmmu_fault f = {.access = VMMU_R};
 

@@ -4,74 +4,12 @@
  * what may not be confused, and what is refused. The guest is 4-level unless a
  * test says otherwise; its tables are frames 16 to 31, its data begins at 64.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "guest_machine.h"
-
-enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, OTHER_DIRECTORY, ROOT2 = 24, DATA = 64 };
-
-#define P 1u
-#define W 2u
-#define U 4u
-#define A 0x20u
-#define D 0x40u
-#define PS 0x80u
-#define FULL (P | W | U | A)
-#define K 4096ull
-#define M2 0x200000ull
-
-static const struct sim_guest_access read_ = {.write = false}, write_ = {.write = true},
-                                     user_read = {.user = true},
-                                     user_write = {.write = true, .user = true};
-
-static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entry)
-{
-	sim_gm_host_write(gm, 0, table * K + index * 8, 8, entry);
-}
-
-/* A 4-level guest whose directory's entry 0 names TABLE. */
-static struct sim_gm *machine_with(unsigned order, uint32_t limit)
-{
-	struct sim_gm_config config = {.seed = 3, .vcpus = 1, .order = order, .ram_pages = 4096,
-	                               .max_shadow_tables = limit, .la57 = true};
-	struct sim_gm *gm = sim_gm_new(&config);
-	struct vmmu_paging p = gm->vcpu[0].paging;
-
-	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);
-	set(gm, ROOT, 0, PDPT * K | FULL);
-	set(gm, PDPT, 0, DIRECTORY * K | FULL);
-	set(gm, DIRECTORY, 0, TABLE * K | FULL);
-	p.cr0 = 1u << 31 | 1u << 16 | 1;
-	p.cr4 = 0x30;
-	p.efer = 1u << 8 | 1u << 10 | 1u << 11;
-	p.cr3 = ROOT * K;
-	sim_gm_set_paging(gm, 0, &p);
-	return gm;
-}
+#include "machine.h"
 
 static struct sim_gm *machine(void)
 {
-	return machine_with(12, 0);
+	return machine_of(1, 12, 0);
 }
-
-static uint64_t exits_of(struct sim_gm *gm, uint64_t gva, const struct sim_guest_access *access,
-                         uint64_t value)
-{
-	uint64_t before = gm->exits;
-
-	sim_gm_access(gm, 0, gva, access, 8, value);
-	assert_false(gm->failed);
-	return gm->exits - before;
-}
-
-#define end(gm) assert_true(sim_gm_end(gm))
 
 /* ---- exits ---------------------------------------------------------------------- */
 
@@ -174,7 +112,7 @@ static void switching_between_roots_builds_nothing(void **state)
 
 static void few_tables_are_enough(void **state)
 {
-	struct sim_gm *gm = machine_with(0, 64);
+	struct sim_gm *gm = machine_of(1, 0, 64);
 	struct vmmu_stats stats;
 
 	(void)state;
@@ -195,7 +133,7 @@ static void few_tables_are_enough(void **state)
 /* CVE-2026-53359: a large page's direct table and a guest table at the same frame. */
 static void large_page_and_table_at_one_frame(void **state)
 {
-	struct sim_gm *gm = machine_with(0, 0);
+	struct sim_gm *gm = machine_of(1, 0, 0);
 
 	(void)state;
 	for (unsigned round = 0; round < 4; round++) {
@@ -216,7 +154,7 @@ static void large_page_and_table_at_one_frame(void **state)
 /* The same, when it is not a fault but a comparison that finds the entry changed. */
 static void large_page_where_a_table_stands(void **state)
 {
-	struct sim_gm *gm = machine_with(0, 0);
+	struct sim_gm *gm = machine_of(1, 0, 0);
 
 	(void)state;
 	set(gm, 512, 0, DATA * K | FULL | D);
@@ -239,7 +177,7 @@ static void large_page_where_a_table_stands(void **state)
 /* Two large pages over the same small frames, told apart by their protection keys alone. */
 static void large_pages_with_different_keys(void **state)
 {
-	struct sim_gm *gm = machine_with(0, 0);
+	struct sim_gm *gm = machine_of(1, 0, 0);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 
 	(void)state;
@@ -473,7 +411,7 @@ static void a_frame_is_never_exchanged_in_place(void **state)
  */
 static void a_root_let_go_of_and_a_tagged_tlb(void **state)
 {
-	struct sim_gm *gm = machine_with(0, 0);
+	struct sim_gm *gm = machine_of(1, 0, 0);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 
 	(void)state;

@@ -2,7 +2,7 @@
 # Shadow paging: the guest page-table walker, and the maps built from what it finds.
 #
 #   make check-guest-walk   the walker against its model, every combination; a minute
-#   make check-permission   every combination of permission bits on shadow tables; half an hour
+#   make check-permission   every combination of permission bits on shadow tables; long
 
 SHADOW_TEST_NAMES := $(basename $(notdir $(wildcard tests/shadow/*.c)))
 
