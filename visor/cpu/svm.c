@@ -23,6 +23,7 @@ _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm_entry.
 #define IO_BITMAP_ORDER 2           /* 12 KiB (15.10.1), as a run of four frames */
 #define MSR_BITMAP_ORDER 1          /* 8 KiB (15.11) */
 #define GUEST_ASID 1
+#define CPUID_TCG_EBX 0x54474354    /* "TCGT" of TCGTCGTCGTCG */
 #define ULL(x) ((unsigned long long)(x))
 
 void svm_loop(struct vcpu *vcpu, uint64_t vmcb);
@@ -31,6 +32,12 @@ bool svm_exit(struct vcpu *v);
 /* Where the CPU keeps the visor's own state while a guest runs (15.30.4). */
 static uint64_t host_save_area;
 static bool has_next_rip;
+/*
+ * QEMU's TCG, as its CPUID says: it may deliver an injected interrupt once more when
+ * its main loop is kicked before the next exit. (Bochs, for its part, never takes a
+ * virtual interrupt for delivered.)
+ */
+static bool injects_twice;
 
 /* ---- turning it on ------------------------------------------------------------ */
 
@@ -51,6 +58,7 @@ static bool enable(const struct cpuid features, const char **reason)
 		return false;
 	}
 	has_next_rip = features.edx & 1u << 3;
+	injects_twice = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
 	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	if (!host_save_area) {
 		*reason = "no memory for the host save area";
@@ -481,9 +489,9 @@ static uint64_t svm_trace_word(struct vcpu *v)
 /* ---- exits -------------------------------------------------------------------------- */
 
 /*
- * External interrupts are delivered as virtual ones (15.21.4): the guest can take
- * them at once, so that the CPU does so before anything else. Not by event
- * injection, after which QEMU 7.2 may deliver the same interrupt once more.
+ * Where event injection is not to be trusted, an external interrupt is delivered
+ * as a virtual one (15.21.4): the guest can take it now, so that the CPU does so
+ * before anything else.
  */
 static void offer_interrupt(struct vcpu *v, unsigned vector)
 {
@@ -537,7 +545,7 @@ static void inject_event(struct vcpu *v)
 {
 	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
 
-	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
+	if (injects_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;
 	}
