@@ -34,8 +34,8 @@ permission: visor tool guests
 	python3 -B tests/machine/permission.py --build $(BUILD) --every $(or $(EVERY),1) \
 		--machine $(if $(filter command line,$(origin MACHINE)),$(MACHINE),all)
 
-MACHINE ?= qemu
 stress: visor tool guests $(EXPECT)
-	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) --machine $(MACHINE)
+	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) \
+		--machine $(if $(filter command line,$(origin MACHINE)),$(MACHINE),qemu)
 
 .PHONY: machine-test machine-test-long machine-test-qemu machine-test-bochs permission stress
