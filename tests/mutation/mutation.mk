@@ -8,7 +8,7 @@ MUTATION := $(BUILD)/mutation
 MUTATION_SLOW := mmio random memory
 MUTATION_QUICK := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES))
 MUTATION_TESTS := $(MUTATION_QUICK) $(MUTATION_SLOW)
-MUTATION_SHADOW := shadow regressions guest_walk
+MUTATION_SHADOW := shadow guest_walk shadow-regressions shadow-random
 MUTATION_JOBS ?= 2
 
 $(eval $(call engine_variant,mutation/asan,$(CC),$(ASAN) -fPIC))
@@ -29,8 +29,7 @@ $(MUTATION)/$(1)/$(3): $(4) $$(BUILD)/$(1)/libsim.a $(MUTATION)/$(1)/libvmmu.so
 		-L$(MUTATION)/$(1) -lvmmu -lcmocka -lpthread -o $$@
 endef
 $(foreach t,$(MUTATION_TESTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/engine/$(t).c)))
-$(foreach t,$(MUTATION_SHADOW),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/shadow/$(t).c)))
-$(eval $(call mutation_program,asan,$(ASAN),shadow-random,tests/shadow/random.c))
+$(foreach t,$(MUTATION_SHADOW),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/shadow/$(t:shadow-%=%).c)))
 $(eval $(call mutation_program,asan,$(ASAN),schedule,$(filter-out %/threads.c,$(wildcard tests/schedule/*.c))))
 $(eval $(call mutation_program,tsan,$(TSAN),threads,tests/engine/threads.c))
 $(eval $(call mutation_program,tsan,$(TSAN),scenarios,tests/schedule/threads.c tests/schedule/scenarios.c))
@@ -38,8 +37,7 @@ $(eval $(call mutation_program,tsan,$(TSAN),shadow-threads,tests/shadow/threads.
 
 MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/schedule \
 	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios \
-	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION)/asan/shadow-random \
-	$(MUTATION)/tsan/shadow-threads
+	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/shadow-threads
 
 .PHONY: mutation
 mutation: $(MUTATION_PROGRAMS)
@@ -51,7 +49,6 @@ mutation: $(MUTATION_PROGRAMS)
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
 		--shadow-tests $(filter-out %/guest_walk,$(MUTATION_SHADOW:%=$(MUTATION)/asan/%)) \
-			$(MUTATION)/asan/shadow-random \
 			"$(MUTATION)/asan/schedule --shadow $(SCHEDULE_CHECK_SHADOW)" $(MUTATION)/asan/guest_walk \
 		--shadow-thread-tests $(MUTATION)/tsan/shadow-threads \
 		$(MUTATION_ONLY:%=--only %) $(MUTATION_ARGS)
