@@ -33,11 +33,11 @@ bool svm_exit(struct vcpu *v);
 static uint64_t host_save_area;
 static bool has_next_rip;
 /*
- * QEMU's TCG, as its CPUID says: it may deliver an injected interrupt once more when
- * its main loop is kicked before the next exit. (Bochs, for its part, never takes a
- * virtual interrupt for delivered.)
+ * QEMU's TCG, as its CPUID says: once, on a busy machine, a guest test saw an
+ * injected interrupt twice. Offered as a virtual interrupt it takes another way
+ * there. (Bochs, for its part, never takes a virtual interrupt for delivered.)
  */
-static bool injects_twice;
+static bool may_inject_twice;
 
 /* ---- turning it on ------------------------------------------------------------ */
 
@@ -58,7 +58,7 @@ static bool enable(const struct cpuid features, const char **reason)
 		return false;
 	}
 	has_next_rip = features.edx & 1u << 3;
-	injects_twice = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
+	may_inject_twice = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
 	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	if (!host_save_area) {
 		*reason = "no memory for the host save area";
@@ -545,7 +545,7 @@ static void inject_event(struct vcpu *v)
 {
 	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
 
-	if (injects_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
+	if (may_inject_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;
 	}
