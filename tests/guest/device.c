@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The visor's test device, seen from the guest. */
 #include "guest.h"
+#include "space.h"
 
 struct test_command last_command;
 
@@ -55,4 +56,9 @@ bool on_shadow_tables(void)
 	const char *mmu = option("mmu");
 
 	return mmu && mmu[0] == 's';
+}
+
+bool tables_know_gpas(void)
+{
+	return !on_shadow_tables() || !(read_cr0() & CR0_PG);
 }

@@ -233,6 +233,8 @@ uint64_t violations(void);
 unsigned path_level(uint64_t gpa, bool *leaf);
 /* The word mmu=shadow: a path is then one of the guest's own translations, and not to be had by gpa. */
 bool on_shadow_tables(void);
+/* Not there while the guest's own tables decide. */
+bool tables_know_gpas(void);
 
 /* ---- Instructions ---------------------------------------------------------- */
 

@@ -194,7 +194,7 @@ static void prefault(uint64_t base)
 	uint64_t before;
 
 	create(SLOT, 0, base, 4 * MIB);
-	if (on_shadow_tables()) {
+	if (!tables_know_gpas()) {
 		check(device(TEST_PREFAULT, base, 4 * MIB, VMMU_W, 0) == VMMU_FAULT_DENIED, "prefault by gpa answers %u",
 		      last_command.status);
 		check_equal(last_command.result[0], 0, "bytes prefaulted");

@@ -153,7 +153,7 @@ static void prefault(unsigned i)
 	struct model *m = &models[i];
 	uint64_t first = random_below(m->pages), bytes = (1 + random_below(m->pages - first)) * PAGE;
 
-	if (on_shadow_tables())
+	if (!tables_know_gpas())
 		return; /* only gvas mean anything then */
 	check(device(TEST_PREFAULT, m->base + first * PAGE, bytes, VMMU_R, 0) <= VMMU_FAULT_SPURIOUS,
 	      "prefault answers %u", last_command.status);
