@@ -57,14 +57,15 @@ static void single_step(void)
 	uint64_t rip[4];
 
 	traps = 0;
-	__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; lea 2f(%%rip), %%rax; mov %%rax, 8+%0\n\t"
-	                 "lea 3f(%%rip), %%rax; mov %%rax, 16+%0; lea 4f(%%rip), %%rax; mov %%rax, 24+%0\n\t"
-	                 "pushf; orl %1, (%%rsp); popf\n\t"
+	__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; lea 2f(%%rip), %%rax; mov %%rax, %1\n\t"
+	                 "lea 3f(%%rip), %%rax; mov %%rax, %2; lea 4f(%%rip), %%rax; mov %%rax, %3\n\t"
+	                 "pushf; orl %4, (%%rsp); popf\n\t"
 	                 "nop\n"
 	                 "1:	xor %%eax, %%eax\n"
 	                 "2:	cpuid\n"
-	                 "3:	pushf; 4: andl %2, (%%rsp); popf\n\t"
-	                 : "=o"(rip) : "i"(RFLAGS_TF), "i"(~RFLAGS_TF)
+	                 "3:	pushf; 4: andl %5, (%%rsp); popf\n\t"
+	                 : "=m"(rip[0]), "=m"(rip[1]), "=m"(rip[2]), "=m"(rip[3])
+	                 : "i"(RFLAGS_TF), "i"(~RFLAGS_TF)
 	                 : "rax", "rbx", "rcx", "rdx", "memory", "cc");
 	check(traps >= 6 && traps <= 7, "%u traps while stepping over six instructions", traps);
 	for (unsigned i = 0; i < 4 && i < traps; i++)
