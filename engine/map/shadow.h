@@ -268,7 +268,7 @@ bool vmmu_shadow_park(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadows *all, uint64_t gfn);
 
-/* ---- shadow_sync.c: the same, by a vCPU whose copy of the slot is of this generation ---- */
+/* ---- shadow_sync.c: the same, by a vCPU. What its copy of the slot does not cover stays out ---- */
 
 /* Make `s`, which is held, follow the guest's table. */
 void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s);

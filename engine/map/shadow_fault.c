@@ -38,7 +38,6 @@ struct build {
 	bool parked;               /* the tables for the page that is written are */
 };
 
-
 /* ---- what the guest allows ----------------------------------------------------- */
 
 /* The walk has set accessed and dirty bits: the pages that hold them are dirty now. */
@@ -109,9 +108,8 @@ static bool is_accessed(const struct build *b)
 static enum vmmu_fault_result walk_guest(struct build *b)
 {
 	const struct vmmu_host *host = b->op->tables->host;
-	struct vmmu_fault *f = b->f;
-
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
+	struct vmmu_fault *f = b->f;
 
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
 		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva,
@@ -356,15 +354,16 @@ static bool is_walked_through(const struct build *b, uint64_t gfn)
 }
 
 /*
- * Does this access write a guest table that is held? Then AGAIN, when the tables
- * for it are out of every CPU's reach; or it is to be emulated. 0: it does not.
+ * This access writes a guest table that is held: AGAIN, now that the tables for it
+ * are out of every CPU's reach; or it is to be emulated.
  */
 static enum vmmu_fault_result write_to_table(struct build *b)
 {
 	const struct vmmu_shadows *all = b->vm->shadow;
 
 	/* Without the table the instruction cannot be executed. */
-	if (!is_walked_through(b, b->gfn) && !b->parked && vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+	if (!is_walked_through(b, b->gfn) && !b->parked &&
+	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
 		b->parked = true;
 		return AGAIN;
 	}

@@ -61,7 +61,7 @@ struct vmmu_run {
 };
 
 struct vmmu_block {
-	struct vmmu_block *next;                 /* bucket, or spares */
+	struct vmmu_block *next;                 /* in its bucket */
 	uint64_t number;                         /* gfn / 512 */
 	struct vmmu_link *huge;                  /* 2 MiB leaves */
 	struct vmmu_link *page[VMMU_ENTRIES];    /* 4 KiB leaves */
