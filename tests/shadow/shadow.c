@@ -283,6 +283,24 @@ static void lent_pages_and_smap_and_smep(void **state)
 	end(gm);
 }
 
+/* A frame inside a large page becomes a table: no write through the large page may pass unseen. */
+static void a_table_inside_a_large_page(void **state)
+{
+	struct sim_gm *gm = machine();
+
+	(void)state;
+	set(gm, DIRECTORY, 1, 512 * K | FULL | D | PS);
+	exits_of(gm, M2, &user_write, 7);
+	assert_int_equal(exits_of(gm, M2 + 88 * K, &user_write, DATA * K | FULL | D), 0); /* one leaf for all of it */
+	set(gm, DIRECTORY, 2, 600 * K | FULL);
+	exits_of(gm, 2 * M2, &user_write, 0x11);
+	assert_in_range(exits_of(gm, M2 + 88 * K, &user_write, (DATA + 1) * K | FULL | D), 1, 2);
+	exits_of(gm, 2 * M2, &user_write, 0x22);
+	assert_int_equal(*(uint64_t *)(gm->ram + DATA * K), 0x11);
+	assert_int_equal(*(uint64_t *)(gm->ram + (DATA + 1) * K), 0x22);
+	end(gm);
+}
+
 /* A table that is its own page: no write to it may pass unseen. */
 static void a_table_that_maps_itself(void **state)
 {
@@ -598,6 +616,7 @@ int main(void)
 		cmocka_unit_test(one_table_under_different_rights),
 		cmocka_unit_test(write_protection_off_and_on),
 		cmocka_unit_test(lent_pages_and_smap_and_smep),
+		cmocka_unit_test(a_table_inside_a_large_page),
 		cmocka_unit_test(a_table_that_maps_itself),
 		cmocka_unit_test(a_root_in_use_is_not_released),
 		cmocka_unit_test(a_running_root_is_written),
