@@ -205,6 +205,19 @@ static inline uint64_t vmmu_shadow_key_bits(const struct vmmu_guest_mode *mode, 
 	return mode->format->has_keys ? gpte & (uint64_t)VMMU_GPTE_KEY_MASK << VMMU_GPTE_KEY_SHIFT : 0;
 }
 
+/* Does it stand for the contents of a guest frame, which are to be held? */
+static inline bool vmmu_shadow_stands_for_frame(const struct vmmu_shadow *s)
+{
+	return !s->role.direct && !s->role.registers;
+}
+
+/* Nobody else writes entries meanwhile, and the CPU finds A and D set: this cannot fail. */
+static inline void vmmu_shadow_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
+{
+	while (!vmmu_entry_write(v, value, cause))
+		continue;
+}
+
 /* Call `fn` for every entry of `s` that is not empty. */
 static inline void vmmu_shadow_each(struct vmmu_op *op, struct vmmu_shadow *s, vmmu_visit_fn fn,
                                     void *arg)

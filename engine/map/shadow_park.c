@@ -5,13 +5,6 @@
  */
 #include "map/shadow.h"
 
-/* Nobody else writes entries meanwhile, and the CPU finds A and D set: this cannot fail. */
-static void write_rights(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
-{
-	while (!vmmu_entry_write(v, value, cause))
-		continue;
-}
-
 /* ---- taking W away ------------------------------------------------------------------ */
 
 static void take_write(struct vmmu_op *op, struct vmmu_link *link, bool forbid)
@@ -23,7 +16,7 @@ static void take_write(struct vmmu_op *op, struct vmmu_link *link, bool forbid)
 	if (forbid)
 		value &= ~l->soft_writable;
 	if (value != v.entry)
-		write_rights(&v, value, VMMU_CAUSE_PROTECT);
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
 }
 
 /* The same in the direct map, for vCPUs that run without paging. A large leaf goes as a whole. */
@@ -44,7 +37,7 @@ static void take_write_direct(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t g
 	if (v.level > VMMU_LEVEL_4K)
 		value = 0;
 	if (value != v.entry)
-		write_rights(&v, value, VMMU_CAUSE_PROTECT);
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
 }
 
 void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid)
@@ -68,7 +61,7 @@ static void give_write(struct vmmu_visit *v, unsigned level)
 	const struct vmmu_layout *l = &v->op->tables->layout;
 
 	if (v->level == level && (v->entry & l->format->soft_map_writable) && !(v->entry & l->format->write))
-		write_rights(v, vmmu_grant_write(l, v->entry), VMMU_CAUSE_PERMISSION);
+		vmmu_shadow_write(v, vmmu_grant_write(l, v->entry), VMMU_CAUSE_PERMISSION);
 }
 
 /* More than a page has in practice. What is left out costs a fault each, if it is written. */
@@ -104,7 +97,7 @@ void vmmu_shadow_hold(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow
 	s->parked = false;
 	/* From now on no W is given on this frame; then take back what has been given. */
 	vmmu_shadow_count_held(vm->shadow, s, 1);
-	if (!s->role.direct && !s->role.registers)
+	if (vmmu_shadow_stands_for_frame(s))
 		vmmu_shadow_protect(vm, op, s->gfn, false);
 	vmmu_shadow_make_newest(vm->shadow, s);
 }

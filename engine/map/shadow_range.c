@@ -81,7 +81,7 @@ static void retire_tables(struct vmmu_vm *vm, struct vmmu_op *op, const struct r
 	vmmu_gate_close(&vm->tables);
 	for (s = vm->shadow->oldest; s; s = newer) {
 		newer = s->newer;
-		if (!s->role.direct && !s->role.registers && s->gfn >= r->first && s->gfn < r->end)
+		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
 			vmmu_shadow_retire(vm, op, s, r->cause);
 	}
 	vmmu_gate_open(&vm->tables);

@@ -14,12 +14,6 @@ static unsigned held_bucket_of(uint64_t gfn)
 	return bucket_of(gfn / VMMU_ENTRIES);
 }
 
-/* Does it stand for the contents of a guest frame, which are to be held? */
-static bool holds_frame(const struct vmmu_shadow *s)
-{
-	return !s->role.direct && !s->role.registers;
-}
-
 struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gfn, union vmmu_role role)
 {
 	struct vmmu_shadow *s = all->bucket[bucket_of(gfn)];
@@ -38,14 +32,14 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struc
 		s = after->bucket_next;
 	else if (all->held[held_bucket_of(gfn)])
 		s = all->bucket[bucket_of(gfn)];
-	while (s && !(s->gfn == gfn && holds_frame(s) && !s->parked))
+	while (s && !(s->gfn == gfn && vmmu_shadow_stands_for_frame(s) && !s->parked))
 		s = s->bucket_next;
 	return s;
 }
 
 void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by)
 {
-	if (holds_frame(s))
+	if (vmmu_shadow_stands_for_frame(s))
 		all->held[held_bucket_of(s->gfn)] += (uint32_t)by;
 }
 
@@ -66,13 +60,6 @@ bool vmmu_shadow_holds_near(const struct vmmu_shadows *all, uint64_t gfn)
 
 /* ---- entries -------------------------------------------------------------------- */
 
-/* Nobody else writes entries meanwhile, and the CPU finds A and D set: this cannot fail. */
-static void write_entry(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
-{
-	while (!vmmu_entry_write(v, value, cause))
-		continue;
-}
-
 static void hang(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t gfn, struct vmmu_link **head)
 {
 	struct vmmu_link *link = &s->link[v->index];
@@ -85,7 +72,7 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
                       uint64_t value, enum vmmu_cause cause)
 {
 	v->gfn.v = child->gfn;
-	write_entry(v, value, cause);
+	vmmu_shadow_write(v, value, cause);
 	hang(v, s, child->gfn, &child->parents);
 }
 
@@ -93,7 +80,7 @@ void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value
                      struct vmmu_block *block, enum vmmu_cause cause)
 {
 	v->gfn.v = gfn;
-	write_entry(v, value, cause);
+	vmmu_shadow_write(v, value, cause);
 	hang(v, s, gfn, v->level == VMMU_LEVEL_4K ? &block->page[gfn % VMMU_ENTRIES] : &block->huge);
 }
 
@@ -104,7 +91,7 @@ void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
 
 	if (!v.entry)
 		return;
-	write_entry(&v, 0, cause);
+	vmmu_shadow_write(&v, 0, cause);
 	vmmu_link_unhang(&s->link[index]);
 }
 
@@ -181,7 +168,7 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 	s->pins = 0;
 	s->writes = 0;
 	s->parked = true;
-	s->stale = holds_frame(s);
+	s->stale = vmmu_shadow_stands_for_frame(s);
 	s->fresh = true;
 	s->announced = true;
 	s->single = false;

@@ -14,7 +14,7 @@ RANGE = "engine/map/shadow_range.c"
 SHADOW_MUTANTS = [
     # ---- holding guest tables against writes ------------------------------------------
     Mutant("hold-protects-nothing", PARK,
-           "\tif (!s->role.direct && !s->role.registers)\n\t\tvmmu_shadow_protect(vm, op, s->gfn, false);\n",
+           "\tif (vmmu_shadow_stands_for_frame(s))\n\t\tvmmu_shadow_protect(vm, op, s->gfn, false);\n",
            "",
            "a guest table stays writable while a shadow table stands for it"),
     Mutant("hold-protects-one-alias", PARK,
@@ -280,8 +280,8 @@ SHADOW_MUTANTS = [
            "while (s && !(s->gfn == gfn && s->role.level == role.level && s->role.direct == role.direct))",
            "a shadow table serves all roles"),
     Mutant("entry-left-in-reverse-map", TABLE,
-           "\twrite_entry(&v, 0, cause);\n\tvmmu_link_unhang(&s->link[index]);\n",
-           "\twrite_entry(&v, 0, cause);\n",
+           "\tvmmu_shadow_write(&v, 0, cause);\n\tvmmu_link_unhang(&s->link[index]);\n",
+           "\tvmmu_shadow_write(&v, 0, cause);\n",
            "an entry that has gone still hangs in its frame's list"),
     Mutant("large-leaf-in-small-list", TABLE,
            "hang(v, s, gfn, v->level == VMMU_LEVEL_4K ? &block->page[gfn % VMMU_ENTRIES] : &block->huge);",
