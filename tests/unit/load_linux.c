@@ -152,10 +152,43 @@ static void cut_short(void **state)
 	struct guest *g = linux_guest(64 * MIB);
 
 	(void)state;
-	g->request.kernel.size = IMAGE_BYTES - 1;
-	expect_refused(g, "Linux kernel is cut short: its header promises 10240 bytes, 10239 are there");
+	g->request.kernel.size = IMAGE_BYTES - 16;
+	expect_refused(g, "Linux kernel is cut short: its header promises 10240 bytes, 10224 are there");
 	g->request.kernel.size = 0x280;
 	expect_refused(g, "Linux kernel is cut short inside its setup header, after 640 bytes");
+	guest_free(g);
+}
+
+/* syssize counts 16 bytes, rounded up: an image need not fill the last of them (memtest86+, iPXE). */
+static void last_unit_not_whole(void **state)
+{
+	struct guest *g = linux_guest(64 * MIB);
+
+	(void)state;
+	for (unsigned missing = 1; missing < 16; missing++) {
+		uint8_t *copy = malloc(IMAGE_BYTES - missing); /* not a byte more may be read */
+
+		memcpy(copy, image, IMAGE_BYTES - missing);
+		g->request.kernel = blob(copy, IMAGE_BYTES - missing);
+		memset(g->memory + PREF_ADDRESS, 0, CODE_BYTES);
+		expect_loaded(g, LOAD_LINUX);
+		assert_memory_equal(g->memory + PREF_ADDRESS, image + SETUP_BYTES, CODE_BYTES - missing);
+		assert_int_equal(g->memory[PREF_ADDRESS + CODE_BYTES - 1], 0);
+		free(copy);
+	}
+	guest_free(g);
+}
+
+/* A program for real mode in a bzImage's clothes (iPXE). */
+static void no_32_bit_entry(void **state)
+{
+	struct guest *g = linux_guest(64 * MIB);
+
+	(void)state;
+	put16(image + 0x206, 0x207);
+	put32(image + 0x214, 0);
+	expect_refused(g, "Linux kernel image has no 32-bit entry point: it starts in real mode and calls the "
+	                  "BIOS, and there is none");
 	guest_free(g);
 }
 
@@ -238,7 +271,7 @@ static void every_length(void **state)
 	struct guest *g = linux_guest(64 * MIB);
 
 	(void)state;
-	for (size_t n = 0; n < IMAGE_BYTES; n += 7) {
+	for (size_t n = 0; n <= IMAGE_BYTES - 16; n += 7) {
 		uint8_t *copy = malloc(n ? n : 1);
 
 		memcpy(copy, image, n);
@@ -276,6 +309,8 @@ int main(void)
 		cmocka_unit_test(initrd_too_large),
 		cmocka_unit_test(kernel_too_large),
 		cmocka_unit_test(cut_short),
+		cmocka_unit_test(last_unit_not_whole),
+		cmocka_unit_test(no_32_bit_entry),
 		cmocka_unit_test(bad_headers),
 		cmocka_unit_test(command_line_too_long),
 		cmocka_unit_test(modules),

@@ -18,6 +18,8 @@ enum {
 	INIT_SIZE = 0x260,
 	HEADER_END = 0x268,
 
+	SYSSIZE_UNIT = 16, /* rounded up: the last unit need not be whole in the file */
+
 	VERSION_PAYLOAD = 0x0208,
 	VERSION_INIT_SIZE = 0x020a,
 };
@@ -40,10 +42,10 @@ bool bzimage_parse(const uint8_t *data, size_t size, struct bzimage *out, char *
 {
 	uint64_t sectors = field(data, SETUP_SECTS, 1);
 	uint64_t setup = ((sectors ? sectors : 4) + 1) * 512;
-	uint64_t needed = setup + field(data, SYSSIZE, 4) * 16;
+	uint64_t needed = setup + field(data, SYSSIZE, 4) * SYSSIZE_UNIT;
 
 	*out = (struct bzimage){.protocol = (uint16_t)field(data, VERSION, 2)};
-	if (size < needed) {
+	if (size + SYSSIZE_UNIT <= needed) {
 		*error = formatted("the image is cut short: its header asks for %llu bytes, there are %zu",
 		                   (unsigned long long)needed, size);
 		return false;

@@ -35,6 +35,7 @@
 #define E820_ENTRY_BYTES 20
 
 #define SECTOR 512u
+#define SYSSIZE_UNIT 16u
 #define BOOT_FLAG_VALUE 0xaa55
 #define HEADER_MAGIC 0x53726448u      /* "HdrS" */
 #define LOADED_HIGH 0x01
@@ -75,20 +76,37 @@ static bool check_protocol(struct loader *l, struct bzimage *b)
 	return true;
 }
 
-/* A promise that is not kept means that the file is cut short. */
+/*
+ * A promise that is not kept means that the file is cut short. The header counts in units of 16 bytes,
+ * rounded up ("syssize"); the last unit need not be whole in the file.
+ */
 static bool check_sizes(struct loader *l, struct bzimage *b)
 {
 	unsigned sectors = b->image[SETUP_SECTS] ? b->image[SETUP_SECTS] : 4;
 	uint64_t whole;
 
 	b->setup_bytes = (sectors + 1) * SECTOR;
-	b->code_bytes = (uint64_t)get32(b->image + SYSSIZE) * 16;
+	b->code_bytes = (uint64_t)get32(b->image + SYSSIZE) * SYSSIZE_UNIT;
 	whole = b->setup_bytes + b->code_bytes;
 	if (!b->code_bytes)
 		return refuse(l, "Linux kernel's header gives its code a size of 0");
-	if (b->size < whole)
+	if (b->size + SYSSIZE_UNIT <= whole)
 		return refuse(l, "Linux kernel is cut short: its header promises %llu bytes, %zu are there",
 		              (unsigned long long)whole, b->size);
+	if (b->size < whole)
+		b->code_bytes -= whole - b->size;
+	return true;
+}
+
+/*
+ * Some images that carry the header are programs for real mode and the BIOS: they have no code for the
+ * 32-bit entry point and leave its address at 0 (iPXE).
+ */
+static bool check_entry(struct loader *l, const struct bzimage *b)
+{
+	if (!get32(b->image + CODE32_START))
+		return refuse(l, "Linux kernel image has no 32-bit entry point: it starts in real mode and calls "
+		              "the BIOS, and there is none");
 	return true;
 }
 
@@ -114,7 +132,8 @@ static bool choose_load_address(struct loader *l, struct bzimage *b)
 static bool read_header(struct loader *l, struct bzimage *b)
 {
 	*b = (struct bzimage){.image = l->request->kernel.bytes, .size = l->request->kernel.size};
-	if (!check_protocol(l, b) || !check_sizes(l, b) || !choose_load_address(l, b))
+	if (!check_protocol(l, b) || !check_sizes(l, b) || !check_entry(l, b) ||
+	    !choose_load_address(l, b))
 		return false;
 	b->command_line_max = get32(b->image + CMDLINE_SIZE);
 	b->initrd_end_max = (uint64_t)get32(b->image + INITRD_ADDR_MAX) + 1;
