@@ -2,7 +2,7 @@
 /*
  * User programs that touch one page after the other, each for the first time, and
  * a kernel that maps each page when it faults: where a hypervisor on shadow tables
- * runs ahead (visor/vm/ahead.h). Each program runs three times from the same
+ * runs ahead (visor/exit/ahead.h). Each program runs three times from the same
  * state: with a breakpoint armed that is never hit, so that nobody runs ahead of
  * the CPU; then freely; then with a timer ticking. All that the kernel sees of
  * the page faults, the registers in the end, and memory must be the same.

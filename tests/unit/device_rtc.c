@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "tests/unit/unit.h"
-#include "visor/device/calendar.h"
+#include "visor/lib/calendar.h"
 #include "visor/device/clock.h"
 #include "visor/device/rtc146818.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/boot/interrupts.h"
-#include "visor/boot/multiboot.h"
-#include "visor/boot/options.h"
-#include "visor/cpu/cpu.h"
+#include "visor/host/interrupts.h"
+#include "visor/host/multiboot.h"
+#include "visor/vm/options.h"
+#include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"

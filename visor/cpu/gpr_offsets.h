@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* For assembly: where struct vcpu (cpu/cpu.h) keeps each register, in the order of enum x86_gpr. */
+/* For assembly: where struct vcpu (cpu/vcpu.h) keeps each register, in the order of enum x86_gpr. */
 #ifndef VISOR_CPU_GPR_OFFSETS_H
 #define VISOR_CPU_GPR_OFFSETS_H
 

@@ -5,7 +5,7 @@
  */
 #include "visor/device/rtc146818.h"
 
-#include "visor/device/calendar.h"
+#include "visor/lib/calendar.h"
 #include "visor/device/clock.h"
 
 enum {

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "visor/cpu_state.h"
+#include "visor/cpu/state.h"
 #include "visor/emulate/translate.h"
 
 struct delivery {

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "visor/cpu_state.h"
+#include "visor/cpu/state.h"
 #include "visor/emulate/translate.h"
 
 #define EMULATE_MAX_INSTRUCTION 15

@@ -11,7 +11,7 @@
 
 #include <vmmu/guest.h>
 
-#include "visor/cpu_state.h"
+#include "visor/cpu/state.h"
 
 /*
  * Pages that have been translated, as a CPU's TLB keeps them: right for as long as

@@ -2,7 +2,7 @@
 #include "visor/host/clock.h"
 
 #include "visor/cpu/x86.h"
-#include "visor/device/calendar.h"
+#include "visor/lib/calendar.h"
 #include "visor/host/timer.h"
 
 #define NS_PER_SECOND 1000000000ull

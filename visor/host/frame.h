@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "visor/boot/multiboot.h"
+#include "visor/host/multiboot.h"
 
 /* log2 of the frames in a run */
 enum { FRAME_ORDER_4K = 0, FRAME_ORDER_2M = 9, FRAME_ORDER_1G = 18, FRAME_ORDER_COUNT = 19 };

@@ -2,7 +2,7 @@
 /* SDM vol. 3, chapter 11 "Advanced Programmable Interrupt Controller (APIC)". */
 #include "visor/host/timer.h"
 
-#include "visor/boot/interrupts.h"
+#include "visor/host/interrupts.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 

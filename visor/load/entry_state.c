@@ -7,7 +7,7 @@
 #include "visor/load/bytes.h"
 #include "visor/load/loader.h"
 
-/* Access rights as in cpu_state.h; descriptors hold them in bits 55:40. */
+/* Access rights as in cpu/state.h; descriptors hold them in bits 55:40. */
 #define ACCESS_CODE32 0xc09b     /* execute/read, accessed, present, 32-bit, limit in pages */
 #define ACCESS_CODE64 0xa09b
 #define ACCESS_DATA 0xc093       /* read/write, accessed, present, 32-bit, limit in pages */

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "visor/cpu_state.h"
+#include "visor/cpu/state.h"
 
 #define LOAD_MAX_MODULES 16
 #define LOAD_REASON_SIZE 200

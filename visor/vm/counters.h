@@ -7,12 +7,12 @@
 
 #include <vmmu/vmmu.h>
 
-#include "visor/vm/exit.h"
+#include "visor/exit/exit.h"
 
 struct counters {
 	uint64_t tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
-	uint64_t ahead_instructions, ahead_faults;   /* vm/ahead.h */
+	uint64_t ahead_instructions, ahead_faults;   /* exit/ahead.h */
 	struct vmmu_stats engine;
 };
 

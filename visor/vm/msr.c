@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Model-specific registers. Those that belong to the guest and cost the visor
- * nothing are not intercepted (cpu/vmx.c, cpu/svm.c); everything else comes
+ * nothing are not intercepted (vmx/exit.c, svm/exit.c); everything else comes
  * here, and what is not listed is a #GP. No access reaches the machine's own
  * register but for TSC_AUX, which the visor does not use.
  */

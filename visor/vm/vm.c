@@ -13,7 +13,7 @@
 #include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/phases.h"
-#include "visor/vm/shadow.h"
+#include "visor/exit/shadow.h"
 #include "visor/vm/summary.h"
 #include "visor/vm/trace_disk.h"
 

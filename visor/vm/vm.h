@@ -8,12 +8,12 @@
 
 #include <vmmu/vmmu.h>
 
-#include "visor/boot/options.h"
-#include "visor/cpu/cpu.h"
+#include "visor/vm/options.h"
+#include "visor/cpu/vcpu.h"
 #include "visor/device/platform.h"
 #include "visor/emulate/translate.h"
-#include "visor/vm/ahead.h"
-#include "visor/vm/exit.h"
+#include "visor/exit/ahead.h"
+#include "visor/exit/exit.h"
 
 #define VM_REASON_BYTES 200
 

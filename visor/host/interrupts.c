@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/boot/interrupts.h"
+#include "visor/host/interrupts.h"
 
 #include "visor/cpu/x86.h"
 #include "visor/host/timer.h"

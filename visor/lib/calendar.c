@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The Gregorian calendar, counted in years that begin in March, so that leap days come last. */
-#include "visor/device/calendar.h"
+#include "visor/lib/calendar.h"
 
 #define SECONDS_PER_DAY 86400u
 #define DAYS_PER_400_YEARS 146097u

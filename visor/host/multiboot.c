@@ -3,7 +3,7 @@
  * Multiboot Specification version 0.6.96, 3.3 "Boot information format";
  * Multiboot2 Specification version 2.0, 3.6 "Boot information".
  */
-#include "visor/boot/multiboot.h"
+#include "visor/host/multiboot.h"
 
 #include "visor/lib/string.h"
 

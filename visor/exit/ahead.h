@@ -10,8 +10,8 @@
  * the second exit for one page is the first one for the next. It is exact: the
  * guest's tables decide, as they do for its CPU.
  */
-#ifndef VISOR_VM_AHEAD_H
-#define VISOR_VM_AHEAD_H
+#ifndef VISOR_EXIT_AHEAD_H
+#define VISOR_EXIT_AHEAD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/boot/options.h"
+#include "visor/vm/options.h"
 
 #include <vmmu/types.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VMCS field encodings (SDM vol. 3, appendix B), control bits (chapter 25) and exit reasons (appendix C). */
-#ifndef VISOR_CPU_VMCS_H
-#define VISOR_CPU_VMCS_H
+#ifndef VISOR_VMX_VMCS_H
+#define VISOR_VMX_VMCS_H
 
 enum vmcs_field {
 	VMCS_VPID = 0x0000,

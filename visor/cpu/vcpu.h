@@ -3,11 +3,11 @@
  * One virtual CPU, and what VMX and SVM have in common behind it.
  *
  * The back end owns the control block (VMCS or VMCB), enters the guest, and
- * turns exits into calls of vm/exit.h. The memory fault comes first and is
+ * turns exits into calls of exit/exit.h. The memory fault comes first and is
  * the only exit that is handled without fetching guest state.
  */
-#ifndef VISOR_CPU_CPU_H
-#define VISOR_CPU_CPU_H
+#ifndef VISOR_CPU_VCPU_H
+#define VISOR_CPU_VCPU_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@
 #include <vmmu/guest.h>
 #include <vmmu/vmmu.h>
 
-#include "visor/cpu_state.h"
+#include "visor/cpu/state.h"
 
 struct vm;
 struct vcpu;
@@ -110,14 +110,14 @@ struct cpu_backend {
 
 extern const struct cpu_backend cpu_vmx, cpu_svm, cpu_vmx_shadow, cpu_svm_shadow;
 
-/* Offset 0 and the order of `state.gpr` are known to the entry code (vmx_entry.S, svm_entry.S). */
+/* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
 struct vcpu {
 	struct x86_cpu_state state;   /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
 	                               * between read_state and write_state */
 	const struct cpu_backend *backend;
 	struct vm *vm;
 	struct vmmu_vcpu *mmu;
-	struct vmmu_paging paging;    /* shadow paging: the guest's own registers (vm/shadow.h) */
+	struct vmmu_paging paging;    /* shadow paging: the guest's own registers (exit/shadow.h) */
 
 	bool stop;                    /* leave run() */
 	bool tracing;                 /* fill in the trace's words */

@@ -3,13 +3,13 @@
  * What the visor does about each exit, the same for VMX and SVM. Called by the
  * back ends with rip, rsp, rflags and the general registers in vcpu->state.
  */
-#ifndef VISOR_VM_EXIT_H
-#define VISOR_VM_EXIT_H
+#ifndef VISOR_EXIT_EXIT_H
+#define VISOR_EXIT_EXIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "visor/cpu/cpu.h"
+#include "visor/cpu/vcpu.h"
 
 enum exit_kind {
 	EXIT_MEMORY_FAULT,

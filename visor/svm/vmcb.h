@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The VMCB (APM vol. 2, appendix B, tables B-1 and B-2) and exit codes (appendix C). */
-#ifndef VISOR_CPU_VMCB_H
-#define VISOR_CPU_VMCB_H
+#ifndef VISOR_SVM_VMCB_H
+#define VISOR_SVM_VMCB_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,10 +3,10 @@
  * A guest on shadow paging: its control registers as it believes them to be
  * (vcpu->paging), kept apart from those that the CPU runs it with.
  */
-#ifndef VISOR_VM_SHADOW_H
-#define VISOR_VM_SHADOW_H
+#ifndef VISOR_EXIT_SHADOW_H
+#define VISOR_EXIT_SHADOW_H
 
-#include "visor/vm/exit.h"
+#include "visor/exit/exit.h"
 
 /* Take the registers in vcpu->state for the guest's first ones. */
 enum vmmu_status shadow_start(struct vcpu *vcpu);

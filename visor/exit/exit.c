@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/exit.h"
+#include "visor/exit/exit.h"
 
-#include "visor/boot/interrupts.h"
+#include "visor/host/interrupts.h"
 #include "visor/cpu/x86.h"
 #include "visor/emulate/emulate.h"
 #include "visor/host/clock.h"
@@ -9,11 +9,11 @@
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
-#include "visor/vm/delivery.h"
-#include "visor/vm/descriptor.h"
-#include "visor/vm/event.h"
+#include "visor/exit/delivery.h"
+#include "visor/exit/descriptor.h"
+#include "visor/cpu/event.h"
 #include "visor/vm/msr.h"
-#include "visor/vm/shadow.h"
+#include "visor/exit/shadow.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
 

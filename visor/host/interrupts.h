@@ -3,11 +3,11 @@
  * The visor's own interrupts and exceptions.
  *
  * No gate uses an interrupt stack: under SVM the visor runs with the guest's
- * task register still loaded (cpu/svm_entry.S), so nothing here may depend on
+ * task register still loaded (svm/entry.S), so nothing here may depend on
  * one. All of the visor runs at CPL 0 on one good stack, so an NMI finds it.
  */
-#ifndef VISOR_BOOT_INTERRUPTS_H
-#define VISOR_BOOT_INTERRUPTS_H
+#ifndef VISOR_HOST_INTERRUPTS_H
+#define VISOR_HOST_INTERRUPTS_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the CPU itself writes to the guest's descriptor tables. */
-#ifndef VISOR_VM_DESCRIPTOR_H
-#define VISOR_VM_DESCRIPTOR_H
+#ifndef VISOR_EXIT_DESCRIPTOR_H
+#define VISOR_EXIT_DESCRIPTOR_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The visor's command line and modules (docs/visor.md, "Being started"). */
-#ifndef VISOR_BOOT_OPTIONS_H
-#define VISOR_BOOT_OPTIONS_H
+#ifndef VISOR_VM_OPTIONS_H
+#define VISOR_VM_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "visor/boot/multiboot.h"
+#include "visor/host/multiboot.h"
 #include "visor/load/load.h"
 
 enum options_mmu { OPTIONS_MMU_AUTO, OPTIONS_MMU_EPT, OPTIONS_MMU_NPT, OPTIONS_MMU_SHADOW };
@@ -16,7 +16,7 @@ struct options {
 	enum options_mmu mmu;
 	unsigned max_level;          /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
-	bool run_ahead;              /* vm/ahead.h */
+	bool run_ahead;              /* exit/ahead.h */
 	const char *guest_command_line;
 
 	struct load_blob kernel;     /* bytes NULL: no module has that role */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#ifndef VISOR_VM_TEST_COMMANDS_H
-#define VISOR_VM_TEST_COMMANDS_H
+#ifndef VISOR_EXIT_TEST_COMMANDS_H
+#define VISOR_EXIT_TEST_COMMANDS_H
 
 #include <stdint.h>
 

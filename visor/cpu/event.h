@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What becomes of an event whose delivery meets an exception. Events as in visor/cpu/cpu.h. */
-#ifndef VISOR_VM_EVENT_H
-#define VISOR_VM_EVENT_H
+/* What becomes of an event whose delivery meets an exception. Events as in visor/cpu/vcpu.h. */
+#ifndef VISOR_CPU_EVENT_H
+#define VISOR_CPU_EVENT_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/test_commands.h"
+#include "visor/exit/test_commands.h"
 
 #include "visor/host/frame.h"
 #include "visor/lib/string.h"

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* AMD-V, with and without nested paging: APM vol. 2, chapter 15 "Secure Virtual Machine". */
-#include "visor/cpu/cpu.h"
+#include "visor/cpu/vcpu.h"
 
 #include <vmmu/exit.h>
 
 #include "visor/cpu/gpr_offsets.h"
-#include "visor/cpu/vmcb.h"
+#include "visor/svm/vmcb.h"
 #include "visor/cpu/x86.h"
 #include "visor/emulate/emulate.h"
 #include "visor/host/frame.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
-#include "visor/vm/exit.h"
+#include "visor/exit/exit.h"
 #include "visor/vm/memory.h"
-#include "visor/vm/shadow.h"
+#include "visor/exit/shadow.h"
 #include "visor/vm/vm.h"
 
-_Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm_entry.S");
-_Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm_entry.S");
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.S");
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm/entry.S");
 
 #define VM_CR_SVMDIS (1ull << 4)
 #define IO_BITMAP_ORDER 2           /* 12 KiB (15.10.1), as a run of four frames */
@@ -339,7 +339,7 @@ static void svm_write_state(struct vcpu *v)
 	b->gdtr.base = s->gdtr.base;
 	b->idtr.limit = s->idtr.limit;
 	b->idtr.base = s->idtr.base;
-	if (!is_shadow(v)) { /* else they are changed one by one, by vm/shadow.c */
+	if (!is_shadow(v)) { /* else they are changed one by one, by exit/shadow.c */
 		b->cr0 = s->cr0;
 		b->cr3 = s->cr3;
 		b->cr4 = s->cr4;
@@ -864,7 +864,7 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	return false;
 }
 
-/* Called by svm_entry.S. True: leave the loop. */
+/* Called by svm/entry.S. True: leave the loop. */
 bool svm_exit(struct vcpu *v)
 {
 	struct vmcb *b = v->svm.vmcb;

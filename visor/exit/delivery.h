@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events whose delivery the guest's CPU cannot make by itself. */
-#ifndef VISOR_VM_DELIVERY_H
-#define VISOR_VM_DELIVERY_H
+#ifndef VISOR_EXIT_DELIVERY_H
+#define VISOR_EXIT_DELIVERY_H
 
 #include <stdbool.h>
 

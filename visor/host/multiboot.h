@@ -3,8 +3,8 @@
  * What the boot loader said, whether it spoke multiboot1 (QEMU's -kernel) or
  * multiboot2 (GRUB).
  */
-#ifndef VISOR_BOOT_MULTIBOOT_H
-#define VISOR_BOOT_MULTIBOOT_H
+#ifndef VISOR_HOST_MULTIBOOT_H
+#define VISOR_HOST_MULTIBOOT_H
 
 #include <stdbool.h>
 #include <stddef.h>

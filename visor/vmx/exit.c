@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Intel VT-x with EPT and unrestricted guest, or without either: SDM vol. 3, chapters 24 to 29. */
-#include "visor/cpu/cpu.h"
+#include "visor/cpu/vcpu.h"
 
 #include <vmmu/exit.h>
 
-#include "visor/boot/interrupts.h"
+#include "visor/host/interrupts.h"
 #include "visor/cpu/gpr_offsets.h"
-#include "visor/cpu/vmcs.h"
+#include "visor/vmx/vmcs.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/frame.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
-#include "visor/vm/exit.h"
+#include "visor/exit/exit.h"
 #include "visor/vm/memory.h"
-#include "visor/vm/shadow.h"
+#include "visor/exit/shadow.h"
 #include "visor/vm/vm.h"
 
-_Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx_entry.S");
-_Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "vmx_entry.S");
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx/entry.S");
+_Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "vmx/entry.S");
 
 #define FEATURE_CONTROL_LOCK (1ull << 0)
 #define FEATURE_CONTROL_VMX (1ull << 2)
@@ -511,7 +511,7 @@ static void vmx_write_state(struct vcpu *v)
 	vmwrite(VMCS_GUEST_GDTR_BASE, s->gdtr.base);
 	vmwrite(VMCS_GUEST_IDTR_LIMIT, s->idtr.limit);
 	vmwrite(VMCS_GUEST_IDTR_BASE, s->idtr.base);
-	if (!shadow) { /* else they are changed one by one, by vm/shadow.c */
+	if (!shadow) { /* else they are changed one by one, by exit/shadow.c */
 		write_cr0_of_guest(s->cr0);
 		vmwrite(VMCS_GUEST_CR3, s->cr3);
 		write_cr4_of_guest(s->cr4);
@@ -989,7 +989,7 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	return slow_exit(v, reason, NULL, 0);
 }
 
-/* Called by vmx_entry.S. True: leave the loop. */
+/* Called by vmx/entry.S. True: leave the loop. */
 bool vmx_exit(struct vcpu *v)
 {
 	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);

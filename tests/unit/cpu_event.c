@@ -2,8 +2,8 @@
 /* Events that meet exceptions: SDM vol. 3, tables 6-4 and 6-5, row by row. */
 #include "tests/unit/unit.h"
 
-#include "visor/cpu/cpu.h"
-#include "visor/vm/event.h"
+#include "visor/cpu/vcpu.h"
+#include "visor/cpu/event.h"
 
 enum { DE = 0, DB = 1, BP = 3, UD = 6, DF = 8, TS = 10, NP = 11, SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, CP = 21 };
 

@@ -3,7 +3,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/vm/phases.h"
 #include "visor/vm/test_device.h"
-#include "visor/vm/test_commands.h"
+#include "visor/exit/test_commands.h"
 #include "visor/vm/vm.h"
 
 static uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)

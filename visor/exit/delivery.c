@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/delivery.h"
+#include "visor/exit/delivery.h"
 
 #include "visor/cpu/x86.h"
 #include "visor/emulate/deliver.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/ahead.h"
+#include "visor/exit/ahead.h"
 
 #include <vmmu/exit.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/descriptor.h"
+#include "visor/exit/descriptor.h"
 
 #include "visor/vm/memory.h"
 #include "visor/vm/vm.h"

@@ -7,7 +7,7 @@
 
 #include <vmmu/types.h>
 
-#include "visor/boot/options.h"
+#include "visor/vm/options.h"
 
 static struct boot_info boot;
 static struct options options;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/vm/shadow.h"
+#include "visor/exit/shadow.h"
 
 #include <vmmu/guest.h>
 

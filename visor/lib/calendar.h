@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Between seconds since 1970 and a date of the Gregorian calendar, UTC. */
-#ifndef VISOR_DEVICE_CALENDAR_H
-#define VISOR_DEVICE_CALENDAR_H
+#ifndef VISOR_LIB_CALENDAR_H
+#define VISOR_LIB_CALENDAR_H
 
 #include <stdint.h>
 
