@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "visor/host/interrupts.h"
-#include "visor/host/multiboot.h"
-#include "visor/vm/options.h"
+#include "visor/boot/run.h"
 #include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
+#include "visor/host/interrupts.h"
 #include "visor/host/log.h"
+#include "visor/host/multiboot.h"
 #include "visor/host/serial.h"
 #include "visor/host/timer.h"
+#include "visor/svm/svm.h"
+#include "visor/vm/options.h"
 #include "visor/vm/vm.h"
+#include "visor/vmx/vmx.h"
 
 #define REASON_BYTES 256
 

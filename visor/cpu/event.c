@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/cpu/event.h"
 
-#include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"
 
 /* SDM vol. 3, table 6-4 "Interrupt and Exception Classes". */

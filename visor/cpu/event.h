@@ -1,10 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What becomes of an event whose delivery meets an exception. Events as in visor/cpu/vcpu.h. */
+/* Events that are delivered to a guest, and what becomes of one whose delivery meets an exception. */
 #ifndef VISOR_CPU_EVENT_H
 #define VISOR_CPU_EVENT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/*
+ * An event to deliver at the next entry, in the layout that VMX (SDM vol. 3,
+ * 25.8.3, table 25-17) and SVM (APM vol. 2, 15.20) share but for bit 11, which is "error
+ * code valid" in both: vector 7:0, type 10:8, error code valid 11, valid 31.
+ */
+#define EVENT_VALID (1u << 31)
+#define EVENT_HAS_ERROR (1u << 11)
+#define EVENT_TYPE_MASK (7u << 8)
+#define EVENT_EXTERNAL (0u << 8)
+#define EVENT_NMI (2u << 8)
+#define EVENT_EXCEPTION (3u << 8)
+#define EVENT_SOFTWARE_INTERRUPT (4u << 8)
+#define EVENT_PRIVILEGED_SOFTWARE (5u << 8)  /* VMX only: INT1 */
+#define EVENT_SOFTWARE_EXCEPTION (6u << 8)   /* VMX only: INT3, INTO */
 
 enum event_outcome {
 	EVENT_DELIVER_SECOND,

@@ -2,8 +2,8 @@
 /*
  * One virtual CPU, and what VMX and SVM have in common behind it.
  *
- * The back end owns the control block (VMCS or VMCB), enters the guest, and
- * turns exits into calls of exit/exit.h. The memory fault comes first and is
+ * The back end (vmx/, svm/) owns the control block (VMCS or VMCB), enters the
+ * guest, and turns exits into calls of exit/exit.h. The memory fault comes first and is
  * the only exit that is handled without fetching guest state.
  */
 #ifndef VISOR_CPU_VCPU_H
@@ -15,25 +15,11 @@
 #include <vmmu/guest.h>
 #include <vmmu/vmmu.h>
 
+#include "visor/cpu/event.h"
 #include "visor/cpu/state.h"
 
 struct vm;
 struct vcpu;
-
-/*
- * An event to deliver at the next entry, in the layout that VMX (SDM vol. 3,
- * 25.8.3, table 25-17) and SVM (APM vol. 2, 15.20) share but for bit 11, which is "error
- * code valid" in both: vector 7:0, type 10:8, error code valid 11, valid 31.
- */
-#define EVENT_VALID (1u << 31)
-#define EVENT_HAS_ERROR (1u << 11)
-#define EVENT_TYPE_MASK (7u << 8)
-#define EVENT_EXTERNAL (0u << 8)
-#define EVENT_NMI (2u << 8)
-#define EVENT_EXCEPTION (3u << 8)
-#define EVENT_SOFTWARE_INTERRUPT (4u << 8)
-#define EVENT_PRIVILEGED_SOFTWARE (5u << 8)  /* VMX only: INT1 */
-#define EVENT_SOFTWARE_EXCEPTION (6u << 8)   /* VMX only: INT3, INTO */
 
 /* Control block state that is no part of struct x86_cpu_state. */
 enum cpu_special {
@@ -107,8 +93,6 @@ struct cpu_backend {
 	/* Lines on the log about the control block and the last exit. */
 	void (*dump)(struct vcpu *vcpu);
 };
-
-extern const struct cpu_backend cpu_vmx, cpu_svm, cpu_vmx_shadow, cpu_svm_shadow;
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
 struct vcpu {

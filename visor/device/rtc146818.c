@@ -5,8 +5,8 @@
  */
 #include "visor/device/rtc146818.h"
 
-#include "visor/lib/calendar.h"
 #include "visor/device/clock.h"
+#include "visor/lib/calendar.h"
 
 enum {
 	SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM,

@@ -3,6 +3,7 @@
 
 #include "visor/cpu/x86.h"
 #include "visor/emulate/deliver.h"
+#include "visor/exit/exit.h"
 #include "visor/vm/vm.h"
 
 enum { X86_BP = 3, X86_OF = 4 };

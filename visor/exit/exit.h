@@ -10,33 +10,9 @@
 #include <stdint.h>
 
 #include "visor/cpu/vcpu.h"
-
-enum exit_kind {
-	EXIT_MEMORY_FAULT,
-	EXIT_MISCONFIGURATION,
-	EXIT_CR3_WRITE,
-	EXIT_CR3_READ,
-	EXIT_INVLPG,
-	EXIT_CR_ACCESS,
-	EXIT_CR8_ACCESS,
-	EXIT_IO,
-	EXIT_CPUID,
-	EXIT_MSR_READ,
-	EXIT_MSR_WRITE,
-	EXIT_HLT,
-	EXIT_EXTERNAL_INTERRUPT,
-	EXIT_INTERRUPT_WINDOW,
-	EXIT_NMI,
-	EXIT_EXCEPTION,
-	EXIT_INIT,
-	EXIT_XSETBV,
-	EXIT_CACHE,            /* INVD, WBINVD */
-	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */
-	EXIT_RDPMC,
-	EXIT_TRIPLE_FAULT,
-	EXIT_OTHER,
-	EXIT_KIND_COUNT
-};
+#include "visor/device/platform.h"
+#include "visor/vm/exit_kind.h"
+#include "visor/vm/fail.h"
 
 /* A port access. Strings: rep, and what address the memory side has. */
 struct io_access {
@@ -46,9 +22,6 @@ struct io_access {
 	uint8_t address_size;   /* 2, 4 or 8 bytes, strings only */
 	uint8_t segment;        /* of OUTS; INS always has ES */
 };
-
-const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind);
-void exit_count(struct vcpu *vcpu, enum exit_kind kind);
 
 /* A memory fault that vmmu_fault did not settle with FIXED, SPURIOUS or RETRY. */
 void exit_memory_rest(struct vcpu *vcpu, const struct vmmu_fault *fault, enum vmmu_fault_result result);
@@ -62,14 +35,15 @@ void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
 /* The host's own interrupt is pending; interrupts are off, but can be let in. */
 void exit_external_interrupt(struct vcpu *vcpu);
 void exit_triple_fault(struct vcpu *vcpu);
+/* The VM ends in this way. */
+void exit_stop(struct vcpu *vcpu, enum vm_end end);
 void exit_task_switch(struct vcpu *vcpu);
-/* Stop this VM: `why` in English goes to the log with registers and the exit. */
-void exit_fail(struct vcpu *vcpu, const char *why, ...) __attribute__((format(printf, 2, 3)));
-
 /* Deliver an exception to the guest; or what it makes together with the event that is being delivered. */
 void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
 /* The instruction is done: go on behind it. */
 void exit_skip(struct vcpu *vcpu);
+/* The visor carried an instruction out; RIP is behind it already. */
+void exit_instruction_done(struct vcpu *vcpu);
 void exit_skip_bytes(struct vcpu *vcpu, unsigned length);
 
 /*

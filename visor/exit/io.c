@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Port access: every port is intercepted, none reaches the machine. */
 #include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/exit/test_commands.h"
 #include "visor/vm/phases.h"
 #include "visor/vm/test_device.h"
-#include "visor/exit/test_commands.h"
 #include "visor/vm/vm.h"
 
 static uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)

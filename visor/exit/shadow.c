@@ -5,6 +5,7 @@
 
 #include "visor/cpu/x86.h"
 #include "visor/emulate/emulate.h"
+#include "visor/exit/ahead.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/vm.h"
 
@@ -71,7 +72,7 @@ static void switch_to(struct vcpu *v, const struct vmmu_paging *next)
 	enum vmmu_status status = load(v, next);
 
 	if (status != VMMU_OK)
-		exit_fail(v, "no tables for the guest's registers (CR3 %llx): %s", (unsigned long long)next->cr3,
+		vm_fail(v, "no tables for the guest's registers (CR3 %llx): %s", (unsigned long long)next->cr3,
 		          vmmu_status_name(status));
 }
 

@@ -3,6 +3,7 @@
 
 #include "visor/host/frame.h"
 #include "visor/lib/string.h"
+#include "visor/vm/fail.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/test_device.h"
 #include "visor/vm/vm.h"
@@ -108,12 +109,12 @@ void test_command_run(struct vm *vm, uint32_t gpa)
 	struct test_command c;
 
 	if (!memory_read(vm, gpa, &c, sizeof(c))) {
-		exit_fail(&vm->vcpu, "test device: there is no memory for a command at %x", gpa);
+		vm_fail(&vm->vcpu, "test device: there is no memory for a command at %x", gpa);
 		return;
 	}
 	memset(c.result, 0, sizeof(c.result));
 	c.status = run(vm, &c);
 	/* The command may have taken away the memory that it stood in. */
 	if (!memory_write(vm, gpa, &c, sizeof(c)))
-		exit_fail(&vm->vcpu, "test device: there is no memory for the answer at %x", gpa);
+		vm_fail(&vm->vcpu, "test device: there is no memory for the answer at %x", gpa);
 }

@@ -2,8 +2,8 @@
 #include "visor/host/clock.h"
 
 #include "visor/cpu/x86.h"
-#include "visor/lib/calendar.h"
 #include "visor/host/timer.h"
+#include "visor/lib/calendar.h"
 
 #define NS_PER_SECOND 1000000000ull
 

@@ -2,8 +2,8 @@
 #include "visor/host/interrupts.h"
 
 #include "visor/cpu/x86.h"
-#include "visor/host/timer.h"
 #include "visor/host/log.h"
+#include "visor/host/timer.h"
 #include "visor/lib/string.h"
 
 struct gate {

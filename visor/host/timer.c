@@ -2,9 +2,9 @@
 /* SDM vol. 3, chapter 11 "Advanced Programmable Interrupt Controller (APIC)". */
 #include "visor/host/timer.h"
 
-#include "visor/host/interrupts.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
+#include "visor/host/interrupts.h"
 
 #define BASE_ENABLE (1ull << 11)
 #define BASE_X2APIC (1ull << 10)

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* AMD-V, with and without nested paging: APM vol. 2, chapter 15 "Secure Virtual Machine". */
-#include "visor/cpu/vcpu.h"
+#include "visor/svm/svm.h"
 
 #include <vmmu/exit.h>
 
 #include "visor/cpu/gpr_offsets.h"
-#include "visor/svm/vmcb.h"
 #include "visor/cpu/x86.h"
 #include "visor/emulate/emulate.h"
+#include "visor/exit/exit.h"
+#include "visor/exit/shadow.h"
 #include "visor/host/frame.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
-#include "visor/exit/exit.h"
+#include "visor/svm/vmcb.h"
 #include "visor/vm/memory.h"
-#include "visor/exit/shadow.h"
 #include "visor/vm/vm.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.S");
@@ -641,7 +641,7 @@ static void handle_cr(struct vcpu *v, uint64_t exit_code)
 	struct cr_access access;
 
 	if (!decode_cr_access(v, write, exit_code & 15, &access))
-		exit_fail(v, "the instruction that accessed CR%u cannot be read", (unsigned)exit_code & 15);
+		vm_fail(v, "the instruction that accessed CR%u cannot be read", (unsigned)exit_code & 15);
 	else if (access.cr == 8)
 		exit_cr8(v, write, access.gpr);
 	else
@@ -718,7 +718,7 @@ static void handle(struct vcpu *v)
 		break;
 	case SVM_EXIT_EXCEPTION + X86_PF: /* only under tables that are not the engine's: page_fault_exit */
 		exit_count(v, EXIT_OTHER);
-		exit_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
+		vm_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
 		             "intercept", ULL(b->cr3));
 		break;
 	case SVM_EXIT_TASK_SWITCH:
@@ -781,7 +781,7 @@ static void handle(struct vcpu *v)
 		break;
 	default:
 		exit_count(v, EXIT_OTHER);
-		exit_fail(v, "unexpected exit %llx (%s)", ULL(b->exit_code), exit_code_name(b->exit_code));
+		vm_fail(v, "unexpected exit %llx (%s)", ULL(b->exit_code), exit_code_name(b->exit_code));
 	}
 }
 

@@ -7,7 +7,9 @@
 
 #include <vmmu/vmmu.h>
 
-#include "visor/exit/exit.h"
+#include "visor/vm/exit_kind.h"
+
+struct vm;
 
 struct counters {
 	uint64_t tsc;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is said when a VM cannot go on. */
+#include "visor/vm/fail.h"
+
 #include "visor/emulate/emulate.h"
 #include "visor/host/log.h"
 #include "visor/lib/format.h"
@@ -72,7 +73,7 @@ static void dump_walk(struct vm *vm, vmmu_gpa gpa)
 		dump_step(vm->vcpu.backend->mode, &path.step[i]);
 }
 
-void exit_fail(struct vcpu *v, const char *why, ...)
+void vm_fail(struct vcpu *v, const char *why, ...)
 {
 	struct vm *vm = v->vm;
 	va_list args;

@@ -5,6 +5,7 @@
 #include "visor/host/frame.h"
 #include "visor/host/log.h"
 #include "visor/vm/counters.h"
+#include "visor/vm/fail.h"
 #include "visor/vm/vm.h"
 
 #define PHASES_MAX 32
@@ -35,12 +36,12 @@ void phases_mark(struct vm *vm, uint8_t number)
 
 	counters_read(vm, &now);
 	if (!vm->phases && !make(vm)) {
-		exit_fail(&vm->vcpu, "test device: no memory to keep phases in");
+		vm_fail(&vm->vcpu, "test device: no memory to keep phases in");
 		return;
 	}
 	p = vm->phases;
 	if (number && p->count == PHASES_MAX) {
-		exit_fail(&vm->vcpu, "test device: the guest marks more than %u phases", PHASES_MAX);
+		vm_fail(&vm->vcpu, "test device: the guest marks more than %u phases", PHASES_MAX);
 		return;
 	}
 	if (number) {

@@ -8,12 +8,12 @@
 
 #include <vmmu/vmmu.h>
 
-#include "visor/vm/options.h"
 #include "visor/cpu/vcpu.h"
 #include "visor/device/platform.h"
 #include "visor/emulate/translate.h"
-#include "visor/exit/ahead.h"
-#include "visor/exit/exit.h"
+#include "visor/vm/ahead_state.h"
+#include "visor/vm/exit_kind.h"
+#include "visor/vm/options.h"
 
 #define VM_REASON_BYTES 200
 
@@ -41,9 +41,6 @@ struct vm {
 	size_t input_count;
 	char reason[VM_REASON_BYTES];   /* why it failed or was refused */
 };
-
-/* Run the VM that the options describe; says everything on the log, `end` event included. */
-void vm_run(const struct options *options, const struct cpu_backend *backend);
 
 /* Guest time in ns: 0 at the first instruction. */
 uint64_t vm_now_ns(const struct vm *vm);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Intel VT-x with EPT and unrestricted guest, or without either: SDM vol. 3, chapters 24 to 29. */
-#include "visor/cpu/vcpu.h"
+#include "visor/vmx/vmx.h"
 
 #include <vmmu/exit.h>
 
-#include "visor/host/interrupts.h"
 #include "visor/cpu/gpr_offsets.h"
-#include "visor/vmx/vmcs.h"
 #include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/exit/shadow.h"
 #include "visor/host/frame.h"
+#include "visor/host/interrupts.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
-#include "visor/exit/exit.h"
 #include "visor/vm/memory.h"
-#include "visor/exit/shadow.h"
 #include "visor/vm/vm.h"
+#include "visor/vmx/vmcs.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx/entry.S");
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "vmx/entry.S");
@@ -458,7 +458,7 @@ static void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 	uint64_t cache = X86_CR0_CD | X86_CR0_NW;
 
 	if (!(p->cr0 & X86_CR0_PE)) {
-		exit_fail(v, "the guest turns to real mode, where VMX without unrestricted guest cannot follow");
+		vm_fail(v, "the guest turns to real mode, where VMX without unrestricted guest cannot follow");
 		return;
 	}
 	vmwrite(VMCS_GUEST_CR3, root->pointer);
@@ -774,7 +774,7 @@ static void handle_cr(struct vcpu *v)
 	else if (number == 4 && type == MOV_TO)
 		exit_raise(v, X86_GP, true, 0); /* only bits that the guest does not have lead here */
 	else
-		exit_fail(v, "unexpected access to CR%u (qualification %llx)", number, ULL(q));
+		vm_fail(v, "unexpected access to CR%u (qualification %llx)", number, ULL(q));
 }
 
 /* What the delivery of #DB would have done, and the exit has not (28.1): DR6 and DR7.GD. */
@@ -814,7 +814,7 @@ static void handle_exception(struct vcpu *v)
 	if (1u << (event & 31) & ENDLESS_EXCEPTIONS)
 		reflect(v, event);
 	else
-		exit_fail(v, "exception %u in the guest ends it", event & 0xff);
+		vm_fail(v, "exception %u in the guest ends it", event & 0xff);
 }
 
 static void undefined_instruction(struct vcpu *v)
@@ -827,7 +827,7 @@ static void handle(struct vcpu *v, uint32_t reason)
 {
 	if (reason & VMX_EXIT_ENTRY_FAILURE) {
 		exit_count(v, EXIT_OTHER);
-		exit_fail(v, "VM entry failed: %s", reason_name(reason));
+		vm_fail(v, "VM entry failed: %s", reason_name(reason));
 		return;
 	}
 	switch (reason) {
@@ -890,7 +890,7 @@ static void handle(struct vcpu *v, uint32_t reason)
 		break;
 	default:
 		exit_count(v, reason == VMX_EXIT_INVLPG ? EXIT_INVLPG : EXIT_OTHER);
-		exit_fail(v, "unexpected exit %u (%s)", reason, reason_name(reason));
+		vm_fail(v, "unexpected exit %u (%s)", reason, reason_name(reason));
 	}
 }
 
@@ -1014,7 +1014,7 @@ static void vmx_run(struct vcpu *v)
 {
 	write_host_state();
 	if (!vmx_loop(v))
-		exit_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)",
+		vm_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)",
 		          ULL(vmread(VMCS_INSTRUCTION_ERROR)));
 }
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Exceptions for the guest, the end of an instruction that the visor has carried out, and the end of the VM. */
+#include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/vm/vm.h"
+
+static bool in_64bit_code(struct vcpu *v)
+{
+	return v->backend->in_64bit_code(v);
+}
+
+void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	uint32_t first = v->event;
+
+	v->event = 0;
+	switch (event_meets(first, vector)) {
+	case EVENT_SHUTDOWN:
+		exit_triple_fault(v);
+		return;
+	case EVENT_DOUBLE_FAULT:
+		vector = X86_DF;
+		has_error = true;
+		error = 0;
+		break;
+	case EVENT_DELIVER_SECOND:
+		if (event_must_be_kept(first))
+			v->kept_event = first;
+		break;
+	}
+	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */
+	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
+	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
+	v->event_error = error;
+}
+
+/* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */
+void exit_instruction_done(struct vcpu *v)
+{
+	v->state.rflags &= ~X86_FLAG_RF;
+	v->backend->clear_shadow(v);
+	if (v->state.rflags & X86_FLAG_TF) {
+		uint64_t dr6 = v->backend->read_special(v, CPU_SPECIAL_DR6);
+
+		v->backend->write_special(v, CPU_SPECIAL_DR6, dr6 | X86_DR6_SINGLE_STEP);
+		exit_raise(v, X86_DB, false, 0);
+	}
+}
+
+void exit_skip_bytes(struct vcpu *v, unsigned length)
+{
+	v->state.rip += length;
+	if (!in_64bit_code(v))
+		v->state.rip &= UINT32_MAX;
+	exit_instruction_done(v);
+}
+
+void exit_skip(struct vcpu *v)
+{
+	unsigned length = v->backend->instruction_length(v);
+
+	if (length)
+		exit_skip_bytes(v, length);
+	else
+		vm_fail(v, "the instruction that caused the exit cannot be read");
+}
+
+void exit_stop(struct vcpu *v, enum vm_end end)
+{
+	v->vm->end = end;
+	v->stop = true;
+}
+
+void exit_triple_fault(struct vcpu *v)
+{
+	exit_count(v, EXIT_TRIPLE_FAULT);
+	exit_stop(v, VM_TRIPLE_FAULT);
+}

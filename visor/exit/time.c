@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Time, interrupts and the console: what is done between an exit and the next entry. */
+#include "visor/cpu/x86.h"
+#include "visor/emulate/emulate.h"
+#include "visor/exit/exit.h"
+#include "visor/host/clock.h"
+#include "visor/host/interrupts.h"
+#include "visor/host/serial.h"
+#include "visor/host/timer.h"
+#include "visor/lib/string.h"
+#include "visor/vm/trace_disk.h"
+#include "visor/vm/vm.h"
+
+/* How long the guest may run before the visor looks at the console again. */
+#define POLL_IDLE_NS 10000000ull
+#define POLL_BUSY_NS 1000000ull
+
+#define CONSOLE_CHUNK 16
+#define OPCODE_HLT 0xf4
+
+static void take_console_input(struct vm *vm)
+{
+	uint8_t bytes[CONSOLE_CHUNK];
+	size_t n;
+
+	if (!vm->input_count)
+		vm->input_count = serial_console_read(vm->input, sizeof(vm->input));
+	if (!vm->input_count)
+		return;
+	n = platform_console_in(vm->platform, vm->input, vm->input_count);
+	vm->input_count -= n;
+	memcpy(bytes, vm->input + n, vm->input_count);
+	memcpy(vm->input, bytes, vm->input_count);
+}
+
+/* Set the host's timer for whatever comes first. Left alone when it is set for that or earlier. */
+static void arm_timer(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	uint64_t now = rdtsc(), now_ns = vm_now_ns(vm), next = platform_next_event(vm->platform);
+	uint64_t poll = now_ns + (serial_console_busy() || vm->input_count ? POLL_BUSY_NS : POLL_IDLE_NS);
+	uint64_t wait, deadline;
+
+	next = next < poll ? next : poll;
+	wait = next > now_ns ? clock_ns_to_ticks(next - now_ns) : 0;
+	deadline = now + wait;
+	if (v->timer_armed && v->timer_armed <= deadline)
+		return;
+	timer_set(wait);
+	v->timer_armed = deadline;
+}
+
+/* What is done whenever the host's timer has come. */
+static void tick(struct vcpu *v)
+{
+	v->timer_armed = 0;
+	serial_console_poll();
+	take_console_input(v->vm);
+	if (v->tracing)
+		trace_disk_tick();
+}
+
+void exit_external_interrupt(struct vcpu *v)
+{
+	exit_count(v, EXIT_EXTERNAL_INTERRUPT);
+	interrupts_take_pending();
+	tick(v);
+}
+
+/* An interrupt for the guest's CPU is waiting. */
+static bool interrupt_waits(struct vcpu *v)
+{
+	return v->kept_event || platform_interrupt_pending(v->vm->platform);
+}
+
+void exit_hlt(struct vcpu *v)
+{
+	struct platform *p = v->vm->platform;
+	uint32_t code;
+
+	exit_count(v, EXIT_HLT);
+	exit_skip(v);
+	if (!(v->state.rflags & X86_FLAG_IF)) {
+		exit_stop(v, VM_HALTED);
+		return;
+	}
+	for (;;) {
+		platform_advance(p);
+		if (interrupt_waits(v) || platform_end(p, &code))
+			return;
+		serial_console_poll();
+		arm_timer(v);
+		interrupts_wait();
+		tick(v);
+	}
+}
+
+static void set_window(struct vcpu *v, bool on)
+{
+	if (v->window_wanted != on) {
+		v->backend->want_window(v, on);
+		v->window_wanted = on;
+	}
+}
+
+/*
+ * STI; HLT with an interrupt pending, and this exit came in between: the HLT
+ * would end at once, so it counts as executed. Entering the guest before it
+ * relies on the CPU to keep the shadow of STI over the entry. QEMU's SVM does
+ * not; the interrupt then comes before the HLT, and the guest sleeps for ever.
+ */
+static void finish_sti_hlt(struct vcpu *v)
+{
+	uint8_t byte = 0;
+
+	if (!(v->state.rflags & X86_FLAG_IF) || !v->backend->interrupts_shadowed(v))
+		return;
+	v->backend->read_state(v); /* with a shadow on, no instruction was carried out: nothing to lose */
+	if (guest_fetch(&v->state, &v->vm->bus, &byte, 1) != 1 || byte != OPCODE_HLT)
+		return;
+	exit_count(v, EXIT_HLT);
+	v->state.rip++;
+	v->backend->clear_shadow(v);
+}
+
+/* The next one, which the guest can take now: acknowledged already, or from the interrupt controllers. */
+static uint32_t take_interrupt(struct vcpu *v)
+{
+	uint32_t kept = v->kept_event;
+	int vector;
+
+	v->kept_event = 0;
+	if (kept)
+		return kept;
+	vector = platform_interrupt_acknowledge(v->vm->platform);
+	return vector >= 0 ? EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector : 0;
+}
+
+static void deliver_interrupt(struct vcpu *v)
+{
+	bool free = !(v->event & EVENT_VALID);
+
+	if (interrupt_waits(v) && free)
+		finish_sti_hlt(v);
+	if (interrupt_waits(v) && free && v->state.rflags & X86_FLAG_IF && !v->backend->interrupts_shadowed(v))
+		v->event = take_interrupt(v);
+	set_window(v, interrupt_waits(v));
+}
+
+void exit_finish(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	enum vm_end end;
+
+	if (v->stop)
+		return;
+	platform_advance(vm->platform);
+	end = platform_end(vm->platform, &vm->end_code);
+	if (end != VM_RUNNING) {
+		exit_stop(v, end);
+		return;
+	}
+	serial_console_poll();
+	deliver_interrupt(v);
+	arm_timer(v);
+}

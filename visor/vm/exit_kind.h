@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What exits are counted under, and their names in the summary (docs/visor.md). */
+#ifndef VISOR_VM_EXIT_KIND_H
+#define VISOR_VM_EXIT_KIND_H
+
+struct vcpu;
+
+enum exit_kind {
+	EXIT_MEMORY_FAULT,
+	EXIT_MISCONFIGURATION,
+	EXIT_CR3_WRITE,
+	EXIT_CR3_READ,
+	EXIT_INVLPG,
+	EXIT_CR_ACCESS,
+	EXIT_CR8_ACCESS,
+	EXIT_IO,
+	EXIT_CPUID,
+	EXIT_MSR_READ,
+	EXIT_MSR_WRITE,
+	EXIT_HLT,
+	EXIT_EXTERNAL_INTERRUPT,
+	EXIT_INTERRUPT_WINDOW,
+	EXIT_NMI,
+	EXIT_EXCEPTION,
+	EXIT_INIT,
+	EXIT_XSETBV,
+	EXIT_CACHE,            /* INVD, WBINVD */
+	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */
+	EXIT_RDPMC,
+	EXIT_TRIPLE_FAULT,
+	EXIT_OTHER,
+	EXIT_KIND_COUNT
+};
+
+const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind);
+void exit_count(struct vcpu *vcpu, enum exit_kind kind);
+
+#endif
