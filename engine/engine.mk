@@ -3,7 +3,7 @@
 # the same objects link into a bare-metal hypervisor and into user space: into a
 # fixed-address image as well as into a position-independent program.
 
-ENGINE_SRC := $(wildcard engine/*/*.c)
+ENGINE_SRC := $(sort $(wildcard engine/*/*.c engine/*/*/*.c))
 ENGINE_CFLAGS := $(CSTD) $(WARN) -O2 -g -ffreestanding -fno-stack-protector -fPIC -fvisibility=hidden \
 	-mgeneral-regs-only -mno-red-zone -fno-asynchronous-unwind-tables -ffunction-sections \
 	-Iinclude -Iengine

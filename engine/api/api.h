@@ -3,7 +3,7 @@
 #ifndef VMMU_API_H
 #define VMMU_API_H
 
-#include "map/map.h"
+#include "map/direct/direct.h"
 #include "table/locks.h"
 #include "table/trace.h"
 
@@ -27,5 +27,20 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
                      uint64_t old_first);
 /* inspect.c: vmmu_stats_read for a caller that has the turn. */
 void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
+
+/*
+ * range.c: remove what maps [first, end) in any map, in bounded steps, then settle.
+ * Leaves up to level `keep` stay (0: none does). Needs the turn, gate open.
+ */
+void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                    unsigned keep, enum vmmu_cause cause);
+/*
+ * Take W from leaves in [first, end); with `forbid` also the software bits that
+ * let a fault give it back. Bounded steps, then settle, as above.
+ */
+void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                        bool forbid);
+/* One step of it, for a caller that has the gate closed and settles itself. */
+void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
 
 #endif

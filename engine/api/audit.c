@@ -4,7 +4,7 @@
  * tables themselves and not from how they came to be.
  */
 #include "api/audit.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 void vmmu_audit_finding(struct audit *a, const char *rule, const struct vmmu_path_step *step, uint64_t gfn)
 {

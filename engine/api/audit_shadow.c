@@ -5,7 +5,7 @@
  * shadowed. The gate is closed and nothing is owed, so all of it is exact.
  */
 #include "api/audit.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 struct table_audit {
 	struct audit *a;

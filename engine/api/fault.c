@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The vCPUs' calls: faults and prefaults. */
 #include "api/api.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Looking inside: decoding, paths, entries, statistics. */
 #include "api/api.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
                        struct vmmu_entry_info *out)

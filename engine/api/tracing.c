@@ -6,7 +6,7 @@
  * when it began; so switching it on tells of every slot, table and entry found.
  */
 #include "api/api.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* Put one entry into the trace as `event`, DUMP or FOUND. */
 static void trace_entry(struct vmmu_op *op, enum vmmu_trace_event event, const struct vmmu_visit *v)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Making and unmaking VMs and vCPUs. */
 #include "api/api.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 enum { MAX_VCPUS_DEFAULT = 1024, MAX_VCPUS = 0xffff };
 

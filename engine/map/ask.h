@@ -6,7 +6,7 @@
 #ifndef VMMU_ASK_H
 #define VMMU_ASK_H
 
-#include "map/map.h"
+#include "map/vm.h"
 #include "table/locks.h"
 
 /*

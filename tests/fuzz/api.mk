@@ -4,7 +4,7 @@
 FUZZ_FLAGS := $(CSTD) -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -Iinclude -Isim -Itests/engine
 FUZZ_CHECKS := address,undefined
 
-$(BUILD)/fuzz/api: tests/fuzz/api_fuzz.c $(ENGINE_SRC) $(SIM_SRC) $(wildcard engine/*/*.h sim/*.h) \
+$(BUILD)/fuzz/api: tests/fuzz/api_fuzz.c $(ENGINE_SRC) $(SIM_SRC) $(wildcard engine/*/*.h engine/*/*/*.h sim/*.h) \
 		tests/engine/operation.h
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -Iengine -fsanitize=fuzzer,$(FUZZ_CHECKS) -fno-sanitize-recover=all \

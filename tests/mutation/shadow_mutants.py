@@ -3,13 +3,13 @@
 
 from mutant import Mutant
 
-PARK = "engine/map/shadow_park.c"
-FAULT = "engine/map/shadow_fault.c"
-SYNC = "engine/map/shadow_sync.c"
-WRITE = "engine/map/shadow_write.c"
-ROOT = "engine/map/shadow_root.c"
-TABLE = "engine/map/shadow_table.c"
-RANGE = "engine/map/shadow_range.c"
+PARK = "engine/map/shadow/shadow_park.c"
+FAULT = "engine/map/shadow/shadow_fault.c"
+SYNC = "engine/map/shadow/shadow_sync.c"
+WRITE = "engine/map/shadow/shadow_write.c"
+ROOT = "engine/map/shadow/shadow_root.c"
+TABLE = "engine/map/shadow/shadow_table.c"
+RANGE = "engine/map/shadow/shadow_range.c"
 
 SHADOW_MUTANTS = [
     # ---- holding guest tables against writes ------------------------------------------
@@ -152,7 +152,7 @@ SHADOW_MUTANTS = [
            "\tif (vmmu_is_stale(&b->vm->memory, b->gfn, b->sequence))\n\t\treturn VMMU_FAULT_RETRY;\n",
            "",
            "an answer of the host from before an invalidation is installed after it"),
-    Mutant("role-without-rights-above", "engine/map/shadow.h",
+    Mutant("role-without-rights-above", "engine/map/shadow/shadow.h",
            "\trole.access = access & 7;\n",
            "\trole.access = 7;\n",
            "a table under two upper entries of different rights is shared (CVE-2021-38198)"),
@@ -197,7 +197,7 @@ SHADOW_MUTANTS = [
            "\t\trole.key = own_key(b) >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;\n",
            "",
            "large pages over the same frames share their protection key"),
-    Mutant("quadrant-not-in-role", "engine/map/shadow.h",
+    Mutant("quadrant-not-in-role", "engine/map/shadow/shadow.h",
            "role.quadrant = role.levels == 2 && role.level == VMMU_LEVEL_4K ? index & 1 : 0;",
            "role.quadrant = 0;\n\t(void)index;",
            "both halves of a 32-bit guest's table are one"),
@@ -303,11 +303,11 @@ SHADOW_MUTANTS = [
            "\tif (all->count + room <= all->limit)\n\t\treturn;\n",
            "\tif (all->count + room <= 100 * all->limit)\n\t\treturn;\n",
            "tables are never reclaimed"),
-    Mutant("unreached-is-anything", "engine/map/shadow.h",
+    Mutant("unreached-is-anything", "engine/map/shadow/shadow.h",
            ".unreached = !s->parents && !s->pins,",
            ".unreached = true,",
            "removals from shadow tables owe no flush"),
-    Mutant("unreached-despite-pin", "engine/map/shadow.h",
+    Mutant("unreached-despite-pin", "engine/map/shadow/shadow.h",
            ".unreached = !s->parents && !s->pins,",
            ".unreached = !s->parents,",
            "removals from a root owe no flush"),
@@ -327,20 +327,20 @@ SHADOW_MUTANTS = [
            "shadow tables stand for guest tables in memory that has gone"),
 
     # ---- the walk of the guest's tables -------------------------------------------------------------------------
-    Mutant("guest-rights-of-leaf-only", "engine/guest/walk.c",
+    Mutant("guest-rights-of-leaf-only", "engine/guest/guest_walk.c",
            "\t\tout->rights &= step->rights;\n",
            "\t\tout->rights = step->rights;\n",
            "a guest page's rights are those of its last entry"),
-    Mutant("guest-dirty-on-read", "engine/guest/walk.c",
+    Mutant("guest-dirty-on-read", "engine/guest/guest_walk.c",
            "VMMU_GPTE_ACCESSED | (w->write ? VMMU_GPTE_DIRTY : 0)",
            "VMMU_GPTE_ACCESSED | VMMU_GPTE_DIRTY",
            "reading sets the guest's D bit"),
-    Mutant("guest-accessed-lost", "engine/guest/walk.c",
+    Mutant("guest-accessed-lost", "engine/guest/guest_walk.c",
            "\tfor (struct vmmu_guest_step *step = out->step; step < leaf; step++)\n"
            "\t\tif (!set_bits(w, step, VMMU_GPTE_ACCESSED))\n\t\t\treturn false;\n",
            "",
            "A bits of upper tables are never set"),
-    Mutant("guest-pdpte-reserved", "engine/guest/walk.c",
+    Mutant("guest-pdpte-reserved", "engine/guest/guest_walk.c",
            "if ((read[i] & VMMU_GPTE_PRESENT) && (read[i] & reserved))",
            "if (false)",
            "PDPTEs with reserved bits set are loaded"),

@@ -3,7 +3,7 @@
  * direct_map: one gfn, one path. The same visitor builds EPT, NPT and, under
  * shadow paging, the map of a guest that runs without paging.
  */
-#include "map/map.h"
+#include "map/direct/direct.h"
 
 /* For the actor's next fault nearby. */
 static inline void remember(const struct vmmu_visit *v)

@@ -9,7 +9,7 @@
  * flushed before anything is concluded; so an attempt may end in "again", which
  * costs no exit.
  */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 enum { ATTEMPTS = 16, PATIENCE = 1024 };
 /* More than another CPU's work on the same entry can explain. */

@@ -30,7 +30,7 @@
 
 #include "format/guest.h"
 #include "map/ask.h"
-#include "map/map.h"
+#include "map/direct/direct.h"
 #include "memory/frames.h"
 #include "table/locks.h"
 

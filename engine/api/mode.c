@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The modes: what hardware walks the tables, and who handles its faults. */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 static unsigned ept_levels(const struct vmmu_cpu *cpu)
 {

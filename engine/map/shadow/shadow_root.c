@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What CR3 names, and the roots that a vCPU remembers. */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* ---- the direct map of guests without paging --------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "map/map.h"
+#include "map/direct/direct.h"
 
 enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)
 {

@@ -5,7 +5,7 @@
  * Nothing is asked of the host: what it has named as a run of frames before is
  * all that is used.
  */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 struct sync {
 	struct vmmu_vcpu *vcpu;

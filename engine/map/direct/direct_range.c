@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "map/shadow.h"
+#include "map/direct/direct.h"
+#include "table/locks.h"
 
 /*
  * Removing and write-protecting ranges while vCPUs run.
@@ -99,8 +100,8 @@ static void zap_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
 	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, zap, s);
 }
 
-void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                    unsigned keep, enum vmmu_cause cause)
+void vmmu_direct_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                                  unsigned keep, enum vmmu_cause cause)
 {
 	struct sweep s = {
 		.first = first,
@@ -110,9 +111,6 @@ void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint
 		.whole_max = vm->shadow ? VMMU_LEVEL_2M : VMMU_LEVEL_1G,
 		.cause = cause,
 	};
-
-	if (vm->shadow)
-		vmmu_shadow_zap_range(vm, op, first, end, keep, cause);
 
 	sweep_all(vm, op, &s, zap_once);
 }
@@ -146,22 +144,17 @@ static void protect_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s
 	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, protect, s);
 }
 
-void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                        bool forbid)
+void vmmu_direct_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                               bool forbid)
 {
 	struct sweep s = {.first = first, .end = end, .forbid = forbid};
 
-	if (vm->shadow)
-		vmmu_shadow_protect_range(vm, op, first, end, forbid);
 	sweep_all(vm, op, &s, protect_once);
 }
 
-void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_direct_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
 {
 	struct sweep s = {.first = first, .end = end, .visits_left = ~0u};
 
-	for (uint64_t gfn = first; vm->shadow && gfn < end; gfn++)
-		vmmu_shadow_protect(vm, op, gfn, false);
-	if (!vm->shadow)
-		protect_once(vm, op, &s);
+	protect_once(vm, op, &s);
 }

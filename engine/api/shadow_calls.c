@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The calls of shadow modes: registers, and writes to guest memory. */
 #include "api/api.h"
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* One critical section of a vCPU that changes shadow tables. */
 static void enter(struct vmmu_vcpu *vcpu, struct vmmu_op *op)

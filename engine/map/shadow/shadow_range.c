@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The host takes frames back or protects them: the reverse map says where they are mapped. */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 struct range {
 	uint64_t first, end;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Shadow tables: found by frame and role, made, linked, taken down. */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* ---- finding ------------------------------------------------------------------- */
 

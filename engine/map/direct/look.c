@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "map/map.h"
+#include "map/direct/direct.h"
 
 static enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 {

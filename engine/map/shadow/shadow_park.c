@@ -3,7 +3,7 @@
  * Who may write a guest table: its guest, or nobody while a shadow table for it
  * can be reached. The change from one to the other is made here.
  */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* ---- taking W away ------------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Operations on a VM's maps. Each is a visitor over the one walker. */
-#ifndef VMMU_MAP_H
-#define VMMU_MAP_H
+#ifndef VMMU_DIRECT_H
+#define VMMU_DIRECT_H
 
 #include "map/vm.h"
 #include "table/write.h"
@@ -12,7 +12,7 @@ static inline struct vmmu_top vmmu_root_of(const struct vmmu_vm *vm)
 }
 
 /*
- * direct.c: gpa -> hpa, on a fault. The handler of every mode in which the guest's
+ * direct_fault.c: gpa -> hpa, on a fault. The handler of every mode in which the guest's
  * own paging plays no part.
  */
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
@@ -62,21 +62,21 @@ enum vmmu_next vmmu_link_table(struct vmmu_visit *visit, enum vmmu_cause cause);
 enum vmmu_next vmmu_split_leaf(struct vmmu_visit *visit);
 
 /*
- * sweep.c: remove what maps [first, end), in bounded steps with the gate closed
+ * direct_range.c: remove what maps [first, end), in bounded steps with the gate closed
  * for each, then settle. Leaves up to level `keep` stay (0: none does). Needs
  * the turn, gate open.
  */
-void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                    unsigned keep, enum vmmu_cause cause);
+void vmmu_direct_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                           unsigned keep, enum vmmu_cause cause);
 
 /*
  * Take W from leaves in [first, end); with `forbid` also the software
  * bits that let a fault give it back. Bounded steps, then settle, as above.
  */
-void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                        bool forbid);
+void vmmu_direct_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
+                               bool forbid);
 /* One step of it, for a caller that has the gate closed and settles itself. */
-void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
+void vmmu_direct_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
 
 /* look.c: the entry that ends gfn's translation. Inside the gate or with the turn. */
 struct vmmu_visit vmmu_look(struct vmmu_op *op, struct vmmu_top root, uint64_t gfn);

@@ -8,6 +8,7 @@
  * can change it, it must still be the same.
  */
 #include "map/ask.h"
+#include "map/direct/direct.h"
 #include "table/trace.h"
 
 static inline enum vmmu_fault_result report(struct vmmu_fault *f, const struct vmmu_mapping *m)

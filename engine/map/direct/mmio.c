@@ -4,7 +4,7 @@
  * entry, so that the next access needs no search for a slot. They carry the
  * slots' generation; an entry of another generation counts as empty.
  */
-#include "map/map.h"
+#include "map/direct/direct.h"
 
 struct install {
 	struct vmmu_mapping *m;

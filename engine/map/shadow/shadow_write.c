@@ -4,7 +4,7 @@
  * CPU: what followed from the old words goes, and what follows from the new ones
  * may come at once.
  */
-#include "map/shadow.h"
+#include "map/shadow/shadow.h"
 
 /* Entries of `s` that stand for guest entries [first, last]; none: false. */
 static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned last,
