@@ -152,26 +152,55 @@ static void one_shot(void **state)
 /* In step with its start however late it is served. */
 static void periodic(void **state)
 {
+	const uint64_t ms = 1000000;
 	struct lapic l = fresh();
 
 	(void)state;
 	set(&l, 0x3e0, 0xb, 0);       /* divide by 1 */
 	set(&l, 0x320, 0x20040, 0);
-	set(&l, 0x380, 1000, 0);
-	lapic_advance(&l, 1000);
+	set(&l, 0x380, ms, 0);
+	lapic_advance(&l, ms);
 	assert_int_equal(lapic_acknowledge(&l), 0x40);
-	set(&l, 0xb0, 0, 1000);
-	assert_true(lapic_next_event(&l) == 2000);
-	lapic_advance(&l, 5300); /* four periods late: one interrupt */
+	set(&l, 0xb0, 0, ms);
+	assert_true(lapic_next_event(&l) == 2 * ms);
+	lapic_advance(&l, 5 * ms + 300000); /* four periods late: one interrupt */
 	assert_int_equal(lapic_acknowledge(&l), 0x40);
 	assert_int_equal(lapic_pending(&l), -1);
-	assert_true(lapic_next_event(&l) == 6000);
-	assert_int_equal(get(&l, 0x390, 5300), 700);
-	set(&l, 0x320, 0x30040, 5300); /* masked: it runs on, but says nothing */
-	set(&l, 0xb0, 0, 5300);
-	lapic_advance(&l, 6000);
+	assert_true(lapic_next_event(&l) == 6 * ms);
+	assert_int_equal(get(&l, 0x390, 5 * ms + 300000), 700000);
+	set(&l, 0x320, 0x30040, 5 * ms + 300000); /* masked: it runs on, but says nothing */
+	set(&l, 0xb0, 0, 5 * ms + 300000);
+	lapic_advance(&l, 6 * ms);
 	assert_int_equal(lapic_pending(&l), -1);
-	assert_true(lapic_next_event(&l) == 7000);
+	assert_true(lapic_next_event(&l) == 7 * ms);
+}
+
+/* Interrupts of a period of 1 ns come as often as the floor lets them; the count runs at its own rate. */
+static void periodic_floor(void **state)
+{
+	struct lapic l = fresh();
+	unsigned interrupts = 0;
+
+	(void)state;
+	set(&l, 0x3e0, 0xb, 0);
+	set(&l, 0x320, 0x20040, 0);
+	set(&l, 0x380, 1, 0);
+	for (uint64_t now = 0; now < 10 * CLOCK_PERIOD_FLOOR_NS; now += 100) {
+		lapic_advance(&l, now);
+		if (lapic_acknowledge(&l) != 0x40)
+			continue;
+		interrupts++;
+		set(&l, 0xb0, 0, now);
+		if (interrupts % 2)
+			set(&l, 0x380, 3, now); /* to begin anew is no way around it */
+		assert_true(lapic_next_event(&l) >= now + CLOCK_PERIOD_FLOOR_NS);
+	}
+	assert_int_equal(interrupts, 10);
+	set(&l, 0x380, 1000, 20 * CLOCK_PERIOD_FLOOR_NS);
+	assert_int_equal(get(&l, 0x390, 20 * CLOCK_PERIOD_FLOOR_NS + 300), 700);
+	set(&l, 0x320, 0x40, 20 * CLOCK_PERIOD_FLOOR_NS); /* one-shot: it comes once for each time it is set */
+	set(&l, 0x380, 1, 20 * CLOCK_PERIOD_FLOOR_NS);
+	assert_true(lapic_next_event(&l) == 20 * CLOCK_PERIOD_FLOOR_NS + 1);
 }
 
 static void dividers(void **state)
@@ -426,6 +455,7 @@ int main(void)
 		cmocka_unit_test(software_disable),
 		cmocka_unit_test(one_shot),
 		cmocka_unit_test(periodic),
+		cmocka_unit_test(periodic_floor),
 		cmocka_unit_test(dividers),
 		cmocka_unit_test(deadline),
 		cmocka_unit_test(self_ipi),

@@ -186,6 +186,92 @@ static void alarm(void **state)
 	assert_true(rtc_interrupt(&r));
 }
 
+/* The fastest rate is slower than what other timers are held to. */
+static void periodic_rate_is_above_the_floor(void **state)
+{
+	struct rtc r = fresh();
+
+	(void)state;
+	for (uint8_t rate = 1; rate < 16; rate++) {
+		uint64_t first;
+
+		set(&r, 0x0a, 0x20 | rate, 0);
+		set(&r, 0x0b, 0x42, 0);
+		first = rtc_next_event(&r);
+		rtc_advance(&r, first);
+		get(&r, 0x0c, first);
+		assert_true(rtc_next_event(&r) - first >= CLOCK_PERIOD_FLOOR_NS);
+		r = fresh();
+	}
+}
+
+static bool byte_matches(uint8_t alarm, uint8_t time)
+{
+	return (alarm & 0xc0) == 0xc0 || alarm == time;
+}
+
+/* What the data sheet says, second by second: the alarm is where all three bytes match. */
+static uint64_t alarm_by_walking(struct rtc *r, uint64_t second)
+{
+	for (uint64_t s = second + 1; s <= second + 86400; s++)
+		if (byte_matches(r->cmos[5], get(r, 4, s * S)) && byte_matches(r->cmos[3], get(r, 2, s * S)) &&
+		    byte_matches(r->cmos[1], get(r, 0, s * S)))
+			return s * S;
+	return CLOCK_NEVER;
+}
+
+/* In BCD and binary, 24 hours and 12, with bytes of every kind. */
+static void alarm_is_the_next_match(void **state)
+{
+	static const uint8_t bytes[] = {0x00, 0x05, 0x09, 0x0b, 0x12, 0x17, 0x23, 0x3b, 0x59, 0x81, 0x92, 0xc0, 0xff};
+	const unsigned n = sizeof(bytes);
+
+	(void)state;
+	for (uint8_t mode = 0; mode < 8; mode += 2) {
+		for (unsigned i = 0; i < n * n * n; i += 101 + i % 61) {
+			struct rtc r = fresh(), walked;
+			uint64_t second = i * 977ull % 86400;
+
+			set(&r, 5, bytes[i / n / n], 0);
+			set(&r, 3, bytes[i / n % n], 0);
+			set(&r, 1, bytes[i % n], 0);
+			set(&r, 0x0b, mode | 0x20, second * S);
+			get(&r, 0x0c, second * S);
+			walked = r;
+			assert_true(rtc_next_event(&r) == alarm_by_walking(&walked, second));
+		}
+	}
+}
+
+static uint64_t cycles(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/*
+ * An alarm that never comes is found out as quickly as one that comes at once: no access may take long,
+ * as the guest's CPU stands still meanwhile. The best of some tries, so that a busy machine does not count.
+ */
+static void alarm_costs_the_same_wherever_it_is(void **state)
+{
+	uint64_t best[2] = {UINT64_MAX, UINT64_MAX};
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		struct rtc r = fresh();
+		uint64_t start;
+
+		set(&r, 5, 0xff, 0);
+		set(&r, 3, 0xff, 0);
+		set(&r, 1, i % 2 ? 0x7f : 0xff, 0); /* second 127, or any */
+		start = cycles();
+		set(&r, 0x0b, 0x26, 0);
+		if (cycles() - start < best[i % 2])
+			best[i % 2] = cycles() - start;
+	}
+	assert_true(best[1] < 20 * best[0] + 2000);
+}
+
 static void memory_sizes(void **state)
 {
 	struct rtc r = fresh();
@@ -211,6 +297,9 @@ int main(void)
 		cmocka_unit_test(update_interrupt),
 		cmocka_unit_test(periodic_interrupt),
 		cmocka_unit_test(alarm),
+		cmocka_unit_test(periodic_rate_is_above_the_floor),
+		cmocka_unit_test(alarm_is_the_next_match),
+		cmocka_unit_test(alarm_costs_the_same_wherever_it_is),
 		cmocka_unit_test(memory_sizes),
 	};
 

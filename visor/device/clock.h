@@ -11,6 +11,13 @@
 
 #define NS_PER_SECOND 1000000000ull
 
+/*
+ * A periodic timer interrupts no oftener than this, whatever period the guest gives it: each interrupt
+ * costs some microseconds outside the guest, and a period of a few nanoseconds would leave it no time at
+ * all. Counters show what they would without it. The fastest rate of a real-time clock, 8192 Hz, is slower.
+ */
+#define CLOCK_PERIOD_FLOOR_NS 100000ull
+
 /* No event is due, ever. */
 #define CLOCK_NEVER UINT64_MAX
 

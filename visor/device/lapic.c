@@ -299,6 +299,8 @@ static void plan_timer(struct lapic *l, uint64_t now)
 		}
 	} else if (l->timer_running) {
 		l->next_event = l->timer_start + clock_ns(l->initial_count, timer_hz(l));
+		if (timer_mode(l) == TIMER_PERIODIC && l->next_event < l->periodic_floor)
+			l->next_event = l->periodic_floor;
 	}
 }
 
@@ -310,10 +312,12 @@ static void expire_count(struct lapic *l, uint64_t now)
 {
 	uint64_t periods = timer_ticks(l, now) / l->initial_count;
 
-	if (timer_mode(l) == TIMER_PERIODIC)
+	if (timer_mode(l) == TIMER_PERIODIC) {
 		l->timer_start += clock_ns(periods * l->initial_count, timer_hz(l));
-	else
+		l->periodic_floor = now + CLOCK_PERIOD_FLOOR_NS;
+	} else {
 		l->timer_running = false;
+	}
 }
 
 void lapic_advance(struct lapic *l, uint64_t now)

@@ -45,6 +45,7 @@ struct lapic {
 	uint32_t divide, initial_count;
 	bool timer_running;
 	uint64_t timer_start;             /* ns at which the count was loaded */
+	uint64_t periodic_floor;          /* ns before which no periodic timer expires again */
 	uint64_t deadline;                /* TSC value; 0 = disarmed */
 	uint64_t next_event;              /* ns; CLOCK_NEVER */
 	bool nmi;                         /* one is pending */

@@ -112,18 +112,27 @@ bool pit_advance(struct pit *p, uint64_t now)
 {
 	struct pit_channel *c = &p->channel[0];
 	uint64_t tick = clock_ticks(now, PIT_HZ);
-	bool rose = next_rise(c, p->seen) <= tick;
+	bool rose;
 
+	if (periodic(c) && now < p->periodic_floor)
+		return false; /* what has risen meanwhile is reported then */
+	rose = next_rise(c, p->seen) <= tick;
 	p->seen = tick;
 	settle(c, tick);
+	if (rose && periodic(c))
+		p->periodic_floor = now + CLOCK_PERIOD_FLOOR_NS;
 	return rose;
 }
 
 uint64_t pit_next_event(const struct pit *p)
 {
-	uint64_t rise = next_rise(&p->channel[0], p->seen);
+	const struct pit_channel *c = &p->channel[0];
+	uint64_t rise = next_rise(c, p->seen), event;
 
-	return rise == CLOCK_NEVER ? CLOCK_NEVER : clock_ns(rise, PIT_HZ);
+	if (rise == CLOCK_NEVER)
+		return CLOCK_NEVER;
+	event = clock_ns(rise, PIT_HZ);
+	return periodic(c) && event < p->periodic_floor ? p->periodic_floor : event;
 }
 
 static uint32_t from_bcd(uint32_t value)

@@ -33,6 +33,7 @@ struct pit_channel {
 struct pit {
 	struct pit_channel channel[3];
 	uint64_t seen;             /* tick up to which channel 0's edges have been reported */
+	uint64_t periodic_floor;   /* ns before which no edge of a periodic mode is reported again */
 	bool speaker;
 };
 

@@ -154,32 +154,55 @@ static uint32_t periodic_hz(const struct rtc *r)
 	return OSCILLATOR_HZ >> ((rate < 3 ? rate + 7 : rate) - 1);
 }
 
-static bool alarm_byte_matches(uint8_t alarm, uint8_t time)
+/* What an alarm byte asks for: one value, any, or one that the time of day never has. */
+enum { ALARM_NEVER = -1, ALARM_ALWAYS = -2 };
+
+static int alarm_hour(const struct rtc *r)
 {
-	return (alarm & ALARM_ANY) == ALARM_ANY || alarm == time;
+	uint8_t alarm = r->cmos[HOURS_ALARM], hour = decode_hour(r, alarm);
+
+	if ((alarm & ALARM_ANY) == ALARM_ANY)
+		return ALARM_ALWAYS;
+	return hour < 24 && encode_hour(r, hour) == alarm ? hour : ALARM_NEVER;
+}
+
+/* Of minutes and seconds. */
+static int alarm_sixtieth(const struct rtc *r, uint8_t alarm)
+{
+	uint8_t value = decode(r, alarm);
+
+	if ((alarm & ALARM_ANY) == ALARM_ANY)
+		return ALARM_ALWAYS;
+	return value < 60 && encode(r, value) == alarm ? value : ALARM_NEVER;
 }
 
 /*
  * First second of guest time after `second` at which the alarm bytes equal the
  * time of day; at most a day away. CLOCK_NEVER when they hold no time of day.
+ * Each step makes the highest field that is wrong right, and those below it 0. A
+ * step may carry into a higher field once; seven steps are the most.
  */
 static uint64_t next_alarm(const struct rtc *r, uint64_t second)
 {
+	int hour = alarm_hour(r), minute = alarm_sixtieth(r, r->cmos[MINUTES_ALARM]);
+	int sec = alarm_sixtieth(r, r->cmos[SECONDS_ALARM]);
 	uint64_t s = second + 1;
 
-	while (s <= second + SECONDS_PER_DAY) {
-		struct calendar c = calendar_from_seconds(r->epoch + s);
+	if (hour == ALARM_NEVER || minute == ALARM_NEVER || sec == ALARM_NEVER)
+		return CLOCK_NEVER;
+	for (;;) {
+		unsigned day = (r->epoch + s) % SECONDS_PER_DAY;
+		unsigned h = day / 3600, m = day / 60 % 60, now = day % 60;
 
-		if (!alarm_byte_matches(r->cmos[HOURS_ALARM], encode_hour(r, c.hour)))
-			s += 3600 - c.minute * 60 - c.second;
-		else if (!alarm_byte_matches(r->cmos[MINUTES_ALARM], encode(r, c.minute)))
-			s += 60 - c.second;
-		else if (!alarm_byte_matches(r->cmos[SECONDS_ALARM], encode(r, c.second)))
-			s++;
+		if (hour >= 0 && h != (unsigned)hour)
+			s += ((unsigned)hour + 24 - h) % 24 * 3600 - m * 60 - now;
+		else if (minute >= 0 && m != (unsigned)minute)
+			s += ((unsigned)minute + 60 - m) % 60 * 60 - now;
+		else if (sec >= 0 && now != (unsigned)sec)
+			s += ((unsigned)sec + 60 - now) % 60;
 		else
 			return s;
 	}
-	return CLOCK_NEVER;
 }
 
 static void advance_seconds(struct rtc *r, uint64_t second)

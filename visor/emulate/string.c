@@ -2,9 +2,12 @@
 /* MOVS, STOS, LODS, CMPS and SCAS, with and without a repeat prefix (SDM vol. 2, "REP"). */
 #include "visor/emulate/emulation.h"
 
-/* Rounds of one call; the rest follows when the instruction is run again, after interrupts. */
-#define MAX_ROUNDS 1024u
-/* What a run of elements inside one page counts for, however many they are. */
+/*
+ * Rounds of one call; the rest follows when the instruction is run again, after interrupts. A round on a
+ * device takes some 600 instructions, so that no call takes longer than an exit may.
+ */
+#define MAX_ROUNDS 128u
+/* What a run of elements inside one page counts for, however many they are: 4 pages at most. */
 #define RUN_ROUNDS 32u
 
 #define PAGE 4096u
