@@ -117,12 +117,15 @@ static void show_path(struct vmmu_vm *vm, uint64_t gpa)
 
 static void show_trace(const struct vmmu_trace_ring *ring)
 {
-	for (uint32_t i = ring->tail; i != ring->head; i++) {
-		const struct vmmu_trace_record *r = &ring->records[i % ring->size];
+	for (uint32_t n = 0; n < vmmu_trace_ring_waiting(ring); n++) {
+		const struct vmmu_trace_record *r = vmmu_trace_ring_at(ring, n);
 
-		printf("  %-28s fault %u level %u %s a0 %#" PRIx64 " a1 %#" PRIx64 " a2 %#" PRIx64 " a3 %#" PRIx64 "\n",
-		       vmmu_trace_event_name(r->event), r->fault, r->level, vmmu_cause_name(r->cause), r->a[0], r->a[1],
-		       r->a[2], r->a[3]);
+		printf("  %-28s fault %u level %u %s", vmmu_trace_event_name(r->event), r->fault, r->level,
+		       vmmu_cause_name(r->cause));
+		if (r->event == VMMU_TRACE_SPTE_CHANGED)
+			printf(" table %#" PRIx64 " entry %u: %#" PRIx64 " -> %#" PRIx64, r->spte.table, r->index,
+			       r->spte.old_spte, r->spte.new_spte);
+		printf("\n");
 	}
 }
 
@@ -165,9 +168,9 @@ int main(void)
 	violation(vcpu, 0x181, 0xfee00020);        /* no memory there: emulate a device */
 	show_path(vm, 0x1234);
 	show_path(vm, (2u << 20) + 0x10);
-	printf("the trace, %u records of management calls:\n", ring.head - ring.tail);
+	printf("the trace, %u records of management calls:\n", vmmu_trace_ring_waiting(&ring));
 	show_trace(&ring);
-	printf("%u records of the vCPU:\n", vcpu_ring.head - vcpu_ring.tail);
+	printf("%u records of the vCPU:\n", vmmu_trace_ring_waiting(&vcpu_ring));
 	show_trace(&vcpu_ring);
 
 	vmmu_vcpu_destroy(vcpu);

@@ -335,9 +335,10 @@ static bool dump_records_good(struct sim *sim, uint64_t nonzero, const struct si
 
 		count += r->event == VMMU_TRACE_DUMP;
 		if (r->event == VMMU_TRACE_DUMP_END)
-			end = r->a[0];
-		if (r->event == VMMU_TRACE_DUMP && sim_replay_get(replay, r->a[0] + 8 * r->index) != r->a[2])
-			sim_fail(sim, r->a[0] + 8 * r->index, "a DUMP record differs from the replay");
+			end = r->dump_end.records;
+		if (r->event == VMMU_TRACE_DUMP &&
+		    sim_replay_get(replay, r->entry.table + 8 * r->index) != r->entry.spte)
+			sim_fail(sim, r->entry.table + 8 * r->index, "a DUMP record differs from the replay");
 	}
 	if (count != nonzero || end != count)
 		sim_fail(sim, 0, "%lu DUMP records, %lu by DUMP_END, %lu entries in the tables", count, end,
@@ -381,7 +382,8 @@ static void compare(struct sim *sim, const char *what, uint64_t counted, uint64_
 /* Did this write empty an entry that a CPU could use? */
 static bool is_zap(const struct sim *sim, const struct vmmu_trace_record *r)
 {
-	enum vmmu_entry_kind was = kind_of(sim, r->level, r->a[2]), now = kind_of(sim, r->level, r->a[3]);
+	enum vmmu_entry_kind was = kind_of(sim, r->level, r->spte.old_spte);
+	enum vmmu_entry_kind now = kind_of(sim, r->level, r->spte.new_spte);
 
 	return (was == VMMU_ENTRY_LEAF || was == VMMU_ENTRY_TABLE) && now != VMMU_ENTRY_LEAF &&
 	       now != VMMU_ENTRY_TABLE;
@@ -404,7 +406,7 @@ bool sim_check_statistics(struct sim *sim)
 			traced.zapped[r->cause] += is_zap(sim, r);
 			writes++;
 		} else if (r->event == VMMU_TRACE_FAULT_END) {
-			traced.faults[r->aux]++;
+			traced.faults[r->result]++;
 		} else if (r->event == VMMU_TRACE_GET_PAGE) {
 			traced.tables_allocated[r->level]++;
 		} else if (r->event == VMMU_TRACE_FLUSH_DONE) {
@@ -412,7 +414,7 @@ bool sim_check_statistics(struct sim *sim)
 		} else if (r->event == VMMU_TRACE_HANDLE_MMIO) {
 			traced.mmio_hits++;
 		} else if (r->event == VMMU_TRACE_DROPS) {
-			traced.trace_dropped += r->a[0];
+			traced.trace_dropped += r->drops.records;
 		}
 	}
 	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++)

@@ -32,14 +32,13 @@ static void append(struct sim_trace *trace, const struct vmmu_trace_record *reco
 
 void sim_trace_drain(struct sim_trace *trace, struct vmmu_trace_ring *ring)
 {
-	uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
-	uint32_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+	uint32_t count = vmmu_trace_ring_waiting(ring);
 
 	pthread_mutex_lock(&trace->lock);
-	for (; tail != head; tail++)
-		append(trace, &ring->records[tail & (ring->size - 1)]);
+	for (uint32_t n = 0; n < count; n++)
+		append(trace, vmmu_trace_ring_at(ring, n));
 	pthread_mutex_unlock(&trace->lock);
-	atomic_store_explicit(&ring->tail, tail, memory_order_release);
+	vmmu_trace_ring_take(ring, count);
 }
 
 static int by_time(const void *a, const void *b)
@@ -156,14 +155,14 @@ static void wait_for_turn(struct waiting *w, const struct vmmu_trace_record *rec
 
 static uint64_t entry_of(const struct vmmu_trace_record *r)
 {
-	return r->a[0] + 8ull * r->index;
+	return r->spte.table + 8ull * r->index;
 }
 
 static bool apply(struct sim_replay *replay, const struct vmmu_trace_record *r)
 {
-	if (sim_replay_get(replay, entry_of(r)) != r->a[2])
+	if (sim_replay_get(replay, entry_of(r)) != r->spte.old_spte)
 		return false;
-	put(replay, entry_of(r), r->a[3]);
+	put(replay, entry_of(r), r->spte.new_spte);
 	return true;
 }
 
@@ -206,26 +205,26 @@ static bool replay_record(struct sim_replay *replay, struct sim_replay *alive, s
 		sim_replay_fini(alive);
 		return true;
 	case VMMU_TRACE_FOUND:
-		put(replay, r->a[0] + 8ull * r->index, r->a[2]);
+		put(replay, r->entry.table + 8ull * r->index, r->entry.spte);
 		return true;
 	case VMMU_TRACE_GET_PAGE:
-		if (sim_replay_get(alive, alive_key(r->a[0])))
-			return wrong(error, size, "table %" PRIx64 " was made while it was in use", r->a[0]);
-		put(alive, alive_key(r->a[0]), 1);
+		if (sim_replay_get(alive, alive_key(r->page.table)))
+			return wrong(error, size, "table %" PRIx64 " was made while it was in use", r->page.table);
+		put(alive, alive_key(r->page.table), 1);
 		return true;
 	case VMMU_TRACE_FREE_PAGE:
 		retry_waiting(replay, w);
-		if (!sim_replay_get(alive, alive_key(r->a[0])))
-			return wrong(error, size, "table %" PRIx64 " was freed but never made", r->a[0]);
-		put(alive, alive_key(r->a[0]), 0);
+		if (!sim_replay_get(alive, alive_key(r->page.table)))
+			return wrong(error, size, "table %" PRIx64 " was freed but never made", r->page.table);
+		put(alive, alive_key(r->page.table), 0);
 		for (unsigned i = 0; i < 512; i++)
-			if (sim_replay_get(replay, r->a[0] + 8 * i))
-				put(replay, r->a[0] + 8 * i, 0);
+			if (sim_replay_get(replay, r->page.table + 8 * i))
+				put(replay, r->page.table + 8 * i, 0);
 		return true;
 	case VMMU_TRACE_SPTE_CHANGED:
-		if (!sim_replay_get(alive, alive_key(r->a[0])))
+		if (!sim_replay_get(alive, alive_key(r->spte.table)))
 			return wrong(error, size, "entry %u of table %" PRIx64
-			             " was written, which no record has made", r->index, r->a[0]);
+			             " was written, which no record has made", r->index, r->spte.table);
 		if (!apply(replay, r))
 			wait_for_turn(w, r);
 		else if (w->count)
@@ -250,7 +249,7 @@ bool sim_trace_replay(struct sim_trace *trace, struct sim_replay *replay, char *
 
 		good = wrong(error, size, "record %" PRIu64 ": entry %u of table %" PRIx64 " was %" PRIx64
 		             " by its own account, but the records before it leave %" PRIx64 " there",
-		             r->time, r->index, r->a[0], r->a[2], sim_replay_get(replay, entry_of(r)));
+		             r->time, r->index, r->spte.table, r->spte.old_spte, sim_replay_get(replay, entry_of(r)));
 	}
 	free(w.record);
 	sim_replay_fini(&alive);
@@ -294,7 +293,7 @@ static bool pairs_ok(const struct sim_trace *trace, char *error, size_t size)
 			const struct vmmu_trace_record *s = &trace->record[j];
 
 			if (s->event == other && s->vcpu == r->vcpu &&
-			    (other == VMMU_TRACE_FAULT_END ? s->fault == r->fault : s->aux == r->aux))
+			    (other == VMMU_TRACE_FAULT_END ? s->fault == r->fault : s->flush_id == r->flush_id))
 				break;
 		}
 		if (j == trace->records)
@@ -311,13 +310,14 @@ static bool frees_ok(const struct sim_trace *trace, char *error, size_t size)
 		const struct vmmu_trace_record *r = &trace->record[i];
 		bool done = false;
 
-		if (r->event != VMMU_TRACE_FREE_PAGE || r->aux == 0)
+		if (r->event != VMMU_TRACE_FREE_PAGE || r->flush_id == 0)
 			continue;
 		for (size_t j = i; j-- > 0 && !done;)
-			done = trace->record[j].event == VMMU_TRACE_FLUSH_DONE && trace->record[j].aux == r->aux;
+			done = trace->record[j].event == VMMU_TRACE_FLUSH_DONE &&
+			       trace->record[j].flush_id == r->flush_id;
 		if (!done)
 			return wrong(error, size, "table %" PRIx64 " was freed before flush %u was done",
-			             r->a[0], r->aux);
+			             r->page.table, r->flush_id);
 	}
 	return true;
 }
@@ -336,8 +336,8 @@ void sim_trace_print(const struct vmmu_trace_record *r, FILE *out)
 	fprintf(out, "  %8" PRIu64 " vcpu %-5d %-26s level %u index %3u cause %-12s fault %u aux %u  ",
 	        r->time, r->vcpu == VMMU_TRACE_NO_VCPU ? -1 : r->vcpu, vmmu_trace_event_name(r->event),
 	        r->level, r->index, vmmu_cause_name(r->cause), r->fault, r->aux);
-	fprintf(out, "%" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", r->a[0], r->a[1], r->a[2],
-	        r->a[3]);
+	fprintf(out, "%" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", r->word[0], r->word[1],
+	        r->word[2], r->word[3]);
 }
 
 void sim_trace_history(struct sim_trace *trace, uint64_t entry_hpa, FILE *out)
@@ -349,9 +349,9 @@ void sim_trace_history(struct sim_trace *trace, uint64_t entry_hpa, FILE *out)
 	fprintf(out, "history of entry %u of table %" PRIx64 ":\n", index, table);
 	for (size_t i = 0; i < trace->records; i++) {
 		const struct vmmu_trace_record *r = &trace->record[i];
-		bool about_table = r->a[0] == table && (r->event == VMMU_TRACE_GET_PAGE ||
+		bool about_table = r->page.table == table && (r->event == VMMU_TRACE_GET_PAGE ||
 		                   r->event == VMMU_TRACE_PREPARE_ZAP_PAGE || r->event == VMMU_TRACE_FREE_PAGE);
-		bool about_entry = r->event == VMMU_TRACE_SPTE_CHANGED && r->a[0] == table &&
+		bool about_entry = r->event == VMMU_TRACE_SPTE_CHANGED && r->spte.table == table &&
 		                   r->index == index;
 		bool flush = r->event == VMMU_TRACE_FLUSH_OWED || r->event == VMMU_TRACE_FLUSH_DONE;
 

@@ -9,8 +9,13 @@ static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, ui
 
 	if (!r)
 		return;
-	r->aux = f->access;
-	vmmu_trace_words(r, address, f->error_code, f->rip, f->word);
+	r->access = f->access;
+	r->page_fault = (struct vmmu_trace_page_fault){
+		.address = address,
+		.error_code = f->error_code,
+		.guest_rip = f->rip,
+		.word = f->word,
+	};
 	vmmu_trace_end(op);
 }
 
@@ -22,8 +27,9 @@ static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
 	if (!r)
 		return;
 	r->level = f->level;
-	r->aux = result;
-	vmmu_trace_words(r, f->gpa.v, f->pfn.v, f->entry, 0);
+	r->result = result;
+	r->fault_end = (struct vmmu_trace_fault_end){
+		.gpa = f->gpa.v, .pfn = f->pfn.v, .entry = f->entry};
 	vmmu_trace_end(op);
 }
 

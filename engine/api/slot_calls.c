@@ -109,9 +109,14 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 	if (!r)
 		return;
 	r->cause = (uint8_t)cause;
-	r->index = (uint16_t)slot->info.flags;
-	r->aux = slot->info.id;
-	vmmu_trace_words(r, slot->first, slot->end - slot->first, slot->info.backing, old_first);
+	r->slot_flags = (uint16_t)slot->info.flags;
+	r->slot_id = slot->info.id;
+	r->slot = (struct vmmu_trace_slot){
+		.base_gfn = slot->first,
+		.pages = slot->end - slot->first,
+		.backing = slot->info.backing,
+		.old_base_gfn = old_first,
+	};
 	vmmu_trace_end(op);
 }
 

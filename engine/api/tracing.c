@@ -17,11 +17,19 @@ static void trace_entry(struct vmmu_op *op, enum vmmu_trace_event event, const s
 		return;
 	r->level = v->level;
 	r->index = v->index;
-	vmmu_trace_words(r, v->table.v, v->gfn.v, v->entry, 0);
+	r->entry = (struct vmmu_trace_entry){
+		.table = v->table.v, .gfn = v->gfn.v, .spte = v->entry};
 	vmmu_trace_end(op);
 }
 
 /* ---- what is found when it begins ------------------------------------------ */
+
+static uint64_t features(const struct vmmu_cpu *cpu)
+{
+	return (cpu->page_2m ? VMMU_TRACE_PAGE_2M : 0u) | (cpu->page_1g ? VMMU_TRACE_PAGE_1G : 0u) |
+	       (cpu->exec_only ? VMMU_TRACE_EXEC_ONLY : 0u) | (cpu->ad ? VMMU_TRACE_AD : 0u) |
+	       (cpu->nx ? VMMU_TRACE_NX : 0u) | (cpu->levels5 ? VMMU_TRACE_LEVELS5 : 0u);
+}
 
 static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 {
@@ -32,10 +40,12 @@ static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 	if (!r)
 		return;
 	r->level = l->levels;
-	vmmu_trace_words(r, vm->mode_number, l->levels, cpu->maxphyaddr,
-	                 (uint64_t)cpu->page_2m | (uint64_t)cpu->page_1g << 1 |
-	                         (uint64_t)cpu->exec_only << 2 | (uint64_t)cpu->ad << 3 |
-	                         (uint64_t)cpu->nx << 4 | (uint64_t)cpu->levels5 << 5);
+	r->config = (struct vmmu_trace_config){
+		.mode = vm->mode_number,
+		.levels = l->levels,
+		.maxphyaddr = cpu->maxphyaddr,
+		.features = features(cpu),
+	};
 	vmmu_trace_end(op);
 }
 
@@ -117,7 +127,7 @@ void vmmu_trace_dump(struct vmmu_vm *vm)
 		vmmu_shadow_each(&op, s, dump_record, &records);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
-		vmmu_trace_words(r, records, 0, 0, 0);
+		r->dump_end = (struct vmmu_trace_number){.records = records};
 		vmmu_trace_end(&op);
 	}
 	vmmu_turn_give(&vm->tables);

@@ -312,7 +312,7 @@ enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 	r = vmmu_trace_begin(&op, VMMU_TRACE_ROOT_LOAD);
 	if (r) {
 		r->level = out->levels;
-		vmmu_trace_words(r, out->table.v, out->pointer, 0, 0);
+		r->root_load = (struct vmmu_trace_root_load){.table = out->table.v, .pointer = out->pointer};
 		vmmu_trace_end(&op);
 	}
 	return VMMU_OK;

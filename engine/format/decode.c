@@ -11,6 +11,27 @@ static uint8_t decode_memtype(const struct vmmu_layout *l, uint64_t entry)
 	return l->format->has_memtype ? entry >> 3 & 7 : pat[entry >> 3 & 3];
 }
 
+void vmmu_trace_decoder(const struct vmmu_trace_record *vm, struct vmmu_decoder *out)
+{
+	const struct vmmu_trace_config *c = &vm->config;
+	bool width_known = c->maxphyaddr >= 32 && c->maxphyaddr <= 52;
+
+	*out = (struct vmmu_decoder){
+		.mode = c->mode == VMMU_MODE_NPT || c->mode == VMMU_MODE_SHADOW ?
+		                (enum vmmu_mode)c->mode : VMMU_MODE_EPT,
+		.levels = c->levels == 5 ? 5 : 4,
+		.cpu = {
+			.maxphyaddr = width_known ? (uint8_t)c->maxphyaddr : 52,
+			.page_2m = c->features & VMMU_TRACE_PAGE_2M,
+			.page_1g = c->features & VMMU_TRACE_PAGE_1G,
+			.exec_only = c->features & VMMU_TRACE_EXEC_ONLY,
+			.ad = c->features & VMMU_TRACE_AD,
+			.nx = c->features & VMMU_TRACE_NX,
+			.levels5 = c->features & VMMU_TRACE_LEVELS5,
+		},
+	};
+}
+
 void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t entry,
                         struct vmmu_entry_info *out)
 {

@@ -10,8 +10,12 @@ static void trace_owed(struct vmmu_op *op, const struct vmmu_flush *flush)
 	if (!r)
 		return;
 	r->cause = (uint8_t)op->owed.cause;
-	r->aux = flush->id;
-	vmmu_trace_words(r, flush->start.v, flush->pages, op->owed.freed_count, 0);
+	r->flush_id = flush->id;
+	r->flush = (struct vmmu_trace_flush){
+		.start_gfn = flush->start.v,
+		.pages = flush->pages,
+		.tables = op->owed.freed_count,
+	};
 	vmmu_trace_end(op);
 }
 
@@ -21,8 +25,8 @@ static void trace_id(struct vmmu_op *op, enum vmmu_trace_event event, uint32_t i
 
 	if (!r)
 		return;
-	r->aux = id;
-	vmmu_trace_words(r, table, 0, 0, 0);
+	r->flush_id = id;
+	r->page = (struct vmmu_trace_page){.table = table};
 	vmmu_trace_end(op);
 }
 

@@ -89,8 +89,8 @@ void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
 		return;
 	r->level = table->level;
 	r->cause = (uint8_t)cause;
-	r->aux = created;
-	vmmu_trace_words(r, table->hpa.v, table->gfn.v, 0, 0);
+	r->created = created;
+	r->page = (struct vmmu_trace_page){.table = table->hpa.v, .gfn = table->gfn.v};
 	vmmu_trace_end(op);
 }
 

@@ -3,8 +3,8 @@
 
 static uint32_t room_in(struct vmmu_trace_ring *ring)
 {
-	return ring->size - (atomic_load_explicit(&ring->head, memory_order_relaxed) -
-	                     atomic_load_explicit(&ring->tail, memory_order_acquire));
+	return ring->size - (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) -
+	                     __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE));
 }
 
 static void drop(struct vmmu_actor *who)
@@ -14,14 +14,14 @@ static void drop(struct vmmu_actor *who)
 	who->untold++;
 	vmmu_count(&who->count.dropped, 1);
 	if (who->ring)
-		atomic_fetch_add_explicit(&who->ring->dropped, 1, memory_order_relaxed);
+		__atomic_fetch_add(&who->ring->dropped, 1, __ATOMIC_RELAXED);
 }
 
 static void tell_drops(struct vmmu_op *op)
 {
 	struct vmmu_trace_record *r = vmmu_trace_fill(op, VMMU_TRACE_DROPS);
 
-	vmmu_trace_words(r, op->who->untold, 0, 0, 0);
+	r->drops = (struct vmmu_trace_number){.records = op->who->untold};
 	op->who->untold = 0;
 	vmmu_trace_end(op);
 }

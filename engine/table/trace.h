@@ -17,7 +17,7 @@ static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,
 	struct vmmu_tables *t = op->tables;
 	struct vmmu_actor *who = op->who;
 	struct vmmu_trace_ring *ring = who->ring;
-	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+	uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
 	struct vmmu_trace_record *r = &ring->records[head & (ring->size - 1)];
 
 	r->time = t->host->time ? t->host->time(t->ctx) : 0;
@@ -36,7 +36,7 @@ static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,
 
 /*
  * A record to be filled in, then published by vmmu_trace_end. NULL: not
- * tracing, or no room. The caller sets all of a[].
+ * tracing, or no room. The caller sets the whole payload, unless it has none.
  */
 static inline struct vmmu_trace_record *vmmu_trace_begin(struct vmmu_op *op,
                                                          enum vmmu_trace_event event)
@@ -51,20 +51,10 @@ static inline struct vmmu_trace_record *vmmu_trace_begin(struct vmmu_op *op,
 static inline void vmmu_trace_end(struct vmmu_op *op)
 {
 	struct vmmu_trace_ring *ring = op->who->ring;
-	uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+	uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
 
 	op->who->room--;
-	atomic_store_explicit(&ring->head, head + 1, memory_order_release);
-}
-
-/* All four words of a record at once. */
-static inline void vmmu_trace_words(struct vmmu_trace_record *r, uint64_t a0, uint64_t a1,
-                                    uint64_t a2, uint64_t a3)
-{
-	r->a[0] = a0;
-	r->a[1] = a1;
-	r->a[2] = a2;
-	r->a[3] = a3;
+	__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
 }
 
 #endif

@@ -82,7 +82,12 @@ static void trace_write(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t
 	r->level = v->level;
 	r->cause = (uint8_t)cause;
 	r->index = v->index;
-	vmmu_trace_words(r, v->table.v, v->gfn.v, was, v->entry);
+	r->spte = (struct vmmu_trace_spte_changed){
+		.table = v->table.v,
+		.gfn = v->gfn.v,
+		.old_spte = was,
+		.new_spte = v->entry,
+	};
 	vmmu_trace_end(op);
 }
 

@@ -8,60 +8,169 @@
 #ifndef VMMU_TRACE_H
 #define VMMU_TRACE_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <vmmu/types.h>
 
 #define VMMU_TRACE_MAGIC "VMMUTRC" /* 8 bytes with the terminating zero */
 #define VMMU_TRACE_VERSION 1u
 
+/*
+ * Numbers are in files: a number is never given a second meaning and never goes.
+ * A new one takes the place of COUNT; a reader passes over those it does not
+ * know (tests/check/names keeps the list).
+ */
+
 /* Why an entry was written, a table made, or a flush owed. */
 enum vmmu_cause {
 	VMMU_CAUSE_NONE = 0,
-	VMMU_CAUSE_VIOLATION,     /* EPT violation or nested page fault, on demand */
-	VMMU_CAUSE_PREFAULT,      /* vmmu_prefault */
-	VMMU_CAUSE_MMIO,          /* an MMIO entry cached, or a stale one replaced */
-	VMMU_CAUSE_SPLIT,         /* a huge leaf became a table of smaller ones */
-	VMMU_CAUSE_PERMISSION,    /* rights of a present leaf widened by a fault */
-	VMMU_CAUSE_PROTECT,       /* rights narrowed (slot flags, dirty log) */
-	VMMU_CAUSE_ZAP_SLOT,      /* slot deleted or moved */
-	VMMU_CAUSE_ZAP_RANGE,     /* host invalidation, page-size restriction */
-	VMMU_CAUSE_ZAP_REMAP,     /* the host gave another frame: drop before install */
-	VMMU_CAUSE_ZAP_MMIO,      /* MMIO generation wrapped */
-	VMMU_CAUSE_ZAP_VM,        /* VM torn down */
-	VMMU_CAUSE_SLOT_CREATE,
-	VMMU_CAUSE_SLOT_DELETE,
-	VMMU_CAUSE_SLOT_MOVE,
-	VMMU_CAUSE_SLOT_FLAGS,
-	VMMU_CAUSE_GUEST_WRITE,   /* shadow: the guest wrote one of its tables */
-	VMMU_CAUSE_REMAP,         /* shadow: the guest's tables say something else now */
-	VMMU_CAUSE_PREFETCH,      /* shadow: a neighbour of what faulted */
-	VMMU_CAUSE_RECLAIM,       /* shadow: too many tables */
-	VMMU_CAUSE_ROOT,          /* shadow: a root made or let go */
-	VMMU_CAUSE_SYNC,          /* shadow: a table that the guest could write is made to follow it again */
+	VMMU_CAUSE_VIOLATION = 1,    /* EPT violation or nested page fault, on demand */
+	VMMU_CAUSE_PREFAULT = 2,     /* vmmu_prefault */
+	VMMU_CAUSE_MMIO = 3,         /* an MMIO entry cached, or a stale one replaced */
+	VMMU_CAUSE_SPLIT = 4,        /* a huge leaf became a table of smaller ones */
+	VMMU_CAUSE_PERMISSION = 5,   /* rights of a present leaf widened by a fault */
+	VMMU_CAUSE_PROTECT = 6,      /* rights narrowed (slot flags, dirty log) */
+	VMMU_CAUSE_ZAP_SLOT = 7,     /* slot deleted or moved */
+	VMMU_CAUSE_ZAP_RANGE = 8,    /* host invalidation, page-size restriction */
+	VMMU_CAUSE_ZAP_REMAP = 9,    /* the host gave another frame: drop before install */
+	VMMU_CAUSE_ZAP_MMIO = 10,    /* MMIO generation wrapped */
+	VMMU_CAUSE_ZAP_VM = 11,      /* VM torn down */
+	VMMU_CAUSE_SLOT_CREATE = 12,
+	VMMU_CAUSE_SLOT_DELETE = 13,
+	VMMU_CAUSE_SLOT_MOVE = 14,
+	VMMU_CAUSE_SLOT_FLAGS = 15,
+	VMMU_CAUSE_GUEST_WRITE = 16, /* shadow: the guest wrote one of its tables */
+	VMMU_CAUSE_REMAP = 17,       /* shadow: the guest's tables say something else now */
+	VMMU_CAUSE_PREFETCH = 18,    /* shadow: a neighbour of what faulted */
+	VMMU_CAUSE_RECLAIM = 19,     /* shadow: too many tables */
+	VMMU_CAUSE_ROOT = 20,        /* shadow: a root made or let go */
+	VMMU_CAUSE_SYNC = 21,        /* shadow: a table that the guest could write is made to follow it again */
 	VMMU_CAUSE_COUNT
 };
 
+/* The member of the payload and the other fields that a record of this event fills in. */
 enum vmmu_trace_event {
-	VMMU_TRACE_NONE = 0,           /* never written: an all-zero record ends a file */
-	VMMU_TRACE_VM,                 /* vm created: a0 mode, a1 format-levels, a2 maxphyaddr, a3 feature bits */
-	VMMU_TRACE_ROOT_LOAD,          /* a0 root hpa, a1 EPTP or nCR3 value; root, level */
-	VMMU_TRACE_SLOT,               /* a0 base gfn, a1 pages, a2 backing, a3 old base; aux slot id; index flags; cause */
-	VMMU_TRACE_PAGE_FAULT,         /* kvm_page_fault: a0 fault_address, a1 error_code, a2 guest_rip, a3 host's word */
-	VMMU_TRACE_FAULT_END,          /* a0 gpa, a1 pfn, a2 entry now in the table; aux result; level */
-	VMMU_TRACE_SPTE_CHANGED,       /* kvm_tdp_mmu_spte_changed: a0 table hpa, a1 gfn, a2 old_spte, a3 new_spte; level, index, cause */
-	VMMU_TRACE_GET_PAGE,           /* kvm_mmu_get_page: a0 table hpa, a1 gfn; level; aux 1 = created, 0 = found when tracing began */
-	VMMU_TRACE_PREPARE_ZAP_PAGE,   /* kvm_mmu_prepare_zap_page: table unlinked. a0 table hpa, a1 gfn; level, cause */
-	VMMU_TRACE_FREE_PAGE,          /* table frame back to the host. a0 table hpa; aux flush id waited for */
-	VMMU_TRACE_FLUSH_OWED,         /* a0 start gfn, a1 pages, a2 tables waiting; aux flush id; cause */
-	VMMU_TRACE_FLUSH_DONE,         /* aux flush id */
-	VMMU_TRACE_HANDLE_MMIO,        /* handle_mmio_page_fault: a0 addr, a1 gfn, a2 guest_rip, a3 entry; a hit in a cached MMIO entry */
-	VMMU_TRACE_CHECK_MMIO,         /* check_mmio_spte found it stale: a0 kvm_gen, a1 spte_gen, a2 spte */
-	VMMU_TRACE_DROPS,              /* a0 records dropped on this ring before this one */
-	VMMU_TRACE_DUMP,               /* one present entry of the final tables: a0 table hpa, a1 gfn, a2 entry; level, index */
-	VMMU_TRACE_DUMP_END,           /* a0 number of DUMP records */
-	VMMU_TRACE_FOUND,              /* an entry as it stood when tracing began: a0 table hpa, a1 gfn, a2 entry; level, index */
+	VMMU_TRACE_NONE = 0,             /* never written: an all-zero record ends a file */
+	VMMU_TRACE_VM = 1,               /* config: tracing of a VM was switched on */
+	VMMU_TRACE_ROOT_LOAD = 2,        /* root_load, root, level: a vCPU was given a root */
+	VMMU_TRACE_SLOT = 3,             /* slot, slot_id, slot_flags, cause: a memory slot changed */
+	VMMU_TRACE_PAGE_FAULT = 4,       /* page_fault, access: kvm_page_fault, a fault begins */
+	VMMU_TRACE_FAULT_END = 5,        /* fault_end, result, level: it has been dealt with */
+	VMMU_TRACE_SPTE_CHANGED = 6,     /* spte, level, index, cause: kvm_tdp_mmu_spte_changed */
+	VMMU_TRACE_GET_PAGE = 7,         /* page, level, created: kvm_mmu_get_page, a table in use */
+	VMMU_TRACE_PREPARE_ZAP_PAGE = 8, /* page, level, cause: kvm_mmu_prepare_zap_page, a table unlinked */
+	VMMU_TRACE_FREE_PAGE = 9,        /* page.table, flush_id waited for: its frame is the host's again */
+	VMMU_TRACE_FLUSH_OWED = 10,      /* flush, flush_id, cause: cached translations are stale */
+	VMMU_TRACE_FLUSH_DONE = 11,      /* flush_id: no CPU holds them any more */
+	VMMU_TRACE_HANDLE_MMIO = 12,     /* mmio: handle_mmio_page_fault, a hit in a cached MMIO entry */
+	VMMU_TRACE_CHECK_MMIO = 13,      /* check_mmio: check_mmio_spte found it stale */
+	VMMU_TRACE_DROPS = 14,           /* drops: records were lost before this one */
+	VMMU_TRACE_DUMP = 15,            /* entry, level, index: one present entry of the final tables */
+	VMMU_TRACE_DUMP_END = 16,        /* dump_end: the dump is complete */
+	VMMU_TRACE_FOUND = 17,           /* entry, level, index: as it stood when tracing began */
 	VMMU_TRACE_EVENT_COUNT
+};
+
+/* ---- Payloads: 32 bytes each, by event. What is reserved is 0 ------------------- */
+
+/* Bits of config.features: struct vmmu_cpu. */
+enum vmmu_trace_feature {
+	VMMU_TRACE_PAGE_2M = 1 << 0,
+	VMMU_TRACE_PAGE_1G = 1 << 1,
+	VMMU_TRACE_EXEC_ONLY = 1 << 2,
+	VMMU_TRACE_AD = 1 << 3,
+	VMMU_TRACE_NX = 1 << 4,
+	VMMU_TRACE_LEVELS5 = 1 << 5
+};
+
+struct vmmu_trace_config {
+	uint64_t mode;          /* enum vmmu_mode */
+	uint64_t levels;        /* of its tables */
+	uint64_t maxphyaddr;    /* of the CPU */
+	uint64_t features;      /* enum vmmu_trace_feature */
+};
+
+struct vmmu_trace_root_load {
+	uint64_t table;         /* hpa of the top table */
+	uint64_t pointer;       /* EPTP, nCR3 or CR3 */
+	uint64_t reserved[2];
+};
+
+struct vmmu_trace_slot {
+	uint64_t base_gfn;
+	uint64_t pages;
+	uint64_t backing;       /* the host's handle */
+	uint64_t old_base_gfn;  /* before a move */
+};
+
+/*
+ * page_fault.word is the host's own (struct vmmu_fault). The visor puts the
+ * guest's CR3 there, with this in the twelve bits below it.
+ */
+enum vmmu_trace_word {
+	VMMU_TRACE_WORD_CPL = 3,         /* two bits wide */
+	VMMU_TRACE_WORD_PAGING = 1 << 2, /* CR0.PG */
+	VMMU_TRACE_WORD_LMA = 1 << 3,    /* EFER.LMA */
+	VMMU_TRACE_WORD_BITS = 0xfff     /* all of them; the rest is CR3 */
+};
+
+struct vmmu_trace_page_fault {
+	uint64_t address;       /* gpa; under shadow paging CR2 */
+	uint64_t error_code;    /* exit qualification, EXITINFO1, or that of the #PF */
+	uint64_t guest_rip;
+	uint64_t word;          /* enum vmmu_trace_word */
+};
+
+struct vmmu_trace_fault_end {
+	uint64_t gpa;
+	uint64_t pfn;
+	uint64_t entry;         /* that now translates the address */
+	uint64_t reserved;
+};
+
+struct vmmu_trace_spte_changed {
+	uint64_t table;         /* hpa */
+	uint64_t gfn;           /* the first that the entry covers */
+	uint64_t old_spte;
+	uint64_t new_spte;
+};
+
+struct vmmu_trace_page {
+	uint64_t table;         /* hpa */
+	uint64_t gfn;           /* the first that it covers; 0 in FREE_PAGE */
+	uint64_t reserved[2];
+};
+
+struct vmmu_trace_flush {
+	uint64_t start_gfn;
+	uint64_t pages;
+	uint64_t tables;        /* that wait for it */
+	uint64_t reserved;
+};
+
+struct vmmu_trace_mmio {
+	uint64_t addr;          /* gpa */
+	uint64_t gfn;
+	uint64_t guest_rip;
+	uint64_t spte;
+};
+
+struct vmmu_trace_check_mmio {
+	uint64_t kvm_gen;       /* the slots' generation now */
+	uint64_t spte_gen;      /* the one in the entry */
+	uint64_t spte;
+	uint64_t reserved;
+};
+
+struct vmmu_trace_entry {
+	uint64_t table;         /* hpa */
+	uint64_t gfn;           /* the first that the entry covers */
+	uint64_t spte;
+	uint64_t reserved;
+};
+
+/* DROPS: how many were lost. DUMP_END: how many DUMP records there are. */
+struct vmmu_trace_number {
+	uint64_t records;
+	uint64_t reserved[3];
 };
 
 /* 64 bytes, little endian, no padding. */
@@ -75,22 +184,86 @@ struct vmmu_trace_record {
 	uint16_t vcpu;      /* VMMU_TRACE_NO_VCPU: a management call */
 	uint32_t fault;     /* id of the fault this belongs to, 0 = none */
 	uint16_t root;      /* root id */
-	uint16_t index;
-	uint32_t aux;
-	uint64_t a[4];
+	union {
+		uint16_t index;       /* of the entry in its table, 0 to 511 */
+		uint16_t slot_flags;  /* VMMU_SLOT_* */
+	};
+	union {
+		uint32_t aux;         /* whichever it is */
+		uint32_t slot_id;
+		uint32_t access;      /* VMMU_R/W/X | VMMU_ACCESS_* */
+		uint32_t result;      /* enum vmmu_fault_result */
+		uint32_t created;     /* 1 = made now, all zero; 0 = found when tracing began */
+		uint32_t flush_id;
+	};
+	union {
+		struct vmmu_trace_config config;
+		struct vmmu_trace_root_load root_load;
+		struct vmmu_trace_slot slot;
+		struct vmmu_trace_page_fault page_fault;
+		struct vmmu_trace_fault_end fault_end;
+		struct vmmu_trace_spte_changed spte;
+		struct vmmu_trace_page page;
+		struct vmmu_trace_flush flush;
+		struct vmmu_trace_mmio mmio;
+		struct vmmu_trace_check_mmio check_mmio;
+		struct vmmu_trace_entry entry;
+		struct vmmu_trace_number drops;
+		struct vmmu_trace_number dump_end;
+		uint64_t word[4];     /* of an event that the reader does not know */
+	};
 };
-_Static_assert(sizeof(struct vmmu_trace_record) == 64, "records are 64 bytes");
+VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_record) == 64, "records are 64 bytes");
+VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, index) == 26, "docs/trace-format.md");
+VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, aux) == 28, "docs/trace-format.md");
+VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, word) == 32, "docs/trace-format.md");
 
 #define VMMU_TRACE_NO_VCPU 0xffffu
 
-/* Single producer (the vCPU that owns it), single consumer (the host). */
+/* ---- Rings ------------------------------------------------------------------------ */
+
+/*
+ * Single producer (the vCPU that owns it), single consumer (the host). A new one
+ * has records and size, the rest zero. The other fields are shared by two
+ * threads: the host reads and moves them by the functions below.
+ */
 struct vmmu_trace_ring {
 	struct vmmu_trace_record *records;
-	uint32_t size;              /* power of two */
-	_Atomic uint32_t head;      /* next to be written, free running */
-	_Atomic uint32_t tail;      /* next to be taken out, free running */
-	_Atomic uint64_t dropped;
+	uint32_t size;      /* power of two */
+	uint32_t head;      /* next to be written, free running */
+	uint32_t tail;      /* next to be taken out, free running */
+	uint64_t dropped;
 };
+
+/* [consumer] How many records wait. */
+static inline uint32_t vmmu_trace_ring_waiting(const struct vmmu_trace_ring *ring)
+{
+	return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) -
+	       __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
+}
+
+/* [consumer] The nth of those that wait, 0 = the oldest. Good until it is taken out. */
+static inline const struct vmmu_trace_record *
+vmmu_trace_ring_at(const struct vmmu_trace_ring *ring, uint32_t n)
+{
+	uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
+
+	return &ring->records[(tail + n) & (ring->size - 1)];
+}
+
+/* [consumer] Take the oldest `n` out: the producer may write over them. */
+static inline void vmmu_trace_ring_take(struct vmmu_trace_ring *ring, uint32_t n)
+{
+	uint32_t tail = __atomic_load_n(&ring->tail, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&ring->tail, tail + n, __ATOMIC_RELEASE);
+}
+
+/* [any] How many records found no room in it. */
+static inline uint64_t vmmu_trace_ring_dropped(const struct vmmu_trace_ring *ring)
+{
+	return __atomic_load_n(&ring->dropped, __ATOMIC_RELAXED);
+}
 
 /* The file: one header of 512 bytes, then records. */
 struct vmmu_trace_file_header {
@@ -106,7 +279,7 @@ struct vmmu_trace_file_header {
 	char machine[32];     /* "qemu-npt", "bochs-ept" ... */
 	uint8_t reserved[512 - 88];
 };
-_Static_assert(sizeof(struct vmmu_trace_file_header) == 512, "the header is one sector");
+VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is one sector");
 
 const char *vmmu_cause_name(unsigned cause);            /* "violation" */
 const char *vmmu_trace_event_name(unsigned event);      /* "kvm_page_fault" */

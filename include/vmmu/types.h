@@ -17,6 +17,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+#define VMMU_STATIC_ASSERT(what, why) static_assert(what, why)
+#else
+#define VMMU_STATIC_ASSERT(what, why) _Static_assert(what, why)
+#endif
+
 #define VMMU_PAGE_SHIFT 12
 #define VMMU_PAGE_SIZE 4096u
 

@@ -113,20 +113,21 @@ enum {
 	VMMU_ACCESS_AC = 1u << 9,         /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
 };
 
+/* In traces, so append-only: see <vmmu/trace.h>. */
 enum vmmu_fault_result {
-	VMMU_FAULT_FIXED = 1,      /* an entry was written; run the guest again */
-	VMMU_FAULT_SPURIOUS,       /* the tables already allow it; run the guest again */
-	VMMU_FAULT_RETRY,          /* lost a race with an invalidation, or the host is busy; run again */
-	VMMU_FAULT_EMULATE_MMIO,   /* no slot there: emulate the access as a device's */
-	VMMU_FAULT_READ_ONLY,      /* a write to a read-only slot: emulate or drop it */
-	VMMU_FAULT_WRITE_TABLE,    /* a write to a guest table in use: emulate it (shadow modes) */
-	VMMU_FAULT_REFLECT,        /* belongs to the L1 hypervisor (nested modes) */
-	VMMU_FAULT_INJECT_PF,      /* belongs to the guest: inject #PF (shadow modes) */
-	VMMU_FAULT_NO_MEMORY,      /* no frame for a table or for the page; nothing changed */
-	VMMU_FAULT_DENIED,         /* the host forbids this access */
-	VMMU_FAULT_BAD_ENTRY,      /* the CPU met an entry no engine wrote; tables are damaged */
-	VMMU_FAULT_BEYOND,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
-	VMMU_FAULT_EMULATE_WRITE,  /* a write to RAM that no entry can allow: emulate it (shadow modes) */
+	VMMU_FAULT_FIXED = 1,           /* an entry was written; run the guest again */
+	VMMU_FAULT_SPURIOUS = 2,        /* the tables already allow it; run the guest again */
+	VMMU_FAULT_RETRY = 3,           /* lost a race with an invalidation, or the host is busy; run again */
+	VMMU_FAULT_EMULATE_MMIO = 4,    /* no slot there: emulate the access as a device's */
+	VMMU_FAULT_READ_ONLY = 5,       /* a write to a read-only slot: emulate or drop it */
+	VMMU_FAULT_WRITE_TABLE = 6,     /* a write to a guest table in use: emulate it (shadow modes) */
+	VMMU_FAULT_REFLECT = 7,         /* belongs to the L1 hypervisor (nested modes) */
+	VMMU_FAULT_INJECT_PF = 8,       /* belongs to the guest: inject #PF (shadow modes) */
+	VMMU_FAULT_NO_MEMORY = 9,       /* no frame for a table or for the page; nothing changed */
+	VMMU_FAULT_DENIED = 10,         /* the host forbids this access */
+	VMMU_FAULT_BAD_ENTRY = 11,      /* the CPU met an entry no engine wrote; tables are damaged */
+	VMMU_FAULT_BEYOND = 12,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
+	VMMU_FAULT_EMULATE_WRITE = 13,  /* a write to RAM that no entry can allow: emulate it (shadow modes) */
 	VMMU_FAULT_RESULT_COUNT
 };
 
@@ -321,6 +322,13 @@ struct vmmu_decoder {
 /* [any] Decode one entry; needs no VM, so trace readers can use it. */
 void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
                        struct vmmu_entry_info *out);
+
+/*
+ * [any] The decoder for the VM that a VMMU_TRACE_VM record tells of. The record
+ * may come from anywhere: what no VM can have is replaced by EPT, 4 levels and
+ * MAXPHYADDR 52.
+ */
+void vmmu_trace_decoder(const struct vmmu_trace_record *vm, struct vmmu_decoder *out);
 
 struct vmmu_path_step {
 	uint8_t level;

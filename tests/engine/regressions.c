@@ -198,8 +198,8 @@ static void commit_c61baeaa2a14_the_whole_leaf_is_flushed(void **state)
 
 		if (r->event == VMMU_TRACE_FLUSH_OWED) {
 			found = true;
-			assert_in_range(r->a[0], 0, 4 * M / K);
-			assert_in_range(r->a[0] + r->a[1], 6 * M / K, ~0ull);
+			assert_in_range(r->flush.start_gfn, 0, 4 * M / K);
+			assert_in_range(r->flush.start_gfn + r->flush.pages, 6 * M / K, ~0ull);
 		}
 	}
 	assert_true(found);
@@ -433,7 +433,7 @@ static void cve_2026_23401_no_mmio_entry_over_a_leaf(void **state)
 		const struct vmmu_trace_record *r = &sim->trace.record[i];
 
 		if (r->event == VMMU_TRACE_SPTE_CHANGED && r->cause == VMMU_CAUSE_MMIO && r->level == 1)
-			assert_int_equal(r->a[2], 0);
+			assert_int_equal(r->spte.old_spte, 0);
 	}
 	assert_sound(sim);
 }

@@ -35,43 +35,43 @@ static void a_fault_tells_its_story(void **state)
 	const struct vmmu_trace_record *load = find(sim, VMMU_TRACE_ROOT_LOAD, 0);
 	const struct vmmu_trace_record *vm = find(sim, VMMU_TRACE_VM, 0);
 
-	assert_int_equal(begin->a[0], 5 * M + 0x123);
-	assert_int_equal(begin->a[1], 0x182);
-	assert_int_equal(begin->a[2], 0xffffffff81234567);
-	assert_int_equal(begin->a[3], 0xabcd);
-	assert_int_equal(begin->aux, VMMU_W);
+	assert_int_equal(begin->page_fault.address, 5 * M + 0x123);
+	assert_int_equal(begin->page_fault.error_code, 0x182);
+	assert_int_equal(begin->page_fault.guest_rip, 0xffffffff81234567);
+	assert_int_equal(begin->page_fault.word, 0xabcd);
+	assert_int_equal(begin->access, VMMU_W);
 	assert_int_equal(begin->vcpu, 0);
 	assert_int_equal(begin->vm, 1);
 	assert_int_equal(begin->fault, fault.id);
-	assert_int_equal(end->aux, VMMU_FAULT_FIXED);
+	assert_int_equal(end->result, VMMU_FAULT_FIXED);
 	assert_int_equal(end->level, 1);
-	assert_int_equal(end->a[0], 5 * M + 0x123);
-	assert_int_equal(end->a[1], fault.pfn.v);
-	assert_int_equal(end->a[2], fault.entry);
-	assert_int_equal(slot->aux, 3);
-	assert_int_equal(slot->index, VMMU_SLOT_LOG_DIRTY);
+	assert_int_equal(end->fault_end.gpa, 5 * M + 0x123);
+	assert_int_equal(end->fault_end.pfn, fault.pfn.v);
+	assert_int_equal(end->fault_end.entry, fault.entry);
+	assert_int_equal(slot->slot_id, 3);
+	assert_int_equal(slot->slot_flags, VMMU_SLOT_LOG_DIRTY);
 	assert_int_equal(slot->cause, VMMU_CAUSE_SLOT_CREATE);
-	assert_int_equal(slot->a[0], 0);
-	assert_int_equal(slot->a[1], 16 * M / K);
-	assert_int_equal(slot->a[2], b);
+	assert_int_equal(slot->slot.base_gfn, 0);
+	assert_int_equal(slot->slot.pages, 16 * M / K);
+	assert_int_equal(slot->slot.backing, b);
 	assert_int_equal(slot->vcpu, VMMU_TRACE_NO_VCPU);
-	assert_int_equal(load->a[0], sim->vcpu[0].root.table.v);
-	assert_int_equal(load->a[1], sim->vcpu[0].root.pointer);
-	assert_int_equal(vm->a[0], sim->config.mode);
-	assert_int_equal(vm->a[1], 4);
-	assert_int_equal(vm->a[2], 46);
+	assert_int_equal(load->root_load.table, sim->vcpu[0].root.table.v);
+	assert_int_equal(load->root_load.pointer, sim->vcpu[0].root.pointer);
+	assert_int_equal(vm->config.mode, sim->config.mode);
+	assert_int_equal(vm->config.levels, 4);
+	assert_int_equal(vm->config.maxphyaddr, 46);
 	/* Between begin and end: all tables and entries, of this fault and cause. */
 	unsigned entries = 0, tables = 0;
 
 	for (const struct vmmu_trace_record *r = begin + 1; r < end; r++) {
 		assert_int_equal(r->fault, fault.id);
 		entries += r->event == VMMU_TRACE_SPTE_CHANGED;
-		tables += r->event == VMMU_TRACE_GET_PAGE && r->aux == 1;
+		tables += r->event == VMMU_TRACE_GET_PAGE && r->created;
 		if (r->event == VMMU_TRACE_SPTE_CHANGED) {
 			assert_int_equal(r->cause, VMMU_CAUSE_VIOLATION);
 			assert_int_equal(r->index, (5 * M >> (12 + 9 * (r->level - 1))) & 511);
-			assert_int_equal(r->a[1], 5 * M / K & ~(vmmu_level_pages(r->level) - 1));
-			assert_int_equal(r->a[2], 0);
+			assert_int_equal(r->spte.gfn, 5 * M / K & ~(vmmu_level_pages(r->level) - 1));
+			assert_int_equal(r->spte.old_spte, 0);
 		}
 	}
 	assert_int_equal(entries, 4);
@@ -130,14 +130,14 @@ static void a_full_ring_drops_and_counts(void **state)
 	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
 	for (uint64_t gpa = 0; gpa < 64 * K; gpa += K)
 		sim_access(sim, 0, gpa, VMMU_W);
-	uint64_t dropped = atomic_load(&ring->dropped);
+	uint64_t dropped = vmmu_trace_ring_dropped(ring);
 
 	assert_true(dropped > 0);
-	assert_int_equal(atomic_load(&ring->head) - atomic_load(&ring->tail), 16);
+	assert_int_equal(vmmu_trace_ring_waiting(ring), 16);
 	vmmu_stats_read(sim->vm, &stats);
 	assert_int_equal(stats.trace_dropped, dropped);
 	/* Room again: the next record tells of the loss, with the sequence gap to match. */
-	uint32_t last = ring->records[(atomic_load(&ring->head) - 1) & 15].seq;
+	uint32_t last = vmmu_trace_ring_at(ring, 15)->seq;
 
 	sim->trace.records = 0;
 	sim_trace_drain(&sim->trace, ring);
@@ -145,9 +145,9 @@ static void a_full_ring_drops_and_counts(void **state)
 	sim->trace.records = 0;
 	sim_trace_drain(&sim->trace, ring);
 	assert_int_equal(sim->trace.record[0].event, VMMU_TRACE_DROPS);
-	assert_int_equal(sim->trace.record[0].a[0], dropped);
+	assert_int_equal(sim->trace.record[0].drops.records, dropped);
 	assert_int_equal(sim->trace.record[0].seq, last + 1 + dropped);
-	assert_int_equal(atomic_load(&ring->dropped), dropped);
+	assert_int_equal(vmmu_trace_ring_dropped(ring), dropped);
 	vmmu_trace_enable(sim->vm, false);
 	assert_sound(sim);
 }
@@ -239,9 +239,9 @@ static void time_never_goes_back(void **state)
 		struct vmmu_trace_ring *ring = &sim->vcpu[v].ring;
 		uint64_t before = 0;
 
-		for (uint32_t i = atomic_load(&ring->tail); i != atomic_load(&ring->head); i++) {
-			assert_true(ring->records[i & (ring->size - 1)].time > before);
-			before = ring->records[i & (ring->size - 1)].time;
+		for (uint32_t n = 0; n < vmmu_trace_ring_waiting(ring); n++) {
+			assert_true(vmmu_trace_ring_at(ring, n)->time > before);
+			before = vmmu_trace_ring_at(ring, n)->time;
 		}
 	}
 	assert_sound(sim);

@@ -26,8 +26,8 @@ static void describe_all(const struct trace_file *trace)
 		const struct vmmu_trace_record *record = &trace->records[n];
 
 		if (record->level) {
-			free(describe_entry(&decoder, record->level, record->a[2]));
-			free(describe_entry(&decoder, record->level, record->a[3]));
+			free(describe_entry(&decoder, record->level, record->spte.old_spte));
+			free(describe_entry(&decoder, record->level, record->spte.new_spte));
 		}
 		free(describe_access(record));
 		free(describe_place(record, &none));
@@ -45,7 +45,8 @@ static void walk_some(const struct trace_file *trace)
 		struct vmmu_path_step steps[VMMU_LEVEL_MAX];
 
 		for (uint64_t n = 0; n < trace->count; n++)
-			replay_walk(&replay, &replay.vms[i], replay.vms[i].root, trace->records[n].a[0] & ((1ull << 48) - 1), steps);
+			replay_walk(&replay, &replay.vms[i], replay.vms[i].root,
+			            trace->records[n].word[0] & ((1ull << 48) - 1), steps);
 	}
 	replay_free(&replay);
 }

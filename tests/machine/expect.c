@@ -103,7 +103,7 @@ static void check_whole(const struct trace *t)
 		const struct vmmu_trace_record *r = &t->records[i];
 
 		if (r->event == VMMU_TRACE_DROPS)
-			fail("%" PRIu64 " records were dropped before record %zu", r->a[0], i);
+			fail("%" PRIu64 " records were dropped before record %zu", r->drops.records, i);
 		if (seen[r->vcpu] && r->seq != next[r->vcpu])
 			fail("record %zu: number %u instead of %u", i, r->seq, next[r->vcpu]);
 		next[r->vcpu] = r->seq + 1;
@@ -138,12 +138,7 @@ static struct vmmu_trace_record **in_order(struct trace *t)
 
 static void take_vm(struct trace *t, const struct vmmu_trace_record *r)
 {
-	uint64_t f = r->a[3]; /* docs/trace-format.md, "Features" */
-
-	t->decoder = (struct vmmu_decoder){
-		.mode = (enum vmmu_mode)r->a[0], .levels = (uint8_t)r->a[1],
-		.cpu = {.maxphyaddr = (uint8_t)r->a[2], .page_2m = f & 1, .page_1g = f & 2, .exec_only = f & 4,
-		        .ad = f & 8, .nx = f & 16, .levels5 = f & 32}};
+	vmmu_trace_decoder(r, &t->decoder);
 }
 
 static struct slot *slot_by_id(struct trace *t, uint32_t id)
@@ -164,18 +159,19 @@ static const struct slot *slot_around(const struct trace *t, uint64_t gfn, uint6
 
 static void take_slot(struct trace *t, const struct vmmu_trace_record *r)
 {
-	struct slot *s = slot_by_id(t, r->aux);
+	struct slot *s = slot_by_id(t, r->slot_id);
 
 	if (r->cause == VMMU_CAUSE_SLOT_CREATE && !s && t->slot_count < SLOTS_MAX)
 		s = &t->slots[t->slot_count++];
 	if (!s) {
-		fail("slot %u: a %s of a slot that does not exist", r->aux, vmmu_cause_name(r->cause));
+		fail("slot %u: a %s of a slot that does not exist", r->slot_id, vmmu_cause_name(r->cause));
 		return;
 	}
 	if (r->cause == VMMU_CAUSE_SLOT_DELETE)
 		*s = t->slots[--t->slot_count];
 	else
-		*s = (struct slot){.id = r->aux, .flags = r->index, .base = r->a[0], .pages = r->a[1]};
+		*s = (struct slot){.id = r->slot_id, .flags = r->slot_flags, .base = r->slot.base_gfn,
+		                   .pages = r->slot.pages};
 }
 
 static void check_against_slot(const struct trace *t, const struct leaf_write *w, uint64_t entry)
@@ -195,12 +191,12 @@ static void check_against_slot(const struct trace *t, const struct leaf_write *w
 static void take_entry(struct trace *t, const struct vmmu_trace_record *r)
 {
 	struct vmmu_entry_info old, now;
-	struct leaf_write w = {.gfn = r->a[1], .pages = vmmu_level_pages(r->level), .level = r->level};
+	struct leaf_write w = {.gfn = r->spte.gfn, .pages = vmmu_level_pages(r->level), .level = r->level};
 
-	vmmu_entry_decode(&t->decoder, r->level, r->a[2], &old);
-	vmmu_entry_decode(&t->decoder, r->level, r->a[3], &now);
+	vmmu_entry_decode(&t->decoder, r->level, r->spte.old_spte, &old);
+	vmmu_entry_decode(&t->decoder, r->level, r->spte.new_spte, &now);
 	if (now.kind == VMMU_ENTRY_BAD)
-		fail("entry %#" PRIx64 " at gfn %#" PRIx64 " has a reserved bit set", r->a[3], r->a[1]);
+		fail("entry %#" PRIx64 " at gfn %#" PRIx64 " has a reserved bit set", r->spte.new_spte, r->spte.gfn);
 	if (now.kind != VMMU_ENTRY_LEAF)
 		return;
 	w.writable = now.rights & VMMU_W;
@@ -208,7 +204,7 @@ static void take_entry(struct trace *t, const struct vmmu_trace_record *r)
 	t->leaves[t->leaf_count++] = w;
 	/* Rights are taken away after the slot's flags have changed: only what is given counts. */
 	if (w.new || now.rights & ~old.rights)
-		check_against_slot(t, &w, r->a[3]);
+		check_against_slot(t, &w, r->spte.new_spte);
 }
 
 static void follow(struct trace *t)

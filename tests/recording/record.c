@@ -69,10 +69,10 @@ static void take_vm(struct recording *r, const struct vmmu_trace_record *v)
 {
 	if (r->mode)
 		stop("holds more than one VM");
-	r->mode = (uint32_t)v->a[0];
-	r->levels = (uint32_t)v->a[1];
-	r->maxphyaddr = (uint32_t)v->a[2];
-	r->features = (uint32_t)v->a[3];
+	r->mode = (uint32_t)v->config.mode;
+	r->levels = (uint32_t)v->config.levels;
+	r->maxphyaddr = (uint32_t)v->config.maxphyaddr;
+	r->features = (uint32_t)v->config.features;
 }
 
 static struct recording_event *new_event(struct recording *r)
@@ -91,10 +91,10 @@ static void take_slot(struct recording *r, const struct vmmu_trace_record *v)
 
 	e->slot = true;
 	e->cause = v->cause;
-	e->id = v->aux;
-	e->gfn = v->a[0];
-	e->pages = v->a[1];
-	e->flags = v->index;
+	e->id = v->slot_id;
+	e->gfn = v->slot.base_gfn;
+	e->pages = v->slot.pages;
+	e->flags = v->slot_flags;
 }
 
 static uint8_t kind_of(struct recording *r, struct recording_kind kind)
@@ -113,13 +113,14 @@ static void take_fault(struct recording *r, const struct vmmu_trace_record *begi
                        const struct vmmu_trace_record *end)
 {
 	struct recording_kind kind = {
-		.access = begin->aux, .result = end->aux, .level = end->level, .entry = end->a[2]};
+		.access = begin->access, .result = end->result, .level = end->level,
+		.entry = end->fault_end.entry};
 	struct recording_event *e = new_event(r);
 
 	if (recording_has_leaf(&kind))
 		kind.entry &= ~recording_address(r);
-	e->gfn = begin->a[0] >> VMMU_PAGE_SHIFT;
-	e->pfn = end->a[1];
+	e->gfn = begin->page_fault.address >> VMMU_PAGE_SHIFT;
+	e->pfn = end->fault_end.pfn;
 	e->kind = kind_of(r, kind);
 }
 
@@ -153,7 +154,7 @@ static struct recording record_of(const struct trace *t)
 			begin = v;
 		else if (v->event == VMMU_TRACE_SPTE_CHANGED)
 			take_write(&r, v);
-		else if (v->event == VMMU_TRACE_GET_PAGE && v->aux == 1)
+		else if (v->event == VMMU_TRACE_GET_PAGE && v->created == 1)
 			r.tables[v->level]++;
 		else if (v->event == VMMU_TRACE_FAULT_END && begin && begin->fault == v->fault)
 			take_fault(&r, begin, v);

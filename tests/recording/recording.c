@@ -9,12 +9,12 @@ struct vmmu_cpu recording_cpu(const struct recording *r)
 {
 	return (struct vmmu_cpu){
 		.maxphyaddr = (uint8_t)r->maxphyaddr,
-		.page_2m = r->features & 1,
-		.page_1g = r->features & 2,
-		.exec_only = r->features & 4,
-		.ad = r->features & 8,
-		.nx = r->features & 16,
-		.levels5 = r->features & 32,
+		.page_2m = r->features & VMMU_TRACE_PAGE_2M,
+		.page_1g = r->features & VMMU_TRACE_PAGE_1G,
+		.exec_only = r->features & VMMU_TRACE_EXEC_ONLY,
+		.ad = r->features & VMMU_TRACE_AD,
+		.nx = r->features & VMMU_TRACE_NX,
+		.levels5 = r->features & VMMU_TRACE_LEVELS5,
 	};
 }
 

@@ -258,7 +258,7 @@ static void freed_tables_come_back_empty(void **state)
 	struct replay replay;
 
 	(void)state;
-	maker_add(&maker, VMMU_TRACE_FREE_PAGE, 0)->a[0] = L1;
+	maker_add(&maker, VMMU_TRACE_FREE_PAGE, 0)->page.table = L1;
 	maker_table(&maker, 1, L1, 0);
 	trace = parsed();
 	replay = replayed(&trace, trace.count);
@@ -285,10 +285,10 @@ static void tables_found_when_tracing_begins(void **state)
 	/* Tracing was off for a while: what the trace said before does not count any more. */
 	maker_vm(&maker, VMMU_MODE_EPT);
 	maker_table(&maker, 4, ROOT, 0);
-	maker.records[maker.header.records - 1].aux = 0;
+	maker.records[maker.header.records - 1].created = 0;
 	maker_found(4, ROOT, 0, EPT_TABLE(0x8000));
 	maker_table(&maker, 3, 0x8000, 0);
-	maker.records[maker.header.records - 1].aux = 0;
+	maker.records[maker.header.records - 1].created = 0;
 	maker_found(3, 0x8000, 1 << 18, EPT_LEAF(1ull << 30) | 1 << 7);
 	maker_write(&maker, 3, 0x8000, 1 << 18, EPT_LEAF(1ull << 30) | 1 << 7, 0);
 	trace = parsed();
@@ -356,7 +356,7 @@ static void a_whole_trace_passes(void **state)
 	(void)state;
 	maker_first_dump(&maker, GPA, HPA);
 	/* The CPU marked the page meanwhile. */
-	maker.records[maker.header.records - 1].a[2] |= EPT_ACCESSED;
+	maker.records[maker.header.records - 1].entry.spte |= EPT_ACCESSED;
 	maker_dump_end(&maker, 4);
 	text = verdict_text(&verdict);
 	assert_string_equal(text, "");
@@ -379,21 +379,21 @@ static void differences_are_found(void **state)
 	maker_dump_end(&maker, 4);
 	assert_verdict("");
 
-	maker.records[leaf].a[2] ^= 1;
+	maker.records[leaf].entry.spte ^= 1;
 	assert_verdict("in the dump");
-	maker.records[leaf].a[2] ^= 1;
+	maker.records[leaf].entry.spte ^= 1;
 
 	maker.records[leaf].index ^= 1;
 	assert_verdict("in the dump");
 	maker.records[leaf].index ^= 1;
 
-	maker.records[leaf].a[0] = 0x77000;
+	maker.records[leaf].entry.table = 0x77000;
 	assert_verdict("that the replay has not");
-	maker.records[leaf].a[0] = L1;
+	maker.records[leaf].entry.table = L1;
 
-	maker.records[leaf + 1].a[0] = 5;
+	maker.records[leaf + 1].dump_end.records = 5;
 	assert_verdict("should have 5 entries, it has 4");
-	maker.records[leaf + 1].a[0] = 4;
+	maker.records[leaf + 1].dump_end.records = 4;
 
 	maker.header.dropped = 3;
 	assert_verdict("3 dropped records");

@@ -42,10 +42,13 @@ static inline void maker_vm(struct trace_maker *m, enum vmmu_mode mode)
 {
 	struct vmmu_trace_record *r = maker_add(m, VMMU_TRACE_VM, VMMU_TRACE_NO_VCPU);
 
-	r->a[0] = mode;
-	r->a[1] = 4;
-	r->a[2] = 40;
-	r->a[3] = 0x1f;
+	r->config = (struct vmmu_trace_config){
+		.mode = mode,
+		.levels = 4,
+		.maxphyaddr = 40,
+		.features = VMMU_TRACE_PAGE_2M | VMMU_TRACE_PAGE_1G | VMMU_TRACE_EXEC_ONLY |
+		            VMMU_TRACE_AD | VMMU_TRACE_NX,
+	};
 }
 
 static inline void maker_root(struct trace_maker *m, uint64_t hpa)
@@ -53,8 +56,8 @@ static inline void maker_root(struct trace_maker *m, uint64_t hpa)
 	struct vmmu_trace_record *r = maker_add(m, VMMU_TRACE_ROOT_LOAD, 0);
 
 	r->level = 4;
-	r->a[0] = hpa;
-	r->a[1] = hpa | 0x5e;
+	r->root_load.table = hpa;
+	r->root_load.pointer = hpa | 0x5e;
 }
 
 static inline void maker_table(struct trace_maker *m, uint8_t level, uint64_t hpa, uint64_t gfn)
@@ -62,9 +65,9 @@ static inline void maker_table(struct trace_maker *m, uint8_t level, uint64_t hp
 	struct vmmu_trace_record *r = maker_add(m, VMMU_TRACE_GET_PAGE, 0);
 
 	r->level = level;
-	r->aux = 1;
-	r->a[0] = hpa;
-	r->a[1] = gfn;
+	r->created = 1;
+	r->page.table = hpa;
+	r->page.gfn = gfn;
 }
 
 static inline struct vmmu_trace_record *maker_write(struct trace_maker *m, uint8_t level, uint64_t table,
@@ -75,10 +78,10 @@ static inline struct vmmu_trace_record *maker_write(struct trace_maker *m, uint8
 	r->level = level;
 	r->cause = VMMU_CAUSE_VIOLATION;
 	r->index = (uint16_t)(gfn >> (9 * (level - 1)) & 511);
-	r->a[0] = table;
-	r->a[1] = gfn & ~(vmmu_level_pages(level) - 1);
-	r->a[2] = was;
-	r->a[3] = now;
+	r->spte.table = table;
+	r->spte.gfn = gfn & ~(vmmu_level_pages(level) - 1);
+	r->spte.old_spte = was;
+	r->spte.new_spte = now;
 	return r;
 }
 
@@ -89,14 +92,14 @@ static inline void maker_dump(struct trace_maker *m, uint8_t level, uint64_t tab
 
 	r->level = level;
 	r->index = (uint16_t)(gfn >> (9 * (level - 1)) & 511);
-	r->a[0] = table;
-	r->a[1] = gfn;
-	r->a[2] = entry;
+	r->entry.table = table;
+	r->entry.gfn = gfn;
+	r->entry.spte = entry;
 }
 
 static inline void maker_dump_end(struct trace_maker *m, uint64_t count)
 {
-	maker_add(m, VMMU_TRACE_DUMP_END, VMMU_TRACE_NO_VCPU)->a[0] = count;
+	maker_add(m, VMMU_TRACE_DUMP_END, VMMU_TRACE_NO_VCPU)->dump_end.records = count;
 }
 
 /* Bytes of the trace as a file: the header and the records follow one another in the struct. */
@@ -124,11 +127,13 @@ static inline void maker_first_fault(struct trace_maker *m, uint64_t gpa, uint64
 	uint64_t first = m->header.records;
 	struct vmmu_trace_record *r = maker_add(m, VMMU_TRACE_PAGE_FAULT, 0);
 
-	r->a[0] = gpa;
-	r->a[1] = 2;
-	r->a[2] = 0xffffffff81000010ull;
-	r->a[3] = 0xc;
-	r->aux = VMMU_W;
+	r->access = VMMU_W;
+	r->page_fault = (struct vmmu_trace_page_fault){
+		.address = gpa,
+		.error_code = 2,
+		.guest_rip = 0xffffffff81000010ull,
+		.word = VMMU_TRACE_WORD_PAGING | VMMU_TRACE_WORD_LMA,
+	};
 	maker_table(m, 3, L3, gfn & ~(vmmu_level_pages(4) - 1));
 	maker_write(m, 4, ROOT, gfn, 0, EPT_TABLE(L3));
 	maker_table(m, 2, L2, gfn & ~(vmmu_level_pages(3) - 1));
@@ -138,8 +143,8 @@ static inline void maker_first_fault(struct trace_maker *m, uint64_t gpa, uint64
 	maker_write(m, 1, L1, gfn, 0, EPT_LEAF(hpa));
 	r = maker_add(m, VMMU_TRACE_FAULT_END, 0);
 	r->level = 1;
-	r->aux = VMMU_FAULT_FIXED;
-	r->a[0] = gpa;
+	r->result = VMMU_FAULT_FIXED;
+	r->fault_end.gpa = gpa;
 	for (uint64_t i = first; i < m->header.records; i++)
 		m->records[i].fault = 1;
 }

@@ -94,16 +94,16 @@ static void start(unsigned disk_sectors)
 static void record(unsigned which)
 {
 	struct vmmu_trace_ring *r = &ring[which];
-	uint32_t head = atomic_load(&r->head);
+	uint32_t head = r->head;
 
-	if (head - atomic_load(&r->tail) == RING)
+	if (vmmu_trace_ring_waiting(r) == RING)
 		trace_disk_make_room(r);
-	if (head - atomic_load(&r->tail) == RING) {
-		atomic_fetch_add(&r->dropped, 1);
+	if (vmmu_trace_ring_waiting(r) == RING) {
+		r->dropped++;
 		return;
 	}
 	r->records[head % RING] = (struct vmmu_trace_record){.time = ++now, .event = VMMU_TRACE_DUMP, .vcpu = (uint16_t)which};
-	atomic_store(&r->head, head + 1);
+	r->head = head + 1;
 }
 
 static const struct vmmu_trace_record *on_disk(uint64_t i)

@@ -41,13 +41,13 @@ bool filter_write(const struct trace_filter *filter, const struct vmmu_trace_rec
 	if (filter->causes && !(filter->causes & 1u << write->cause))
 		return false;
 	return of_vm(filter, write) && of_faults(filter, write) &&
-	       meets_range(filter, write->a[1] & ~(pages - 1), pages);
+	       meets_range(filter, write->spte.gfn & ~(pages - 1), pages);
 }
 
 bool filter_fault(const struct trace_filter *filter, const struct vmmu_trace_record *fault)
 {
 	return !writes_only(filter) && of_vm(filter, fault) && of_faults(filter, fault) &&
-	       meets_range(filter, fault->a[0] >> VMMU_PAGE_SHIFT, 1);
+	       meets_range(filter, fault->page_fault.address >> VMMU_PAGE_SHIFT, 1);
 }
 
 bool filter_other(const struct trace_filter *filter, const struct vmmu_trace_record *record)
@@ -57,12 +57,13 @@ bool filter_other(const struct trace_filter *filter, const struct vmmu_trace_rec
 	switch (record->event) {
 	case VMMU_TRACE_GET_PAGE:
 	case VMMU_TRACE_PREPARE_ZAP_PAGE:
-		return meets_range(filter, record->a[1], vmmu_level_pages(record->level + 1u));
+		return meets_range(filter, record->page.gfn, vmmu_level_pages(record->level + 1u));
 	case VMMU_TRACE_FOUND:
-		return meets_range(filter, record->a[1], vmmu_level_pages(record->level));
+		return meets_range(filter, record->entry.gfn, vmmu_level_pages(record->level));
 	case VMMU_TRACE_SLOT:
+		return meets_range(filter, record->slot.base_gfn, record->slot.pages);
 	case VMMU_TRACE_FLUSH_OWED:
-		return meets_range(filter, record->a[0], record->a[1]);
+		return meets_range(filter, record->flush.start_gfn, record->flush.pages);
 	case VMMU_TRACE_HANDLE_MMIO:
 	case VMMU_TRACE_CHECK_MMIO:
 		/* They stand under a fault, which was judged by its address. */

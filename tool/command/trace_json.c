@@ -42,8 +42,8 @@ static json_t *entry_json(const struct vmmu_decoder *decoder, unsigned level, ui
 static json_t *fault_json(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
 	char *access = describe_access(fault), *place = describe_place(fault, symbols);
-	json_t *out = json_pack("{sI so ss so ss}", "id", (json_int_t)fault->fault, "gpa", hex(fault->a[0]),
-	                        "access", access, "rip", hex(fault->a[2]), "place", place);
+	json_t *out = json_pack("{sI so ss so ss}", "id", (json_int_t)fault->fault, "gpa", hex(fault->page_fault.address),
+	                        "access", access, "rip", hex(fault->page_fault.guest_rip), "place", place);
 
 	free(access);
 	free(place);
@@ -57,10 +57,10 @@ void trace_json_print(const struct view *view, const struct vmmu_decoder *decode
 	json_t *line = json_pack("{sI sf si si si so si so ss so so}", "record", (json_int_t)number, "seconds",
 	                         trace_seconds(&view->trace, write), "vm", write->vm, "vcpu",
 	                         write->vcpu == VMMU_TRACE_NO_VCPU ? -1 : write->vcpu, "level", write->level,
-	                         "table", hex(write->a[0]), "index", write->index, "gpa",
-	                         hex(write->a[1] << VMMU_PAGE_SHIFT), "cause", vmmu_cause_name(write->cause),
-	                         "old", entry_json(decoder, write->level, write->a[2]), "new",
-	                         entry_json(decoder, write->level, write->a[3]));
+	                         "table", hex(write->spte.table), "index", write->index, "gpa",
+	                         hex(write->spte.gfn << VMMU_PAGE_SHIFT), "cause", vmmu_cause_name(write->cause),
+	                         "old", entry_json(decoder, write->level, write->spte.old_spte), "new",
+	                         entry_json(decoder, write->level, write->spte.new_spte));
 
 	if (fault)
 		json_object_set_new(line, "fault", fault_json(fault, &view->symbols));

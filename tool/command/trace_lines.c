@@ -10,12 +10,12 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
                  const struct vmmu_trace_record *write)
 {
 	const struct palette *p = view->palette;
-	char *was = describe_entry(decoder, write->level, write->a[2]);
-	char *now = describe_entry(decoder, write->level, write->a[3]);
+	char *was = describe_entry(decoder, write->level, write->spte.old_spte);
+	char *now = describe_entry(decoder, write->level, write->spte.new_spte);
 
 	printf("    L%u %-7s  0x%09" PRIx64 "[%3u]  %s%-10s%s  %s -> %s%s%s\n", write->level,
-	       text_level_span(write->level), write->a[0], write->index, p->yellow,
-	       vmmu_cause_name(write->cause), p->off, was, write->a[3] ? p->green : p->red, now, p->off);
+	       text_level_span(write->level), write->spte.table, write->index, p->yellow,
+	       vmmu_cause_name(write->cause), p->off, was, write->spte.new_spte ? p->green : p->red, now, p->off);
 	free(was);
 	free(now);
 }
@@ -27,14 +27,14 @@ void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
 	char *access = describe_access(fault), *place = describe_place(fault, &view->symbols);
 
 	printf("%sfault %u%s  %s%.6f s%s  %s at %s0x%09" PRIx64 "%s  by %s%s%s", p->bold, fault->fault, p->off,
-	       p->dim, trace_seconds(&view->trace, fault), p->off, access, p->cyan, fault->a[0], p->off,
+	       p->dim, trace_seconds(&view->trace, fault), p->off, access, p->cyan, fault->page_fault.address, p->off,
 	       p->blue, place, p->off);
 	if (fault->vcpu)
 		printf("  vCPU %u", fault->vcpu);
 	if (!end)
 		printf("  (no end recorded)");
-	else if (end->aux != VMMU_FAULT_FIXED)
-		printf("  %s%s%s", p->magenta, vmmu_fault_result_name(end->aux), p->off);
+	else if (end->result != VMMU_FAULT_FIXED)
+		printf("  %s%s%s", p->magenta, vmmu_fault_result_name(end->result), p->off);
 	putchar('\n');
 	free(access);
 	free(place);
@@ -57,45 +57,48 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 	switch (r->event) {
 	case VMMU_TRACE_VM:
 		printf("  VM %u, %s, %" PRIu64 " levels, MAXPHYADDR %" PRIu64, r->vm,
-		       describe_mode((enum vmmu_mode)r->a[0]), r->a[1], r->a[2]);
+		       describe_mode((enum vmmu_mode)r->config.mode), r->config.levels, r->config.maxphyaddr);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
-		printf("  root %u at 0x%" PRIx64 ", %s 0x%" PRIx64, r->root, r->a[0],
-		       describe_root_register(decoder->mode), r->a[1]);
+		printf("  root %u at 0x%" PRIx64 ", %s 0x%" PRIx64, r->root, r->root_load.table,
+		       describe_root_register(decoder->mode), r->root_load.pointer);
 		break;
 	case VMMU_TRACE_SLOT:
-		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->aux,
-		       r->a[0] << VMMU_PAGE_SHIFT, text_bytes(r->a[1] << VMMU_PAGE_SHIFT).text, r->index);
+		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->slot_id,
+		       r->slot.base_gfn << VMMU_PAGE_SHIFT, text_bytes(r->slot.pages << VMMU_PAGE_SHIFT).text,
+		       r->slot_flags);
 		break;
 	case VMMU_TRACE_GET_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 "%s", r->level, r->a[0], r->a[1],
-		       r->aux == 1 ? ", new" : ", in use already");
+		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 "%s", r->level, r->page.table, r->page.gfn,
+		       r->created == 1 ? ", new" : ", in use already");
 		break;
 	case VMMU_TRACE_FOUND:
-		printf("  level %u table 0x%" PRIx64 " [%u] holds 0x%" PRIx64, r->level, r->a[0], r->index, r->a[2]);
+		printf("  level %u table 0x%" PRIx64 " [%u] holds 0x%" PRIx64, r->level, r->entry.table, r->index,
+		       r->entry.spte);
 		break;
 	case VMMU_TRACE_PREPARE_ZAP_PAGE:
-		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->a[0], r->a[1],
+		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->page.table, r->page.gfn,
 		       vmmu_cause_name(r->cause));
 		break;
 	case VMMU_TRACE_FREE_PAGE:
-		printf("  table 0x%" PRIx64 ", after flush %u", r->a[0], r->aux);
+		printf("  table 0x%" PRIx64 ", after flush %u", r->page.table, r->flush_id);
 		break;
 	case VMMU_TRACE_FLUSH_OWED:
-		printf("  flush %u: gfn 0x%" PRIx64 " + %" PRIu64 " pages, %" PRIu64 " tables wait, %s", r->aux,
-		       r->a[0], r->a[1], r->a[2], vmmu_cause_name(r->cause));
+		printf("  flush %u: gfn 0x%" PRIx64 " + %" PRIu64 " pages, %" PRIu64 " tables wait, %s",
+		       r->flush_id, r->flush.start_gfn, r->flush.pages, r->flush.tables, vmmu_cause_name(r->cause));
 		break;
 	case VMMU_TRACE_FLUSH_DONE:
-		printf("  flush %u", r->aux);
+		printf("  flush %u", r->flush_id);
 		break;
 	case VMMU_TRACE_HANDLE_MMIO:
-		printf("  addr 0x%" PRIx64 " by the cached entry 0x%" PRIx64, r->a[0], r->a[3]);
+		printf("  addr 0x%" PRIx64 " by the cached entry 0x%" PRIx64, r->mmio.addr, r->mmio.spte);
 		break;
 	case VMMU_TRACE_CHECK_MMIO:
-		printf("  generation %" PRIu64 " now, %" PRIu64 " in the entry", r->a[0], r->a[1]);
+		printf("  generation %" PRIu64 " now, %" PRIu64 " in the entry", r->check_mmio.kvm_gen,
+		       r->check_mmio.spte_gen);
 		break;
 	case VMMU_TRACE_DROPS:
-		printf("  %s%" PRIu64 " records were lost here", p->red, r->a[0]);
+		printf("  %s%" PRIu64 " records were lost here", p->red, r->drops.records);
 		break;
 	default:
 		break;

@@ -72,8 +72,8 @@ static uint64_t gfn_of_leaf(const struct walk *walk)
 		const struct vmmu_trace_record *record = &walk->view.trace.records[n];
 
 		if ((record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_FOUND) &&
-		    record->vm == walk->vm->id && record->a[0] == last->table.v && record->index == last->index)
-			return record->a[1];
+		    record->vm == walk->vm->id && record->spte.table == last->table.v && record->index == last->index)
+			return record->spte.gfn;
 	}
 	return 0;
 }
@@ -112,7 +112,7 @@ static bool is_on_the_way(const struct walk *walk, const struct vmmu_trace_recor
 {
 	for (unsigned i = 0; i < walk->count; i++)
 		if (walk->steps[i].level == record->level)
-			return walk->steps[i].table.v == record->a[0] && walk->steps[i].index == record->index;
+			return walk->steps[i].table.v == record->spte.table && walk->steps[i].index == record->index;
 	return false;
 }
 
@@ -126,7 +126,7 @@ static bool writes_entry(const struct walk *walk, const struct vmmu_trace_record
 		return false;
 	if (walk->is_gva)
 		return is_on_the_way(walk, record);
-	return (record->a[1] & ~(pages - 1)) == ((walk->address >> VMMU_PAGE_SHIFT) & ~(pages - 1));
+	return (record->spte.gfn & ~(pages - 1)) == ((walk->address >> VMMU_PAGE_SHIFT) & ~(pages - 1));
 }
 
 static void print_reason(const struct walk *walk, uint64_t number)
@@ -141,7 +141,7 @@ static void print_reason(const struct walk *walk, uint64_t number)
 	}
 	access = describe_access(fault);
 	place = describe_place(fault, &walk->view.symbols);
-	printf("fault %u: %s at %s0x%" PRIx64 "%s by %s%s%s\n", fault->fault, access, p->cyan, fault->a[0],
+	printf("fault %u: %s at %s0x%" PRIx64 "%s by %s%s%s\n", fault->fault, access, p->cyan, fault->page_fault.address,
 	       p->off, p->blue, place, p->off);
 	free(access);
 	free(place);
@@ -151,7 +151,7 @@ static void print_found(const struct walk *walk, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &walk->view.trace.records[number];
 	const struct palette *p = walk->view.palette;
-	char *entry = describe_entry(&walk->vm->decoder, record->level, record->a[2]);
+	char *entry = describe_entry(&walk->vm->decoder, record->level, record->entry.spte);
 
 	printf("    %s%12.6f s%s  was there when the trace began: %s\n", p->dim,
 	       trace_seconds(&walk->view.trace, record), p->off, entry);
@@ -162,14 +162,14 @@ static void print_write(const struct walk *walk, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &walk->view.trace.records[number];
 	const struct palette *p = walk->view.palette;
-	char *was = describe_entry(&walk->vm->decoder, record->level, record->a[2]);
-	char *now = describe_entry(&walk->vm->decoder, record->level, record->a[3]);
+	char *was = describe_entry(&walk->vm->decoder, record->level, record->spte.old_spte);
+	char *now = describe_entry(&walk->vm->decoder, record->level, record->spte.new_spte);
 
 	printf("    %s%12.6f s%s  %s%-10s%s  ", p->dim, trace_seconds(&walk->view.trace, record), p->off,
 	       p->yellow, vmmu_cause_name(record->cause), p->off);
 	print_reason(walk, number);
 	printf("                    %srecord %" PRIu64 "%s: %s -> %s%s%s\n", p->dim, number, p->off, was,
-	       record->a[3] ? p->green : p->red, now, p->off);
+	       record->spte.new_spte ? p->green : p->red, now, p->off);
 	free(was);
 	free(now);
 }
@@ -205,9 +205,9 @@ static void print_history(const struct walk *walk, unsigned level)
 
 		if (!writes_entry(walk, record, level))
 			continue;
-		if (table != record->a[0])
-			printf("    %sin table 0x%" PRIx64 ", entry %u%s\n", p->dim, record->a[0], record->index, p->off);
-		table = record->a[0];
+		if (table != record->spte.table)
+			printf("    %sin table 0x%" PRIx64 ", entry %u%s\n", p->dim, record->spte.table, record->index, p->off);
+		table = record->spte.table;
 		if (n >= walk->moment && before != UINT64_MAX) {
 			printf("    %s--- after that moment ---%s\n", p->magenta, p->off);
 			before = UINT64_MAX;

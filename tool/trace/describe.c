@@ -72,7 +72,7 @@ char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_
 
 char *describe_access(const struct vmmu_trace_record *fault)
 {
-	uint32_t access = fault->aux;
+	uint32_t access = fault->access;
 	const char *kind = access & VMMU_X ? "fetch" : access & VMMU_W ? "write" : "read";
 
 	if (access & VMMU_ACCESS_RESERVED)
@@ -86,12 +86,12 @@ char *describe_access(const struct vmmu_trace_record *fault)
 /* Linux' own code and modules lie from _text up; what runs below it came before: its decompressor. */
 static bool is_boot_code(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
-	return fault->a[2] < symbols->text;
+	return fault->page_fault.guest_rip < symbols->text;
 }
 
 char *describe_place(const struct vmmu_trace_record *fault, const struct symbols *symbols)
 {
-	uint64_t rip = fault->a[2];
+	uint64_t rip = fault->page_fault.guest_rip;
 	char *name;
 
 	if (fault_paging(fault) && fault_cpl(fault) == 3)

@@ -33,15 +33,15 @@ char *describe_place(const struct vmmu_trace_record *fault, const struct symbols
 /* Fields of the host's word in a kvm_page_fault record (docs/trace-format.md). */
 static inline unsigned fault_cpl(const struct vmmu_trace_record *fault)
 {
-	return fault->a[3] & 3;
+	return fault->page_fault.word & VMMU_TRACE_WORD_CPL;
 }
 static inline bool fault_paging(const struct vmmu_trace_record *fault)
 {
-	return fault->a[3] & 4;
+	return fault->page_fault.word & VMMU_TRACE_WORD_PAGING;
 }
 static inline bool fault_long_mode(const struct vmmu_trace_record *fault)
 {
-	return fault->a[3] & 8;
+	return fault->page_fault.word & VMMU_TRACE_WORD_LMA;
 }
 
 #endif

@@ -64,13 +64,14 @@ struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa)
 	return *link_to(replay, hpa);
 }
 
+/* A table that `record` names, at `hpa`. */
 static struct replay_table *table_add(struct replay *replay, const struct vmmu_trace_record *record,
-                                      uint64_t gfn)
+                                      uint64_t hpa, uint64_t gfn)
 {
-	struct replay_table **link = link_to(replay, record->a[0]);
+	struct replay_table **link = link_to(replay, hpa);
 	struct replay_table *table = allocate(sizeof(*table));
 
-	table->hpa = record->a[0];
+	table->hpa = hpa;
 	table->gfn = gfn;
 	table->vm = record->vm;
 	table->level = record->level;
@@ -135,22 +136,8 @@ static void forget_tables(struct replay *replay, uint16_t vm)
 static void take_vm(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_vm *vm = vm_named(replay, record->vm);
-	uint64_t features = record->a[3];
 
-	vm->decoder = (struct vmmu_decoder){
-		.mode = record->a[0] == VMMU_MODE_NPT || record->a[0] == VMMU_MODE_SHADOW ? (enum vmmu_mode)record->a[0]
-		                                                                           : VMMU_MODE_EPT,
-		.levels = record->a[1] == 5 ? 5 : 4,
-		.cpu = {
-			.maxphyaddr = record->a[2] >= 32 && record->a[2] <= 52 ? (uint8_t)record->a[2] : 52,
-			.page_2m = features & 1,
-			.page_1g = features & 2,
-			.exec_only = features & 4,
-			.ad = features & 8,
-			.nx = features & 16,
-			.levels5 = features & 32,
-		},
-	};
+	vmmu_trace_decoder(record, &vm->decoder);
 	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
 	forget_tables(replay, record->vm);
 }
@@ -170,27 +157,27 @@ bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t s
 static struct replay_table *table_written(struct replay *replay, const struct vmmu_trace_record *record,
                                           uint64_t number)
 {
-	struct replay_table *table = replay_table_at(replay, record->a[0]);
+	struct replay_table *table = replay_table_at(replay, record->spte.table);
 
 	if (table)
 		return table;
 	problem(replay, number, "a write to table 0x%" PRIx64 ", which no record before it took into use",
-	        record->a[0]);
-	return table_add(replay, record, record->a[1] & ~(vmmu_level_pages(record->level + 1u) - 1));
+	        record->spte.table);
+	return table_add(replay, record, record->spte.table, record->spte.gfn & ~(vmmu_level_pages(record->level + 1u) - 1));
 }
 
 /* Does the entry hold what the record found there? */
 static bool follows(struct replay *replay, const struct replay_table *table,
                     const struct vmmu_trace_record *record, uint64_t *bits)
 {
-	return replay_same_entry(replay_vm_of(replay, record->vm), table->entry[record->index], record->a[2],
+	return replay_same_entry(replay_vm_of(replay, record->vm), table->entry[record->index], record->spte.old_spte,
 	                         bits);
 }
 
 static void take_write(struct replay *replay, struct replay_table *table,
                        const struct vmmu_trace_record *record)
 {
-	table->entry[record->index] = record->a[3];
+	table->entry[record->index] = record->spte.new_spte;
 	replay->writes++;
 }
 
@@ -202,7 +189,7 @@ static void forget_early(struct replay *replay, size_t i)
 
 static bool same_entry(const struct vmmu_trace_record *a, const struct vmmu_trace_record *b)
 {
-	return a->a[0] == b->a[0] && a->index == b->index;
+	return a->spte.table == b->spte.table && a->index == b->index;
 }
 
 /* The entry that `record` wrote has changed: does that make an early write of it follow? */
@@ -235,7 +222,7 @@ static void force(struct replay *replay, const struct trace_file *trace, size_t 
 	table = table_written(replay, record, number);
 	problem(replay, number,
 	        "level %u table 0x%" PRIx64 " [%u] held 0x%" PRIx64 ", but the record found 0x%" PRIx64 " there",
-	        record->level, record->a[0], record->index, table->entry[record->index], record->a[2]);
+	        record->level, record->spte.table, record->index, table->entry[record->index], record->spte.old_spte);
 	take_write(replay, table, record);
 	take_early(replay, trace, table, record);
 }
@@ -252,7 +239,7 @@ static void settle_table(struct replay *replay, const struct trace_file *trace, 
 	size_t i = 0;
 
 	while (i < replay->early_count) {
-		if (trace->records[replay->early[i]].a[0] != hpa) {
+		if (trace->records[replay->early[i]].spte.table != hpa) {
 			i++;
 			continue;
 		}
@@ -283,26 +270,26 @@ static void apply_write(struct replay *replay, const struct trace_file *trace, u
 
 static void apply_get_page(struct replay *replay, const struct vmmu_trace_record *record, uint64_t number)
 {
-	if (replay_table_at(replay, record->a[0])) {
-		problem(replay, number, "table 0x%" PRIx64 " is taken into use while it is in use", record->a[0]);
-		table_remove(replay, record->a[0]);
+	if (replay_table_at(replay, record->page.table)) {
+		problem(replay, number, "table 0x%" PRIx64 " is taken into use while it is in use", record->page.table);
+		table_remove(replay, record->page.table);
 	}
-	table_add(replay, record, record->a[1]);
+	table_add(replay, record, record->page.table, record->page.gfn);
 }
 
 static void apply_root_load(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_vm *vm = vm_named(replay, record->vm);
 
-	vm->root = record->a[0];
+	vm->root = record->root_load.table;
 	vm->root_id = record->root;
-	if (!replay_table_at(replay, record->a[0]))
-		table_add(replay, record, 0);
+	if (!replay_table_at(replay, record->root_load.table))
+		table_add(replay, record, record->root_load.table, 0);
 }
 
 static void apply_free_page(struct replay *replay, const struct trace_file *trace, uint64_t number)
 {
-	uint64_t hpa = trace->records[number].a[0];
+	uint64_t hpa = trace->records[number].page.table;
 
 	settle_table(replay, trace, hpa);
 	if (replay_table_at(replay, hpa))
@@ -313,11 +300,11 @@ static void apply_free_page(struct replay *replay, const struct trace_file *trac
 
 void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record)
 {
-	struct replay_table *table = replay_table_at(replay, record->a[0]);
+	struct replay_table *table = replay_table_at(replay, record->entry.table);
 
 	if (!table)
-		table = table_add(replay, record, record->a[1] & ~(vmmu_level_pages(record->level + 1u) - 1));
-	table->entry[record->index] = record->a[2];
+		table = table_add(replay, record, record->entry.table, record->entry.gfn & ~(vmmu_level_pages(record->level + 1u) - 1));
+	table->entry[record->index] = record->entry.spte;
 }
 
 void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_t number)

@@ -65,7 +65,7 @@ static void check_sequence(struct verifier *v, uint64_t number)
 		      record->vcpu, record->vm, stream->next - 1, record->seq);
 	}
 	if (record->event == VMMU_TRACE_DROPS)
-		found(v->verdict, "record %" PRIu64 ": %" PRIu64 " records were dropped", number, record->a[0]);
+		found(v->verdict, "record %" PRIu64 ": %" PRIu64 " records were dropped", number, record->drops.records);
 	stream->next = record->seq + 1;
 }
 
@@ -73,20 +73,20 @@ static void check_sequence(struct verifier *v, uint64_t number)
 static void check_dump(struct verifier *v, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &v->trace->records[number];
-	const struct replay_table *table = replay_table_at(&v->replay, record->a[0]);
+	const struct replay_table *table = replay_table_at(&v->replay, record->entry.table);
 	uint64_t replayed = table ? table->entry[record->index] : 0;
 
 	v->dump_records++;
 	v->verdict->dumped++;
 	if (!table)
 		found(v->verdict, "record %" PRIu64 ": the dump has a table 0x%" PRIx64 " that the replay has not",
-		      number, record->a[0]);
-	else if (!replay_same_entry(replay_vm_of(&v->replay, record->vm), replayed, record->a[2],
+		      number, record->entry.table);
+	else if (!replay_same_entry(replay_vm_of(&v->replay, record->vm), replayed, record->entry.spte,
 	                            &v->verdict->cpu_set_bits))
 		found(v->verdict,
 		      "record %" PRIu64 ": level %u table 0x%" PRIx64 " [%u] is 0x%016" PRIx64
 		      " in the dump, 0x%016" PRIx64 " after the replay",
-		      number, record->level, record->a[0], record->index, record->a[2], replayed);
+		      number, record->level, record->entry.table, record->index, record->entry.spte, replayed);
 	replay_note_entry(&v->replica, record);
 }
 
@@ -118,9 +118,9 @@ static void check_dump_end(struct verifier *v, uint64_t number)
 	const struct replay_vm *vm = replay_vm_of(&v->replay, record->vm);
 	const struct replay_table *root = vm ? replay_table_at(&v->replay, vm->root) : NULL;
 
-	if (record->a[0] != v->dump_records)
+	if (record->dump_end.records != v->dump_records)
 		found(v->verdict, "record %" PRIu64 ": the dump should have %" PRIu64 " entries, it has %" PRIu64,
-		      number, record->a[0], v->dump_records);
+		      number, record->dump_end.records, v->dump_records);
 	if (!root)
 		found(v->verdict, "record %" PRIu64 ": a dump, but no root was ever loaded", number);
 	else

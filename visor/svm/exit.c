@@ -483,7 +483,9 @@ static uint64_t svm_trace_word(struct vcpu *v)
 	const struct vmcb *b = v->svm.vmcb;
 	uint64_t cr3 = is_shadow(v) ? v->paging.cr3 : b->cr3;
 
-	return (cr3 & ~0xfffull) | b->cpl | (svm_read_cr0(v) & X86_CR0_PG ? 4 : 0) | (b->efer & X86_EFER_LMA ? 8 : 0);
+	return (cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) | b->cpl |
+	       (svm_read_cr0(v) & X86_CR0_PG ? VMMU_TRACE_WORD_PAGING : 0) |
+	       (b->efer & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0);
 }
 
 /* ---- exits -------------------------------------------------------------------------- */

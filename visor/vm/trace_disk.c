@@ -81,15 +81,9 @@ static void write_sectors(const struct vmmu_trace_record *records, uint32_t sect
 	sink.dropped += (uint64_t)(sectors - written) * RECORDS_PER_SECTOR;
 }
 
-static uint32_t waiting(const struct vmmu_trace_ring *r)
-{
-	return atomic_load_explicit(&r->head, memory_order_acquire) -
-	       atomic_load_explicit(&r->tail, memory_order_relaxed);
-}
-
 static const struct vmmu_trace_record *first(const struct vmmu_trace_ring *r)
 {
-	return &r->records[atomic_load_explicit(&r->tail, memory_order_relaxed) & (r->size - 1)];
+	return vmmu_trace_ring_at(r, 0);
 }
 
 /* The ring whose next record is the oldest; NULL when all are empty. *until: the next one's time. */
@@ -102,7 +96,7 @@ static struct vmmu_trace_ring *oldest(uint64_t *until)
 		struct vmmu_trace_ring *r = sink.rings[i];
 		uint64_t time;
 
-		if (!waiting(r))
+		if (!vmmu_trace_ring_waiting(r))
 			continue;
 		time = first(r)->time;
 		if (!found || time < first(found)->time) {
@@ -119,7 +113,7 @@ static struct vmmu_trace_ring *oldest(uint64_t *until)
 static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
 {
 	uint32_t most = sink.disk.block * RECORDS_PER_SECTOR;
-	uint32_t n = waiting(r), to_end = r->size - (uint32_t)(first(r) - r->records), run;
+	uint32_t n = vmmu_trace_ring_waiting(r), to_end = r->size - (uint32_t)(first(r) - r->records), run;
 
 	n = n < to_end ? n : to_end;
 	n = n < most ? n : most;
@@ -158,7 +152,7 @@ static uint32_t drain_piece(void)
 
 	if (r) {
 		taken = take(first(r), run_length(r, until));
-		atomic_fetch_add_explicit(&r->tail, taken, memory_order_release);
+		vmmu_trace_ring_take(r, taken);
 	}
 	return taken;
 }
@@ -168,7 +162,7 @@ void trace_disk_make_room(const struct vmmu_trace_ring *ring)
 	uint32_t enough = sink.disk.block * RECORDS_PER_SECTOR / 2, taken, sum = 0;
 
 	/* The other ring's records may be older and go first. */
-	while (sink.open && (sum < enough || waiting(ring) == ring->size) && (taken = drain_piece()))
+	while (sink.open && (sum < enough || vmmu_trace_ring_waiting(ring) == ring->size) && (taken = drain_piece()))
 		sum += taken;
 }
 
@@ -213,6 +207,6 @@ uint64_t trace_disk_dropped(void)
 	uint64_t dropped = sink.dropped;
 
 	for (unsigned i = 0; sink.rings && i < TRACE_RINGS; i++)
-		dropped += atomic_load_explicit(&sink.rings[i]->dropped, memory_order_relaxed);
+		dropped += vmmu_trace_ring_dropped(sink.rings[i]);
 	return dropped;
 }

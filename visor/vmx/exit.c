@@ -600,8 +600,10 @@ static uint64_t vmx_trace_word(struct vcpu *v)
 {
 	uint64_t cr3 = shadow ? v->paging.cr3 : vmread(VMCS_GUEST_CR3);
 
-	return (cr3 & ~0xfffull) | (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3) | (vmx_read_cr0(v) & X86_CR0_PG ? 4 : 0) |
-	       (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? 8 : 0);
+	return (cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) |
+	       (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & VMMU_TRACE_WORD_CPL) |
+	       (vmx_read_cr0(v) & X86_CR0_PG ? VMMU_TRACE_WORD_PAGING : 0) |
+	       (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0);
 }
 
 /* ---- exits -------------------------------------------------------------------------------- */

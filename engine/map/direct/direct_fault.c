@@ -29,10 +29,18 @@ static void trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu
 	if (!t)
 		return;
 	if (event == VMMU_TRACE_HANDLE_MMIO)
-		vmmu_trace_words(t, f->gpa.v, vmmu_fault_gfn(f), f->rip, entry);
+		t->mmio = (struct vmmu_trace_mmio){
+			.addr = f->gpa.v,
+			.gfn = vmmu_fault_gfn(f),
+			.guest_rip = f->rip,
+			.spte = entry,
+		};
 	else
-		vmmu_trace_words(t, generation & VMMU_MMIO_GEN_MASK, vmmu_mmio_generation(entry),
-		                 entry, 0);
+		t->check_mmio = (struct vmmu_trace_check_mmio){
+			.kvm_gen = generation & VMMU_MMIO_GEN_MASK,
+			.spte_gen = vmmu_mmio_generation(entry),
+			.spte = entry,
+		};
 	vmmu_trace_end(op);
 }
 

@@ -23,10 +23,10 @@ static void begin_fault(uint32_t id, uint64_t gpa, uint32_t access, uint64_t rip
 	struct vmmu_trace_record *r = maker_add(&maker, VMMU_TRACE_PAGE_FAULT, 0);
 
 	r->fault = id;
-	r->aux = access;
-	r->a[0] = gpa;
-	r->a[2] = rip;
-	r->a[3] = word;
+	r->access = access;
+	r->page_fault.address = gpa;
+	r->page_fault.guest_rip = rip;
+	r->page_fault.word = word;
 }
 
 static void end_fault(uint32_t id, uint64_t gpa, enum vmmu_fault_result result)
@@ -34,8 +34,8 @@ static void end_fault(uint32_t id, uint64_t gpa, enum vmmu_fault_result result)
 	struct vmmu_trace_record *r = maker_add(&maker, VMMU_TRACE_FAULT_END, 0);
 
 	r->fault = id;
-	r->aux = result;
-	r->a[0] = gpa;
+	r->result = result;
+	r->fault_end.gpa = gpa;
 }
 
 static void slot(enum vmmu_cause cause)
@@ -43,15 +43,15 @@ static void slot(enum vmmu_cause cause)
 	struct vmmu_trace_record *r = maker_add(&maker, VMMU_TRACE_SLOT, VMMU_TRACE_NO_VCPU);
 
 	r->cause = (uint8_t)cause;
-	r->aux = 3;
-	r->a[0] = LARGE >> 12;
-	r->a[1] = 512;
+	r->slot_id = 3;
+	r->slot.base_gfn = LARGE >> 12;
+	r->slot.pages = 512;
 }
 
 /* Kernel code at 64-bit addresses with paging on; user code; code without paging. */
-#define KERNEL 0xcull
-#define USER 0xfull
-#define UNPAGED 0ull
+#define KERNEL (VMMU_TRACE_WORD_PAGING | VMMU_TRACE_WORD_LMA)
+#define USER (KERNEL | VMMU_TRACE_WORD_CPL)
+#define UNPAGED 0
 
 static void faults(void)
 {
@@ -85,10 +85,10 @@ static void slot_deleted(void)
 	r->seq = maker.seq[1]++;
 	r = maker_add(&maker, VMMU_TRACE_FLUSH_OWED, VMMU_TRACE_NO_VCPU);
 	r->cause = VMMU_CAUSE_ZAP_SLOT;
-	r->aux = 1;
-	r->a[0] = LARGE >> 12;
-	r->a[1] = 512;
-	maker_add(&maker, VMMU_TRACE_FLUSH_DONE, VMMU_TRACE_NO_VCPU)->aux = 1;
+	r->flush_id = 1;
+	r->flush.start_gfn = LARGE >> 12;
+	r->flush.pages = 512;
+	maker_add(&maker, VMMU_TRACE_FLUSH_DONE, VMMU_TRACE_NO_VCPU)->flush_id = 1;
 	slot(VMMU_CAUSE_SLOT_DELETE);
 }
 
@@ -106,7 +106,7 @@ static void shadow_write(uint32_t fault, uint8_t level, uint64_t table, uint16_t
 
 	r->fault = fault;
 	r->index = index;
-	r->a[1] = gfn;
+	r->spte.gfn = gfn;
 	r->cause = (uint8_t)cause;
 }
 
@@ -114,7 +114,7 @@ static void root_load(uint8_t level, uint64_t hpa)
 {
 	maker_root(&maker, hpa);
 	maker.records[maker.header.records - 1].level = level;
-	maker.records[maker.header.records - 1].a[1] = hpa;
+	maker.records[maker.header.records - 1].root_load.pointer = hpa;
 }
 
 /* A kernel's page at 0xffffffff80001000, whose guest table is written once; then a PAE guest. */
