@@ -25,6 +25,7 @@ include engine/engine.mk
 -include examples/examples.mk
 -include tests/tests.mk
 -include bench/bench.mk
+-include bench/engine/engine.mk
 
 .PHONY: all clean help
 clean:

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The engine's operations, one row each, for callgrind to count.
+ *
+ *   operations          run all rows
+ *   operations --list   name them
+ *   operations ROW...   only these
+ *
+ * A row prepares a VM, then repeats one operation between count_begin and
+ * count_end. bench/engine/count.py reads what callgrind dumps there.
+ */
+#include "host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <valgrind/callgrind.h>
+
+#define PAGE  ((uint64_t)VMMU_PAGE_SIZE)
+#define MIB   (1ull << 20)
+#define GIB   (1ull << 30)
+#define PAGES 16384ull          /* 64 MiB of 4 KiB pages */
+
+static const char *row_name;
+
+static void count_begin(void)
+{
+	CALLGRIND_ZERO_STATS;
+	CALLGRIND_TOGGLE_COLLECT;
+}
+
+/* `operations` of them have been done since count_begin. */
+static void count_end(uint64_t operations)
+{
+	char text[128];
+
+	CALLGRIND_TOGGLE_COLLECT;
+	snprintf(text, sizeof(text), "%s %llu", row_name, (unsigned long long)operations);
+	CALLGRIND_DUMP_STATS_AT(text);
+}
+
+/* A full period generator: every index below the power of two `n` once, out of order. */
+static uint64_t scattered(uint64_t i, uint64_t n)
+{
+	return (i * 0x9e3779b1ull + 0x2545) & (n - 1);
+}
+
+static void touch_all(struct host *host, uint64_t base, uint64_t pages, uint32_t access)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		host_touch(host, base + i * PAGE, access);
+}
+
+/* A VM with one slot of `bytes`, nothing mapped yet. */
+static void start(struct host *host, enum vmmu_mode mode, uint64_t bytes, unsigned order)
+{
+	host_start(host, &(struct host_config){.mode = mode, .order = order});
+	host_slot(host, 0, bytes, 0);
+}
+
+/* ... with all its pages mapped. */
+static void start_mapped(struct host *host, enum vmmu_mode mode, uint64_t pages)
+{
+	start(host, mode, pages * PAGE, 0);
+	touch_all(host, 0, pages, VMMU_W);
+}
+
+/* ---- faults ------------------------------------------------------------------- */
+
+/* The tables are there: each page but the first of every 2 MiB. */
+static void fault_4k(enum vmmu_mode mode, bool random)
+{
+	struct host host;
+
+	start(&host, mode, PAGES * PAGE, 0);
+	for (uint64_t i = 0; i < PAGES; i += 512)
+		host_touch(&host, i * PAGE, VMMU_W);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i++) {
+		uint64_t page = random ? scattered(i, PAGES) : i;
+
+		if (page % 512)
+			host_touch(&host, page * PAGE, VMMU_W);
+	}
+	count_end(PAGES - PAGES / 512);
+	host_stop(&host);
+}
+
+static void fault_4k_ept(void) { fault_4k(VMMU_MODE_EPT, false); }
+static void fault_4k_npt(void) { fault_4k(VMMU_MODE_NPT, false); }
+static void fault_4k_random(void) { fault_4k(VMMU_MODE_EPT, true); }
+
+static void fault_each(enum vmmu_mode mode, uint64_t step, uint64_t count, unsigned order)
+{
+	struct host host;
+
+	start(&host, mode, step * count, order);
+	host_touch(&host, 0, VMMU_W);
+	count_begin();
+	for (uint64_t i = 1; i < count; i++)
+		host_touch(&host, i * step, VMMU_W);
+	count_end(count - 1);
+	host_stop(&host);
+}
+
+static void fault_new_table(void) { fault_each(VMMU_MODE_EPT, 2 * MIB, 512, 0); }
+static void fault_2m(void) { fault_each(VMMU_MODE_EPT, 2 * MIB, 512, 9); }
+static void fault_1g(void) { fault_each(VMMU_MODE_EPT, GIB, 64, 18); }
+
+/* The entry is there already: the CPU had read it before, or another CPU was quicker. */
+static void spurious(uint32_t access)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	touch_all(&host, 0, PAGES, access);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void spurious_present(void) { spurious(VMMU_W | VMMU_ACCESS_PRESENT); }
+static void spurious_race(void) { spurious(VMMU_W); }
+
+static void fault_mmio(uint32_t access, bool again)
+{
+	struct host host;
+
+	start(&host, VMMU_MODE_EPT, PAGE, 0);
+	for (uint64_t i = 0; i < 512; i++) {
+		struct vmmu_fault fault = vmmu_fault_of(vmmu_gpa_of(2 * MIB + i * PAGE), VMMU_R, 0, 0);
+
+		/* The first one makes the table. */
+		if ((again || i == 0) && vmmu_fault(host.vcpu, &fault) != VMMU_FAULT_EMULATE_MMIO)
+			exit(1);
+	}
+	count_begin();
+	for (uint64_t i = 1; i < 512; i++) {
+		struct vmmu_fault fault = vmmu_fault_of(vmmu_gpa_of(2 * MIB + i * PAGE), access, 0, 0);
+
+		if (vmmu_fault(host.vcpu, &fault) != VMMU_FAULT_EMULATE_MMIO)
+			exit(1);
+	}
+	count_end(511);
+	host_stop(&host);
+}
+
+static void mmio_first(void) { fault_mmio(VMMU_R, false); }
+static void mmio_cached(void) { fault_mmio(VMMU_R | VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED, true); }
+
+static void prefault(void)
+{
+	struct host host;
+	uint64_t done;
+
+	start(&host, VMMU_MODE_EPT, PAGES * PAGE, 0);
+	count_begin();
+	vmmu_prefault(host.vcpu, vmmu_gpa_of(0), PAGES * PAGE, VMMU_W, &done);
+	count_end(PAGES);
+	if (done != PAGES * PAGE)
+		exit(1);
+	host_stop(&host);
+}
+
+static void lookup(void)
+{
+	struct host host;
+	struct vmmu_path path;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i++)
+		vmmu_path_of(host.vm, vmmu_gpa_of(i * PAGE), &path);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+/* ---- dirty log ------------------------------------------------------------------ */
+
+static uint64_t bitmap[GIB / VMMU_PAGE_SIZE / 64];
+
+static void fetch(struct host *host, uint64_t pages)
+{
+	if (vmmu_dirty_log(host->vm, 0, bitmap, (pages + 63) / 64) != VMMU_OK)
+		exit(1);
+}
+
+static void log_on(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void log_first_write(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	count_begin();
+	touch_all(&host, 0, PAGES, VMMU_W | VMMU_ACCESS_PRESENT);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void log_harvest(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	touch_all(&host, 0, PAGES, VMMU_W | VMMU_ACCESS_PRESENT);
+	count_begin();
+	fetch(&host, PAGES);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void log_clean_gib(void)
+{
+	struct host host;
+
+	start(&host, VMMU_MODE_EPT, GIB, 0);
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	fetch(&host, GIB / PAGE);
+	count_begin();
+	fetch(&host, GIB / PAGE);
+	count_end(1);
+	host_stop(&host);
+}
+
+/* ---- invalidation and slots ------------------------------------------------------ */
+
+static void invalidate(struct host *host, uint64_t base, uint64_t bytes)
+{
+	if (vmmu_invalidate_begin(host->vm, vmmu_gpa_of(base), bytes) != VMMU_OK ||
+	    vmmu_invalidate_end(host->vm, vmmu_gpa_of(base), bytes) != VMMU_OK)
+		exit(1);
+}
+
+static void invalidate_page(uint32_t max_vcpus)
+{
+	struct host host;
+
+	host_start(&host, &(struct host_config){.mode = VMMU_MODE_EPT, .max_vcpus = max_vcpus});
+	host_slot(&host, 0, PAGES * PAGE, 0);
+	touch_all(&host, 0, PAGES, VMMU_W);
+	count_begin();
+	for (uint64_t i = 0; i < 512; i++)
+		invalidate(&host, i * 32 * PAGE, PAGE);
+	count_end(512);
+	host_stop(&host);
+}
+
+static void invalidate_page_default(void) { invalidate_page(0); }
+static void invalidate_page_1_vcpu(void) { invalidate_page(1); }
+
+static void unmap_by_page(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i++)
+		invalidate(&host, i * PAGE, PAGE);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void unmap_at_once(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	invalidate(&host, 0, PAGES * PAGE);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void slot_create(void)
+{
+	struct host host;
+
+	host_start(&host, &(struct host_config){.mode = VMMU_MODE_EPT});
+	count_begin();
+	host_slot(&host, 0, PAGES * PAGE, 0);
+	count_end(1);
+	host_stop(&host);
+}
+
+static void slot_delete(void)
+{
+	struct host host;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	vmmu_slot_delete(host.vm, 0);
+	count_end(1);
+	host_stop(&host);
+}
+
+/* ---- shadow paging ----------------------------------------------------------------- */
+
+enum { ROOTS = 16, TOUCHED = 256 };
+
+/* Guest tables for ROOTS address spaces, each mapping the first 2 MiB of its data by 4 KiB. */
+static uint64_t guest_root(struct host *host, unsigned root)
+{
+	uint64_t at = MIB + root * 4 * PAGE;
+
+	for (unsigned level = 0; level < 3; level++)
+		*(uint64_t *)(host->ram + at + level * PAGE) = (at + (level + 1) * PAGE) | 0x27;
+	for (unsigned i = 0; i < 512; i++)
+		*(uint64_t *)(host->ram + at + 3 * PAGE + i * 8) = (4 * MIB + i * PAGE) | 0x67;
+	return at;
+}
+
+static void set_cr3(struct host *host, uint64_t cr3)
+{
+	struct vmmu_paging paging = {
+		.cr0 = 0x80010011, .cr3 = cr3, .cr4 = 0x20, .efer = 0xd00, .cpu = {.maxphyaddr = 46, .page_1g = true}};
+
+	if (vmmu_vcpu_set_paging(host->vcpu, &paging) != VMMU_OK)
+		exit(1);
+}
+
+static void touch_gva(struct host *host, uint64_t gva, uint64_t error_code)
+{
+	struct vmmu_fault fault = vmmu_fault_from_pf(error_code, vmmu_gva_of(gva), 0, 0, 0);
+
+	vmmu_fault(host->vcpu, &fault);
+}
+
+static void start_shadow(struct host *host)
+{
+	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .ram_bytes = 64 * MIB});
+	host_slot(host, 0, 64 * MIB, 0);
+	for (unsigned root = 0; root < ROOTS; root++) {
+		set_cr3(host, guest_root(host, root));
+		touch_gva(host, 0, 2);
+	}
+}
+
+static void shadow_switch(unsigned roots)
+{
+	struct host host;
+
+	start_shadow(&host);
+	for (unsigned i = 0; i < 2 * roots; i++)
+		set_cr3(&host, MIB + i % roots * 4 * PAGE);
+	count_begin();
+	for (unsigned i = 0; i < 1024; i++)
+		set_cr3(&host, MIB + i % roots * 4 * PAGE);
+	count_end(1024);
+	host_stop(&host);
+}
+
+static void shadow_switch_remembered(void) { shadow_switch(4); }
+static void shadow_switch_forgotten(void) { shadow_switch(ROOTS); }
+
+static void shadow_guest_fault(void)
+{
+	struct host host;
+
+	start_shadow(&host);
+	for (unsigned i = 0; i < 512; i++)
+		*(uint64_t *)(host.ram + MIB + 3 * PAGE + i * 8) = 0;
+	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 3 * PAGE), PAGE);
+	set_cr3(&host, MIB);
+	count_begin();
+	for (unsigned i = 0; i < TOUCHED; i++)
+		touch_gva(&host, i * PAGE, 2);
+	count_end(TOUCHED);
+	host_stop(&host);
+}
+
+static void shadow_invalidate_page(void)
+{
+	struct host host;
+
+	start_shadow(&host);
+	set_cr3(&host, MIB);
+	for (unsigned i = 0; i < 512; i++)
+		touch_gva(&host, i * PAGE, 2);
+	count_begin();
+	for (unsigned i = 0; i < TOUCHED; i++)
+		invalidate(&host, 4 * MIB + i * PAGE, PAGE);
+	count_end(TOUCHED);
+	host_stop(&host);
+}
+
+/* ---- the list ------------------------------------------------------------------------ */
+
+static const struct row {
+	const char *name;
+	void (*run)(void);
+} rows[] = {
+	{"fault-4k-ept", fault_4k_ept},
+	{"fault-4k-npt", fault_4k_npt},
+	{"fault-4k-random", fault_4k_random},
+	{"fault-new-table", fault_new_table},
+	{"fault-2m", fault_2m},
+	{"fault-1g", fault_1g},
+	{"spurious-present", spurious_present},
+	{"spurious-race", spurious_race},
+	{"mmio-first", mmio_first},
+	{"mmio-cached", mmio_cached},
+	{"prefault-page", prefault},
+	{"lookup", lookup},
+	{"log-on-page", log_on},
+	{"log-first-write", log_first_write},
+	{"log-harvest-page", log_harvest},
+	{"log-clean-gib", log_clean_gib},
+	{"invalidate-page", invalidate_page_default},
+	{"invalidate-page-1-vcpu", invalidate_page_1_vcpu},
+	{"unmap-by-page", unmap_by_page},
+	{"unmap-at-once-page", unmap_at_once},
+	{"slot-create", slot_create},
+	{"slot-delete", slot_delete},
+	{"shadow-switch-remembered", shadow_switch_remembered},
+	{"shadow-switch-forgotten", shadow_switch_forgotten},
+	{"shadow-guest-fault", shadow_guest_fault},
+	{"shadow-invalidate-page", shadow_invalidate_page},
+};
+
+static bool wanted(const char *name, int count, char **names)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return count == 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool list = argc == 2 && strcmp(argv[1], "--list") == 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		row_name = rows[i].name;
+		if (list)
+			puts(row_name);
+		else if (wanted(row_name, argc - 1, argv + 1))
+			rows[i].run();
+	}
+	return 0;
+}
