@@ -66,7 +66,8 @@ enum vmmu_trace_event {
 	VMMU_TRACE_DUMP = 15,            /* entry, level, index: one present entry of the final tables */
 	VMMU_TRACE_DUMP_END = 16,        /* dump_end: the dump is complete */
 	VMMU_TRACE_FOUND = 17,           /* entry, level, index: as it stood when tracing began */
-	VMMU_TRACE_EVENT_COUNT
+	VMMU_TRACE_EVENT_COUNT,
+	VMMU_TRACE_EVENT_MAX = 1023      /* numbers to come stay within this: more is damage */
 };
 
 /* ---- Payloads: 32 bytes each, by event. What is reserved is 0 ------------------- */

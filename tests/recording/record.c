@@ -126,6 +126,8 @@ static void take_fault(struct recording *r, const struct vmmu_trace_record *begi
 
 static void take_write(struct recording *r, const struct vmmu_trace_record *v)
 {
+	if (v->cause >= VMMU_CAUSE_COUNT || v->level > VMMU_LEVEL_MAX)
+		stop("has an entry of cause %u at level %u, which are not known here", v->cause, v->level);
 	switch (v->cause) {
 	case VMMU_CAUSE_PREFAULT:
 	case VMMU_CAUSE_PROTECT:

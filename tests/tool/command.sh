@@ -135,6 +135,7 @@ expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$
 # A trace whose every record is known, and what is to be said about it
 "$sample" sample
 "$sample" shadow shadow
+"$sample" future future
 cat >sample.map <<'END'
 ffffffff81000000 T _text
 ffffffff81000000 T startup_64
@@ -166,6 +167,11 @@ says trace-cause trace --cause zap-slot --cause permission --symbols sample.map 
 says trace-fault trace --fault 2-3 --symbols sample.map sample
 says trace-limit trace --limit 2 --symbols sample.map sample
 says trace-json trace --json --symbols sample.map sample
+says trace-future trace --all --fault 6 --symbols sample.map future
+says walk-future walk --gpa 0x1234000 --symbols sample.map future
+expect 0 'passing over 1 record of events' "$vmmu" trace --symbols sample.map future
+expect 0 'cause-222' "$vmmu" trace --json --symbols sample.map future
+says check-future check future
 says trace-colour trace --color=always --limit 1 --symbols sample.map sample
 says walk walk --gpa 0x1235678 --symbols sample.map sample
 says walk-large walk --gpa 0x1456789 --symbols sample.map sample

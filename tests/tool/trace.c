@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../tool/trace/describe.h"
 #include "../../tool/trace/replay.h"
 #include "../../tool/trace/trace_file.h"
 #include "../../tool/trace/verify.h"
@@ -86,7 +87,7 @@ static void endings_are_told_apart(void **state)
 	trace_close(&trace);
 
 	maker.header.complete = 1;
-	maker.records[3].event = VMMU_TRACE_EVENT_COUNT;
+	maker.records[3].event = VMMU_TRACE_EVENT_MAX + 1;
 	trace = parsed();
 	assert_int_equal(trace.ending, TRACE_DAMAGED);
 	assert_int_equal(trace.count, 3);
@@ -121,6 +122,46 @@ static void damaged_records_stop_the_reading(void **state)
 	maker.records[4].level = 6;
 	trace = parsed();
 	assert_int_equal(trace.count, 4);
+	trace_close(&trace);
+}
+
+/* A newer engine has events, causes and results of which nothing is known here. */
+static void what_a_newer_engine_adds_is_passed_over(void **state)
+{
+	struct vmmu_trace_record *future;
+	struct trace_file trace;
+	struct verdict verdict;
+	uint64_t number;
+
+	(void)state;
+	maker.records[maker.header.records - 1].result = VMMU_FAULT_RESULT_COUNT;
+	number = maker.header.records;
+	future = maker_add(&maker, VMMU_TRACE_EVENT_MAX, 0);
+	future->level = 200;
+	future->cause = 255;
+	future->index = 0xffff;
+	future->aux = ~0u;
+	for (unsigned i = 0; i < 4; i++)
+		future->word[i] = ROOT;
+	maker_write(&maker, 1, L1, GPA >> 12, EPT_LEAF(HPA), EPT_LEAF(HPA) & ~2ull)->cause = VMMU_CAUSE_COUNT;
+	maker_dump(&maker, 4, ROOT, GPA >> 12, EPT_TABLE(L3));
+	maker_dump(&maker, 3, L3, GPA >> 12, EPT_TABLE(L2));
+	maker_dump(&maker, 2, L2, GPA >> 12, EPT_TABLE(L1));
+	maker_dump(&maker, 1, L1, GPA >> 12, EPT_LEAF(HPA) & ~2ull);
+	maker_dump_end(&maker, 4);
+	trace = parsed();
+	assert_int_equal(trace.ending, TRACE_COMPLETE);
+	assert_int_equal(trace.count, maker.header.records);
+	assert_int_equal(trace.unknown, 1);
+	assert_false(trace_knows(&trace.records[number]));
+	assert_string_equal(describe_event(trace.records[number].event).text, "event-1023");
+	assert_string_equal(describe_cause(255).text, "cause-255");
+	assert_string_equal(describe_result(100).text, "result-100");
+	/* Its number in the stream counts all the same, and the tables are what the rest says. */
+	verify_trace(&trace, &verdict);
+	assert_null(verdict.first);
+	assert_int_equal(verdict.lost, 0);
+	assert_int_equal(verdict.writes, 5);
 	trace_close(&trace);
 }
 
@@ -432,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup(endings_are_told_apart, setup),
 		cmocka_unit_test_setup(a_file_cut_short_keeps_what_is_there, setup),
 		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
+		cmocka_unit_test_setup(what_a_newer_engine_adds_is_passed_over, setup),
 		cmocka_unit_test_setup(a_growing_file_is_followed, setup),
 		cmocka_unit_test_setup(streams_are_merged_by_time, setup),
 		cmocka_unit_test_setup(a_replay_translates, setup),

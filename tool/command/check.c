@@ -56,6 +56,9 @@ int command_check(int argc, char **argv)
 	       text_count(verdict.dumped).text);
 	printf("%s accessed and dirty bits were set by the CPU on its own\n",
 	       text_count(verdict.cpu_set_bits).text);
+	if (trace.unknown)
+		printf("%s record%s passed over, of events that a newer vmmu has and this one does not know\n",
+		       text_count(trace.unknown).text, trace.unknown == 1 ? "" : "s");
 	trace_close(&trace);
 	if (!verdict.problems) {
 		printf("the trace explains its tables\n");

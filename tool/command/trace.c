@@ -226,7 +226,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_CAUSE:
 		if (!parse_cause(arg, &cause))
 			argp_error(state, "no cause is called \"%s\"; vmmu-trace(1) lists them", arg);
-		list->filter.causes |= 1u << cause;
+		list->filter.causes |= 1ull << cause;
 		return 0;
 	case OPTION_FAULT:
 		if (!parse_range(arg, &list->filter.fault_first, &list->filter.fault_last))

@@ -38,7 +38,7 @@ bool filter_write(const struct trace_filter *filter, const struct vmmu_trace_rec
 
 	if (filter->level && write->level != filter->level)
 		return false;
-	if (filter->causes && !(filter->causes & 1u << write->cause))
+	if (filter->causes && (write->cause >= VMMU_CAUSE_COUNT || !(filter->causes & 1ull << write->cause)))
 		return false;
 	return of_vm(filter, write) && of_faults(filter, write) &&
 	       meets_range(filter, write->spte.gfn & ~(pages - 1), pages);

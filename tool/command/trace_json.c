@@ -58,7 +58,7 @@ void trace_json_print(const struct view *view, const struct vmmu_decoder *decode
 	                         trace_seconds(&view->trace, write), "vm", write->vm, "vcpu",
 	                         write->vcpu == VMMU_TRACE_NO_VCPU ? -1 : write->vcpu, "level", write->level,
 	                         "table", hex(write->spte.table), "index", write->index, "gpa",
-	                         hex(write->spte.gfn << VMMU_PAGE_SHIFT), "cause", vmmu_cause_name(write->cause),
+	                         hex(write->spte.gfn << VMMU_PAGE_SHIFT), "cause", describe_cause(write->cause).text,
 	                         "old", entry_json(decoder, write->level, write->spte.old_spte), "new",
 	                         entry_json(decoder, write->level, write->spte.new_spte));
 

@@ -15,7 +15,7 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
 
 	printf("    L%u %-7s  0x%09" PRIx64 "[%3u]  %s%-10s%s  %s -> %s%s%s\n", write->level,
 	       text_level_span(write->level), write->spte.table, write->index, p->yellow,
-	       vmmu_cause_name(write->cause), p->off, was, write->spte.new_spte ? p->green : p->red, now, p->off);
+	       describe_cause(write->cause).text, p->off, was, write->spte.new_spte ? p->green : p->red, now, p->off);
 	free(was);
 	free(now);
 }
@@ -34,7 +34,7 @@ void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
 	if (!end)
 		printf("  (no end recorded)");
 	else if (end->result != VMMU_FAULT_FIXED)
-		printf("  %s%s%s", p->magenta, vmmu_fault_result_name(end->result), p->off);
+		printf("  %s%s%s", p->magenta, describe_result(end->result).text, p->off);
 	putchar('\n');
 	free(access);
 	free(place);
@@ -44,7 +44,7 @@ void lines_cause(const struct view *view, const struct vmmu_trace_record *write)
 {
 	const struct palette *p = view->palette;
 
-	printf("%s%s%s  %s%.6f s%s\n", p->bold, vmmu_cause_name(write->cause), p->off, p->dim,
+	printf("%s%s%s  %s%.6f s%s\n", p->bold, describe_cause(write->cause).text, p->off, p->dim,
 	       trace_seconds(&view->trace, write), p->off);
 }
 
@@ -53,7 +53,7 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 {
 	const struct palette *p = view->palette;
 
-	printf("%s    %.6f s  %s", p->dim, trace_seconds(&view->trace, r), vmmu_trace_event_name(r->event));
+	printf("%s    %.6f s  %s", p->dim, trace_seconds(&view->trace, r), describe_event(r->event).text);
 	switch (r->event) {
 	case VMMU_TRACE_VM:
 		printf("  VM %u, %s, %" PRIu64 " levels, MAXPHYADDR %" PRIu64, r->vm,
@@ -64,7 +64,7 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		       describe_root_register(decoder->mode), r->root_load.pointer);
 		break;
 	case VMMU_TRACE_SLOT:
-		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", vmmu_cause_name(r->cause), r->slot_id,
+		printf("  %s slot %u: gpa 0x%" PRIx64 " + %s, flags %u", describe_cause(r->cause).text, r->slot_id,
 		       r->slot.base_gfn << VMMU_PAGE_SHIFT, text_bytes(r->slot.pages << VMMU_PAGE_SHIFT).text,
 		       r->slot_flags);
 		break;
@@ -78,14 +78,14 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		break;
 	case VMMU_TRACE_PREPARE_ZAP_PAGE:
 		printf("  level %u table 0x%" PRIx64 " for gfn 0x%" PRIx64 ", %s", r->level, r->page.table, r->page.gfn,
-		       vmmu_cause_name(r->cause));
+		       describe_cause(r->cause).text);
 		break;
 	case VMMU_TRACE_FREE_PAGE:
 		printf("  table 0x%" PRIx64 ", after flush %u", r->page.table, r->flush_id);
 		break;
 	case VMMU_TRACE_FLUSH_OWED:
 		printf("  flush %u: gfn 0x%" PRIx64 " + %" PRIu64 " pages, %" PRIu64 " tables wait, %s",
-		       r->flush_id, r->flush.start_gfn, r->flush.pages, r->flush.tables, vmmu_cause_name(r->cause));
+		       r->flush_id, r->flush.start_gfn, r->flush.pages, r->flush.tables, describe_cause(r->cause).text);
 		break;
 	case VMMU_TRACE_FLUSH_DONE:
 		printf("  flush %u", r->flush_id);
@@ -100,7 +100,12 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 	case VMMU_TRACE_DROPS:
 		printf("  %s%" PRIu64 " records were lost here", p->red, r->drops.records);
 		break;
+	case VMMU_TRACE_DUMP:
+	case VMMU_TRACE_DUMP_END:
+		break;
 	default:
+		printf("  of a newer vmmu: 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64, r->word[0], r->word[1],
+		       r->word[2], r->word[3]);
 		break;
 	}
 	printf("%s\n", p->off);

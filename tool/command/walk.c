@@ -166,7 +166,7 @@ static void print_write(const struct walk *walk, uint64_t number)
 	char *now = describe_entry(&walk->vm->decoder, record->level, record->spte.new_spte);
 
 	printf("    %s%12.6f s%s  %s%-10s%s  ", p->dim, trace_seconds(&walk->view.trace, record), p->off,
-	       p->yellow, vmmu_cause_name(record->cause), p->off);
+	       p->yellow, describe_cause(record->cause).text, p->off);
 	print_reason(walk, number);
 	printf("                    %srecord %" PRIu64 "%s: %s -> %s%s%s\n", p->dim, number, p->off, was,
 	       record->spte.new_spte ? p->green : p->red, now, p->off);

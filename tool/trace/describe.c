@@ -16,6 +16,34 @@ const char *describe_root_register(enum vmmu_mode mode)
 	return mode == VMMU_MODE_SHADOW ? "CR3" : mode == VMMU_MODE_NPT ? "nCR3" : "EPTP";
 }
 
+static struct number_text text_of_number(const char *name, bool known, const char *kind, unsigned number)
+{
+	struct number_text text;
+
+	if (known)
+		snprintf(text.text, sizeof(text.text), "%s", name);
+	else
+		snprintf(text.text, sizeof(text.text), "%s-%u", kind, number);
+	return text;
+}
+
+struct number_text describe_cause(unsigned cause)
+{
+	return text_of_number(vmmu_cause_name(cause), cause < VMMU_CAUSE_COUNT, "cause", cause);
+}
+
+struct number_text describe_result(unsigned result)
+{
+	bool known = result > 0 && result < VMMU_FAULT_RESULT_COUNT;
+
+	return text_of_number(vmmu_fault_result_name((enum vmmu_fault_result)result), known, "result", result);
+}
+
+struct number_text describe_event(unsigned event)
+{
+	return text_of_number(vmmu_trace_event_name(event), event < VMMU_TRACE_EVENT_COUNT, "event", event);
+}
+
 struct rights_text describe_rights(unsigned rights)
 {
 	return (struct rights_text){{

@@ -21,6 +21,16 @@ struct rights_text describe_rights(unsigned rights);
 /* "WB"; "?" for an encoding that does not exist. */
 const char *describe_memtype(unsigned memtype);
 
+/* "zap-slot"; "cause-40" for one that a newer engine has. */
+struct number_text {
+	char text[32];
+};
+struct number_text describe_cause(unsigned cause);
+/* "fixed"; "result-40". */
+struct number_text describe_result(unsigned result);
+/* "kvm_page_fault"; "event-40". */
+struct number_text describe_event(unsigned event);
+
 /* "empty", "table 0x7fe02000 rwx A", "4 KiB page 0x12345000 rwx WB AD", "mmio generation 3" */
 char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry);
 

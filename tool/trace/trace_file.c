@@ -34,16 +34,24 @@ static bool header_is_usable(const struct trace_file *trace, char **error)
 	return false;
 }
 
-/* NULL when the record can be used; otherwise what is wrong with it. */
+bool trace_knows(const struct vmmu_trace_record *record)
+{
+	return record->event < VMMU_TRACE_EVENT_COUNT;
+}
+
+/*
+ * NULL when the record can be used or passed over; otherwise what is wrong with
+ * it. A newer engine may have events and causes that this reader does not know.
+ */
 static char *record_fault(const struct vmmu_trace_record *record)
 {
 	bool names_entry = record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_DUMP ||
 	                   record->event == VMMU_TRACE_FOUND;
 
-	if (record->event >= VMMU_TRACE_EVENT_COUNT)
-		return formatted("event %u is unknown", record->event);
-	if (record->cause >= VMMU_CAUSE_COUNT)
-		return formatted("cause %u is unknown", record->cause);
+	if (record->event > VMMU_TRACE_EVENT_MAX)
+		return formatted("event %u is beyond what an event can be", record->event);
+	if (!trace_knows(record))
+		return NULL;
 	if (record->level > VMMU_LEVEL_MAX)
 		return formatted("level %u does not exist", record->level);
 	if (names_entry && (record->level == 0 || record->index >= 512))
@@ -70,6 +78,7 @@ static uint64_t take_records(struct trace_file *trace, uint64_t n)
 		trace->damage = record_fault(record);
 		if (trace->damage)
 			return i;
+		trace->unknown += !trace_knows(record);
 		trace->count++;
 	}
 	return n;
@@ -259,6 +268,9 @@ void trace_warn_ending(const struct trace_file *trace)
 		         trace->damage);
 		break;
 	}
+	if (trace->unknown)
+		complain("passing over %llu record%s of events that a newer vmmu has and this one does not know",
+		         (unsigned long long)trace->unknown, trace->unknown == 1 ? "" : "s");
 	if (trace->header.dropped)
 		complain("%llu records were lost while the trace was written; the picture has holes",
 		         (unsigned long long)trace->header.dropped);

@@ -20,6 +20,7 @@ struct trace_file {
 	struct vmmu_trace_file_header header;
 	struct vmmu_trace_record *records;   /* as in the file, until trace_sort */
 	uint64_t count;
+	uint64_t unknown;                    /* of these, of events that are not known here */
 	uint64_t room;
 	enum trace_ending ending;
 	char *damage;                        /* what is wrong with record `count` */
@@ -43,7 +44,10 @@ void trace_sort(struct trace_file *trace);
 /* Seconds since the first record; raw ticks where the header names no unit. */
 double trace_seconds(const struct trace_file *trace, const struct vmmu_trace_record *record);
 
-/* Say on stderr when the trace is not whole. */
+/* Is the record's event known here? If not it is of a newer engine's; only its sequence number counts. */
+bool trace_knows(const struct vmmu_trace_record *record);
+
+/* Say on stderr when the trace is not whole, or holds what is not known here. */
 void trace_warn_ending(const struct trace_file *trace);
 
 #endif

@@ -157,22 +157,44 @@ static void ept_records(void)
 	maker_dump_end(&maker, 5);
 }
 
+/* What an engine of later may write: in a fault, and a write, of kinds unknown today. */
+static void future_records(void)
+{
+	struct vmmu_trace_record *r;
+
+	ept_records();
+	begin_fault(6, PAGE, VMMU_W | VMMU_ACCESS_PRESENT, 0xffffffff81000010ull, KERNEL);
+	r = maker_add(&maker, 1000, 0);
+	r->fault = 6;
+	r->level = 77;
+	r->index = 0xffff;
+	r->word[3] = 0x1234;
+	r = maker_write(&maker, 1, L1, PAGE >> 12, EPT_LEAF(0x9000), EPT_LEAF(0x9000) & ~2ull);
+	r->fault = 6;
+	r->cause = 222;
+	end_fault(6, PAGE, (enum vmmu_fault_result)111);
+}
+
 int main(int argc, char **argv)
 {
-	bool shadow = argc == 3 && strcmp(argv[2], "shadow") == 0;
-
+	static const struct {
+		const char *name;
+		void (*make)(void);
+	} samples[] = {{"ept", ept_records}, {"shadow", shadow_records}, {"future", future_records}};
+	const char *name = argc == 3 ? argv[2] : "ept";
+	void (*make)(void) = NULL;
 	FILE *to;
 
-	if ((argc != 2 && !shadow) || !(to = fopen(argv[1], "w"))) {
-		fprintf(stderr, "usage: sample FILE [shadow]\n");
+	for (unsigned i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		if (strcmp(samples[i].name, name) == 0)
+			make = samples[i].make;
+	if (argc < 2 || argc > 3 || !make || !(to = fopen(argv[1], "w"))) {
+		fprintf(stderr, "usage: sample FILE [ept|shadow|future]\n");
 		return 2;
 	}
 	maker_init(&maker);
 	snprintf(maker.header.machine, sizeof(maker.header.machine), "sample");
-	if (shadow)
-		shadow_records();
-	else
-		ept_records();
+	make();
 	if (fwrite(&maker, maker_size(&maker), 1, to) != 1 || fclose(to) != 0) {
 		fprintf(stderr, "sample: %s cannot be written\n", argv[1]);
 		return 2;
