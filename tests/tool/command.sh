@@ -97,11 +97,55 @@ FAKE=failed run 104 'visor: NPT' --kernel kernel
 FAKE=refused run 105 'could not start the guest: no kernel module' --kernel kernel
 FAKE=crash run 120 'the emulator says why' --kernel kernel
 FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
+FAKE=hang run 124 'guest at +rip 0xffffffff81000010' --kernel kernel --timeout 1
+FAKE=hang run 124 '^vmmu: killed, exit status 124' --kernel kernel --timeout 1
+FAKE=deaf run 124 'no summary: the visor did not answer' --kernel kernel --timeout 1
 FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
 FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
 FAKE=hang expect 141 '^guest: hello' sh -c '{ "$0" run --machine qemu --kernel kernel 2>/dev/null; echo $? >status; } | head -n 1; exit $(cat status)' "$vmmu"
+FAKE=hang expect 141 '^vmmu: killed, exit status 141' sh -c '{ { "$0" run --machine qemu --kernel kernel 2>&3; echo $? >status; } | head -n 1 >/dev/null; } 3>&1; exit $(cat status)' "$vmmu"
 expect 0 '^guest: hello' sh -c '"$0" run --machine qemu --kernel kernel <&-' "$vmmu"
+
+# Whatever the guest does, it can be ended. The report is no part of its time.
+FAKE=slow-report run 0 'power-off.*exit status 0' --kernel kernel --timeout 1
+FAKE=silent-report expect 143 'the visor was not waited for' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+for way in flood deaf-flood log-flood; do
+	FAKE=$way run 124 'out of time' --kernel kernel --timeout 1
+	FAKE=$way expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+	FAKE=$way expect 0 '^all ended' "$here/terminal.py" "$vmmu" run --machine qemu --kernel kernel -q
+done
+# Nobody reads standard output, or any output at all.
+FAKE=flood expect 124 'bytes of the guest.s console found no reader' sh -c '{ { "$0" run --machine qemu --kernel kernel --timeout 1 2>&3; echo $? >status; } | sleep 3; } 3>&1; exit $(cat status)' "$vmmu"
+# A second signal is the last.
+FAKE=deaf expect 143 'did not answer' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; sleep 0.3; kill -INT $p; wait $p' "$vmmu"
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
+
+# Files that cannot be written
+expect 121 'standard output: No space left' sh -c 'exec "$0" run --machine qemu --kernel kernel >/dev/full' "$vmmu"
+FAKE=hang expect 121 'standard output: No space left' sh -c 'exec "$0" run --machine qemu --kernel kernel >/dev/full' "$vmmu"
+run 121 '/dev/full is not whole: No space left' --kernel kernel --log /dev/full
+FAKE=log-flood run 124 '/dev/full is not whole' --kernel kernel --log /dev/full --timeout 1
+run 121 '/dev/full' --kernel kernel --report /dev/full
+run 121 'is no regular file' --kernel kernel --trace /dev/null
+
+# Two runs on one trace: the second is refused and leaves it alone
+FAKE=hang expect 143 'trace is being written by another vmmu' sh -c '
+	"$0" run --machine qemu --kernel kernel --trace trace -q & p=$!; sleep 1; before=$(stat -c %s.%Y trace)
+	"$0" run --machine qemu --kernel kernel --trace trace
+	[ $? = 121 ] && [ $before = $(stat -c %s.%Y trace) ] || exit 1
+	kill -TERM $p; wait $p' "$vmmu"
+run 0 '' --kernel kernel --trace trace
+
+# A killed run's folder goes at the next start; one that is kept, is used or is nobody's stays
+FAKE=hang expect 0 'removed .*/vmmu-.*which a run that was killed has left' sh -c '
+	"$0" run --machine qemu --kernel kernel >/dev/null 2>&1 & p=$!; sleep 1; kill -KILL $p; wait $p
+	[ -n "$(ls "$TMPDIR")" ] || exit 1
+	"$0" run --machine qemu --kernel kernel >/dev/null & p=$!; sleep 1
+	"$0" run --machine qemu --kernel kernel --keep --timeout 1 >/dev/null 2>&1
+	mkdir "$TMPDIR"/vmmu-others
+	FAKE= "$0" run --machine qemu --kernel kernel
+	[ $(ls "$TMPDIR" | wc -l) = 3 ] || exit 1
+	kill -TERM $p; wait $p; rm -r "$TMPDIR"/*' "$vmmu"
 
 # What the emulator is given
 cp kernel 'a,b c'
@@ -110,6 +154,8 @@ run 0 '^kernel vmmu:kernel,initrd vmmu:initrd,module0 vmmu:module x,,y' --kernel
 run 0 '^memory=524288K mmu=npt page-size=4k trace=off prealloc=on test-device=on -- a=b "c d"' --kernel kernel \
 	--memory 512M --page-size 4k --prealloc --test-device --append 'a=b "c d"'
 run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead
+run 0 'if=ide,index=1,werror=report' --kernel kernel --trace t,race
+run 0 '^on,.*spawn=deny' --kernel kernel
 run 0 'file=.*/t,,race,format=raw,if=ide' --kernel kernel --trace t,race
 run 0 'shift=0,sleep=off' --kernel kernel --icount
 unset FAKE

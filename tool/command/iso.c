@@ -23,7 +23,7 @@ static bool make(struct iso *iso, char **error)
 
 	if (!boot_options_check(&iso->boot, &images, error) || !boot_options_plan(&iso->boot, false, &plan, error))
 		return false;
-	work = work_folder_make(error);
+	work = work_folder_make(false, error);
 	if (!work)
 		return false;
 	output = iso->output[0] == '/' ? duplicate(iso->output) : NULL;

@@ -85,7 +85,7 @@ static bool make_trace(struct run *run, char **error)
 	if (!run->trace)
 		return true;
 	machine = formatted("%s-%s", machine_name(run->plan.kind), mmu_name(run->plan.mmu));
-	ok = trace_disk_make(run->trace, run->trace_size, machine, error);
+	ok = trace_disk_make(&run->disk, run->trace, run->trace_size, machine, error);
 	free(machine);
 	run->trace_path = absolute_path(run->trace);
 	run->plan.trace = run->trace_path;
@@ -95,12 +95,15 @@ static bool make_trace(struct run *run, char **error)
 static bool finish_trace(struct run *run)
 {
 	char *error = NULL;
+	bool ok;
 
-	if (!run->trace || trace_disk_finish(run->trace, &run->trace_records, &run->trace_dropped, &error))
+	if (!run->trace)
 		return true;
-	complain("%s", error);
+	ok = trace_disk_finish(&run->disk, &run->trace_records, &run->trace_dropped, &error);
+	if (error)
+		complain("%s", error);
 	free(error);
-	return false;
+	return ok;
 }
 
 static bool open_log(struct run *run, char **error)
@@ -113,11 +116,36 @@ static bool open_log(struct run *run, char **error)
 	return run->session.log_copy;
 }
 
+static bool close_log(struct run *run)
+{
+	struct session *session = &run->session;
+	FILE *file = session->log_copy;
+
+	if (!file)
+		return true;
+	session->log_copy = NULL;
+	if (fclose(file) == 0 && !session->log_failed)
+		return true;
+	complain("%s is not whole: %s", run->log, strerror(errno ? errno : EIO));
+	return false;
+}
+
 static void print_command(const struct run *run)
 {
 	for (size_t i = 0; i < run->command.count; i++)
 		printf("%s%s", i ? " " : "", run->command.argv[i]);
 	putchar('\n');
+}
+
+/* What was asked for besides the guest's run, and has not come out whole: worth a status where that says nothing. */
+static void check_files(struct run *run)
+{
+	bool ok = finish_trace(run);
+
+	ok = close_log(run) && ok;
+	ok = run_write_facts(run) && ok;
+	if (!ok && !run->status)
+		run->status = RUN_CANNOT_START;
 }
 
 static int run_in_folder(struct run *run)
@@ -140,14 +168,13 @@ static int run_in_folder(struct run *run)
 	/* Now already, for whoever follows the trace. */
 	if (ok && !run_write_facts(run))
 		return RUN_CANNOT_START;
-	if (!ok || !session_run(session, &run->command, run->work, &run->end, &error)) {
+	if (!ok || !session_run(session, &run->command, run->work, &error)) {
 		progress_end(&session->progress);
 		return cannot_start(error);
 	}
 	run_judge(run);
 	run->over = true;
-	if (!finish_trace(run) || !run_write_facts(run))
-		run->status = run->status ? run->status : RUN_CANNOT_START;
+	check_files(run);
 	run_report(run);
 	return run->status;
 }
@@ -168,7 +195,7 @@ static int start(struct run *run)
 	session->paced = run->plan.kind == MACHINE_BOCHS;
 	if (!session_open(session, &error) || !open_log(run, &error))
 		return cannot_start(error);
-	run->work = work_folder_make(&error);
+	run->work = work_folder_make(run->keep, &error);
 	if (!run->work)
 		return cannot_start(error);
 	status = run_in_folder(run);
@@ -176,8 +203,8 @@ static int start(struct run *run)
 		note("the emulator's files are kept in %s", run->work);
 	else
 		work_folder_remove(run->work);
-	if (session->log_copy)
-		fclose(session->log_copy);
+	close_log(run);
+	trace_disk_release(&run->disk);
 	session_close(session);
 	return status;
 }
@@ -248,7 +275,7 @@ static const struct argp_option options[] = {
 	{"trace-size", OPTION_TRACE_SIZE, "N", 0, "Room for the trace (default 1G; only what is written takes space)", 3},
 	{"report", OPTION_REPORT, "FILE", 0, "Write what the summary shows to FILE, as JSON", 3},
 	{"log", OPTION_LOG, "FILE", 0, "Write the visor's log lines to FILE", 3},
-	{"timeout", OPTION_TIMEOUT, "S", 0, "End the guest after S seconds of real time", 4},
+	{"timeout", OPTION_TIMEOUT, "S", 0, "End the guest after S seconds of real time; the summary comes all the same", 4},
 	{"icount", OPTION_ICOUNT, NULL, 0, "QEMU: virtual time counts instructions, so that runs repeat exactly", 4},
 	{"cpu", OPTION_CPU, "NAME", 0, "The emulator's name for a processor: QEMU's -cpu, Bochs' model", 4},
 	{"quiet", OPTION_QUIET, NULL, 0, "The guest's console only: no progress, no summary", 5},
@@ -266,7 +293,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.doc = "Boot a guest under second-level page tables that start empty and are built fault by fault."
-	       "\vThe guest's console is on this terminal: Ctrl-A x ends the guest, Ctrl-A h helps.\n\n"
+	       "\vThe guest's console is on this terminal: Ctrl-A x ends the guest, Ctrl-A h helps. A second "
+	       "signal, or Ctrl-A x again, does not wait for the summary.\n\n"
 	       "Exit status: 0 power-off; 0-99 what the guest wrote to the debug-exit port; 100 a larger value "
 	       "there; 101 reboot; 102 triple fault; 103 halted for good; 104 the visor stopped the guest; 105 the "
 	       "visor refused it; 120 the emulator ended early; 121 something is missing; 122 wrong usage; 124 "

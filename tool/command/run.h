@@ -5,6 +5,7 @@
 
 #include "../base/text.h"
 #include "../run/session.h"
+#include "../run/trace_disk.h"
 #include "boot_options.h"
 
 struct run {
@@ -21,8 +22,8 @@ struct run {
 	struct machine_plan plan;
 	struct arguments command;
 	struct session session;
-	enum session_end end;
-	bool over;                 /* `end` and `status` are known */
+	struct trace_disk disk;
+	bool over;                 /* session.end and status are known */
 	int status;
 	uint64_t trace_records, trace_dropped;
 };

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How a run ended: for people, for programs, and as an exit status. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "../run/status.h"
 #include "../run/summary.h"
+#include "../symbols/symbols.h"
 #include "../trace/sidecar.h"
 #include "run.h"
 
@@ -114,9 +116,22 @@ static void say_how_it_ended(struct run *run)
 		note("the guest wrote %lld to the debug-exit port", code);
 }
 
+static void say_what_is_missing(struct run *run)
+{
+	const struct session *session = &run->session;
+	int error = session->output.error;
+
+	if (session->log.start && !session->log.summary && session->end != SESSION_DIED)
+		note("there is no summary: the visor %s", session->log.ended ? "was not waited for" : "did not answer");
+	if (!error || error == EPIPE)
+		return;
+	complain("standard output: %s; the guest's console is not whole", strerror(error));
+	run->status = run->status ? run->status : RUN_CANNOT_START;
+}
+
 void run_judge(struct run *run)
 {
-	switch (run->end) {
+	switch (run->session.end) {
 	case SESSION_ENDED:
 		say_how_it_ended(run);
 		break;
@@ -136,21 +151,50 @@ void run_judge(struct run *run)
 			note("ended by signal %d (%s)", run->session.signal, strsignal(run->session.signal));
 		run->status = RUN_SIGNAL + run->session.signal;
 		break;
+	case SESSION_OUTPUT:
+		run->status = RUN_CANNOT_START;
+		break;
+	case SESSION_STUCK:
+		complain("the guest has ended, but the visor does not finish its report");
+		visor_log_print(&run->session.log, stderr, "  ");
+		run->status = RUN_TIMEOUT;
+		break;
 	}
+	say_what_is_missing(run);
+}
+
+/* Where a guest was that did not end by itself: the instruction, and its function if the kernel tells. */
+static char *where_it_was(const struct run *run)
+{
+	const char *rip = end_text(run, "rip");
+	struct symbols symbols = {0};
+	char *name, *error = NULL, *where;
+
+	if (!*rip || run->status < RUN_TRIPLE_FAULT)
+		return NULL;
+	if (!symbols_load(&symbols, run->boot.kernel, &error))
+		free(error);
+	name = symbols_describe(&symbols, strtoull(rip, NULL, 16));
+	where = formatted("rip 0x%s%s%s", rip, *name ? " = " : "", name);
+	free(name);
+	symbols_free(&symbols);
+	return where;
 }
 
 void run_report(struct run *run)
 {
 	const char *status = end_text(run, "status");
+	char *where = run->quiet ? NULL : where_it_was(run);
 	struct run_facts facts = {
 		.status = *status ? status : "not ended", .exit_status = run->status,
 		.machine = run_machine_title(run->plan.kind), .mmu = mmu_title(run->plan.mmu), .page_size = run->boot.page_size,
 		.seconds = run->session.seconds, .trace = run->trace, .trace_records = run->trace_records,
-		.trace_dropped = run->trace_dropped,
+		.trace_dropped = run->trace_dropped, .where = where,
 	};
 
 	if (run->session.log.summary && !run->quiet)
 		summary_print(stderr, run->session.log.summary, &facts, palette_for(stderr, run->colour));
 	else if (run->trace)
 		note("%s holds the %s records that were written", run->trace, text_count(run->trace_records).text);
+	free(where);
 }

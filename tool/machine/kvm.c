@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,7 +71,7 @@ static int start_probe(const char *qemu, const char *image)
 
 	arguments_add(&command, "%s", qemu);
 	for (const char *const *word = (const char *const[]){"-accel", "kvm", "-cpu", "host", "-m", "16",
-	     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-device",
+	     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", QEMU_SANDBOX, "-device",
 	     "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", NULL}; *word; word++)
 		arguments_add(&command, "%s", *word);
 	arguments_add(&command, "%s", image);
@@ -99,8 +100,8 @@ static bool judge(int status, enum mmu_kind *mmu, char **why_not)
 
 bool kvm_probe(enum mmu_kind *mmu, char **why_not)
 {
-	char image[] = "/tmp/vmmu-probe-XXXXXX", *qemu;
 	bool ok = false;
+	char *qemu, image[32];
 	int fd;
 
 	if (!host_offers(why_not))
@@ -108,17 +109,15 @@ bool kvm_probe(enum mmu_kind *mmu, char **why_not)
 	qemu = qemu_program(why_not);
 	if (!qemu)
 		return false;
-	fd = mkostemp(image, O_CLOEXEC);
-	if (fd < 0) {
-		*why_not = formatted("%s: %s", image, strerror(errno));
-	} else {
-		if (write_probe(fd))
-			ok = judge(start_probe(qemu, image), mmu, why_not);
-		else
-			*why_not = formatted("%s cannot be written", image);
+	/* A file without a name: nothing is left behind, whatever becomes of us. */
+	fd = memfd_create("vmmu-probe", MFD_CLOEXEC);
+	snprintf(image, sizeof(image), "/proc/%d/fd/%d", getpid(), fd);
+	if (fd < 0 || !write_probe(fd))
+		*why_not = formatted("no memory for the guest that asks it: %s", strerror(errno));
+	else
+		ok = judge(start_probe(qemu, image), mmu, why_not);
+	if (fd >= 0)
 		close(fd);
-		unlink(image);
-	}
 	free(qemu);
 	return ok;
 }

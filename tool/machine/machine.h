@@ -60,6 +60,13 @@ bool machine_prepare(const struct machine_plan *plan, struct arguments *command,
 bool machine_memory(enum machine_kind kind, uint64_t guest_bytes, uint64_t image_bytes, bool huge_pages,
                     uint64_t *bytes, char **error);
 
+/*
+ * For QEMU's -sandbox: system calls that no machine of ours needs are refused
+ * (seccomp), so that a guest which breaks out of the emulator starts no program
+ * and changes no user.
+ */
+#define QEMU_SANDBOX "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
 /* One per emulator. */
 bool qemu_prepare(const struct machine_plan *plan, struct arguments *command, char **error);
 bool bochs_prepare(const struct machine_plan *plan, struct arguments *command, char **error);

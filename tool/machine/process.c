@@ -34,6 +34,8 @@ static void become(const struct process_setup *setup, pid_t parent)
 		_exit(127);
 	if (setup->term)
 		setenv("TERM", setup->term, 1);
+	if (setup->scratch)
+		setenv("TMPDIR", setup->scratch, 1);
 	put_at(setup->in, STDIN_FILENO, null);
 	put_at(setup->out, STDOUT_FILENO, null);
 	put_at(setup->err, STDERR_FILENO, null);
@@ -81,7 +83,7 @@ void process_stop(pid_t pid, unsigned patience_ms)
 
 int process_run(char *const *argv, const char *folder, const char *log, unsigned timeout_ms)
 {
-	struct process_setup setup = {.argv = argv, .folder = folder, .in = -1, .out = -1, .err = -1};
+	struct process_setup setup = {.argv = argv, .folder = folder, .in = -1, .out = -1, .err = -1, .scratch = folder};
 	int status;
 	pid_t pid;
 

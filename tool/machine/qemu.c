@@ -104,7 +104,8 @@ static void add_trace_disk(struct arguments *command, const char *trace)
 	char *path = commas_doubled(trace);
 
 	arguments_add(command, "-drive");
-	arguments_add(command, "file=%s,format=raw,if=ide,index=1", path);
+	/* Otherwise a full file system would stop the machine without a word; so the visor hears of it and tells. */
+	arguments_add(command, "file=%s,format=raw,if=ide,index=1,werror=report,rerror=report", path);
 	free(path);
 }
 
@@ -122,7 +123,7 @@ bool qemu_prepare(const struct machine_plan *plan, struct arguments *command, ch
 	}
 	arguments_add(command, "%s", program);
 	for (const char *const *word = (const char *const[]){"-name", "vmmu", "-machine", "pc", "-nodefaults",
-	     "-no-user-config", "-no-reboot", "-display", "none", "-rtc", "base=utc", NULL}; *word; word++)
+	     "-no-user-config", "-no-reboot", "-display", "none", "-rtc", "base=utc", "-sandbox", QEMU_SANDBOX, NULL}; *word; word++)
 		arguments_add(command, "%s", *word);
 	add_cpu(plan, command);
 	arguments_add(command, "-m");

@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One run of an emulator: its serial lines, the user's keys, signals and time. */
+/*
+ * One run of an emulator: its serial lines, the user's keys, signals and time, in
+ * one loop that waits for nothing but all of them at once.
+ *
+ * The guest may end by itself. Time, a signal, Ctrl-A x or output that cannot be
+ * written make the session ask the visor to end it (docs/visor.md); a visor that
+ * does not answer is not waited for. The time limit is the guest's: it does not
+ * run while the visor writes its report.
+ */
 #ifndef TOOL_SESSION_H
 #define TOOL_SESSION_H
 
 #include <sys/types.h>
 
 #include "../machine/machine.h"
+#include "outlet.h"
 #include "progress.h"
 #include "terminal.h"
 #include "visor_log.h"
@@ -15,6 +24,16 @@ enum session_end {
 	SESSION_DIED,          /* the emulator ended first */
 	SESSION_TIMEOUT,
 	SESSION_SIGNAL,        /* a signal, or Ctrl-A x */
+	SESSION_OUTPUT,        /* the console could not be written; see output.error */
+	SESSION_STUCK,         /* the guest ended, the visor's report did not come to its end */
+};
+
+enum session_stage {
+	STAGE_GUEST,           /* the machine starts, the guest runs */
+	STAGE_ASKED,           /* the visor has been asked to end the guest */
+	STAGE_REPORT,          /* the guest has ended, the visor looks through its tables */
+	STAGE_REST,            /* all has been said; what is on its way still comes */
+	STAGE_OVER,
 };
 
 struct session {
@@ -30,8 +49,15 @@ struct session {
 	struct progress progress;
 	struct keys keys;
 
+	enum session_stage stage;
+	enum session_end end;            /* why it ends; set when it leaves STAGE_GUEST */
+	double stage_began, heard_at;    /* by progress_seconds: the stage, and the last byte of the visor's log */
+	unsigned signals_seen;
+	struct outlet output;            /* standard output */
+	bool output_told;                /* its error has been acted on */
+	bool log_failed;                 /* log_copy could not be written */
+
 	pid_t emulator;
-	int signals;                     /* signalfd */
 	int wait_status;                 /* of the emulator, when SESSION_DIED */
 	int signal;                      /* which, when SESSION_SIGNAL */
 	bool quit;                       /* it was Ctrl-A x; then signal is SIGINT */
@@ -46,9 +72,8 @@ struct session {
 
 /* Serial lines and signal handling. False: *error. */
 bool session_open(struct session *session, char **error);
-/* Start the emulator and serve it to the end. It no longer runs on return. False: not started; *error. */
-bool session_run(struct session *session, const struct arguments *command, const char *work,
-                 enum session_end *end, char **error);
+/* Start the emulator and serve it to session->end. It no longer runs on return. False: not started; *error. */
+bool session_run(struct session *session, const struct arguments *command, const char *work, char **error);
 void session_close(struct session *session);
 
 #endif

@@ -191,6 +191,8 @@ void summary_print(FILE *to, const json_t *summary, const struct run_facts *fact
 	fprintf(to, "\n%svmmu: %s%s, exit status %d  (%s, %s, pages up to %s)\n", palette->bold, facts->status,
 	        palette->off, facts->exit_status, facts->machine, facts->mmu, facts->page_size);
 	fprintf(to, "  time         %.3f s of guest time, %.1f s of real time\n", guest, facts->seconds);
+	if (facts->where)
+		fprintf(to, "  guest at     %s\n", facts->where);
 	print_counts(to, "violations", json_object_get(summary, "faults"));
 	print_entries(to, json_object_get(summary, "entries"));
 	print_tables(to, summary);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,7 +12,7 @@
 enum { CTRL_A = 1 };
 
 static struct termios before;
-static bool taken;
+static volatile sig_atomic_t taken;    /* read in a signal handler */
 
 void terminal_take(void)
 {
@@ -33,7 +34,7 @@ void terminal_take(void)
 void terminal_give_back(void)
 {
 	if (taken)
-		tcsetattr(STDIN_FILENO, TCSADRAIN, &before);
+		tcsetattr(STDIN_FILENO, TCSANOW, &before);
 	taken = false;
 }
 

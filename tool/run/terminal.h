@@ -9,7 +9,7 @@
 
 /* stdin passes every key to the guest. Does nothing where stdin is no terminal of ours. */
 void terminal_take(void);
-/* Back to what it was. Safe to call twice, or without terminal_take. */
+/* Back to what it was, whatever is still to be shown. Safe to call twice, without terminal_take, and in a signal handler. */
 void terminal_give_back(void);
 
 /* A serial line: the emulator opens `name`, we hold `master`. */

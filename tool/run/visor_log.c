@@ -39,6 +39,8 @@ static bool take_event(struct visor_log *log, const char *text)
 		log->visor_spoke = true;
 	if (strcmp(name, "start") == 0)
 		replace(&log->start, event);
+	else if (strcmp(name, "ended") == 0)
+		replace(&log->ended, event);
 	else if (strcmp(name, "summary") == 0)
 		replace(&log->summary, event);
 	else if (strcmp(name, "end") == 0)
@@ -116,6 +118,7 @@ void visor_log_free(struct visor_log *log)
 		free(log->kept[i]);
 	free(log->line);
 	json_decref(log->start);
+	json_decref(log->ended);
 	json_decref(log->summary);
 	json_decref(log->end);
 	json_decref(log->phases);

@@ -20,6 +20,7 @@ struct visor_log {
 	char stage[32];           /* GRUB's: "kernel" ... */
 	bool visor_spoke;         /* any line that is not GRUB's */
 	json_t *start;
+	json_t *ended;            /* the guest has, and the visor begins its report */
 	json_t *summary;
 	json_t *end;
 	json_t *phases;           /* an array of `phase` events; NULL: none came */

@@ -237,6 +237,7 @@ static void run(struct vm *vm)
 	vm->vcpu.backend->write_state(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
 	vm->end_tsc = rdtsc();
+	summary_guest_ended(vm);
 	serial_console_flush();
 }
 

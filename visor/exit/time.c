@@ -5,6 +5,7 @@
 #include "visor/exit/exit.h"
 #include "visor/host/clock.h"
 #include "visor/host/interrupts.h"
+#include "visor/host/order.h"
 #include "visor/host/serial.h"
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
@@ -56,6 +57,8 @@ static void tick(struct vcpu *v)
 	v->timer_armed = 0;
 	serial_console_poll();
 	take_console_input(v->vm);
+	if (order_to_end())
+		exit_stop(v, VM_KILLED);
 	if (v->tracing)
 		trace_disk_tick();
 }
@@ -92,6 +95,8 @@ void exit_hlt(struct vcpu *v)
 		arm_timer(v);
 		interrupts_wait();
 		tick(v);
+		if (v->stop)
+			return;
 	}
 }
 

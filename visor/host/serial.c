@@ -80,11 +80,21 @@ void serial_console_write(const uint8_t *bytes, size_t n)
 	serial_console_poll();
 }
 
-size_t serial_console_read(uint8_t *bytes, size_t max)
+static size_t uart_read(uint16_t base, uint8_t *bytes, size_t max)
 {
 	size_t n = 0;
 
-	while (console_present && n < max && inb(COM1 + LINE_STATUS) & STATUS_DATA_READY)
-		bytes[n++] = inb(COM1 + DATA);
+	while (n < max && inb(base + LINE_STATUS) & STATUS_DATA_READY)
+		bytes[n++] = inb(base + DATA);
 	return n;
+}
+
+size_t serial_console_read(uint8_t *bytes, size_t max)
+{
+	return console_present ? uart_read(COM1, bytes, max) : 0;
+}
+
+size_t serial_log_read(uint8_t *bytes, size_t max)
+{
+	return log_present ? uart_read(COM2, bytes, max) : 0;
 }

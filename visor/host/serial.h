@@ -2,7 +2,7 @@
 /*
  * The machine's two serial ports (16550 UARTs). COM1 is the guest's console and
  * never waited for: output is queued and goes out as the UART takes it.
- * COM2 is the visor's log, written at once.
+ * COM2 is the visor's log, written at once, and what it is ordered comes in there.
  */
 #ifndef VISOR_HOST_SERIAL_H
 #define VISOR_HOST_SERIAL_H
@@ -15,6 +15,8 @@ void serial_init(void);
 
 /* The log: waits for the UART. */
 void serial_log_byte(uint8_t byte);
+/* What has come in there; how much. */
+size_t serial_log_read(uint8_t *bytes, size_t max);
 
 /* The console. A full queue waits for the UART: no byte is ever lost. */
 void serial_console_write(const uint8_t *bytes, size_t n);

@@ -3,6 +3,7 @@
 
 #include "visor/host/clock.h"
 #include "visor/host/log.h"
+#include "visor/lib/format.h"
 #include "visor/vm/counters.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/trace_disk.h"
@@ -56,12 +57,32 @@ static const char *end_name(enum vm_end end)
 	return "failed";
 }
 
-void summary_end(const struct vm *vm)
+static void write_rip(const struct vm *vm)
 {
-	json_begin("end");
+	char text[17];
+
+	/* As a string: readers of JSON take numbers of 63 bits at most. */
+	snprintf(text, sizeof(text), "%llx", (unsigned long long)vm->vcpu.state.rip);
+	json_string("rip", text);
+}
+
+static void write_end(const struct vm *vm, const char *event)
+{
+	json_begin(event);
 	json_string("status", end_name(vm->end));
 	json_number("code", vm->end_code);
+	write_rip(vm);
 	if (vm->reason[0])
 		json_string("reason", vm->reason);
 	json_end();
+}
+
+void summary_guest_ended(const struct vm *vm)
+{
+	write_end(vm, "ended");
+}
+
+void summary_end(const struct vm *vm)
+{
+	write_end(vm, "end");
 }

@@ -5,6 +5,7 @@
 struct vm;
 
 /* The events of docs/visor.md, "Serial ports". */
+void summary_guest_ended(const struct vm *vm);
 void summary_write(struct vm *vm);
 void summary_end(const struct vm *vm);
 
