@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Management calls: made to the engine, made to the reference, compared. */
 #include "internal.h"
+#include "sim.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 /* The judge: tables, TLBs, trace and statistics against the reference. */
 #include "internal.h"
 #include "random.h"
+#include "sim.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A CPU of a guest without nested paging: what it remembers, what it reaches, and its exits. */
 #include "guest_internal.h"
+#include "guest_machine.h"
 #include "random.h"
 
 #include <stdio.h>

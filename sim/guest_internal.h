@@ -3,7 +3,7 @@
 #ifndef SIM_GUEST_INTERNAL_H
 #define SIM_GUEST_INTERNAL_H
 
-#include "guest_machine.h"
+#include "guest_state.h"
 
 #define SIM_GM_PHYSICAL_BITS 46
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest_internal.h"
+#include "guest_machine.h"
 #include "random.h"
 
 #include <sched.h>

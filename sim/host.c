@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* struct vmmu_host as the simulated machine fills it in. */
 #include "internal.h"
+#include "sim.h"
 
 static void *object_alloc(void *ctx, size_t size)
 {

@@ -3,7 +3,7 @@
 #ifndef SIM_INTERNAL_H
 #define SIM_INTERNAL_H
 
-#include "sim.h"
+#include "state.h"
 
 /* host.c: the callbacks. */
 void sim_host_init(struct sim *sim);

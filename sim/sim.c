@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The simulated machine: put together, taken apart, and its verdict. */
 #include "internal.h"
+#include "sim.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -2,6 +2,7 @@
 /* A virtual CPU: guest accesses through TLB and walk, exits handed to the engine. */
 #include "internal.h"
 #include "random.h"
+#include "sim.h"
 
 #include <stdlib.h>
 

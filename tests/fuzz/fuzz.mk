@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 30
 
 VISOR_FUZZERS := load multiboot mmio_decode platform
 VISOR_FUZZ_FLAGS := $(CSTD) -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
-VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/device/*.c visor/load/*.c visor/emulate/*.c)) \
+VISOR_FUZZ_OBJ := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard visor/device/*.c visor/load/*.c visor/emulate/*.c)) $(BUILD)/fuzz/visor/lib/calendar.o \
 	$(call zydis_objects,$(BUILD)/fuzz)
 
 $(BUILD)/fuzz/visor/%.o: visor/%.c | $(ZYDIS_READY) $(DSDT_HEADER)

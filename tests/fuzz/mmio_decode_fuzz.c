@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "visor/emulate/decode.h"
 #include "visor/emulate/emulate.h"
 
 #define MAX_ACCESSES 200000u

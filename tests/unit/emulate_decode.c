@@ -6,6 +6,7 @@
  */
 #include "tests/unit/emulate_fixture.h"
 #include "visor/emulate/decode.h"
+#include "visor/emulate/decoded.h"
 
 static struct x86_cpu_state cpu;
 

@@ -4,6 +4,7 @@
  * modes than 64-bit, segments, faults between rounds of a REP string, and
  * instructions that are refused.
  */
+#include "visor/emulate/decode.h"
 #include "tests/unit/emulate_fixture.h"
 
 static struct guest_memory memory;

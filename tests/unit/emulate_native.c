@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "tests/unit/unit.h"
+#include "visor/emulate/decode.h"
 #include "visor/emulate/emulate.h"
 
 /* ---- The instructions ---------------------------------------------------------------- */

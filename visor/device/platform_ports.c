@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which device answers at which port. */
+#include "visor/device/platform.h"
 #include "visor/device/platform_state.h"
 #include "visor/device/wiring.h"
 

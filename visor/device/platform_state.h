@@ -10,7 +10,7 @@
 #include "visor/device/lapic.h"
 #include "visor/device/pic8259.h"
 #include "visor/device/pit8254.h"
-#include "visor/device/platform.h"
+#include "visor/device/platform_host.h"
 #include "visor/device/pv_clock.h"
 #include "visor/device/reset_control.h"
 #include "visor/device/rtc146818.h"

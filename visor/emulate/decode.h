@@ -11,17 +11,10 @@
 
 #include <stdint.h>
 
-#include <Zydis/Decoder.h>
+#include "visor/cpu/state.h"
+#include "visor/emulate/result.h"
 
-#include "visor/emulate/emulate.h"
-
-struct emulation;
-
-struct decoded {
-	ZydisDecodedInstruction instruction;
-	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
-	enum emulate_result (*handler)(struct emulation *e);   /* what carries it out */
-};
+struct decoded;
 
 /*
  * Decode the instruction that `bytes` (`count` of them) begin with, in the mode
@@ -30,6 +23,12 @@ struct decoded {
  */
 enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count,
                            const struct decoded **out);
+
+/*
+ * Length in bytes of the instruction, for exits that do not report it.
+ * 0: not an instruction, or not all of it is there.
+ */
+unsigned instruction_length(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count);
 
 /* How many were not found in the cache, ever. */
 uint64_t decode_misses(void);

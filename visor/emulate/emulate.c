@@ -2,6 +2,7 @@
 /* Decode one instruction and carry it out. Semantics are those of SDM vol. 2. */
 #include "visor/emulate/emulate.h"
 
+#include "visor/emulate/decode.h"
 #include "visor/emulate/emulation.h"
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"

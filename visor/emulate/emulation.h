@@ -3,7 +3,9 @@
 #ifndef VISOR_EMULATE_EMULATION_H
 #define VISOR_EMULATE_EMULATION_H
 
-#include "visor/emulate/decode.h"
+#include "visor/cpu/state.h"
+#include "visor/emulate/decoded.h"
+#include "visor/emulate/translate.h"
 
 /* Where a memory operand lies: in one piece, or byte by byte when it crosses a page. */
 struct location {

@@ -11,7 +11,7 @@
 
 #include "visor/cpu/vcpu.h"
 #include "visor/device/platform.h"
-#include "visor/vm/exit_kind.h"
+#include "visor/vm/counters.h"
 #include "visor/vm/fail.h"
 
 /* A port access. Strings: rep, and what address the memory side has. */

@@ -19,8 +19,8 @@
 #define WINDOW_TICKS (PIT_HZ / 100)
 #define WINDOWS 5
 
-static uint64_t tsc_hz, timer_hz;
-static uint64_t ns_per_tick_32, ticks_per_ns_32, timer_per_tsc_32; /* rates as 32.32 */
+static uint64_t tsc_hz;
+static uint64_t ns_per_tick_32, ticks_per_ns_32; /* rates as 32.32 */
 static uint64_t start_tsc, start_wall;
 
 /* MC146818: battery clock. Register A bit 7: an update is under way; B bit 2: binary, bit 1: 24 h. */
@@ -91,10 +91,9 @@ void clock_init(void)
 		best = w.tsc < best.tsc ? w : best;
 	}
 	tsc_hz = best.tsc * PIT_HZ / WINDOW_TICKS;
-	timer_hz = best.timer * PIT_HZ / WINDOW_TICKS;
 	ns_per_tick_32 = (NS_PER_SECOND << 32) / tsc_hz;
 	ticks_per_ns_32 = (tsc_hz << 23) / (NS_PER_SECOND >> 9);
-	timer_per_tsc_32 = (timer_hz << 32) / tsc_hz;
+	timer_set_rate((best.timer * PIT_HZ / WINDOW_TICKS << 32) / tsc_hz);
 	start_tsc = rdtsc();
 	start_wall = read_battery_clock();
 }
@@ -112,11 +111,6 @@ uint64_t clock_ticks_to_ns(uint64_t ticks)
 uint64_t clock_ns_to_ticks(uint64_t ns)
 {
 	return (uint64_t)((unsigned __int128)ns * ticks_per_ns_32 >> 32) + 1;
-}
-
-uint64_t clock_tsc_to_timer(uint64_t ticks)
-{
-	return (uint64_t)((unsigned __int128)ticks * timer_per_tsc_32 >> 32);
 }
 
 uint64_t clock_wall(void)

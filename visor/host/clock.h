@@ -13,8 +13,6 @@
 void clock_init(void);
 
 uint64_t clock_tsc_hz(void);
-/* The same time in counts of the local APIC's timer. */
-uint64_t clock_tsc_to_timer(uint64_t ticks);
 
 uint64_t clock_ticks_to_ns(uint64_t ticks);
 uint64_t clock_ns_to_ticks(uint64_t ns); /* rounded up */

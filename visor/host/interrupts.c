@@ -3,7 +3,6 @@
 
 #include "visor/cpu/x86.h"
 #include "visor/host/log.h"
-#include "visor/host/timer.h"
 #include "visor/lib/string.h"
 
 struct gate {
@@ -34,6 +33,7 @@ void trap_handler(struct trap_frame *f);
 
 static struct gate idt[256];
 static uint8_t tss[104];
+static void (*handlers[256])(void);
 uint64_t host_nmi_count;
 
 /* SDM vol. 3, 6.3.1, table 6-1. */
@@ -78,8 +78,8 @@ void trap_handler(struct trap_frame *f)
 {
 	if (f->vector == X86_NMI)
 		host_nmi_count++;
-	else if (f->vector == VECTOR_TIMER)
-		timer_interrupt();
+	else if (handlers[f->vector])
+		handlers[f->vector]();
 	else if (f->vector != VECTOR_SPURIOUS)
 		die(f);
 }
@@ -118,6 +118,11 @@ void interrupts_init(void)
 	set_task_register();
 	outb(PIC_MASTER_DATA, 0xff);
 	outb(PIC_SLAVE_DATA, 0xff);
+}
+
+void interrupts_handle(unsigned vector, void (*handler)(void))
+{
+	handlers[vector] = handler;
 }
 
 struct host_tables host_tables(void)

@@ -24,6 +24,9 @@ struct host_tables {
 /* Load GDT, IDT and task register; silence the PICs. Interrupts stay off. */
 void interrupts_init(void);
 
+/* `handler` is called for each interrupt of this vector, 32 to 255, interrupts off. */
+void interrupts_handle(unsigned vector, void (*handler)(void));
+
 struct host_tables host_tables(void);
 
 /* Let what is pending in: the handler has run when this returns. Interrupts are off again. */

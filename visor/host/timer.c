@@ -3,7 +3,6 @@
 #include "visor/host/timer.h"
 
 #include "visor/cpu/x86.h"
-#include "visor/host/clock.h"
 #include "visor/host/interrupts.h"
 
 #define BASE_ENABLE (1ull << 11)
@@ -28,6 +27,7 @@ enum {
 #define DIVIDE_BY_1 0xbu
 
 static volatile uint32_t *page; /* NULL: x2APIC mode */
+static uint64_t timer_per_tsc_32; /* as 32.32 */
 
 static void write_register(unsigned reg, uint32_t value)
 {
@@ -42,6 +42,11 @@ static uint32_t read_register(unsigned reg)
 	return page ? page[reg / 4] : (uint32_t)rdmsr(X2APIC_MSRS + reg / 16);
 }
 
+static void timer_interrupt(void)
+{
+	write_register(REG_EOI, 0);
+}
+
 bool timer_init(void)
 {
 	uint64_t base;
@@ -52,6 +57,7 @@ bool timer_init(void)
 	if (!(base & BASE_ENABLE))
 		wrmsr(MSR_APIC_BASE, base |= BASE_ENABLE);
 	page = base & BASE_X2APIC ? NULL : (volatile uint32_t *)(uintptr_t)(base & BASE_ADDRESS);
+	interrupts_handle(VECTOR_TIMER, timer_interrupt);
 	write_register(REG_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
 	write_register(REG_TPR, 0);
 	write_register(REG_LVT_LINT0, LVT_MASKED); /* the PICs' line */
@@ -75,16 +81,16 @@ uint32_t timer_counter_elapsed(void)
 	return elapsed;
 }
 
+void timer_set_rate(uint64_t rate)
+{
+	timer_per_tsc_32 = rate;
+}
+
 void timer_set(uint64_t tsc_ticks)
 {
-	uint64_t count = clock_tsc_to_timer(tsc_ticks);
+	uint64_t count = (uint64_t)((unsigned __int128)tsc_ticks * timer_per_tsc_32 >> 32);
 
 	if (count > UINT32_MAX)
 		count = UINT32_MAX;
 	write_register(REG_TIMER_INITIAL, count ? (uint32_t)count : 1);
-}
-
-void timer_interrupt(void)
-{
-	write_register(REG_EOI, 0);
 }

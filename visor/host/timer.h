@@ -13,10 +13,10 @@ bool timer_init(void);
 void timer_counter_start(void);
 uint32_t timer_counter_elapsed(void);
 
+/* The timer counts `rate` / 2^32 to one of the TSC; wanted before timer_set. */
+void timer_set_rate(uint64_t rate);
+
 /* Interrupt once, `ticks` of the TSC from now; replaces what was set before. */
 void timer_set(uint64_t tsc_ticks);
-
-/* The handler of VECTOR_TIMER. */
-void timer_interrupt(void);
 
 #endif

@@ -3,8 +3,8 @@
 #ifndef VISOR_LOAD_LOADER_H
 #define VISOR_LOAD_LOADER_H
 
-#include "visor/load/load.h"
 #include "visor/load/memory_map.h"
+#include "visor/load/request.h"
 
 /* Ranges of guest memory that are taken: segments, modules, tables. */
 #define LOADER_MAX_RANGES 96

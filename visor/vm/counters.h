@@ -9,6 +9,7 @@
 
 #include "visor/vm/exit_kind.h"
 
+struct vcpu;
 struct vm;
 
 struct counters {
@@ -17,6 +18,10 @@ struct counters {
 	uint64_t ahead_instructions, ahead_faults;   /* exit/ahead.h */
 	struct vmmu_stats engine;
 };
+
+/* Its name in the summary. */
+const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind);
+void exit_count(struct vcpu *vcpu, enum exit_kind kind);
 
 /* As they stand now. */
 void counters_read(struct vm *vm, struct counters *out);

@@ -3,8 +3,6 @@
 #ifndef VISOR_VM_EXIT_KIND_H
 #define VISOR_VM_EXIT_KIND_H
 
-struct vcpu;
-
 enum exit_kind {
 	EXIT_MEMORY_FAULT,
 	EXIT_MISCONFIGURATION,
@@ -31,8 +29,5 @@ enum exit_kind {
 	EXIT_OTHER,
 	EXIT_KIND_COUNT
 };
-
-const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind);
-void exit_count(struct vcpu *vcpu, enum exit_kind kind);
 
 #endif

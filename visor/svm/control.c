@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The VMCB but for the guest's state: intercepts and bitmaps (APM vol. 2, 15.9 to 15.13). */
+#include "visor/cpu/x86.h"
+#include "visor/host/frame.h"
+#include "visor/lib/string.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/vmcb.h"
+
+#define IO_BITMAP_ORDER 2           /* 12 KiB (15.10.1), as a run of four frames */
+#define MSR_BITMAP_ORDER 1          /* 8 KiB (15.11) */
+#define GUEST_ASID 1
+
+/* The MSR permission map has two bits per register, read and write (15.11). */
+static void pass_msr(uint8_t *bitmap, uint32_t msr)
+{
+	uint32_t bit = msr < 0x2000 ? msr * 2 : 0x4000 + (msr & 0x1fff) * 2;
+
+	bitmap[bit / 8] &= (uint8_t)~(3u << bit % 8);
+}
+
+static void fill_bitmaps(struct vcpu *v)
+{
+	/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
+	static const uint32_t own[] = {
+		MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
+		MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+	};
+	uint8_t *msrs = (uint8_t *)(uintptr_t)v->svm.msr_bitmap;
+
+	memset((void *)(uintptr_t)v->svm.io_bitmap, 0xff, VMMU_PAGE_SIZE << IO_BITMAP_ORDER);
+	memset(msrs, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		pass_msr(msrs, own[i]);
+}
+
+/* Without nested paging the visor must see what becomes of the guest's own (15.12.15, 15.8). */
+static void intercept_paging(struct vmcb *b)
+{
+	b->cr_read |= 1u << 3;
+	b->cr_write |= 1u << 0 | 1u << 3 | 1u << 4;
+	b->exceptions |= 1u << X86_PF;
+	b->intercept1 |= INTERCEPT_TASK_SWITCH;
+}
+
+void svm_vcpu_free(struct vcpu *v)
+{
+	if (v->svm.vmcb)
+		frame_free((uintptr_t)v->svm.vmcb, FRAME_ORDER_4K);
+	if (v->svm.io_bitmap)
+		frame_free(v->svm.io_bitmap, IO_BITMAP_ORDER);
+	if (v->svm.msr_bitmap)
+		frame_free(v->svm.msr_bitmap, MSR_BITMAP_ORDER);
+	memset(&v->svm, 0, sizeof(v->svm));
+}
+
+bool svm_vcpu_init(struct vcpu *v)
+{
+	struct vmcb *b = (void *)(uintptr_t)frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+
+	v->svm.vmcb = b;
+	v->svm.io_bitmap = frame_alloc(IO_BITMAP_ORDER, FRAME_VISOR, false);
+	v->svm.msr_bitmap = frame_alloc(MSR_BITMAP_ORDER, FRAME_VISOR, false);
+	if (!b || !v->svm.io_bitmap || !v->svm.msr_bitmap) {
+		svm_vcpu_free(v);
+		return false;
+	}
+	fill_bitmaps(v);
+	b->cr_read = b->cr_write = 1u << 8; /* CR8 is the emulated local APIC's */
+	b->exceptions = 1u << X86_MC | ENDLESS_EXCEPTIONS;
+	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
+	                INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
+	                INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
+	b->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
+	                INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
+	                INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU;
+	b->intercept3 = INTERCEPT_INVLPGB | INTERCEPT_INVLPGB_ILLEGAL | INTERCEPT_TLBSYNC;
+	b->io_bitmap = v->svm.io_bitmap;
+	b->msr_bitmap = v->svm.msr_bitmap;
+	b->asid = GUEST_ASID;
+	b->tlb_control = TLB_FLUSH_ALL;
+	b->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
+	b->host_word = (uintptr_t)v;
+	b->efer = X86_EFER_SVME;
+	b->dr6 = 0xffff0ff0;
+	b->dr7 = 0x400;
+	b->pat = 0x0007040600070406; /* as after reset (7.8.1) */
+	if (svm_is_shadow(v))
+		intercept_paging(b);
+	else
+		b->nested_control = NESTED_PAGING;
+	return true;
+}
+
+void svm_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	v->svm.vmcb->nested_cr3 = root->pointer;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the exiting instruction itself must say, on CPUs without decode assists and next-RIP save (APM vol. 2, 15.7.1, 15.8.4). */
+#include "visor/cpu/x86.h"
+#include "visor/emulate/decode.h"
+#include "visor/emulate/emulate.h"
+#include "visor/exit/exit.h"
+#include "visor/exit/shadow.h"
+#include "visor/lib/string.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/vmcb.h"
+#include "visor/vm/vm.h"
+
+/* The usual form, without prefixes, of the instructions that exit. */
+static const struct plain_instruction {
+	uint16_t exit_code;
+	uint8_t length, bytes[2];
+} plain_instructions[] = {
+	{SVM_EXIT_CPUID, 2, {0x0f, 0xa2}}, {SVM_EXIT_MSR, 2, {0x0f, 0x30}},  {SVM_EXIT_MSR, 2, {0x0f, 0x32}},
+	{SVM_EXIT_HLT, 1, {0xf4}},         {SVM_EXIT_WBINVD, 2, {0x0f, 0x09}}, {SVM_EXIT_INVD, 2, {0x0f, 0x08}},
+};
+
+static unsigned plain_length(struct vcpu *v, const struct x86_cpu_state *s)
+{
+	uint8_t bytes[2] = {0};
+	unsigned count = guest_fetch(s, &v->vm->bus, bytes, sizeof(bytes));
+
+	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
+		const struct plain_instruction *p = &plain_instructions[i];
+
+		if (p->exit_code == v->svm.vmcb->exit_code && count >= p->length &&
+		    memcmp(bytes, p->bytes, p->length) == 0)
+			return p->length;
+	}
+	return 0;
+}
+
+/* Without next-RIP save: look at what is at CS:RIP, and decode it when it is nothing usual. */
+unsigned svm_instruction_length(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	struct x86_cpu_state s;
+	unsigned length;
+
+	if (b->exit_code == SVM_EXIT_IO)
+		return (unsigned)(b->exit_info2 - b->rip); /* 15.10.2: EXITINFO2 is the next RIP */
+	if (svm_cpu.has_next_rip && b->next_rip)
+		return (unsigned)(b->next_rip - b->rip);
+	svm_load_state(v, &s);
+	length = plain_length(v, &s);
+	if (length)
+		return length;
+	return instruction_length(&s, bytes, guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes)));
+}
+
+static unsigned svm_fetch(struct vcpu *v, uint8_t *bytes)
+{
+	struct x86_cpu_state s = {0};
+
+	svm_load_state(v, &s);
+	return guest_fetch(&s, &v->vm->bus, bytes, EMULATE_MAX_INSTRUCTION);
+}
+
+/*
+ * What the prefixes of INS or OUTS say: the segment (DS without one) and the
+ * address size. Decode assists are not on every CPU, and QEMU leaves the
+ * address size out of EXITINFO1.
+ */
+void svm_read_string_prefixes(struct vcpu *v, struct io_access *io)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	bool big = b->cs.attributes & X86_ACCESS_BIG >> 4, other = false;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes);
+
+	io->segment = X86_DS;
+	for (unsigned i = 0; i < count && (bytes[i] & 0xfc) != 0x6c; i++) {
+		switch (bytes[i]) {
+		case 0x26: io->segment = X86_ES; break;
+		case 0x2e: io->segment = X86_CS; break;
+		case 0x36: io->segment = X86_SS; break;
+		case 0x3e: io->segment = X86_DS; break;
+		case 0x64: io->segment = X86_FS; break;
+		case 0x65: io->segment = X86_GS; break;
+		case 0x67: other = true; break;
+		}
+	}
+	if (svm_in_64bit_code(v))
+		io->address_size = other ? 4 : 8;
+	else
+		io->address_size = big != other ? 4 : 2;
+}
+
+/*
+ * What is at CS:RIP, for CPUs without decode assists: prefixes (REX last), then
+ * 0F 20 or 22 with the general register in ModRM.rm, 0F 06, or something else
+ * that is left to the emulator. False: it cannot be read.
+ */
+bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes), at = 0, high = 0;
+
+	for (; at < count && bytes[at] != 0x0f; at++)
+		high = (bytes[at] & 0xf1) == 0x41 ? 8 : 0;
+	if (at + 2 > count)
+		return false;
+	*out = (struct cr_access){.operation = CR_OTHER, .cr = (uint8_t)cr, .length = (uint8_t)(at + 3)};
+	if (bytes[at + 1] == 0x06) {
+		out->operation = CR_CLTS;
+		out->length--;
+	} else if ((bytes[at + 1] & 0xfd) == 0x20) {
+		if (at + 2 == count)
+			return false;
+		out->operation = write ? CR_WRITE : CR_READ;
+		out->gpr = (uint8_t)((bytes[at + 2] & 7u) | high);
+	}
+	return true;
+}

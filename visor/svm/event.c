@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Events for the guest: shadows, windows, injection, and what an exit broke off (APM vol. 2, 15.20 and 15.21). */
+#include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/vmcb.h"
+
+bool svm_interrupts_shadowed(struct vcpu *v)
+{
+	return v->svm.vmcb->interrupt_shadow & 1;
+}
+
+void svm_clear_shadow(struct vcpu *v)
+{
+	v->svm.vmcb->interrupt_shadow &= ~1ull;
+}
+
+#define VIRTUAL_INTERRUPT (VIRTUAL_INTERRUPT_REQUEST | VIRTUAL_INTERRUPT_PRIORITY | VIRTUAL_INTERRUPT_IGNORE_TPR)
+
+/* A virtual interrupt that is never delivered: its intercept says when it could be (15.21.4). */
+void svm_want_window(struct vcpu *v, bool on)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	if (on) {
+		b->virtual_interrupt |= VIRTUAL_INTERRUPT;
+		b->intercept1 |= INTERCEPT_VINTR;
+	} else {
+		b->virtual_interrupt &= ~VIRTUAL_INTERRUPT;
+		b->intercept1 &= ~(uint32_t)INTERCEPT_VINTR;
+	}
+}
+
+/*
+ * Where event injection is not to be trusted, an external interrupt is delivered
+ * as a virtual one (15.21.4): the guest can take it now, so that the CPU does so
+ * before anything else.
+ */
+static void offer_interrupt(struct vcpu *v, unsigned vector)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	/* A window for the next one can wait: this one's handler tells the controller of its end. */
+	svm_want_window(v, false);
+	v->window_wanted = false;
+	b->virtual_interrupt &= ~(0xffull << VIRTUAL_INTERRUPT_VECTOR_SHIFT);
+	b->virtual_interrupt |= VIRTUAL_INTERRUPT | (uint64_t)vector << VIRTUAL_INTERRUPT_VECTOR_SHIFT;
+}
+
+/* The interrupt that was offered and has not been delivered; or 0. */
+static uint32_t withdraw_interrupt(struct vmcb *b)
+{
+	if (b->intercept1 & INTERCEPT_VINTR || !(b->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST))
+		return 0;
+	b->virtual_interrupt &= ~VIRTUAL_INTERRUPT;
+	return EVENT_VALID | EVENT_EXTERNAL | (b->virtual_interrupt >> VIRTUAL_INTERRUPT_VECTOR_SHIFT & 0xff);
+}
+
+/* Events whose delivery this exit broke off, for the next entry (15.7.2). */
+void svm_recover_event(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+	uint32_t offered = withdraw_interrupt(b), event = (uint32_t)b->exit_interrupt_info;
+	unsigned vector = event & 0xff;
+
+	v->event = event & EVENT_VALID ? 0 : offered;
+	if (!(event & EVENT_VALID))
+		return;
+	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4))
+		event = (event & ~EVENT_TYPE_MASK & ~EVENT_HAS_ERROR) | EVENT_SOFTWARE_EXCEPTION;
+	/* QEMU reports an interrupt as an exception; no exception has such a vector. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && vector >= 32)
+		event = (event & ~EVENT_TYPE_MASK) | EVENT_EXTERNAL;
+	v->event = event;
+	v->event_error = (uint32_t)(b->exit_interrupt_info >> 32);
+}
+
+/* INTn, INT3 and INTO: RIP still points at them. */
+static bool executes_again(uint32_t event)
+{
+	uint32_t type = event & EVENT_TYPE_MASK;
+
+	return type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_SOFTWARE_EXCEPTION;
+}
+
+void svm_inject_event(struct vcpu *v)
+{
+	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
+
+	if (svm_cpu.may_inject_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
+		offer_interrupt(v, v->event & 0xff);
+		deliver = false;
+	}
+	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
+	v->event = 0;
+}
+
+/* Give the guest the exception that it has raised; DR6 tells of it already (15.12.2). */
+void svm_reflect(struct vcpu *v, unsigned vector)
+{
+	exit_count(v, EXIT_EXCEPTION);
+	if (vector == X86_DB)
+		v->svm.vmcb->dr7 &= ~X86_DR7_DETECT;
+	exit_raise(v, vector, vector == X86_AC, (uint32_t)v->svm.vmcb->exit_info1);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the parts of the SVM back end share. */
+#ifndef VISOR_SVM_INTERNAL_H
+#define VISOR_SVM_INTERNAL_H
+
+#include "visor/svm/svm.h"
+
+struct cr_access;
+struct io_access;
+
+extern struct svm_cpu {
+	bool has_next_rip;
+	/*
+	 * QEMU's TCG, as its CPUID says: once, on a busy machine, a guest test saw an
+	 * injected interrupt twice. Offered as a virtual interrupt it takes another way
+	 * there. (Bochs, for its part, never takes a virtual interrupt for delivered.)
+	 */
+	bool may_inject_twice;
+} svm_cpu;
+
+static inline bool svm_is_shadow(const struct vcpu *v)
+{
+	return v->backend->mode == VMMU_MODE_SHADOW;
+}
+
+/* enable.c */
+bool svm_present(void);
+bool svm_shadow_enable(const char **reason);
+bool svm_enable(const char **reason);
+void svm_describe(struct vmmu_cpu *out);
+void svm_shadow_describe(struct vmmu_cpu *out);
+bool svm_allows(enum cpu_feature feature);
+bool svm_shadow_allows(enum cpu_feature feature);
+
+/* control.c */
+void svm_vcpu_free(struct vcpu *v);
+bool svm_vcpu_init(struct vcpu *v);
+void svm_set_root(struct vcpu *v, const struct vmmu_root *root);
+
+/* state.c */
+void svm_load_state(struct vcpu *v, struct x86_cpu_state *s);
+void svm_read_state(struct vcpu *v);
+void svm_commit(struct vcpu *v);
+void svm_write_state(struct vcpu *v);
+uint64_t svm_read_special(struct vcpu *v, enum cpu_special which);
+void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value);
+uint64_t svm_read_cr0(struct vcpu *v);
+uint64_t svm_read_cr4(struct vcpu *v);
+uint64_t svm_read_efer(struct vcpu *v);
+void svm_write_efer(struct vcpu *v, uint64_t value);
+bool svm_in_64bit_code(struct vcpu *v);
+void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root);
+void svm_flush(struct vcpu *v);
+uint64_t svm_trace_word(struct vcpu *v);
+
+/* event.c */
+bool svm_interrupts_shadowed(struct vcpu *v);
+void svm_clear_shadow(struct vcpu *v);
+void svm_want_window(struct vcpu *v, bool on);
+void svm_recover_event(struct vcpu *v);
+void svm_inject_event(struct vcpu *v);
+void svm_reflect(struct vcpu *v, unsigned vector);
+
+/* decode.c */
+unsigned svm_instruction_length(struct vcpu *v);
+void svm_read_string_prefixes(struct vcpu *v, struct io_access *io);
+bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out);
+
+/* dump.c */
+const char *svm_exit_name(uint64_t code);
+void svm_dump(struct vcpu *v);
+
+/* exit.c */
+void svm_handle(struct vcpu *v);
+
+/* loop.c */
+bool svm_exit(struct vcpu *v);
+void svm_run(struct vcpu *v);
+
+/* entry.S */
+void svm_loop(struct vcpu *vcpu, uint64_t vmcb);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The guest's state in the VMCB, and in registers that SVM does not switch (APM vol. 2, 15.5.1). */
+#include "visor/cpu/x86.h"
+#include "visor/exit/shadow.h"
+#include "visor/lib/string.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/vmcb.h"
+#include "visor/vm/memory.h"
+#include "visor/vm/vm.h"
+
+static struct x86_segment from_vmcb(const struct vmcb_segment *s)
+{
+	uint32_t access = (s->attributes & 0xff) | (s->attributes & 0xf00u) << 4;
+
+	return (struct x86_segment){
+		.selector = s->selector,
+		.access = access & 1u << 7 ? access : access | X86_ACCESS_UNUSABLE,
+		.limit = s->limit,
+		.base = s->base,
+	};
+}
+
+static struct vmcb_segment to_vmcb(const struct x86_segment *s)
+{
+	uint32_t access = s->access & X86_ACCESS_UNUSABLE ? 0 : s->access;
+
+	return (struct vmcb_segment){
+		.selector = s->selector,
+		.attributes = (uint16_t)((access & 0xff) | (access >> 4 & 0xf00)),
+		.limit = s->limit,
+		.base = s->base,
+	};
+}
+
+static void vmsave(struct vmcb *b)
+{
+	__asm__ volatile("vmsave %%rax" : : "a"(b) : "memory");
+}
+
+static void vmload(struct vmcb *b)
+{
+	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
+}
+
+/*
+ * Under nested paging the CPU reads the PDPTEs when a walk needs them, and checks
+ * nothing before (15.25.10). QEMU takes them for entries as all others are, and
+ * sets the accessed bit there, which a load of CR3 would refuse.
+ */
+static void read_pdptes(struct vcpu *v, struct x86_cpu_state *s)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		if (!memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]))
+			s->pdpte[i] = 0;
+	}
+}
+
+static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	if (svm_is_shadow(v)) {
+		s->cr0 = v->paging.cr0;
+		s->cr3 = v->paging.cr3;
+		s->cr4 = v->paging.cr4;
+		s->efer = v->paging.efer;
+		memcpy(s->pdpte, v->paging.pdpte, sizeof(s->pdpte));
+		return;
+	}
+	s->cr0 = b->cr0;
+	s->cr3 = b->cr3;
+	s->cr4 = b->cr4;
+	s->efer = b->efer & ~X86_EFER_SVME;
+	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA))
+		read_pdptes(v, s);
+}
+
+/* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
+void svm_load_state(struct vcpu *v, struct x86_cpu_state *s)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
+
+	vmsave(b); /* FS, GS, TR and LDTR are still in the CPU */
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		s->segment[i] = from_vmcb(segments[i]);
+	s->ldtr = from_vmcb(&b->ldtr);
+	s->tr = from_vmcb(&b->tr);
+	s->gdtr = (struct x86_table_register){(uint16_t)b->gdtr.limit, b->gdtr.base};
+	s->idtr = (struct x86_table_register){(uint16_t)b->idtr.limit, b->idtr.base};
+	s->gpr[X86_RAX] = b->rax;
+	s->gpr[X86_RSP] = b->rsp;
+	s->rip = b->rip;
+	s->rflags = b->rflags;
+	load_paging(v, s);
+	s->cpl = b->cpl;
+	s->pkru = s->cr4 & X86_CR4_PKE ? rdpkru() : 0;
+}
+
+void svm_read_state(struct vcpu *v)
+{
+	svm_load_state(v, &v->state);
+}
+
+/* Into the VMCB what the guest or the visor may have changed in registers. */
+void svm_commit(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	b->rax = v->state.gpr[X86_RAX];
+	b->rsp = v->state.gpr[X86_RSP];
+	b->rip = v->state.rip;
+	b->rflags = v->state.rflags;
+}
+
+void svm_write_state(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct x86_cpu_state *s = &v->state;
+	struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
+
+	vmsave(b); /* the fields of VMLOAD that are not in x86_cpu_state */
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		*segments[i] = to_vmcb(&s->segment[i]);
+	b->ldtr = to_vmcb(&s->ldtr);
+	b->tr = to_vmcb(&s->tr);
+	b->gdtr.limit = s->gdtr.limit;
+	b->gdtr.base = s->gdtr.base;
+	b->idtr.limit = s->idtr.limit;
+	b->idtr.base = s->idtr.base;
+	if (!svm_is_shadow(v)) { /* else they are changed one by one, by exit/shadow.c */
+		b->cr0 = s->cr0;
+		b->cr3 = s->cr3;
+		b->cr4 = s->cr4;
+		b->efer = s->efer | X86_EFER_SVME;
+	}
+	b->cpl = s->cpl;
+	svm_commit(v);
+	vmload(b);
+}
+
+static uint64_t *special(struct vcpu *v, enum cpu_special which)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	switch (which) {
+	case CPU_SPECIAL_PAT: return &b->pat;
+	case CPU_SPECIAL_TSC_OFFSET: return &b->tsc_offset;
+	case CPU_SPECIAL_CR2: return &b->cr2;
+	case CPU_SPECIAL_DR6: return &b->dr6;
+	case CPU_SPECIAL_DR7: return &b->dr7;
+	}
+	__builtin_unreachable();
+}
+
+uint64_t svm_read_special(struct vcpu *v, enum cpu_special which)
+{
+	return *special(v, which);
+}
+
+void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value)
+{
+	*special(v, which) = value;
+}
+
+uint64_t svm_read_cr0(struct vcpu *v)
+{
+	return svm_is_shadow(v) ? v->paging.cr0 : v->svm.vmcb->cr0;
+}
+
+uint64_t svm_read_cr4(struct vcpu *v)
+{
+	return svm_is_shadow(v) ? v->paging.cr4 : v->svm.vmcb->cr4;
+}
+
+uint64_t svm_read_efer(struct vcpu *v)
+{
+	return svm_is_shadow(v) ? v->paging.efer : v->svm.vmcb->efer & ~X86_EFER_SVME;
+}
+
+void svm_write_efer(struct vcpu *v, uint64_t value)
+{
+	if (svm_is_shadow(v))
+		shadow_write_efer(v, value);
+	else
+		v->svm.vmcb->efer = value | X86_EFER_SVME; /* VMRUN wants it set (15.5.1) */
+}
+
+bool svm_in_64bit_code(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+
+	return b->efer & X86_EFER_LMA && b->cs.attributes & X86_ACCESS_LONG >> 4;
+}
+
+/* Reads of a register are left alone while the CPU's own says the same as the guest's. */
+void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct vmmu_paging *p = &v->paging;
+
+	b->cr3 = v->svm.root = root->pointer;
+	b->cr0 = shadow_real_cr0(p);
+	b->cr4 = shadow_real_cr4(p);
+	b->efer = shadow_real_efer(p) | X86_EFER_SVME;
+	b->cr_read &= (uint16_t)~(1u << 0 | 1u << 4);
+	b->cr_read |= (b->cr0 != p->cr0 ? 1u << 0 : 0) | (b->cr4 != p->cr4 ? 1u << 4 : 0);
+}
+
+void svm_flush(struct vcpu *v)
+{
+	v->svm.vmcb->tlb_control = TLB_FLUSH_ALL;
+}
+
+uint64_t svm_trace_word(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	uint64_t cr3 = svm_is_shadow(v) ? v->paging.cr3 : b->cr3;
+
+	return (cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) | b->cpl |
+	       (svm_read_cr0(v) & X86_CR0_PG ? VMMU_TRACE_WORD_PAGING : 0) |
+	       (b->efer & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0);
+}

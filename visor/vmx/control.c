@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The VMCS but for the guest's state: host state, controls and the MSR bitmap (SDM vol. 3, 25.5 to 25.8). */
+#include "visor/cpu/x86.h"
+#include "visor/host/frame.h"
+#include "visor/host/interrupts.h"
+#include "visor/host/log.h"
+#include "visor/lib/string.h"
+#include "visor/vmx/instructions.h"
+#include "visor/vmx/internal.h"
+
+#define GUEST_VPID 1
+
+/*
+ * The bitmap has four parts of 1 KiB: reads of low and of high MSRs, writes of
+ * low and of high ones (25.6.9). All ones but for the guest's own registers.
+ */
+static void pass_msr(uint8_t *bitmap, uint32_t msr)
+{
+	uint32_t part = msr < 0x2000 ? 0 : 1024, bit = msr & 0x1fff;
+
+	bitmap[part + bit / 8] &= (uint8_t)~(1u << bit % 8);
+	bitmap[part + 2048 + bit / 8] &= (uint8_t)~(1u << bit % 8);
+}
+
+static void fill_msr_bitmap(uint8_t *bitmap)
+{
+	/* In the VMCS, or left in the CPU because the visor does not use them. */
+	static const uint32_t own[] = {
+		MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
+		MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+	};
+
+	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		pass_msr(bitmap, own[i]);
+}
+
+void vmx_write_host_state(void)
+{
+	struct host_tables t = host_tables();
+
+	vmwrite(VMCS_HOST_CR0, read_cr0());
+	vmwrite(VMCS_HOST_CR3, read_cr3());
+	vmwrite(VMCS_HOST_CR4, read_cr4());
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		vmwrite(VMCS_HOST_ES_SELECTOR + 2 * i, i == X86_CS ? HOST_CODE_SELECTOR : HOST_DATA_SELECTOR);
+	vmwrite(VMCS_HOST_TR_SELECTOR, HOST_TASK_SELECTOR);
+	vmwrite(VMCS_HOST_FS_BASE, 0);
+	vmwrite(VMCS_HOST_GS_BASE, 0);
+	vmwrite(VMCS_HOST_TR_BASE, t.tss_base);
+	vmwrite(VMCS_HOST_GDTR_BASE, t.gdt_base);
+	vmwrite(VMCS_HOST_IDTR_BASE, t.idt_base);
+	vmwrite(VMCS_HOST_SYSENTER_CS, 0);
+	vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
+	vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
+	vmwrite(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+	vmwrite(VMCS_HOST_EFER, rdmsr(MSR_EFER));
+	vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit_entry);
+}
+
+/* VMCLEAR promises nothing about fields that were never written. */
+static void clear_fields(void)
+{
+	static const uint16_t fields[] = {
+		VMCS_PAGE_FAULT_MASK, VMCS_PAGE_FAULT_MATCH, VMCS_CR3_TARGET_COUNT, VMCS_EXIT_MSR_STORE_COUNT,
+		VMCS_EXIT_MSR_LOAD_COUNT, VMCS_ENTRY_MSR_LOAD_COUNT, VMCS_ENTRY_EVENT, VMCS_ENTRY_EVENT_ERROR,
+		VMCS_ENTRY_INSTRUCTION_LENGTH, VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_ACTIVITY,
+		VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_SYSENTER_CS, VMCS_GUEST_SYSENTER_ESP,
+		VMCS_GUEST_SYSENTER_EIP, VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE0 + 2, VMCS_GUEST_PDPTE0 + 4,
+		VMCS_GUEST_PDPTE0 + 6, VMCS_TSC_OFFSET, VMCS_GUEST_DEBUGCTL,
+	};
+
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		vmwrite(fields[i], 0);
+}
+
+static void write_controls(struct vcpu *v)
+{
+	clear_fields();
+	v->vmx.cpu_based = vmx_cpu_controls();
+	vmwrite(VMCS_PIN_CONTROLS, vmx_adjusted(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS),
+	                                    PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
+	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
+	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);
+	vmwrite(VMCS_EXIT_CONTROLS,
+	        vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS),
+	                 EXITING_SAVE_DEBUG | EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT |
+	                         EXITING_SAVE_EFER | EXITING_LOAD_EFER));
+	vmwrite(VMCS_ENTRY_CONTROLS, vmx_adjusted(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS),
+	                                      ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER));
+	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0));
+	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
+	if (vmx_cpu.secondary & CPU2_VPID)
+		vmwrite(VMCS_VPID, GUEST_VPID);
+	vmwrite(VMCS_LINK_POINTER, UINT64_MAX);
+	vmwrite(VMCS_CR0_MASK, vmx_cpu.shadow ? UINT64_MAX : CR0_OWNED);
+	vmwrite(VMCS_CR4_MASK, vmx_cpu.shadow ? UINT64_MAX : ~CR4_GUEST);
+	vmwrite(VMCS_GUEST_PAT, 0x0007040600070406); /* as after reset (12.12.4) */
+	vmwrite(VMCS_GUEST_DR7, 0x400);
+}
+
+void vmx_vcpu_free(struct vcpu *v)
+{
+	if (v->vmx.vmcs) {
+		vmclear(v->vmx.vmcs);
+		frame_free(v->vmx.vmcs, FRAME_ORDER_4K);
+	}
+	if (v->vmx.msr_bitmap)
+		frame_free(v->vmx.msr_bitmap, FRAME_ORDER_4K);
+	memset(&v->vmx, 0, sizeof(v->vmx));
+}
+
+bool vmx_vcpu_init(struct vcpu *v)
+{
+	v->vmx.vmcs = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	v->vmx.msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, false);
+	if (!v->vmx.vmcs || !v->vmx.msr_bitmap) {
+		vmx_vcpu_free(v);
+		return false;
+	}
+	*(uint32_t *)(uintptr_t)v->vmx.vmcs = (uint32_t)vmx_cpu.basic & 0x7fffffff;
+	fill_msr_bitmap((uint8_t *)(uintptr_t)v->vmx.msr_bitmap);
+	if (!vmclear(v->vmx.vmcs) || !vmptrld(v->vmx.vmcs)) {
+		log_line("visor: VMCLEAR or VMPTRLD failed");
+		return false;
+	}
+	write_controls(v);
+	return true;
+}
+
+void vmx_set_root(struct vcpu *v, const struct vmmu_root *root)
+{
+	v->vmx.eptp = root->pointer;
+	vmwrite(VMCS_EPT_POINTER, root->pointer);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What this CPU's VMX can do, and turning it on: SDM vol. 3, chapter 24 and appendix A. */
+#include "visor/cpu/x86.h"
+#include "visor/host/frame.h"
+#include "visor/vmx/instructions.h"
+#include "visor/vmx/internal.h"
+
+#define FEATURE_CONTROL_LOCK (1ull << 0)
+#define FEATURE_CONTROL_VMX (1ull << 2)
+#define BASIC_TRUE_CONTROLS (1ull << 55)
+
+/* IA32_VMX_EPT_VPID_CAP (appendix A.10) */
+#define CAP_EXECUTE_ONLY (1ull << 0)
+#define CAP_4_LEVELS (1ull << 6)
+#define CAP_5_LEVELS (1ull << 7)
+#define CAP_WRITE_BACK (1ull << 14)
+#define CAP_2M (1ull << 16)
+#define CAP_1G (1ull << 17)
+#define CAP_INVEPT (1ull << 20)
+#define CAP_AD (1ull << 21)
+#define CAP_INVEPT_SINGLE (1ull << 25)
+#define CAP_INVEPT_ALL (1ull << 26)
+
+struct vmx_cpu vmx_cpu;
+
+/* INVEPT: type 1 one EPTP, type 2 all (SDM vol. 3, 31.3). */
+void vmx_invept(uint64_t eptp)
+{
+	struct {
+		uint64_t eptp, reserved;
+	} descriptor = {eptp, 0};
+	uint64_t type = vmx_cpu.ept_cap & CAP_INVEPT_SINGLE ? 1 : 2;
+
+	__asm__ volatile("invept %0, %1" : : "m"(descriptor), "r"(type) : "cc", "memory");
+}
+
+bool vmx_present(void)
+{
+	return cpuid(1, 0).ecx & 1u << 5;
+}
+
+/* Bits that must be 1 (low half of the capability MSR) and may be 1 (high half): appendix A.2. */
+uint32_t vmx_adjusted(uint32_t msr, uint32_t wanted)
+{
+	uint64_t capability = rdmsr(msr);
+
+	return (wanted | (uint32_t)capability) & (uint32_t)(capability >> 32);
+}
+
+uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form)
+{
+	return vmx_cpu.basic & BASIC_TRUE_CONTROLS ? true_form : plain;
+}
+
+uint32_t vmx_cpu_controls(void)
+{
+	const uint32_t wanted = CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE |
+	                        CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY |
+	                        (vmx_cpu.shadow ? CPU_CR3_LOAD | CPU_CR3_STORE : 0);
+
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS), wanted);
+}
+
+/* EPT, and with it unrestricted guest. */
+static const char *missing_in_ept(void)
+{
+	if (!(vmx_cpu.secondary & CPU2_EPT))
+		return "this CPU has VMX but no EPT: try mmu=shadow";
+	if (!(vmx_cpu.secondary & CPU2_UNRESTRICTED))
+		return "this CPU has VMX and EPT but no unrestricted guest: try mmu=shadow";
+	vmx_cpu.ept_cap = rdmsr(MSR_VMX_EPT_VPID_CAP);
+	if (!(vmx_cpu.ept_cap & CAP_4_LEVELS) || !(vmx_cpu.ept_cap & CAP_WRITE_BACK) || !(vmx_cpu.ept_cap & CAP_INVEPT) ||
+	    !(vmx_cpu.ept_cap & (CAP_INVEPT_SINGLE | CAP_INVEPT_ALL)))
+		return "this CPU's EPT lacks 4-level tables, write-back tables or INVEPT: try mmu=shadow";
+	if (vmx_cpu_controls() & (CPU_CR3_LOAD | CPU_CR3_STORE | CPU_INVLPG))
+		return "this CPU's VMX always exits on CR3 accesses";
+	return NULL;
+}
+
+/*
+ * What the visor cannot do without; NULL = all there. Without EPT no VPID is
+ * used either: each entry then finds an empty TLB (30.3.3.1), as it must after
+ * every change of the guest's control registers.
+ */
+static const char *missing_feature(void)
+{
+	const uint32_t wanted = CPU2_RDTSCP | CPU2_WBINVD |
+	                        (vmx_cpu.shadow ? 0 : CPU2_INVPCID | CPU2_EPT | CPU2_UNRESTRICTED | CPU2_VPID);
+	const uint32_t exit_needed = EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER |
+	                             EXITING_LOAD_EFER;
+	const uint32_t entry_needed = ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
+
+	if (!(vmx_cpu_controls() & CPU_SECONDARY))
+		return "this CPU has VMX but no vmx_cpu.secondary controls, so neither EPT nor unrestricted guest";
+	vmx_cpu.secondary = vmx_adjusted(MSR_VMX_PROCBASED_CTLS2, wanted);
+	if (!vmx_cpu.shadow && missing_in_ept())
+		return missing_in_ept();
+	if (~vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS), exit_needed) & exit_needed ||
+	    ~vmx_adjusted(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS), entry_needed) & entry_needed)
+		return "this CPU's VMX cannot switch EFER and PAT";
+	return NULL;
+}
+
+bool vmx_enable(const char **reason)
+{
+	uint64_t control = rdmsr(MSR_FEATURE_CONTROL), region;
+
+	if (control & FEATURE_CONTROL_LOCK && !(control & FEATURE_CONTROL_VMX)) {
+		*reason = "VMX is switched off by the firmware (IA32_FEATURE_CONTROL is locked): enable it in the "
+		          "firmware's setup";
+		return false;
+	}
+	if (!(control & FEATURE_CONTROL_LOCK))
+		wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX);
+	vmx_cpu.basic = rdmsr(MSR_VMX_BASIC);
+	*reason = missing_feature();
+	if (*reason)
+		return false;
+	region = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	if (!region) {
+		*reason = "no memory for the VMXON region";
+		return false;
+	}
+	*(uint32_t *)(uintptr_t)region = (uint32_t)vmx_cpu.basic & 0x7fffffff;
+	write_cr0((read_cr0() | rdmsr(MSR_VMX_CR0_FIXED0)) & rdmsr(MSR_VMX_CR0_FIXED1));
+	write_cr4((read_cr4() | rdmsr(MSR_VMX_CR4_FIXED0)) & rdmsr(MSR_VMX_CR4_FIXED1));
+	if (!vmxon(region)) {
+		*reason = "VMXON failed";
+		return false;
+	}
+	if (!vmx_cpu.shadow)
+		vmx_invept(0); /* nothing is left over from whoever used the CPU before */
+	return true;
+}
+
+bool vmx_shadow_enable(const char **reason)
+{
+	vmx_cpu.shadow = true;
+	return vmx_enable(reason);
+}
+
+void vmx_shadow_describe(struct vmmu_cpu *out)
+{
+	*out = (struct vmmu_cpu){
+		.maxphyaddr = (uint8_t)cpuid(0x80000008, 0).eax,
+		.page_2m = true,
+		.page_1g = cpuid(0x80000001, 0).edx & 1u << 26,
+		.ad = true,
+		.nx = true, /* boot/entry.S sets EFER.NXE */
+		.levels5 = cpuid_has_la57(),
+	};
+}
+
+void vmx_describe(struct vmmu_cpu *out)
+{
+	*out = (struct vmmu_cpu){
+		.maxphyaddr = (uint8_t)cpuid(0x80000008, 0).eax,
+		.page_2m = vmx_cpu.ept_cap & CAP_2M,
+		.page_1g = vmx_cpu.ept_cap & CAP_1G,
+		.exec_only = vmx_cpu.ept_cap & CAP_EXECUTE_ONLY,
+		.ad = vmx_cpu.ept_cap & CAP_AD,
+		.nx = true,
+		.levels5 = vmx_cpu.ept_cap & CAP_5_LEVELS,
+	};
+}
+
+/*
+ * Without their controls the instructions are #UD in a guest (26.1.2). On vmx_cpu.shadow
+ * tables INVPCID could be had only together with exits by INVLPG, of which there
+ * are to be none. Under EPT a fifth level of the guest's own is left out: Bochs
+ * then walks five levels of EPT as well.
+ */
+bool vmx_allows(enum cpu_feature feature)
+{
+	switch (feature) {
+	case CPU_FEATURE_RDTSCP: return vmx_cpu.secondary & CPU2_RDTSCP;
+	case CPU_FEATURE_INVPCID: return vmx_cpu.secondary & CPU2_INVPCID;
+	case CPU_FEATURE_LA57: return vmx_cpu.shadow;
+	}
+	__builtin_unreachable();
+}
