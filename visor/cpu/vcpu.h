@@ -17,6 +17,7 @@
 
 #include "visor/cpu/event.h"
 #include "visor/cpu/state.h"
+#include "visor/cpu/x86.h"
 
 struct vm;
 struct vcpu;
@@ -94,6 +95,14 @@ struct cpu_backend {
 	void (*dump)(struct vcpu *vcpu);
 };
 
+/* An answer of CPUID that holds for good (vm/cpuid.c). */
+struct cpuid_kept {
+	uint32_t leaf, subleaf;
+	bool valid;
+	struct cpuid answer;
+};
+enum { CPUID_KEPT = 32 };
+
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
 struct vcpu {
 	struct x86_cpu_state state;   /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
@@ -114,6 +123,9 @@ struct vcpu {
 	uint64_t memory_faults;       /* exits counted on the hot path */
 	uint64_t xcr0;                /* the guest's, live in the CPU */
 	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */
+	struct cpuid_kept cpuid_kept[CPUID_KEPT];
+	uint64_t timer_event;         /* what for: guest time, ns, of an event or of a look at the console */
+	bool timer_busy;              /* the console was busy then */
 
 	union {
 		struct {

@@ -130,8 +130,13 @@ static void advance(struct platform *p)
 	lapic_advance(&p->lapic, p->now);
 }
 
+/*
+ * After whatever may have changed a device: an access, time. Also makes the question
+ * for a pending interrupt open again, which each slow exit asks and few change.
+ */
 static void settle(struct platform *p)
 {
+	p->pending_known = false;
 	set_line(p, IRQ_COM1, uart_interrupt(&p->com1));
 	set_line(p, IRQ_RTC, rtc_interrupt(&p->rtc));
 	set_line(p, IRQ_SCI, acpi_pm_interrupt(&p->acpi_pm));
@@ -219,6 +224,7 @@ bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_
 	*value = size >= 8 ? UINT64_MAX : (1ull << 8 * size) - 1;
 	if (in_lapic(p, gpa)) {
 		platform_bring_up_to_now(p);
+		p->pending_known = false;
 		lapic_mmio_read(&p->lapic, gpa & 0xff0, p->now, &reg);
 	} else if (in_ioapic(gpa)) {
 		reg = ioapic_read(&p->ioapic, gpa & 0xff0);
@@ -287,6 +293,7 @@ uint8_t platform_cr8(const struct platform *p)
 void platform_set_cr8(struct platform *p, uint8_t value)
 {
 	lapic_set_cr8(&p->lapic, value);
+	p->pending_known = false;
 }
 
 size_t platform_console_in(struct platform *p, const uint8_t *bytes, size_t n)
@@ -294,6 +301,7 @@ size_t platform_console_in(struct platform *p, const uint8_t *bytes, size_t n)
 	size_t taken = uart_receive(&p->com1, bytes, n);
 
 	set_line(p, IRQ_COM1, uart_interrupt(&p->com1));
+	p->pending_known = false;
 	return taken;
 }
 
@@ -307,12 +315,17 @@ static bool pic_pending(const struct platform *p)
 
 bool platform_interrupt_pending(struct platform *p)
 {
-	return pic_pending(p) || lapic_pending(&p->lapic) >= 0;
+	if (!p->pending_known) {
+		p->pending = pic_pending(p) || lapic_pending(&p->lapic) >= 0;
+		p->pending_known = true;
+	}
+	return p->pending;
 }
 
 /* ExtINT first: the 8259's request is not subject to the local APIC's priorities. */
 int platform_interrupt_acknowledge(struct platform *p)
 {
+	p->pending_known = false;
 	return pic_pending(p) ? pic_acknowledge(&p->pic) : lapic_acknowledge(&p->lapic);
 }
 

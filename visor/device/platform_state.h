@@ -32,6 +32,8 @@ struct platform {
 	uint64_t now;            /* guest time, ns, as of the access being handled */
 	uint64_t next_event;
 	uint32_t lines;          /* ISA interrupt lines as last told to PIC and I/O APIC */
+	bool pending_known;      /* `pending` holds: nothing has happened since it was worked out */
+	bool pending;            /* an interrupt for the guest's CPU */
 	enum vm_end end;
 	uint32_t end_code;
 };

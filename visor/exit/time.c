@@ -34,14 +34,25 @@ static void take_console_input(struct vm *vm)
 	memcpy(vm->input, bytes, vm->input_count);
 }
 
+static bool console_is_busy(const struct vm *vm)
+{
+	return serial_console_busy() || vm->input_count;
+}
+
 /* Set the host's timer for whatever comes first. Left alone when it is set for that or earlier. */
 static void arm_timer(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
-	uint64_t now = rdtsc(), now_ns = vm_now_ns(vm), next = platform_next_event(vm->platform);
-	uint64_t poll = now_ns + (serial_console_busy() || vm->input_count ? POLL_BUSY_NS : POLL_IDLE_NS);
-	uint64_t wait, deadline;
+	uint64_t next = platform_next_event(vm->platform);
+	bool busy = console_is_busy(vm);
+	uint64_t now, now_ns, poll, wait, deadline;
 
+	/* The time of the next look at the console only moves on while it is as idle as then. */
+	if (v->timer_armed && v->timer_event <= next && v->timer_busy >= busy)
+		return;
+	now = rdtsc();
+	now_ns = vm_now_ns(vm);
+	poll = now_ns + (busy ? POLL_BUSY_NS : POLL_IDLE_NS);
 	next = next < poll ? next : poll;
 	wait = next > now_ns ? clock_ns_to_ticks(next - now_ns) : 0;
 	deadline = now + wait;
@@ -49,6 +60,8 @@ static void arm_timer(struct vcpu *v)
 		return;
 	timer_set(wait);
 	v->timer_armed = deadline;
+	v->timer_event = next;
+	v->timer_busy = busy;
 }
 
 /* What is done whenever the host's timer has come. */
@@ -143,13 +156,16 @@ static uint32_t take_interrupt(struct vcpu *v)
 
 static void deliver_interrupt(struct vcpu *v)
 {
-	bool free = !(v->event & EVENT_VALID);
+	bool free = !(v->event & EVENT_VALID), waits = interrupt_waits(v);
 
-	if (interrupt_waits(v) && free)
+	if (waits && free) {
 		finish_sti_hlt(v);
-	if (interrupt_waits(v) && free && v->state.rflags & X86_FLAG_IF && !v->backend->interrupts_shadowed(v))
-		v->event = take_interrupt(v);
-	set_window(v, interrupt_waits(v));
+		if (v->state.rflags & X86_FLAG_IF && !v->backend->interrupts_shadowed(v)) {
+			v->event = take_interrupt(v);
+			waits = interrupt_waits(v);
+		}
+	}
+	set_window(v, waits);
 }
 
 void exit_finish(struct vcpu *v)

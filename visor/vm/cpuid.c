@@ -206,7 +206,7 @@ static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 	return r;
 }
 
-struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+static struct cpuid answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	if (leaf == LEAF_HYPERVISOR) /* "vmmu visor" */
 		return (struct cpuid){LEAF_HYPERVISOR, 0x756d6d76, 0x73697620, 0x2020726f};
@@ -220,6 +220,29 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	if (leaf <= LAST_BASIC && leaf <= cpuid(0, 0).eax)
 		return basic_leaf(v, leaf, subleaf);
 	return (struct cpuid){0};
+}
+
+/* These follow CR4 and XCR0; all others say the same at all times. */
+static bool is_live(uint32_t leaf)
+{
+	return leaf == 1 || leaf == 7 || leaf == 0xd;
+}
+
+/*
+ * Answers are kept: under another hypervisor each CPUID of the visor's own is an exit,
+ * and the filters above take longer than all the rest of a guest's.
+ */
+struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid_kept *kept = &v->cpuid_kept[(leaf ^ leaf >> 28 ^ subleaf << 2) % CPUID_KEPT];
+
+	if (kept->valid && kept->leaf == leaf && kept->subleaf == subleaf)
+		return kept->answer;
+	if (is_live(leaf))
+		return answer(v, leaf, subleaf);
+	*kept = (struct cpuid_kept){
+		.leaf = leaf, .subleaf = subleaf, .valid = true, .answer = answer(v, leaf, subleaf)};
+	return kept->answer;
 }
 
 #define VENDOR_AMD_EBX 0x68747541 /* "Auth" of AuthenticAMD */
