@@ -3,44 +3,62 @@
 #ifndef VMMU_API_H
 #define VMMU_API_H
 
-#include "map/direct/direct.h"
+#include "map/map.h"
 #include "table/locks.h"
 #include "table/trace.h"
 
-static inline void *vmmu_object_alloc(struct vmmu_vm *vm, size_t size)
-{
-	return vm->tables.host->object_alloc(vm->tables.ctx, size);
-}
+/* ---- mode.c ---- */
 
-static inline void vmmu_object_free(struct vmmu_vm *vm, void *object, size_t size)
-{
-	if (object)
-		vm->tables.host->object_free(vm->tables.ctx, object, size);
-}
+/* What a host names when it makes a VM: which hardware walks the tables, and by which maps. */
+struct vmmu_mode_ops {
+	enum vmmu_mode number;
+	const char *name;
+	const struct vmmu_format *format;
+	/* Table levels when the config leaves the choice. */
+	unsigned (*levels)(const struct vmmu_cpu *cpu);
+	bool levels_fixed;   /* the config has no choice */
+	bool follows_guest;  /* by the guest's own tables: the host reads them, the CPU can withhold X */
+	/* Add the mode's maps to a VM. False: no memory, none is left behind. */
+	bool (*create_maps)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+	                    const struct vmmu_layout *layout);
+};
 
-/* slots.c: for vmmu_vm_destroy. */
+/* NULL for a number that is no mode. */
+const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode number);
+
+/* ---- slot_calls.c ---- */
+
+/* For vmmu_vm_destroy. */
 void vmmu_slots_free_all(struct vmmu_vm *vm);
-/* invalidate.c: those that were begun and never ended. */
-void vmmu_pending_free_all(struct vmmu_vm *vm);
-/* slots.c: one record that says where a slot is, and where it was. */
+/* One record that says where a slot is, and where it was. */
 void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu_cause cause,
                      uint64_t old_first);
-/* inspect.c: vmmu_stats_read for a caller that has the turn. */
+
+/* ---- invalidate.c ---- */
+
+/* Those that were begun and never ended. */
+void vmmu_pending_free_all(struct vmmu_vm *vm);
+
+/* ---- stats.c ---- */
+
+/* vmmu_stats_read for a caller that has the turn. */
 void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
 
-/*
- * range.c: remove what maps [first, end) in any map, in bounded steps, then settle.
- * Leaves up to level `keep` stay (0: none does). Needs the turn, gate open.
- */
+/* ---- range.c: the operations of struct vmmu_map_ops, on every map of the VM ---- */
+
+/* Remove what maps [first, end), then settle. Needs the turn, gate open. */
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause);
-/*
- * Take W from leaves in [first, end); with `forbid` also the software bits that
- * let a fault give it back. Bounded steps, then settle, as above.
- */
+/* Take W from leaves in [first, end), then settle, as above. */
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid);
-/* One step of it, for a caller that has the gate closed and settles itself. */
-void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
+/* Gate closed; the caller settles. */
+void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
+/* Guest CPUs may write [first, end) from now on; settles. Needs the turn, gate open. */
+void vmmu_allow_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
+/* Remove every MMIO entry. Gate closed. */
+void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op);
+/* Every entry of every map. Gate closed. */
+void vmmu_each_entry(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_each *each, void *arg);
 
 #endif

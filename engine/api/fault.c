@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The vCPUs' calls: faults and prefaults. */
 #include "api/api.h"
-#include "map/shadow/shadow.h"
 
 static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
 {
@@ -39,8 +38,8 @@ handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fau
 {
 	enum vmmu_fault_result result;
 
-	trace_begin_fault(op, fault, vcpu->vm->shadow ? fault->gva.v : fault->gpa.v);
-	result = vcpu->vm->mode->fault(vcpu, op, fault);
+	trace_begin_fault(op, fault, op->map->input == VMMU_INPUT_GVA ? fault->gva.v : fault->gpa.v);
+	result = op->map->ops->fault(vcpu, op, fault);
 	trace_end_fault(op, fault, result);
 	return result;
 }
@@ -51,7 +50,7 @@ static inline enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_
 	enum vmmu_fault_result result;
 	struct vmmu_op op;
 
-	vmmu_op_init(&op, &vcpu->vm->tables, &vcpu->actor, vcpu->vm->root_id);
+	vmmu_vcpu_op(&op, vcpu);
 	op.cause = cause;
 	fault->id = op.fault = ++vcpu->actor.faults;
 	fault->slot = UINT32_MAX;
@@ -59,7 +58,7 @@ static inline enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_
 	fault->entry = 0;
 	fault->level = 0;
 	result = VMMU_UNLIKELY(op.tracing) ? handle_traced(vcpu, &op, fault)
-	                                   : vcpu->vm->mode->fault(vcpu, &op, fault);
+	                                   : op.map->ops->fault(vcpu, &op, fault);
 	vmmu_count(&vcpu->actor.count.faults[result], 1);
 	return result;
 }
@@ -75,7 +74,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 	enum vmmu_fault_result result = VMMU_FAULT_SPURIOUS;
 	uint64_t covered = 0;
 
-	if (vcpu->shadow && vcpu->shadow->mode.levels) {
+	if (!vcpu->map->ops->prefault_limit(vcpu)) {
 		result = VMMU_FAULT_DENIED;
 		bytes = 0;
 	}

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The modes: what hardware walks the tables, and who handles its faults. */
+/* The modes: what hardware walks the tables, and by which maps. The one place that knows all kinds. */
+#include "api/api.h"
+#include "map/direct/direct.h"
 #include "map/shadow/shadow.h"
 
 static unsigned ept_levels(const struct vmmu_cpu *cpu)
@@ -14,57 +16,39 @@ static unsigned host_levels(const struct vmmu_cpu *cpu)
 	return cpu->levels5 ? 5 : 4;
 }
 
-/*
- * EPTP: bits 2:0 memory type of the tables (6, write-back), 5:3 levels less
- * one, bit 6 accessed and dirty flags (SDM vol. 3, 25.6.11, table 25-9).
- */
-static uint64_t eptp(const struct vmmu_layout *l, vmmu_hpa root)
-{
-	return root.v | VMMU_MEMTYPE_WB | (l->levels - 1ull) << 3 | (l->accessed ? VMMU_BIT(6) : 0);
-}
-
-static uint64_t cr3(const struct vmmu_layout *l, vmmu_hpa root)
-{
-	(void)l;
-	return root.v;
-}
-
 static const struct vmmu_mode_ops ept_mode = {
+	.number = VMMU_MODE_EPT,
 	.name = "EPT",
 	.format = &vmmu_format_ept,
 	.levels = ept_levels,
-	.root_pointer = eptp,
-	.fault = vmmu_direct_fault,
+	.create_maps = vmmu_direct_create,
 };
 
 static const struct vmmu_mode_ops npt_mode = {
+	.number = VMMU_MODE_NPT,
 	.name = "NPT",
 	.format = &vmmu_format_long_mode,
 	.levels = host_levels,
 	.levels_fixed = true,
-	.root_pointer = cr3,
-	.fault = vmmu_direct_fault,
+	.create_maps = vmmu_direct_create,
 };
 
 /* A guest in long mode is walked with as many levels as it chose itself. */
 static const struct vmmu_mode_ops shadow_mode = {
+	.number = VMMU_MODE_SHADOW,
 	.name = "shadow",
 	.format = &vmmu_format_shadow,
 	.levels = host_levels,
-	.shadow = true,
-	.root_pointer = cr3,
-	.fault = vmmu_shadow_fault,
+	.follows_guest = true,
+	.create_maps = vmmu_shadow_create,
 };
 
-const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode mode)
+const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode number)
 {
-	switch (mode) {
-	case VMMU_MODE_EPT:
-		return &ept_mode;
-	case VMMU_MODE_NPT:
-		return &npt_mode;
-	case VMMU_MODE_SHADOW:
-		return &shadow_mode;
-	}
+	static const struct vmmu_mode_ops *const modes[] = {&ept_mode, &npt_mode, &shadow_mode};
+
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (modes[i]->number == number)
+			return modes[i];
 	return NULL;
 }

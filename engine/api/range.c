@@ -1,28 +1,52 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What management does to a range of gfns, in every map of the VM. */
 #include "api/api.h"
-#include "map/shadow/shadow.h"
 
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause)
 {
-	if (vm->shadow)
-		vmmu_shadow_zap_range(vm, op, first, end, keep, cause);
-	vmmu_direct_zap_range(vm, op, first, end, keep, cause);
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		op->map->ops->zap_range(op, first, end, keep, cause);
+	op->map = vm->maps;
+	vmmu_settle(op);
 }
 
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid)
 {
-	if (vm->shadow)
-		vmmu_shadow_protect_range(vm, op, first, end, forbid);
-	vmmu_direct_protect_range(vm, op, first, end, forbid);
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		op->map->ops->protect_range(op, first, end, forbid);
+	op->map = vm->maps;
+	vmmu_settle(op);
 }
 
-void vmmu_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
 {
-	for (uint64_t gfn = first; vm->shadow && gfn < end; gfn++)
-		vmmu_shadow_protect(vm, op, gfn, false);
-	if (!vm->shadow)
-		vmmu_direct_protect_closed(vm, op, first, end);
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		op->map->ops->harvest_range(op, first, end);
+	op->map = vm->maps;
+}
+
+void vmmu_allow_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
+{
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		if (op->map->ops->allow_range)
+			op->map->ops->allow_range(op, first, end);
+	op->map = vm->maps;
+	vmmu_settle(op);
+}
+
+void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op)
+{
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		if (op->map->ops->zap_mmio && op->map->mmio_cache)
+			op->map->ops->zap_mmio(op);
+	op->map = vm->maps;
+}
+
+void vmmu_each_entry(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_each *each, void *arg)
+{
+	for (op->map = vm->maps; op->map; op->map = op->map->next)
+		op->map->ops->each_entry(op, each, arg);
+	op->map = vm->maps;
 }

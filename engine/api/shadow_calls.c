@@ -8,7 +8,7 @@ static void enter(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
 	struct vmmu_tables *t = &vcpu->vm->tables;
 
-	vmmu_op_init(op, t, &vcpu->actor, vcpu->vm->root_id);
+	vmmu_vcpu_op(op, vcpu);
 	op->cause = VMMU_CAUSE_GUEST_WRITE;
 	vmmu_gate_enter(t, &vcpu->actor);
 	vmmu_shadow_lock(t);
@@ -31,7 +31,7 @@ static bool is_same_cpu(const struct vmmu_guest_cpu *a, const struct vmmu_guest_
 
 static bool agree_on_cpu(struct vmmu_vcpu *vcpu, const struct vmmu_guest_cpu *cpu)
 {
-	struct vmmu_shadows *all = vcpu->vm->shadow;
+	struct vmmu_shadow_map *all = vmmu_vm_shadow(vcpu->vm);
 	struct vmmu_op op;
 	bool same;
 
@@ -48,14 +48,14 @@ static bool agree_on_cpu(struct vmmu_vcpu *vcpu, const struct vmmu_guest_cpu *cp
 static void mode_for(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers,
                      struct vmmu_guest_mode *mode)
 {
-	const struct vmmu_paging *old = &vcpu->shadow->mode.registers;
+	const struct vmmu_paging *old = &vmmu_shadow_vcpu_of(vcpu)->mode.registers;
 
 	if (registers->cr0 != old->cr0 || registers->cr4 != old->cr4 || registers->efer != old->efer ||
-	    registers->pkru != old->pkru || !vcpu->shadow->started) {
+	    registers->pkru != old->pkru || !vmmu_shadow_vcpu_of(vcpu)->started) {
 		vmmu_guest_mode_init(mode, registers);
 		return;
 	}
-	*mode = vcpu->shadow->mode;
+	*mode = vmmu_shadow_vcpu_of(vcpu)->mode;
 	mode->registers = *registers;
 }
 
@@ -65,24 +65,27 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 	struct vmmu_guest_mode mode;
 	struct vmmu_op op;
 
-	if (!vm->shadow || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52 ||
+	if (!vmmu_vm_shadow(vm) || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52 ||
 	    !agree_on_cpu(vcpu, &registers->cpu))
 		return VMMU_ERR_INVALID;
 	mode_for(vcpu, registers, &mode);
-	if (mode.levels > vm->tables.layout.levels)
+	if (mode.levels > vm->maps->layout.levels)
 		return VMMU_ERR_UNSUPPORTED;
-	vmmu_op_init(&op, &vm->tables, &vcpu->actor, vm->root_id);
+	vmmu_vcpu_op(&op, vcpu);
 	op.cause = VMMU_CAUSE_ROOT;
-	return vmmu_shadow_switch(vcpu, &op, &mode) ? VMMU_OK : VMMU_ERR_NO_MEMORY;
+	if (!vmmu_shadow_switch(vcpu, &op, &mode))
+		return VMMU_ERR_NO_MEMORY;
+	vmmu_shadow_wake(vcpu, &op);
+	return VMMU_OK;
 }
 
-static void mark_dirty(struct vmmu_vm *vm, uint64_t first, uint64_t last)
+static void mark_dirty(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t last)
 {
 	for (uint64_t gfn = first; gfn <= last; gfn++) {
 		struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, gfn);
 
 		if (slot)
-			vmmu_dirty_mark(slot, gfn);
+			vmmu_dirty_mark(op, slot, gfn);
 	}
 }
 
@@ -94,11 +97,11 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 	if (!bytes || gpa.v + bytes - 1 < gpa.v)
 		return;
 	enter(vcpu, &op);
-	mark_dirty(vm, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
-	if (vm->shadow)
+	mark_dirty(vm, &op, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
+	if (vmmu_vm_shadow(vm))
 		vmmu_shadow_written(vcpu, &op, gpa.v, bytes);
 	leave(vcpu, &op);
-	if (!vm->shadow)
+	if (!vmmu_vm_shadow(vm))
 		return;
 	enter(vcpu, &op);
 	vmmu_shadow_refill(vcpu, &op, gpa.v, bytes);
@@ -110,10 +113,10 @@ bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
 	struct vmmu_op op;
 	bool released;
 
-	if (!vcpu->vm->shadow)
+	if (!vmmu_vm_shadow(vcpu->vm))
 		return true;
 	enter(vcpu, &op);
-	released = vmmu_shadow_park(vcpu->vm, &op, vmmu_gpa_gfn(gpa).v, false);
+	released = vmmu_shadow_park(&op, vmmu_gpa_gfn(gpa).v, false);
 	leave(vcpu, &op);
 	return released;
 }

@@ -127,9 +127,9 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 static void close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
 {
 	vmmu_gate_close(&vm->tables);
-	if (vm->mmio_cache && !((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
+	if (!((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
 	      VMMU_MMIO_GEN_MASK))
-		vmmu_mmio_zap(op, vm);
+		vmmu_mmio_zap_all(vm, op);
 }
 
 static struct vmmu_op begin(struct vmmu_vm *vm)
@@ -254,9 +254,8 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 static void apply_flags(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_slot *slot,
                         uint32_t was, uint32_t now)
 {
-	/* Guest tables in it can have their accessed bits set from now on: no entry without. */
-	if (vm->shadow && (was & ~now) & VMMU_SLOT_READONLY)
-		vmmu_zap_range(vm, op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_RANGE);
+	if ((was & ~now) & VMMU_SLOT_READONLY)
+		vmmu_allow_range(vm, op, slot->first, slot->end);
 	if ((was & ~now) & VMMU_SLOT_LOG_DIRTY) /* 4 KiB leaves were for the log: start afresh */
 		vmmu_zap_range(vm, op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_RANGE);
 	else if ((now & ~was) & (VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY))

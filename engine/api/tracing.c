@@ -6,7 +6,6 @@
  * when it began; so switching it on tells of every slot, table and entry found.
  */
 #include "api/api.h"
-#include "map/shadow/shadow.h"
 
 /* Put one entry into the trace as `event`, DUMP or FOUND. */
 static void trace_entry(struct vmmu_op *op, enum vmmu_trace_event event, const struct vmmu_visit *v)
@@ -33,7 +32,7 @@ static uint64_t features(const struct vmmu_cpu *cpu)
 
 static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 {
-	const struct vmmu_layout *l = &vm->tables.layout;
+	const struct vmmu_layout *l = &vm->maps->layout;
 	const struct vmmu_cpu *cpu = &l->cpu;
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_VM);
 
@@ -41,7 +40,7 @@ static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 		return;
 	r->level = l->levels;
 	r->config = (struct vmmu_trace_config){
-		.mode = vm->mode_number,
+		.mode = vm->mode->number,
 		.levels = l->levels,
 		.maxphyaddr = cpu->maxphyaddr,
 		.features = features(cpu),
@@ -49,40 +48,27 @@ static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 	vmmu_trace_end(op);
 }
 
-static enum vmmu_next found_entry(struct vmmu_visit *v, void *arg)
+static void found_entry(struct vmmu_visit *v, void *arg)
 {
-	(void)arg;
-	if (v->entry)
-		trace_entry(v->op, VMMU_TRACE_FOUND, v);
-	return VMMU_NEXT;
-}
-
-static enum vmmu_next found_table(struct vmmu_visit *v, void *arg)
-{
-	struct vmmu_tables *t = v->op->tables;
-
 	(void)arg;
 	trace_entry(v->op, VMMU_TRACE_FOUND, v);
-	vmmu_trace_table(v->op, VMMU_TRACE_GET_PAGE,
-	                 vmmu_table_find(t, vmmu_entry_address(&t->layout, v->entry)),
-	                 VMMU_CAUSE_NONE, false);
-	return VMMU_DESCEND;
+}
+
+static void found_table(struct vmmu_op *op, const struct vmmu_table *table, void *arg)
+{
+	(void)arg;
+	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, false);
 }
 
 /* All that a vCPU may reach. Gate closed. */
 static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op)
 {
-	static const struct vmmu_visitor found = {.end = found_entry, .table = found_table};
+	static const struct vmmu_each found = {.entry = found_entry, .table = found_table};
 
 	trace_vm(vm, op);
 	for (uint32_t i = 0; i < vm->memory.count; i++)
 		vmmu_trace_slot(op, vm->memory.sorted[i], VMMU_CAUSE_NONE, vm->memory.sorted[i]->first);
-	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, vm->root, VMMU_CAUSE_NONE, false);
-	vmmu_walk(op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), found, NULL);
-	for (struct vmmu_shadow *s = vm->shadow ? vm->shadow->oldest : NULL; s; s = s->newer) {
-		vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, &s->table, VMMU_CAUSE_NONE, false);
-		vmmu_shadow_each(op, s, found_entry, NULL);
-	}
+	vmmu_each_entry(vm, op, &found, NULL);
 }
 
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
@@ -102,29 +88,23 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 
 /* ---- the dump at the end ----------------------------------------------------- */
 
-static enum vmmu_next dump_record(struct vmmu_visit *v, void *arg)
+static void dump_record(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
 	uint64_t *records = arg;
 
-	if (!v->entry)
-		return VMMU_NEXT;
 	++*records;
 	trace_entry(v->op, VMMU_TRACE_DUMP, v);
-	return vmmu_is_table(l, v->level, v->entry) ? VMMU_DESCEND : VMMU_NEXT;
 }
 
 void vmmu_trace_dump(struct vmmu_vm *vm)
 {
-	static const struct vmmu_visitor dump = {.end = dump_record, .table = dump_record};
+	static const struct vmmu_each dump = {.entry = dump_record};
 	struct vmmu_op op = vmmu_manage_op(vm);
 	struct vmmu_trace_record *r;
 	uint64_t records = 0;
 
 	vmmu_turn_take(&vm->tables);
-	vmmu_walk(&op, vmmu_root_of(vm), 0, vmmu_level_pages(vm->root->level + 1u), dump, &records);
-	for (struct vmmu_shadow *s = vm->shadow ? vm->shadow->oldest : NULL; s; s = s->newer)
-		vmmu_shadow_each(&op, s, dump_record, &records);
+	vmmu_each_entry(vm, &op, &dump, &records);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
 		r->dump_end = (struct vmmu_trace_number){.records = records};

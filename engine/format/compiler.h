@@ -12,4 +12,7 @@
 /* Must melt into its caller, because an indirect call or a copy would be paid on each fault. */
 #define VMMU_INLINE static inline __attribute__((always_inline))
 
+/* Of this library's own: read without a detour over a table of addresses (ELF's GOT). */
+#define VMMU_HIDDEN __attribute__((visibility("hidden")))
+
 #endif

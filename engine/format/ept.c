@@ -7,6 +7,8 @@
  * MMIO: W and X without R. W without R is a misconfiguration on every CPU
  * (SDM vol. 3, 29.3.3.1), and misconfigured entries are never cached in a TLB
  * (29.4.2), so that replacing one owes no flush.
+ * EPTP: bits 2:0 memory type of the tables, 5:3 levels less one, bit 6 accessed
+ * and dirty flags (25.6.11, table 25-9).
  */
 const struct vmmu_format vmmu_format_ept = {
 	.name = "EPT",
@@ -24,6 +26,9 @@ const struct vmmu_format vmmu_format_ept = {
 	.table_reserved = VMMU_BITS(6, 3),
 	.soft_host_writable = VMMU_BIT(52),
 	.soft_map_writable = VMMU_BIT(53),
+	.pointer = VMMU_MEMTYPE_WB,
+	.pointer_ad = VMMU_BIT(6),
+	.pointer_levels = 3,
 	.mmio_mark = VMMU_BIT(1) | VMMU_BIT(2),
 	.mmio_clear = VMMU_BIT(0),
 };

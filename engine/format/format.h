@@ -41,6 +41,11 @@ struct vmmu_format {
 	uint64_t upper_reserved;  /* the same from level 3 up */
 	uint64_t soft_host_writable, soft_map_writable; /* ignored by hardware */
 
+	/* The CPU's root register: the root table's address, and ... */
+	uint64_t pointer;         /* these bits, */
+	uint64_t pointer_ad;      /* these where the CPU keeps accessed and dirty bits, */
+	uint8_t pointer_levels;   /* and the levels less one from this bit on (0: nowhere) */
+
 	/* An entry the CPU refuses in a way of its own, kept for MMIO. */
 	uint64_t mmio_mark;       /* these bits set ... */
 	uint64_t mmio_clear;      /* ... and these clear make an MMIO entry */
@@ -69,6 +74,7 @@ struct vmmu_layout {
 	bool mmio_supported;
 	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
+	uint64_t pointer;                   /* what the root register holds beside the address */
 	/*
 	 * VMMU_RWX and VMMU_SUPERVISOR -> bits. Accessed and dirty are set from the
 	 * start, dirty only with W: the CPU then never stores to an entry by
@@ -97,6 +103,12 @@ struct vmmu_layout {
  */
 enum vmmu_status vmmu_layout_init(struct vmmu_layout *layout, const struct vmmu_format *format,
                                   const struct vmmu_cpu *cpu, unsigned levels);
+
+/* What the CPU's root register is to hold. */
+static inline uint64_t vmmu_root_register(const struct vmmu_layout *l, vmmu_hpa root)
+{
+	return root.v | l->pointer;
+}
 
 static inline bool vmmu_is_mmio(const struct vmmu_layout *l, uint64_t entry)
 {

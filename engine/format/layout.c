@@ -85,6 +85,14 @@ static void init_mmio(struct vmmu_layout *l, bool wanted)
 	l->mmio = f->mmio_mark | l->address;
 }
 
+static uint64_t pointer_bits(const struct vmmu_layout *l)
+{
+	const struct vmmu_format *f = l->format;
+
+	return f->pointer | (f->pointer_levels ? (l->levels - 1ull) << f->pointer_levels : 0) |
+	       (l->accessed ? f->pointer_ad : 0);
+}
+
 enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_format *format,
                                   const struct vmmu_cpu *cpu, unsigned levels)
 {
@@ -113,6 +121,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		l->grants[rights] = (uint8_t)vmmu_entry_rights(l, l->rights[rights]);
 	l->table = format->read | format->write | format->exec | format->present | format->always |
 	           format->user | l->accessed;
+	l->pointer = pointer_bits(l);
 	init_memtypes(l);
 	init_reserved(l);
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));

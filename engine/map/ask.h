@@ -6,7 +6,7 @@
 #ifndef VMMU_ASK_H
 #define VMMU_ASK_H
 
-#include "map/vm.h"
+#include "map/map.h"
 #include "table/locks.h"
 
 /*
@@ -39,12 +39,11 @@ static inline bool vmmu_find_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, ui
 }
 
 /* Tables for a whole path, no more, and always before the gate. */
-static inline bool vmmu_have_spares(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+static inline bool vmmu_have_spares(struct vmmu_op *op)
 {
-	struct vmmu_vm *vm = vcpu->vm;
+	unsigned needed = op->map->path_tables;
 
-	return op->who->spares >= vm->path_tables ||
-	       vmmu_spares_fill(&vm->tables, op->who, vm->path_tables);
+	return op->who->spares >= needed || vmmu_spares_fill(op->tables, op->who, needed);
 }
 
 /* Inside the gate: has anything made the host's answer stale since `sequence` was read? */
@@ -67,7 +66,7 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, uint64_t gf
 
 	if (backing->order < VMMU_INDEX_BITS || hit->info.flags & VMMU_SLOT_LOG_DIRTY)
 		return level;
-	while (level < vcpu->vm->leaf_level_max) {
+	while (level < vcpu->map->leaf_level_max) {
 		uint64_t pages = vmmu_level_pages(level + 1);
 		uint64_t first = gfn & ~(pages - 1);
 
@@ -83,8 +82,8 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, uint64_t gf
 }
 
 /* The bits of a leaf for this grant; a slot that logs gets W only for a write. */
-static inline uint64_t vmmu_backing_bits(const struct vmmu_layout *l, uint32_t flags, unsigned wanted,
-                                 const struct vmmu_backing *backing)
+static inline uint64_t vmmu_backing_bits(const struct vmmu_op *op, uint32_t flags, unsigned wanted,
+                                         const struct vmmu_backing *backing)
 {
 	struct vmmu_leaf leaf = {
 		.rights = backing->rights & VMMU_RWX,
@@ -98,7 +97,7 @@ static inline uint64_t vmmu_backing_bits(const struct vmmu_layout *l, uint32_t f
 	/* The log wants to see the first write. */
 	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(wanted & VMMU_W))
 		leaf.rights &= ~VMMU_W;
-	return vmmu_leaf_bits(l, leaf);
+	return vmmu_leaf_bits(&op->map->layout, leaf);
 }
 
 /* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
@@ -122,7 +121,7 @@ static inline enum vmmu_fault_result vmmu_ask_host(struct vmmu_vcpu *vcpu, struc
 
 	if (VMMU_UNLIKELY(result != VMMU_BACKING_OK))
 		return vmmu_refusal(result);
-	if ((vmmu_fault_wants(f) | t->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
+	if ((vmmu_fault_wants(f) | op->map->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;
 	return 0;
 }

@@ -12,6 +12,8 @@
 
 #include <vmmu/vmmu.h>
 
+#include "table/tables.h"
+
 enum { VMMU_MAX_SLOTS_DEFAULT = 32764 };
 
 struct vmmu_slot {
@@ -70,7 +72,7 @@ void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot);
 /* Something about a slot changed that faults and MMIO entries must notice. Gate closed. */
 void vmmu_slots_changed(struct vmmu_memory *m);
 
-/* ---- caps ---- */
+/* ---- caps.c ---- */
 
 /* Largest level that the caps allow for the 1 GiB or 2 MiB block that holds gfn. */
 unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level);
@@ -80,18 +82,23 @@ void vmmu_cap_set(struct vmmu_slot *slot, uint64_t first, uint64_t end, unsigned
 
 /* ---- dirty ---- */
 
-size_t vmmu_dirty_words(const struct vmmu_slot *slot);
+static inline size_t vmmu_dirty_words(const struct vmmu_slot *slot)
+{
+	return (slot->end - slot->first + 63) / 64;
+}
 
-static inline void vmmu_dirty_mark(struct vmmu_slot *slot, uint64_t gfn)
+/* The operation says on whose behalf: what is made of a write may depend on it. */
+static inline void vmmu_dirty_mark(const struct vmmu_op *op, struct vmmu_slot *slot, uint64_t gfn)
 {
 	uint64_t page = gfn - slot->first;
 
+	(void)op;
 	if (slot->dirty)
 		atomic_fetch_or_explicit(&slot->dirty[page / 64], 1ull << page % 64,
 		                         memory_order_relaxed);
 }
 
-/* ---- staleness ---- */
+/* ---- staleness: pending.c ---- */
 
 /* Is the host about to take a frame behind [first, end)? Most often nothing is pending at all. */
 static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, uint64_t end)

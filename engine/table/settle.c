@@ -79,7 +79,7 @@ void vmmu_settle(struct vmmu_op *op)
 	struct vmmu_flush f = {.vm = op->tables->vm_id};
 
 	if (op->owed.any) {
-		f.all = op->tables->shadow;
+		f.all = op->owed.all;
 		f.tables_freed = op->owed.tables;
 		f.start = vmmu_gfn_of(op->owed.start);
 		f.pages = op->owed.end - op->owed.start;

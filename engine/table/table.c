@@ -161,7 +161,7 @@ void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vm
 static enum vmmu_next count_leaf_out(struct vmmu_visit *v, void *arg)
 {
 	(void)arg;
-	if (vmmu_is_leaf(&v->op->tables->layout, v->level, v->entry))
+	if (vmmu_is_leaf(&v->op->map->layout, v->level, v->entry))
 		vmmu_count(&v->op->who->count.pages[v->level], (uint64_t)-1);
 	return VMMU_NEXT;
 }
@@ -177,7 +177,7 @@ void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_c
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
 
-	op->tables->retired++;
+	op->map->retired++;
 	vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
 	vmmu_table_retire_one(op, table, cause);
 }

@@ -2,7 +2,8 @@
 /*
  * The tables of one VM and those who act on them.
  *
- *   struct vmmu_tables  every paging structure of a VM, with its layout and host
+ *   struct vmmu_tables  every paging structure of a VM, its locks and its host
+ *   struct vmmu_map     one tree of them: its format, its root, what can be done with it
  *   struct vmmu_table   what the engine knows of one paging structure
  *   struct vmmu_actor   a vCPU, or the VM's management: its ring, spares, counters
  *   struct vmmu_op      one operation under way: who, why, and what it owes
@@ -49,11 +50,11 @@ static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
 /*
  * The table of this level that an actor's last mapping went through. The next
  * fault is most often in the same 1 GiB and starts there, two levels down.
- * Good while nothing was retired.
+ * Good for that map alone, and while nothing of it was retired.
  */
 enum { VMMU_HINT_LEVEL = VMMU_LEVEL_2M };
 struct vmmu_hint {
-	uint64_t retired;                  /* tables->retired at that time */
+	uint64_t retired;                  /* map->retired at that time; 0: no hint */
 	uint64_t block;                    /* gfn / vmmu_level_pages(VMMU_LEVEL_1G) */
 	vmmu_hpa table;
 };
@@ -76,7 +77,6 @@ struct vmmu_tables {
 	const struct vmmu_host *host;
 	void *ctx;
 	uintptr_t read_base;               /* host->table_read_base */
-	struct vmmu_layout layout;
 	uint16_t vm_id;
 	_Atomic bool tracing;
 	_Atomic bool turn;
@@ -87,18 +87,49 @@ struct vmmu_tables {
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
-	uint32_t header_bytes;             /* of a struct vmmu_table and what the mode has behind it */
-	bool shadow;                       /* gvas are translated: a gfn range says nothing to a TLB */
+	uint32_t header_bytes;             /* of a struct vmmu_table and what a map has behind it */
+	bool manager_promises;             /* a map believes what no CPU can write: see locks.h */
 	_Atomic bool locked;               /* the shadow lock */
-	uint64_t retired;                  /* steps when tables are unlinked; written with the gate closed */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table *_Atomic buckets[VMMU_TABLE_BUCKETS];
 };
+
+/* What the CPU translates through a map. */
+enum vmmu_input { VMMU_INPUT_GPA, VMMU_INPUT_GVA, VMMU_INPUT_NESTED_GPA };
+
+/*
+ * One way from a VM's addresses to its frames: an object with operations. What
+ * differs between kinds of maps is behind `ops` (map/map.h); what the writer, the
+ * walker and a fault need at once stands here.
+ */
+struct vmmu_map {
+	const struct vmmu_map_ops *ops;
+	struct vmmu_layout layout;
+	struct vmmu_vm *vm;
+	struct vmmu_map *next;             /* the VM's next map */
+	struct vmmu_table *root;           /* NULL: it has as many as its vCPUs ask for */
+	/*
+	 * Steps when a table is unlinked; written with the gate closed. It begins with
+	 * the map's id in its high bits, so that no two maps ever have the same number,
+	 * and a hint tells by it the map and the moment at once.
+	 */
+	uint64_t retired;
+	uint16_t id;                       /* not 0; `root` of trace records */
+	uint8_t input;                     /* enum vmmu_input */
+	uint8_t leaf_level_max;
+	uint8_t whole_level_max;           /* of an entry whose table may be unlinked as a whole */
+	uint8_t path_tables;               /* below the root: what one fault may need */
+	bool mmio_cache;                   /* accesses without a slot leave an entry behind */
+	bool flush_all;                    /* a gfn range says nothing to its TLBs */
+};
+
+enum { VMMU_MAP_ID_SHIFT = 48 };
 
 /* Flushes are owed as data and paid by vmmu_settle when no lock is held. */
 struct vmmu_owed {
 	uint64_t promised;         /* what it adds to tables->unpaid; 0: nothing is promised */
 	bool any;
+	bool all;                  /* of a map whose TLBs cannot be asked by gfn */
 	bool tables;               /* a non-leaf entry went away */
 	enum vmmu_cause cause;     /* of the last write that owed something */
 	uint64_t start, end;       /* gfns */
@@ -109,8 +140,8 @@ struct vmmu_owed {
 struct vmmu_op {
 	struct vmmu_tables *tables;
 	struct vmmu_actor *who;
+	struct vmmu_map *map;      /* whose entries are read and written; management goes over all */
 	bool tracing;
-	uint16_t root;
 	uint32_t fault;
 	enum vmmu_cause cause;     /* of a fault: why it maps */
 	struct vmmu_owed owed;
@@ -118,18 +149,27 @@ struct vmmu_op {
 
 /* Only what must be: faults start one each. owed's other fields mean nothing until `any`. */
 static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struct vmmu_actor *who,
-                                uint16_t root)
+                                struct vmmu_map *map)
 {
 	op->tables = t;
 	op->who = who;
 	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
-	op->root = root;
+	op->map = map;
 	op->fault = 0;
 	op->owed.promised = 0;
 	op->owed.any = false;
 	op->owed.tables = false;
 	op->owed.freed = NULL;
 	op->owed.freed_count = 0;
+}
+
+/* Go on with another map of the VM; returns the one before, to be put back. */
+static inline struct vmmu_map *vmmu_op_on(struct vmmu_op *op, struct vmmu_map *map)
+{
+	struct vmmu_map *before = op->map;
+
+	op->map = map;
+	return before;
 }
 
 /* An entry, as any reader sees it. */

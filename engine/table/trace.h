@@ -28,7 +28,7 @@ static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,
 	r->vm = t->vm_id;
 	r->vcpu = who->id;
 	r->fault = op->fault;
-	r->root = op->root;
+	r->root = op->map->id;
 	r->index = 0;
 	r->aux = 0;
 	return r;

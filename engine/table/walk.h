@@ -52,9 +52,10 @@ VMMU_INLINE void vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t sta
                            const struct vmmu_visitor visitor, void *arg)
 {
 	const struct vmmu_tables *tables = op->tables;
-	const uint64_t address = tables->layout.address;
-	const uint64_t table_mask = tables->layout.table_mask;
-	const uint64_t table_mark = tables->layout.table_mark;
+	const struct vmmu_layout *layout = &op->map->layout;
+	const uint64_t address = layout->address;
+	const uint64_t table_mask = layout->table_mask;
+	const uint64_t table_mark = layout->table_mark;
 	vmmu_hpa path[VMMU_LEVEL_MAX + 1];
 	unsigned level = top.level;
 	unsigned shift = VMMU_INDEX_BITS * (level - 1); /* gfn bits below the index */

@@ -32,9 +32,10 @@ static VMMU_RARE void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64
 		owed->start = v->gfn.v;
 	if (!owed->any || end > owed->end)
 		owed->end = end;
+	owed->all = (owed->any && owed->all) || op->map->flush_all;
 	owed->any = true;
 	owed->cause = cause;
-	if (vmmu_is_table(&op->tables->layout, v->level, was))
+	if (vmmu_is_table(&op->map->layout, v->level, was))
 		owed->tables = true;
 }
 
@@ -43,7 +44,7 @@ static VMMU_RARE void promise(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 
-	if (op->owed.promised || (op->who == &t->manager && !t->shadow))
+	if (op->owed.promised || (op->who == &t->manager && !t->manager_promises))
 		return;
 	op->owed.promised = vmmu_promise_of(atomic_load_explicit(&t->epoch, memory_order_relaxed));
 	atomic_fetch_add_explicit(&t->unpaid, op->owed.promised, memory_order_seq_cst);
@@ -52,6 +53,7 @@ static VMMU_RARE void promise(struct vmmu_op *op)
 void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause)
 {
 	promise(op);
+	op->owed.all = (op->owed.any && op->owed.all) || op->map->flush_all;
 	op->owed.any = true;
 	op->owed.tables = true;
 	op->owed.cause = cause;
@@ -62,7 +64,7 @@ void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause)
 static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
                     enum vmmu_cause cause)
 {
-	const struct vmmu_layout *l = &op->tables->layout;
+	const struct vmmu_layout *l = &op->map->layout;
 	struct vmmu_counters *count = &op->who->count;
 	uint64_t pages = (uint64_t)vmmu_is_leaf(l, v->level, v->entry) -
 	                 (uint64_t)vmmu_is_leaf(l, v->level, was);
@@ -97,7 +99,8 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	struct vmmu_tables *t = op->tables;
 	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
 	uint64_t was = v->entry;
-	bool owes = was && !v->unreached && owes_flush(&t->layout, v->level, was, value);
+	const struct vmmu_layout *l = &op->map->layout;
+	bool owes = was && !v->unreached && owes_flush(l, v->level, was, value);
 
 	if (owes)
 		promise(op);
@@ -109,7 +112,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	account(op, v, was, cause);
 	if (owes)
 		owe(op, v, was, cause);
-	if (was && !vmmu_is_present(&t->layout, value) && vmmu_is_present(&t->layout, was))
+	if (was && !vmmu_is_present(l, value) && vmmu_is_present(l, was))
 		vmmu_count(&op->who->count.zapped[cause], 1);
 	if (op->tracing)
 		trace_write(op, v, was, cause);

@@ -68,11 +68,11 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
                                               struct vmmu_visit *v)
 {
 	struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_fault_gfn(f));
-	uint64_t value = vmmu_grant_write(&vcpu->vm->tables.layout, v->entry);
+	uint64_t value = vmmu_grant_write(&vcpu->map->layout, v->entry);
 
 	if (!slot)
 		return 0;
-	vmmu_dirty_mark(slot, vmmu_fault_gfn(f));
+	vmmu_dirty_mark(v->op, slot, vmmu_fault_gfn(f));
 	return vmmu_entry_write(v, value, VMMU_CAUSE_PERMISSION) ? VMMU_FAULT_FIXED
 	                                                         : VMMU_FAULT_RETRY;
 }
@@ -80,7 +80,7 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
 static enum vmmu_fault_result on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
                                       struct vmmu_visit *v)
 {
-	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
+	const struct vmmu_layout *l = &vcpu->map->layout;
 	unsigned missing = vmmu_fault_wants(f) & ~vmmu_entry_rights(l, v->entry);
 
 	if (!missing)
@@ -94,7 +94,7 @@ static enum vmmu_fault_result on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_
 /* For the caller alone: a fault that ends here needed no slot. */
 static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct vmmu_visit *v)
 {
-	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
+	const struct vmmu_layout *l = &vcpu->map->layout;
 	const struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_fault_gfn(f));
 
 	f->entry = v->entry;
@@ -112,12 +112,12 @@ static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct 
 static VMMU_RARE enum vmmu_fault_result
 on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 {
-	const struct vmmu_layout *l = &vcpu->vm->tables.layout;
+	const struct vmmu_layout *l = &vcpu->map->layout;
 	enum vmmu_fault_result result = 0;
 	struct vmmu_visit v;
 
 	vmmu_gate_enter(op->tables, op->who);
-	v = vmmu_look(op, vmmu_root_of(vcpu->vm), vmmu_fault_gfn(f));
+	v = vmmu_look(op, vmmu_fault_gfn(f));
 	if (vmmu_is_mmio(l, v.entry))
 		result = on_mmio_entry(vcpu, op, f, v.entry);
 	else if (vmmu_is_bad(l, v.level, v.entry))
@@ -138,11 +138,11 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 	struct vmmu_mapping m = {.gfn = vmmu_fault_gfn(f), .result = VMMU_FAULT_RETRY};
 
 	/* The entry only saves time: without memory for its path the answer is the same. */
-	if (!vcpu->vm->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(vcpu, op))
+	if (!op->map->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(op))
 		return VMMU_FAULT_EMULATE_MMIO;
 	vmmu_gate_enter(op->tables, op->who);
 	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence))
-		vmmu_mmio_map(op, vcpu->vm, &m);
+		vmmu_mmio_map(op, &m);
 	vmmu_gate_leave(op->tables, op->who);
 	return report(f, &m);
 }
@@ -156,7 +156,7 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	m.gfn = vmmu_fault_gfn(f);
 	m.access = vmmu_fault_wants(f);
 	m.pfn = backing->pfn;
-	m.leaf = vmmu_backing_bits(&op->tables->layout, vcpu->hit.info.flags, m.access, backing);
+	m.leaf = vmmu_backing_bits(op, vcpu->hit.info.flags, m.access, backing);
 	m.slot = vcpu->hit.slot;
 	m.cause = op->cause;
 	m.result = VMMU_FAULT_RETRY;
@@ -166,7 +166,7 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	/* The slot may only be looked into while nothing can have removed it. */
 	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence)) {
 		m.goal = vmmu_goal_level(vcpu, m.gfn, backing);
-		vmmu_direct_map(op, vmmu_root_of(vcpu->vm), &m);
+		vmmu_direct_map(op, &m);
 	}
 	vmmu_gate_leave(op->tables, op->who);
 	return report(f, &m);
@@ -186,7 +186,7 @@ static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct v
 	f->slot = vcpu->hit.info.id;
 	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
 		return VMMU_FAULT_READ_ONLY;
-	if (!vmmu_have_spares(vcpu, op))
+	if (!vmmu_have_spares(op))
 		return VMMU_FAULT_NO_MEMORY;
 
 	result = vmmu_ask_host(vcpu, op, f, &backing);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * direct_map: one gfn, one path. The same visitor builds EPT, NPT and, under
- * shadow paging, the map of a guest that runs without paging.
+ * direct_map: one gfn, one path. The same visitor builds EPT, NPT and the map of
+ * a guest that runs without paging where there is neither.
  */
 #include "map/direct/direct.h"
 
@@ -11,29 +11,29 @@ static inline void remember(const struct vmmu_visit *v)
 	struct vmmu_hint *hint = &v->op->who->hint;
 
 	if (v->level > VMMU_HINT_LEVEL || (hint->table.v == v->path[VMMU_HINT_LEVEL].v &&
-	                                   hint->retired == v->op->tables->retired))
+	                                   hint->retired == v->op->map->retired))
 		return;
 	*hint = (struct vmmu_hint){
-		.retired = v->op->tables->retired,
+		.retired = v->op->map->retired,
 		.block = v->gfn.v / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
 		.table = v->path[VMMU_HINT_LEVEL],
 	};
 }
 
-static inline struct vmmu_top nearest(const struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
+static inline struct vmmu_top nearest(const struct vmmu_op *op, uint64_t gfn)
 {
 	const struct vmmu_hint *hint = &op->who->hint;
 
 	if (hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
-	    hint->retired == op->tables->retired)
+	    hint->retired == op->map->retired)
 		return (struct vmmu_top){hint->table, VMMU_HINT_LEVEL};
-	return root;
+	return vmmu_top_of(op->map);
 }
 
 VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m,
                                       enum vmmu_cause cause)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
+	const struct vmmu_layout *l = &v->op->map->layout;
 	uint64_t value = vmmu_make_leaf(l, v->level, m->pfn, m->leaf);
 
 	if (v->entry == value)
@@ -43,7 +43,7 @@ VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping 
 		return vmmu_mapped(v, m, VMMU_FAULT_RETRY);
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (m->slot->dirty && (value & l->format->write))
-		vmmu_dirty_mark(m->slot, m->gfn);
+		vmmu_dirty_mark(v->op, m->slot, m->gfn);
 	if (!vmmu_entry_write(v, value, cause))
 		return VMMU_AGAIN;
 	remember(v);
@@ -52,7 +52,7 @@ VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping 
 
 static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
 {
-	uint64_t first = vmmu_hpa_pfn(vmmu_entry_address(&v->op->tables->layout, v->entry)).v;
+	uint64_t first = vmmu_hpa_pfn(vmmu_entry_address(&v->op->map->layout, v->entry)).v;
 
 	first &= ~(vmmu_level_pages(v->level) - 1);
 	return first + (m->gfn - v->gfn.v) == m->pfn.v;
@@ -61,7 +61,7 @@ static bool same_frame(const struct vmmu_visit *v, const struct vmmu_mapping *m)
 /* Something is mapped here already: rare, and kept out of the way of what is not. */
 static VMMU_RARE enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapping *m)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
+	const struct vmmu_layout *l = &v->op->map->layout;
 
 	/* Damage is reported, never repaired in passing. */
 	if (!vmmu_is_leaf(l, v->level, v->entry) || vmmu_is_bad(l, v->level, v->entry))
@@ -87,16 +87,16 @@ static inline enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 {
 	struct vmmu_mapping *m = arg;
 
-	if (v->entry && !vmmu_is_mmio(&v->op->tables->layout, v->entry))
+	if (v->entry && !vmmu_is_mmio(&v->op->map->layout, v->entry))
 		return over_leaf(v, m);
 	if (v->level > m->goal)
 		return vmmu_link_table(v, m->cause);
 	return write_leaf(v, m, m->cause);
 }
 
-void vmmu_direct_map(struct vmmu_op *op, struct vmmu_top root, struct vmmu_mapping *m)
+void vmmu_direct_map(struct vmmu_op *op, struct vmmu_mapping *m)
 {
 	static const struct vmmu_visitor map = {.end = on_end};
 
-	vmmu_walk(op, nearest(op, root, m->gfn), m->gfn, m->gfn + 1, map, m);
+	vmmu_walk(op, nearest(op, m->gfn), m->gfn, m->gfn + 1, map, m);
 }

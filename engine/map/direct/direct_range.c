@@ -33,23 +33,20 @@ static bool out_of_visits(struct sweep *s, const struct vmmu_visit *v)
 }
 
 /* Call `walk_once` with the gate closed until it has got to the end. */
-static void sweep_all(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s,
-                      void (*walk_once)(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s))
+static void sweep_all(struct vmmu_op *op, struct sweep *s,
+                      void (*walk_once)(struct vmmu_op *op, struct sweep *s))
 {
-	/* A shadow VM's direct map is that of guests without paging, and ends early. */
-	uint64_t reach = vmmu_level_pages(vm->root->level + 1u);
-
-	if (s->end > reach)
-		s->end = reach;
+	/* The map of guests without paging ends long before memory may. */
+	if (s->end > vmmu_map_end(op->map))
+		s->end = vmmu_map_end(op->map);
 	while (s->first < s->end) {
 		s->visits_left = VISITS_PER_CLOSING;
 		s->resume = s->end;
-		vmmu_gate_close(&vm->tables);
-		walk_once(vm, op, s);
-		vmmu_gate_open(&vm->tables);
+		vmmu_gate_close(op->tables);
+		walk_once(op, s);
+		vmmu_gate_open(op->tables);
 		s->first = s->resume;
 	}
-	vmmu_settle(op);
 }
 
 static bool within(const struct sweep *s, const struct vmmu_visit *v)
@@ -59,8 +56,8 @@ static bool within(const struct sweep *s, const struct vmmu_visit *v)
 
 static enum vmmu_next zap_table(struct vmmu_visit *v, struct sweep *s)
 {
-	struct vmmu_tables *t = v->op->tables;
-	struct vmmu_table *table = vmmu_table_find(t, vmmu_entry_address(&t->layout, v->entry));
+	struct vmmu_table *table =
+		vmmu_table_find(v->op->tables, vmmu_entry_address(&v->op->map->layout, v->entry));
 
 	if (!vmmu_entry_write(v, 0, s->cause))
 		return VMMU_AGAIN;
@@ -88,31 +85,30 @@ static enum vmmu_next zap_on_end(struct vmmu_visit *v, void *arg)
 	if (out_of_visits(s, v))
 		return VMMU_STOP;
 	if (!v->entry ||
-	    (v->level <= s->keep && vmmu_is_leaf(&v->op->tables->layout, v->level, v->entry)))
+	    (v->level <= s->keep && vmmu_is_leaf(&v->op->map->layout, v->level, v->entry)))
 		return VMMU_NEXT;
 	return vmmu_entry_write(v, 0, s->cause) ? VMMU_NEXT : VMMU_AGAIN;
 }
 
-static void zap_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
+static void zap_once(struct vmmu_op *op, struct sweep *s)
 {
 	static const struct vmmu_visitor zap = {.end = zap_on_end, .table = zap_on_table};
 
-	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, zap, s);
+	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, zap, s);
 }
 
-void vmmu_direct_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                                  unsigned keep, enum vmmu_cause cause)
+void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
+                           enum vmmu_cause cause)
 {
 	struct sweep s = {
 		.first = first,
 		.end = end,
 		.keep = keep,
-		/* The top entries of a PAE tree stay: CPUs hold them in registers. */
-		.whole_max = vm->shadow ? VMMU_LEVEL_2M : VMMU_LEVEL_1G,
+		.whole_max = op->map->whole_level_max,
 		.cause = cause,
 	};
 
-	sweep_all(vm, op, &s, zap_once);
+	sweep_all(op, &s, zap_once);
 }
 
 static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool forbid)
@@ -123,7 +119,7 @@ static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool 
 
 static enum vmmu_next protect_on_end(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
+	const struct vmmu_layout *l = &v->op->map->layout;
 	struct sweep *s = arg;
 	uint64_t value;
 
@@ -137,24 +133,25 @@ static enum vmmu_next protect_on_end(struct vmmu_visit *v, void *arg)
 	return VMMU_NEXT;
 }
 
-static void protect_once(struct vmmu_vm *vm, struct vmmu_op *op, struct sweep *s)
+static void protect_once(struct vmmu_op *op, struct sweep *s)
 {
 	static const struct vmmu_visitor protect = {.end = protect_on_end};
 
-	vmmu_walk(op, vmmu_root_of(vm), s->first, s->end, protect, s);
+	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, protect, s);
 }
 
-void vmmu_direct_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                               bool forbid)
+void vmmu_direct_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid)
 {
 	struct sweep s = {.first = first, .end = end, .forbid = forbid};
 
-	sweep_all(vm, op, &s, protect_once);
+	sweep_all(op, &s, protect_once);
 }
 
-void vmmu_direct_protect_closed(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_direct_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end)
 {
 	struct sweep s = {.first = first, .end = end, .visits_left = ~0u};
 
-	protect_once(vm, op, &s);
+	if (s.end > vmmu_map_end(op->map))
+		s.end = vmmu_map_end(op->map);
+	protect_once(op, &s);
 }

@@ -6,7 +6,7 @@ enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)
 	struct vmmu_op *op = v->op;
 	struct vmmu_table *table = vmmu_table_take(op, v->level - 1u, v->gfn);
 
-	if (!vmmu_entry_write(v, vmmu_make_table(&op->tables->layout, table->hpa), cause)) {
+	if (!vmmu_entry_write(v, vmmu_make_table(&op->map->layout, table->hpa), cause)) {
 		vmmu_table_return(op, table);
 		return VMMU_AGAIN;
 	}
@@ -17,7 +17,7 @@ enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)
 /* Nobody else can reach the table yet, so no write of these can fail. */
 static void fill_split(struct vmmu_op *op, const struct vmmu_table *table, uint64_t huge, bool undo)
 {
-	const struct vmmu_layout *l = &op->tables->layout;
+	const struct vmmu_layout *l = &op->map->layout;
 
 	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
 		uint64_t part = vmmu_split_entry(l, table->level + 1u, huge, i);
@@ -42,7 +42,7 @@ enum vmmu_next vmmu_split_leaf(struct vmmu_visit *v)
 	struct vmmu_table *table = vmmu_table_take(op, v->level - 1u, v->gfn);
 
 	fill_split(op, table, huge, false);
-	if (!vmmu_entry_write(v, vmmu_make_table(&op->tables->layout, table->hpa),
+	if (!vmmu_entry_write(v, vmmu_make_table(&op->map->layout, table->hpa),
 	                      VMMU_CAUSE_SPLIT)) {
 		fill_split(op, table, huge, true);
 		vmmu_table_return(op, table);

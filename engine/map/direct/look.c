@@ -10,14 +10,14 @@ static enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 /* Never follow a reference that the CPU would refuse: there may be no table behind it. */
 static enum vmmu_next on_table(struct vmmu_visit *v, void *arg)
 {
-	return vmmu_is_bad(&v->op->tables->layout, v->level, v->entry) ? on_end(v, arg) : VMMU_DESCEND;
+	return vmmu_is_bad(&v->op->map->layout, v->level, v->entry) ? on_end(v, arg) : VMMU_DESCEND;
 }
 
-struct vmmu_visit vmmu_look(struct vmmu_op *op, struct vmmu_top root, uint64_t gfn)
+struct vmmu_visit vmmu_look(struct vmmu_op *op, uint64_t gfn)
 {
 	static const struct vmmu_visitor look = {.end = on_end, .table = on_table};
 	struct vmmu_visit end = {.op = op};
 
-	vmmu_walk(op, root, gfn, gfn + 1, look, &end);
+	vmmu_walk(op, vmmu_top_of(op->map), gfn, gfn + 1, look, &end);
 	return end;
 }

@@ -13,7 +13,7 @@ struct install {
 
 static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 {
-	const struct vmmu_layout *l = &v->op->tables->layout;
+	const struct vmmu_layout *l = &v->op->map->layout;
 	const struct install *i = arg;
 
 	/* A leaf is what remains of a slot being deleted; anything else is damage. */
@@ -28,27 +28,28 @@ static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);
 }
 
-void vmmu_mmio_map(struct vmmu_op *op, const struct vmmu_vm *vm, struct vmmu_mapping *m)
+void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_mapping *m)
 {
 	static const struct vmmu_visitor map = {.end = map_end};
 
-	uint64_t generation = atomic_load_explicit(&vm->memory.generation, memory_order_relaxed);
-	struct install i = {m, vmmu_make_mmio(&vm->tables.layout, generation)};
+	uint64_t generation =
+		atomic_load_explicit(&op->map->vm->memory.generation, memory_order_relaxed);
+	struct install i = {m, vmmu_make_mmio(&op->map->layout, generation)};
 
-	vmmu_walk(op, vmmu_root_of(vm), m->gfn, m->gfn + 1, map, &i);
+	vmmu_walk(op, vmmu_top_of(op->map), m->gfn, m->gfn + 1, map, &i);
 }
 
 static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)
 {
 	(void)arg;
-	if (vmmu_is_mmio(&v->op->tables->layout, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
+	if (vmmu_is_mmio(&v->op->map->layout, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
 		return VMMU_AGAIN;
 	return VMMU_NEXT;
 }
 
-void vmmu_mmio_zap(struct vmmu_op *op, const struct vmmu_vm *vm)
+void vmmu_mmio_zap(struct vmmu_op *op)
 {
 	static const struct vmmu_visitor zap = {.end = zap_end};
 
-	vmmu_walk(op, vmmu_root_of(vm), 0, vm->memory.limit, zap, NULL);
+	vmmu_walk(op, vmmu_top_of(op->map), 0, op->map->vm->memory.limit, zap, NULL);
 }

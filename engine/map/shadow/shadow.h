@@ -15,13 +15,21 @@
  * A guest page that is larger than the host's runs is mapped through direct
  * tables, which stand for no guest table at all.
  *
- *   shadow_table.c   tables: found, made, linked, taken down
- *   shadow_park.c    tables held and parked
- *   shadow_sync.c    entries made to follow the guest's without a fault for each
- *   shadow_fault.c   a #PF: walk the guest's tables, build the missing part
- *   shadow_root.c    what CR3 names; roots that a vCPU keeps
- *   shadow_write.c   writes to guest tables that do not come from a guest CPU
- *   shadow_range.c   the host takes frames back, or protects them
+ * Each file stands on those above it:
+ *
+ *   shadow_table.c    tables: found, linked, made, taken down
+ *   shadow_unpaged.c  the map beside it for guests without paging
+ *   shadow_hold.c     tables held
+ *   shadow_pin.c      roots that vCPUs remember, and what they keep
+ *   shadow_reclaim.c  too many tables
+ *   shadow_park.c     tables parked
+ *   shadow_sync.c     entries made to follow the guest's without a fault for each
+ *   shadow_write.c    writes to guest tables that do not come from a guest CPU
+ *   shadow_root.c     what CR3 names
+ *   shadow_fault.c    a #PF: walk the guest's tables, build the missing part
+ *   shadow_range.c    the host takes frames back, or protects them
+ *   shadow_audit.c    what must be true
+ *   shadow_map.c      the map as an object
  */
 #ifndef VMMU_SHADOW_H
 #define VMMU_SHADOW_H
@@ -84,8 +92,9 @@ enum {
 	VMMU_SHADOW_PER_VCPU = 32,
 };
 
-/* The shadow part of a VM. */
-struct vmmu_shadows {
+struct vmmu_shadow_map {
+	struct vmmu_map map;              /* first */
+	struct vmmu_map *unpaged;         /* beside it: what a vCPU runs on while its paging is off */
 	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS];    /* by gfn */
 	/* Tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
 	uint32_t held[VMMU_SHADOW_BUCKETS];
@@ -132,20 +141,32 @@ struct vmmu_refused {
 	unsigned times;
 };
 
-/* The shadow part of a vCPU. */
 struct vmmu_shadow_vcpu {
+	struct vmmu_vcpu vcpu;            /* first */
 	struct vmmu_shadow_vcpu *next;
 	struct vmmu_guest_mode mode;
 	union vmmu_role role;             /* of a top table in this mode */
 	/* Under the shadow lock: any vCPU may let go of a root that this one does not run on. */
 	struct vmmu_root_slot slot[VMMU_ROOTS];
-	struct vmmu_root_slot *root;      /* NULL: paging is off, the VM's direct map */
+	struct vmmu_root_slot *root;      /* NULL: paging is off, the unpaged map */
 	uint64_t clock;
 	bool started;                     /* it has had registers */
 	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
 	struct vmmu_refused refused;
 };
+
+/* The map of an operation that is on a shadow map. */
+static inline struct vmmu_shadow_map *vmmu_shadow_map_of(const struct vmmu_op *op)
+{
+	return (struct vmmu_shadow_map *)op->map;
+}
+
+/* A vCPU of a shadow map. */
+static inline struct vmmu_shadow_vcpu *vmmu_shadow_vcpu_of(struct vmmu_vcpu *vcpu)
+{
+	return (struct vmmu_shadow_vcpu *)vcpu;
+}
 
 static inline struct vmmu_shadow *vmmu_shadow_of(struct vmmu_link *link)
 {
@@ -171,7 +192,7 @@ static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmm
 }
 
 /* The bits of a leaf that gives `rights` (VMMU_PAGE_*) of what the host grants; a log gives W only if `wanted`. */
-static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_layout *l, uint32_t slot_flags,
+static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, uint32_t slot_flags,
                                              struct vmmu_backing granted, unsigned rights,
                                              unsigned wanted)
 {
@@ -181,8 +202,8 @@ static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_layout *l, uint32
 		granted.rights &= ~VMMU_W;
 	if (!(rights & VMMU_PAGE_EXEC))
 		granted.rights &= ~VMMU_X;
-	bits = vmmu_backing_bits(l, slot_flags, wanted, &granted);
-	return rights & VMMU_PAGE_USER ? bits : bits & ~l->format->user;
+	bits = vmmu_backing_bits(op, slot_flags, wanted, &granted);
+	return rights & VMMU_PAGE_USER ? bits : bits & ~op->map->layout.format->user;
 }
 
 /* What the table below entry `index` of a guest table's shadow is to be, where `access` is left. */
@@ -218,68 +239,99 @@ static inline void vmmu_shadow_write(struct vmmu_visit *v, uint64_t value, enum 
 		continue;
 }
 
-/* Call `fn` for every entry of `s` that is not empty. */
-static inline void vmmu_shadow_each(struct vmmu_op *op, struct vmmu_shadow *s, vmmu_visit_fn fn,
-                                    void *arg)
+/* Give W back where only a hold had withheld it. */
+static inline void vmmu_shadow_give_write(struct vmmu_visit *v)
 {
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
-		struct vmmu_visit v = vmmu_shadow_entry(op, s, i);
+	const struct vmmu_layout *l = &v->op->map->layout;
 
-		if (v.entry)
-			fn(&v, arg);
-	}
+	if (v->level == VMMU_LEVEL_4K && (v->entry & l->format->soft_map_writable) &&
+	    !(v->entry & l->format->write))
+		vmmu_shadow_write(v, vmmu_grant_write(l, v->entry), VMMU_CAUSE_PERMISSION);
+}
+
+enum { VMMU_PAE_ENTRIES = 4 };
+
+/* A PAE top entry: present, an address, and nothing else (SDM vol. 3, table 4-8). */
+static inline uint64_t vmmu_pdpte_for(const struct vmmu_op *op, vmmu_hpa table)
+{
+	return table.v | op->map->layout.present;
 }
 
 /* ---- shadow_table.c: under the shadow lock or with the gate closed ---- */
 
-struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gfn, union vmmu_role role);
-/* Take a spare for (gfn, role) and hold the guest table's frame; the flush may be owed then. */
-struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
+struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn,
                                      union vmmu_role role);
 /* The first, or the next, of those that are held for the guest table at gfn; NULL after the last. */
-struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struct vmmu_shadow *after,
-                                     uint64_t gfn);
+struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all,
+                                     const struct vmmu_shadow *after, uint64_t gfn);
 /* Is a shadow table held for this frame? Then no entry may let a CPU write it. */
-bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn);
+bool vmmu_shadow_holds(const struct vmmu_shadow_map *all, uint64_t gfn);
 /* Any of the 512 frames around it? */
-bool vmmu_shadow_holds_near(const struct vmmu_shadows *all, uint64_t gfn);
+bool vmmu_shadow_holds_near(const struct vmmu_shadow_map *all, uint64_t gfn);
 
 /* Make an empty entry reference `child`. */
 void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_shadow *child,
                       uint64_t value, enum vmmu_cause cause);
 /* Make an empty entry map gfn, whose block is `block`. */
-void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
-                     struct vmmu_block *block, enum vmmu_cause cause);
+void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
+                          struct vmmu_block *block, enum vmmu_cause cause);
 /* Make an entry empty. */
 void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause);
 /* Make it one of those that count as held, or no longer. Does not touch any entry. */
-void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by);
+void vmmu_shadow_count_held(struct vmmu_shadow_map *all, const struct vmmu_shadow *s, int by);
 /* To one end of the list by age: taken down last, or first. */
-void vmmu_shadow_make_newest(struct vmmu_shadows *all, struct vmmu_shadow *s);
-void vmmu_shadow_make_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s);
+void vmmu_shadow_make_newest(struct vmmu_shadow_map *all, struct vmmu_shadow *s);
+void vmmu_shadow_make_oldest(struct vmmu_shadow_map *all, struct vmmu_shadow *s);
+/* Take a spare for (gfn, role). It is parked. */
+struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu_role role);
 /* Drop all its entries. */
 void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause);
 /* Empty it and, unless a vCPU's root needs it, take it down. */
-void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
-                        enum vmmu_cause cause);
+void vmmu_shadow_retire(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause);
+
+/* ---- shadow_unpaged.c: the same ---- */
+
+/* Add the map to a VM. Before any vCPU. False: no memory, nothing is left behind. */
+bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                         const struct vmmu_layout *layout);
+/* Take W from what maps gfn there, or give it back, as a table for gfn is held or parked. */
+void vmmu_unpaged_protect(struct vmmu_op *op, uint64_t gfn);
+void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn);
+
+/* ---- shadow_hold.c: the same ---- */
+
+/* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
+void vmmu_shadow_protect(struct vmmu_op *op, uint64_t gfn, bool forbid);
+/* Hold a table's frame. Where that owes a flush, the frame is not to be read before it is done. */
+void vmmu_shadow_hold(struct vmmu_op *op, struct vmmu_shadow *s);
+/* A new table for (gfn, role), held. */
+struct vmmu_shadow *vmmu_shadow_make(struct vmmu_op *op, uint64_t gfn, union vmmu_role role);
+
+/* ---- shadow_pin.c: the same ---- */
+
+/* A vCPU no longer remembers this root. */
+void vmmu_shadow_let_go(struct vmmu_op *op, struct vmmu_root_slot *slot);
+/* Let go of all roots that no vCPU runs on. */
+void vmmu_shadow_forget_roots(struct vmmu_op *op);
+/* Let go of roots that need `s` and that no vCPU runs on. True: none needs it any more. */
+bool vmmu_shadow_unpin(struct vmmu_op *op, struct vmmu_shadow *s);
+
+/* ---- shadow_reclaim.c: the same ---- */
+
 /* Take down old tables until `room` more fit under the limit. */
-void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room);
+void vmmu_shadow_reclaim(struct vmmu_op *op, unsigned room);
 
 /* ---- shadow_park.c: the same ---- */
 
-/* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
-void vmmu_shadow_protect(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool forbid);
-/* Hold a table's frame. Where that owes a flush, the frame is not to be read before it is done. */
-void vmmu_shadow_hold(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s);
 /*
  * Park all tables that are held for gfn, and let the guest write it: as its #PF
  * has `announced`, or as it has begun to. False: not all of them can be, since a
  * vCPU runs on one.
  */
-bool vmmu_shadow_park(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn, bool announced);
+bool vmmu_shadow_park(struct vmmu_op *op, uint64_t gfn, bool announced);
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
-bool vmmu_shadow_is_worth_parking(const struct vmmu_shadows *all, uint64_t gfn);
+bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn);
 
 /* ---- shadow_sync.c: the same, by a vCPU. What its copy of the slot does not cover stays out ---- */
 
@@ -295,32 +347,6 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const st
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence);
 
-/* ---- shadow_fault.c ---- */
-
-enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                         struct vmmu_fault *fault);
-/* After a switch, no lock held: link the table that the guest will need first. */
-void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
-
-/* ---- shadow_root.c ---- */
-
-/* The VM's direct map for guests without paging: a PAE tree with its top filled. Before any vCPU. */
-bool vmmu_shadow_init(struct vmmu_vm *vm, struct vmmu_op *op);
-/* Everything down, blocks freed. No vCPU is left. */
-void vmmu_shadow_fini(struct vmmu_vm *vm, struct vmmu_op *op);
-/* The vCPU's registers have changed; takes turns with nobody. False: no memory, nothing changed. */
-bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                        const struct vmmu_guest_mode *mode);
-/* A vCPU comes, or lets go of all its roots and leaves. Gate closed. */
-void vmmu_shadow_join(struct vmmu_vcpu *vcpu);
-void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
-/* Let go of all roots that no vCPU runs on. */
-void vmmu_shadow_forget_roots(struct vmmu_vm *vm, struct vmmu_op *op);
-/* Does `s` read its guest table as this vCPU does, whatever the level? */
-bool vmmu_shadow_is_read_alike(const struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s);
-/* Let go of roots that need `s` and that no vCPU runs on. True: none needs it any more. */
-bool vmmu_shadow_unpin(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s);
-
 /* ---- shadow_write.c: under the shadow lock ---- */
 
 /* Drop what followed from the old words. */
@@ -328,11 +354,38 @@ void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gp
 /* After the flush that this owed: map what the new words say, as far as it is known. */
 void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
 
-/* ---- shadow_range.c: gate closed, in steps; the caller settles ---- */
+/* ---- shadow_root.c: no lock held ---- */
 
-void vmmu_shadow_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                           unsigned keep, enum vmmu_cause cause);
-void vmmu_shadow_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                               bool forbid);
+/* The vCPU's registers have changed. False: no memory, nothing changed. */
+bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                        const struct vmmu_guest_mode *mode);
+
+/* ---- shadow_fault.c: no lock held ---- */
+
+enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                         struct vmmu_fault *fault);
+/* After a switch: link the table that the guest will need first. */
+void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+
+/* ---- the other operations ---- */
+
+void vmmu_shadow_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
+                           enum vmmu_cause cause);
+void vmmu_shadow_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid);
+void vmmu_shadow_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end);
+void vmmu_shadow_allow_range(struct vmmu_op *op, uint64_t first, uint64_t end);
+void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *audit);
+
+/* ---- shadow_map.c ---- */
+
+/* Add an empty shadow map, and the unpaged one, to a VM. False: no memory, nothing is left behind. */
+bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                        const struct vmmu_layout *layout);
+
+/* The VM's shadow map, for the calls that are about it alone; NULL: it has none. */
+static inline struct vmmu_shadow_map *vmmu_vm_shadow(const struct vmmu_vm *vm)
+{
+	return vm->maps->input == VMMU_INPUT_GVA ? (struct vmmu_shadow_map *)vm->maps : NULL;
+}
 
 #endif

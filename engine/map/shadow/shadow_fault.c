@@ -21,7 +21,6 @@ enum { PREFETCH = 64 };
 
 struct build {
 	struct vmmu_vcpu *vcpu;
-	struct vmmu_vm *vm;
 	struct vmmu_op *op;
 	struct vmmu_fault *f;
 	const struct vmmu_guest_mode *mode;
@@ -53,10 +52,10 @@ static void mark_tables_dirty(struct build *b)
 	for (unsigned i = 0; i < b->walk.steps; i++) {
 		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
 		struct vmmu_slot *slot =
-			b->walk.step[i].stored ? vmmu_slot_at(&b->vm->memory, gfn) : NULL;
+			b->walk.step[i].stored ? vmmu_slot_at(&b->vcpu->vm->memory, gfn) : NULL;
 
 		if (slot)
-			vmmu_dirty_mark(slot, gfn);
+			vmmu_dirty_mark(b->op, slot, gfn);
 	}
 	vmmu_gate_leave(b->op->tables, b->op->who);
 }
@@ -147,7 +146,7 @@ static bool is_unchanged(struct build *b, const struct vmmu_guest_step *step)
 	uint64_t now, gfn = vmmu_gpa_gfn(step->where).v;
 
 	/* While the host takes the table's frame back, nothing may follow from it. */
-	return !vmmu_is_pending(&b->vm->memory, gfn, gfn + 1) &&
+	return !vmmu_is_pending(&b->vcpu->vm->memory, gfn, gfn + 1) &&
 	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) &&
 	       now == step->entry;
 }
@@ -160,7 +159,7 @@ static unsigned index_at(const struct build *b, unsigned level)
 /* Held and like the guest's. False: its frame may be written until a flush is done. */
 static bool make_ready(struct build *b, struct vmmu_shadow *s)
 {
-	vmmu_shadow_hold(b->vm, b->op, s);
+	vmmu_shadow_hold(b->op, s);
 	if (b->op->owed.promised)
 		return false;
 	/* Then parking costs no second exit. */
@@ -168,7 +167,7 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 		s->announced = true;
 		s->single = false;
 	}
-	if (s->stale && vmmu_is_pending(&b->vm->memory, s->gfn, s->gfn + 1))
+	if (s->stale && vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return false;
 	if (s->stale) {
 		b->woken |= !s->fresh;
@@ -184,9 +183,9 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint64_t gpte, uint64_t gfn,
                                     union vmmu_role role)
 {
-	const struct vmmu_layout *l = &b->op->tables->layout;
+	const struct vmmu_layout *l = &b->op->map->layout;
 	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
-	struct vmmu_shadow *child = vmmu_shadow_find(b->vm->shadow, gfn, role);
+	struct vmmu_shadow *child = vmmu_shadow_find(vmmu_shadow_map_of(b->op), gfn, role);
 
 	if (child && v.entry == vmmu_make_table(l, child->table.hpa)) {
 		s->was[v.index] = gpte;
@@ -194,7 +193,7 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 	}
 	vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
 	if (!child)
-		child = vmmu_shadow_make(b->vm, b->op, gfn, role);
+		child = vmmu_shadow_make(b->op, gfn, role);
 	if (!make_ready(b, child))
 		return NULL;
 	v = vmmu_shadow_entry(b->op, s, v.index);
@@ -207,7 +206,7 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 /* The table that holds the entry for the leaf as the guest has it; NULL: again. */
 static struct vmmu_shadow *descend(struct build *b)
 {
-	const struct vmmu_root_slot *root = b->vcpu->shadow->root;
+	const struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(b->vcpu)->root;
 	struct vmmu_shadow *s = root->role.registers ? root->part[b->f->gva.v >> 30 & 3] : root->top;
 	unsigned access = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
 	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
@@ -232,11 +231,11 @@ static struct vmmu_shadow *descend(struct build *b)
 /* What the leaf is to say besides its frame. */
 static uint64_t bits_for(struct build *b)
 {
-	const struct vmmu_layout *l = &b->op->tables->layout;
-	uint64_t bits = vmmu_shadow_leaf_bits(l, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
+	const struct vmmu_layout *l = &b->op->map->layout;
+	uint64_t bits = vmmu_shadow_leaf_bits(b->op, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
 
 	/* W comes back when the table is parked. */
-	return vmmu_shadow_holds(b->vm->shadow, b->gfn) ? vmmu_revoke_write(l, bits) : bits;
+	return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_revoke_write(l, bits) : bits;
 }
 
 /* The guest's leaf. */
@@ -252,19 +251,19 @@ static uint64_t own_key(const struct build *b)
 
 static uint64_t leaf_for(struct build *b, unsigned level)
 {
-	return vmmu_make_leaf(&b->op->tables->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
+	return vmmu_make_leaf(&b->op->map->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
 }
 
 static bool grants_write(const struct build *b, uint64_t leaf)
 {
-	return leaf & b->op->tables->layout.format->write;
+	return leaf & b->op->map->layout.format->write;
 }
 
 /* May `value` take the place of `was` in one step: the same frame, only other rights? */
 static bool is_same_page(const struct build *b, const struct vmmu_shadow *s, const struct vmmu_visit *v,
                          uint64_t value)
 {
-	const struct vmmu_layout *l = &b->op->tables->layout;
+	const struct vmmu_layout *l = &b->op->map->layout;
 
 	return vmmu_is_leaf(l, v->level, v->entry) &&
 	       vmmu_entry_address(l, v->entry).v == vmmu_entry_address(l, value).v &&
@@ -273,13 +272,13 @@ static bool is_same_page(const struct build *b, const struct vmmu_shadow *s, con
 
 static struct vmmu_block *block_for(struct build *b)
 {
-	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
-	struct vmmu_block *block = vmmu_block_of(&b->vm->shadow->frames, b->gfn);
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(b->vcpu);
+	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(b->op)->frames, b->gfn);
 
 	if (!block) {
 		block = sv->spare;
 		sv->spare = NULL;
-		vmmu_block_insert(&b->vm->shadow->frames, block, b->gfn);
+		vmmu_block_insert(&vmmu_shadow_map_of(b->op)->frames, block, b->gfn);
 	}
 	vmmu_shadow_note_run(b->vcpu, block, b->gfn, &b->backing, b->sequence);
 	return block;
@@ -303,9 +302,9 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 	}
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (grants_write(b, value))
-		vmmu_dirty_mark(b->vcpu->hit.slot, b->gfn);
+		vmmu_dirty_mark(b->op, b->vcpu->hit.slot, b->gfn);
 	if (!v.entry)
-		vmmu_shadow_map(&v, s, value, first, block_for(b), b->op->cause);
+		vmmu_shadow_map_leaf(&v, s, value, first, block_for(b), b->op->cause);
 	else if (!vmmu_entry_write(&v, value, VMMU_CAUSE_PERMISSION))
 		return AGAIN;
 	s->was[v.index] = own_entry(b);
@@ -339,7 +338,7 @@ static unsigned goal_for(const struct build *b)
 
 	if (b->walk.level && b->walk.level < level)
 		level = b->walk.level;
-	if (level > VMMU_LEVEL_4K && vmmu_shadow_holds_near(b->vm->shadow, b->gfn))
+	if (level > VMMU_LEVEL_4K && vmmu_shadow_holds_near(vmmu_shadow_map_of(b->op), b->gfn))
 		level = VMMU_LEVEL_4K;
 	return level;
 }
@@ -359,11 +358,11 @@ static bool is_walked_through(const struct build *b, uint64_t gfn)
  */
 static enum vmmu_fault_result write_to_table(struct build *b)
 {
-	const struct vmmu_shadows *all = b->vm->shadow;
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(b->op);
 
 	/* Without the table the instruction cannot be executed. */
 	if (!is_walked_through(b, b->gfn) && !b->parked &&
-	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->vm, b->op, b->gfn, false)) {
+	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->op, b->gfn, false)) {
 		b->parked = true;
 		return AGAIN;
 	}
@@ -372,7 +371,7 @@ static enum vmmu_fault_result write_to_table(struct build *b)
 
 static bool writes_a_table(const struct build *b)
 {
-	return (b->f->access & VMMU_W) && vmmu_shadow_holds(b->vm->shadow, b->gfn);
+	return (b->f->access & VMMU_W) && vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn);
 }
 
 /* The rest of a large page: the guest has said once for all of it what it is. */
@@ -385,7 +384,7 @@ static void fill_large_page(struct build *b, struct vmmu_shadow *s)
 		uint64_t gfn = s->gfn + i, value;
 
 		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->op, block, gfn, b->rights, &value))
-			vmmu_shadow_map(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
+			vmmu_shadow_map_leaf(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
 	}
 }
 
@@ -395,7 +394,7 @@ static void take_neighbours(struct build *b, struct vmmu_shadow *s)
 	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
 
 	/* Nothing new where all of the table has just been looked at. */
-	if (s->role.level != VMMU_LEVEL_4K || s->synced == b->vm->shadow->faults)
+	if (s->role.level != VMMU_LEVEL_4K || s->synced == vmmu_shadow_map_of(b->op)->faults)
 		return;
 	if (s->role.direct)
 		fill_large_page(b, s);
@@ -406,6 +405,7 @@ static void take_neighbours(struct build *b, struct vmmu_shadow *s)
 /* CR0.PG = 0: the direct map, as under EPT and NPT. */
 static enum vmmu_fault_result map_direct(struct build *b)
 {
+	struct vmmu_map *before;
 	struct vmmu_mapping m;
 
 	if (writes_a_table(b))
@@ -420,8 +420,9 @@ static enum vmmu_fault_result map_direct(struct build *b)
 		.cause = b->op->cause,
 		.result = VMMU_FAULT_RETRY,
 	};
-
-	vmmu_direct_map(b->op, vmmu_root_of(b->vm), &m);
+	before = vmmu_op_on(b->op, vmmu_shadow_map_of(b->op)->unpaged);
+	vmmu_direct_map(b->op, &m);
+	vmmu_op_on(b->op, before);
 	b->f->entry = m.entry;
 	b->f->level = m.level;
 	b->f->pfn = m.pfn;
@@ -451,12 +452,12 @@ static enum vmmu_fault_result map_paged(struct build *b)
 
 static enum vmmu_fault_result build(struct build *b)
 {
-	if (vmmu_is_stale(&b->vm->memory, b->gfn, b->sequence))
+	if (vmmu_is_stale(&b->vcpu->vm->memory, b->gfn, b->sequence))
 		return VMMU_FAULT_RETRY;
 	/* Until a flush promised by others is done, a CPU may still write what seems held. */
 	if (vmmu_is_flush_promised(b->op))
 		return AGAIN;
-	vmmu_shadow_reclaim(b->vm, b->op, 2 * VMMU_LEVEL_MAX);
+	vmmu_shadow_reclaim(b->op, 2 * VMMU_LEVEL_MAX);
 	if (b->op->owed.promised)
 		return AGAIN;
 	/* Now, so that tables on the way that are filled can use it. */
@@ -468,11 +469,10 @@ static enum vmmu_fault_result build(struct build *b)
 
 static bool have_block(struct build *b)
 {
-	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
-	struct vmmu_tables *t = b->op->tables;
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(b->vcpu);
 
 	if (!sv->spare)
-		sv->spare = t->host->object_alloc(t->ctx, sizeof(*sv->spare));
+		sv->spare = vmmu_object_alloc(b->vcpu->vm, sizeof(*sv->spare));
 	return sv->spare != NULL;
 }
 
@@ -480,15 +480,15 @@ static enum vmmu_fault_result find_page(struct build *b)
 {
 	struct vmmu_fault *f = b->f;
 
-	b->sequence = atomic_load_explicit(&b->vm->memory.sequence, memory_order_acquire);
-	if (b->gfn >= b->vm->memory.limit)
+	b->sequence = atomic_load_explicit(&b->vcpu->vm->memory.sequence, memory_order_acquire);
+	if (b->gfn >= b->vcpu->vm->memory.limit)
 		return VMMU_FAULT_BEYOND;
 	if (!vmmu_find_slot(b->vcpu, b->op, b->gfn))
 		return VMMU_FAULT_EMULATE_MMIO;
 	f->slot = b->vcpu->hit.info.id;
 	if ((b->vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
 		return VMMU_FAULT_READ_ONLY;
-	if (!vmmu_have_spares(b->vcpu, b->op) || !have_block(b))
+	if (!vmmu_have_spares(b->op) || !have_block(b))
 		return VMMU_FAULT_NO_MEMORY;
 	return vmmu_ask_host(b->vcpu, b->op, f, &b->backing);
 }
@@ -503,7 +503,7 @@ static enum vmmu_fault_result attempt(struct build *b)
 		return result;
 	vmmu_gate_enter(b->op->tables, b->op->who);
 	vmmu_shadow_lock(b->op->tables);
-	b->vm->shadow->faults += b->tries++ == 0;
+	vmmu_shadow_map_of(b->op)->faults += b->tries++ == 0;
 	result = build(b);
 	vmmu_shadow_unlock(b->op->tables);
 	vmmu_gate_leave(b->op->tables, b->op->who);
@@ -525,7 +525,7 @@ static void expect_write(struct build *b)
 	gfn = vmmu_gpa_gfn(last->where).v;
 	vmmu_gate_enter(b->op->tables, b->op->who);
 	vmmu_shadow_lock(b->op->tables);
-	vmmu_shadow_park(b->vm, b->op, gfn, true);
+	vmmu_shadow_park(b->op, gfn, true);
 	vmmu_shadow_unlock(b->op->tables);
 	vmmu_gate_leave(b->op->tables, b->op->who);
 }
@@ -563,7 +563,7 @@ static enum vmmu_fault_result attempts(struct build *b)
 static bool is_implicit(const struct build *b, enum vmmu_fault_result result)
 {
 	const uint32_t data = VMMU_ACCESS_PRESENT | VMMU_ACCESS_AC;
-	struct vmmu_refused *refused = &b->vcpu->shadow->refused;
+	struct vmmu_refused *refused = &vmmu_shadow_vcpu_of(b->vcpu)->refused;
 	const struct vmmu_fault *f = b->f;
 
 	if (result != VMMU_FAULT_SPURIOUS) {
@@ -580,7 +580,7 @@ static bool is_implicit(const struct build *b, enum vmmu_fault_result result)
 /* Is this the first fault after a switch, and was it the same last time? */
 static bool is_as_before(const struct build *b)
 {
-	const struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	const struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(b->vcpu);
 
 	return sv->fresh && sv->root && sv->root->wake.seen &&
 	       (sv->root->wake.gva.v ^ b->f->gva.v) >> VMMU_PAGE_SHIFT == 0;
@@ -589,7 +589,7 @@ static bool is_as_before(const struct build *b)
 /* A table was linked again for it: the guest may have switched for its sake. */
 static void note_for_switch(struct build *b)
 {
-	struct vmmu_shadow_vcpu *sv = b->vcpu->shadow;
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(b->vcpu);
 	struct vmmu_root_slot *root = sv->root;
 
 	if (sv->fresh && root && b->woken)
@@ -603,8 +603,8 @@ static void note_for_switch(struct build *b)
 
 void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
-	struct vmmu_root_slot *root = vcpu->shadow->root;
-	struct build b = {.vcpu = vcpu, .vm = vcpu->vm, .op = op, .mode = &vcpu->shadow->mode,
+	struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(vcpu)->root;
+	struct build b = {.vcpu = vcpu, .op = op, .mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
 	                  .ahead = true, .for_switch = true};
 	struct vmmu_fault f = {.slot = UINT32_MAX};
 
@@ -625,10 +625,9 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 {
 	struct build b = {
 		.vcpu = vcpu,
-		.vm = vcpu->vm,
 		.op = op,
 		.f = f,
-		.mode = &vcpu->shadow->mode,
+		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
 	};
 	enum vmmu_fault_result result;
 

@@ -9,8 +9,7 @@ struct range {
 	enum vmmu_cause cause;
 };
 
-typedef void (*on_block)(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
-                         const struct range *r);
+typedef void (*on_block)(struct vmmu_op *op, struct vmmu_block *block, const struct range *r);
 
 static void drop_list(struct vmmu_op *op, struct vmmu_link **head, enum vmmu_cause cause)
 {
@@ -28,12 +27,10 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void zap_block(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
-                      const struct range *r)
+static void zap_block(struct vmmu_op *op, struct vmmu_block *block, const struct range *r)
 {
 	uint64_t start = block->number * VMMU_ENTRIES;
 
-	(void)vm;
 	if (r->keep < VMMU_LEVEL_2M)
 		drop_list(op, &block->huge, r->cause);
 	for (uint64_t gfn = later(start, r->first);
@@ -41,13 +38,12 @@ static void zap_block(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block 
 		drop_list(op, &block->page[gfn % VMMU_ENTRIES], r->cause);
 }
 
-static void protect_block(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_block *block,
-                          const struct range *r)
+static void protect_block(struct vmmu_op *op, struct vmmu_block *block, const struct range *r)
 {
 	uint64_t start = block->number * VMMU_ENTRIES;
 
 	for (uint64_t gfn = later(start, r->first); gfn < sooner(start + VMMU_ENTRIES, r->end); gfn++)
-		vmmu_shadow_protect(vm, op, gfn, r->forbid);
+		vmmu_shadow_protect(op, gfn, r->forbid);
 }
 
 static bool meets(const struct vmmu_block *block, const struct range *r)
@@ -60,47 +56,58 @@ static bool meets(const struct vmmu_block *block, const struct range *r)
 /* The gate opens now and then, so that a fault never waits for all of memory. */
 enum { BUCKETS_PER_CLOSING = 32 };
 
-static void for_blocks(struct vmmu_vm *vm, struct vmmu_op *op, const struct range *r, on_block fn)
+static void for_blocks(struct vmmu_op *op, const struct range *r, on_block fn)
 {
 	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++) {
 		if (i % BUCKETS_PER_CLOSING == 0)
-			vmmu_gate_close(&vm->tables);
-		for (struct vmmu_block *b = vm->shadow->frames.bucket[i]; b; b = b->next)
+			vmmu_gate_close(op->tables);
+		for (struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next)
 			if (meets(b, r))
-				fn(vm, op, b, r);
+				fn(op, b, r);
 		if (i % BUCKETS_PER_CLOSING == BUCKETS_PER_CLOSING - 1)
-			vmmu_gate_open(&vm->tables);
+			vmmu_gate_open(op->tables);
 	}
 }
 
 /* Guest tables in frames that are no longer what they were say nothing any more. */
-static void retire_tables(struct vmmu_vm *vm, struct vmmu_op *op, const struct range *r)
+static void retire_tables(struct vmmu_op *op, const struct range *r)
 {
 	struct vmmu_shadow *s, *newer;
 
-	vmmu_gate_close(&vm->tables);
-	for (s = vm->shadow->oldest; s; s = newer) {
+	vmmu_gate_close(op->tables);
+	for (s = vmmu_shadow_map_of(op)->oldest; s; s = newer) {
 		newer = s->newer;
 		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
-			vmmu_shadow_retire(vm, op, s, r->cause);
+			vmmu_shadow_retire(op, s, r->cause);
 	}
-	vmmu_gate_open(&vm->tables);
+	vmmu_gate_open(op->tables);
 }
 
-void vmmu_shadow_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                           unsigned keep, enum vmmu_cause cause)
+void vmmu_shadow_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
+                           enum vmmu_cause cause)
 {
 	struct range r = {.first = first, .end = end, .keep = keep, .cause = cause};
 
 	if (!keep)
-		retire_tables(vm, op, &r);
-	for_blocks(vm, op, &r, zap_block);
+		retire_tables(op, &r);
+	for_blocks(op, &r, zap_block);
 }
 
-void vmmu_shadow_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
-                               bool forbid)
+void vmmu_shadow_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid)
 {
 	struct range r = {.first = first, .end = end, .forbid = forbid};
 
-	for_blocks(vm, op, &r, protect_block);
+	for_blocks(op, &r, protect_block);
+}
+
+void vmmu_shadow_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end)
+{
+	for (uint64_t gfn = first; gfn < end; gfn++)
+		vmmu_shadow_protect(op, gfn, false);
+}
+
+/* Guest tables in it can have their accessed bits set from now on: no entry without. */
+void vmmu_shadow_allow_range(struct vmmu_op *op, uint64_t first, uint64_t end)
+{
+	vmmu_shadow_zap_range(op, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
 }

@@ -54,7 +54,7 @@ static bool is_known(const struct vmmu_vcpu *vcpu, const struct vmmu_run *run, u
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_block *block,
                             uint64_t gfn, unsigned rights, uint64_t *value)
 {
-	const struct vmmu_layout *l = &op->tables->layout;
+	const struct vmmu_layout *l = &op->map->layout;
 	struct vmmu_backing backing;
 
 	if (!block || !is_known(vcpu, &block->run, gfn))
@@ -62,8 +62,8 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const st
 	backing = block->run.backing;
 	backing.pfn.v += gfn - block->run.first;
 	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
-	                        vmmu_shadow_leaf_bits(l, vcpu->hit.info.flags, backing, rights, 0));
-	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vcpu->vm->shadow, gfn))
+	                        vmmu_shadow_leaf_bits(op, vcpu->hit.info.flags, backing, rights, 0));
+	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(op), gfn))
 		*value = vmmu_revoke_write(l, *value);
 	return true;
 }
@@ -81,7 +81,7 @@ static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct v
 		return false;
 	if (!(gpte & VMMU_GPTE_DIRTY))
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
-	*block = vmmu_block_of(&y->vcpu->vm->shadow->frames, gfn);
+	*block = vmmu_block_of(&vmmu_shadow_map_of(y->op)->frames, gfn);
 	if (!vmmu_shadow_known_leaf(y->vcpu, y->op, *block, gfn, rights, value))
 		return false;
 	*value |= vmmu_shadow_key_bits(y->mode, gpte);
@@ -104,7 +104,7 @@ static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
 	if (!known)
 		return;
 	v = vmmu_shadow_entry(y->op, y->s, index);
-	vmmu_shadow_map(&v, y->s, value, gfn, block, VMMU_CAUSE_PREFETCH);
+	vmmu_shadow_map_leaf(&v, y->s, value, gfn, block, VMMU_CAUSE_PREFETCH);
 }
 
 /* An upper entry: linked at once if the table below is there, and held. */
@@ -119,12 +119,12 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 	    (s->role.level <= y->mode->huge_level_max && (gpte & VMMU_GPTE_HUGE)))
 		return;
 	child = vmmu_shadow_find(
-		y->vcpu->vm->shadow, (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
+		vmmu_shadow_map_of(y->op), (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
 		vmmu_shadow_role_below(s, index, s->role.access & vmmu_guest_rights(y->mode, gpte)));
 	if (!child || child->parked || child->stale)
 		return;
 	v = vmmu_shadow_entry(y->op, s, index);
-	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->op->tables->layout, child->table.hpa),
+	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->op->map->layout, child->table.hpa),
 	                 VMMU_CAUSE_PREFETCH);
 }
 
@@ -176,7 +176,7 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu
 		.vcpu = vcpu,
 		.op = op,
 		.s = s,
-		.mode = &vcpu->shadow->mode,
+		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
 		.page = host->guest_page
 		                ? host->guest_page(op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
 		                : NULL,
@@ -219,7 +219,7 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 		s->single = changed <= FEW;
 	s->vain = !s->announced && !changed;
 	s->stale = s->fresh = false;
-	s->synced = vcpu->vm->shadow->faults;
+	s->synced = vmmu_shadow_map_of(op)->faults;
 }
 
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shadow tables: found by frame and role, made, linked, taken down. */
+/* Shadow tables: found by frame and role, their entries, their age; one comes and one goes. */
 #include "map/shadow/shadow.h"
 
 /* ---- finding ------------------------------------------------------------------- */
@@ -14,7 +14,7 @@ static unsigned held_bucket_of(uint64_t gfn)
 	return bucket_of(gfn / VMMU_ENTRIES);
 }
 
-struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gfn, union vmmu_role role)
+struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn, union vmmu_role role)
 {
 	struct vmmu_shadow *s = all->bucket[bucket_of(gfn)];
 
@@ -23,7 +23,7 @@ struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadows *all, uint64_t gf
 	return s;
 }
 
-struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struct vmmu_shadow *after,
+struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all, const struct vmmu_shadow *after,
                                      uint64_t gfn)
 {
 	struct vmmu_shadow *s = NULL;
@@ -37,18 +37,18 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadows *all, const struc
 	return s;
 }
 
-void vmmu_shadow_count_held(struct vmmu_shadows *all, const struct vmmu_shadow *s, int by)
+void vmmu_shadow_count_held(struct vmmu_shadow_map *all, const struct vmmu_shadow *s, int by)
 {
 	if (vmmu_shadow_stands_for_frame(s))
 		all->held[held_bucket_of(s->gfn)] += (uint32_t)by;
 }
 
-bool vmmu_shadow_holds(const struct vmmu_shadows *all, uint64_t gfn)
+bool vmmu_shadow_holds(const struct vmmu_shadow_map *all, uint64_t gfn)
 {
 	return vmmu_shadow_next(all, NULL, gfn) != NULL;
 }
 
-bool vmmu_shadow_holds_near(const struct vmmu_shadows *all, uint64_t gfn)
+bool vmmu_shadow_holds_near(const struct vmmu_shadow_map *all, uint64_t gfn)
 {
 	uint64_t first = gfn / VMMU_ENTRIES * VMMU_ENTRIES;
 
@@ -76,7 +76,7 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
 	hang(v, s, child->gfn, &child->parents);
 }
 
-void vmmu_shadow_map(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
+void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
                      struct vmmu_block *block, enum vmmu_cause cause)
 {
 	v->gfn.v = gfn;
@@ -97,13 +97,13 @@ void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
 
 /* ---- the list by age ------------------------------------------------------------------ */
 
-static void unlist(struct vmmu_shadows *all, struct vmmu_shadow *s)
+static void unlist(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	*(s->older ? &s->older->newer : &all->oldest) = s->newer;
 	*(s->newer ? &s->newer->older : &all->newest) = s->older;
 }
 
-static void list_newest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+static void list_newest(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	s->older = all->newest;
 	s->newer = NULL;
@@ -111,7 +111,7 @@ static void list_newest(struct vmmu_shadows *all, struct vmmu_shadow *s)
 	all->newest = s;
 }
 
-static void list_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+static void list_oldest(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	s->older = NULL;
 	s->newer = all->oldest;
@@ -119,13 +119,13 @@ static void list_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
 	all->oldest = s;
 }
 
-void vmmu_shadow_make_newest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+void vmmu_shadow_make_newest(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	unlist(all, s);
 	list_newest(all, s);
 }
 
-void vmmu_shadow_make_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
+void vmmu_shadow_make_oldest(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	unlist(all, s);
 	list_oldest(all, s);
@@ -133,7 +133,7 @@ void vmmu_shadow_make_oldest(struct vmmu_shadows *all, struct vmmu_shadow *s)
 
 /* ---- making ----------------------------------------------------------------------------- */
 
-static void insert(struct vmmu_shadows *all, struct vmmu_shadow *s)
+static void insert(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	struct vmmu_shadow **bucket = &all->bucket[bucket_of(s->gfn)];
 
@@ -143,7 +143,7 @@ static void insert(struct vmmu_shadows *all, struct vmmu_shadow *s)
 	all->count++;
 }
 
-static void take_out(struct vmmu_shadows *all, struct vmmu_shadow *s)
+static void take_out(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
 	struct vmmu_shadow **at = &all->bucket[bucket_of(s->gfn)];
 
@@ -156,8 +156,7 @@ static void take_out(struct vmmu_shadows *all, struct vmmu_shadow *s)
 		vmmu_shadow_count_held(all, s, -1);
 }
 
-struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn,
-                                     union vmmu_role role)
+struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu_role role)
 {
 	struct vmmu_shadow *s =
 		(struct vmmu_shadow *)vmmu_table_take(op, role.level, vmmu_gfn_of(gfn));
@@ -174,8 +173,7 @@ struct vmmu_shadow *vmmu_shadow_make(struct vmmu_vm *vm, struct vmmu_op *op, uin
 	s->single = false;
 	s->vain = false;
 	vmmu_table_publish(op, &s->table);
-	insert(vm->shadow, s);
-	vmmu_shadow_hold(vm, op, s);
+	insert(vmmu_shadow_map_of(op), s);
 	return s;
 }
 
@@ -189,7 +187,7 @@ void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_caus
 	}
 }
 
-void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shadow *s,
+void vmmu_shadow_retire(struct vmmu_op *op, struct vmmu_shadow *s,
                         enum vmmu_cause cause)
 {
 	/* A root's top entries stay: CPUs hold them in registers (SDM vol. 3, 4.4.1). */
@@ -199,23 +197,7 @@ void vmmu_shadow_retire(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_shad
 		return;
 	while (s->parents)
 		vmmu_shadow_drop(op, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents), cause);
-	take_out(vm->shadow, s);
+	take_out(vmmu_shadow_map_of(op), s);
 	vmmu_owe_all(op, cause);
 	vmmu_table_retire_one(op, &s->table, cause);
-}
-
-void vmmu_shadow_reclaim(struct vmmu_vm *vm, struct vmmu_op *op, unsigned room)
-{
-	struct vmmu_shadows *all = vm->shadow;
-	struct vmmu_shadow *s, *newer;
-
-	if (all->count + room <= all->limit)
-		return;
-	/* What no vCPU runs on is worth less than what the last fault has built. */
-	vmmu_shadow_forget_roots(vm, op);
-	for (s = all->oldest; s && all->count + room > all->limit; s = newer) {
-		newer = s->newer;
-		if (!s->pins)
-			vmmu_shadow_retire(vm, op, s, VMMU_CAUSE_RECLAIM);
-	}
 }

@@ -6,6 +6,20 @@
  */
 #include "map/shadow/shadow.h"
 
+/* Does `s` read its guest table as this vCPU does, whatever the level? */
+static bool is_read_alike(struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s)
+{
+	union vmmu_role role = vmmu_shadow_vcpu_of(vcpu)->role;
+
+	role.level = s->role.level;
+	role.direct = s->role.direct;
+	role.access = s->role.access;
+	role.quadrant = s->role.quadrant;
+	role.key = s->role.key;
+	role.registers = s->role.registers;
+	return role.word == s->role.word;
+}
+
 /* Entries of `s` that stand for guest entries [first, last]; none: false. */
 static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned last,
                         unsigned *from, unsigned *end)
@@ -40,14 +54,14 @@ static void drop(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow 
 static void fill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
-	if (vmmu_shadow_is_read_alike(vcpu, s) && !s->stale)
+	if (is_read_alike(vcpu, s) && !s->stale)
 		vmmu_shadow_prefetch(vcpu, op, s, from, end);
 }
 
 static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, unsigned bytes,
                      on_entries fn)
 {
-	const struct vmmu_shadows *all = vcpu->vm->shadow;
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
 	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT;
 	unsigned offset = gpa % VMMU_PAGE_SIZE;
 

@@ -4,18 +4,18 @@
  * hang in the list it belongs to, and let no CPU write a guest table that is
  * shadowed. The gate is closed and nothing is owed, so all of it is exact.
  */
-#include "api/audit.h"
+#include "map/audit.h"
 #include "map/shadow/shadow.h"
 
 struct table_audit {
-	struct audit *a;
+	struct vmmu_audit *a;
 	struct vmmu_op *op;
 	struct vmmu_shadow *s;
 };
 
 static const struct vmmu_layout *layout_of(const struct table_audit *t)
 {
-	return &t->op->tables->layout;
+	return &t->op->map->layout;
 }
 
 static bool hangs_in(const struct vmmu_link *link, const struct vmmu_link *head)
@@ -98,7 +98,7 @@ static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step
 	const struct vmmu_shadow *s = t->s;
 	const struct vmmu_link *link = &s->link[step->index];
 	uint64_t gfn = vmmu_link_gfn(link);
-	const struct vmmu_shadows *all = t->a->vm->shadow;
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(t->op);
 	const struct vmmu_block *block = vmmu_block_of(&all->frames, gfn);
 
 	vmmu_audit_leaf(t->a, step, gfn);
@@ -179,13 +179,13 @@ static uint64_t links_in(const struct vmmu_link *head)
 	return n;
 }
 
-static void check_frames(struct audit *a, const uint64_t *leaves)
+static void check_frames(struct vmmu_audit *a, struct vmmu_op *op, const uint64_t *leaves)
 {
 	struct vmmu_path_step none = {.level = 0};
 	uint64_t pages = 0, huge = 0;
 
 	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++)
-		for (const struct vmmu_block *b = a->vm->shadow->frames.bucket[i]; b; b = b->next) {
+		for (const struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next) {
 			huge += links_in(b->huge);
 			for (unsigned page = 0; page < VMMU_ENTRIES; page++)
 				pages += links_in(b->page[page]);
@@ -194,13 +194,13 @@ static void check_frames(struct audit *a, const uint64_t *leaves)
 		vmmu_audit_finding(a, "the reverse map counts other leaves than there are", &none, 0);
 }
 
-void vmmu_audit_shadow(struct audit *a, struct vmmu_op *op)
+void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *a)
 {
 	uint64_t before[VMMU_LEVEL_MAX + 1], own[VMMU_LEVEL_MAX + 1];
 
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		before[level] = a->leaves[level];
-	for (struct vmmu_shadow *s = a->vm->shadow->oldest; s; s = s->newer) {
+	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {
 		struct table_audit t = {a, op, s};
 
 		a->tables[s->table.level]++;
@@ -214,5 +214,5 @@ void vmmu_audit_shadow(struct audit *a, struct vmmu_op *op)
 	}
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		own[level] = a->leaves[level] - before[level];
-	check_frames(a, own);
+	check_frames(a, op, own);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is kept for parts of a slot: page-size caps per 2 MiB, dirty bits per 4 KiB. */
+/* Page-size caps: the largest leaf that each 2 MiB block of a slot may have. */
 #include "memory/memory.h"
 
 static uint64_t block_of(const struct vmmu_slot *slot, uint64_t gfn)
@@ -34,9 +34,4 @@ void vmmu_cap_set(struct vmmu_slot *slot, uint64_t first, uint64_t end, unsigned
 {
 	for (uint64_t block = block_of(slot, first); block <= block_of(slot, end - 1); block++)
 		slot->caps[block] = level < VMMU_LEVEL_1G ? (uint8_t)level : 0;
-}
-
-size_t vmmu_dirty_words(const struct vmmu_slot *slot)
-{
-	return (slot->end - slot->first + 63) / 64;
 }

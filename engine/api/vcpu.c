@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Making and unmaking vCPUs, and the root that one enters its guest with. */
+#include "api/api.h"
+
+static struct vmmu_actor **free_seat(struct vmmu_vm *vm)
+{
+	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
+		if (!vm->tables.actors[i])
+			return &vm->tables.actors[i];
+	return NULL;
+}
+
+static void free_vcpu(struct vmmu_vcpu *vcpu)
+{
+	vmmu_object_free(vcpu->vm, vcpu, vcpu->map->ops->vcpu_bytes);
+}
+
+enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
+                                  struct vmmu_vcpu **out)
+{
+	struct vmmu_map *map = vm->maps;
+	struct vmmu_vcpu *vcpu = vmmu_object_alloc(vm, map->ops->vcpu_bytes);
+	struct vmmu_actor **seat;
+
+	if (!vcpu)
+		return VMMU_ERR_NO_MEMORY;
+	vcpu->vm = vm;
+	vcpu->map = map;
+	vcpu->actor.id = id;
+	vcpu->actor.ring = ring;
+
+	vmmu_turn_take(&vm->tables);
+	seat = id == VMMU_TRACE_NO_VCPU ? NULL : free_seat(vm);
+	if (seat) {
+		*seat = &vcpu->actor;
+		vm->vcpus++;
+		if (map->ops->join)
+			map->ops->join(vcpu);
+	}
+	vmmu_turn_give(&vm->tables);
+	if (!seat) {
+		free_vcpu(vcpu);
+		return VMMU_ERR_INVALID;
+	}
+	*out = vcpu;
+	return VMMU_OK;
+}
+
+/* What a vCPU counted outlives it. */
+static void keep_counters(struct vmmu_counters *to, struct vmmu_counters *from)
+{
+	_Atomic uint64_t *sum = (_Atomic uint64_t *)to;
+	_Atomic uint64_t *add = (_Atomic uint64_t *)from;
+
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*sum); i++)
+		vmmu_count(&sum[i], atomic_load_explicit(&add[i], memory_order_relaxed));
+}
+
+static void leave_map(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_op op = vmmu_manage_op(vcpu->vm);
+
+	op.map = vcpu->map;
+	vcpu->map->ops->leave(vcpu, &op);
+	vmmu_settle(&op);
+}
+
+void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+
+	vmmu_turn_take(&vm->tables);
+	if (vcpu->map->ops->leave)
+		leave_map(vcpu);
+	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
+		if (vm->tables.actors[i] == &vcpu->actor)
+			vm->tables.actors[i] = NULL;
+	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
+	vm->vcpus--;
+	vmmu_turn_give(&vm->tables);
+	vmmu_spares_drain(&vm->tables, &vcpu->actor);
+	free_vcpu(vcpu);
+}
+
+enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+{
+	enum vmmu_status status = vcpu->map->ops->root_pointer(vcpu, out);
+	struct vmmu_trace_record *r;
+	struct vmmu_op op;
+
+	if (status != VMMU_OK)
+		return status;
+	vmmu_vcpu_op(&op, vcpu);
+	r = vmmu_trace_begin(&op, VMMU_TRACE_ROOT_LOAD);
+	if (r) {
+		r->level = out->levels;
+		r->root_load = (struct vmmu_trace_root_load){.table = out->table.v, .pointer = out->pointer};
+		vmmu_trace_end(&op);
+	}
+	return VMMU_OK;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * VMs, vCPUs and what can be done with a map.
+ *
+ * A VM has memory and one map or several. A fault goes to the vCPU's map;
+ * every management call goes over all maps of the VM. Nobody asks what kind
+ * of map it is: what differs is an operation here, or a field of struct vmmu_map.
+ */
+#ifndef VMMU_MAP_H
+#define VMMU_MAP_H
+
+#include "memory/memory.h"
+#include "table/walk.h"
+
+struct vmmu_vm;
+struct vmmu_vcpu;
+struct vmmu_audit;
+struct vmmu_mode_ops;
+
+/* What vmmu_map_ops.each_entry reports. */
+struct vmmu_each {
+	/* Every entry that is not zero, a table's before those of the tables that it references. */
+	void (*entry)(struct vmmu_visit *visit, void *arg);
+	/* Every table, before its entries. May be NULL. */
+	void (*table)(struct vmmu_op *op, const struct vmmu_table *table, void *arg);
+};
+
+/* All but `fault` and those on vCPUs find the map in op->map. */
+struct vmmu_map_ops {
+	/* Handle one fault; op->cause goes into the entries it writes. */
+	enum vmmu_fault_result (*fault)(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+	                                struct vmmu_fault *fault);
+
+	/*
+	 * Remove what maps gfns [first, end), in bounded steps with the gate closed for
+	 * each; leaves up to level `keep` stay (0: none does). What that owes is left in
+	 * op->owed. Needs the turn, gate open.
+	 */
+	void (*zap_range)(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
+	                  enum vmmu_cause cause);
+	/*
+	 * Take W from leaves in [first, end); with `forbid` also the software bits that
+	 * let a fault give it back. Bounded steps, as above.
+	 */
+	void (*protect_range)(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid);
+	/* What was written in [first, end) has been noted: make the next write seen again. Gate closed. */
+	void (*harvest_range)(struct vmmu_op *op, uint64_t first, uint64_t end);
+	/* Guest CPUs may write [first, end) from now on. Needs the turn, gate open. NULL: no matter. */
+	void (*allow_range)(struct vmmu_op *op, uint64_t first, uint64_t end);
+	/* Remove every MMIO entry. Gate closed. NULL: it has none. */
+	void (*zap_mmio)(struct vmmu_op *op);
+
+	/* Gate closed. */
+	void (*each_entry)(struct vmmu_op *op, const struct vmmu_each *each, void *arg);
+	/* Report what must not be, and count what is there. Gate closed. */
+	void (*audit)(struct vmmu_op *op, struct vmmu_audit *audit);
+
+	/* What the CPU's root register holds while this vCPU runs. */
+	enum vmmu_status (*root_pointer)(const struct vmmu_vcpu *vcpu, struct vmmu_root *out);
+	/* The gpas below this can be mapped before they are accessed; 0: the guest's tables decide. */
+	uint64_t (*prefault_limit)(const struct vmmu_vcpu *vcpu);
+
+	/* Of a struct vmmu_vcpu and what the map has behind it. */
+	size_t vcpu_bytes;
+	/* A vCPU comes, or leaves. Needs the turn, gate open. NULL: no matter. */
+	void (*join)(struct vmmu_vcpu *vcpu);
+	void (*leave)(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+	/* Take everything down, settle, and free the map. No vCPU is left. */
+	void (*fini)(struct vmmu_op *op);
+};
+
+struct vmmu_vm {
+	struct vmmu_tables tables;
+	struct vmmu_memory memory;
+	struct vmmu_map *maps;       /* the first is that of vCPUs */
+	uint16_t map_ids;            /* given so far: none is given twice */
+	const struct vmmu_mode_ops *mode;
+	uint32_t vcpus;
+};
+
+struct vmmu_vcpu {
+	struct vmmu_actor actor;
+	struct vmmu_vm *vm;
+	struct vmmu_map *map;
+	struct vmmu_slot_hit hit;
+};
+
+static inline struct vmmu_top vmmu_top_of(const struct vmmu_map *map)
+{
+	return (struct vmmu_top){map->root->hpa, map->root->level};
+}
+
+/* First gfn past what the map's root can translate. */
+static inline uint64_t vmmu_map_end(const struct vmmu_map *map)
+{
+	return vmmu_level_pages(map->root->level + 1u);
+}
+
+/* An operation of a vCPU, on the vCPU's map. */
+static inline void vmmu_vcpu_op(struct vmmu_op *op, struct vmmu_vcpu *vcpu)
+{
+	vmmu_op_init(op, &vcpu->vm->tables, &vcpu->actor, vcpu->map);
+}
+
+/* The operation of a management call, on the first map until it goes over all. */
+static inline struct vmmu_op vmmu_manage_op(struct vmmu_vm *vm)
+{
+	struct vmmu_op op = {.fault = 0};
+
+	vmmu_op_init(&op, &vm->tables, &vm->tables.manager, vm->maps);
+	return op;
+}
+
+static inline void *vmmu_object_alloc(struct vmmu_vm *vm, size_t size)
+{
+	return vm->tables.host->object_alloc(vm->tables.ctx, size);
+}
+
+static inline void vmmu_object_free(struct vmmu_vm *vm, void *object, size_t size)
+{
+	if (object)
+		vm->tables.host->object_free(vm->tables.ctx, object, size);
+}
+
+/* map.c: what every map of `vm` begins with; it becomes the VM's last. */
+void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct vmmu_vm *vm,
+                   const struct vmmu_config *config, const struct vmmu_layout *layout);
+/* It is none of the VM's any more. */
+void vmmu_map_remove(struct vmmu_map *map);
+
+#endif

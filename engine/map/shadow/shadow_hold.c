@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tables held: from now on no CPU can write the guest table, so that what is
+ * read of it stays true.
+ */
+#include "map/shadow/shadow.h"
+
+/* ---- taking W away ------------------------------------------------------------------ */
+
+static void take_write(struct vmmu_op *op, struct vmmu_link *link, bool forbid)
+{
+	const struct vmmu_layout *l = &op->map->layout;
+	struct vmmu_visit v = vmmu_shadow_entry(op, vmmu_shadow_of(link), vmmu_link_index(link));
+	uint64_t value = vmmu_revoke_write(l, v.entry);
+
+	if (forbid)
+		value &= ~l->soft_writable;
+	if (value != v.entry)
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
+}
+
+void vmmu_shadow_protect(struct vmmu_op *op, uint64_t gfn, bool forbid)
+{
+	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(op)->frames, gfn);
+
+	if (block) {
+		for (struct vmmu_link *link = block->page[gfn % VMMU_ENTRIES]; link; link = link->next)
+			take_write(op, link, forbid);
+		while (block->huge)
+			vmmu_shadow_drop(op, vmmu_shadow_of(block->huge), vmmu_link_index(block->huge),
+			                 VMMU_CAUSE_PROTECT);
+	}
+}
+
+/* ---- holding ------------------------------------------------------------------------- */
+
+void vmmu_shadow_hold(struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	if (!s->parked)
+		return;
+	s->parked = false;
+	/* From now on no W is given on this frame; then take back what has been given. */
+	vmmu_shadow_count_held(vmmu_shadow_map_of(op), s, 1);
+	if (vmmu_shadow_stands_for_frame(s)) {
+		vmmu_shadow_protect(op, s->gfn, false);
+		vmmu_unpaged_protect(op, s->gfn);
+	}
+	vmmu_shadow_make_newest(vmmu_shadow_map_of(op), s);
+}
+
+struct vmmu_shadow *vmmu_shadow_make(struct vmmu_op *op, uint64_t gfn, union vmmu_role role)
+{
+	struct vmmu_shadow *s = vmmu_shadow_new(op, gfn, role);
+
+	vmmu_shadow_hold(op, s);
+	return s;
+}

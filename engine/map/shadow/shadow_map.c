@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A shadow map as an object: made, with the map for guests without paging; told of; taken down. */
+#include "map/shadow/shadow.h"
+
+/* ---- vCPUs ----------------------------------------------------------------------- */
+
+static void join(struct vmmu_vcpu *vcpu)
+{
+	struct vmmu_shadow_map *all = (struct vmmu_shadow_map *)vcpu->map;
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
+	uint32_t least = VMMU_SHADOW_LIMIT_MIN + VMMU_SHADOW_PER_VCPU * vcpu->vm->vcpus;
+
+	vmmu_gate_close(&vcpu->vm->tables);
+	sv->next = all->vcpus;
+	all->vcpus = sv;
+	if (all->limit < least)
+		all->limit = least;
+	vmmu_gate_open(&vcpu->vm->tables);
+}
+
+static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+{
+	struct vmmu_shadow_vcpu **at = &vmmu_shadow_map_of(op)->vcpus;
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
+
+	vmmu_gate_close(op->tables);
+	while (*at != sv)
+		at = &(*at)->next;
+	*at = sv->next;
+	for (unsigned i = 0; i < VMMU_ROOTS; i++)
+		vmmu_shadow_let_go(op, &sv->slot[i]);
+	vmmu_gate_open(op->tables);
+	vmmu_object_free(vcpu->vm, sv->spare, sizeof(*sv->spare));
+	sv->spare = NULL;
+}
+
+static enum vmmu_status root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+{
+	const struct vmmu_shadow_map *all = (const struct vmmu_shadow_map *)vcpu->map;
+	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
+	const struct vmmu_table *top = sv->root ? &sv->root->top->table : all->unpaged->root;
+
+	*out = (struct vmmu_root){
+		.table = top->hpa,
+		.pointer = vmmu_root_register(&vcpu->map->layout, top->hpa),
+		.levels = top->level,
+		.id = vcpu->map->id,
+	};
+	/* Outside long mode CR3 has 32 bits. */
+	return top->level == VMMU_LEVEL_1G && out->pointer >> 32 ? VMMU_ERR_UNSUPPORTED : VMMU_OK;
+}
+
+static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
+{
+	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
+
+	return sv->mode.levels ? 0 : vmmu_level_pages(VMMU_LEVEL_1G) * VMMU_PAE_ENTRIES * VMMU_PAGE_SIZE;
+}
+
+/* ---- looking ----------------------------------------------------------------------- */
+
+static void each_entry(struct vmmu_op *op, const struct vmmu_each *each, void *arg)
+{
+	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {
+		if (each->table)
+			each->table(op, &s->table, arg);
+		for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+			struct vmmu_visit v = vmmu_shadow_entry(op, s, i);
+
+			if (v.entry)
+				each->entry(&v, arg);
+		}
+	}
+}
+
+/* ---- coming and going ----------------------------------------------------------------- */
+
+static void free_blocks(struct vmmu_op *op)
+{
+	struct vmmu_frames *frames = &vmmu_shadow_map_of(op)->frames;
+
+	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++)
+		while (frames->bucket[i]) {
+			struct vmmu_block *block = frames->bucket[i];
+
+			frames->bucket[i] = block->next;
+			vmmu_object_free(op->map->vm, block, sizeof(*block));
+		}
+}
+
+static void fini(struct vmmu_op *op)
+{
+	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
+
+	while (all->oldest)
+		vmmu_shadow_retire(op, all->oldest, VMMU_CAUSE_ZAP_VM);
+	vmmu_settle(op);
+	free_blocks(op);
+	vmmu_map_remove(&all->map);
+	vmmu_object_free(all->map.vm, all, sizeof(*all));
+}
+
+static const struct vmmu_map_ops shadow_ops = {
+	.fault = vmmu_shadow_fault,
+	.zap_range = vmmu_shadow_zap_range,
+	.protect_range = vmmu_shadow_protect_range,
+	.harvest_range = vmmu_shadow_harvest_range,
+	.allow_range = vmmu_shadow_allow_range,
+	.each_entry = each_entry,
+	.audit = vmmu_shadow_audit,
+	.root_pointer = root_pointer,
+	.prefault_limit = prefault_limit,
+	.vcpu_bytes = sizeof(struct vmmu_shadow_vcpu),
+	.join = join,
+	.leave = leave,
+	.fini = fini,
+};
+
+enum { SHADOW_PATH_TABLES = 6 }; /* four levels of the guest's, two below a 1 GiB page */
+
+static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct vmmu_config *config,
+                 const struct vmmu_layout *layout)
+{
+	uint32_t limit = config->max_shadow_tables ? config->max_shadow_tables : VMMU_SHADOW_LIMIT_DEFAULT;
+	struct vmmu_map *map = &all->map;
+
+	vmmu_map_init(map, &shadow_ops, vm, config, layout);
+	map->input = VMMU_INPUT_GVA;
+	map->flush_all = true;
+	map->path_tables = SHADOW_PATH_TABLES;
+	if (map->leaf_level_max > VMMU_LEVEL_2M)
+		map->leaf_level_max = VMMU_LEVEL_2M;
+	/* The guest's tables have the first word on every access; an entry would save nothing. */
+	map->mmio_cache = false;
+	all->limit = limit < VMMU_SHADOW_LIMIT_MIN ? VMMU_SHADOW_LIMIT_MIN : limit;
+}
+
+bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                        const struct vmmu_layout *layout)
+{
+	struct vmmu_shadow_map *all = vmmu_object_alloc(vm, sizeof(*all));
+
+	if (!all)
+		return false;
+	/* Before any table is made. */
+	vm->tables.header_bytes = sizeof(struct vmmu_shadow);
+	vm->tables.manager_promises = true;
+	init(all, vm, config, layout);
+	if (!vmmu_unpaged_create(vm, op, config, layout)) {
+		vmmu_map_remove(&all->map);
+		vmmu_object_free(vm, all, sizeof(*all));
+		return false;
+	}
+	all->unpaged = all->map.next;
+	op->map = &all->map;
+	return true;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Roots that vCPUs remember, and the tables that they keep from being taken down. */
+#include "map/shadow/shadow.h"
+
+void vmmu_shadow_let_go(struct vmmu_op *op, struct vmmu_root_slot *slot)
+{
+	struct vmmu_shadow *top = slot->top;
+
+	if (!top)
+		return;
+	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++)
+		if (slot->part[i])
+			slot->part[i]->pins--;
+	top->pins--;
+	/* A TLB with tags may hold what it says, and nothing that changes in it owes a flush from now on. */
+	vmmu_owe_all(op, VMMU_CAUSE_ROOT);
+	/* Made of one vCPU's registers: of no use to anybody else. */
+	if (top->role.registers)
+		vmmu_shadow_retire(op, top, VMMU_CAUSE_ROOT);
+	*slot = (struct vmmu_root_slot){.top = NULL};
+}
+
+static bool needs(const struct vmmu_root_slot *slot, const struct vmmu_shadow *s)
+{
+	bool any = slot->top == s;
+
+	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++)
+		any |= slot->part[i] == s;
+	return any;
+}
+
+void vmmu_shadow_forget_roots(struct vmmu_op *op)
+{
+	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(op)->vcpus; sv; sv = sv->next)
+		for (unsigned i = 0; i < VMMU_ROOTS; i++)
+			if (&sv->slot[i] != sv->root)
+				vmmu_shadow_let_go(op, &sv->slot[i]);
+}
+
+bool vmmu_shadow_unpin(struct vmmu_op *op, struct vmmu_shadow *s)
+{
+	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(op)->vcpus; s->pins && sv; sv = sv->next)
+		for (unsigned i = 0; i < VMMU_ROOTS; i++)
+			if (&sv->slot[i] != sv->root && needs(&sv->slot[i], s))
+				vmmu_shadow_let_go(op, &sv->slot[i]);
+	return !s->pins;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The map of guests without paging, beside the shadow map: a direct map of 4 GiB
+ * in PAE's format, whose top CPUs hold in registers. What is held must not be
+ * written through it either.
+ */
+#include "map/shadow/shadow.h"
+
+/* The VM's unpaged map, where it maps gfn with a leaf; else NULL. */
+static struct vmmu_map *unpaged_leaf(struct vmmu_op *op, uint64_t gfn, struct vmmu_visit *v)
+{
+	struct vmmu_map *map = vmmu_shadow_map_of(op)->unpaged, *before;
+
+	if (gfn >= vmmu_map_end(map))
+		return NULL;
+	before = vmmu_op_on(op, map);
+	*v = vmmu_look(op, gfn);
+	vmmu_op_on(op, before);
+	return vmmu_is_leaf(&map->layout, v->level, v->entry) ? map : NULL;
+}
+
+void vmmu_unpaged_protect(struct vmmu_op *op, uint64_t gfn)
+{
+	struct vmmu_map *before, *map;
+	struct vmmu_visit v;
+	uint64_t value;
+
+	map = unpaged_leaf(op, gfn, &v);
+	if (!map)
+		return;
+	/* A large leaf goes as a whole. */
+	value = v.level > VMMU_LEVEL_4K ? 0 : vmmu_revoke_write(&map->layout, v.entry);
+	before = vmmu_op_on(op, map);
+	if (value != v.entry)
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
+	vmmu_op_on(op, before);
+}
+
+void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn)
+{
+	struct vmmu_map *before, *map;
+	struct vmmu_visit v;
+
+	map = unpaged_leaf(op, gfn, &v);
+	if (!map)
+		return;
+	before = vmmu_op_on(op, map);
+	vmmu_shadow_give_write(&v);
+	vmmu_op_on(op, before);
+}
+
+static void fill_top(struct vmmu_op *op, struct vmmu_map *map)
+{
+	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
+		struct vmmu_visit v = {
+			.op = op,
+			.gfn = {i * vmmu_level_pages(VMMU_LEVEL_1G)},
+			.table = map->root->hpa,
+			.index = (uint16_t)i,
+			.level = VMMU_LEVEL_1G,
+		};
+		struct vmmu_table *table = vmmu_table_take(op, VMMU_LEVEL_2M, v.gfn);
+
+		vmmu_shadow_write(&v, vmmu_pdpte_for(op, table->hpa), VMMU_CAUSE_ROOT);
+		vmmu_table_publish(op, table);
+	}
+}
+
+bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                         const struct vmmu_layout *layout)
+{
+	struct vmmu_map *map = vmmu_object_alloc(vm, sizeof(*map));
+
+	if (!map || !vmmu_spares_fill(&vm->tables, op->who, 1 + VMMU_PAE_ENTRIES)) {
+		vmmu_object_free(vm, map, sizeof(*map));
+		return false;
+	}
+	vmmu_map_init(map, &vmmu_direct_ops, vm, config, layout);
+	/* The top entries stay, as CPUs hold them in registers. */
+	map->whole_level_max = VMMU_LEVEL_2M;
+	map->mmio_cache = false;
+	map->flush_all = true;
+	op->map = map;
+	map->root = vmmu_table_take(op, VMMU_LEVEL_1G, vmmu_gfn_of(0));
+	vmmu_table_publish(op, map->root);
+	fill_top(op, map);
+	return true;
+}
