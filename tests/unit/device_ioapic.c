@@ -122,6 +122,32 @@ static void level_waits(void **state)
 	assert_int_equal(get(&a, 0x22) & 0x4000, 0);
 }
 
+/* What came on a level-triggered pin is over when the pin is made one for edges: no interrupt is left behind. */
+static void level_leaves_no_edge(void **state)
+{
+	struct ioapic a = fresh();
+
+	(void)state;
+	set(&a, 0x22, 0x8032);
+	ioapic_set_line(&a, 9, true);
+	assert_int_equal(sent_count, 1);
+	ioapic_set_line(&a, 9, false);
+	ioapic_eoi(&a, 0x32);
+	set(&a, 0x22, 0x32);
+	assert_int_equal(sent_count, 1);
+	ioapic_set_line(&a, 9, true); /* a real one */
+	assert_int_equal(sent_count, 2);
+
+	a = fresh();
+	set(&a, 0x22, 0x8032);
+	ioapic_set_line(&a, 9, true);
+	ioapic_set_line(&a, 9, false);
+	ioapic_set_line(&a, 9, true); /* the same interrupt: its EOI is to come yet */
+	set(&a, 0x22, 0x10032);
+	set(&a, 0x22, 0x32);
+	assert_int_equal(sent_count, 1);
+}
+
 static void extint(void **state)
 {
 	struct ioapic a = fresh();
@@ -141,6 +167,7 @@ int main(void)
 		cmocka_unit_test(edge),
 		cmocka_unit_test(level),
 		cmocka_unit_test(level_waits),
+		cmocka_unit_test(level_leaves_no_edge),
 		cmocka_unit_test(extint),
 	};
 

@@ -314,7 +314,7 @@ static void reset_by_keyboard_controller(void **state)
 	out(m, 0x64, 1, 0x20);
 	assert_int_equal(in(m, 0x60, 1), 0x65);
 	out(m, 0x60, 1, 0xff); /* to a keyboard that is not there */
-	assert_int_equal(in(m, 0x64, 1) & 1, 0);
+	assert_int_equal(in(m, 0x64, 1) & 1, 1);
 	assert_int_equal(end_of(m), VM_RUNNING);
 	out(m, 0x64, 1, 0xfe);
 	assert_int_equal(end_of(m), VM_REBOOT);
@@ -486,6 +486,64 @@ static void reads_are_up_to_date(void **state)
 	assert_int_equal(in(m, 0x606, 2), 0);
 }
 
+/*
+ * What is sent to a keyboard or a mouse that is not there ends with a time-out: FEh with bit 6 of the status
+ * (of AT controllers: "general time-out"), so that nobody waits for an answer.
+ */
+static void absent_keyboard(void **state)
+{
+	struct machine *m = *state;
+
+	out(m, 0x60, 1, 0xff); /* reset */
+	assert_int_equal(in(m, 0x64, 1), 0x45);
+	assert_int_equal(in(m, 0x60, 1), 0xfe);
+	assert_int_equal(in(m, 0x64, 1), 0x04);
+	out(m, 0x64, 1, 0xd4);
+	out(m, 0x60, 1, 0xf2); /* who are you, mouse? */
+	assert_int_equal(in(m, 0x64, 1), 0x65);
+	assert_int_equal(in(m, 0x60, 1), 0xfe);
+	out(m, 0x60, 1, 0xed);
+	out(m, 0x64, 1, 0xaa); /* the controller's own answer is not one of these */
+	assert_int_equal(in(m, 0x64, 1), 0x05);
+	assert_int_equal(in(m, 0x60, 1), 0x55);
+
+	out(m, 0x64, 1, 0xad);
+	out(m, 0x64, 1, 0xa7);
+	out(m, 0x64, 1, 0x20);
+	assert_int_equal(in(m, 0x60, 1) & 0x30, 0x30);
+	out(m, 0x64, 1, 0xae);
+	out(m, 0x64, 1, 0xa8);
+	out(m, 0x64, 1, 0x20);
+	assert_int_equal(in(m, 0x60, 1) & 0x30, 0);
+}
+
+/* With interrupts allowed in the command byte the answer interrupts: 1, or 12 for the mouse. */
+static void keyboard_interrupts(void **state)
+{
+	struct machine *m = *state;
+
+	for (unsigned chip = 0x20; chip <= 0xa0; chip += 0x80) { /* vectors 30h-3Fh */
+		out(m, chip, 1, 0x11);
+		out(m, chip + 1, 1, chip == 0x20 ? 0x30 : 0x38);
+		out(m, chip + 1, 1, chip == 0x20 ? 4 : 2);
+		out(m, chip + 1, 1, 1);
+		out(m, chip + 1, 1, 0);
+	}
+	out(m, 0x60, 1, 0xff);
+	assert_false(platform_interrupt_pending(m->platform));
+	in(m, 0x60, 1);
+	out(m, 0x64, 1, 0x60);
+	out(m, 0x60, 1, 0x47);
+	out(m, 0x60, 1, 0xff);
+	assert_int_equal(platform_interrupt_acknowledge(m->platform), 0x31);
+	in(m, 0x60, 1);
+	out(m, 0x20, 1, 0x20);
+	assert_false(platform_interrupt_pending(m->platform));
+	out(m, 0x64, 1, 0xd4);
+	out(m, 0x60, 1, 0xff);
+	assert_int_equal(platform_interrupt_acknowledge(m->platform), 0x3c);
+}
+
 static void keyboard_tests(void **state)
 {
 	struct machine *m = *state;
@@ -509,7 +567,7 @@ int main(void)
 		TEST(task_priority), TEST(nmi), TEST(paravirtual_clock),
 		TEST(level_through_ioapic),
 		TEST(reads_are_up_to_date),
-		TEST(keyboard_tests),
+		TEST(keyboard_tests), TEST(absent_keyboard), TEST(keyboard_interrupts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

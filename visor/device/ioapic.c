@@ -31,26 +31,25 @@ static bool is_level(uint64_t entry)
 	return (entry & IOAPIC_LEVEL) && IOAPIC_DELIVERY(entry) <= LAPIC_LOWEST_PRIORITY;
 }
 
-/* Send what this pin has to send, if it may. */
-static void service(struct ioapic *a, unsigned pin)
+static bool may_send(uint64_t entry)
+{
+	return !(entry & IOAPIC_MASKED) && IOAPIC_DELIVERY(entry) != LAPIC_EXTINT;
+}
+
+/* A level-triggered pin sends for as long as its line is up, once for each EOI. */
+static void send_level(struct ioapic *a, unsigned pin)
 {
 	uint64_t *entry = &a->entry[pin];
-	uint32_t bit = 1u << pin;
 
-	if ((*entry & IOAPIC_MASKED) || IOAPIC_DELIVERY(*entry) == LAPIC_EXTINT)
-		return;
-	if (is_level(*entry)) {
-		if ((a->lines & bit) && !(*entry & IOAPIC_REMOTE_IRR) && a->send(a->ctx, *entry))
-			*entry |= IOAPIC_REMOTE_IRR;
-	} else if (a->edges & bit) {
-		a->edges &= ~bit;
-		a->send(a->ctx, *entry);
-	}
+	if (may_send(*entry) && is_level(*entry) && a->lines & 1u << pin && !(*entry & IOAPIC_REMOTE_IRR) &&
+	    a->send(a->ctx, *entry))
+		*entry |= IOAPIC_REMOTE_IRR;
 }
 
 /*
- * An edge on a masked pin is lost (3.4.2 note on the mask bit): a driver that
- * unmasks later looks at its device first.
+ * An edge is sent at once or not at all. On a masked pin it is lost (3.4.2 note on the mask bit): a driver
+ * that unmasks later looks at its device first. On a level-triggered pin there are none, so that nothing
+ * stays behind when the pin is made one for edges.
  */
 void ioapic_set_line(struct ioapic *a, unsigned pin, bool asserted)
 {
@@ -58,10 +57,10 @@ void ioapic_set_line(struct ioapic *a, unsigned pin, bool asserted)
 	bool rose = asserted && !(a->lines & bit);
 
 	a->lines = asserted ? a->lines | bit : a->lines & ~bit;
-	if (rose && !(a->entry[pin] & IOAPIC_MASKED))
-		a->edges |= bit;
-	if (asserted)
-		service(a, pin);
+	if (is_level(a->entry[pin]))
+		send_level(a, pin);
+	else if (rose && may_send(a->entry[pin]))
+		a->send(a->ctx, a->entry[pin]);
 }
 
 /* 3.2.4, remote IRR: a line that is still up interrupts again. */
@@ -73,7 +72,7 @@ void ioapic_eoi(struct ioapic *a, uint8_t vector)
 		if (IOAPIC_VECTOR(*entry) != vector || !(*entry & IOAPIC_REMOTE_IRR))
 			continue;
 		*entry &= ~IOAPIC_REMOTE_IRR;
-		service(a, pin);
+		send_level(a, pin);
 	}
 }
 
@@ -105,7 +104,7 @@ static void write_entry(struct ioapic *a, unsigned pin, bool high, uint32_t valu
 	*entry = (*entry & ~mask) | (wanted & mask);
 	if (!is_level(*entry))
 		*entry &= ~IOAPIC_REMOTE_IRR; /* edge triggered: the bit has no meaning */
-	service(a, pin);
+	send_level(a, pin);
 }
 
 static void write_window(struct ioapic *a, uint32_t value)

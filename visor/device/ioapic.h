@@ -20,7 +20,6 @@ struct ioapic {
 	uint8_t id;
 	uint8_t select;
 	uint32_t lines;                  /* level of each pin now */
-	uint32_t edges;                  /* edge-triggered requests not sent yet */
 	uint64_t entry[IOAPIC_PINS];     /* redirection table; bit layout in 3.2.4 */
 };
 

@@ -139,6 +139,8 @@ static void settle(struct platform *p)
 	p->pending_known = false;
 	set_line(p, IRQ_COM1, uart_interrupt(&p->com1));
 	set_line(p, IRQ_RTC, rtc_interrupt(&p->rtc));
+	set_line(p, IRQ_KEYBOARD, i8042_interrupt(&p->i8042, false));
+	set_line(p, IRQ_AUX, i8042_interrupt(&p->i8042, true));
 	set_line(p, IRQ_SCI, acpi_pm_interrupt(&p->acpi_pm));
 	plan(p);
 }

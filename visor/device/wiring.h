@@ -27,10 +27,12 @@
 #define SLEEP_TYPE_S5 5        /* \_S5 in dsdt.asl */
 
 #define IRQ_PIT 0
+#define IRQ_KEYBOARD 1
 #define IRQ_CASCADE 2
 #define IRQ_COM1 4
 #define IRQ_RTC 8
 #define IRQ_SCI 9
+#define IRQ_AUX 12             /* the auxiliary device of the keyboard controller: a mouse */
 #define ISA_IRQS 16
 
 #define IOAPIC_PIN_PIT 2       /* the MADT says so: ISA interrupt 0 is not on pin 0 */
