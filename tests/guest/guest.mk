@@ -30,7 +30,9 @@ PERMISSION_OBJ := $(PERMISSION_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST32     := $(GUEST_BUILD)/guest.elf
 GUEST_LEGACY := $(GUEST_BUILD)/legacy.elf
 
-guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY) $(PERMISSION)
+OWN_GDT      := $(GUEST_BUILD)/own_gdt.elf
+
+guests: $(GUEST32) $(GUEST64) $(GUEST_LEGACY) $(PERMISSION) $(OWN_GDT)
 
 $(GUEST_BUILD)/%.o: $(GUEST_DIR)/%.c
 	@mkdir -p $(@D)
@@ -71,6 +73,9 @@ $(GUEST_LEGACY): $(LEGACY_OBJ) $(GUEST_DIR)/guest.ld
 
 $(PERMISSION): $(PERMISSION_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m32 $(PERMISSION_OBJ) -o $@
+
+$(OWN_GDT): $(GUEST_BUILD)/legacy/own_gdt.o $(GUEST_DIR)/guest.ld
+	$(GUEST_LINK) -m32 $< -o $@
 
 -include $(GUEST_OBJ:.o=.d) $(LEGACY_OBJ:.o=.d) $(PERMISSION_OBJ:.o=.d)
 

@@ -18,5 +18,6 @@ const struct test all_tests[] = {
 	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
 	{"task-switch", test_task_switch},
+	{"end-by-bios-call", end_by_bios_call},
 	{NULL, NULL},
 };

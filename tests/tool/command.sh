@@ -150,7 +150,7 @@ FAKE=hang expect 0 'removed .*/vmmu-.*which a run that was killed has left' sh -
 # What the emulator is given
 cp kernel 'a,b c'
 export FAKE=arguments
-run 0 '^kernel vmmu:kernel,initrd vmmu:initrd,module0 vmmu:module x,,y' --kernel 'a,b c' --initrd initrd --module 'kernel=x,y'
+run 0 '^kernel vmmu:kernel a_b_c,initrd vmmu:initrd initrd,module0 vmmu:module kernel x,,y' --kernel 'a,b c' --initrd initrd --module 'kernel=x,y'
 run 0 '^memory=524288K mmu=npt page-size=4k trace=off prealloc=on test-device=on -- a=b "c d"' --kernel kernel \
 	--memory 512M --page-size 4k --prealloc --test-device --append 'a=b "c d"'
 run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead

@@ -34,6 +34,15 @@ static uint64_t now_ns(void *ctx)
 	return ((struct machine *)ctx)->now;
 }
 
+static unsigned notes;
+
+static void count_note(void *ctx, const char *text)
+{
+	(void)ctx;
+	assert_non_null(strstr(text, "VGA"));
+	notes++;
+}
+
 static uint64_t wall_clock(void *ctx)
 {
 	(void)ctx;
@@ -58,7 +67,7 @@ static bool write_memory(void *ctx, uint64_t gpa, const void *bytes, size_t n)
 static int fresh(void **state)
 {
 	struct machine *m = calloc(1, sizeof(*m));
-	struct platform_host host = {.console_out = console_out, .now_ns = now_ns, .wall_clock = wall_clock, .ctx = m,
+	struct platform_host host = {.console_out = console_out, .now_ns = now_ns, .wall_clock = wall_clock, .note = count_note, .ctx = m,
 	                             .tsc = tsc, .write_memory = write_memory};
 	struct platform_config config = {.memory_bytes = 5ull << 30, .cpus = 1, .tsc_hz = TSC_HZ};
 
@@ -486,6 +495,54 @@ static void reads_are_up_to_date(void **state)
 	assert_int_equal(in(m, 0x606, 2), 0);
 }
 
+/* The code behind a real-mode interrupt vector tells which one a guest has called; then the VM ends. */
+static void bios_call(void **state)
+{
+	struct machine *m = *state;
+
+	out(m, 0xb8, 1, 0x10); /* part of it is nothing */
+	out(m, 0xb9, 1, 0x10);
+	assert_int_equal(end_of(m), VM_RUNNING);
+	out(m, 0xb8, 2, 0x0e10);
+	assert_int_equal(end_of(m), VM_FAILED);
+	assert_string_equal(platform_end_reason(m->platform), "the guest takes interrupt 10h (AH=0eh) by the vector of "
+	                    "a BIOS, and there is no BIOS");
+	out(m, 0xb8, 2, 0x0e13); /* the first one counts */
+	assert_non_null(strstr(platform_end_reason(m->platform), "10h"));
+}
+
+/* The cursor is where it was put; that nobody sees it is said once. */
+static void display(void **state)
+{
+	struct machine *m = *state;
+
+	notes = 0;
+	assert_int_equal(in(m, 0x3d5, 1), 0);
+	out(m, 0x3d4, 2, 0x070e);
+	out(m, 0x3d4, 1, 0x0f);
+	out(m, 0x3d5, 1, 0xd0);
+	assert_int_equal(in(m, 0x3d4, 2), 0xd00f);
+	out(m, 0x3d4, 1, 0x0e);
+	assert_int_equal(in(m, 0x3d5, 1), 0x07);
+	out(m, 0x3d4, 1, 0x20);
+	assert_int_equal(in(m, 0x3d5, 1), 0xff);
+	assert_int_equal(notes, 1);
+	assert_false(platform_mmio_write(m->platform, 0xb8000, 2, 0x0741));
+	assert_int_equal(notes, 1);
+}
+
+static void display_memory(void **state)
+{
+	struct machine *m = *state;
+
+	notes = 0;
+	assert_false(platform_mmio_write(m->platform, 0x9f000, 2, 0x0741));
+	assert_int_equal(notes, 0);
+	assert_false(platform_mmio_write(m->platform, 0xb8000, 2, 0x0741));
+	assert_false(platform_mmio_write(m->platform, 0xb8002, 2, 0x0741));
+	assert_int_equal(notes, 1);
+}
+
 /*
  * What is sent to a keyboard or a mouse that is not there ends with a time-out: FEh with bit 6 of the status
  * (of AT controllers: "general time-out"), so that nobody waits for an answer.
@@ -568,6 +625,7 @@ int main(void)
 		TEST(level_through_ioapic),
 		TEST(reads_are_up_to_date),
 		TEST(keyboard_tests), TEST(absent_keyboard), TEST(keyboard_interrupts),
+		TEST(bios_call), TEST(display), TEST(display_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

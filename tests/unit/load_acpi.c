@@ -127,6 +127,71 @@ static void bios_data_area(void **state)
 	guest_free(g);
 }
 
+/* MultiProcessor Specification 1.4, 4: found as xv6 finds it, by its letters on 16 bytes. */
+static void mp_table(void **state)
+{
+	static const unsigned entry_bytes[] = {20, 8, 8, 8, 8};
+	struct guest *g = guest_with_tables(2);
+	const uint8_t *pointer = NULL, *table, *at;
+	unsigned seen[5] = {0}, pins = 0;
+
+	(void)state;
+	for (uint32_t base = 0xf0000; base < 0x100000 && !pointer; base += 16)
+		if (!memcmp(g->memory + base, "_MP_", 4))
+			pointer = g->memory + base;
+	assert_non_null(pointer);
+	assert_int_equal(pointer[8], 1);
+	assert_int_equal(sum(pointer, 16), 0);
+	assert_int_equal(pointer[11], 0); /* a table, not one of the default configurations */
+	table = g->memory + get32(pointer + 4);
+	assert_memory_equal(table, "PCMP", 4);
+	assert_int_equal(sum(table, get16(table + 4)), 0);
+	assert_int_equal(get32(table + 36), LAPIC_DEFAULT_BASE);
+	at = table + 44;
+	for (unsigned i = 0; i < get16(table + 34); i++) {
+		assert_in_range(at[0], 0, 4);
+		seen[at[0]]++;
+		if (at[0] == 0)
+			assert_int_equal(at[3], at[1] ? 1 : 3); /* usable; the first one boots */
+		if (at[0] == 2)
+			assert_int_equal(get32(at + 4), IOAPIC_BASE);
+		if (at[0] == 3 && at[1] == 0) {
+			assert_int_equal(at[6], IOAPIC_ID);
+			assert_int_equal(at[7], at[5] == 0 ? 2 : at[5]);
+			assert_int_equal(get16(at + 2), at[5] == 9 ? 0xd : 0);
+			pins |= 1u << at[7];
+		}
+		at += entry_bytes[at[0]];
+	}
+	assert_ptr_equal(at, table + get16(table + 4));
+	assert_int_equal(seen[0], 2);
+	assert_int_equal(seen[1], 1);
+	assert_int_equal(seen[2], 1);
+	assert_int_equal(seen[4], 2);
+	assert_int_equal(pins, 0xfffe); /* each ISA interrupt has one; pin 0 has the 8259's */
+	guest_free(g);
+}
+
+/* Each real-mode vector leads to code that names it at the port where the VM ends. */
+static void bios_vectors(void **state)
+{
+	struct guest *g = guest_with_tables(1);
+
+	(void)state;
+	for (unsigned vector = 0; vector < 256; vector++) {
+		const uint8_t *code = g->memory + get16(g->memory + 4 * vector) + get16(g->memory + 4 * vector + 2) * 16u;
+
+		assert_int_equal(code[0], 0xb0);
+		assert_int_equal(code[1], vector);
+		assert_int_equal(code[2], 0xe7);
+		assert_int_equal(code[3], PORT_BIOS_CALL);
+		assert_int_equal(code[4], 0xf4);
+	}
+	assert_int_equal(g->memory[0xffff0], 0xba); /* FFFF:0000 resets the machine */
+	assert_int_equal(get16(g->memory + 0xffff1), PORT_RESET);
+	guest_free(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +199,8 @@ int main(void)
 		cmocka_unit_test(fixed_description),
 		cmocka_unit_test(apic_description),
 		cmocka_unit_test(bios_data_area),
+		cmocka_unit_test(mp_table),
+		cmocka_unit_test(bios_vectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

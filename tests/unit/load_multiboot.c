@@ -51,6 +51,38 @@ static void machine_state(void **state)
 		assert_int_equal(cpu->segment[i].limit, 0xffffffff);
 	}
 	assert_memory_equal(g->memory + LOAD_ADDRESS, image, IMAGE_BYTES);
+	/* As qemu -kernel has them, for kernels that load a GDT of their own and do not jump (xv6). */
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		assert_int_equal(cpu->segment[i].selector, i == X86_CS ? 0x08 : 0x10);
+	assert_true(get64(g->memory + cpu->gdtr.base + 0x08) == 0x00cf9b000000ffff);
+	assert_true(get64(g->memory + cpu->gdtr.base + 0x10) == 0x00cf93000000ffff);
+	guest_free(g);
+}
+
+/* The command line begins with the image's name, whether there are other words or not. */
+static void names(void **state)
+{
+	static const uint8_t initrd[3] = {1};
+	struct guest *g = flat_guest(16 * MIB);
+	const uint8_t *info;
+
+	(void)state;
+	g->request.initrd = blob(initrd, sizeof(initrd));
+	expect_loaded(g, LOAD_MULTIBOOT);
+	info = g->memory + g->result.cpu.gpr[X86_RBX];
+	assert_string_equal((char *)g->memory + get32(info + 16), "kernel");
+	assert_string_equal((char *)g->memory + get32(g->memory + get32(info + 24) + 8), "initrd");
+	g->request.kernel.name = "xen-4.17.gz";
+	g->request.initrd.name = "vmlinuz";
+	g->request.command_line = "";
+	expect_loaded(g, LOAD_MULTIBOOT);
+	info = g->memory + g->result.cpu.gpr[X86_RBX];
+	assert_string_equal((char *)g->memory + get32(info + 16), "xen-4.17.gz");
+	assert_string_equal((char *)g->memory + get32(g->memory + get32(info + 24) + 8), "vmlinuz");
+	g->request.command_line = "dom0_mem=64M com1=115200";
+	expect_loaded(g, LOAD_MULTIBOOT);
+	info = g->memory + g->result.cpu.gpr[X86_RBX];
+	assert_string_equal((char *)g->memory + get32(info + 16), "xen-4.17.gz dom0_mem=64M com1=115200");
 	guest_free(g);
 }
 
@@ -78,14 +110,14 @@ static void information(void **state)
 	assert_int_equal(get32(info), 1 | 4 | 8 | 64 | 512);
 	assert_int_equal(get32(info + 4), 639);
 	assert_int_equal(get32(info + 8), 15 * 1024);
-	assert_string_equal((char *)g->memory + get32(info + 16), "kernel words");
+	assert_string_equal((char *)g->memory + get32(info + 16), "kernel kernel words");
 	assert_string_equal((char *)g->memory + get32(info + 64), "vmmu");
 
 	assert_int_equal(get32(info + 20), 2);
 	list = g->memory + get32(info + 24);
 	assert_int_equal(get32(list + 4) - get32(list), sizeof(first));
 	assert_memory_equal(g->memory + get32(list), first, sizeof(first));
-	assert_string_equal((char *)g->memory + get32(list + 8), "");
+	assert_string_equal((char *)g->memory + get32(list + 8), "initrd");
 	assert_int_equal(get32(list + 16) % 4096, 0);
 	assert_memory_equal(g->memory + get32(list + 16), second, sizeof(second));
 	assert_string_equal((char *)g->memory + get32(list + 24), "module words");
@@ -419,6 +451,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(machine_state),
+		cmocka_unit_test(names),
 		cmocka_unit_test(information),
 		cmocka_unit_test(bad_addresses),
 		cmocka_unit_test(bad_requests),

@@ -49,6 +49,15 @@ static void tell(FILE *to, bool progress, const char *stage)
 		fprintf(to, "echo '@vmmu {\"event\":\"boot\",\"stage\":\"%s\"}'\n", stage);
 }
 
+/* A module with its role, and behind it the name by which the guest is told of the file. */
+static void write_module(FILE *to, const char *file, const char *role, const char *path)
+{
+	char *name = boot_name(path);
+
+	fprintf(to, "module2 /boot/%s vmmu:%s %s ", file, role, name);
+	free(name);
+}
+
 static bool write_menu(const struct boot_plan *boot, FILE *to, bool progress, char **error)
 {
 	bool ok;
@@ -65,13 +74,18 @@ static bool write_menu(const struct boot_plan *boot, FILE *to, bool progress, ch
 	}
 	fprintf(to, "\n");
 	tell(to, progress, "kernel");
-	fprintf(to, "module2 /boot/kernel vmmu:kernel\n");
+	write_module(to, "kernel", "kernel", boot->kernel);
+	fprintf(to, "\n");
 	if (boot->initrd) {
 		tell(to, progress, "initrd");
-		fprintf(to, "module2 /boot/initrd vmmu:initrd\n");
+		write_module(to, "initrd", "initrd", boot->initrd);
+		fprintf(to, "\n");
 	}
 	for (size_t i = 0; ok && i < boot->module_count; i++) {
-		fprintf(to, "module2 /boot/module%zu vmmu:module ", i);
+		char *file = formatted("module%zu", i);
+
+		write_module(to, file, "module", boot->modules[i].path);
+		free(file);
 		ok = write_words(to, boot->modules[i].command_line, error);
 		fprintf(to, "\n");
 	}

@@ -138,6 +138,19 @@ bool machine_choose(enum machine_kind *kind, enum mmu_kind *mmu, char **why, cha
 	return false;
 }
 
+char *boot_name(const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
+	const char *slash = strrchr(path, '/');
+	char *name = duplicate(slash ? slash + 1 : path);
+
+	for (char *c = name; *c; c++) {
+		if (!strchr(plain, *c))
+			*c = '_';
+	}
+	return name;
+}
+
 bool machine_prepare(const struct machine_plan *plan, struct arguments *command, char **error)
 {
 	if (plan->kind == MACHINE_BOCHS)

@@ -30,6 +30,12 @@ struct boot_plan {
 	const char *guest_line;         /* the guest's command line */
 };
 
+/*
+ * The name by which the guest is told of a file: its last part, in characters that GRUB and QEMU hand over as
+ * they are. The caller frees it.
+ */
+char *boot_name(const char *path);
+
 struct machine_plan {
 	enum machine_kind kind;         /* never MACHINE_AUTO */
 	enum mmu_kind mmu;              /* never MMU_AUTO */

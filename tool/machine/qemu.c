@@ -50,25 +50,29 @@ static bool link_into(const char *work, const char *name, const char *path, char
 /* The list for -initrd: each module's file and, after a space, its string. */
 static char *module_list(const struct boot_plan *boot, const char *work, char **error)
 {
-	char *list = duplicate("kernel vmmu:kernel");
+	char *kernel_name = boot_name(boot->kernel), *list = formatted("kernel vmmu:kernel %s", kernel_name);
 
+	free(kernel_name);
 	if (!link_into(work, "kernel", boot->kernel, error) ||
 	    (boot->initrd && !link_into(work, "initrd", boot->initrd, error)))
 		goto fail;
 	if (boot->initrd) {
-		char *longer = formatted("%s,initrd vmmu:initrd", list);
+		char *name = boot_name(boot->initrd), *longer = formatted("%s,initrd vmmu:initrd %s", list, name);
 
+		free(name);
 		free(list);
 		list = longer;
 	}
 	for (size_t i = 0; i < boot->module_count; i++) {
 		char *name = formatted("module%zu", i), *line = commas_doubled(boot->modules[i].command_line);
-		char *longer = formatted("%s,%s vmmu:module%s%s", list, name, *line ? " " : "", line);
+		char *file = boot_name(boot->modules[i].path);
+		char *longer = formatted("%s,%s vmmu:module %s%s%s", list, name, file, *line ? " " : "", line);
 		bool ok = link_into(work, name, boot->modules[i].path, error);
 
 		free(list);
 		free(name);
 		free(line);
+		free(file);
 		list = longer;
 		if (!ok)
 			goto fail;

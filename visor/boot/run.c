@@ -48,6 +48,12 @@ static uint64_t platform_tsc(void *ctx)
 	return rdtsc() + vm->vcpu.backend->read_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET);
 }
 
+static void platform_note(void *ctx, const char *text)
+{
+	(void)ctx;
+	log_line("visor: %s", text);
+}
+
 static bool platform_write_memory(void *ctx, uint64_t gpa, const void *bytes, size_t n)
 {
 	return memory_write(ctx, gpa, bytes, n);
@@ -143,7 +149,7 @@ static bool set_up_platform(struct vm *vm)
 		.memory_bytes = vm->options->memory_bytes, .cpus = CPUS, .tsc_hz = clock_tsc_hz()};
 	struct platform_host host = {.console_out = console_out, .now_ns = platform_now,
 	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc,
-	                             .write_memory = platform_write_memory};
+	                             .write_memory = platform_write_memory, .note = platform_note};
 
 	vm->start_tsc = rdtsc(); /* guest time 0: the devices' clocks start here */
 	vm->platform = object_alloc(platform_size());

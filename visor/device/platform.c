@@ -12,6 +12,8 @@
 #include "visor/device/platform_state.h"
 #include "visor/device/wiring.h"
 
+#define VIDEO_MEMORY_BASE 0xa0000ull /* visor/load/memory_map.h */
+#define VIDEO_MEMORY_END 0xc0000ull
 #define LOW_MEMORY_LIMIT 0xc0000000ull /* RAM beyond goes above 4 GiB: visor/load/memory_map.h */
 #define LAPIC_PAGE_BYTES 0x1000u
 
@@ -85,6 +87,19 @@ enum vm_end platform_end(const struct platform *p, uint32_t *code)
 {
 	*code = p->end_code;
 	return p->end;
+}
+
+const char *platform_end_reason(const struct platform *p)
+{
+	return p->reason;
+}
+
+void platform_note_display(struct platform *p)
+{
+	if (p->host.note && !p->display_noted)
+		p->host.note(p->host.ctx, "the guest writes to a VGA display, and this machine has none: only what it "
+		                          "writes to its serial port is shown");
+	p->display_noted = true;
 }
 
 /* ---- Interrupt lines and time ------------------------------------------------- */
@@ -247,6 +262,8 @@ bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64
 	} else if (in_ioapic(gpa)) {
 		ioapic_write(&p->ioapic, gpa & 0xfff, value);
 	} else {
+		if (gpa >= VIDEO_MEMORY_BASE && gpa < VIDEO_MEMORY_END)
+			platform_note_display(p);
 		return false;
 	}
 	settle(p);

@@ -58,5 +58,7 @@ bool platform_take_nmi(struct platform *p);
 
 /* Set by a device write: stop running the guest. */
 enum vm_end platform_end(const struct platform *p, uint32_t *code);
+/* With VM_FAILED: why, in English, one line. */
+const char *platform_end_reason(const struct platform *p);
 
 #endif

@@ -27,6 +27,8 @@ struct platform_host {
 	uint64_t (*tsc)(void *ctx);             /* the guest's TSC now; NULL: no TSC-deadline timer */
 	/* Write guest RAM, for the paravirtual clock; NULL: there is none. False: not RAM. */
 	bool (*write_memory)(void *ctx, uint64_t gpa, const void *bytes, size_t n);
+	/* Something that whoever runs the guest should know: one line, no newline. NULL: nobody asks. */
+	void (*note)(void *ctx, const char *text);
 };
 
 struct platform_config {

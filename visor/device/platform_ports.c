@@ -3,6 +3,7 @@
 #include "visor/device/platform.h"
 #include "visor/device/platform_state.h"
 #include "visor/device/wiring.h"
+#include "visor/lib/format.h"
 
 /*
  * Devices on an 8-bit bus see wider accesses as several, at ports counting up
@@ -151,6 +152,35 @@ static void debug_exit_write(struct platform *p, uint16_t port, unsigned size, u
 	platform_stop(p, VM_DEBUG_EXIT, value);
 }
 
+static uint32_t crtc_read(struct platform *p, uint16_t port, unsigned size)
+{
+	(void)size;
+	return vga_crtc_read(&p->vga_crtc, port != PORT_CRTC);
+}
+
+static void crtc_write(struct platform *p, uint16_t port, unsigned size, uint32_t value)
+{
+	(void)size;
+	platform_note_display(p);
+	vga_crtc_write(&p->vga_crtc, port != PORT_CRTC, value);
+}
+
+static uint32_t bios_call_read(struct platform *p, uint16_t port, unsigned size)
+{
+	(void)p, (void)port, (void)size;
+	return UINT32_MAX;
+}
+
+/* From the code behind the real-mode interrupt vectors (visor/load/bios_calls.c). */
+static void bios_call_write(struct platform *p, uint16_t port, unsigned size, uint32_t value)
+{
+	if (port != PORT_BIOS_CALL || size < 2 || p->end != VM_RUNNING)
+		return;
+	snprintf(p->reason, sizeof(p->reason), "the guest takes interrupt %02xh (AH=%02xh) by the vector of a BIOS, "
+	         "and there is no BIOS", value & 0xff, value >> 8 & 0xff);
+	platform_stop(p, VM_FAILED, 0);
+}
+
 /* Most used first. */
 static const struct port_range ranges[] = {
 	{PORT_COM1, PORT_COM1 + 7, 0, com1_read, com1_write},
@@ -167,6 +197,8 @@ static const struct port_range ranges[] = {
 	{PORT_ELCR, PORT_ELCR + 1, 0, pic_port_read, pic_port_write},
 	{PORT_FW_CFG, PORT_FW_CFG + 1, WIDE, fw_cfg_port_read, fw_cfg_port_write},
 	{PORT_RESET, PORT_RESET, 0, reset_read, reset_write},
+	{PORT_CRTC, PORT_CRTC + 1, 0, crtc_read, crtc_write},
+	{PORT_BIOS_CALL, PORT_BIOS_CALL + 1, WIDE, bios_call_read, bios_call_write},
 };
 
 static const struct port_range *find(uint16_t port)

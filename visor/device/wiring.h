@@ -14,7 +14,9 @@
 #define PORT_I8042_COMMAND 0x64
 #define PORT_RTC 0x70
 #define PORT_SYSTEM_A 0x92     /* fast reset */
+#define PORT_BIOS_CALL 0xb8     /* what stands for the BIOS says that it was called: AL vector, AH function */
 #define PORT_DEBUG_EXIT 0xf4
+#define PORT_CRTC 0x3d4        /* index and data of a VGA's cursor and timing registers */
 #define PORT_COM1 0x3f8
 #define PORT_ELCR 0x4d0
 #define PORT_FW_CFG 0x510

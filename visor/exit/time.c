@@ -178,6 +178,8 @@ void exit_finish(struct vcpu *v)
 	platform_advance(vm->platform);
 	end = platform_end(vm->platform, &vm->end_code);
 	if (end != VM_RUNNING) {
+		if (end == VM_FAILED)
+			vm_fail(v, "%s", platform_end_reason(vm->platform));
 		exit_stop(v, end);
 		return;
 	}

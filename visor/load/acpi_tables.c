@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What firmware leaves in memory for an operating system: the BIOS data area
- * and the ACPI tables (ACPI specification 6.4, chapter 5.2; sections below).
+ * The ACPI tables (ACPI specification 6.4, chapter 5.2; sections below).
  *
  * Tables are filled in as bytes at the offsets that the specification gives.
  */
@@ -9,17 +8,10 @@
 #include "visor/device/wiring.h"
 #include "visor/lib/string.h"
 #include "visor/load/bytes.h"
-#include "visor/load/loader.h"
+#include "visor/load/firmware.h"
 
 #define HEADER_BYTES 36
-#define TABLES_BASE 0xf0000u
-#define TABLES_END GUEST_FIRMWARE_END
 #define TABLE_ALIGN 16u
-
-/* BIOS data area: serial port 1, segment of the extended area, conventional memory. */
-#define BDA_COM1 0x400
-#define BDA_EBDA_SEGMENT 0x40e
-#define BDA_MEMORY_KIB 0x413
 
 struct tables {
 	struct loader *loader;
@@ -27,17 +19,6 @@ struct tables {
 	uint32_t listed[4];              /* tables that RSDT and XSDT name */
 	unsigned listed_count;
 };
-
-/* All bytes of a table add up to 0 (5.2.3.1). */
-static void set_checksum(uint8_t *table, size_t bytes, size_t at)
-{
-	uint8_t sum = 0;
-
-	table[at] = 0;
-	for (size_t i = 0; i < bytes; i++)
-		sum += table[i];
-	table[at] = -sum;
-}
 
 /* 5.2.6 System Description Table Header. */
 static void set_header(uint8_t *table, const char *signature, uint32_t bytes, uint8_t revision)
@@ -54,7 +35,7 @@ static void set_header(uint8_t *table, const char *signature, uint32_t bytes, ui
 
 static bool place(struct tables *t, const void *table, size_t bytes, uint32_t *gpa)
 {
-	if (bytes > TABLES_END - t->next)
+	if (bytes > FIRMWARE_ACPI_END - t->next)
 		return refuse(t->loader, "ACPI tables do not fit below 1 MiB");
 	*gpa = t->next;
 	t->next += (bytes + TABLE_ALIGN - 1) & ~(TABLE_ALIGN - 1);
@@ -214,28 +195,12 @@ static bool place_rsdp(struct tables *t, uint32_t at, uint32_t rsdt, uint32_t xs
 	return put(t->loader, at, rsdp, sizeof(rsdp));
 }
 
-static bool write_acpi_tables(struct loader *l)
+bool write_acpi_tables(struct loader *l)
 {
-	struct tables t = {.loader = l, .next = TABLES_BASE + 64}; /* the RSDP comes first */
+	struct tables t = {.loader = l, .next = FIRMWARE_ACPI + 64}; /* the RSDP comes first */
 	uint32_t facs, dsdt, rsdt, xsdt;
 
 	return place_facs(&t, &facs) && place(&t, dsdt_aml_code, sizeof(dsdt_aml_code), &dsdt) &&
 	       add_fadt(&t, dsdt, facs) && add_madt(&t) && place_root(&t, "RSDT", 4, &rsdt) &&
-	       place_root(&t, "XSDT", 8, &xsdt) && place_rsdp(&t, TABLES_BASE, rsdt, xsdt);
-}
-
-static bool write_bios_data_area(struct loader *l)
-{
-	uint8_t com1[2], ebda[2], memory[2];
-
-	put16(com1, PORT_COM1);
-	put16(ebda, GUEST_EBDA >> 4);
-	put16(memory, GUEST_EBDA >> 10);
-	return put(l, BDA_COM1, com1, 2) && put(l, BDA_EBDA_SEGMENT, ebda, 2) &&
-	       put(l, BDA_MEMORY_KIB, memory, 2);
-}
-
-bool write_firmware_tables(struct loader *l)
-{
-	return take_range(l, 0, 0x1000) && write_bios_data_area(l) && write_acpi_tables(l);
+	       place_root(&t, "XSDT", 8, &xsdt) && place_rsdp(&t, FIRMWARE_ACPI, rsdt, xsdt);
 }

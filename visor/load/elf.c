@@ -194,5 +194,5 @@ bool load_elf(struct loader *l)
 		return false;
 	l->result->cpu.gpr[X86_RBX] = info;
 	l->result->cpu.gpr[X86_RDI] = info;
-	return is64 ? enter_long_mode(l, entry) : enter_protected_mode(l, entry);
+	return is64 ? enter_long_mode(l, entry, PLAIN_CODE_SELECTOR) : enter_protected_mode(l, entry, PLAIN_CODE_SELECTOR);
 }

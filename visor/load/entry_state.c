@@ -36,7 +36,7 @@ static struct x86_segment flat_segment(uint16_t selector, uint32_t access)
 	return (struct x86_segment){.selector = selector, .access = access, .limit = 0xffffffff};
 }
 
-static bool write_gdt(struct loader *l, uint32_t code_access)
+static bool write_gdt(struct loader *l, uint16_t code, uint32_t code_access)
 {
 	struct x86_cpu_state *cpu = &l->result->cpu;
 	uint8_t gdt[GDT_ENTRIES * 8] = {0};
@@ -44,13 +44,13 @@ static bool write_gdt(struct loader *l, uint32_t code_access)
 
 	if (!find_room(l, 0x1000, sizeof(gdt), 16, &at))
 		return refuse(l, "kernel leaves no room for a descriptor table in guest memory");
-	put64(gdt + BOOT_CODE_SELECTOR, flat_descriptor(code_access));
-	put64(gdt + BOOT_DATA_SELECTOR, flat_descriptor(ACCESS_DATA));
+	put64(gdt + code, flat_descriptor(code_access));
+	put64(gdt + code + 8, flat_descriptor(ACCESS_DATA));
 	cpu->gdtr = (struct x86_table_register){.limit = sizeof(gdt) - 1, .base = at};
 	return put(l, at, gdt, sizeof(gdt));
 }
 
-static bool flat_state(struct loader *l, uint64_t entry, uint32_t code_access)
+static bool flat_state(struct loader *l, uint64_t entry, uint16_t code, uint32_t code_access)
 {
 	struct x86_cpu_state *cpu = &l->result->cpu;
 
@@ -58,17 +58,17 @@ static bool flat_state(struct loader *l, uint64_t entry, uint32_t code_access)
 	cpu->rip = entry;
 	cpu->rflags = RFLAGS_FIXED;
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
-		cpu->segment[i] = flat_segment(BOOT_DATA_SELECTOR, ACCESS_DATA);
-	cpu->segment[X86_CS] = flat_segment(BOOT_CODE_SELECTOR, code_access);
+		cpu->segment[i] = flat_segment(code + 8, ACCESS_DATA);
+	cpu->segment[X86_CS] = flat_segment(code, code_access);
 	cpu->tr = (struct x86_segment){.access = ACCESS_TSS, .limit = 0x67};
 	cpu->ldtr = (struct x86_segment){.access = X86_ACCESS_UNUSABLE};
-	return write_gdt(l, code_access);
+	return write_gdt(l, code, code_access);
 }
 
-bool enter_protected_mode(struct loader *l, uint64_t entry)
+bool enter_protected_mode(struct loader *l, uint64_t entry, uint16_t code)
 {
 	l->result->cpu.cr0 = X86_CR0_PE | X86_CR0_ET;
-	return flat_state(l, entry, ACCESS_CODE32);
+	return flat_state(l, entry, code, ACCESS_CODE32);
 }
 
 /* One PML4, one PDPT and a page directory per GiB, one behind the other. */
@@ -99,7 +99,7 @@ static bool write_identity_map(struct loader *l, uint64_t *root)
 	return true;
 }
 
-bool enter_long_mode(struct loader *l, uint64_t entry)
+bool enter_long_mode(struct loader *l, uint64_t entry, uint16_t code)
 {
 	struct x86_cpu_state *cpu = &l->result->cpu;
 	uint64_t stack;
@@ -112,5 +112,5 @@ bool enter_long_mode(struct loader *l, uint64_t entry)
 	cpu->cr4 = X86_CR4_PAE;
 	cpu->efer = X86_EFER_LME | X86_EFER_LMA;
 	cpu->gpr[X86_RSP] = stack + STACK_BYTES - 8; /* as after a CALL: ABI alignment */
-	return flat_state(l, entry, ACCESS_CODE64);
+	return flat_state(l, entry, code, ACCESS_CODE64);
 }

@@ -235,5 +235,5 @@ bool load_linux(struct loader *l)
 	l->result->kind = LOAD_LINUX;
 	return check_modules(l) && read_header(l, &b) && put_zero_page(l, &b) &&
 	       put(l, b.load_address, b.image + b.setup_bytes, b.code_bytes) &&
-	       enter_protected_mode(l, b.load_address);
+	       enter_protected_mode(l, b.load_address, LINUX_CODE_SELECTOR);
 }

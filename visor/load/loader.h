@@ -60,13 +60,16 @@ bool load_elf_segments(struct loader *l, uint64_t *entry);
 /* An ELF file without a multiboot header. */
 bool load_elf(struct loader *l);
 
-/* BIOS data area and ACPI tables. */
+/* All that firmware leaves in memory: interrupt vectors, BIOS data, ACPI tables, MP table. */
 bool write_firmware_tables(struct loader *l);
 
-/* CPU state at entry: flat 32-bit protected mode without paging, or long mode. */
-#define BOOT_CODE_SELECTOR 0x10 /* Linux boot protocol: __BOOT_CS and __BOOT_DS */
-#define BOOT_DATA_SELECTOR 0x18
-bool enter_protected_mode(struct loader *l, uint64_t entry);
-bool enter_long_mode(struct loader *l, uint64_t entry);
+/*
+ * CPU state at entry: flat 32-bit protected mode without paging, or long mode.
+ * CS is `code`, the other segment registers have the selector behind it.
+ */
+#define LINUX_CODE_SELECTOR 0x10 /* boot protocol: __BOOT_CS, with __BOOT_DS behind it */
+#define PLAIN_CODE_SELECTOR 0x08 /* what kernels expect that load a GDT of their own and never jump */
+bool enter_protected_mode(struct loader *l, uint64_t entry, uint16_t code);
+bool enter_long_mode(struct loader *l, uint64_t entry, uint16_t code);
 
 #endif

@@ -125,14 +125,35 @@ static bool put_string(struct loader *l, const char *what, const char *text, uin
 	return room_for(l, what, LOW_AREA, bytes, 1, gpa) && put(l, *gpa, text, bytes);
 }
 
+/*
+ * "The normal C-style command line" (3.3) begins with the program's name, and boot loaders have always put the
+ * image's there: kernels take the first word away (Xen) or leave it alone.
+ */
+static bool put_command_line(struct loader *l, uint32_t *gpa)
+{
+	const char *name = l->request->kernel.name, *words = l->request->command_line;
+	size_t name_bytes, words_bytes;
+
+	if (!name || !*name)
+		name = "kernel";
+	if (!words || !*words)
+		return put_string(l, "command line", name, gpa);
+	name_bytes = strlen(name);
+	words_bytes = strlen(words) + 1;
+	return room_for(l, "command line", LOW_AREA, name_bytes + 1 + words_bytes, 1, gpa) &&
+	       put(l, *gpa, name, name_bytes) && put(l, *gpa + name_bytes, " ", 1) &&
+	       put(l, *gpa + name_bytes + 1, words, words_bytes);
+}
+
 /* Modules go on pages above 1 MiB, whether the kernel asks for that or not. */
-static bool put_module(struct loader *l, const char *what, const struct load_blob *module, uint8_t *entry)
+static bool put_module(struct loader *l, const char *what, const struct load_blob *module, const char *string,
+                       uint8_t *entry)
 {
 	uint32_t start, name;
 
 	if (!room_for(l, what, GUEST_FIRMWARE_END, module->size ? module->size : 1, MODULE_ALIGN, &start) ||
 	    !put(l, start, module->bytes, module->size) ||
-	    !put_string(l, "module's command line", module->command_line, &name))
+	    !put_string(l, "module's command line", string, &name))
 		return false;
 	put32(entry, start);
 	put32(entry + 4, start + module->size);
@@ -149,10 +170,11 @@ static bool put_modules(struct loader *l, uint8_t *info)
 
 	if (r->module_count > LOAD_MAX_MODULES)
 		return refuse(l, "%u modules given; %u are possible", r->module_count, LOAD_MAX_MODULES);
-	if (r->initrd.size && !put_module(l, "initrd", &r->initrd, list + MODULE_ENTRY_BYTES * n++))
+	if (r->initrd.size && !put_module(l, "initrd", &r->initrd, r->initrd.name && *r->initrd.name ? r->initrd.name : "initrd",
+	                                  list + MODULE_ENTRY_BYTES * n++))
 		return false;
 	for (unsigned i = 0; i < r->module_count; i++)
-		if (!put_module(l, "module", &r->modules[i], list + MODULE_ENTRY_BYTES * n++))
+		if (!put_module(l, "module", &r->modules[i], r->modules[i].command_line, list + MODULE_ENTRY_BYTES * n++))
 			return false;
 	if (!room_for(l, "module list", LOW_AREA, sizeof(list), 16, &at))
 		return false;
@@ -188,7 +210,7 @@ static bool put_strings(struct loader *l, uint8_t *info)
 {
 	uint32_t command_line, name;
 
-	if (!put_string(l, "command line", l->request->command_line, &command_line) ||
+	if (!put_command_line(l, &command_line) ||
 	    !put_string(l, "loader name", LOADER_NAME, &name))
 		return false;
 	put32(info + 16, command_line);
@@ -238,5 +260,5 @@ bool load_multiboot(struct loader *l, const struct multiboot_header *header)
 		return false;
 	l->result->cpu.gpr[X86_RAX] = BOOT_MAGIC;
 	l->result->cpu.gpr[X86_RBX] = info;
-	return enter_protected_mode(l, entry);
+	return enter_protected_mode(l, entry, PLAIN_CODE_SELECTOR);
 }

@@ -15,7 +15,8 @@
 struct load_blob {
 	const uint8_t *bytes;
 	size_t size;
-	const char *command_line;   /* of a multiboot module; NULL = none */
+	const char *command_line;   /* of a multiboot module: its string, by custom the file's name first; NULL = none */
+	const char *name;           /* of kernel and initrd: the file's; NULL or "" = "kernel", "initrd" */
 };
 
 struct load_request {

@@ -120,13 +120,13 @@ static bool read_module(const struct boot_module *m, struct options *out, char *
 {
 	struct load_blob blob = {.bytes = (const uint8_t *)(uintptr_t)m->base, .size = m->end - m->base};
 
-	if (role_in(m->text, "vmmu:kernel")) {
+	if ((blob.name = role_in(m->text, "vmmu:kernel"))) {
 		if (out->kernel.bytes) {
 			snprintf(reason, size, "two modules have the role vmmu:kernel");
 			return false;
 		}
 		out->kernel = blob;
-	} else if (role_in(m->text, "vmmu:initrd")) {
+	} else if ((blob.name = role_in(m->text, "vmmu:initrd"))) {
 		if (out->initrd.bytes) {
 			snprintf(reason, size, "two modules have the role vmmu:initrd");
 			return false;
