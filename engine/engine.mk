@@ -14,6 +14,28 @@ LIBVMMU := $(BUILD)/libvmmu.a
 #   make lib       the engine alone, build/libvmmu.a
 lib: $(LIBVMMU)
 
+# ---- make install-lib ------------------------------------------------------------
+
+VMMU_VERSION := $(shell sed -n 's/^\#define VMMU_VERSION "\(.*\)"/\1/p' include/vmmu/version.h)
+
+# Absolute: vmmu.pc must be right wherever pkg-config is called from.
+PREFIX_PATH = $(abspath $(PREFIX))
+LIBDIR      = $(PREFIX_PATH)/lib
+INSTALL_TO  = $(DESTDIR)$(PREFIX_PATH)
+
+.PHONY: install-lib
+#   make install-lib  headers, libvmmu.a, vmmu.pc and the example (DESTDIR, PREFIX, LIBDIR); needs a C compiler only
+install-lib: $(LIBVMMU)
+	install -d $(INSTALL_TO)/include/vmmu $(DESTDIR)$(LIBDIR)/pkgconfig $(INSTALL_TO)/share/doc/vmmu/examples
+	install -m 644 include/vmmu/*.h $(INSTALL_TO)/include/vmmu
+	install -m 644 $(LIBVMMU) $(DESTDIR)$(LIBDIR)
+	sed -e 's|@PREFIX@|$(PREFIX_PATH)|' -e 's|@LIBDIR@|$(patsubst $(PREFIX_PATH)/%,$${prefix}/%,$(abspath $(LIBDIR)))|' \
+		-e 's|@VERSION@|$(VMMU_VERSION)|' engine/vmmu.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/vmmu.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/vmmu.pc
+	install -m 644 examples/*.c $(INSTALL_TO)/share/doc/vmmu/examples
+
+# ---- objects ---------------------------------------------------------------------
+
 $(LIBVMMU): $(ENGINE_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <vmmu/version.h>
+
 #include "base/base.h"
 #include "command/command.h"
 

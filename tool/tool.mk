@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # vmmu, the command.
 
-VMMU_VERSION := 0.1.0
-
 TOOL_SRC := $(wildcard tool/*.c tool/*/*.c)
 PROBE_DIR := $(BUILD)/tool/machine/probe
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(PROBE_DIR)/embed.o
-TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -DVMMU_VERSION='"$(VMMU_VERSION)"' -Iinclude
+TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude
 TOOL_LIBS := -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
 VMMU := $(BUILD)/vmmu
 
@@ -42,19 +40,11 @@ iso: $(RUN_NEEDS)
 
 # ---- make install ---------------------------------------------------------------
 
-INSTALL_TO = $(DESTDIR)$(PREFIX)
 MAN_PAGES := $(wildcard docs/man/*.1)
 
-$(BUILD)/vmmu.pc: tool/vmmu.pc.in tool/tool.mk
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VMMU_VERSION)|' $< > $@
-
-#   make install   headers, libvmmu.a, vmmu.pc, vmmu, visor.elf, man pages (DESTDIR, PREFIX)
-install: $(VMMU) $(BUILD)/visor.elf $(LIBVMMU) $(BUILD)/vmmu.pc
-	install -d $(INSTALL_TO)/include/vmmu $(INSTALL_TO)/lib/pkgconfig $(INSTALL_TO)/lib/vmmu \
-		$(INSTALL_TO)/bin $(INSTALL_TO)/share/man/man1
-	install -m 644 include/vmmu/*.h $(INSTALL_TO)/include/vmmu
-	install -m 644 $(LIBVMMU) $(INSTALL_TO)/lib
-	install -m 644 $(BUILD)/vmmu.pc $(INSTALL_TO)/lib/pkgconfig
+#   make install   install-lib, vmmu, visor.elf, man pages (DESTDIR, PREFIX)
+install: install-lib $(VMMU) $(BUILD)/visor.elf
+	install -d $(INSTALL_TO)/lib/vmmu $(INSTALL_TO)/bin $(INSTALL_TO)/share/man/man1
 	install -m 644 $(BUILD)/visor.elf $(INSTALL_TO)/lib/vmmu
 	install -m 755 $(VMMU) $(INSTALL_TO)/bin
 	install -m 644 $(MAN_PAGES) $(INSTALL_TO)/share/man/man1

@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * From what the CPU reports at an exit to a struct vmmu_fault.
+ *
+ * C and C++ inline these. For languages that cannot, the library has each of
+ * them under the same name as well; -DVMMU_EXIT_INLINE= shows their declarations
+ * to a generator of bindings.
  */
 #ifndef VMMU_EXIT_H
 #define VMMU_EXIT_H
 
 #include <vmmu/vmmu.h>
 
+#ifndef VMMU_EXIT_INLINE
+#define VMMU_EXIT_INLINE static inline
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Field by field: for an initializer gcc clears the whole struct by a string
  * instruction, which on the path of every fault costs more than it saves.
  */
-static inline struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, uint64_t error_code,
+VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, uint64_t error_code,
                                               uint64_t rip)
 {
 	struct vmmu_fault f;
@@ -35,7 +47,7 @@ static inline struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, uin
  * read/write/fetch, 3-5 the AND of the entries' rights, bit 7 linear address
  * valid, bit 8 set when the access was the final one and not the guest's walk.
  */
-static inline struct vmmu_fault vmmu_fault_from_ept_violation(uint64_t qualification, vmmu_gpa gpa,
+VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_violation(uint64_t qualification, vmmu_gpa gpa,
                                                               uint64_t rip)
 {
 	uint32_t access = qualification & VMMU_RWX;
@@ -48,7 +60,7 @@ static inline struct vmmu_fault vmmu_fault_from_ept_violation(uint64_t qualifica
 }
 
 /* EPT misconfiguration: no qualification is given (SDM vol. 3, 28.2.1 and 29.3.3.1). */
-static inline struct vmmu_fault vmmu_fault_from_ept_misconfig(vmmu_gpa gpa, uint64_t rip)
+VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_misconfig(vmmu_gpa gpa, uint64_t rip)
 {
 	return vmmu_fault_of(gpa, VMMU_R | VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED, 0, rip);
 }
@@ -57,7 +69,7 @@ static inline struct vmmu_fault vmmu_fault_from_ept_misconfig(vmmu_gpa gpa, uint
  * Nested page fault. EXITINFO1 as in APM vol. 2, 15.25.6: bit 0 present, 1
  * write, 2 user, 3 reserved bit, 4 fetch, 32 final access, 33 guest's walk.
  */
-static inline struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa gpa, uint64_t rip)
+VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa gpa, uint64_t rip)
 {
 	uint32_t access = exitinfo1 & 0x10 ? VMMU_X : exitinfo1 & 2 ? VMMU_W : VMMU_R;
 
@@ -72,7 +84,7 @@ static inline struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa
  * runs with other tables than the guest has; only write, user and fetch are the
  * access's own. `implicit` supervisor accesses at CPL 3 come with U clear.
  */
-static inline struct vmmu_fault vmmu_fault_from_pf(uint64_t error_code, vmmu_gva cr2, unsigned cpl,
+VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_pf(uint64_t error_code, vmmu_gva cr2, unsigned cpl,
                                                    uint64_t rflags, uint64_t rip)
 {
 	uint32_t access = error_code & 0x10 ? VMMU_X : error_code & 2 ? VMMU_W : VMMU_R;
@@ -84,9 +96,13 @@ static inline struct vmmu_fault vmmu_fault_from_pf(uint64_t error_code, vmmu_gva
 		access |= VMMU_ACCESS_IMPLICIT;
 	if (rflags & 1u << 18)
 		access |= VMMU_ACCESS_AC;
-	f = vmmu_fault_of((vmmu_gpa){0}, access, error_code, rip);
+	f = vmmu_fault_of(vmmu_gpa_of(0), access, error_code, rip);
 	f.gva = cr2;
 	return f;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

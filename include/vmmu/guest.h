@@ -16,6 +16,12 @@
 
 #include <vmmu/vmmu.h>
 
+#ifdef __cplusplus
+extern "C" {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat is */
+#endif
+
 /* What the virtual CPU's CPUID promises its guest. */
 struct vmmu_guest_cpu {
 	uint8_t maxphyaddr;      /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
@@ -129,5 +135,10 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
  */
 bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
                             const struct vmmu_guest_cpu *cpu, uint64_t cr3, uint64_t pdpte[4]);
+
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+}
+#endif
 
 #endif

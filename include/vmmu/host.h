@@ -21,6 +21,10 @@
 #include <vmmu/trace.h>
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct vmmu_slot_info;
 struct vmmu_flush;
 
@@ -164,5 +168,9 @@ struct vmmu_flush {
 	vmmu_gfn start;
 	uint64_t pages;
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 
 #include <vmmu/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define VMMU_TRACE_MAGIC "VMMUTRC" /* 8 bytes with the terminating zero */
 #define VMMU_TRACE_VERSION 1u
 
@@ -284,5 +288,9 @@ VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is 
 
 const char *vmmu_cause_name(unsigned cause);            /* "violation" */
 const char *vmmu_trace_event_name(unsigned event);      /* "kvm_page_fault" */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 #define VMMU_STATIC_ASSERT(what, why) _Static_assert(what, why)
 #endif
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define VMMU_PAGE_SHIFT 12
 #define VMMU_PAGE_SIZE 4096u
 
@@ -32,16 +36,16 @@ typedef struct { uint64_t v; } vmmu_hpa;
 typedef struct { uint64_t v; } vmmu_gfn;
 typedef struct { uint64_t v; } vmmu_pfn;
 
-static inline vmmu_gva vmmu_gva_of(uint64_t v) { return (vmmu_gva){v}; }
-static inline vmmu_gpa vmmu_gpa_of(uint64_t v) { return (vmmu_gpa){v}; }
-static inline vmmu_hpa vmmu_hpa_of(uint64_t v) { return (vmmu_hpa){v}; }
-static inline vmmu_gfn vmmu_gfn_of(uint64_t v) { return (vmmu_gfn){v}; }
-static inline vmmu_pfn vmmu_pfn_of(uint64_t v) { return (vmmu_pfn){v}; }
+static inline vmmu_gva vmmu_gva_of(uint64_t v) { vmmu_gva x = {v}; return x; }
+static inline vmmu_gpa vmmu_gpa_of(uint64_t v) { vmmu_gpa x = {v}; return x; }
+static inline vmmu_hpa vmmu_hpa_of(uint64_t v) { vmmu_hpa x = {v}; return x; }
+static inline vmmu_gfn vmmu_gfn_of(uint64_t v) { vmmu_gfn x = {v}; return x; }
+static inline vmmu_pfn vmmu_pfn_of(uint64_t v) { vmmu_pfn x = {v}; return x; }
 
-static inline vmmu_gfn vmmu_gpa_gfn(vmmu_gpa a) { return (vmmu_gfn){a.v >> VMMU_PAGE_SHIFT}; }
-static inline vmmu_gpa vmmu_gfn_gpa(vmmu_gfn n) { return (vmmu_gpa){n.v << VMMU_PAGE_SHIFT}; }
-static inline vmmu_pfn vmmu_hpa_pfn(vmmu_hpa a) { return (vmmu_pfn){a.v >> VMMU_PAGE_SHIFT}; }
-static inline vmmu_hpa vmmu_pfn_hpa(vmmu_pfn n) { return (vmmu_hpa){n.v << VMMU_PAGE_SHIFT}; }
+static inline vmmu_gfn vmmu_gpa_gfn(vmmu_gpa a) { return vmmu_gfn_of(a.v >> VMMU_PAGE_SHIFT); }
+static inline vmmu_gpa vmmu_gfn_gpa(vmmu_gfn n) { return vmmu_gpa_of(n.v << VMMU_PAGE_SHIFT); }
+static inline vmmu_pfn vmmu_hpa_pfn(vmmu_hpa a) { return vmmu_pfn_of(a.v >> VMMU_PAGE_SHIFT); }
+static inline vmmu_hpa vmmu_pfn_hpa(vmmu_pfn n) { return vmmu_hpa_of(n.v << VMMU_PAGE_SHIFT); }
 
 /*
  * Levels count from the leaves, as in both manuals' figures read bottom up:
@@ -52,12 +56,22 @@ enum { VMMU_LEVEL_4K = 1, VMMU_LEVEL_2M = 2, VMMU_LEVEL_1G = 3, VMMU_LEVEL_MAX =
 /* Number of 4 KiB pages that one entry at `level` covers. */
 static inline uint64_t vmmu_level_pages(unsigned level) { return 1ull << (9 * (level - 1)); }
 
-/* Rights. One set of bits for slots, backings, entries and accesses. */
-enum {
-	VMMU_R = 1u << 0,
-	VMMU_W = 1u << 1,
-	VMMU_X = 1u << 2,
+/*
+ * Rights, and how an access was made. The rights are one set of bits for slots,
+ * backings, entries and accesses; an access has one of them or more, and some of
+ * the others.
+ */
+enum vmmu_access {
+	VMMU_R = 1 << 0,
+	VMMU_W = 1 << 1,
+	VMMU_X = 1 << 2,
 	VMMU_RWX = VMMU_R | VMMU_W | VMMU_X,
+	VMMU_ACCESS_PRESENT = 1 << 4,    /* the CPU found a present entry: a rights fault */
+	VMMU_ACCESS_RESERVED = 1 << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
+	VMMU_ACCESS_WALK = 1 << 6,       /* the guest's own page walk made the access */
+	VMMU_ACCESS_USER = 1 << 7,
+	VMMU_ACCESS_IMPLICIT = 1 << 8,   /* a supervisor's access whatever the CPL (descriptor tables) */
+	VMMU_ACCESS_AC = 1 << 9          /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
 };
 
 /*
@@ -94,5 +108,9 @@ enum vmmu_status {
 
 /* A short English name ("slot overlaps another slot"), never NULL. */
 const char *vmmu_status_name(enum vmmu_status status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,7 +9,7 @@
  *   vmmu_fault           an EPT violation or nested page fault: build what is missing
  *
  * examples/ holds a whole program. Callbacks: <vmmu/host.h>. Exit decoding:
- * <vmmu/exit.h>. Records: <vmmu/trace.h>.
+ * <vmmu/exit.h>. Records: <vmmu/trace.h>. What may change when: <vmmu/version.h>.
  *
  * Threads. Calls marked [vcpu] belong to one vCPU and may run on as many
  * threads as there are vCPUs, all at once. Calls marked [manage] may come from
@@ -24,6 +24,13 @@
 #include <vmmu/host.h>
 #include <vmmu/trace.h>
 #include <vmmu/types.h>
+#include <vmmu/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* a struct and a function of one name, as stat is */
+#endif
 
 struct vmmu_vm;
 struct vmmu_vcpu;
@@ -102,16 +109,6 @@ struct vmmu_root {
 enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out);
 
 /* ---- Faults ------------------------------------------------------------- */
-
-enum {
-	/* VMMU_R/W/X in the low bits: what the access wanted. */
-	VMMU_ACCESS_PRESENT = 1u << 4,    /* the CPU found a present entry: a rights fault */
-	VMMU_ACCESS_RESERVED = 1u << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
-	VMMU_ACCESS_WALK = 1u << 6,       /* the guest's own page walk made the access */
-	VMMU_ACCESS_USER = 1u << 7,
-	VMMU_ACCESS_IMPLICIT = 1u << 8,   /* a supervisor's access whatever the CPL (descriptor tables) */
-	VMMU_ACCESS_AC = 1u << 9,         /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
-};
 
 /* In traces, so append-only: see <vmmu/trace.h>. */
 enum vmmu_fault_result {
@@ -375,5 +372,10 @@ void vmmu_stats_read(struct vmmu_vm *vm, struct vmmu_stats *out);
 typedef void (*vmmu_audit_fn)(void *arg, const char *rule, const struct vmmu_path_step *step,
                               vmmu_gfn gfn);
 unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg);
+
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+}
+#endif
 
 #endif

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <vmmu/version.h>
+
 #include "../run/status.h"
 #include "../run/summary.h"
 #include "../symbols/symbols.h"
