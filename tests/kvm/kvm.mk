@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# The KVM lab: what runs in Debian's kernel inside an emulator (lab/lab.py).
+
+KVM_LAB    := $(BUILD)/kvm-lab
+VMM_DIR    := tests/kvm/vmm
+VMM_OBJ    := $(KVM_LAB)/vmm.o $(KVM_LAB)/machine.o $(KVM_LAB)/embed.o
+LAB_TOOLS  := $(KVM_LAB)/vmm $(KVM_LAB)/emit
+
+$(KVM_LAB)/guest.elf: $(VMM_DIR)/guest.c $(VMM_DIR)/protocol.h $(VMM_DIR)/guest.ld
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 $(WARN) -ffreestanding -nostdlib -static -no-pie -fno-pic -fno-stack-protector -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -fno-jump-tables -mno-red-zone -mgeneral-regs-only \
+		-Wl,--build-id=none -Wl,--no-warn-rwx-segments -T $(VMM_DIR)/guest.ld -o $@ $<
+
+$(KVM_LAB)/guest.bin: $(KVM_LAB)/guest.elf
+	objcopy -O binary $< $@
+
+$(KVM_LAB)/embed.o: $(VMM_DIR)/embed.S $(KVM_LAB)/guest.bin
+	$(CC) -DGUEST_FILE='"$(KVM_LAB)/guest.bin"' -c $< -o $@
+
+$(KVM_LAB)/%.o: $(VMM_DIR)/%.c $(VMM_DIR)/machine.h $(VMM_DIR)/protocol.h
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 -g -D_GNU_SOURCE $(WARN) -c $< -o $@
+
+# Static: they run where there is nothing else.
+$(KVM_LAB)/vmm: $(VMM_OBJ)
+	$(CC) -static -s -o $@ $^ -lpthread
+
+$(KVM_LAB)/emit: tests/kvm/lab/emit.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 -D_GNU_SOURCE $(WARN) -static -s -o $@ $<
+
+.PHONY: kvm-lab
+#   make kvm-lab   the small VMM and what else the KVM lab needs (tests/kvm/lab/lab.py)
+kvm-lab: $(LAB_TOOLS)
