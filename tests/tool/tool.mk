@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Unit tests of the vmmu command: its library under sanitizers.
 
-TOOL_TEST_FLAGS := $(CSTD) $(WARN) -g -O1 -D_GNU_SOURCE -Iinclude \
+TOOL_TEST_FLAGS := $(CSTD) $(WARN) -g -O1 -D_GNU_SOURCE -Iinclude $(filter -I/%,$(TOOL_CFLAGS)) \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TOOL_TEST_SRC := $(filter-out tool/main.c,$(wildcard tool/*/*.c))
 TOOL_TEST_OBJ := $(TOOL_TEST_SRC:%.c=$(BUILD)/tool-asan/%.o) $(PROBE_DIR)/embed.o

@@ -16,6 +16,7 @@ int command_iso(int argc, char **argv);
 int command_trace(int argc, char **argv);
 int command_walk(int argc, char **argv);
 int command_dump(int argc, char **argv);
+int command_record(int argc, char **argv);
 int command_check(int argc, char **argv);
 
 #endif

@@ -189,7 +189,7 @@ def wait(process, out, timeout, progress):
 def run(machine, kernel, tools, job, kvm="", vendor="", programs=(), files=None, memory=None, cpus=1, icount=False,
         timeout=None, progress=False):
     """Run the job; a Result, or LabError with what the machine said."""
-    memory = memory or (1024 if machine == "qemu" else 512)
+    memory = memory or 1024   # below 512 MiB Linux turns transparent huge pages off
     timeout = timeout or (300 if machine == "qemu" else 900)
     kernel, begin = pathlib.Path(kernel).resolve(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vmmu-lab-") as folder:
