@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
+#   make kvm-lab           the small VMM and what else the KVM lab needs (tests/kvm/lab/lab.py)
+#   make kvm-record-test   vmmu record in Debian's kernel: NPT, shadow (QEMU) and EPT (Bochs)
+#
 # The KVM lab: what runs in Debian's kernel inside an emulator (lab/lab.py).
 
 KVM_LAB    := $(BUILD)/kvm-lab
@@ -31,6 +34,16 @@ $(KVM_LAB)/emit: tests/kvm/lab/emit.c
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -O2 -D_GNU_SOURCE $(WARN) -static -s -o $@ $<
 
-.PHONY: kvm-lab
-#   make kvm-lab   the small VMM and what else the KVM lab needs (tests/kvm/lab/lab.py)
+RECORD_TEST := python3 -B tests/kvm/record_test.py --build $(BUILD) --kernel $(dir $(LINUX_IMAGE))
+
 kvm-lab: $(LAB_TOOLS)
+
+kvm-record-test: $(VMMU) $(LAB_TOOLS)
+	$(RECORD_TEST)
+	$(RECORD_TEST) --machine shadow
+	$(RECORD_TEST) --machine bochs
+
+TEST_NEEDS    += $(LAB_TOOLS) $(VMMU)
+TEST_COMMANDS += "$(RECORD_TEST)" "$(RECORD_TEST) --machine shadow"
+
+.PHONY: kvm-lab kvm-record-test

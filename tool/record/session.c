@@ -24,7 +24,7 @@
 #include "vms.h"
 
 enum {
-	RESCAN_MS = 500,        /* new VMs and threads are looked for so often */
+	RESCAN_MS = 200,        /* new VMs and threads are looked for so often */
 	COMMAND_PATIENCE_MS = 10000,
 };
 
@@ -309,7 +309,7 @@ static bool nobody_left(struct session *s)
 	for (size_t i = 0; i < s->vms.count; i++)
 		if (kill(s->vms.vm[i].pid, 0) == 0 || errno == EPERM)
 			return false;
-	return s->vms.count > 0;
+	return true;
 }
 
 static bool over(struct session *s, const char **why)
@@ -434,6 +434,8 @@ static bool save(struct session *s, char **error)
 	if (s->lost)
 		complain("%s events were LOST: the buffers of %s for each CPU were full; try a larger --buffer",
 		         text_count(s->lost).text, text_bytes(s->tracing.buffer).text);
+	if (!s->vms.count)
+		complain("no VM was seen while the recording lasted");
 	if (s->marker.refused)
 		complain("%s lines about VMs and tables did not fit into the recording",
 		         text_count(s->marker.refused).text);

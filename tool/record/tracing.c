@@ -2,9 +2,10 @@
 #include "tracing.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -94,18 +95,52 @@ bool tracing_usable(char **error)
 
 /* ---- leftovers ------------------------------------------------------------------ */
 
-/* The recorder whose instance this is, when it is gone; 0: not ours, or still running. */
-static pid_t dead_recorder(const char *name)
+/* Does the process hold a file of this instance open? */
+static bool holds(pid_t pid, const char *instance)
+{
+	char *folder = formatted("/proc/%d/fd", pid), *part = formatted("/instances/%s/", instance);
+	DIR *dir = opendir(folder);
+	bool found = false;
+
+	for (struct dirent *entry; dir && !found && (entry = readdir(dir)); ) {
+		char *path = formatted("%s/%s", folder, entry->d_name), target[PATH_MAX];
+		ssize_t length = readlink(path, target, sizeof(target) - 1);
+
+		if (length > 0) {
+			target[length] = 0;
+			found = strstr(target, part);
+		}
+		free(path);
+	}
+	if (dir)
+		closedir(dir);
+	free(folder);
+	free(part);
+	return found;
+}
+
+/* A recorder that is just starting holds nothing yet, but it is our own program. A zombie is nobody's. */
+static bool is_recorder(pid_t pid)
+{
+	char *link = formatted("/proc/%d/exe", pid), theirs[PATH_MAX], ours[PATH_MAX];
+	ssize_t length = readlink(link, theirs, sizeof(theirs)), own = readlink("/proc/self/exe", ours, sizeof(ours));
+
+	free(link);
+	return length > 0 && length == own && memcmp(theirs, ours, (size_t)length) == 0;
+}
+
+/* An instance of ours whose recorder is gone, even when something else has its process id by now. */
+static bool is_leftover(const char *name)
 {
 	char *end;
 	long pid;
 
 	if (strncmp(name, INSTANCE, strlen(INSTANCE)) != 0 || !isdigit((unsigned char)name[strlen(INSTANCE)]))
-		return 0;
+		return false;
 	pid = strtol(name + strlen(INSTANCE), &end, 10);
-	if (*end || pid <= 0 || pid == getpid())
-		return 0;
-	return kill((pid_t)pid, 0) != 0 && errno == ESRCH ? (pid_t)pid : 0;
+	if (*end || pid <= 0 || pid > INT_MAX)
+		return false;
+	return pid == getpid() || (!is_recorder((pid_t)pid) && !holds((pid_t)pid, name));
 }
 
 /* Off first: an instance whose events are on or whose buffers are read may be busy for a moment. */
@@ -125,13 +160,13 @@ static bool remove_instance(struct tracefs_instance *instance)
 
 unsigned tracing_remove_leftovers(void)
 {
-	char **names = tracefs_instances("^" INSTANCE "[0-9]+$");
+	char **names = tracefs_instances(NULL);
 	unsigned removed = 0;
 
 	for (char **name = names; name && *name; name++) {
 		struct tracefs_instance *instance;
 
-		if (!dead_recorder(*name))
+		if (!is_leftover(*name))
 			continue;
 		instance = tracefs_instance_create(*name);
 		if (!instance)

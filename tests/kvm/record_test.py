@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""`vmmu record` for real: inside Debian's kernel, on kvm-amd (QEMU) or kvm-intel (Bochs).
+
+    record_test.py --build build --kernel .cache/kernels/cloud-amd64 [--machine bochs] [--keep DIR]
+"""
+
+import argparse
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lab"))
+import lab  # noqa: E402
+
+MAP = "write:64 device:4 write:64 delete add read:64 write:64 log:on write:64 log:get write:64 log:off " \
+      "discard:16 write:64"
+SPLIT = "write2m:4 log:on write:200:9"
+
+# Each part of the job is one thing to try; what it printed comes back under its name.
+JOB = f"""
+try() {{ name=$1; shift; "$@" >/out/$name.log 2>&1; echo "status $?" >>/out/$name.log; }}
+instances() {{ ls /sys/kernel/tracing/instances >/out/$1.instances; }}
+start() {{ rm -f /tmp/go; "$@" >/tmp/vmm.log 2>&1 & vmm=$!; until grep -q ready /tmp/vmm.log; do sleep 0.05; done; }}
+
+try map vmmu record -o /out/map.dat --buffer 8M -- vmm --memory 8 {MAP}
+try split vmmu record -o /out/split.dat --exits --stacks --buffer 8M -- vmm --memory 16 --huge {SPLIT} delete
+try two vmmu record -o /out/two.dat --buffer 8M -- sh -c 'vmm --memory 8 write:64 pause:1000 & vmm --memory 8 write:64 pause:1000; wait'
+
+# A VM that runs already, and ends while it is recorded.
+start vmm --memory 8 write:100 say:ready wait:/tmp/go write:200 pause:200
+(sleep 1; touch /tmp/go) &
+try running vmmu record -o /out/running.dat --buffer 8M
+wait $vmm
+# One of two, by its process id, for a while.
+start vmm --memory 8 write:10 say:ready wait:/tmp/go
+vmm --memory 8 say:other wait:/tmp/go & other=$!
+sleep 0.3
+try which vmmu record -o /out/which.dat --buffer 8M
+try pid vmmu record -o /out/pid.dat --buffer 8M --pid $vmm --for 200ms
+touch /tmp/go; wait $vmm $other
+
+try none vmmu record -o /out/none.dat
+try nobody vmmu record --pid 1 -o /out/none.dat
+try absent vmmu record -o /out/none.dat -- /nonexistent
+try unwritable vmmu record -o /nowhere/x.dat --all --for 1
+try status vmmu record -o /out/status.dat -- sh -c 'exit 7'
+try killed vmmu record -o /out/status.dat -- sh -c 'kill -9 $$'
+instances before
+
+# A buffer that cannot hold it.
+try loss vmmu record -o /out/loss.dat --buffer 64K -- vmm --memory 64 write:16384 delete add write:16384
+
+vmmu record --all -o /out/term.dat >/out/term.log 2>&1 & recorder=$!
+sleep 1; kill -TERM $recorder; wait $recorder; echo "status $?" >>/out/term.log
+instances term
+vmmu record --all -o /out/kill.dat >/dev/null 2>&1 & recorder=$!
+sleep 1; kill -KILL $recorder
+instances kill
+try after vmmu record --all --for 100ms -o /out/after.dat
+instances after
+ls /out/*.partial /out/.vmmu-record* >/out/rest 2>/dev/null
+rm -f /out/loss.dat
+exit 0
+"""
+
+
+class Checks:
+    """Counts what held and says what did not."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def expect(self, what, holds, detail=""):
+        if holds:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAIL  {what}\n      {detail}", flush=True)
+
+
+def report(path, *words):
+    """trace-cmd, which knows nothing of us, reads the file; [(name of the event, its text)]."""
+    done = subprocess.run(["trace-cmd", "report", *words, path], capture_output=True, text=True, errors="replace")
+    lines = re.findall(r"^ *\S.*?\[\d+\] +[\d.]+: (\w+): +(.*)$", done.stdout, re.M)
+    return lines, done.stdout + done.stderr
+
+
+def markers(lines):
+    return [m[1] for name, text in lines if name == "print" and (m := re.search(r"(vmmu: )(.*)", text)) and
+            (m := (m[0], m[2]))]
+
+
+def check_map(checks, lines, text):
+    events = collections.Counter(name for name, _ in lines)
+    said = markers(lines)
+    checks.expect("trace-cmd reads the recording", events["kvm_page_fault"] > 64 and "FAILED" not in
+                  "".join(t for n, t in lines if n == "kvm_tdp_mmu_spte_changed"), text[:2000])
+    checks.expect("entries are written, fast repairs too", events["kvm_tdp_mmu_spte_changed"] > 300 and
+                  events["mark_mmio_spte"] > 0 and events["kvm_mmu_zap_all_fast"] > 0, events)
+    checks.expect("the noise stays out", not [t for n, t in lines if n == "kvm_tdp_mmu_spte_changed" and
+                                             re.search(r"old_spte 0x?0* new_spte 0x5a0$|old_spte 0 new_spte 5a0$", t)])
+    checks.expect("the stream says what it is", said and said[0].startswith("record version=1"), said[:1])
+    checks.expect("the VM is named", any(re.match(r'vm id=\d+-\d+ pid=\d+ comm="vmm" name="vmm"', s) for s in said), said)
+    checks.expect("its threads are known", any(re.match(r"thread tid=\d+ tgid=\d+", s) for s in said), said)
+    checks.expect("the stream has an end", said and said[-1] == "end", said[-1:])
+
+
+def check(checks, result, machine, keep):
+    log = {name[:-4]: data.decode(errors="replace") for name, data in result.files.items() if name.endswith(".log")}
+    status = {name: int(m[1]) for name, text in log.items() if (m := re.search(r"^status (\d+)$", text, re.M))}
+    instances = {n[:-10]: d.decode() for n, d in result.files.items() if n.endswith(".instances")}
+    for name in ("map", "split", "two", "running", "pid"):
+        checks.expect(f"{name}: recorded", status.get(name) == 0 and f"{name}.dat" in result.files, log.get(name))
+        if machine != "shadow":
+            checks.expect(f"{name}: KVM's own counts agree", "agree with KVM's own counts" in log[name] and
+                          "KVM counted" not in log[name], log[name])
+        checks.expect(f"{name}: nothing lost", "LOST" not in log[name], log[name])
+    for name, want, word in (("none", 2, "no VM is running"), ("nobody", 2, "no VM is"), ("absent", 2, "/nonexistent"),
+                             ("unwritable", 2, "/nowhere"), ("status", 7, ""), ("killed", 137, ""),
+                             ("which", 2, "which VM?"), ("term", 0, ""), ("after", 0, "left behind")):
+        checks.expect(f"{name}: status {want}, {word!r}", status.get(name) == want and word in log[name], log.get(name))
+    if machine != "shadow":    # which makes too few events
+        checks.expect("loss is said with its number", re.search(r"[\d,]+ events were LOST", log["loss"]), log["loss"])
+    checks.expect("no instance stays", instances["before"] == instances["term"] == instances["after"] == "", instances)
+    checks.expect("a killed recorder leaves one behind", instances["kill"].startswith("vmmu-"), instances)
+    checks.expect("no file stays", result.files.get("rest") == b"", result.files.get("rest"))
+    reports = {}
+    for name in ("map", "split", "two", "running", "pid"):
+        (keep / f"{name}.dat").write_bytes(result.files.get(f"{name}.dat", b""))
+        reports[name] = report(keep / f"{name}.dat")
+    if machine != "shadow":
+        check_map(checks, *reports["map"])
+        split = collections.Counter(n for n, _ in reports["split"][0])
+        checks.expect("large pages are split", split["kvm_mmu_split_huge_page"] >= 4, split)
+        checks.expect("exits and entries", split["kvm_exit"] > 10 and split["kvm_entry"] > 10, split)
+        checks.expect("stacks of zaps", split["kernel_stack"] > 0, split)
+    else:
+        events = collections.Counter(n for n, _ in reports["map"][0])
+        checks.expect("shadow: leaves are told", events["kvm_mmu_set_spte"] > 64, events)
+    checks.expect("two VMs in one recording", len({s for s in markers(reports["two"][0]) if s.startswith("vm ")}) == 2 or
+                  machine == "bochs", markers(reports["two"][0]))
+    checks.expect("a running VM is found", any(s.startswith("vm ") for s in markers(reports["running"][0])), "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
+    parser.add_argument("--kernel", type=pathlib.Path, default=pathlib.Path(".cache/kernels/cloud-amd64"))
+    parser.add_argument("--machine", choices=["qemu", "bochs", "shadow"], default="qemu",
+                        help="NPT on QEMU, EPT on Bochs, shadow tables on QEMU")
+    parser.add_argument("--keep", type=pathlib.Path, help="where the recordings go")
+    o = parser.parse_args()
+    keep = o.keep or o.build / "kvm-lab" / f"record-{o.machine}"
+    keep.mkdir(parents=True, exist_ok=True)
+    checks = Checks()
+    try:
+        result = lab.run("bochs" if o.machine == "bochs" else "qemu", o.kernel, o.build / "kvm-lab", JOB,
+                         vendor="npt=0" if o.machine == "shadow" else "", programs=[o.build / "vmmu"])
+        for name, data in result.files.items():
+            (keep / name).write_bytes(data)
+        checks.expect("the job runs through", result.status == 0, result.console[-2000:])
+        check(checks, result, o.machine, keep)
+    except lab.LabError as why:
+        checks.expect("the machine runs", False, str(why))
+    print(f"{checks.passed} passed, {checks.failed} failed, 0 skipped")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
