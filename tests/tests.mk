@@ -55,7 +55,7 @@ COVERAGE_COMMANDS :=
 -include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
 SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" \
-	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers"
+	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers" "tests/check/names"
 
 # ---- targets ------------------------------------------------------------------------
 
