@@ -3,25 +3,7 @@
 
 #include <stddef.h>
 
-enum { TS = 10, NP = 11, SS = 12, GP = 13, PF = 14 };
-
-/* Error codes of segment faults (SDM vol. 3, 6.13). */
-#define ERROR_EXT 1u
-#define ERROR_IDT 2u
-
-/* `access` as in struct x86_segment (bits 7:0 and 15:12 of a descriptor's second word, 15:8 and 23:20). */
-#define ACCESS_TYPE 0xfu
-#define ACCESS_ACCESSED (1u << 0)
-#define ACCESS_WRITABLE (1u << 1)
-#define ACCESS_DOWN_OR_CONFORMING (1u << 2)
-#define ACCESS_CODE (1u << 3)
-#define ACCESS_CODE_OR_DATA (1u << 4)
-#define ACCESS_DPL(access) ((access) >> 5 & 3)
-#define ACCESS_PRESENT (1u << 7)
-#define ACCESS_PAGES (1u << 15)
-
-#define SELECTOR_RPL 3u
-#define SELECTOR_LOCAL 4u
+#include "visor/emulate/segment.h"
 
 #define FLAG_TF (1ull << 8)
 #define FLAG_IF (1ull << 9)
@@ -80,10 +62,10 @@ static enum deliver_result translate(struct deliver *d, uint64_t linear, unsigne
 		return DELIVER_DONE;
 	case VMMU_GUEST_FAULT:
 	case VMMU_GUEST_NO_MEMORY:
-		*d->exception = (struct deliver_exception){PF, walk.error_code, linear};
+		*d->exception = (struct deliver_exception){VECTOR_PF, walk.error_code, linear};
 		return DELIVER_EXCEPTION;
 	case VMMU_GUEST_NONCANONICAL:
-		return raise(d, GP, d->ext);
+		return raise(d, VECTOR_GP, d->ext);
 	default: /* busy */
 		return DELIVER_UNSUPPORTED;
 	}
@@ -113,7 +95,7 @@ static enum deliver_result read_gate(struct deliver *d)
 	unsigned type;
 
 	if (at + bytes - 1 > d->cpu->idtr.limit)
-		return raise(d, GP, error);
+		return raise(d, VECTOR_GP, error);
 	TRY(read_table(d, d->cpu->idtr.base + at, 8, &low));
 	if (d->long_mode)
 		TRY(read_table(d, d->cpu->idtr.base + at + 8, 8, &high));
@@ -121,11 +103,11 @@ static enum deliver_result read_gate(struct deliver *d)
 	if (!d->long_mode && (type == 5 || type == 6 || type == 7))
 		return DELIVER_UNSUPPORTED;
 	if (type != 14 && type != 15)
-		return raise(d, GP, error);
+		return raise(d, VECTOR_GP, error);
 	if (d->event->software && (low >> 45 & 3) < d->cpu->cpl)
-		return raise(d, GP, error);
+		return raise(d, VECTOR_GP, error);
 	if (!(low >> 47 & 1))
-		return raise(d, NP, error);
+		return raise(d, VECTOR_NP, error);
 	d->selector = (uint16_t)(low >> 16);
 	d->offset = (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32;
 	d->interrupt_gate = type == 14;
@@ -134,20 +116,6 @@ static enum deliver_result read_gate(struct deliver *d)
 }
 
 /* ---- segments -------------------------------------------------------------------------- */
-
-static struct x86_segment segment_of(uint16_t selector, uint64_t descriptor)
-{
-	struct x86_segment s = {
-		.selector = selector,
-		.access = (uint32_t)(descriptor >> 40 & 0xff) | (uint32_t)(descriptor >> 40 & 0xf000),
-		.limit = (uint32_t)(descriptor & 0xffff) | (uint32_t)(descriptor >> 32 & 0xf0000),
-		.base = (descriptor >> 16 & 0xffffff) | (descriptor >> 32 & 0xff000000),
-	};
-
-	if (s.access & ACCESS_PAGES)
-		s.limit = s.limit << 12 | 0xfff;
-	return s;
-}
 
 /* The descriptor that `selector` names; `vector` is raised when there is none. */
 static enum deliver_result read_descriptor(struct deliver *d, uint8_t vector, uint16_t selector,
@@ -171,17 +139,17 @@ static enum deliver_result find_code(struct deliver *d)
 	uint8_t dpl;
 
 	if (!(d->selector & ~SELECTOR_RPL))
-		return raise(d, GP, d->ext);
-	TRY(read_descriptor(d, GP, d->selector, &descriptor, &d->code_descriptor));
+		return raise(d, VECTOR_GP, d->ext);
+	TRY(read_descriptor(d, VECTOR_GP, d->selector, &descriptor, &d->code_descriptor));
 	d->code = segment_of(d->selector, descriptor);
 	access = d->code.access;
 	dpl = ACCESS_DPL(access);
 	if (!(access & ACCESS_CODE_OR_DATA) || !(access & ACCESS_CODE) || dpl > d->cpu->cpl)
-		return raise_for(d, GP, d->selector);
+		return raise_for(d, VECTOR_GP, d->selector);
 	if (d->long_mode && (access & (X86_ACCESS_LONG | X86_ACCESS_BIG)) != X86_ACCESS_LONG)
-		return raise_for(d, GP, d->selector);
+		return raise_for(d, VECTOR_GP, d->selector);
 	if (!(access & ACCESS_PRESENT))
-		return raise_for(d, NP, d->selector);
+		return raise_for(d, VECTOR_NP, d->selector);
 	d->cpl = access & ACCESS_DOWN_OR_CONFORMING ? d->cpu->cpl : dpl;
 	d->code.selector = (uint16_t)((d->selector & ~SELECTOR_RPL) | d->cpl);
 	return DELIVER_DONE;
@@ -192,7 +160,7 @@ static enum deliver_result find_code(struct deliver *d)
 static enum deliver_result read_tss(struct deliver *d, unsigned offset, unsigned bytes, uint64_t *value)
 {
 	if (offset + bytes - 1 > d->cpu->tr.limit)
-		return raise_for(d, TS, d->cpu->tr.selector);
+		return raise_for(d, VECTOR_TS, d->cpu->tr.selector);
 	return read_table(d, d->cpu->tr.base + offset, bytes, value);
 }
 
@@ -225,14 +193,14 @@ static enum deliver_result find_stack_protected(struct deliver *d)
 	TRY(read_tss(d, 4 + 8u * d->cpl, 4, &d->rsp));
 	TRY(read_tss(d, 8 + 8u * d->cpl, 2, &selector));
 	if (!(selector & ~SELECTOR_RPL))
-		return raise(d, TS, d->ext);
-	TRY(read_descriptor(d, TS, (uint16_t)selector, &descriptor, &d->stack_descriptor));
+		return raise(d, VECTOR_TS, d->ext);
+	TRY(read_descriptor(d, VECTOR_TS, (uint16_t)selector, &descriptor, &d->stack_descriptor));
 	d->stack = segment_of((uint16_t)selector, descriptor);
 	access = d->stack.access;
 	if ((selector & SELECTOR_RPL) != d->cpl || ACCESS_DPL(access) != d->cpl || !(access & ACCESS_CODE_OR_DATA) ||
 	    access & ACCESS_CODE || !(access & ACCESS_WRITABLE))
-		return raise_for(d, TS, (uint16_t)selector);
-	return access & ACCESS_PRESENT ? DELIVER_DONE : raise_for(d, SS, (uint16_t)selector);
+		return raise_for(d, VECTOR_TS, (uint16_t)selector);
+	return access & ACCESS_PRESENT ? DELIVER_DONE : raise_for(d, VECTOR_SS, (uint16_t)selector);
 }
 
 static bool inside_stack(const struct x86_segment *s, uint64_t offset, unsigned bytes)
@@ -252,7 +220,7 @@ static enum deliver_result push_address(struct deliver *d, uint64_t offset, unsi
 		return DELIVER_DONE;
 	}
 	if (!inside_stack(&d->stack, offset, bytes))
-		return raise(d, SS, (d->cpl == d->cpu->cpl ? 0 : d->stack.selector & ~SELECTOR_RPL) | d->ext);
+		return raise(d, VECTOR_SS, (d->cpl == d->cpu->cpl ? 0 : d->stack.selector & ~SELECTOR_RPL) | d->ext);
 	*linear = (uint32_t)(d->stack.base + offset);
 	return DELIVER_DONE;
 }
