@@ -30,12 +30,13 @@ $(MUTATION)/$(1)/$(3): $(4) $$(BUILD)/$(1)/libsim.a $(MUTATION)/$(1)/libvmmu.so
 endef
 $(foreach t,$(MUTATION_TESTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/engine/$(t).c)))
 $(foreach t,$(MUTATION_SHADOW),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/shadow/$(t:shadow-%=%).c)))
+$(eval $(call mutation_program,asan,$(ASAN) -Iengine,maps,tests/map/maps.c))
 $(eval $(call mutation_program,asan,$(ASAN),schedule,$(filter-out %/threads.c,$(wildcard tests/schedule/*.c))))
 $(eval $(call mutation_program,tsan,$(TSAN),threads,tests/engine/threads.c))
 $(eval $(call mutation_program,tsan,$(TSAN),scenarios,tests/schedule/threads.c tests/schedule/scenarios.c))
 $(eval $(call mutation_program,tsan,$(TSAN),shadow-threads,tests/shadow/threads.c))
 
-MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/schedule \
+MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/maps $(MUTATION)/asan/schedule \
 	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios \
 	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/shadow-threads
 
@@ -44,7 +45,7 @@ mutation: $(MUTATION_PROGRAMS)
 	tests/mutation/run --base $(MUTATION) --jobs $(MUTATION_JOBS) --report docs/mutation.md \
 		--asan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(ASAN)" \
 		--tsan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(TSAN)" \
-		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) \
+		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) $(MUTATION)/asan/maps \
 			"$(MUTATION)/asan/schedule --direct $(SCHEDULE_CHECK_DIRECT)" \
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads \
