@@ -76,4 +76,7 @@ class Parse(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    result = unittest.main(exit=False, verbosity=0).result
+    wrong = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - wrong - len(result.skipped)} passed, {wrong} failed, {len(result.skipped)} skipped")
+    sys.exit(1 if wrong else 0)
