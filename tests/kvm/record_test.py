@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "lab"))
 import lab  # noqa: E402
 
 MAP = "write:64 device:4 write:64 delete add read:64 write:64 log:on write:64 log:get write:64 log:off " \
-      "discard:16 write:64"
+      "discard:16 write:64 pause:100"
 SPLIT = "write2m:4 log:on write:200:9"
 
 # Each part of the job is one thing to try; what it printed comes back under its name.

@@ -24,7 +24,9 @@
 #include "vms.h"
 
 enum {
-	RESCAN_MS = 200,        /* new VMs and threads are looked for so often */
+	RESCAN_MS = 200,        /* new VMs and threads are looked for so often ... */
+	RESCAN_FIRST_MS = 10,   /* ... and so often while a command may be starting some */
+	FIRST_SECONDS = 3,
 	COMMAND_PATIENCE_MS = 10000,
 };
 
@@ -334,6 +336,15 @@ static void show_progress(struct session *s, bool live)
 		        text_bytes(drain_bytes(s->drain, &failed)).text, s->vms.count, s->vms.count == 1 ? "" : "s");
 }
 
+/* Until the next look at what is there. */
+static int patience_ms(const struct session *s)
+{
+	double passed = seconds_since(&s->start), left = s->options->seconds - passed;
+	int ms = s->options->command && passed < FIRST_SECONDS ? RESCAN_FIRST_MS : RESCAN_MS;
+
+	return s->options->seconds > 0 && left * 1000 < ms ? (int)(left * 1000) + 1 : ms;
+}
+
 /* Until something ends it. Returns NULL, or why the data could not be written. */
 static const char *record(struct session *s)
 {
@@ -343,11 +354,9 @@ static const char *record(struct session *s)
 
 	while (!over(s, &trouble)) {
 		struct pollfd wait = {.fd = s->signals, .events = POLLIN};
-		double left = s->options->seconds > 0 ? s->options->seconds - seconds_since(&s->start) : RESCAN_MS;
-		int ms = left * 1000 < RESCAN_MS ? (int)(left * 1000) + 1 : RESCAN_MS;
 
 		show_progress(s, live);
-		poll(&wait, 1, ms);
+		poll(&wait, 1, patience_ms(s));
 		take_signals(s);
 		look_for_vms(s);
 	}
