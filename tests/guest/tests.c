@@ -11,6 +11,7 @@ const struct test all_tests[] = {
 	{"time", test_time},
 	{"control", test_control},
 	{"debug", test_debug},
+	{"breakpoints", test_breakpoints},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},
 	{"delivery-tables", test_delivery_tables},

@@ -247,6 +247,14 @@ CASES = [
     shadow_linux("qemu", "4k", name="linux-kpti", words="pti=on"),
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
           words="mmu=shadow", options=QEMU_MORE),
+    *[guest(f"{machine}-{mmu}-breakpoints", f"a guest's breakpoints on the visor's code and stack, {mmu}", machine,
+            ("breakpoints",), mmu=mmu if mmu == "shadow" else "", cost=5, words=f"mmu={mmu} stack=@boot_stack_end code="
+            + "+".join(f"@{name}" for name in ("exit_cpuid", "exit_finish", "exit_io", f"{make}_exit", f"{make}_handle",
+                                              f"{make}_loop", "exit_msr", "trap_handler", *more)))
+      for machine, mmu, make, more in (
+          ("qemu", "npt", "svm", ("svm_armed_start", "svm_arm_breakpoints")),
+          ("qemu", "shadow", "svm", ("svm_armed_start", "svm_arm_breakpoints")),
+          ("bochs", "ept", "vmx", ("vmx_exit_entry",)), ("bochs", "shadow", "vmx", ("vmx_exit_entry",)))],
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
     flat("qemu", "npt"),

@@ -53,6 +53,7 @@ class Runner:
         """The `vmmu run` that starts this case's machine, or what starts it without the visor."""
         if case.mmu == "bare":
             return self.bare_command(case)
+        append = self.with_addresses(case.append)
         words = [self.build / "vmmu", "run", "--machine", case.machine, "--memory", case.memory,
                  "--page-size", case.page_size, "--timeout", str(TIMEOUT[case.machine]),
                  "--log", folder / "visor.log",
@@ -63,11 +64,19 @@ class Runner:
             words += ["--initrd", self.files.path(case.initrd)]
         for module in case.modules:
             words += ["--module", self.files.path(module)]
-        if case.append:
-            words += ["--append", case.append]
+        if append:
+            words += ["--append", append]
         if case.trace:
             words += ["--trace", folder / "trace"]
         return [str(w) for w in words + list(case.options)]
+
+    def with_addresses(self, words):
+        """`words` with each @NAME replaced by the address that the visor's symbol has."""
+        if "@" not in words:
+            return words
+        listed = subprocess.run(["nm", self.build / "visor.debug"], capture_output=True, text=True, check=True).stdout
+        symbols = {name: address for address, _, name in map(str.split, listed.splitlines())}
+        return re.sub(r"@(\w+)", lambda found: "0x" + symbols[found.group(1)].lstrip("0"), words)
 
     def run(self, case):
         """Run one case; raises Failure."""

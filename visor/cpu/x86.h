@@ -71,18 +71,24 @@ X86_CONTROL_REGISTER(3)
 X86_CONTROL_REGISTER(4)
 #undef X86_CONTROL_REGISTER
 
-static inline uint64_t read_dr6(void)
-{
-	uint64_t v;
-
-	__asm__ volatile("mov %%dr6, %0" : "=r"(v));
-	return v;
-}
-
-static inline void write_dr6(uint64_t v)
-{
-	__asm__ volatile("mov %0, %%dr6" : : "r"(v));
-}
+#define X86_DEBUG_REGISTER(n)                                                     \
+	static inline uint64_t read_dr##n(void)                                   \
+	{                                                                         \
+		uint64_t v;                                                       \
+		__asm__ volatile("mov %%dr" #n ", %0" : "=r"(v) : : "memory");    \
+		return v;                                                         \
+	}                                                                         \
+	static inline void write_dr##n(uint64_t v)                                \
+	{                                                                         \
+		__asm__ volatile("mov %0, %%dr" #n : : "r"(v) : "memory");        \
+	}
+X86_DEBUG_REGISTER(0)
+X86_DEBUG_REGISTER(1)
+X86_DEBUG_REGISTER(2)
+X86_DEBUG_REGISTER(3)
+X86_DEBUG_REGISTER(6)
+X86_DEBUG_REGISTER(7)
+#undef X86_DEBUG_REGISTER
 
 static inline void outb(uint16_t port, uint8_t value)
 {
@@ -160,10 +166,14 @@ static inline void xsetbv0(uint64_t value)
 #define X86_FLAG_TF (1ull << 8)
 #define X86_FLAG_IF (1ull << 9)
 #define X86_DR6_BREAKPOINTS 0xfull
-#define X86_DR6_ACCESS (1ull << 13)
+#define X86_DR6_BD (1ull << 13)
 #define X86_DR6_SINGLE_STEP (1ull << 14)
 #define X86_DR7_ENABLED 0xffull
+#define X86_DR6_RESET 0xffff0ff0ull
 #define X86_DR7_DETECT (1ull << 13)
+#define X86_DR7_ONES (1ull << 10)           /* always 1 */
+#define X86_DR7_ZEROS (3ull << 14 | 1ull << 12) /* always 0 */
+#define X86_DR7_RESET X86_DR7_ONES
 
 /* Exceptions (SDM vol. 3, table 6-1). */
 enum {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/host/interrupts.h"
 
+#include "visor/cpu/state.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
@@ -34,7 +35,7 @@ void trap_handler(struct trap_frame *f);
 static struct gate idt[256];
 static uint8_t tss[104];
 static void (*handlers[256])(void);
-uint64_t host_nmi_count;
+uint64_t host_nmi_count, host_debug_count;
 
 /* SDM vol. 3, 6.3.1, table 6-1. */
 static const char *const exception_names[32] = {
@@ -74,10 +75,23 @@ static __attribute__((noreturn)) void die(const struct trap_frame *f)
 		__asm__ volatile("cli; hlt");
 }
 
+/*
+ * The visor sets no breakpoint and no TF: this one is a guest's, on a CPU that has
+ * left it armed. RF lets the instruction run that an instruction breakpoint is at.
+ */
+static void disarm(struct trap_frame *f)
+{
+	write_dr7(X86_DR7_RESET);
+	f->rflags = (f->rflags | X86_FLAG_RF) & ~X86_FLAG_TF;
+	host_debug_count++;
+}
+
 void trap_handler(struct trap_frame *f)
 {
 	if (f->vector == X86_NMI)
 		host_nmi_count++;
+	else if (f->vector == X86_DB)
+		disarm(f);
 	else if (handlers[f->vector])
 		handlers[f->vector]();
 	else if (f->vector != VECTOR_SPURIOUS)
@@ -116,6 +130,7 @@ void interrupts_init(void)
 		set_gate(v);
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 	set_task_register();
+	write_dr7(X86_DR7_RESET); /* whatever the firmware had set */
 	outb(PIC_MASTER_DATA, 0xff);
 	outb(PIC_SLAVE_DATA, 0xff);
 }

@@ -43,5 +43,7 @@ static inline void interrupts_wait(void)
 
 /* Non-maskable interrupts that came to the visor; nothing but a count is made of them. */
 extern uint64_t host_nmi_count;
+/* Breakpoints of a guest's that the visor met. */
+extern uint64_t host_debug_count;
 
 #endif

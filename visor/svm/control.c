@@ -81,8 +81,9 @@ bool svm_vcpu_init(struct vcpu *v)
 	b->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
 	b->host_word = (uintptr_t)v;
 	b->efer = X86_EFER_SVME;
-	b->dr6 = 0xffff0ff0;
-	b->dr7 = 0x400;
+	b->dr6 = X86_DR6_RESET;
+	b->dr7 = X86_DR7_RESET;
+	svm_intercept_debug(b);
 	b->pat = 0x0007040600070406; /* as after reset (7.8.1) */
 	if (svm_is_shadow(v))
 		intercept_paging(b);

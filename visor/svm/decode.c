@@ -117,3 +117,16 @@ bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_acc
 	}
 	return true;
 }
+
+unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes), at = 0, high = 0;
+
+	for (; at < count && bytes[at] != 0x0f; at++)
+		high = (bytes[at] & 0xf1) == 0x41 ? 8 : 0;
+	if (at + 3 > count || bytes[at + 1] != 0x23)
+		return 0;
+	*gpr = (bytes[at + 2] & 7u) | high;
+	return at + 3;
+}

@@ -24,7 +24,8 @@ static bool enable_svm(const struct cpuid features, const char **reason)
 		return false;
 	}
 	svm_cpu.has_next_rip = features.edx & 1u << 3;
-	svm_cpu.may_inject_twice = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
+	svm_cpu.is_tcg = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
+	svm_cpu.may_inject_twice = svm_cpu.leaves_debug_armed = svm_cpu.is_tcg;
 	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	if (!host_save_area) {
 		*reason = "no memory for the host save area";

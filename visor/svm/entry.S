@@ -14,19 +14,26 @@
 #include "visor/cpu/gpr.h"
 
 #define VMCB_HOST_WORD 0x3e0
+#define VMCB_ARMED_DR7 0x3e8
+#define VMCB_HOST_STACK 0x3f0
+#define DR7_RESET 0x400
 
 	.text
 	.code64
-	.globl svm_loop
+	.globl svm_loop, svm_armed_start, svm_armed_end
 svm_loop:
 	push_host_registers
 	push %rsi                      /* the VMCB's address; aligns the stack too */
+	mov %rsp, VMCB_HOST_STACK(%rsi)
 	clgi
 	sti
 1:	mov (%rsp), %rax
+	mov VMCB_ARMED_DR7(%rax), %rcx
+	test %rcx, %rcx
+	jnz 3f
 	load_guest_registers
 	vmrun %rax
-	mov VMCB_HOST_WORD(%rax), %rax /* RAX is the VMCB again; it names its vCPU */
+2:	mov VMCB_HOST_WORD(%rax), %rax /* RAX is the VMCB again; it names its vCPU */
 	save_guest_registers
 	mov %rax, %rbx
 	mov %rax, %rdi
@@ -39,4 +46,16 @@ svm_loop:
 	pop %rsi
 	pop_host_registers
 	ret
+
+/* The guest has breakpoints, and the CPU would leave them armed (svm/debug.c). No memory is touched before they are off. */
+3:
+svm_armed_start:
+	mov %rcx, %dr7
+	load_guest_registers
+	vmrun %rax
+	mov $DR7_RESET, %eax
+	mov %rax, %dr7
+svm_armed_end:
+	mov (%rsp), %rax
+	jmp 2b
 	.section .note.GNU-stack, "", @progbits

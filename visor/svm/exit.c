@@ -48,18 +48,23 @@ void svm_handle(struct vcpu *v)
 {
 	const struct vmcb *b = v->svm.vmcb;
 
+	/* It reads and writes whatever it likes by now; all that is left is to stop it and say so. */
+	if (svm_is_shadow(v) && b->cr3 != v->svm.root) {
+		exit_count(v, EXIT_OTHER);
+		vm_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
+		           "intercept; the visor's memory may have been changed", ULL(b->cr3));
+		return;
+	}
 	switch (b->exit_code) {
 	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
 		handle_cr(v, b->exit_code);
 		break;
+	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE_LAST:
+		svm_handle_dr_write(v, (unsigned)b->exit_code & 15);
+		break;
 	case SVM_EXIT_EXCEPTION + X86_DB:
 	case SVM_EXIT_EXCEPTION + X86_AC:
 		svm_reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
-		break;
-	case SVM_EXIT_EXCEPTION + X86_PF: /* only under tables that are not the engine's: page_fault_exit */
-		exit_count(v, EXIT_OTHER);
-		vm_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
-		             "intercept", ULL(b->cr3));
 		break;
 	case SVM_EXIT_TASK_SWITCH:
 		exit_task_switch(v);

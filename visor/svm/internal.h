@@ -7,13 +7,16 @@
 
 struct cr_access;
 struct io_access;
+struct vmcb;
 
 extern struct svm_cpu {
 	bool has_next_rip;
+	bool is_tcg;              /* QEMU's emulation, as its CPUID says. What it does otherwise than a CPU: */
+	bool leaves_debug_armed;  /* svm/debug.c */
 	/*
-	 * QEMU's TCG, as its CPUID says: once, on a busy machine, a guest test saw an
-	 * injected interrupt twice. Offered as a virtual interrupt it takes another way
-	 * there. (Bochs, for its part, never takes a virtual interrupt for delivered.)
+	 * Once, on a busy machine, a guest test saw an injected interrupt twice. Offered
+	 * as a virtual interrupt it takes another way there. (Bochs, for its part, never
+	 * takes a virtual interrupt for delivered.)
 	 */
 	bool may_inject_twice;
 } svm_cpu;
@@ -61,7 +64,15 @@ void svm_recover_event(struct vcpu *v);
 void svm_inject_event(struct vcpu *v);
 void svm_reflect(struct vcpu *v, unsigned vector);
 
+/* debug.c */
+void svm_intercept_debug(struct vmcb *b);
+/* Note which of the guest's breakpoints svm/entry.S may arm. */
+void svm_arm_breakpoints(struct vcpu *v);
+void svm_handle_dr_write(struct vcpu *v, unsigned number);
+
 /* decode.c */
+/* Bytes of the MOV to a debug register at CS:RIP, and its source; 0: it cannot be read. */
+unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr);
 unsigned svm_instruction_length(struct vcpu *v);
 void svm_read_string_prefixes(struct vcpu *v, struct io_access *io);
 bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out);
@@ -78,6 +89,7 @@ bool svm_exit(struct vcpu *v);
 void svm_run(struct vcpu *v);
 
 /* entry.S */
+extern const uint8_t svm_armed_start[], svm_armed_end[]; /* what runs while breakpoints are armed */
 void svm_loop(struct vcpu *vcpu, uint64_t vmcb);
 
 #endif

@@ -30,6 +30,7 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 	else
 		svm_handle(v);
 	exit_finish(v);
+	svm_arm_breakpoints(v);
 	svm_commit(v);
 	svm_inject_event(v);
 	__asm__ volatile("clgi; sti" : : : "memory");

@@ -32,8 +32,10 @@ struct vmcb {
 	uint64_t clean;
 	uint64_t next_rip;
 	uint8_t reserved4[0x3e0 - 0x0d0];
-	uint64_t host_word;                 /* 3E0h-3FFh are left to the hypervisor */
-	uint8_t reserved5[0x400 - 0x3e8];
+	uint64_t host_word;                 /* 3E0h-3FFh are left to the hypervisor: */
+	uint64_t armed_dr7;                 /* svm/entry.S knows these three */
+	uint64_t host_stack;
+	uint8_t reserved5[0x400 - 0x3f8];
 
 	struct vmcb_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
 	uint8_t reserved6[0x4cb - 0x4a0];
@@ -56,6 +58,7 @@ _Static_assert(offsetof(struct vmcb, asid) == 0x058, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, exit_code) == 0x070, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, event_injection) == 0x0a8, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, next_rip) == 0x0c8, "VMCB layout");
+_Static_assert(offsetof(struct vmcb, host_word) == 0x3e0, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, es) == 0x400, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, rip) == 0x578, "VMCB layout");
@@ -93,7 +96,7 @@ enum { INTERCEPT_INVLPGB = 1u << 0, INTERCEPT_INVLPGB_ILLEGAL = 1u << 1, INTERCE
 enum {
 	SVM_EXIT_CR_READ = 0x00, SVM_EXIT_CR_WRITE = 0x10, /* + the register's number, up to 15 */
 	SVM_EXIT_CR_LAST = 0x1f,
-	SVM_EXIT_EXCEPTION = 0x40, SVM_EXIT_INTR = 0x60, SVM_EXIT_NMI = 0x61, SVM_EXIT_INIT = 0x63,
+	SVM_EXIT_DR_WRITE = 0x30, SVM_EXIT_DR_WRITE_LAST = 0x3f, SVM_EXIT_EXCEPTION = 0x40, SVM_EXIT_INTR = 0x60, SVM_EXIT_NMI = 0x61, SVM_EXIT_INIT = 0x63,
 	SVM_EXIT_VINTR = 0x64, SVM_EXIT_RDPMC = 0x6f, SVM_EXIT_CPUID = 0x72, SVM_EXIT_INVD = 0x76,
 	SVM_EXIT_HLT = 0x78, SVM_EXIT_INVLPGA = 0x7a, SVM_EXIT_IO = 0x7b, SVM_EXIT_MSR = 0x7c,
 	SVM_EXIT_TASK_SWITCH = 0x7d, SVM_EXIT_FERR = 0x7e, SVM_EXIT_SHUTDOWN = 0x7f, SVM_EXIT_VMRUN = 0x80, SVM_EXIT_VMMCALL = 0x81,

@@ -14,6 +14,7 @@ static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_INVLPG] = "invlpg",
 	[EXIT_CR_ACCESS] = "cr-access",
 	[EXIT_CR8_ACCESS] = "cr8-access",
+	[EXIT_DR_ACCESS] = "dr-access",
 	[EXIT_IO] = "io",
 	[EXIT_CPUID] = "cpuid",
 	[EXIT_MSR_READ] = "msr-read",

@@ -62,7 +62,7 @@ void vmx_inject_event(struct vcpu *v)
 /* What the delivery of #DB would have done, and the exit has not (28.1): DR6 and DR7.GD. */
 static void note_debug_status(void)
 {
-	const uint64_t caused = X86_DR6_BREAKPOINTS | X86_DR6_ACCESS | X86_DR6_SINGLE_STEP;
+	const uint64_t caused = X86_DR6_BREAKPOINTS | X86_DR6_BD | X86_DR6_SINGLE_STEP;
 
 	write_dr6((read_dr6() & ~X86_DR6_BREAKPOINTS) | (vmread(VMCS_QUALIFICATION) & caused));
 	vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~X86_DR7_DETECT);
