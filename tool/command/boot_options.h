@@ -16,7 +16,7 @@ struct boot_options {
 	uint64_t memory;
 	enum mmu_kind mmu;
 	const char *page_size;     /* "4k", "2m", "1g" */
-	bool prealloc, test_device, no_run_ahead;
+	bool prealloc, test_device, no_run_ahead, require_isolation;
 
 	char *visor, *visor_words, *guest_line;   /* made by boot_options_plan */
 };

@@ -135,10 +135,21 @@ static void follow_progress(struct session *session)
 		progress_stage(&session->progress, "%s", words);
 }
 
+/* Once, as soon as the visor has said so, whatever else is to be quiet. */
+static void warn_of_leak(struct session *session)
+{
+	const char *leak = json_string_value(json_object_get(session->log.start, "leak"));
+
+	if (leak && !session->leak_told)
+		complain("this machine does not isolate the guest: %s (--require-isolation refuses it)", leak);
+	session->leak_told = leak;
+}
+
 static void on_log(struct session *session, const char *bytes, size_t size)
 {
 	visor_log_take(&session->log, bytes, size, on_log_line, session);
 	follow_progress(session);
+	warn_of_leak(session);
 }
 
 /* One round's worth. */

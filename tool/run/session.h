@@ -67,6 +67,7 @@ struct session {
 	double seconds;                  /* real time from start to end */
 	char pending[4096];              /* keys that the line has not taken yet */
 	size_t pending_size;
+	bool leak_told;            /* that the machine does not isolate the guest */
 	double sent_at;                  /* when the last of them went out, by progress_seconds */
 };
 

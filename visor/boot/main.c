@@ -9,6 +9,7 @@
 #include "visor/host/multiboot.h"
 #include "visor/host/serial.h"
 #include "visor/host/timer.h"
+#include "visor/lib/format.h"
 #include "visor/svm/svm.h"
 #include "visor/vm/options.h"
 #include "visor/vm/vm.h"
@@ -46,6 +47,22 @@ static const struct cpu_backend *find_backend(enum options_mmu wanted, const cha
 	return NULL;
 }
 
+/* False: the user wants none of it where a guest can get at the visor. */
+static bool isolation_suffices(const struct cpu_backend *backend)
+{
+	char text[REASON_BYTES];
+
+	if (!backend->leak() || !options.require_isolation) {
+		if (backend->leak())
+			log_line("visor: a guest is not isolated here: %s", backend->leak());
+		return true;
+	}
+	snprintf(text, sizeof(text), "require-isolation=on, but %s does not isolate a guest here: %s", backend->machine,
+	         backend->leak());
+	vm_refuse(text);
+	return false;
+}
+
 static void start(uint32_t magic, uint32_t information)
 {
 	const struct cpu_backend *backend;
@@ -77,7 +94,8 @@ static void start(uint32_t magic, uint32_t information)
 	log_line("visor: %s, TSC %llu kHz, %llu MiB free, started by %s", backend->machine,
 	         (unsigned long long)clock_tsc_hz() / 1000, (unsigned long long)frame_count(FRAME_FREE) >> 8,
 	         boot.loader);
-	vm_run(&options, backend);
+	if (isolation_suffices(backend))
+		vm_run(&options, backend);
 }
 
 void visor_main(uint32_t magic, uint32_t information)

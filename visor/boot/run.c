@@ -232,6 +232,9 @@ static void say_start(const struct vm *vm, const char *kind)
 	json_string("mmu", vm->vcpu.backend->name);
 	json_number("memory_bytes", vm->options->memory_bytes);
 	json_string("kernel", kind);
+	json_string("isolation", vm->vcpu.backend->leak() ? "none" : "full");
+	if (vm->vcpu.backend->leak())
+		json_string("leak", vm->vcpu.backend->leak());
 	json_number("ticks_per_second", clock_tsc_hz());
 	json_end();
 }

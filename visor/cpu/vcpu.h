@@ -52,6 +52,8 @@ struct cpu_backend {
 	bool (*present)(void);
 	/* Turn it on. False: *reason names what is missing or locked. */
 	bool (*enable)(const char **reason);
+	/* Why a guest is not kept off the visor's memory here; NULL = it is (docs/security.md). Valid after enable. */
+	const char *(*leak)(void);
 	/* What the engine must know. Valid after enable. */
 	void (*describe)(struct vmmu_cpu *out);
 

@@ -52,6 +52,18 @@ bool svm_enable(const char **reason)
 	return enable_svm(features, reason);
 }
 
+const char *svm_leak(void)
+{
+	return NULL;
+}
+
+const char *svm_shadow_leak(void)
+{
+	if (!svm_cpu.is_tcg)
+		return NULL;
+	return "QEMU does not intercept hardware task switches, and a task's CR3 is the host's own under shadow paging";
+}
+
 void svm_describe(struct vmmu_cpu *out)
 {
 	*out = (struct vmmu_cpu){

@@ -30,6 +30,8 @@ static inline bool svm_is_shadow(const struct vcpu *v)
 bool svm_present(void);
 bool svm_shadow_enable(const char **reason);
 bool svm_enable(const char **reason);
+const char *svm_leak(void);
+const char *svm_shadow_leak(void);
 void svm_describe(struct vmmu_cpu *out);
 void svm_shadow_describe(struct vmmu_cpu *out);
 bool svm_allows(enum cpu_feature feature);

@@ -72,6 +72,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 		return choose_flag(value, end, sinks, &out->trace);
 	if ((value = after_prefix(word, "prealloc=")))
 		return choose_flag(value, end, switches, &out->prealloc);
+	if ((value = after_prefix(word, "require-isolation=")))
+		return choose_flag(value, end, switches, &out->require_isolation);
 	if ((value = after_prefix(word, "run-ahead=")))
 		return choose_flag(value, end, switches, &out->run_ahead);
 	if ((value = after_prefix(word, "test-device=")))

@@ -16,6 +16,7 @@ struct options {
 	enum options_mmu mmu;
 	unsigned max_level;          /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
+	bool require_isolation;      /* refuse where cpu_backend.leak() names a way out */
 	bool run_ahead;              /* exit/ahead.h */
 	const char *guest_command_line;
 

@@ -5,6 +5,7 @@
 	.intel = true,                                  \
 	.present = vmx_present,                         \
 	.allows = vmx_allows,                           \
+	.leak = vmx_leak,                               \
 	.vcpu_init = vmx_vcpu_init,                     \
 	.vcpu_free = vmx_vcpu_free,                     \
 	.run = vmx_run,                                 \

@@ -28,6 +28,7 @@ uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form);
 uint32_t vmx_cpu_controls(void);
 bool vmx_enable(const char **reason);
 bool vmx_shadow_enable(const char **reason);
+const char *vmx_leak(void);
 void vmx_shadow_describe(struct vmmu_cpu *out);
 void vmx_describe(struct vmmu_cpu *out);
 bool vmx_allows(enum cpu_feature feature);
