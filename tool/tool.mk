@@ -43,12 +43,12 @@ iso: $(RUN_NEEDS)
 
 MAN_PAGES := $(wildcard docs/man/*.1)
 
-#   make install   install-lib, vmmu, visor.elf, man pages (DESTDIR, PREFIX)
-install: install-lib $(VMMU) $(BUILD)/visor.elf
-	install -d $(INSTALL_TO)/lib/vmmu $(INSTALL_TO)/bin $(INSTALL_TO)/share/man/man1
+include tool/package/package.mk
+
+#   make install   install-lib, install-tool and visor.elf (DESTDIR, PREFIX)
+install: install-lib install-tool $(BUILD)/visor.elf
+	install -d $(INSTALL_TO)/lib/vmmu
 	install -m 644 $(BUILD)/visor.elf $(INSTALL_TO)/lib/vmmu
-	install -m 755 $(VMMU) $(INSTALL_TO)/bin
-	install -m 644 $(MAN_PAGES) $(INSTALL_TO)/share/man/man1
 
 # ---- the command ------------------------------------------------------------------
 
