@@ -80,6 +80,7 @@ void test_touch(void);
 
 void end_by_halt(void);
 void end_by_bios_call(void);
+void end_by_nobody(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
 void end_by_root_nowhere(void);

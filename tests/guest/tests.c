@@ -30,6 +30,7 @@ const struct test all_tests[] = {
 	{"ahead", test_ahead},
 	{"bench", test_bench},
 	{"end-by-halt", end_by_halt},
+	{"end-by-nobody", end_by_nobody},
 	{"end-by-reset", end_by_reset},
 	{"end-by-triple-fault", end_by_triple_fault},
 	{"end-by-root-nowhere", end_by_root_nowhere},

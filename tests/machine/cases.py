@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
-REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START = 101, 102, 103, 104, 105, 121
+REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
 
 GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "slots",
                "slots-random", "touch")
@@ -209,6 +209,15 @@ def end(name, about, test, status, **more):
                 status=status, cost=3, **more)
 
 
+def out_of_time(name, machine, mmu, **more):
+    """A guest that prints without pause is ended, and all is told as at any other end."""
+    return Case(name=name, about="a guest that prints for ever: ended, with summary and trace", machine=machine, mmu=mmu,
+                kernel="guest", append="tests=end-by-nobody", options=("--timeout", "5" if machine == "qemu" else "15"),
+                status=OUT_OF_TIME, trace=True, console=("^no pause and no end, ",),
+                messages=("out of time after", "^vmmu: killed, exit status 124", "^  guest at +rip 0x[0-9a-f]+",
+                          "^  exits +[0-9,]+", "^  audit +no findings"), **more)
+
+
 def refused(name, about, messages, status=CANNOT_START, **more):
     """Something that cannot be run: the message must say why."""
     return Case(name=name, about=about, machine="qemu", starts=False, status=status, messages=messages,
@@ -342,6 +351,9 @@ CASES = [
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
     end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",
         "end-by-invalid-state", FAILED, messages=("invalid",)),
+    out_of_time("end-timeout", "qemu", "npt", cost=5),
+    out_of_time("end-timeout-shadow", "qemu", "shadow", cost=5),
+    out_of_time("end-timeout-bochs", "bochs", "ept", cost=15),
     end("end-no-test", "a value at the exit port becomes the status", "no-such-test", 99,
         console=("^FAIL no test is called no-such-test",), may_fail=True),
     refused("refuse-absent", "no kernel at that path", ("no-such-file",), kernel="absent"),

@@ -21,6 +21,9 @@ $(eval $(call shadow_tests,asan,$(ASAN)))
 $(eval $(call shadow_tests,tsan,$(TSAN)))
 $(eval $(call shadow_tests,coverage,--coverage))
 
+# It damages what the engine keeps to itself.
+%/tests/shadow/audit: ENGINE_TEST_FLAGS += -Iengine
+
 SHADOW_TESTS := $(SHADOW_TEST_NAMES:%=$(BUILD)/asan/tests/shadow/%)
 SHADOW_TESTS += $(BUILD)/tsan/tests/shadow/threads
 CHECK_NEEDS += $(SHADOW_TESTS)

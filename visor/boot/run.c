@@ -2,6 +2,7 @@
 #include "visor/boot/run.h"
 
 #include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
@@ -244,6 +245,7 @@ static void run(struct vm *vm)
 	reset_extended_state();
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
+	exit_begin(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
 	vm->end_tsc = rdtsc();
 	summary_guest_ended(vm);

@@ -53,6 +53,9 @@ void exit_skip_bytes(struct vcpu *vcpu, unsigned length);
  */
 bool exit_emulate(struct vcpu *vcpu, uint64_t gpa);
 
+/* Before the first entry: the timer that gets the visor back from a guest without exits. */
+void exit_begin(struct vcpu *v);
+
 /* Last thing before an entry that follows a slow exit: timers, interrupts, console. */
 void exit_finish(struct vcpu *vcpu);
 

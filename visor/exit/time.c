@@ -168,6 +168,11 @@ static void deliver_interrupt(struct vcpu *v)
 	set_window(v, waits);
 }
 
+void exit_begin(struct vcpu *v)
+{
+	arm_timer(v);
+}
+
 void exit_finish(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -184,6 +189,11 @@ void exit_finish(struct vcpu *v)
 		return;
 	}
 	serial_console_poll();
+	/* Bochs lets no interrupt out of a guest that has them off; its exits must do. */
+	if (v->timer_armed && v->timer_armed <= rdtsc())
+		tick(v);
+	if (v->stop)
+		return;
 	deliver_interrupt(v);
 	arm_timer(v);
 }

@@ -3,6 +3,12 @@
  * The audit of shadow tables: each entry must follow from the guest's own table,
  * hang in the list it belongs to, and let no CPU write a guest table that is
  * shadowed. The gate is closed and nothing is owed, so all of it is exact.
+ *
+ * No list is searched: a frame may be mapped by every entry there is. Each entry
+ * is seen once on its own, where its link must hang somewhere; and once in the
+ * list that it hangs in, where it must be an entry for what the list is of. A link
+ * that what precedes it does not point to is found either way, so none is in two
+ * lists, and as many as there are entries hang in lists: so each is in its own.
  */
 #include "map/audit.h"
 #include "map/shadow/shadow.h"
@@ -11,6 +17,7 @@ struct table_audit {
 	struct vmmu_audit *a;
 	struct vmmu_op *op;
 	struct vmmu_shadow *s;
+	uint64_t *children;               /* entries so far that reference a table */
 };
 
 static const struct vmmu_layout *layout_of(const struct table_audit *t)
@@ -18,11 +25,35 @@ static const struct vmmu_layout *layout_of(const struct table_audit *t)
 	return &t->op->map->layout;
 }
 
-static bool hangs_in(const struct vmmu_link *link, const struct vmmu_link *head)
+static bool hangs(const struct vmmu_link *link)
 {
-	while (head && head != link)
-		head = head->next;
-	return head != NULL;
+	return link->at && *link->at == link;
+}
+
+/*
+ * The links of one list: `each` is asked about every one. Ends at one that does not
+ * know what points to it, and where a list would otherwise go round for ever.
+ */
+static uint64_t look_through(struct vmmu_audit *a, struct vmmu_op *op, struct vmmu_link **head,
+                             void (*each)(struct vmmu_audit *a, const struct vmmu_path_step *step, uint64_t gfn,
+                                          const void *arg), const void *arg)
+{
+	const struct vmmu_layout *layout = &op->map->layout;
+	uint64_t count = 0;
+
+	for (struct vmmu_link **at = head; *at; at = &(*at)->next) {
+		struct vmmu_visit v = vmmu_shadow_entry(op, vmmu_shadow_of(*at), vmmu_link_index(*at));
+		struct vmmu_path_step step = {.level = v.level, .index = v.index, .table = v.table, .entry = v.entry};
+
+		if ((*at)->at != at) {
+			vmmu_audit_finding(a, "a list leads to an entry that hangs elsewhere", &step, v.gfn.v);
+			break;
+		}
+		vmmu_layout_decode(layout, step.level, step.entry, &step.info);
+		each(a, &step, v.gfn.v, arg);
+		count++;
+	}
+	return count;
 }
 
 /* ---- what the guest's table says ------------------------------------------------ */
@@ -99,11 +130,9 @@ static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step
 	const struct vmmu_link *link = &s->link[step->index];
 	uint64_t gfn = vmmu_link_gfn(link);
 	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(t->op);
-	const struct vmmu_block *block = vmmu_block_of(&all->frames, gfn);
 
 	vmmu_audit_leaf(t->a, step, gfn);
-	if (!block || !hangs_in(link, step->level == VMMU_LEVEL_4K ? block->page[gfn % VMMU_ENTRIES]
-	                                                           : block->huge))
+	if (!hangs(link))
 		vmmu_audit_finding(t->a, "leaf that its frame's list does not know", step, gfn);
 	if ((step->info.rights & VMMU_W) &&
 	    (step->level > VMMU_LEVEL_4K ? vmmu_shadow_holds_near(all, gfn)
@@ -126,7 +155,8 @@ static void check_shadow_child(struct table_audit *t, const struct vmmu_path_ste
 	}
 	if (child->role.level != step->level - 1u)
 		vmmu_audit_finding(t->a, "table is linked where it does not belong", step, child->gfn);
-	if (!hangs_in(&t->s->link[step->index], child->parents))
+	++*t->children;
+	if (!hangs(&t->s->link[step->index]))
 		vmmu_audit_finding(t->a, "entry that the table it references does not know", step, child->gfn);
 	if (child->parked)
 		vmmu_audit_finding(t->a, "entry references a table that the guest may write", step, child->gfn);
@@ -156,27 +186,28 @@ static void check_entry(struct table_audit *t, unsigned index)
 		vmmu_audit_finding(t->a, "reserved bits or combination: the CPU would refuse it", &step, 0);
 }
 
-/* Every link that hangs anywhere belongs to an entry of a table that lives. */
-static void check_parents(struct table_audit *t)
+/* ---- the lists ----------------------------------------------------------------------- */
+
+static void check_parent(struct vmmu_audit *a, const struct vmmu_path_step *step, uint64_t gfn, const void *arg)
 {
-	struct vmmu_path_step none = {.level = t->s->table.level, .table = t->s->table.hpa};
+	const struct vmmu_shadow *child = arg;
 
-	for (struct vmmu_link *link = t->s->parents; link; link = link->next) {
-		struct vmmu_visit v = vmmu_shadow_entry(t->op, vmmu_shadow_of(link), vmmu_link_index(link));
-
-		if (vmmu_entry_address(layout_of(t), v.entry).v != t->s->table.hpa.v)
-			vmmu_audit_finding(t->a, "a parent is known that does not reference the table", &none,
-			                   t->s->gfn);
-	}
+	(void)gfn;
+	if (step->info.kind != VMMU_ENTRY_TABLE || vmmu_pfn_hpa(step->info.pfn).v != child->table.hpa.v)
+		vmmu_audit_finding(a, "a parent is known that does not reference the table", step, child->gfn);
 }
 
-static uint64_t links_in(const struct vmmu_link *head)
-{
-	uint64_t n = 0;
+struct frame_list {
+	uint64_t gfn;             /* of the frame, or of the block's first one */
+	unsigned level;
+};
 
-	for (; head; head = head->next)
-		n++;
-	return n;
+static void check_mapping(struct vmmu_audit *a, const struct vmmu_path_step *step, uint64_t gfn, const void *arg)
+{
+	const struct frame_list *list = arg;
+
+	if (step->info.kind != VMMU_ENTRY_LEAF || step->level != list->level || gfn != list->gfn)
+		vmmu_audit_finding(a, "a frame's list has an entry that does not map it", step, list->gfn);
 }
 
 static void check_frames(struct vmmu_audit *a, struct vmmu_op *op, const uint64_t *leaves)
@@ -185,10 +216,13 @@ static void check_frames(struct vmmu_audit *a, struct vmmu_op *op, const uint64_
 	uint64_t pages = 0, huge = 0;
 
 	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++)
-		for (const struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next) {
-			huge += links_in(b->huge);
-			for (unsigned page = 0; page < VMMU_ENTRIES; page++)
-				pages += links_in(b->page[page]);
+		for (struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next) {
+			struct frame_list list = {b->number * VMMU_ENTRIES, VMMU_LEVEL_2M};
+
+			huge += look_through(a, op, &b->huge, check_mapping, &list);
+			list.level = VMMU_LEVEL_4K;
+			for (unsigned page = 0; page < VMMU_ENTRIES; page++, list.gfn++)
+				pages += look_through(a, op, &b->page[page], check_mapping, &list);
 		}
 	if (pages != leaves[VMMU_LEVEL_4K] || huge != leaves[VMMU_LEVEL_2M])
 		vmmu_audit_finding(a, "the reverse map counts other leaves than there are", &none, 0);
@@ -196,17 +230,18 @@ static void check_frames(struct vmmu_audit *a, struct vmmu_op *op, const uint64_
 
 void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *a)
 {
-	uint64_t before[VMMU_LEVEL_MAX + 1], own[VMMU_LEVEL_MAX + 1];
+	uint64_t before[VMMU_LEVEL_MAX + 1], own[VMMU_LEVEL_MAX + 1], children = 0, parents = 0;
+	struct vmmu_path_step none = {.level = 0};
 
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		before[level] = a->leaves[level];
 	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {
-		struct table_audit t = {a, op, s};
+		struct table_audit t = {a, op, s, &children};
 
 		a->tables[s->table.level]++;
 		for (unsigned i = 0; i < VMMU_ENTRIES; i++)
 			check_entry(&t, i);
-		check_parents(&t);
+		parents += look_through(a, op, &s->parents, check_parent, s);
 		if (s->parked && (s->pins || !s->stale))
 			vmmu_audit_finding(a, "a table that the guest may write counts as like the guest's",
 			                   &(struct vmmu_path_step){.level = s->table.level, .table = s->table.hpa},
@@ -214,5 +249,7 @@ void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *a)
 	}
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		own[level] = a->leaves[level] - before[level];
+	if (parents != children)
+		vmmu_audit_finding(a, "the tables know other parents than there are", &none, 0);
 	check_frames(a, op, own);
 }
