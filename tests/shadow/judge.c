@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "guest_internal.h"
+#include "guest_machine.h"
 
 enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, DATA = 64 };
 
