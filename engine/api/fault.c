@@ -71,10 +71,10 @@ enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fau
 enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
                                      unsigned access, uint64_t *done)
 {
+	uint64_t covered = 0, limit = vcpu->map->ops->prefault_limit(vcpu);
 	enum vmmu_fault_result result = VMMU_FAULT_SPURIOUS;
-	uint64_t covered = 0;
 
-	if (!vcpu->map->ops->prefault_limit(vcpu)) {
+	if (!limit) {
 		result = VMMU_FAULT_DENIED;
 		bytes = 0;
 	}
@@ -84,9 +84,12 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 			.gva = {gpa.v + covered},
 			.access = access & VMMU_RWX,
 		};
-		enum vmmu_fault_result one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
+		enum vmmu_fault_result one = VMMU_FAULT_BEYOND;
 		uint64_t span;
 
+		/* As an address, what is past it would mean another page. */
+		if (f.gpa.v < limit)
+			one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
 		if (one != VMMU_FAULT_FIXED && one != VMMU_FAULT_SPURIOUS) {
 			result = one;
 			break;

@@ -80,6 +80,9 @@ void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg)
 
 	vmmu_turn_take(&vm->tables);
 	op = vmmu_manage_op(vm);
+	/* Faults take tables out of the lists of some maps, and free them. */
+	vmmu_gate_close(&vm->tables);
 	vmmu_each_entry(vm, &op, &each, &d);
+	vmmu_gate_open(&vm->tables);
 	vmmu_turn_give(&vm->tables);
 }

@@ -42,6 +42,7 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result)
 		[VMMU_FAULT_DENIED] = "denied",
 		[VMMU_FAULT_BAD_ENTRY] = "bad-entry",
 		[VMMU_FAULT_BEYOND] = "beyond",
+		[VMMU_FAULT_BAD_BACKING] = "bad-backing",
 	};
 
 	return NAME_OF(names, result);

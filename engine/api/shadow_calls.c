@@ -6,12 +6,10 @@
 /* One critical section of a vCPU that changes shadow tables. */
 static void enter(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
-	struct vmmu_tables *t = &vcpu->vm->tables;
-
 	vmmu_vcpu_op(op, vcpu);
 	op->cause = VMMU_CAUSE_GUEST_WRITE;
-	vmmu_gate_enter(t, &vcpu->actor);
-	vmmu_shadow_lock(t);
+	vmmu_op_enter(op);
+	vmmu_shadow_lock(op->tables);
 }
 
 static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)

@@ -23,10 +23,11 @@ static void *grown(struct vmmu_vm *vm, void *old, uint32_t count, uint32_t capac
 
 static uint32_t next_capacity(uint32_t capacity, uint32_t needed, uint32_t max)
 {
-	capacity = capacity ? capacity : 16;
-	while (capacity < needed)
-		capacity *= 2;
-	return capacity < max ? capacity : max;
+	uint64_t next = capacity ? capacity : 16; /* what is needed may be past 2^31 */
+
+	while (next < needed)
+		next *= 2;
+	return next < max ? (uint32_t)next : max;
 }
 
 /* Make one of the two arrays hold `needed`; swaps it with the gate closed. */

@@ -73,9 +73,10 @@ static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op)
 
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 {
-	struct vmmu_op op = vmmu_manage_op(vm);
+	struct vmmu_op op;
 
 	vmmu_turn_take(&vm->tables);
+	op = vmmu_manage_op(vm);
 	vmmu_gate_close(&vm->tables);
 	if (on && !op.tracing) {
 		op.tracing = true;
@@ -99,12 +100,16 @@ static void dump_record(struct vmmu_visit *v, void *arg)
 void vmmu_trace_dump(struct vmmu_vm *vm)
 {
 	static const struct vmmu_each dump = {.entry = dump_record};
-	struct vmmu_op op = vmmu_manage_op(vm);
 	struct vmmu_trace_record *r;
 	uint64_t records = 0;
+	struct vmmu_op op;
 
 	vmmu_turn_take(&vm->tables);
+	op = vmmu_manage_op(vm);
+	/* All at one moment; and no fault frees a table that is being told of. */
+	vmmu_gate_close(&vm->tables);
 	vmmu_each_entry(vm, &op, &dump, &records);
+	vmmu_gate_open(&vm->tables);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
 		r->dump_end = (struct vmmu_trace_number){.records = records};

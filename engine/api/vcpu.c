@@ -19,9 +19,12 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
                                   struct vmmu_vcpu **out)
 {
 	struct vmmu_map *map = vm->maps;
-	struct vmmu_vcpu *vcpu = vmmu_object_alloc(vm, map->ops->vcpu_bytes);
 	struct vmmu_actor **seat;
+	struct vmmu_vcpu *vcpu;
 
+	if (!vmmu_ring_is_usable(ring))
+		return VMMU_ERR_INVALID;
+	vcpu = vmmu_object_alloc(vm, map->ops->vcpu_bytes);
 	if (!vcpu)
 		return VMMU_ERR_NO_MEMORY;
 	vcpu->vm = vm;
@@ -65,6 +68,10 @@ static void leave_map(struct vmmu_vcpu *vcpu)
 	vmmu_settle(&op);
 }
 
+/*
+ * Whoever waits for the last vCPU to go may free the VM as soon as the turn is to
+ * be had again: giving it is the last thing done to the VM.
+ */
 void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 {
 	struct vmmu_vm *vm = vcpu->vm;
@@ -76,10 +83,10 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 		if (vm->tables.actors[i] == &vcpu->actor)
 			vm->tables.actors[i] = NULL;
 	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
-	vm->vcpus--;
-	vmmu_turn_give(&vm->tables);
 	vmmu_spares_drain(&vm->tables, &vcpu->actor);
 	free_vcpu(vcpu);
+	vm->vcpus--;
+	vmmu_turn_give(&vm->tables);
 }
 
 enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)

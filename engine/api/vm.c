@@ -33,7 +33,8 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 	const struct vmmu_mode_ops *mode = vmmu_mode_ops(c->mode);
 
 	if (!mode || !host_is_complete(c->host) || c->max_level > VMMU_LEVEL_1G ||
-	    c->max_vcpus > MAX_VCPUS || (c->guest_maxphyaddr && c->guest_maxphyaddr < 32))
+	    c->max_vcpus > MAX_VCPUS || !vmmu_ring_is_usable(c->ring) ||
+	    (c->guest_maxphyaddr && c->guest_maxphyaddr < 32))
 		return VMMU_ERR_INVALID;
 	if (mode->levels_fixed && c->levels == 4 && mode->levels(&c->cpu) != 4)
 		return VMMU_ERR_INVALID;
@@ -53,6 +54,7 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	t->host = c->host;
 	t->ctx = c->host_ctx;
 	t->read_base = c->host->table_read_base;
+	t->frame_mask = layout->address;
 	t->vm_id = c->id;
 	t->actors_max = c->max_vcpus ? c->max_vcpus : MAX_VCPUS_DEFAULT;
 	t->manager.id = VMMU_TRACE_NO_VCPU;

@@ -6,7 +6,7 @@ VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	struct vmmu_slot *slot;
 
-	vmmu_gate_enter(op->tables, op->who);
+	vmmu_op_enter(op);
 	slot = vmmu_slot_at(memory, gfn);
 	if (slot)
 		vcpu->hit = (struct vmmu_slot_hit){
@@ -27,7 +27,9 @@ VMMU_RARE enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result)
 		return VMMU_FAULT_RETRY;
 	case VMMU_BACKING_NO_MEMORY:
 		return VMMU_FAULT_NO_MEMORY;
-	default:
+	case VMMU_BACKING_DENIED:
 		return VMMU_FAULT_DENIED;
+	default:
+		return VMMU_FAULT_BAD_BACKING;
 	}
 }

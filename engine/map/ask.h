@@ -106,6 +106,20 @@ static inline unsigned vmmu_one_access(unsigned wanted)
 	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
 }
 
+/*
+ * Could this be a frame that the CPU can name, and a memory type that there is?
+ * Anything else would set other bits of the entry. The run needs no look: it is
+ * aligned, so all of it is where pfn is.
+ */
+static inline bool vmmu_is_possible(const struct vmmu_layout *l, const struct vmmu_backing *backing)
+{
+	const unsigned types = 1u << VMMU_MEMTYPE_UC | 1u << VMMU_MEMTYPE_WC | 1u << VMMU_MEMTYPE_WT |
+	                       1u << VMMU_MEMTYPE_WP | 1u << VMMU_MEMTYPE_WB;
+
+	return !(backing->pfn.v & ~(l->address >> VMMU_PAGE_SHIFT)) && backing->memtype < 8 &&
+	       (types >> backing->memtype & 1);
+}
+
 /* Why the host gave no frame, as a fault's result. */
 enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result);
 
@@ -121,6 +135,8 @@ static inline enum vmmu_fault_result vmmu_ask_host(struct vmmu_vcpu *vcpu, struc
 
 	if (VMMU_UNLIKELY(result != VMMU_BACKING_OK))
 		return vmmu_refusal(result);
+	if (VMMU_UNLIKELY(!vmmu_is_possible(&op->map->layout, backing)))
+		return VMMU_FAULT_BAD_BACKING;
 	if ((vmmu_fault_wants(f) | op->map->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;
 	return 0;

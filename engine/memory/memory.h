@@ -108,6 +108,12 @@ static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, 
 			return true;
 	return false;
 }
+/*
+ * Leaves have been removed: an answer of host.backing from before may name a frame
+ * that is older than theirs, and nothing tells so any more. Gate closed, and still
+ * closed since they were removed.
+ */
+void vmmu_answers_age(struct vmmu_memory *m);
 /* Gate closed. Each steps sequence. */
 void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending);
 /* Take out one that was begun for exactly this range; NULL if there is none. */

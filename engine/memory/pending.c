@@ -2,7 +2,7 @@
 /* Ranges under invalidation: between vmmu_invalidate_begin and _end nothing may be mapped there. */
 #include "memory/memory.h"
 
-static void step(struct vmmu_memory *m)
+void vmmu_answers_age(struct vmmu_memory *m)
 {
 	atomic_fetch_add_explicit(&m->sequence, 1, memory_order_release);
 }
@@ -11,7 +11,7 @@ void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending)
 {
 	pending->next = m->pending;
 	m->pending = pending;
-	step(m);
+	vmmu_answers_age(m);
 }
 
 struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end)
@@ -21,7 +21,7 @@ struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, ui
 
 		if (found->first == first && found->end == end) {
 			*at = found->next;
-			step(m);
+			vmmu_answers_age(m);
 			return found;
 		}
 	}

@@ -91,6 +91,16 @@ static inline void vmmu_gate_enter(struct vmmu_tables *t, struct vmmu_actor *who
 	}
 }
 
+/*
+ * The same for an operation. Tracing is switched with the gate closed, so inside
+ * it is either on or off; an operation under way learns of it here.
+ */
+static inline void vmmu_op_enter(struct vmmu_op *op)
+{
+	vmmu_gate_enter(op->tables, op->who);
+	op->tracing = atomic_load_explicit(&op->tables->tracing, memory_order_relaxed);
+}
+
 static inline void vmmu_gate_leave(struct vmmu_tables *t, struct vmmu_actor *who)
 {
 	atomic_store_explicit(&who->inside, false, memory_order_release);

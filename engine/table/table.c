@@ -19,6 +19,13 @@ void vmmu_gate_open(struct vmmu_tables *t)
 	vmmu_point(t, VMMU_POINT_GATE_OPEN, vmmu_hpa_of(0), 0);
 }
 
+void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)
+{
+	vmmu_point(t, VMMU_POINT_TABLE_FREE, table->hpa, 0);
+	t->host->table_free(t->ctx, table->hpa);
+	t->host->object_free(t->ctx, table, t->header_bytes);
+}
+
 static struct vmmu_table *table_new(struct vmmu_tables *t)
 {
 	struct vmmu_table *table = t->host->object_alloc(t->ctx, t->header_bytes);
@@ -29,14 +36,12 @@ static struct vmmu_table *table_new(struct vmmu_tables *t)
 		t->host->object_free(t->ctx, table, t->header_bytes);
 		return NULL;
 	}
+	/* No entry could name it. */
+	if (table->hpa.v & ~t->frame_mask) {
+		vmmu_table_delete(t, table);
+		return NULL;
+	}
 	return table;
-}
-
-void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)
-{
-	vmmu_point(t, VMMU_POINT_TABLE_FREE, table->hpa, 0);
-	t->host->table_free(t->ctx, table->hpa);
-	t->host->object_free(t->ctx, table, t->header_bytes);
 }
 
 static void spare_push(struct vmmu_actor *who, struct vmmu_table *table)

@@ -77,6 +77,7 @@ struct vmmu_tables {
 	const struct vmmu_host *host;
 	void *ctx;
 	uintptr_t read_base;               /* host->table_read_base */
+	uint64_t frame_mask;               /* address bits that a frame for a table can have */
 	uint16_t vm_id;
 	_Atomic bool tracing;
 	_Atomic bool turn;
@@ -141,7 +142,7 @@ struct vmmu_op {
 	struct vmmu_tables *tables;
 	struct vmmu_actor *who;
 	struct vmmu_map *map;      /* whose entries are read and written; management goes over all */
-	bool tracing;
+	bool tracing;              /* as of the last time it entered the gate (locks.h) */
 	uint32_t fault;
 	enum vmmu_cause cause;     /* of a fault: why it maps */
 	struct vmmu_owed owed;

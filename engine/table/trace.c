@@ -30,8 +30,11 @@ bool vmmu_trace_make_room(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 	struct vmmu_actor *who = op->who;
-	/* A record that tells of drops must not take the place of the next one. */
-	uint32_t needed = who->untold ? 2 : 1;
+	/*
+	 * A record that tells of drops must not take the place of the next one. A ring
+	 * of one has never room for both: there the gap in seq tells of them.
+	 */
+	uint32_t needed = who->untold && who->ring && who->ring->size > 1 ? 2 : 1;
 
 	if (who->ring) {
 		who->room = room_in(who->ring);
@@ -45,7 +48,7 @@ bool vmmu_trace_make_room(struct vmmu_op *op)
 		drop(who);
 		return false;
 	}
-	if (who->untold)
+	if (who->untold && needed == 2)
 		tell_drops(op);
 	return true;
 }

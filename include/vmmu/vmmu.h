@@ -125,6 +125,7 @@ enum vmmu_fault_result {
 	VMMU_FAULT_BAD_ENTRY = 11,      /* the CPU met an entry no engine wrote; tables are damaged */
 	VMMU_FAULT_BEYOND = 12,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
 	VMMU_FAULT_EMULATE_WRITE = 13,  /* a write to RAM that no entry can allow: emulate it (shadow modes) */
+	VMMU_FAULT_BAD_BACKING = 14,    /* host.backing said what cannot be: nothing is mapped, the host is at fault */
 	VMMU_FAULT_RESULT_COUNT
 };
 

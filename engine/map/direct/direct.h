@@ -28,8 +28,10 @@ struct vmmu_mapping {
 	uint64_t leaf;               /* vmmu_leaf_bits */
 	struct vmmu_slot *slot;
 	enum vmmu_cause cause;
+	/* A leaf that stood here before the host was asked: it is older than the answer. 0: none is known to. */
+	uint64_t older;
 	/* out */
-	enum vmmu_fault_result result;
+	enum vmmu_fault_result result;  /* 0: `entry` maps another frame, and may be newer */
 	uint64_t entry;
 	uint8_t level;
 };

@@ -107,16 +107,17 @@ static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct 
 
 /*
  * The CPU met a present or refused entry. Most of these end here, without a
- * slot being searched or the host being asked. 0: they do not.
+ * slot being searched or the host being asked. 0: they do not; *older is what stands
+ * there.
  */
 static VMMU_RARE enum vmmu_fault_result
-on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
+on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t *older)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	enum vmmu_fault_result result = 0;
 	struct vmmu_visit v;
 
-	vmmu_gate_enter(op->tables, op->who);
+	vmmu_op_enter(op);
 	v = vmmu_look(op, vmmu_fault_gfn(f));
 	if (vmmu_is_mmio(l, v.entry))
 		result = on_mmio_entry(vcpu, op, f, v.entry);
@@ -126,6 +127,7 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 		result = on_leaf(vcpu, f, &v);
 	if (result)
 		describe(vcpu, f, &v);
+	*older = v.entry;
 	vmmu_gate_leave(op->tables, op->who);
 	return result;
 }
@@ -140,7 +142,7 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 	/* The entry only saves time: without memory for its path the answer is the same. */
 	if (!op->map->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(op))
 		return VMMU_FAULT_EMULATE_MMIO;
-	vmmu_gate_enter(op->tables, op->who);
+	vmmu_op_enter(op);
 	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence))
 		vmmu_mmio_map(op, &m);
 	vmmu_gate_leave(op->tables, op->who);
@@ -149,7 +151,7 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 
 static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                                  struct vmmu_fault *f, uint64_t sequence,
-                                                 const struct vmmu_backing *backing)
+                                                 const struct vmmu_backing *backing, uint64_t older)
 {
 	struct vmmu_mapping m;
 
@@ -159,10 +161,11 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	m.leaf = vmmu_backing_bits(op, vcpu->hit.info.flags, m.access, backing);
 	m.slot = vcpu->hit.slot;
 	m.cause = op->cause;
+	m.older = older;
 	m.result = VMMU_FAULT_RETRY;
 	m.entry = 0;
 	m.level = 0;
-	vmmu_gate_enter(op->tables, op->who);
+	vmmu_op_enter(op);
 	/* The slot may only be looked into while nothing can have removed it. */
 	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence)) {
 		m.goal = vmmu_goal_level(vcpu, m.gfn, backing);
@@ -172,8 +175,9 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	return report(f, &m);
 }
 
+/* 0: what f->entry says now is to be compared with what the host says next. */
 static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                                struct vmmu_fault *f)
+                                                struct vmmu_fault *f, uint64_t older)
 {
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_backing backing = {.order = 0};
@@ -190,20 +194,26 @@ static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct v
 		return VMMU_FAULT_NO_MEMORY;
 
 	result = vmmu_ask_host(vcpu, op, f, &backing);
-	return result ? result : map_backing(vcpu, op, f, sequence, &backing);
+	return result ? result : map_backing(vcpu, op, f, sequence, &backing, older);
 }
+
+/* The questions that one fault puts to the host at most, when others map the page meanwhile. */
+enum { QUESTIONS = 4 };
 
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault)
 {
 	enum vmmu_fault_result result = 0;
+	uint64_t older = 0;
 
 	if (vmmu_fault_gfn(fault) >= vcpu->vm->memory.limit)
 		return VMMU_FAULT_BEYOND;
 	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
-		result = on_present(vcpu, op, fault);
-	if (!result)
-		result = on_missing(vcpu, op, fault);
+		result = on_present(vcpu, op, fault, &older);
+	for (unsigned i = 0; !result; i++) {
+		result = i < QUESTIONS ? on_missing(vcpu, op, fault, older) : VMMU_FAULT_RETRY;
+		older = fault->entry;
+	}
 	if (op->owed.promised)
 		vmmu_settle(op);
 	return result;

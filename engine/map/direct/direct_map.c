@@ -68,6 +68,13 @@ static VMMU_RARE enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapp
 		return vmmu_mapped(v, m, VMMU_FAULT_BAD_ENTRY);
 	if (!same_frame(v, m)) {
 		/*
+		 * Which of the two is the newer? If the leaf has come while the host was
+		 * being asked, its frame may be one that the guest has written since
+		 * (copy on write), and the answer one from before.
+		 */
+		if (m->older != v->entry)
+			return vmmu_mapped(v, m, 0);
+		/*
 		 * A present leaf's frame never changes in place: a CPU could use
 		 * both. Drop it; the flush is done before the vCPU comes again.
 		 */

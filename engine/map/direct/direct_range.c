@@ -95,6 +95,7 @@ static void zap_once(struct vmmu_op *op, struct sweep *s)
 	static const struct vmmu_visitor zap = {.end = zap_on_end, .table = zap_on_table};
 
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, zap, s);
+	vmmu_answers_age(&op->map->vm->memory);
 }
 
 void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,

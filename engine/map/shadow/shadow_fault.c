@@ -48,7 +48,7 @@ static void mark_tables_dirty(struct build *b)
 		any |= b->walk.step[i].stored;
 	if (!any)
 		return;
-	vmmu_gate_enter(b->op->tables, b->op->who);
+	vmmu_op_enter(b->op);
 	for (unsigned i = 0; i < b->walk.steps; i++) {
 		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
 		struct vmmu_slot *slot =
@@ -501,7 +501,7 @@ static enum vmmu_fault_result attempt(struct build *b)
 		result = find_page(b);
 	if (result != AGAIN)
 		return result;
-	vmmu_gate_enter(b->op->tables, b->op->who);
+	vmmu_op_enter(b->op);
 	vmmu_shadow_lock(b->op->tables);
 	vmmu_shadow_map_of(b->op)->faults += b->tries++ == 0;
 	result = build(b);
@@ -523,7 +523,7 @@ static void expect_write(struct build *b)
 		return;
 	last = &b->walk.step[b->walk.steps - 1];
 	gfn = vmmu_gpa_gfn(last->where).v;
-	vmmu_gate_enter(b->op->tables, b->op->who);
+	vmmu_op_enter(b->op);
 	vmmu_shadow_lock(b->op->tables);
 	vmmu_shadow_park(b->op, gfn, true);
 	vmmu_shadow_unlock(b->op->tables);

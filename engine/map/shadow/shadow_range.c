@@ -64,8 +64,10 @@ static void for_blocks(struct vmmu_op *op, const struct range *r, on_block fn)
 		for (struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next)
 			if (meets(b, r))
 				fn(op, b, r);
-		if (i % BUCKETS_PER_CLOSING == BUCKETS_PER_CLOSING - 1)
-			vmmu_gate_open(op->tables);
+		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1)
+			continue;
+		vmmu_answers_age(&op->map->vm->memory);
+		vmmu_gate_open(op->tables);
 	}
 }
 
@@ -80,6 +82,7 @@ static void retire_tables(struct vmmu_op *op, const struct range *r)
 		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
 			vmmu_shadow_retire(op, s, r->cause);
 	}
+	vmmu_answers_age(&op->map->vm->memory);
 	vmmu_gate_open(op->tables);
 }
 

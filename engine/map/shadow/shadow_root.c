@@ -151,7 +151,7 @@ static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 
 	if (!root)
 		return;
-	vmmu_gate_enter(op->tables, op->who);
+	vmmu_op_enter(op);
 	vmmu_shadow_lock(op->tables);
 	if (!vmmu_is_flush_promised(op)) {
 		sync_if_stale(vcpu, op, root->top);
@@ -169,7 +169,7 @@ bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct
 	for (unsigned may_make = 0; !done && may_make <= 1; may_make++) {
 		if (may_make && !vmmu_spares_fill(op->tables, op->who, 1 + VMMU_PAE_ENTRIES))
 			return false;
-		vmmu_gate_enter(op->tables, op->who);
+		vmmu_op_enter(op);
 		vmmu_shadow_lock(op->tables);
 		done = take_root(vcpu, op, mode, may_make);
 		vmmu_shadow_unlock(op->tables);

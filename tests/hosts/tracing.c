@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Tracing, switched from anywhere at any moment, into rings of every size. */
+#include "host.h"
+
+MODES;
+
+enum { RECORDS = 16384 };
+
+static unsigned count_events(const struct vmmu_trace_ring *ring, unsigned event)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < vmmu_trace_ring_waiting(ring); i++)
+		count += vmmu_trace_ring_at(ring, i)->event == event;
+	return count;
+}
+
+static struct host *traced_host(void **state, struct vmmu_trace_ring *manager, struct vmmu_trace_ring *ring)
+{
+	struct host *host = host_new(512);
+	struct vmmu_config config = host_config(host, mode_of(state));
+
+	config.ring = manager;
+	assert_ok(vmmu_vm_create(&config, &host->vm));
+	assert_ok(vmmu_vcpu_create(host->vm, 0, ring, &host->vcpu[0]));
+	host->vcpus = 1;
+	assert_ok(host_slot(host, 0, 0, 512 * K, 0));
+	if (mode_of(state) == VMMU_MODE_SHADOW)
+		host_start_paging(host);
+	return host;
+}
+
+/* ---- switched on ----------------------------------------------------------------------- */
+
+static pthread_barrier_t together;
+
+static void *switch_on(void *arg)
+{
+	struct host *host = arg;
+
+	pthread_barrier_wait(&together);
+	vmmu_trace_enable(host->vm, true);
+	return NULL;
+}
+
+static uint64_t slow_time(void *ctx)
+{
+	(void)ctx;
+	usleep(200);
+	return 1;
+}
+
+static void what_is_found_is_told_once(void **state)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		static struct vmmu_trace_record record[RECORDS];
+		struct vmmu_trace_ring manager = {.records = record, .size = RECORDS};
+		struct host *host = traced_host(state, &manager, NULL);
+		pthread_t thread[2];
+
+		host->calls.time = slow_time;
+		for (unsigned page = 0; page < 8; page++)
+			host_touch(host, 0, page * K, VMMU_W);
+		pthread_barrier_init(&together, NULL, 2);
+		for (unsigned n = 0; n < 2; n++)
+			pthread_create(&thread[n], NULL, switch_on, host);
+		for (unsigned n = 0; n < 2; n++)
+			pthread_join(thread[n], NULL);
+		assert_int_equal(count_events(&manager, VMMU_TRACE_VM), 1);
+		assert_int_equal(count_events(&manager, VMMU_TRACE_SLOT), 1);
+		pthread_barrier_destroy(&together);
+		host_end(host);
+	}
+}
+
+static bool switching;
+
+static void enable(struct host *host)
+{
+	vmmu_trace_enable(host->vm, true);
+}
+
+static enum vmmu_backing_result switch_while_asked(struct host *host, const struct vmmu_slot_info *slot,
+                                                   uint64_t gfn, unsigned access, struct vmmu_backing *out)
+{
+	(void)access;
+	if (switching)
+		host_elsewhere(host, enable);
+	switching = false;
+	host_plain_answer(slot, gfn, out);
+	return VMMU_BACKING_OK;
+}
+
+/* Every entry is told of: as written, or as found when it began. */
+static void see_entry(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn)
+{
+	struct vmmu_trace_ring *const *rings = arg;
+
+	(void)gfn;
+	for (unsigned n = 0; n < 2; n++)
+		for (uint32_t i = 0; i < vmmu_trace_ring_waiting(rings[n]); i++) {
+			const struct vmmu_trace_record *r = vmmu_trace_ring_at(rings[n], i);
+			bool written = r->event == VMMU_TRACE_SPTE_CHANGED &&
+			               r->spte.table == step->table.v && r->spte.new_spte == step->entry;
+			bool found = r->event == VMMU_TRACE_FOUND && r->entry.table == step->table.v &&
+			             r->entry.spte == step->entry;
+
+			if ((written || found) && r->index == step->index)
+				return;
+		}
+	fail_msg("nothing tells of entry %u of table %#lx", step->index, step->table.v);
+}
+
+static void a_fault_under_way_tells_what_it_writes(void **state)
+{
+	static struct vmmu_trace_record record[2][RECORDS];
+	struct vmmu_trace_ring manager = {.records = record[0], .size = RECORDS};
+	struct vmmu_trace_ring ring = {.records = record[1], .size = RECORDS};
+	struct vmmu_trace_ring *rings[] = {&manager, &ring};
+	struct host *host = traced_host(state, &manager, &ring);
+
+	host->backing = switch_while_asked;
+	switching = true;
+	assert_result(host_touch(host, 0, 5 * K, VMMU_W), VMMU_FAULT_FIXED);
+	assert_false(switching);
+	vmmu_dump(host->vm, see_entry, rings);
+	assert_int_equal(vmmu_trace_ring_dropped(&manager) + vmmu_trace_ring_dropped(&ring), 0);
+	/* Told of in whole or not at all. */
+	assert_int_equal(count_events(&ring, VMMU_TRACE_PAGE_FAULT), count_events(&ring, VMMU_TRACE_FAULT_END));
+	host_end(host);
+}
+
+/* ---- rings ----------------------------------------------------------------------------- */
+
+/* All numbers that are missing are told of, by the ring or in it; and the next record is there. */
+static void run_ring(void **state, uint32_t start, uint32_t size)
+{
+	static struct vmmu_trace_record record[64];
+	struct vmmu_trace_ring ring = {.records = record, .size = size, .head = start, .tail = start};
+	struct host *host = traced_host(state, NULL, &ring);
+	uint32_t next = 0, gaps = 0, last_gap = 0;
+	uint64_t got = 0, told = 0;
+
+	vmmu_trace_enable(host->vm, true);
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t before = got;
+
+		host_fault(host, 0, i * K, VMMU_W);
+		for (uint32_t n = vmmu_trace_ring_waiting(&ring); n; n--) {
+			const struct vmmu_trace_record *r = vmmu_trace_ring_at(&ring, 0);
+
+			gaps += last_gap = r->seq - next;
+			next = r->seq + 1;
+			if (r->event == VMMU_TRACE_DROPS)
+				told += r->drops.records;
+			got++;
+			vmmu_trace_ring_take(&ring, 1);
+		}
+		/* Drained, it records again. */
+		assert_true(got > before);
+	}
+	/* What was lost after the last record that is there can only be told of by the next. */
+	assert_true(vmmu_trace_ring_dropped(&ring) >= gaps);
+	if (size > 1)
+		assert_int_equal(told, gaps);
+	host_end(host);
+}
+
+static void rings_of_every_size_go_on(void **state)
+{
+	for (uint32_t size = 1; size <= 64; size *= 2) {
+		run_ring(state, 0, size);
+		run_ring(state, 0xfffffffd, size);
+	}
+}
+
+static void rings_that_cannot_be_are_refused(void **state)
+{
+	static struct vmmu_trace_record record[8];
+	struct vmmu_trace_ring bad[] = {
+		{.records = record, .size = 0},
+		{.records = record, .size = 3},
+		{.records = record, .size = 6},
+		{.records = NULL, .size = 8},
+	};
+	struct host *host = traced_host(state, NULL, NULL);
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct vmmu_config config = host_config(host, mode_of(state));
+		struct vmmu_vcpu *vcpu;
+		struct vmmu_vm *vm;
+
+		config.ring = &bad[i];
+		assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_ERR_INVALID);
+		assert_int_equal(vmmu_vcpu_create(host->vm, 7, &bad[i], &vcpu), VMMU_ERR_INVALID);
+	}
+	host_end(host);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ALL(what_is_found_is_told_once),
+		ALL(a_fault_under_way_tells_what_it_writes),
+		ALL(rings_of_every_size_go_on),
+		ALL(rings_that_cannot_be_are_refused),
+	};
+
+	cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests_name("tracing", tests, NULL, NULL);
+}
