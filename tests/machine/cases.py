@@ -34,6 +34,7 @@ class Case:
     keys: str = ""              # what is typed at the console once it shows `prompt`
     prompt: str = r"^/ # "
     trace: bool = False
+    small: str = ""             # size of a file system of its own for the trace, which is not looked at
     status: int = 0             # of `vmmu run`
     console: tuple = ()         # regular expressions that the guest's console must contain
     messages: tuple = ()        # ... that vmmu's own messages must contain
@@ -218,6 +219,14 @@ def out_of_time(name, machine, mmu, **more):
                           "^  exits +[0-9,]+", "^  audit +no findings"), **more)
 
 
+def full_disk(machine):
+    """The file system that the trace is on has no room: the guest goes on, and the user is told."""
+    return Case(name=f"{machine}-full-disk", about="a trace on a full file system: the guest passes, the loss is told",
+                machine=machine, kernel="guest", append="tests=touch", memory="64M", options=("--test-device",),
+                small="1m", status=CANNOT_START, console=("^PASS touch ",), cost=8, starts=False,
+                messages=("is not whole: its file system is full, and [0-9]+ records were lost",))
+
+
 def refused(name, about, messages, status=CANNOT_START, **more):
     """Something that cannot be run: the message must say why."""
     return Case(name=name, about=about, machine="qemu", starts=False, status=status, messages=messages,
@@ -354,6 +363,8 @@ CASES = [
     out_of_time("end-timeout", "qemu", "npt", cost=5),
     out_of_time("end-timeout-shadow", "qemu", "shadow", cost=5),
     out_of_time("end-timeout-bochs", "bochs", "ept", cost=15),
+    full_disk("qemu"),
+    full_disk("bochs"),
     end("end-no-test", "a value at the exit port becomes the status", "no-such-test", 99,
         console=("^FAIL no test is called no-such-test",), may_fail=True),
     refused("refuse-absent", "no kernel at that path", ("no-such-file",), kernel="absent"),

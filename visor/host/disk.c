@@ -129,6 +129,20 @@ bool disk_flush(const struct disk *disk)
 	return wait_done(disk);
 }
 
+bool disk_recover(const struct disk *disk)
+{
+	uint16_t id[DISK_SECTOR_BYTES / 2];
+
+	select_drive(disk, 0);
+	if (wait_ready(disk) < 0)
+		return false;
+	outb(disk->io + COMMAND, IDENTIFY_DEVICE);
+	if (!wait_data(disk))
+		return false;
+	insd(disk->io + DATA, id, SECTOR_DWORDS);
+	return wait_done(disk);
+}
+
 /* IDENTIFY DEVICE words (ATA/ATAPI-6, table 27): 60-61 and 100-103 capacity, 83 bit 10 LBA48. */
 static void read_capacity(struct disk *disk, const uint16_t *id)
 {

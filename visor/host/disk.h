@@ -30,5 +30,7 @@ bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsi
 bool disk_busy(const struct disk *disk);
 /* What was written is on the medium. */
 bool disk_flush(const struct disk *disk);
+/* Behind an error: any command that succeeds takes it out of the drive's status, and others can follow. */
+bool disk_recover(const struct disk *disk);
 
 #endif

@@ -15,6 +15,7 @@ static struct {
 	uint64_t sector;      /* next to be written */
 	uint64_t records, dropped;
 	uint32_t staged;      /* records that wait for their sector to fill */
+	uint32_t unsure;      /* records of the last write, whose end has not been seen */
 	bool open, failed;
 } sink;
 
@@ -66,6 +67,15 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	return true;
 }
 
+/* The drive has reported an error: of this write, or of the one before, which only now shows. */
+static void fail(void)
+{
+	sink.failed = true;
+	sink.records -= sink.unsure;
+	sink.dropped += sink.unsure;
+	sink.unsure = 0;
+}
+
 /* Whole sectors to the disk. What finds no place there is counted. */
 static void write_sectors(const struct vmmu_trace_record *records, uint32_t sectors)
 {
@@ -73,12 +83,14 @@ static void write_sectors(const struct vmmu_trace_record *records, uint32_t sect
 	uint32_t written = sectors < room ? sectors : (uint32_t)room;
 
 	if (written && !sink.failed && !disk_write(&sink.disk, sink.sector, records, written))
-		sink.failed = true;
+		fail();
 	if (sink.failed)
 		written = 0;
 	sink.sector += written;
 	sink.records += (uint64_t)written * RECORDS_PER_SECTOR;
 	sink.dropped += (uint64_t)(sectors - written) * RECORDS_PER_SECTOR;
+	if (written)
+		sink.unsure = written * RECORDS_PER_SECTOR;
 }
 
 static const struct vmmu_trace_record *first(const struct vmmu_trace_ring *r)
@@ -180,10 +192,12 @@ static void write_rest(void)
 
 	memset(stage + sink.staged, 0, pad * sizeof(stage[0]));
 	write_sectors(stage, 1);
-	if (sink.records > before)
+	if (sink.records > before) {
 		sink.records -= pad;
-	else
+		sink.unsure -= pad;
+	} else {
 		sink.dropped -= pad;
+	}
 	sink.staged = 0;
 }
 
@@ -194,6 +208,11 @@ bool trace_disk_close(void)
 	sink.open = false;
 	if (sink.staged)
 		write_rest();
+	if (!sink.failed && !disk_flush(&sink.disk))
+		fail();
+	/* The header has its place already: it can be written where no more records can. */
+	if (sink.failed)
+		disk_recover(&sink.disk);
 	return write_header(true) && !sink.failed && !sink.dropped;
 }
 
