@@ -14,50 +14,107 @@
 
 #include "format/format.h"
 
-/* These mean the same in every guest format (SDM vol. 3, 4.3 to 4.5). */
-#define VMMU_GPTE_PRESENT  VMMU_BIT(0)
-#define VMMU_GPTE_WRITE    VMMU_BIT(1)
-#define VMMU_GPTE_USER     VMMU_BIT(2)
-#define VMMU_GPTE_ACCESSED VMMU_BIT(5)
-#define VMMU_GPTE_DIRTY    VMMU_BIT(6)
-#define VMMU_GPTE_HUGE     VMMU_BIT(7)
-#define VMMU_GPTE_GLOBAL   VMMU_BIT(8)
-#define VMMU_GPTE_NO_EXEC  VMMU_BIT(63)
-enum { VMMU_GPTE_KEY_SHIFT = 59, VMMU_GPTE_KEY_MASK = 15 };
+/* Which format it is, where a number must do: in the role of a shadow table. */
+enum vmmu_guest_format_number {
+	VMMU_GUEST_NO_PAGING = 0,
+	VMMU_GUEST_32BIT = 1,
+	VMMU_GUEST_PAE = 2,
+	VMMU_GUEST_4LEVEL = 3,
+	VMMU_GUEST_5LEVEL = 4,
+};
 
 struct vmmu_guest_format {
+	enum vmmu_guest_format_number number;
 	const char *name;
 	const char *source;
 	uint8_t levels;
 	uint8_t entry_bytes;
-	uint8_t index_bits;       /* of a whole table; the top one may have less */
+	uint8_t index_bits;       /* of a table, but for the top one */
+	uint8_t top_index_bits;
 	uint8_t address_bits;     /* of a linear address */
 	bool canonical;           /* bits above must repeat the highest one; else they are cut off */
-	bool top_in_registers;    /* PAE: the top table is four registers, loaded with CR3 */
+	bool top_in_registers;    /* PAE: the top table is registers, loaded with CR3 */
 	bool huge_needs_pse;      /* the marker counts only with CR4.PSE */
-	bool has_no_exec;         /* bit 63, with EFER.NXE */
-	bool has_keys;            /* bits 62:59, with CR4.PKE */
+
+	/* What the bits of an entry mean. */
+	uint64_t present;         /* present when any of these is set */
+	uint64_t read, write, user, exec; /* bits that grant; 0 = granted by presence */
+	uint64_t no_exec;         /* bit that withholds X, with EFER.NXE; 0 = none */
+	uint64_t accessed, dirty; /* 0 = kept nowhere */
+	uint64_t huge;            /* leaf marker above level 1 */
+	uint64_t huge_pat;        /* selects a PAT entry in a huge leaf, where its address would have a 0 */
+	uint64_t global;
+	uint64_t key;             /* protection key, with CR4.PKE; 0 = none */
+
 	uint64_t root;            /* address bits of CR3 */
 	uint64_t address;         /* address bits of an entry, before MAXPHYADDR narrows them */
+	uint64_t huge_high;       /* bits of a huge leaf that are address bits further up (PSE-36), ... */
+	uint8_t huge_high_shift;  /* ... so many places to the left */
 	uint64_t reserved;        /* must be 0 in every entry of whatever CPU */
 	uint8_t huge_level_max;   /* highest level at which the marker is known */
 };
 
-/* The format with so many levels: 2 is 32-bit paging, 3 PAE. NULL for any other number. */
-const struct vmmu_guest_format *vmmu_guest_format_of(unsigned levels);
+/* The format of that number; NULL for VMMU_GUEST_NO_PAGING and for any other. */
+const struct vmmu_guest_format *vmmu_guest_format_of(enum vmmu_guest_format_number number);
 
 /* VMMU_PAGE_* that one entry grants. */
 static inline uint8_t vmmu_guest_rights(const struct vmmu_guest_mode *mode, uint64_t entry)
 {
-	return (uint8_t)((entry & VMMU_GPTE_WRITE ? VMMU_PAGE_WRITE : 0) |
-	                 (entry & VMMU_GPTE_USER ? VMMU_PAGE_USER : 0) |
-	                 (mode->no_exec && (entry & VMMU_GPTE_NO_EXEC) ? 0 : VMMU_PAGE_EXEC));
+	const struct vmmu_guest_format *f = mode->format;
+	bool exec = f->exec ? !!(entry & f->exec) : !(mode->no_exec && (entry & f->no_exec));
+
+	return (uint8_t)((!f->read || (entry & f->read) ? VMMU_PAGE_READ : 0) |
+	                 (!f->write || (entry & f->write) ? VMMU_PAGE_WRITE : 0) |
+	                 (!f->user || (entry & f->user) ? VMMU_PAGE_USER : 0) |
+	                 (exec ? VMMU_PAGE_EXEC : 0));
+}
+
+/* Would the CPU go through this entry without setting any bit in it, but for dirty? */
+static inline bool vmmu_guest_is_accessed(const struct vmmu_guest_format *f, uint64_t entry)
+{
+	return (entry & f->present) && (entry & f->accessed) == f->accessed;
+}
+
+/* The protection key in a leaf. */
+static inline unsigned vmmu_guest_key(const struct vmmu_guest_format *f, uint64_t leaf)
+{
+	return f->key ? (unsigned)((leaf & f->key) / (f->key & -f->key)) : 0;
 }
 
 /* Bits of linear address below the index of a table at `level`. */
 static inline unsigned vmmu_guest_shift(const struct vmmu_guest_format *f, unsigned level)
 {
 	return VMMU_PAGE_SHIFT + f->index_bits * (level - 1);
+}
+
+static inline unsigned vmmu_guest_index(const struct vmmu_guest_format *f, unsigned level, uint64_t gva)
+{
+	unsigned bits = level == f->levels ? f->top_index_bits : f->index_bits;
+
+	return gva >> vmmu_guest_shift(f, level) & ((1u << bits) - 1);
+}
+
+/*
+ * How a guest's table becomes tables of ours, which have 512 entries and cover 9
+ * bits of address a level, whatever the guest's have:
+ *
+ *   levels  tables of ours that cover the guest's addresses
+ *   spread  log2 of our entries that stand for one of the guest's at `level`
+ *   parts   log2 of our tables that stand for one of the guest's at `level`
+ */
+static inline unsigned vmmu_guest_our_levels(const struct vmmu_guest_format *f)
+{
+	return (f->address_bits - VMMU_PAGE_SHIFT + VMMU_INDEX_BITS - 1u) / VMMU_INDEX_BITS;
+}
+
+static inline unsigned vmmu_guest_spread(const struct vmmu_guest_format *f, unsigned level)
+{
+	return (f->index_bits - VMMU_INDEX_BITS) * (level - 1);
+}
+
+static inline unsigned vmmu_guest_parts(const struct vmmu_guest_format *f, unsigned level)
+{
+	return f->index_bits + vmmu_guest_spread(f, level) - VMMU_INDEX_BITS;
 }
 
 #endif

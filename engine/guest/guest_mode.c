@@ -14,15 +14,15 @@
 #define EFER_NXE  VMMU_BIT(11)
 
 /* SDM vol. 3, 4.1.1 "Four Paging Modes", and the fifth that came later. */
-static unsigned levels_of(const struct vmmu_paging *r)
+static enum vmmu_guest_format_number format_for(const struct vmmu_paging *r)
 {
 	if (!(r->cr0 & CR0_PG))
-		return 0;
+		return VMMU_GUEST_NO_PAGING;
 	if (!(r->cr4 & CR4_PAE))
-		return 2;
+		return VMMU_GUEST_32BIT;
 	if (!(r->efer & EFER_LMA))
-		return 3;
-	return r->cr4 & CR4_LA57 ? 5 : 4;
+		return VMMU_GUEST_PAE;
+	return r->cr4 & CR4_LA57 ? VMMU_GUEST_5LEVEL : VMMU_GUEST_4LEVEL;
 }
 
 static uint8_t huge_level_max(const struct vmmu_guest_format *f, const struct vmmu_paging *r)
@@ -36,21 +36,17 @@ static uint8_t huge_level_max(const struct vmmu_guest_format *f, const struct vm
 
 /* ---- reserved bits ------------------------------------------------------------ */
 
-/* A 4 MiB page has address bits 39:32 at 20:13, as many as the CPU has (SDM vol. 3, table 4-4). */
-static uint64_t reserved_4m(const struct vmmu_guest_cpu *cpu)
-{
-	unsigned bits = cpu->maxphyaddr < 40 ? cpu->maxphyaddr : 40;
-
-	return cpu->pse36 ? VMMU_BITS(21, bits - 19) : VMMU_BITS(21, 13);
-}
-
-/* Address bits below the page's size must be 0, but for bit 12, which selects a PAT entry. */
+/*
+ * Address bits below the page's size must be 0, but for the one that selects a PAT
+ * entry, and for those that are address bits further up, as far as the CPU has
+ * them (PSE-36: SDM vol. 3, table 4-4).
+ */
 static uint64_t reserved_huge(const struct vmmu_guest_format *f, unsigned level,
                               const struct vmmu_guest_cpu *cpu)
 {
-	if (f->huge_needs_pse)
-		return reserved_4m(cpu);
-	return VMMU_BITS(vmmu_guest_shift(f, level) - 1, 13);
+	uint64_t high = f->huge_high & VMMU_BITS(cpu->maxphyaddr - 1, 0) >> f->huge_high_shift;
+
+	return VMMU_BITS(vmmu_guest_shift(f, level) - 1, 12) & ~f->huge_pat & ~(cpu->pse36 ? high : 0);
 }
 
 static void init_reserved(struct vmmu_guest_mode *mode)
@@ -59,17 +55,17 @@ static void init_reserved(struct vmmu_guest_mode *mode)
 	const struct vmmu_guest_cpu *cpu = &mode->registers.cpu;
 	uint64_t everywhere = f->reserved | (f->address & ~mode->address);
 
-	if (f->has_no_exec && !mode->no_exec)
-		everywhere |= VMMU_GPTE_NO_EXEC;
+	if (!mode->no_exec)
+		everywhere |= f->no_exec;
 	for (unsigned level = VMMU_LEVEL_4K; level <= f->levels; level++) {
 		mode->reserved_table[level] = mode->reserved_leaf[level] = everywhere;
 		if (level > VMMU_LEVEL_4K && level <= mode->huge_level_max)
 			mode->reserved_leaf[level] |= reserved_huge(f, level, cpu);
 		/* Where no leaf may stand its marker is reserved; without CR4.PSE it is ignored. */
 		if (level > mode->huge_level_max && level > VMMU_LEVEL_4K && !f->huge_needs_pse)
-			mode->reserved_table[level] |= VMMU_GPTE_HUGE;
+			mode->reserved_table[level] |= f->huge;
 		if (level >= VMMU_LEVEL_1G && cpu->bit8_reserved)
-			mode->reserved_table[level] |= VMMU_GPTE_GLOBAL;
+			mode->reserved_table[level] |= f->global;
 	}
 	/* PDPTEs are checked when they are loaded, and not again. */
 	if (f->top_in_registers)
@@ -84,6 +80,8 @@ static bool is_refused(const struct vmmu_paging *r, unsigned a, unsigned page)
 	bool write = a & 1, user = a & 2, fetch = a & 4, not_excused = a & 8;
 
 	if (fetch && !(page & VMMU_PAGE_EXEC))
+		return true;
+	if (!write && !fetch && !(page & VMMU_PAGE_READ))
 		return true;
 	if (user)
 		return !(page & VMMU_PAGE_USER) || (write && !(page & VMMU_PAGE_WRITE));
@@ -107,26 +105,26 @@ static void init_permissions(struct vmmu_guest_mode *mode)
 	const struct vmmu_paging *r = &mode->registers;
 
 	for (unsigned a = 0; a < 16; a++)
-		for (unsigned page = 0; page < 8; page++)
+		for (unsigned page = 0; page <= VMMU_PAGE_ALL; page++)
 			if (is_refused(r, a, page))
-				mode->refused[a] |= (uint8_t)(1u << page);
+				mode->refused[a] |= (uint16_t)(1u << page);
 	for (unsigned a = 0; mode->keys && a < 4; a++)
-		for (unsigned key = 0; key <= VMMU_GPTE_KEY_MASK; key++)
+		for (unsigned key = 0; key < 16; key++)
 			if (key_refuses(r, a & 1, a & 2, key))
 				mode->key_refused[a] |= (uint16_t)(1u << key);
 }
 
 void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging *r)
 {
-	const struct vmmu_guest_format *f = vmmu_guest_format_of(levels_of(r));
+	const struct vmmu_guest_format *f = vmmu_guest_format_of(format_for(r));
 
 	*mode = (struct vmmu_guest_mode){.registers = *r, .format = f};
 	if (!f)
 		return;
 	mode->levels = f->levels;
 	mode->huge_level_max = huge_level_max(f, r);
-	mode->no_exec = f->has_no_exec && (r->efer & EFER_NXE);
-	mode->keys = f->has_keys && (r->cr4 & CR4_PKE);
+	mode->no_exec = f->no_exec && (r->efer & EFER_NXE);
+	mode->keys = f->key && (r->cr4 & CR4_PKE);
 	mode->fetch_reported = mode->no_exec || (r->cr4 & CR4_SMEP);
 	mode->address = f->address & VMMU_BITS(r->cpu.maxphyaddr - 1, 12);
 	init_reserved(mode);

@@ -46,7 +46,7 @@ static enum vmmu_guest_result identity(struct walk *w)
 {
 	w->out->gpa = vmmu_gpa_of((uint32_t)w->gva);
 	w->out->page_shift = 64;
-	w->out->rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+	w->out->rights = VMMU_PAGE_ALL;
 	return VMMU_GUEST_OK;
 }
 
@@ -71,14 +71,13 @@ static bool read_step(struct walk *w, uint64_t table, unsigned level)
 	const struct vmmu_guest_mode *mode = w->mode;
 	const struct vmmu_guest_format *f = mode->format;
 	struct vmmu_guest_step *step = &w->out->step[w->out->steps++];
-	uint64_t index = w->gva >> vmmu_guest_shift(f, level) & ((1u << f->index_bits) - 1);
+	unsigned index = vmmu_guest_index(f, level, w->gva);
 
 	step->level = (uint8_t)level;
 	if (in_registers(mode, level)) {
-		index &= 3;
 		step->where = vmmu_gpa_of(index);
 		step->entry = mode->registers.pdpte[index];
-		step->rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+		step->rights = VMMU_PAGE_ALL;
 		return true;
 	}
 	step->where = vmmu_gpa_of(table + index * f->entry_bytes);
@@ -93,9 +92,9 @@ static uint64_t page_address(const struct vmmu_guest_mode *mode, const struct vm
 {
 	uint64_t address = leaf->entry & mode->address & ~((1ull << page_shift) - 1);
 
-	/* PSE-36. What the CPU does not have of these bits was found to be 0. */
-	if (mode->format->huge_needs_pse && leaf->level > VMMU_LEVEL_4K)
-		address |= (leaf->entry >> 13 & 0xff) << 32;
+	/* What the CPU does not have of these bits was found to be 0. */
+	if (leaf->level > VMMU_LEVEL_4K)
+		address |= (leaf->entry & mode->format->huge_high) << mode->format->huge_high_shift;
 	return address;
 }
 
@@ -122,7 +121,7 @@ static enum vmmu_guest_result on_leaf(struct walk *w)
 	out->gpa = vmmu_gpa_of(page_address(w->mode, leaf, out->page_shift) |
 	                       (w->gva & ((1ull << out->page_shift) - 1)));
 	if (w->mode->keys)
-		out->key = leaf->entry >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;
+		out->key = (uint8_t)vmmu_guest_key(w->mode->format, leaf->entry);
 	if (key_refuses(w))
 		why |= VMMU_PF_KEY;
 	if (why != VMMU_PF_PRESENT || (w->mode->refused[access] >> out->rights & 1))
@@ -136,18 +135,17 @@ static enum vmmu_guest_result translate(struct walk *w)
 	struct vmmu_guest_walk *out = w->out;
 	uint64_t table = mode->registers.cr3 & mode->format->root;
 
-	*out = (struct vmmu_guest_walk){
-		.rights = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC};
+	*out = (struct vmmu_guest_walk){.rights = VMMU_PAGE_ALL};
 	for (unsigned level = mode->levels;; level--) {
 		const struct vmmu_guest_step *step = &out->step[out->steps];
 		bool leaf;
 
 		if (!read_step(w, table, level))
 			return no_memory(w);
-		if (!(step->entry & VMMU_GPTE_PRESENT))
+		if (!(step->entry & mode->format->present))
 			return fault(w, 0);
 		leaf = level == VMMU_LEVEL_4K ||
-		       (level <= mode->huge_level_max && (step->entry & VMMU_GPTE_HUGE));
+		       (level <= mode->huge_level_max && (step->entry & mode->format->huge));
 		if (step->entry & (leaf ? mode->reserved_leaf : mode->reserved_table)[level])
 			return fault(w, VMMU_PF_PRESENT | VMMU_PF_RESERVED);
 		out->rights &= step->rights;
@@ -188,13 +186,14 @@ static bool has_stored(const struct vmmu_guest_walk *out)
 
 static bool set_accessed_and_dirty(struct walk *w)
 {
+	const struct vmmu_guest_format *f = w->mode->format;
 	struct vmmu_guest_walk *out = w->out;
 	struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
 
 	for (struct vmmu_guest_step *step = out->step; step < leaf; step++)
-		if (!set_bits(w, step, VMMU_GPTE_ACCESSED))
+		if (!set_bits(w, step, f->accessed))
 			return false;
-	return set_bits(w, leaf, VMMU_GPTE_ACCESSED | (w->write ? VMMU_GPTE_DIRTY : 0));
+	return set_bits(w, leaf, f->accessed | (w->write ? f->dirty : 0));
 }
 
 enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
@@ -234,8 +233,10 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
 	if (!settled)
 		return VMMU_GUEST_BUSY;
 	if (result == VMMU_GUEST_OK) {
-		out->global = out->step[out->steps - 1].entry & VMMU_GPTE_GLOBAL;
-		out->dirty = out->step[out->steps - 1].entry & VMMU_GPTE_DIRTY;
+		uint64_t leaf = out->step[out->steps - 1].entry;
+
+		out->global = leaf & mode->format->global;
+		out->dirty = (leaf & mode->format->dirty) == mode->format->dirty;
 	}
 	return result;
 }
@@ -253,7 +254,7 @@ bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
 	for (unsigned i = 0; i < 4; i++) {
 		if (!host->guest_read(ctx, vmmu_gpa_of(table + 8 * i), 8, &read[i]))
 			return false;
-		if ((read[i] & VMMU_GPTE_PRESENT) && (read[i] & reserved))
+		if ((read[i] & VMMU_BIT(0)) && (read[i] & reserved))
 			return false;
 	}
 	for (unsigned i = 0; i < 4; i++)

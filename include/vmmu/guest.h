@@ -58,9 +58,9 @@ struct vmmu_guest_mode {
 	/*
 	 * Permissions, one lookup an access: bit `page` of refused[access], where
 	 * access is made of write 1, user 2, fetch 4, and 8 unless EFLAGS.AC
-	 * excuses it from SMAP; page of W 1, U 2, X 4 along the whole path.
+	 * excuses it from SMAP; page of VMMU_PAGE_* along the whole path.
 	 */
-	uint8_t refused[16];
+	uint16_t refused[16];
 	/* Protection keys: bit `key` of key_refused[write | user << 1], for data on user pages. */
 	uint16_t key_refused[4];
 };
@@ -91,8 +91,14 @@ enum vmmu_guest_result {
 	                           * is walked (self-map), which is settled by the next try */
 };
 
-/* Rights of a page along its whole path, beside R, which every present page has. */
-enum { VMMU_PAGE_WRITE = 1, VMMU_PAGE_USER = 2, VMMU_PAGE_EXEC = 4 };
+/* Rights of a page along its whole path. In formats without a right of its own to read, all have READ. */
+enum {
+	VMMU_PAGE_WRITE = 1,
+	VMMU_PAGE_USER = 2,
+	VMMU_PAGE_EXEC = 4,
+	VMMU_PAGE_READ = 8,
+	VMMU_PAGE_ALL = 15,
+};
 
 struct vmmu_guest_step {
 	uint8_t level;

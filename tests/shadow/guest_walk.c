@@ -183,7 +183,7 @@ static const enum vmmu_guest_result same_end[] = {
 static unsigned rights_of(const struct sim_guest_result *r)
 {
 	return (r->writable ? VMMU_PAGE_WRITE : 0u) | (r->user ? VMMU_PAGE_USER : 0u) |
-	       (r->exec ? VMMU_PAGE_EXEC : 0u);
+	       (r->exec ? VMMU_PAGE_EXEC : 0u) | VMMU_PAGE_READ;
 }
 
 static void differ(const struct machine *m, unsigned a, const char *what, uint64_t engine,

@@ -51,9 +51,9 @@ union vmmu_role {
 	struct {
 		uint32_t level : 3;       /* of the shadow table */
 		uint32_t direct : 1;      /* stands for part of a large page */
-		uint32_t access : 3;      /* VMMU_PAGE_* of the entries above */
-		uint32_t quadrant : 2;    /* 32-bit paging: which part of the guest table */
-		uint32_t levels : 3;      /* of the guest's paging */
+		uint32_t access : 4;      /* VMMU_PAGE_* of the entries above */
+		uint32_t quadrant : 2;    /* which part of the guest table, where it takes several of ours */
+		uint32_t format : 4;      /* of the guest's tables: enum vmmu_guest_format_number */
 		uint32_t no_exec : 1;     /* EFER.NXE */
 		uint32_t pse : 1;         /* CR4.PSE */
 		uint32_t wp : 1;          /* CR0.WP */
@@ -64,22 +64,37 @@ union vmmu_role {
 	};
 };
 
+/* In this order, and round again. */
+enum vmmu_shadow_state {
+	VMMU_SHADOW_PARKED,       /* guest CPUs may write the frame; no CPU reaches the table */
+	VMMU_SHADOW_HELD,         /* none can write it; not yet compared, so that no CPU may reach the table */
+	VMMU_SHADOW_CURRENT,      /* held, and it says what the guest's table says */
+};
+
+/* By this it is told whether parking the table is worth its exits. */
+struct vmmu_shadow_history {
+	enum {
+		VMMU_PARKED_NEVER,        /* it is new: never compared yet */
+		VMMU_PARKED_FOR_MUCH,
+		VMMU_PARKED_FOR_LITTLE,   /* last time hardly anything had been written */
+		VMMU_PARKED_IN_VAIN,      /* nothing had been */
+	} worth;
+	bool announced;           /* parked by the guest's own #PF: its handler will write */
+	unsigned writes;          /* emulated since a fault last came through */
+	uint64_t synced;          /* the map's `faults` when it was last compared */
+};
+
 struct vmmu_shadow {
 	struct vmmu_table table;          /* first: the header of every table */
 	struct vmmu_shadow *bucket_next;
 	struct vmmu_shadow *older, *newer;
 	union vmmu_role role;
+	const struct vmmu_guest_format *format; /* by the role's number */
 	uint64_t gfn;                     /* of the guest table; direct: first one mapped */
 	struct vmmu_link *parents;        /* entries that reference it: none while parked */
 	unsigned pins;                    /* roots of vCPUs it belongs to: not to be taken down */
-	unsigned writes;                  /* emulated since a fault last came through */
-	uint64_t synced;                  /* shadows.faults when it was last linked again */
-	bool parked;                      /* guest CPUs may write the frame */
-	bool stale;                       /* to be compared with the frame before it is linked */
-	bool fresh;                       /* never linked yet */
-	bool announced;                   /* parked by the guest's own #PF: its handler will write */
-	bool single;                      /* parked for little last time: hardly anything had been written */
-	bool vain;                        /* ... nothing had been */
+	enum vmmu_shadow_state state;
+	struct vmmu_shadow_history history;
 	struct vmmu_link link[VMMU_ENTRIES];
 	uint64_t was[VMMU_ENTRIES];       /* the guest's entry that ours, if any, was made from */
 };
@@ -198,12 +213,28 @@ static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, uint32_t 
 {
 	uint64_t bits;
 
+	if (!(rights & VMMU_PAGE_READ))
+		granted.rights &= ~VMMU_R;
 	if (!(rights & VMMU_PAGE_WRITE))
 		granted.rights &= ~VMMU_W;
 	if (!(rights & VMMU_PAGE_EXEC))
 		granted.rights &= ~VMMU_X;
 	bits = vmmu_backing_bits(op, slot_flags, wanted, &granted);
 	return rights & VMMU_PAGE_USER ? bits : bits & ~op->map->layout.format->user;
+}
+
+/* Which of our tables for a guest's at `level` our entry `index` above it is for. */
+static inline unsigned vmmu_shadow_part(const struct vmmu_guest_format *f, unsigned level, unsigned index)
+{
+	return index & ((1u << vmmu_guest_parts(f, level)) - 1) & 3;
+}
+
+/* Where the guest's entry stands that ours at `index` is made from: bytes from the table's start. */
+static inline unsigned vmmu_shadow_guest_offset(const struct vmmu_shadow *s, unsigned index)
+{
+	unsigned spread = vmmu_guest_spread(s->format, s->role.level);
+
+	return ((s->role.quadrant * (unsigned)VMMU_ENTRIES + index) >> spread) * s->format->entry_bytes;
 }
 
 /* What the table below entry `index` of a guest table's shadow is to be, where `access` is left. */
@@ -214,16 +245,15 @@ static inline union vmmu_role vmmu_shadow_role_below(const struct vmmu_shadow *s
 
 	role.level = s->role.level - 1;
 	role.registers = 0;
-	role.access = access & 7;
-	/* A 32-bit table has twice the entries: it takes two of ours, or four for a directory. */
-	role.quadrant = role.levels == 2 && role.level == VMMU_LEVEL_4K ? index & 1 : 0;
+	role.access = access & VMMU_PAGE_ALL;
+	role.quadrant = vmmu_shadow_part(s->format, role.level, index);
 	return role;
 }
 
 /* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */
 static inline uint64_t vmmu_shadow_key_bits(const struct vmmu_guest_mode *mode, uint64_t gpte)
 {
-	return mode->format->has_keys ? gpte & (uint64_t)VMMU_GPTE_KEY_MASK << VMMU_GPTE_KEY_SHIFT : 0;
+	return gpte & mode->format->key;
 }
 
 /* Does it stand for the contents of a guest frame, which are to be held? */

@@ -61,26 +61,21 @@ static uint64_t look_through(struct vmmu_audit *a, struct vmmu_op *op, struct vm
 /* Which guest entry stands behind entry `index` of `s`. */
 static vmmu_gpa guest_entry_of(const struct vmmu_shadow *s, unsigned index)
 {
-	uint64_t table = s->gfn << VMMU_PAGE_SHIFT;
-
-	if (s->role.levels != 2)
-		return vmmu_gpa_of(table + 8 * index);
-	if (s->role.level == VMMU_LEVEL_4K)
-		return vmmu_gpa_of(table + 4 * (s->role.quadrant * 512 + index));
-	return vmmu_gpa_of(table + 4 * (s->role.quadrant * 256 + index / 2));
+	return vmmu_gpa_of((s->gfn << VMMU_PAGE_SHIFT) + vmmu_shadow_guest_offset(s, index));
 }
 
+/* The frame that it names for entry `index`, which may have but a part of the guest's page. */
 static uint64_t guest_frame(const struct vmmu_shadow *s, unsigned index, uint64_t gpte)
 {
-	uint64_t address;
+	const struct vmmu_guest_format *f = s->format;
+	uint64_t address = gpte & f->address, page = 1ull << vmmu_guest_shift(f, s->role.level);
 
-	if (s->role.levels != 2)
-		return (gpte & VMMU_BITS(51, 12)) >> VMMU_PAGE_SHIFT;
-	address = gpte & VMMU_BITS(31, 12);
-	if (s->role.level == VMMU_LEVEL_2M && (gpte & VMMU_GPTE_HUGE) && s->role.pse)
-		/* 4 MiB, of which this entry has the even or the odd half. */
-		address = (gpte & VMMU_BITS(31, 22)) | (gpte >> 13 & 0xff) << 32 |
-		          (uint64_t)(index & 1) << 21;
+	if (s->role.level > VMMU_LEVEL_4K && (gpte & f->huge) && (s->role.pse || !f->huge_needs_pse)) {
+		uint64_t part = index & ((1u << vmmu_guest_spread(f, s->role.level)) - 1);
+
+		address = (address & ~(page - 1)) | (gpte & f->huge_high) << f->huge_high_shift |
+		          part * vmmu_level_pages(s->role.level) * VMMU_PAGE_SIZE;
+	}
 	return address >> VMMU_PAGE_SHIFT;
 }
 
@@ -97,28 +92,29 @@ static void check_against_guest(struct table_audit *t, const struct vmmu_path_st
 {
 	const struct vmmu_host *host = t->op->tables->host;
 	const struct vmmu_shadow *s = t->s;
+	const struct vmmu_guest_format *f = s->format;
 	uint64_t gpte, mask = is_leaf ? ~(vmmu_level_pages(s->role.level) - 1) : ~0ull;
 	bool user = is_leaf && (step->entry & layout_of(t)->format->user);
 	bool write = is_leaf && (step->info.rights & VMMU_W);
 
 	if (!host->guest_read(t->op->tables->ctx, guest_entry_of(s, step->index),
-	                      s->role.levels == 2 ? 4 : 8, &gpte) ||
-	    !(gpte & VMMU_GPTE_PRESENT)) {
+	                      f->entry_bytes, &gpte) ||
+	    !(gpte & f->present)) {
 		vmmu_audit_finding(t->a, "entry where the guest's table has none", step, gfn);
 		return;
 	}
 	if ((guest_frame(s, step->index, gpte) & mask) != (gfn & mask))
 		vmmu_audit_finding(t->a, "entry for another frame than the guest's table names", step, gfn);
-	if (!(gpte & VMMU_GPTE_ACCESSED) && !is_read_only(t, s->gfn))
+	if (!vmmu_guest_is_accessed(f, gpte) && !is_read_only(t, s->gfn))
 		vmmu_audit_finding(t->a, "entry although the guest's has its A bit clear", step, gfn);
-	if (user && !(gpte & VMMU_GPTE_USER & (s->role.access & VMMU_PAGE_USER ? ~0ull : 0)))
+	if (user && !((gpte & f->user) && (s->role.access & VMMU_PAGE_USER)))
 		vmmu_audit_finding(t->a, "user leaf on a supervisor page of the guest", step, gfn);
-	if (write && s->role.wp && !((gpte & VMMU_GPTE_WRITE) && (s->role.access & VMMU_PAGE_WRITE)))
+	if (write && s->role.wp && !((gpte & f->write) && (s->role.access & VMMU_PAGE_WRITE)))
 		vmmu_audit_finding(t->a, "writable leaf on a read-only page of the guest", step, gfn);
-	if (write && user && !((gpte & VMMU_GPTE_WRITE) && (s->role.access & VMMU_PAGE_WRITE)))
+	if (write && user && !((gpte & f->write) && (s->role.access & VMMU_PAGE_WRITE)))
 		vmmu_audit_finding(t->a, "leaf lets users write a read-only page", step, gfn);
 	if (is_leaf && (step->info.rights & VMMU_X) &&
-	    (!(s->role.access & VMMU_PAGE_EXEC) || (s->role.no_exec && (gpte & VMMU_GPTE_NO_EXEC))))
+	    (!(s->role.access & VMMU_PAGE_EXEC) || (s->role.no_exec && (gpte & f->no_exec))))
 		vmmu_audit_finding(t->a, "executable leaf on a page the guest forbids to execute", step, gfn);
 }
 
@@ -138,7 +134,7 @@ static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step
 	    (step->level > VMMU_LEVEL_4K ? vmmu_shadow_holds_near(all, gfn)
 	                                 : vmmu_shadow_holds(all, gfn)))
 		vmmu_audit_finding(t->a, "a CPU can write a guest table that is shadowed", step, gfn);
-	if (!s->role.direct && !s->stale)
+	if (!s->role.direct && s->state == VMMU_SHADOW_CURRENT)
 		check_against_guest(t, step, gfn, true);
 	else if (s->role.direct && gfn != s->gfn + step->index * vmmu_level_pages(step->level))
 		vmmu_audit_finding(t->a, "direct table maps another frame than its place", step, gfn);
@@ -158,9 +154,9 @@ static void check_shadow_child(struct table_audit *t, const struct vmmu_path_ste
 	++*t->children;
 	if (!hangs(&t->s->link[step->index]))
 		vmmu_audit_finding(t->a, "entry that the table it references does not know", step, child->gfn);
-	if (child->parked)
+	if (child->state == VMMU_SHADOW_PARKED)
 		vmmu_audit_finding(t->a, "entry references a table that the guest may write", step, child->gfn);
-	if (!t->s->role.registers && !t->s->role.direct && !child->role.direct && !t->s->stale)
+	if (!t->s->role.registers && !t->s->role.direct && !child->role.direct && t->s->state == VMMU_SHADOW_CURRENT)
 		check_against_guest(t, step, child->gfn, false);
 }
 
@@ -176,7 +172,7 @@ static void check_entry(struct table_audit *t, unsigned index)
 	vmmu_layout_decode(layout_of(t), step.level, step.entry, &step.info);
 	if (!step.entry != !t->s->link[index].at)
 		vmmu_audit_finding(t->a, "entry and its link disagree on whether there is one", &step, 0);
-	else if (step.entry && t->s->stale && (t->s->parents || t->s->pins))
+	else if (step.entry && t->s->state != VMMU_SHADOW_CURRENT && (t->s->parents || t->s->pins))
 		vmmu_audit_finding(t->a, "entry in reach of CPUs that has not been compared with the guest's", &step, 0);
 	else if (step.info.kind == VMMU_ENTRY_LEAF)
 		check_shadow_leaf(t, &step);
@@ -242,7 +238,7 @@ void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *a)
 		for (unsigned i = 0; i < VMMU_ENTRIES; i++)
 			check_entry(&t, i);
 		parents += look_through(a, op, &s->parents, check_parent, s);
-		if (s->parked && (s->pins || !s->stale))
+		if (s->state == VMMU_SHADOW_PARKED && s->pins)
 			vmmu_audit_finding(a, "a table that the guest may write counts as like the guest's",
 			                   &(struct vmmu_path_step){.level = s->table.level, .table = s->table.hpa},
 			                   s->gfn);

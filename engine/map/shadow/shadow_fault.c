@@ -99,7 +99,7 @@ static bool write_despite_protection(struct build *b)
 static bool is_accessed(const struct build *b)
 {
 	for (unsigned i = b->mode->format->top_in_registers; i < b->walk.steps; i++)
-		if (!(b->walk.step[i].entry & VMMU_GPTE_ACCESSED))
+		if (!vmmu_guest_is_accessed(b->mode->format, b->walk.step[i].entry))
 			return false;
 	return true;
 }
@@ -164,15 +164,16 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 		return false;
 	/* Then parking costs no second exit. */
 	if (b->for_switch) {
-		s->announced = true;
-		s->single = false;
+		s->history.announced = true;
+		if (s->history.worth != VMMU_PARKED_NEVER)
+			s->history.worth = VMMU_PARKED_FOR_MUCH;
 	}
-	if (s->stale && vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
+	if (s->state == VMMU_SHADOW_CURRENT)
+		return true;
+	if (vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return false;
-	if (s->stale) {
-		b->woken |= !s->fresh;
-		vmmu_shadow_sync(b->vcpu, b->op, s);
-	}
+	b->woken |= s->history.worth != VMMU_PARKED_NEVER;
+	vmmu_shadow_sync(b->vcpu, b->op, s);
 	return true;
 }
 
@@ -208,7 +209,7 @@ static struct vmmu_shadow *descend(struct build *b)
 {
 	const struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(b->vcpu)->root;
 	struct vmmu_shadow *s = root->role.registers ? root->part[b->f->gva.v >> 30 & 3] : root->top;
-	unsigned access = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC;
+	unsigned access = VMMU_PAGE_ALL;
 	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
 	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
 
@@ -217,7 +218,7 @@ static struct vmmu_shadow *descend(struct build *b)
 	for (;; step++) {
 		if (!s || !is_unchanged(b, step))
 			return NULL;
-		s->writes = 0;
+		s->history.writes = 0;
 		if (step == last)
 			return s;
 		access &= step->rights;
@@ -323,7 +324,7 @@ static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s
 
 		role.direct = 1;
 		role.quadrant = 0;
-		role.key = own_key(b) >> VMMU_GPTE_KEY_SHIFT & VMMU_GPTE_KEY_MASK;
+		role.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;
 		s = child_of(b, s, own_entry(b), b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
 	}
 	return s;
@@ -394,7 +395,7 @@ static void take_neighbours(struct build *b, struct vmmu_shadow *s)
 	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
 
 	/* Nothing new where all of the table has just been looked at. */
-	if (s->role.level != VMMU_LEVEL_4K || s->synced == vmmu_shadow_map_of(b->op)->faults)
+	if (s->role.level != VMMU_LEVEL_4K || s->history.synced == vmmu_shadow_map_of(b->op)->faults)
 		return;
 	if (s->role.direct)
 		fill_large_page(b, s);

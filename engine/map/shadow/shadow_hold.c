@@ -36,9 +36,9 @@ void vmmu_shadow_protect(struct vmmu_op *op, uint64_t gfn, bool forbid)
 
 void vmmu_shadow_hold(struct vmmu_op *op, struct vmmu_shadow *s)
 {
-	if (!s->parked)
+	if (s->state != VMMU_SHADOW_PARKED)
 		return;
-	s->parked = false;
+	s->state = vmmu_shadow_stands_for_frame(s) ? VMMU_SHADOW_HELD : VMMU_SHADOW_CURRENT;
 	/* From now on no W is given on this frame; then take back what has been given. */
 	vmmu_shadow_count_held(vmmu_shadow_map_of(op), s, 1);
 	if (vmmu_shadow_stands_for_frame(s)) {

@@ -59,9 +59,8 @@ static void park(struct vmmu_op *op, struct vmmu_shadow *s, bool announced)
 	while (s->parents)
 		vmmu_shadow_drop(op, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents),
 		                 VMMU_CAUSE_GUEST_WRITE);
-	s->parked = true;
-	s->stale = true;
-	s->announced = announced;
+	s->state = VMMU_SHADOW_PARKED;
+	s->history.announced = announced;
 	vmmu_shadow_count_held(vmmu_shadow_map_of(op), s, -1);
 	/* It may serve another purpose by now: the first to go when tables are short. */
 	vmmu_shadow_make_oldest(vmmu_shadow_map_of(op), s);
@@ -105,9 +104,18 @@ enum { SOON = 4 };
  */
 static bool is_worth_parking(const struct vmmu_shadow_map *all, const struct vmmu_shadow *s)
 {
-	if (s->writes >= 1)
+	const struct vmmu_shadow_history *h = &s->history;
+
+	if (h->writes >= 1)
 		return true;
-	return !s->vain && (!s->single || all->faults - s->synced > SOON);
+	switch (h->worth) {
+	case VMMU_PARKED_IN_VAIN:
+		return false;
+	case VMMU_PARKED_FOR_LITTLE:
+		return all->faults - h->synced > SOON;
+	default:
+		return true;
+	}
 }
 
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn)

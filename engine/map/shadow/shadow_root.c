@@ -5,18 +5,20 @@
 static union vmmu_role top_role(const struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_paging *r = &mode->registers;
+	/* Outside long mode the CPU walks PAE tables, from four registers. */
+	unsigned levels = mode->format ? vmmu_guest_our_levels(mode->format) : VMMU_LEVEL_1G;
 	bool wp = r->cr0 >> 16 & 1;
 
 	return (union vmmu_role){
-		.level = mode->levels <= 3 ? 3 : mode->levels & 7,
-		.access = VMMU_PAGE_WRITE | VMMU_PAGE_USER | VMMU_PAGE_EXEC,
-		.levels = mode->levels & 7,
+		.level = levels & 7,
+		.access = VMMU_PAGE_ALL,
+		.format = mode->format ? mode->format->number & 15 : VMMU_GUEST_NO_PAGING,
 		.no_exec = mode->no_exec,
 		.pse = r->cr4 >> 4 & 1,
 		.wp = wp,
 		.smep_no_wp = !wp && (r->cr4 >> 20 & 1),
 		.strict_no_wp = !wp && (r->cr4 >> 21 & 3),
-		.registers = mode->levels <= 3,
+		.registers = levels == VMMU_LEVEL_1G,
 	};
 }
 
@@ -42,7 +44,7 @@ static struct vmmu_shadow *table_for(struct vmmu_op *op, uint64_t gfn,
 
 	if (!s)
 		return vmmu_shadow_make(op, gfn, role);
-	if (s->stale)
+	if (s->state != VMMU_SHADOW_CURRENT)
 		vmmu_shadow_empty(op, s, VMMU_CAUSE_ROOT);
 	vmmu_shadow_hold(op, s);
 	return s;
@@ -61,9 +63,9 @@ static void fill_top(struct vmmu_op *op, struct vmmu_root_slot *slot,
 		uint64_t from = mode->format->top_in_registers ? slot->pdpte[i] & mode->address
 		                                               : slot->cr3;
 
-		if (mode->format->top_in_registers && !(slot->pdpte[i] & VMMU_GPTE_PRESENT))
+		if (mode->format->top_in_registers && !(slot->pdpte[i] & mode->format->present))
 			continue;
-		role.quadrant = mode->format->top_in_registers ? 0 : i & 3;
+		role.quadrant = vmmu_shadow_part(mode->format, role.level, i);
 		slot->part[i] = table_for(op, from >> VMMU_PAGE_SHIFT, role);
 		slot->part[i]->pins++;
 		vmmu_shadow_link(&v, slot->top, slot->part[i],
@@ -140,7 +142,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 
 static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
 {
-	if (s && s->stale && !vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
+	if (s && s->state == VMMU_SHADOW_HELD && !vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		vmmu_shadow_sync(vcpu, op, s);
 }
 

@@ -74,12 +74,12 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const st
 static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
                      uint64_t *value)
 {
-	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
+	const struct vmmu_guest_format *f = y->mode->format;
 	unsigned rights = y->s->role.access & vmmu_guest_rights(y->mode, gpte);
 
-	if ((gpte & needed) != needed || (gpte & y->mode->reserved_leaf[VMMU_LEVEL_4K]))
+	if (!vmmu_guest_is_accessed(f, gpte) || (gpte & y->mode->reserved_leaf[VMMU_LEVEL_4K]))
 		return false;
-	if (!(gpte & VMMU_GPTE_DIRTY))
+	if ((gpte & f->dirty) != f->dirty)
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
 	*block = vmmu_block_of(&vmmu_shadow_map_of(y->op)->frames, gfn);
 	if (!vmmu_shadow_known_leaf(y->vcpu, y->op, *block, gfn, rights, value))
@@ -110,18 +110,18 @@ static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
 /* An upper entry: linked at once if the table below is there, and held. */
 static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 {
-	const uint64_t needed = VMMU_GPTE_PRESENT | VMMU_GPTE_ACCESSED;
+	const struct vmmu_guest_format *f = y->mode->format;
 	struct vmmu_shadow *s = y->s, *child;
 	struct vmmu_visit v;
 
 	vmmu_shadow_drop(y->op, s, index, VMMU_CAUSE_SYNC);
-	if ((gpte & needed) != needed || (gpte & y->mode->reserved_table[s->role.level]) ||
-	    (s->role.level <= y->mode->huge_level_max && (gpte & VMMU_GPTE_HUGE)))
+	if (!vmmu_guest_is_accessed(f, gpte) || (gpte & y->mode->reserved_table[s->role.level]) ||
+	    (s->role.level <= y->mode->huge_level_max && (gpte & f->huge)))
 		return;
 	child = vmmu_shadow_find(
 		vmmu_shadow_map_of(y->op), (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
 		vmmu_shadow_role_below(s, index, s->role.access & vmmu_guest_rights(y->mode, gpte)));
-	if (!child || child->parked || child->stale)
+	if (!child || child->state != VMMU_SHADOW_CURRENT)
 		return;
 	v = vmmu_shadow_entry(y->op, s, index);
 	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->op->map->layout, child->table.hpa),
@@ -130,23 +130,13 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 
 /* ---- a table ---------------------------------------------------------------------------- */
 
-/* Where the guest's entry stands that ours at `index` is made from: bytes from the table's start. */
-static unsigned offset_of(const struct vmmu_shadow *s, unsigned index)
-{
-	if (s->role.levels != 2)
-		return 8 * index;
-	if (s->role.level == VMMU_LEVEL_4K)
-		return 4 * (s->role.quadrant * VMMU_ENTRIES + index);
-	return 4 * ((s->role.quadrant * VMMU_ENTRIES + index) / 2);
-}
-
 static uint64_t guest_entry(const struct sync *y, unsigned index)
 {
 	const struct vmmu_host *host = y->op->tables->host;
-	unsigned offset = offset_of(y->s, index);
+	unsigned offset = vmmu_shadow_guest_offset(y->s, index);
 	uint64_t value;
 
-	if (y->page && y->s->role.levels == 2)
+	if (y->page && y->s->format->entry_bytes == sizeof(uint32_t))
 		return atomic_load_explicit((const _Atomic uint32_t *)((const char *)y->page + offset),
 		                            memory_order_relaxed);
 	if (y->page)
@@ -154,7 +144,7 @@ static uint64_t guest_entry(const struct sync *y, unsigned index)
 		                            memory_order_relaxed);
 	if (!host->guest_read(y->op->tables->ctx,
 	                      vmmu_gpa_of((y->s->gfn << VMMU_PAGE_SHIFT) + offset),
-	                      y->s->role.levels == 2 ? 4 : 8, &value))
+	                      y->s->format->entry_bytes, &value))
 		return 0;
 	return value;
 }
@@ -186,7 +176,7 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu
 /* The first entry from `index` on that the guest has changed since. This is what a sync does most. */
 static unsigned next_changed(const struct sync *y, unsigned index)
 {
-	const _Atomic uint64_t *now = y->s->role.levels == 2 ? NULL : y->page;
+	const _Atomic uint64_t *now = y->s->format->entry_bytes == sizeof(*now) ? y->page : NULL;
 	const uint64_t *was = y->s->was;
 
 	while (now && index % 4 == 0 && index < VMMU_ENTRIES &&
@@ -206,6 +196,18 @@ static unsigned next_changed(const struct sync *y, unsigned index)
 /* So few changes that emulating the writes would have cost no more exits. */
 enum { FEW = 2 };
 
+/* What a handler that announced itself has written says nothing of the next write. */
+static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
+{
+	if (!h->announced)
+		h->worth = !changed ? VMMU_PARKED_IN_VAIN
+		           : changed <= FEW ? VMMU_PARKED_FOR_LITTLE : VMMU_PARKED_FOR_MUCH;
+	else if (h->worth == VMMU_PARKED_IN_VAIN)
+		h->worth = VMMU_PARKED_FOR_LITTLE;
+	else if (h->worth == VMMU_PARKED_NEVER)
+		h->worth = VMMU_PARKED_FOR_MUCH;
+}
+
 void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
 {
 	struct sync y = start(vcpu, op, s);
@@ -215,11 +217,9 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 		changed++;
 		follow(&y, i, guest_entry(&y, i));
 	}
-	if (!s->announced)
-		s->single = changed <= FEW;
-	s->vain = !s->announced && !changed;
-	s->stale = s->fresh = false;
-	s->synced = vmmu_shadow_map_of(op)->faults;
+	note_parking(&s->history, changed);
+	s->history.synced = vmmu_shadow_map_of(op)->faults;
+	s->state = VMMU_SHADOW_CURRENT;
 }
 
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,

@@ -32,7 +32,7 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all, const st
 		s = after->bucket_next;
 	else if (all->held[held_bucket_of(gfn)])
 		s = all->bucket[bucket_of(gfn)];
-	while (s && !(s->gfn == gfn && vmmu_shadow_stands_for_frame(s) && !s->parked))
+	while (s && !(s->gfn == gfn && vmmu_shadow_stands_for_frame(s) && s->state != VMMU_SHADOW_PARKED))
 		s = s->bucket_next;
 	return s;
 }
@@ -152,7 +152,7 @@ static void take_out(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 	*at = s->bucket_next;
 	unlist(all, s);
 	all->count--;
-	if (!s->parked)
+	if (s->state != VMMU_SHADOW_PARKED)
 		vmmu_shadow_count_held(all, s, -1);
 }
 
@@ -165,13 +165,9 @@ struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu
 	s->gfn = gfn;
 	s->parents = NULL;
 	s->pins = 0;
-	s->writes = 0;
-	s->parked = true;
-	s->stale = vmmu_shadow_stands_for_frame(s);
-	s->fresh = true;
-	s->announced = true;
-	s->single = false;
-	s->vain = false;
+	s->format = vmmu_guest_format_of(role.format);
+	s->state = VMMU_SHADOW_PARKED;
+	s->history = (struct vmmu_shadow_history){.worth = VMMU_PARKED_NEVER, .announced = true};
 	vmmu_table_publish(op, &s->table);
 	insert(vmmu_shadow_map_of(op), s);
 	return s;

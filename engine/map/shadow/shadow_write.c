@@ -24,14 +24,9 @@ static bool is_read_alike(struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s)
 static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned last,
                         unsigned *from, unsigned *end)
 {
-	unsigned part = VMMU_ENTRIES, ours = 1, base;
+	unsigned spread = vmmu_guest_spread(s->format, s->role.level), ours = 1u << spread;
+	unsigned part = VMMU_ENTRIES >> spread, base = s->role.quadrant * part;
 
-	/* 32-bit: 1,024 entries; two of our tables for one of the guest's, four for its directory. */
-	if (s->role.levels == 2 && s->role.level == VMMU_LEVEL_2M) {
-		part = VMMU_ENTRIES / 2;
-		ours = 2;
-	}
-	base = s->role.quadrant * part;
 	if (last < base || first >= base + part)
 		return false;
 	*from = (first > base ? first - base : 0) * ours;
@@ -54,7 +49,7 @@ static void drop(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow 
 static void fill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
-	if (is_read_alike(vcpu, s) && !s->stale)
+	if (is_read_alike(vcpu, s) && s->state == VMMU_SHADOW_CURRENT)
 		vmmu_shadow_prefetch(vcpu, op, s, from, end);
 }
 
@@ -66,9 +61,9 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, u
 	unsigned offset = gpa % VMMU_PAGE_SIZE;
 
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
-		unsigned size = s->role.levels == 2 ? 4 : 8, from, end;
+		unsigned size = s->format->entry_bytes, from, end;
 
-		s->writes += fn == drop;
+		s->history.writes += fn == drop;
 		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
 			fn(vcpu, op, s, from, end);
 	}
