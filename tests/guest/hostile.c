@@ -143,11 +143,6 @@ static void try_write_msr(void *argument)
 #define CR4_VMXE (1ull << 13)
 #define CR4_RESERVED (1ull << 31)
 
-static bool vendor_is_intel(void)
-{
-	return cpuid(0, 0).b == 0x756e6547; /* "Genu" */
-}
-
 static void try_cr4(void *bits)
 {
 	uint64_t v;
@@ -198,11 +193,10 @@ static void registers(void)
 		check(vector_of(try_read_msr, (void *)(uintptr_t)hypervisor[i]) == VECTOR_GP,
 		      "RDMSR of 0x%x, which is the hypervisor's, does not end with #GP", hypervisor[i]);
 	check(vector_of(try_write_msr, &svme) == VECTOR_GP, "EFER.SVME can be set");
-	if (vendor_is_intel()) { /* QEMU's SVM lets a guest set what it should not: end_by_invalid_state */
-		check(vector_of(try_cr4, (void *)CR4_VMXE) == VECTOR_GP, "CR4.VMXE can be set");
-		check(vector_of(try_cr4, (void *)CR4_RESERVED) == VECTOR_GP, "a reserved bit of CR4 can be set");
-		check(vector_of(try_cr0_without_pe, NULL) == VECTOR_GP, "CR0.PE can be cleared with paging on");
-	}
+	/* QEMU's CPU would take each of them; the visor does not let it. */
+	check(vector_of(try_cr4, (void *)CR4_VMXE) == VECTOR_GP, "CR4.VMXE can be set");
+	check(vector_of(try_cr4, (void *)CR4_RESERVED) == VECTOR_GP, "a reserved bit of CR4 can be set");
+	check(vector_of(try_cr0_without_pe, NULL) == VECTOR_GP, "CR0.PE can be cleared with paging on");
 }
 
 void test_hostile(void)
@@ -260,16 +254,36 @@ void end_by_root_nowhere(void)
 	__asm__ volatile("mov %0, %%cr3" : : "r"(UINT64_C(0xd0000000)) : "memory");
 }
 
+enum { CODE_LONG_AND_BIG = 0x40 };
+
+static void try_long_and_big(void *unused)
+{
+	static uint64_t gdt[CODE_LONG_AND_BIG / 8 + 1];
+	struct {
+		uint16_t limit;
+		uint64_t base;
+	} __attribute__((packed)) gdtr;
+
+	(void)unused;
+	__asm__ volatile("sgdt %0" : "=m"(gdtr));
+	memcpy(gdt, (const void *)(uintptr_t)gdtr.base, gdtr.limit + 1u < sizeof(gdt) ? gdtr.limit + 1u : sizeof(gdt));
+	gdt[CODE_LONG_AND_BIG / 8] = 0x00ef9b000000ffff;
+	gdtr.base = (uintptr_t)gdt;
+	gdtr.limit = sizeof(gdt) - 1;
+	__asm__ volatile("lgdt %0; push %1; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:"
+	                 : : "m"(gdtr), "i"(CODE_LONG_AND_BIG) : "rax", "memory");
+}
+
 /*
- * QEMU's CPU lets a guest set a reserved bit of CR4; the next entry into the
+ * QEMU's CPU takes a code segment with both L and D; the next entry into the
  * guest then finds its state invalid. On other CPUs the #GP comes at once.
  */
 void end_by_invalid_state(void)
 {
-	int vector = vector_of(try_cr4, (void *)CR4_RESERVED);
+	int vector = vector_of(try_long_and_big, NULL);
 
 	(void)cpuid(0, 0); /* an exit, and an entry after it */
-	check(vector == VECTOR_GP, "a reserved bit of CR4 can be set, and the guest runs on");
+	check(vector == VECTOR_GP, "CS may have both L and D, and the guest runs on");
 }
 
 /* An instruction fetch where nothing is: ones are no instruction. */

@@ -47,6 +47,7 @@ struct cpu_backend {
 	const char *fault_exit;      /* name of the memory fault among the exits */
 	enum vmmu_mode mode;
 	bool intel;                  /* VMX */
+	bool walks_pdptes;           /* PAE: the CPU keeps no copy of the top table */
 
 	/* The CPU is of this make and has the extension at all, enabled or not. */
 	bool (*present)(void);
@@ -77,9 +78,11 @@ struct cpu_backend {
 	void (*write_special)(struct vcpu *vcpu, enum cpu_special which, uint64_t value);
 	uint64_t (*read_cr0)(struct vcpu *vcpu);
 	uint64_t (*read_cr4)(struct vcpu *vcpu);
-	/* EFER as the guest sees it; a write has been checked already. */
+	/* EFER as the guest sees it. */
 	uint64_t (*read_efer)(struct vcpu *vcpu);
-	void (*write_efer)(struct vcpu *vcpu, uint64_t value);
+	/* CR0, CR3, CR4, EFER and PDPTEs as the guest sees them; what is written has been checked already. */
+	void (*read_paging)(struct vcpu *vcpu, struct vmmu_paging *out);
+	void (*write_paging)(struct vcpu *vcpu, const struct vmmu_paging *next);
 
 	bool (*in_64bit_code)(struct vcpu *vcpu);
 	/* STI or MOV SS shadow, or NMI blocking: nothing maskable can be delivered now. */

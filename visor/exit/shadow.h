@@ -16,17 +16,9 @@ uint64_t shadow_real_cr0(const struct vmmu_paging *guest);
 uint64_t shadow_real_cr4(const struct vmmu_paging *guest);
 uint64_t shadow_real_efer(const struct vmmu_paging *guest);
 
-/* A value that the guest writes to EFER, checked already. */
-void shadow_write_efer(struct vcpu *vcpu, uint64_t value);
-
-/* An intercepted access to CR0, CR3 or CR4. */
-enum cr_operation { CR_READ, CR_WRITE, CR_CLTS, CR_OTHER /* LMSW, SMSW */ };
-struct cr_access {
-	enum cr_operation operation;
-	uint8_t cr, gpr;        /* for CR_READ and CR_WRITE */
-	uint8_t length;         /* of the instruction, bytes; not for CR_OTHER */
-};
-void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
+/* cpu_backend.read_paging and .write_paging. */
+void shadow_read_paging(struct vcpu *vcpu, struct vmmu_paging *out);
+void shadow_write_paging(struct vcpu *vcpu, const struct vmmu_paging *next);
 
 /* vmmu_fault, with the guest's registers as they are now. */
 enum vmmu_fault_result shadow_fault(struct vcpu *vcpu, struct vmmu_fault *fault);

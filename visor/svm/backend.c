@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
 
 #define SVM_COMMON                                       \
@@ -14,7 +15,6 @@
 	.read_cr0 = svm_read_cr0,                               \
 	.read_cr4 = svm_read_cr4,                               \
 	.read_efer = svm_read_efer,                             \
-	.write_efer = svm_write_efer,                           \
 	.in_64bit_code = svm_in_64bit_code,                     \
 	.interrupts_shadowed = svm_interrupts_shadowed,         \
 	.clear_shadow = svm_clear_shadow,                       \
@@ -34,6 +34,9 @@ const struct cpu_backend cpu_svm = {
 	.describe = svm_describe,
 	.allows = svm_allows,
 	.set_root = svm_set_root,
+	.walks_pdptes = true,
+	.read_paging = svm_read_paging,
+	.write_paging = svm_write_paging,
 	SVM_COMMON
 };
 
@@ -47,5 +50,7 @@ const struct cpu_backend cpu_svm_shadow = {
 	.describe = svm_shadow_describe,
 	.allows = svm_shadow_allows,
 	.set_root = svm_shadow_set_root,
+	.read_paging = shadow_read_paging,
+	.write_paging = shadow_write_paging,
 	SVM_COMMON
 };

@@ -85,10 +85,14 @@ bool svm_vcpu_init(struct vcpu *v)
 	b->dr7 = X86_DR7_RESET;
 	svm_intercept_debug(b);
 	b->pat = 0x0007040600070406; /* as after reset (7.8.1) */
-	if (svm_is_shadow(v))
+	if (svm_is_shadow(v)) {
 		intercept_paging(b);
-	else
+	} else {
+		/* Loads are checked here: CPUID shows less than the CPU may have. TS and MP change without an exit. */
+		b->cr_write |= 1u << 4;
+		b->intercept1 |= INTERCEPT_CR0_SELECTIVE;
 		b->nested_control = NESTED_PAGING;
+	}
 	return true;
 }
 

@@ -49,11 +49,14 @@ void svm_arm_breakpoints(struct vcpu *v)
 	struct vmcb *b = v->svm.vmcb;
 	uint64_t armed = b->dr7 & ~X86_DR7_DETECT;
 
+	b->armed_dr7 = 0;
+	if (likely(!svm_cpu.leaves_debug_armed || !(armed & X86_DR7_ENABLED)))
+		return;
 	for (unsigned n = 0; n < BREAKPOINTS; n++) {
 		if (in_the_way(v, breakpoint_address(n)))
 			armed &= ~DR7_ENABLE(n);
 	}
-	b->armed_dr7 = svm_cpu.leaves_debug_armed && armed & X86_DR7_ENABLED ? armed : 0;
+	b->armed_dr7 = armed & X86_DR7_ENABLED ? armed : 0;
 }
 
 static void write_address(unsigned n, uint64_t value)

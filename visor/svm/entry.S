@@ -28,9 +28,8 @@ svm_loop:
 	clgi
 	sti
 1:	mov (%rsp), %rax
-	mov VMCB_ARMED_DR7(%rax), %rcx
-	test %rcx, %rcx
-	jnz 3f
+	cmpq $0, VMCB_ARMED_DR7(%rax)
+	jne 3f
 	load_guest_registers
 	vmrun %rax
 2:	mov VMCB_HOST_WORD(%rax), %rax /* RAX is the VMCB again; it names its vCPU */
@@ -50,6 +49,7 @@ svm_loop:
 /* The guest has breakpoints, and the CPU would leave them armed (svm/debug.c). No memory is touched before they are off. */
 3:
 svm_armed_start:
+	mov VMCB_ARMED_DR7(%rax), %rcx
 	mov %rcx, %dr7
 	load_guest_registers
 	vmrun %rax

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Exits but for memory faults: what each says, in the terms of exit/exit.h (APM vol. 2, 15.9 to 15.14). */
 #include "visor/cpu/x86.h"
+#include "visor/exit/control.h"
 #include "visor/exit/exit.h"
-#include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
 
@@ -58,6 +58,9 @@ void svm_handle(struct vcpu *v)
 	switch (b->exit_code) {
 	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
 		handle_cr(v, b->exit_code);
+		break;
+	case SVM_EXIT_CR0_SELECTIVE:
+		handle_cr(v, SVM_EXIT_CR_WRITE + 0);
 		break;
 	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE_LAST:
 		svm_handle_dr_write(v, (unsigned)b->exit_code & 15);

@@ -178,12 +178,24 @@ uint64_t svm_read_efer(struct vcpu *v)
 	return svm_is_shadow(v) ? v->paging.efer : v->svm.vmcb->efer & ~X86_EFER_SVME;
 }
 
-void svm_write_efer(struct vcpu *v, uint64_t value)
+void svm_read_paging(struct vcpu *v, struct vmmu_paging *out)
 {
-	if (svm_is_shadow(v))
-		shadow_write_efer(v, value);
-	else
-		v->svm.vmcb->efer = value | X86_EFER_SVME; /* VMRUN wants it set (15.5.1) */
+	const struct vmcb *b = v->svm.vmcb;
+
+	*out = (struct vmmu_paging){.cr0 = b->cr0, .cr3 = b->cr3, .cr4 = b->cr4, .efer = b->efer & ~X86_EFER_SVME,
+	                            .cpu = v->vm->bus.cpu};
+}
+
+/* VMRUN wants EFER.SVME set (15.5.1). The instruction may have emptied the TLB. */
+void svm_write_paging(struct vcpu *v, const struct vmmu_paging *next)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	b->cr0 = next->cr0;
+	b->cr3 = next->cr3;
+	b->cr4 = next->cr4;
+	b->efer = next->efer | X86_EFER_SVME;
+	svm_flush(v);
 }
 
 bool svm_in_64bit_code(struct vcpu *v)

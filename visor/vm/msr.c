@@ -30,11 +30,14 @@ static bool pat_valid(uint64_t value)
 static bool write_efer(struct vcpu *v, uint64_t value)
 {
 	uint64_t old = v->backend->read_efer(v), paging = v->backend->read_cr0(v) & X86_CR0_PG;
+	struct vmmu_paging next;
 
 	/* LME cannot change while paging is on; LMA is the CPU's own (SDM vol. 3, 2.2.1). */
 	if (value & ~EFER_ALLOWED || (paging && (old ^ value) & X86_EFER_LME))
 		return false;
-	v->backend->write_efer(v, (value & ~X86_EFER_LMA) | (old & X86_EFER_LMA));
+	v->backend->read_paging(v, &next);
+	next.efer = (value & ~X86_EFER_LMA) | (old & X86_EFER_LMA);
+	v->backend->write_paging(v, &next);
 	return true;
 }
 

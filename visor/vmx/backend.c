@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/exit/shadow.h"
 #include "visor/vmx/internal.h"
 
 #define VMX_COMMON                                      \
@@ -17,7 +18,6 @@
 	.read_cr0 = vmx_read_cr0,                       \
 	.read_cr4 = vmx_read_cr4,                       \
 	.read_efer = vmx_read_efer,                     \
-	.write_efer = vmx_write_efer,                   \
 	.in_64bit_code = vmx_in_64bit_code,             \
 	.interrupts_shadowed = vmx_interrupts_shadowed, \
 	.clear_shadow = vmx_clear_shadow,               \
@@ -35,6 +35,8 @@ const struct cpu_backend cpu_vmx = {
 	.enable = vmx_enable,
 	.describe = vmx_describe,
 	.set_root = vmx_set_root,
+	.read_paging = vmx_read_paging,
+	.write_paging = vmx_write_paging,
 	VMX_COMMON
 };
 
@@ -46,5 +48,7 @@ const struct cpu_backend cpu_vmx_shadow = {
 	.enable = vmx_shadow_enable,
 	.describe = vmx_shadow_describe,
 	.set_root = vmx_shadow_set_root,
+	.read_paging = shadow_read_paging,
+	.write_paging = shadow_write_paging,
 	VMX_COMMON
 };

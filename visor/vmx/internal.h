@@ -42,9 +42,9 @@ void vmx_set_root(struct vcpu *v, const struct vmmu_root *root);
 /* state.c */
 uint64_t vmx_read_cr0(struct vcpu *v);
 uint64_t vmx_read_cr4(struct vcpu *v);
-void vmx_write_cr0(uint64_t value);
 uint64_t vmx_read_efer(struct vcpu *v);
-void vmx_write_efer(struct vcpu *v, uint64_t value);
+void vmx_read_paging(struct vcpu *v, struct vmmu_paging *out);
+void vmx_write_paging(struct vcpu *v, const struct vmmu_paging *next);
 void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root);
 void vmx_read_state(struct vcpu *v);
 void vmx_commit(struct vcpu *v);

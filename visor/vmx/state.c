@@ -3,6 +3,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
+#include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
 
@@ -39,7 +40,7 @@ uint64_t vmx_read_cr4(struct vcpu *v)
 	return (vmread(VMCS_GUEST_CR4) & CR4_GUEST) | (vmread(VMCS_CR4_SHADOW) & ~CR4_GUEST);
 }
 
-void vmx_write_cr0(uint64_t value)
+static void write_cr0_of_guest(uint64_t value)
 {
 	uint64_t fixed = rdmsr(MSR_VMX_CR0_FIXED0) & ~(X86_CR0_PE | X86_CR0_PG); /* 24.8, unrestricted guest */
 
@@ -65,14 +66,6 @@ static void write_real_efer(uint64_t value)
 
 	vmwrite(VMCS_ENTRY_CONTROLS, value & X86_EFER_LMA ? entry | ENTRY_IA32E : entry);
 	vmwrite(VMCS_GUEST_EFER, value);
-}
-
-void vmx_write_efer(struct vcpu *v, uint64_t value)
-{
-	if (vmx_cpu.shadow)
-		shadow_write_efer(v, value);
-	else
-		write_real_efer(value);
 }
 
 /* All of CR0 and CR4 is the visor's: reads give the read shadows, writes that differ from them exit. */
@@ -136,12 +129,34 @@ void vmx_write_state(struct vcpu *v)
 	vmwrite(VMCS_GUEST_IDTR_LIMIT, s->idtr.limit);
 	vmwrite(VMCS_GUEST_IDTR_BASE, s->idtr.base);
 	if (!vmx_cpu.shadow) { /* else they are changed one by one, by exit/shadow.c */
-		vmx_write_cr0(s->cr0);
+		write_cr0_of_guest(s->cr0);
 		vmwrite(VMCS_GUEST_CR3, s->cr3);
 		write_cr4_of_guest(s->cr4);
-		vmx_write_efer(v, s->efer);
+		write_real_efer(s->efer);
 	}
 	vmx_commit(v);
+}
+
+void vmx_read_paging(struct vcpu *v, struct vmmu_paging *out)
+{
+	*out = (struct vmmu_paging){
+		.cr0 = vmx_read_cr0(v), .cr3 = vmread(VMCS_GUEST_CR3), .cr4 = vmx_read_cr4(v),
+		.efer = vmread(VMCS_GUEST_EFER), .cpu = v->vm->bus.cpu,
+	};
+	for (unsigned i = 0; i < 4; i++)
+		out->pdpte[i] = vmread(VMCS_GUEST_PDPTE0 + 2 * i);
+}
+
+/* The instruction may have emptied the TLB (4.10.4.1). */
+void vmx_write_paging(struct vcpu *v, const struct vmmu_paging *next)
+{
+	write_cr0_of_guest(next->cr0);
+	vmwrite(VMCS_GUEST_CR3, next->cr3);
+	write_cr4_of_guest(next->cr4);
+	write_real_efer(next->efer);
+	for (unsigned i = 0; i < 4; i++)
+		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, next->pdpte[i]);
+	vmx_flush(v);
 }
 
 /* CR2 and DR6 are not switched: the guest's stay in the CPU. */

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Accesses of the guest to its control registers, the same for all back ends. */
+#ifndef VISOR_EXIT_CONTROL_H
+#define VISOR_EXIT_CONTROL_H
+
+#include <stdint.h>
+
+struct vcpu;
+
+/* An intercepted access to CR0, CR3 or CR4. */
+enum cr_operation { CR_READ, CR_WRITE, CR_CLTS, CR_OTHER /* LMSW, SMSW */ };
+struct cr_access {
+	enum cr_operation operation;
+	uint8_t cr, gpr;        /* for CR_READ and CR_WRITE */
+	uint8_t length;         /* of the instruction, bytes; not for CR_OTHER */
+};
+void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
+
+#endif
