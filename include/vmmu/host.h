@@ -14,6 +14,30 @@
  * wait for another management call either; faults never wait for a turn.
  * `time`, `trace_full`, `relax`, `point` and the free callbacks may come at any
  * moment, and must not wait for anybody.
+ *
+ * What is allocated, by which call, and when; anything else allocates nothing. A
+ * frame comes from table_alloc, together with an object for its header (40 bytes;
+ * 16.2 KiB in shadow modes), all else from object_alloc. Sizes are about those of
+ * this version; tests/engine/allocation.c holds calls and growth to this list.
+ *
+ *   vmmu_vm_create         the VM (10 KiB), 8 bytes for each of config.max_vcpus, its map
+ *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five)
+ *   vmmu_vcpu_create       the vCPU (1.8 KiB; shadow: 3 KiB)
+ *   vmmu_fault, _prefault  before a new entry: as many frames as the vCPU lacks of one for
+ *                          each level but the top. What it does not use it keeps: of a
+ *                          fault that needs no table none is asked for the next time.
+ *                          Shadow: also one block of 4 KiB, kept likewise
+ *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered
+ *   vmmu_guest_written     shadow: as a fault
+ *   vmmu_slot_create       the slot (64 bytes); an array of slots by gfn and one by id, of
+ *                          8 bytes for each, doubled when it is full; with LOG_DIRTY one
+ *                          bit for each page of the slot
+ *   vmmu_slot_set_flags    LOG_DIRTY: one bit for each page of the slot
+ *   vmmu_range_restrict    the slot's first time: one byte for each 2 MiB of the slot
+ *   vmmu_invalidate_begin  the range (24 bytes), until vmmu_invalidate_end
+ *
+ * Never inside the gate or with it closed. A call that gets nothing says NO_MEMORY
+ * and has changed nothing; vmmu_fault may be made again when there is memory.
  */
 #ifndef VMMU_HOST_H
 #define VMMU_HOST_H
@@ -33,12 +57,16 @@ struct vmmu_backing {
 	vmmu_pfn pfn;      /* frame that backs the gfn that was asked for */
 	uint8_t order;     /* log2 of the naturally aligned run of frames around pfn that backs
 	                    * the equally aligned run of gfns: 0 = this page only, 9 = 2 MiB,
-	                    * 18 = 1 GiB. May reach past the slot; the engine clips. */
+	                    * 18 = 1 GiB. May reach past the slot; the engine clips. rights, memtype
+	                    * and ignore_pat hold for all of the run: a page that differs, a hooked
+	                    * one, must lie in no run, neither when it is asked for nor when a
+	                    * neighbour is */
 	uint8_t rights;    /* VMMU_R/W/X the host grants; W may be left out on a read access
 	                    * (copy on write) and granted on a later write access. What the CPU's
 	                    * tables could only express by granting more (W without R; X alone
 	                    * without execute-only; no X without NX) is not mapped: FAULT_DENIED */
-	uint8_t memtype;   /* enum vmmu_memtype */
+	uint8_t memtype;   /* enum vmmu_memtype. One that changes reaches entries that are there by
+	                    * vmmu_invalidate_begin and _end: a fault on such an entry does not ask */
 	bool ignore_pat;   /* EPT: the guest's PAT does not count (SDM vol. 3, 29.3.7.2) */
 };
 

@@ -15,6 +15,17 @@
  * threads as there are vCPUs, all at once. Calls marked [manage] may come from
  * any thread, at any time while vCPUs run; among themselves they are
  * serialised by a lock inside the VM. Calls marked [any] take no lock.
+ *
+ * From where to call. A [manage] call shuts vCPUs out of the tables for bounded
+ * moments, and begins each by waiting for those inside a [vcpu] call to come out.
+ * So on one CPU neither may interrupt the other: what vmmu_fault, from an exit or
+ * an interrupt handler, has to wait for would never run on. A hypervisor whose
+ * driver manages from inside its own guest (a "blue pill") therefore makes
+ * [manage] calls in root mode, in the handler of a hypercall, say; and no
+ * interrupt handler makes one where it may have interrupted vmmu_fault. Threads
+ * that can be preempted are no trouble as long as both get to run: host.relax is
+ * called in every wait.
+ *
  * No call returns with a flush owed: what a call owes it has had done through
  * host.flush before it returns, unless its comment says otherwise.
  */
@@ -281,6 +292,9 @@ void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn);
  * [manage] The host is about to change or take the frames behind the range.
  * On return no entry and no TLB of any vCPU maps it, and faults that would map
  * it answer RETRY until the matching _end. Ranges may nest and overlap.
+ * A large page that reaches out of the range goes as a whole: invalidating 4 KiB
+ * may unmap 1 GiB, and what a host had prefaulted around them faults in anew.
+ * vmmu_range_restrict before the prefault keeps such a place in small pages.
  * VMMU_ERR_INVALID for a range no guest can name; VMMU_ERR_NO_MEMORY when the
  * range cannot be noted: then nothing has changed.
  */
