@@ -60,6 +60,7 @@ void test_exec(void);
 void test_hostile(void);
 void test_memory(void);
 void test_mmio(void);
+void test_nmi(void);
 void test_paging(void);
 void test_platform(void);
 void test_real_mode(void);

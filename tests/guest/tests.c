@@ -11,6 +11,7 @@ const struct test all_tests[] = {
 	{"time", test_time},
 	{"control", test_control},
 	{"debug", test_debug},
+	{"nmi", test_nmi},
 	{"breakpoints", test_breakpoints},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},

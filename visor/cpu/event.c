@@ -45,3 +45,8 @@ bool event_must_be_kept(uint32_t first)
 {
 	return (first & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_EXTERNAL);
 }
+
+bool event_is_nmi(uint32_t event)
+{
+	return (event & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_NMI);
+}

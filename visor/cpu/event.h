@@ -35,5 +35,6 @@ enum event_outcome event_meets(uint32_t first, unsigned vector);
  * interrupts come again by themselves: their instruction is executed again.
  */
 bool event_must_be_kept(uint32_t first);
+bool event_is_nmi(uint32_t event);
 
 #endif

@@ -90,6 +90,12 @@ struct cpu_backend {
 	void (*clear_shadow)(struct vcpu *vcpu);
 	/* Exit as soon as the guest could take a maskable interrupt. */
 	void (*want_window)(struct vcpu *vcpu, bool on);
+	/* An NMI cannot be delivered now: one is being handled, or MOV SS holds it back. */
+	bool (*nmi_blocked)(struct vcpu *vcpu);
+	/* From an NMI's delivery until IRET. Injection sees to it by itself. */
+	void (*block_nmi)(struct vcpu *vcpu, bool on);
+	/* Exit as soon as it can. Said again before each entry as long as one waits. */
+	void (*want_nmi_window)(struct vcpu *vcpu, bool on);
 	/* Bytes of the instruction that exited, for exits that belong to one; 0 = cannot tell. */
 	unsigned (*instruction_length)(struct vcpu *vcpu);
 	/* Before the next entry, forget all translations made through the second level. */
@@ -119,7 +125,8 @@ struct vcpu {
 
 	bool stop;                    /* leave run() */
 	bool tracing;                 /* fill in the trace's words */
-	bool window_wanted;
+	bool window_wanted, nmi_window_wanted;
+	bool nmi_pending;             /* the CPU keeps one (SDM vol. 3, 6.7.1) */
 	uint32_t event;               /* deliver this at the next entry; EVENT_VALID or 0 */
 	uint32_t event_error;
 	uint32_t event_length;        /* VMX: of the software interrupt's instruction */
@@ -143,6 +150,10 @@ struct vcpu {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
 			uint64_t root;            /* shadow paging: what CR3 must hold */
+			/* svm/nmi.c */
+			bool nmi_blocked, before_iret;
+			bool stepping, guest_tf, step_done;
+			uint64_t iret_rip;
 		} svm;
 	};
 };

@@ -39,6 +39,8 @@ bool delivery_carry_out(struct vcpu *v)
 	}
 	result = deliver_event(s, &v->vm->bus, &event, &exception);
 	if (result == DELIVER_DONE) {
+		if (event_is_nmi(v->event))
+			v->backend->block_nmi(v, true);
 		v->event = 0;
 		v->backend->write_state(v);
 		v->backend->clear_shadow(v);

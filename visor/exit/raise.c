@@ -26,6 +26,8 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 	case EVENT_DELIVER_SECOND:
 		if (event_must_be_kept(first))
 			v->kept_event = first;
+		if (event_is_nmi(first))
+			v->nmi_pending = true;
 		break;
 	}
 	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */

@@ -89,6 +89,12 @@ static bool interrupt_waits(struct vcpu *v)
 	return v->kept_event || platform_interrupt_pending(v->vm->platform);
 }
 
+static bool nmi_waits(struct vcpu *v)
+{
+	v->nmi_pending |= platform_take_nmi(v->vm->platform);
+	return v->nmi_pending;
+}
+
 void exit_hlt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
@@ -96,13 +102,15 @@ void exit_hlt(struct vcpu *v)
 
 	exit_count(v, EXIT_HLT);
 	exit_skip(v);
+	if (nmi_waits(v))
+		return;
 	if (!(v->state.rflags & X86_FLAG_IF)) {
 		exit_stop(v, VM_HALTED);
 		return;
 	}
 	for (;;) {
 		platform_advance(p);
-		if (interrupt_waits(v) || platform_end(p, &code))
+		if (interrupt_waits(v) || nmi_waits(v) || platform_end(p, &code))
 			return;
 		serial_console_poll();
 		arm_timer(v);
@@ -154,6 +162,18 @@ static uint32_t take_interrupt(struct vcpu *v)
 	return vector >= 0 ? EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector : 0;
 }
 
+/* Before any interrupt (SDM vol. 3, table 6-2). */
+static void deliver_nmi(struct vcpu *v)
+{
+	if (nmi_waits(v) && !(v->event & EVENT_VALID) && !v->backend->nmi_blocked(v)) {
+		v->event = EVENT_VALID | EVENT_NMI | X86_NMI;
+		v->nmi_pending = false;
+	}
+	if (v->nmi_pending || v->nmi_window_wanted)
+		v->backend->want_nmi_window(v, v->nmi_pending);
+	v->nmi_window_wanted = v->nmi_pending;
+}
+
 static void deliver_interrupt(struct vcpu *v)
 {
 	bool free = !(v->event & EVENT_VALID), waits = interrupt_waits(v);
@@ -194,6 +214,7 @@ void exit_finish(struct vcpu *v)
 		tick(v);
 	if (v->stop)
 		return;
+	deliver_nmi(v);
 	deliver_interrupt(v);
 	arm_timer(v);
 }

@@ -19,6 +19,9 @@
 	.interrupts_shadowed = svm_interrupts_shadowed,         \
 	.clear_shadow = svm_clear_shadow,                       \
 	.want_window = svm_want_window,                         \
+	.nmi_blocked = svm_nmi_blocked,                         \
+	.block_nmi = svm_block_nmi,                             \
+	.want_nmi_window = svm_want_nmi_window,                 \
 	.instruction_length = svm_instruction_length,           \
 	.flush = svm_flush,                                     \
 	.trace_word = svm_trace_word,                           \

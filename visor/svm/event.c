@@ -74,6 +74,8 @@ void svm_recover_event(struct vcpu *v)
 		event = (event & ~EVENT_TYPE_MASK) | EVENT_EXTERNAL;
 	v->event = event;
 	v->event_error = (uint32_t)(b->exit_interrupt_info >> 32);
+	if ((event & EVENT_TYPE_MASK) == EVENT_NMI)
+		svm_block_nmi(v, false); /* it is to be delivered now */
 }
 
 /* INTn, INT3 and INTO: RIP still points at them. */
@@ -92,6 +94,8 @@ void svm_inject_event(struct vcpu *v)
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;
 	}
+	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_NMI)
+		svm_block_nmi(v, true);
 	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;
 }

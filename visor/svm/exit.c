@@ -65,7 +65,15 @@ void svm_handle(struct vcpu *v)
 	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE_LAST:
 		svm_handle_dr_write(v, (unsigned)b->exit_code & 15);
 		break;
+	case SVM_EXIT_IRET:
+		svm_handle_iret(v);
+		break;
 	case SVM_EXIT_EXCEPTION + X86_DB:
+		if (v->svm.step_done) {
+			exit_count(v, EXIT_NMI_WINDOW);
+			break;
+		}
+		/* fall through */
 	case SVM_EXIT_EXCEPTION + X86_AC:
 		svm_reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;

@@ -73,6 +73,13 @@ void svm_intercept_debug(struct vmcb *b);
 void svm_arm_breakpoints(struct vcpu *v);
 void svm_handle_dr_write(struct vcpu *v, unsigned number);
 
+/* nmi.c */
+bool svm_nmi_blocked(struct vcpu *v);
+void svm_block_nmi(struct vcpu *v, bool on);
+void svm_want_nmi_window(struct vcpu *v, bool on);
+void svm_handle_iret(struct vcpu *v);
+void svm_end_step(struct vcpu *v);
+
 /* decode.c */
 /* Bytes of the MOV to a debug register at CS:RIP, and its source; 0: it cannot be read. */
 unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr);

@@ -24,6 +24,7 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 	v->state.gpr[X86_RSP] = b->rsp;
 	v->state.rip = b->rip;
 	v->state.rflags = b->rflags;
+	svm_end_step(v);
 	svm_recover_event(v);
 	if (fault)
 		exit_memory_rest(v, fault, result);

@@ -22,6 +22,7 @@ static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_HLT] = "hlt",
 	[EXIT_EXTERNAL_INTERRUPT] = "external-interrupt",
 	[EXIT_INTERRUPT_WINDOW] = "interrupt-window",
+	[EXIT_NMI_WINDOW] = "nmi-window",
 	[EXIT_NMI] = "nmi",
 	[EXIT_EXCEPTION] = "exception",
 	[EXIT_INIT] = "init",

@@ -22,6 +22,9 @@
 	.interrupts_shadowed = vmx_interrupts_shadowed, \
 	.clear_shadow = vmx_clear_shadow,               \
 	.want_window = vmx_want_window,                 \
+	.nmi_blocked = vmx_nmi_blocked,                 \
+	.block_nmi = vmx_block_nmi,                     \
+	.want_nmi_window = vmx_want_nmi_window,         \
 	.instruction_length = vmx_instruction_length,   \
 	.flush = vmx_flush,                             \
 	.trace_word = vmx_trace_word,                   \

@@ -28,6 +28,31 @@ void vmx_want_window(struct vcpu *v, bool on)
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 }
 
+/* The shadow of STI need not hold an NMI back, and entries with both may be refused (27.3.1.5): it ends then. */
+bool vmx_nmi_blocked(struct vcpu *v)
+{
+	(void)v;
+	return vmread(VMCS_GUEST_INTERRUPTIBILITY) & (INTERRUPTIBILITY_NMI | INTERRUPTIBILITY_MOV_SS);
+}
+
+/* An injected NMI blocks others by itself, until IRET (25.3, "virtual NMIs"). */
+void vmx_block_nmi(struct vcpu *v, bool on)
+{
+	uint64_t old = vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)INTERRUPTIBILITY_NMI;
+
+	(void)v;
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, on ? old | INTERRUPTIBILITY_NMI : old);
+}
+
+void vmx_want_nmi_window(struct vcpu *v, bool on)
+{
+	if (on)
+		v->vmx.cpu_based |= CPU_NMI_WINDOW;
+	else
+		v->vmx.cpu_based &= ~(uint32_t)CPU_NMI_WINDOW;
+	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
+}
+
 /* Events whose delivery this exit broke off, for the next entry (28.2.4). */
 void vmx_recover_event(struct vcpu *v)
 {
@@ -41,8 +66,7 @@ void vmx_recover_event(struct vcpu *v)
 	v->event_length = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
 	/* An NMI blocks others from its delivery on; it is to be delivered now (28.2.3). */
 	if ((event & EVENT_TYPE_MASK) == EVENT_NMI)
-		vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
-		        vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint64_t)INTERRUPTIBILITY_NMI);
+		vmx_block_nmi(v, false);
 }
 
 void vmx_inject_event(struct vcpu *v)
@@ -51,6 +75,8 @@ void vmx_inject_event(struct vcpu *v)
 
 	if (!(v->event & EVENT_VALID))
 		return; /* the CPU clears the field's valid bit at each exit (25.8.3) */
+	if (type == EVENT_NMI)
+		vmx_clear_shadow(v);
 	vmwrite(VMCS_ENTRY_EVENT, v->event);
 	if (v->event & EVENT_HAS_ERROR)
 		vmwrite(VMCS_ENTRY_EVENT_ERROR, v->event_error);

@@ -93,6 +93,9 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_INTERRUPT_WINDOW:
 		exit_count(v, EXIT_INTERRUPT_WINDOW);
 		break;
+	case VMX_EXIT_NMI_WINDOW:
+		exit_count(v, EXIT_NMI_WINDOW);
+		break;
 	case VMX_EXIT_TASK_SWITCH:
 		exit_task_switch(v);
 		break;
