@@ -29,7 +29,7 @@ void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out)
 {
 	*out = (struct vmmu_stats){.mmio_hits = 0};
 	add_counters(out, &vm->tables.manager.count);
-	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
+	for (uint32_t i = 0; i < vm->tables.actors_end; i++)
 		if (vm->tables.actors[i])
 			add_counters(out, &vm->tables.actors[i]->count);
 }

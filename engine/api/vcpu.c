@@ -10,6 +10,14 @@ static struct vmmu_actor **free_seat(struct vmmu_vm *vm)
 	return NULL;
 }
 
+/* Who closes the gate looks at the seats before `actors_end` only. */
+static void find_last_seat(struct vmmu_tables *t)
+{
+	t->actors_end = t->actors_max;
+	while (t->actors_end && !t->actors[t->actors_end - 1])
+		t->actors_end--;
+}
+
 static void free_vcpu(struct vmmu_vcpu *vcpu)
 {
 	vmmu_object_free(vcpu->vm, vcpu, vcpu->map->ops->vcpu_bytes);
@@ -36,6 +44,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	seat = id == VMMU_TRACE_NO_VCPU ? NULL : free_seat(vm);
 	if (seat) {
 		*seat = &vcpu->actor;
+		find_last_seat(&vm->tables);
 		vm->vcpus++;
 		if (map->ops->join)
 			map->ops->join(vcpu);
@@ -82,6 +91,7 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
 		if (vm->tables.actors[i] == &vcpu->actor)
 			vm->tables.actors[i] = NULL;
+	find_last_seat(&vm->tables);
 	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
 	vmmu_spares_drain(&vm->tables, &vcpu->actor);
 	free_vcpu(vcpu);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Making and unmaking VMs. */
 #include "api/api.h"
+#include "table/table_hash.h"
 
 enum { MAX_VCPUS_DEFAULT = 1024, MAX_VCPUS = 0xffff };
 
@@ -85,6 +86,7 @@ static bool make_parts(struct vmmu_vm *vm, const struct vmmu_config *c,
 static void free_parts(struct vmmu_vm *vm)
 {
 	vmmu_spares_drain(&vm->tables, &vm->tables.manager);
+	vmmu_table_hash_free(&vm->tables);
 	vmmu_object_free(vm, vm->tables.actors, actors_bytes(vm));
 }
 

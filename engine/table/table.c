@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where tables come from and where they go. */
 #include "table/locks.h"
+#include "table/table_hash.h"
 #include "table/trace.h"
 #include "table/walk.h"
 
@@ -8,7 +9,7 @@ void vmmu_gate_close(struct vmmu_tables *t)
 {
 	vmmu_point(t, VMMU_POINT_GATE_CLOSE, vmmu_hpa_of(0), 0);
 	atomic_store_explicit(&t->closed, true, memory_order_seq_cst);
-	for (uint32_t i = 0; i < t->actors_max; i++)
+	for (uint32_t i = 0; i < t->actors_end; i++)
 		while (t->actors[i] && atomic_load_explicit(&t->actors[i]->inside, memory_order_seq_cst))
 			vmmu_relax(t);
 }
@@ -62,6 +63,8 @@ static struct vmmu_table *spare_pop(struct vmmu_actor *who)
 
 bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned count)
 {
+	if (VMMU_UNLIKELY(vmmu_table_hash_is_full(&t->hash)))
+		vmmu_table_hash_grow(t);
 	while (who->spares < count) {
 		struct vmmu_table *table = table_new(t);
 
@@ -76,13 +79,6 @@ void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who)
 {
 	while (who->spares)
 		vmmu_table_delete(t, spare_pop(who));
-}
-
-static struct vmmu_table *_Atomic *bucket_of(struct vmmu_tables *t, vmmu_hpa hpa)
-{
-	uint64_t pfn = vmmu_hpa_pfn(hpa).v;
-
-	return &t->buckets[(pfn ^ pfn >> 10) % VMMU_TABLE_BUCKETS];
 }
 
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
@@ -120,42 +116,17 @@ void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table)
 
 void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table)
 {
-	struct vmmu_table *_Atomic *bucket = bucket_of(op->tables, table->hpa);
-	struct vmmu_table *first = atomic_load_explicit(bucket, memory_order_relaxed);
-
-	do
-		table->chain = first;
-	while (!atomic_compare_exchange_weak_explicit(bucket, &first, table, memory_order_release,
-	                                              memory_order_relaxed));
+	vmmu_table_hash_add(&op->tables->hash, table);
 }
 
 struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa)
 {
-	struct vmmu_table *table = atomic_load_explicit(bucket_of(t, hpa), memory_order_acquire);
-
-	while (table && table->hpa.v != hpa.v)
-		table = table->chain;
-	return table;
-}
-
-/* The gate is closed, so nobody pushes meanwhile. */
-static void forget(struct vmmu_tables *t, struct vmmu_table *table)
-{
-	struct vmmu_table *_Atomic *bucket = bucket_of(t, table->hpa);
-	struct vmmu_table *at = atomic_load_explicit(bucket, memory_order_relaxed);
-
-	if (at == table) {
-		atomic_store_explicit(bucket, table->chain, memory_order_relaxed);
-		return;
-	}
-	while (at->chain != table)
-		at = at->chain;
-	at->chain = table->chain;
+	return vmmu_table_hash_find(&t->hash, hpa);
 }
 
 void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
 {
-	forget(op->tables, table);
+	vmmu_table_hash_remove(&op->tables->hash, table);
 	table->next = op->owed.freed;
 	op->owed.freed = table;
 	op->owed.freed_count++;
@@ -163,26 +134,75 @@ void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vm
 	vmmu_trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause, false);
 }
 
-static enum vmmu_next count_leaf_out(struct vmmu_visit *v, void *arg)
+/*
+ * How many of its entries are leaves. Nobody writes them meanwhile. Neighbours are
+ * mostly alike, so that what an entry is need be worked out once for a run of them:
+ * this loop is what taking a VM down costs.
+ */
+static uint64_t count_leaves(const struct vmmu_op *op, const struct vmmu_table *table)
 {
+	const struct vmmu_layout *l = &op->map->layout;
+	const _Atomic uint64_t *entries = (const _Atomic uint64_t *)(op->tables->read_base + table->hpa.v);
+	const uint64_t kind_mask = l->present | l->huge | l->mmio_mask;
+	uint64_t kind = 0, leaves = 0;
+	unsigned start = 0;
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		uint64_t entry = atomic_load_explicit(&entries[i], memory_order_relaxed);
+
+		if (VMMU_LIKELY((entry & kind_mask) == kind))
+			continue;
+		leaves += vmmu_is_leaf(l, table->level, kind) ? i - start : 0;
+		kind = entry & kind_mask;
+		start = i;
+	}
+	return leaves + (vmmu_is_leaf(l, table->level, kind) ? VMMU_ENTRIES - start : 0);
+}
+
+static void count_out(struct vmmu_op *op, const struct vmmu_table *table)
+{
+	vmmu_count(&op->who->count.pages[table->level], -count_leaves(op, table));
+}
+
+/* Tables of leaves are nearly all tables there are: each goes in one step. */
+static enum vmmu_next retire_below(struct vmmu_visit *v, void *arg)
+{
+	struct vmmu_op *op = v->op;
+	struct vmmu_table *table;
+
+	if (v->level > VMMU_LEVEL_2M)
+		return VMMU_DESCEND;
+	table = vmmu_table_find(op->tables, vmmu_entry_address(&op->map->layout, v->entry));
+	count_out(op, table);
+	vmmu_table_retire_one(op, table, *(enum vmmu_cause *)arg);
+	return VMMU_NEXT;
+}
+
+static enum vmmu_next pass_leaf(struct vmmu_visit *v, void *arg)
+{
+	(void)v;
 	(void)arg;
-	if (vmmu_is_leaf(&v->op->map->layout, v->level, v->entry))
-		vmmu_count(&v->op->who->count.pages[v->level], (uint64_t)-1);
 	return VMMU_NEXT;
 }
 
 static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 {
-	vmmu_table_retire_one(op, vmmu_table_find(op->tables, hpa), *(enum vmmu_cause *)arg);
+	struct vmmu_table *table = vmmu_table_find(op->tables, hpa);
+
+	count_out(op, table);
+	vmmu_table_retire_one(op, table, *(enum vmmu_cause *)arg);
 }
 
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
 {
-	static const struct vmmu_visitor retire = {.end = count_leaf_out, .left = retire_left};
+	static const struct vmmu_visitor retire = {.end = pass_leaf, .table = retire_below, .left = retire_left};
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
 
 	op->map->retired++;
-	vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
+	if (table->level > VMMU_LEVEL_4K)
+		vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
+	count_out(op, table);
 	vmmu_table_retire_one(op, table, cause);
 }

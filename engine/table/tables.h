@@ -15,8 +15,6 @@
 
 #include "format/format.h"
 
-enum { VMMU_TABLE_BUCKETS = 1024 };
-
 /* As many frames as 52 bits of address can name. */
 #define VMMU_GFNS (1ull << 40)
 
@@ -26,6 +24,17 @@ struct vmmu_table {
 	vmmu_hpa hpa;
 	vmmu_gfn gfn;               /* first gfn it translates */
 	uint8_t level;
+	uint8_t generation;         /* of the array of the hash that it is in */
+};
+
+/* Tables by their frames (table_hash.c): one array in the VM, and longer ones as tables become many. */
+enum { VMMU_HASH_FIRST_BITS = 10, VMMU_HASH_STEP_BITS = 3, VMMU_HASH_LATER = 5 };
+struct vmmu_table_hash {
+	struct vmmu_table *_Atomic first[1 << VMMU_HASH_FIRST_BITS];
+	struct vmmu_table *_Atomic *later[VMMU_HASH_LATER];
+	_Atomic uint32_t newest;    /* which array takes what comes: 0 is `first` */
+	_Atomic uint32_t tables;
+	_Atomic bool growing;
 };
 
 /* Single writer each, so plain relaxed stores; read by anybody for statistics. */
@@ -88,11 +97,12 @@ struct vmmu_tables {
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
 	uint32_t actors_max;
+	uint32_t actors_end;               /* past the last seat that is taken */
 	uint32_t header_bytes;             /* of a struct vmmu_table and what a map has behind it */
 	bool manager_promises;             /* a map believes what no CPU can write: see locks.h */
 	_Atomic bool locked;               /* the shadow lock */
 	_Atomic uint32_t next_flush;
-	struct vmmu_table *_Atomic buckets[VMMU_TABLE_BUCKETS];
+	struct vmmu_table_hash hash;
 };
 
 /* What the CPU translates through a map. */
