@@ -3,7 +3,7 @@
  * Accesses that end outside memory, in every common instruction form: where
  * nothing is, and at the local and the I/O APIC.
  */
-#include "guest.h"
+#include "space.h"
 
 #define UNBACKED UINT64_C(0xd0000000)
 
@@ -258,6 +258,109 @@ static void local_apic(void)
 	apic_write(APIC_LDR, 0);
 }
 
+/* ---- What the visor has the CPU carry out on a copy ------------------------------------------- */
+
+static void divide_by_tpr(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("divl %0" : : "m"(*(m32)(APIC_BASE + APIC_TPR)), "a"(100), "d"(0) : "cc");
+}
+
+static void whole_arithmetic(void)
+{
+	m32 tpr = (m32)(APIC_BASE + APIC_TPR);
+	uint32_t low, high = 0;
+	bool zero;
+
+	*tpr = 0x60;
+	__asm__ volatile("bsfl %1, %0" : "=r"(low) : "m"(*tpr) : "cc");
+	check_equal(low, 5, "BSF r32, m32");
+	__asm__ volatile("bsrl %1, %0" : "=r"(low) : "m"(*tpr) : "cc");
+	check_equal(low, 6, "BSR r32, m32");
+	__asm__ volatile("mull %3" : "=a"(low), "=d"(high) : "a"(0x80000000), "m"(*tpr) : "cc");
+	check(low == 0 && high == 0x30, "MUL m32: 0x%x, 0x%x", high, low);
+	__asm__ volatile("imull %3" : "=a"(low), "=d"(high) : "a"(-2), "m"(*tpr) : "cc");
+	check(low == (uint32_t)-0xc0 && high == UINT32_MAX, "IMUL m32: 0x%x, 0x%x", high, low);
+	__asm__ volatile("divl %3" : "=a"(low), "=d"(high) : "a"(1000), "m"(*tpr), "d"(0) : "cc");
+	check(low == 1000 / 0x60 && high == 1000 % 0x60, "DIV m32: %u, rest %u", low, high);
+	__asm__ volatile("idivl %3" : "=a"(low), "=d"(high) : "a"(-1000), "m"(*tpr), "d"(-1) : "cc");
+	check(low == (uint32_t)(-1000 / 0x60) && high == (uint32_t)(-1000 % 0x60), "IDIV m32: 0x%x, 0x%x", low, high);
+	__asm__ volatile("shldl $4, %1, %0" : "+m"(*tpr) : "r"(0x50000000) : "cc");
+	check_equal(*tpr, 0x05, "TPR after SHLD m32, r32, imm8"); /* 60h << 4 | 5, of which eight bits are there */
+	*tpr = 0x60;
+	__asm__ volatile("shrdl %%cl, %1, %0" : "+m"(*tpr) : "r"(0), "c"(1) : "cc");
+	check_equal(*tpr, 0x30, "TPR after SHRD m32, r32, CL");
+	__asm__ volatile("clc; rcrl $1, %0" : "+m"(*tpr) : : "cc");
+	check_equal(*tpr, 0x18, "TPR after RCR m32, 1");
+	*tpr = 0;
+	__asm__ volatile("bsfl %1, %k2" : "=@ccz"(zero) : "m"(*tpr), "r"(0) : "cc");
+	check(zero, "BSF of 0 leaves ZF clear");
+	check_equal(vector_of(divide_by_tpr, NULL), 0, "vector of DIV by a register that reads 0");
+}
+
+/* The control word that the boot loader left, and the state of a reset. */
+static void x87(void)
+{
+	m32 tpr = (m32)(APIC_BASE + APIC_TPR);
+	uint64_t image[512 / 8] __attribute__((aligned(16))) = {0}, at;
+	uint16_t control = 0x37f;
+	uint64_t sum;
+
+	*tpr = 0x60;
+	__asm__ volatile("fninit; fldcw %1; fildl %2; lea 1f(%%rip), %0; 1: fiaddl %2" : "=r"(at) : "m"(control), "m"(*tpr));
+	__asm__ volatile("fxsave64 %0" : "=m"(image));
+	/* The guest's own addresses, not the visor's; QEMU keeps none. */
+	check(image[1] == at || !image[1], "FIP after FIADD m32: 0x%lx instead of 0x%lx", image[1], at);
+	check(image[2] == APIC_BASE + APIC_TPR || !image[1], "FDP after FIADD m32: 0x%lx", image[2]);
+	__asm__ volatile("fistpll %0" : "=m"(sum));
+	check_equal(sum, 0xc0, "FILD m32, FIADD m32");
+	__asm__ volatile("fildll %1; fistpl %0" : "=m"(*tpr) : "m"((uint64_t){0x70}));
+	check_equal(*tpr, 0x70, "TPR after FISTP m32");
+	__asm__ volatile("movd %1, %%mm1; paddd %%mm1, %%mm1; movd %%mm1, %k0; emms" : "=r"(sum) : "m"(*tpr));
+	check_equal(sum, 0xe0, "MOVD mm, m32");
+	__asm__ volatile("movd %1, %%mm1; movq %%mm1, %0; emms" : "=m"(*(m64)tpr) : "r"(0x20));
+	check_equal(*tpr, 0x20, "TPR after MOVQ m64, mm");
+}
+
+static void vectors(void)
+{
+	m32 tpr = (m32)(APIC_BASE + APIC_TPR);
+	uint64_t pair[2], nothing[2];
+
+	*tpr = 0x40;
+	__asm__ volatile("movdqu %2, %%xmm3; paddd %%xmm3, %%xmm3; movdqu %%xmm3, %0; movups %3, %%xmm9; movups %%xmm9, %1"
+	                 : "=m"(pair), "=m"(nothing)
+	                 : "m"(*(const uint64_t(*)[2])tpr), "m"(*(const uint64_t(*)[2])(UNBACKED + 0xff9)));
+	check(pair[0] == 0x80 && pair[1] == 0, "MOVDQU xmm, m128: 0x%lx, 0x%lx", pair[1], pair[0]);
+	check(nothing[0] == ones && nothing[1] == ones, "MOVUPS xmm, m128 across two pages of nothing");
+	__asm__ volatile("movd %1, %%xmm10; movss %%xmm10, %0" : "=m"(*tpr) : "r"(0x10));
+	check_equal(*tpr, 0x10, "TPR after MOVSS m32, xmm");
+	__asm__ volatile("movd %1, %%xmm1; paddd %2, %%xmm1; movd %%xmm1, %k0" : "=r"(pair[0]) : "r"(5), "m"(*(const uint64_t(*)[2])tpr));
+	check_equal(pair[0], 0x15, "PADDD xmm, m128");
+	*tpr = 0;
+}
+
+/* AVX where it is offered: the 256 bits of eight registers side by side. */
+static void wide_vectors(void)
+{
+	uint64_t value[4];
+
+	if ((cpuid(1, 0).c & (1u << 26 | 1u << 28)) != (1u << 26 | 1u << 28)) {
+		skip("mmio: no AVX");
+		return;
+	}
+	write_cr4(read_cr4() | 1 << 18);
+	__asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
+	__asm__ volatile("vmovdqu %1, %%ymm5; vmovdqu %%ymm5, %2; vmovdqu %%ymm5, %0"
+	                 : "=m"(value) : "m"(*(const uint64_t(*)[4])(UNBACKED + 0x80)), "m"(*(uint64_t(*)[4])(UNBACKED + 0x100)));
+	for (unsigned i = 0; i < 4; i++)
+		check_equal(value[i], ones, "VMOVDQU ymm, m256");
+	*(m32)(APIC_BASE + APIC_TPR) = 0x50;
+	__asm__ volatile("vbroadcastss %1, %%ymm6; vmovups %%ymm6, %0" : "=m"(value) : "m"(*(m32)(APIC_BASE + APIC_TPR)));
+	check(value[0] == 0x5000000050 && value[3] == 0x5000000050, "VBROADCASTSS ymm, m32: 0x%lx", value[3]);
+	*(m32)(APIC_BASE + APIC_TPR) = 0;
+}
+
 static uint32_t ioapic_read(unsigned reg)
 {
 	*(m32)IOAPIC_BASE = reg;
@@ -315,6 +418,10 @@ void test_mmio(void)
 	stack_forms(ram);
 	edge_of_memory();
 	local_apic();
+	whole_arithmetic();
+	x87();
+	vectors();
+	wide_vectors();
 	io_apic();
 	if (device_present()) {
 		cached_entry();

@@ -5,14 +5,18 @@
  * random registers, flags and memory. Registers, memory and all flags that the
  * manual defines must come out the same.
  */
+#define _GNU_SOURCE /* REG_RIP */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include "tests/unit/unit.h"
 #include "visor/emulate/decode.h"
+#include "visor/emulate/decoded.h"
 #include "visor/emulate/emulate.h"
 
 /* ---- The instructions ---------------------------------------------------------------- */
@@ -137,7 +141,94 @@ asm(".macro I undefined text:vararg\n"
     "I 0 rep movs\\size\n I 0 rep stos\\size\n I 0 rep lods\\size\n I 0 repe cmps\\size\n"
     "I 0 repne cmps\\size\n I 0 repe scas\\size\n I 0 repne scas\\size\n"
     ".endm\n"
-    "STRING b\n STRING w\n STRING l\n STRING q\n");
+    "STRING b\n STRING w\n STRING l\n STRING q\n"
+    /* From here on: what the CPU carries out on a copy of the operand (emulate/native.c) */
+    ".pushsection instruction_table, \"aw\"\n .globl native_table\n native_table:\n .popsection\n"
+    ".irp op, mul, imul, div, idiv\n"
+    "I 0 \\op\\()b (%rbx)\n I 0 \\op\\()w (%rbx)\n I 0 \\op\\()l (%rbx)\n I 0 \\op\\()q (%rbx)\n"
+    ".endr\n"
+    ".irp op, bsf, bsr, popcnt, lzcnt, tzcnt\n"
+    "I 0 \\op\\()w (%rbx), %ax\n I 0 \\op\\()l (%rbx), %ecx\n I 0 \\op\\()q (%rbx), %r11\n"
+    ".endr\n"
+    ".irp op, shld, shrd\n"
+    "I 0 \\op\\()w $3, %ax, (%rbx)\n I 0 \\op\\()l $31, %ebp, (%rbx)\n I 0 \\op\\()q $63, %r15, (%rbx)\n"
+    "I 0 \\op\\()l %cl, %eax, (%rbx)\n I 0 \\op\\()q %cl, %rsi, (%rbx)\n"
+    ".endr\n"
+    ".irp op, rcl, rcr\n"
+    "I 0 \\op\\()b (%rbx)\n I 0 \\op\\()w $7, (%rbx)\n I 0 \\op\\()l %cl, (%rbx)\n I 0 \\op\\()q $33, (%rbx)\n"
+    ".endr\n"
+    "I 0 adcx (%rbx), %eax\n I 0 adox (%rbx), %r9\n I 0 crc32b (%rbx), %eax\n I 0 crc32w (%rbx), %ecx\n"
+    "I 0 crc32l (%rbx), %ebp\n I 0 crc32q (%rbx), %rdi\n I 0 lock cmpxchg16b (%rbx)\n I 0 cmpxchg16b (%rbx)\n"
+    "I 0 andn (%rbx), %eax, %ecx\n I 0 andn (%rbx), %r9, %r10\n I 0 bextr %eax, (%rbx), %edx\n"
+    "I 0 blsr (%rbx), %r12\n I 0 blsi (%rbx), %eax\n I 0 blsmsk (%rbx), %ecx\n I 0 bzhi %eax, (%rbx), %ecx\n"
+    "I 0 mulx (%rbx), %eax, %ecx\n I 0 mulx (%rbx), %rax, %r13\n I 0 pdep (%rbx), %rcx, %rax\n"
+    "I 0 pext (%rbx), %ecx, %eax\n I 0 rorx $7, (%rbx), %eax\n I 0 sarx %ecx, (%rbx), %eax\n"
+    "I 0 shlx %r8, (%rbx), %r9\n I 0 shrx %ecx, (%rbx), %edx\n"
+    "I 0 bsfl 4(%rsi,%r8,4), %eax\n I 0 mull %ds:4(%rbx)\n I 0 shldq $5, %rsi, (%rdi)\n"
+
+    /* SSE: moves, with and without alignment, arithmetic, conversions, stores of parts */
+    ".irp op, movups, movupd, movaps, movapd, movdqu, movdqa\n"
+    "I 0 \\op (%rbx), %xmm0\n I 0 \\op (%rbx), %xmm15\n I 0 \\op %xmm3, (%rbx)\n I 0 \\op %xmm8, (%rbx)\n"
+    ".endr\n"
+    "I 0 movdqu 5(%rbx), %xmm2\n I 0 movdqu %xmm2, 11(%rbx)\n I 0 lddqu 3(%rbx), %xmm9\n I 0 movntdqa (%rbx), %xmm1\n"
+    "I 0 movntps %xmm1, (%rbx)\n I 0 movntpd %xmm9, (%rbx)\n I 0 movntdq %xmm2, (%rbx)\n"
+    "I 0 movlps (%rbx), %xmm1\n I 0 movhps (%rbx), %xmm10\n I 0 movlpd (%rbx), %xmm1\n I 0 movhpd (%rbx), %xmm1\n"
+    "I 0 movlps %xmm1, (%rbx)\n I 0 movhps %xmm10, (%rbx)\n I 0 movlpd %xmm1, (%rbx)\n I 0 movhpd %xmm1, (%rbx)\n"
+    "I 0 movss (%rbx), %xmm4\n I 0 movsd (%rbx), %xmm4\n I 0 movss %xmm14, (%rbx)\n I 0 movsd %xmm4, (%rbx)\n"
+    "I 0 movd (%rbx), %xmm5\n I 0 movd %xmm5, (%rbx)\n I 0 movq (%rbx), %xmm5\n I 0 movq %xmm13, (%rbx)\n"
+    "I 0 movddup (%rbx), %xmm0\n I 0 movshdup (%rbx), %xmm0\n I 0 movsldup (%rbx), %xmm0\n"
+    ".irp op, addps, addpd, addss, addsd, subps, mulpd, divss, sqrtsd, maxps, minpd, andps, andnpd, orps, xorpd, cvtdq2ps,"
+    "cvtps2pd, cvttps2dq, rcpps, rsqrtss, unpcklps, unpckhpd, haddps, addsubpd, ucomiss, comisd\n"
+    "I 0 \\op (%rbx), %xmm3\n"
+    ".endr\n"
+    "I 0 cmpps $2, (%rbx), %xmm3\n I 0 cmpsd $5, (%rbx), %xmm11\n I 0 shufps $0x1b, (%rbx), %xmm3\n"
+    "I 0 cvtsi2ss (%rbx), %xmm1\n I 0 cvtsi2sdq (%rbx), %xmm9\n I 0 cvtss2si (%rbx), %eax\n I 0 cvttsd2si (%rbx), %r9\n"
+    "I 0 roundps $3, (%rbx), %xmm1\n I 0 dppd $0x31, (%rbx), %xmm1\n I 0 blendvps %xmm0, (%rbx), %xmm1\n"
+    "I 0 insertps $0x10, (%rbx), %xmm1\n I 0 extractps $2, %xmm1, (%rbx)\n I 0 pinsrb $3, (%rbx), %xmm1\n"
+    "I 0 pinsrw $3, (%rbx), %xmm1\n I 0 pinsrq $1, (%rbx), %xmm1\n I 0 pextrb $7, %xmm9, (%rbx)\n"
+    "I 0 pextrw $5, %xmm1, (%rbx)\n I 0 pextrd $2, %xmm1, (%rbx)\n I 0 pextrq $1, %xmm1, (%rbx)\n"
+    ".irp op, paddb, psubw, pmulld, pmaddwd, pand, por, pxor, pcmpeqb, pcmpgtd, pshufb, psadbw, packuswb, punpcklbw,"
+    "pminsw, pavgb, pabsd, psrlw, psllq, pmovzxbw, pmovsxdq, ptest, phaddw, pmuludq\n"
+    "I 0 \\op (%rbx), %xmm6\n"
+    ".endr\n"
+    "I 0 pshufd $0x4e, (%rbx), %xmm1\n I 0 palignr $5, (%rbx), %xmm1\n I 0 pcmpistri $0x0c, (%rbx), %xmm1\n"
+    "I 0 pcmpestrm $0x40, (%rbx), %xmm1\n I 0 aesenc (%rbx), %xmm1\n I 0 aeskeygenassist $1, (%rbx), %xmm1\n"
+    "I 0 pclmulqdq $1, (%rbx), %xmm1\n I 0 sha256msg1 (%rbx), %xmm1\n I 0 sha1rnds4 $2, (%rbx), %xmm1\n"
+    "I 0 stmxcsr (%rbx)\n"
+
+    /* MMX and x87 */
+    "I 0 movq (%rbx), %mm1\n I 0 movq %mm1, (%rbx)\n I 0 movd (%rbx), %mm2\n I 0 movd %mm2, (%rbx)\n"
+    "I 0 movntq %mm3, (%rbx)\n I 0 paddb (%rbx), %mm4\n I 0 pmaddwd (%rbx), %mm5\n I 0 pshufw $0x1b, (%rbx), %mm6\n"
+    "I 0 psrlq (%rbx), %mm0\n I 0 pinsrw $1, (%rbx), %mm0\n I 0 cvtpi2ps (%rbx), %xmm1\n"
+    ".irp op, fld, fst, fstp, fadd, fmul, fsub, fsubr, fdiv, fdivr, fcom, fcomp\n"
+    "I 0 \\op\\()s (%rbx)\n I 0 \\op\\()l (%rbx)\n"
+    ".endr\n"
+    ".irp op, fild, fist, fistp, fiadd, fimul, fisub, fidiv, ficom\n"
+    "I 0 \\op\\()s (%rbx)\n I 0 \\op\\()l (%rbx)\n"
+    ".endr\n"
+    "I 0 fildll (%rbx)\n I 0 fistpll (%rbx)\n I 0 fisttps (%rbx)\n I 0 fisttpll (%rbx)\n I 0 fldt (%rbx)\n"
+    "I 0 fstpt (%rbx)\n I 0 fbld (%rbx)\n I 0 fbstp (%rbx)\n I 0 fnstcw (%rbx)\n I 0 fnstsw (%rbx)\n"
+
+    /* AVX, AVX2, FMA, F16C */
+    ".irp op, vmovups, vmovupd, vmovaps, vmovapd, vmovdqu, vmovdqa\n"
+    "I 0 \\op (%rbx), %xmm0\n I 0 \\op (%rbx), %ymm15\n I 0 \\op %xmm9, (%rbx)\n I 0 \\op %ymm3, (%rbx)\n"
+    ".endr\n"
+    "I 0 vmovdqu 9(%rbx), %ymm7\n I 0 vmovdqu %ymm7, 27(%rbx)\n I 0 vlddqu 1(%rbx), %ymm7\n"
+    "I 0 vmovntdq %ymm2, (%rbx)\n I 0 vmovntps %ymm2, (%rbx)\n I 0 vmovss (%rbx), %xmm1\n I 0 vmovsd %xmm1, (%rbx)\n"
+    "I 0 vmovd (%rbx), %xmm1\n I 0 vmovq %xmm9, (%rbx)\n I 0 vmovhps (%rbx), %xmm2, %xmm1\n"
+    "I 0 vaddps (%rbx), %ymm1, %ymm2\n I 0 vmulpd (%rbx), %ymm9, %ymm10\n I 0 vsqrtss (%rbx), %xmm1, %xmm2\n"
+    "I 0 vcmpps $17, (%rbx), %ymm1, %ymm2\n I 0 vcvtsi2sdl (%rbx), %xmm1, %xmm2\n I 0 vcvtsi2sdq (%rbx), %xmm1, %xmm2\n"
+    "I 0 vbroadcastss (%rbx), %ymm1\n I 0 vbroadcastf128 (%rbx), %ymm1\n I 0 vinsertf128 $1, (%rbx), %ymm1, %ymm2\n"
+    "I 0 vextractf128 $1, %ymm3, (%rbx)\n I 0 vperm2f128 $0x21, (%rbx), %ymm1, %ymm2\n I 0 vpermilps $0x1b, (%rbx), %ymm1\n"
+    "I 0 vblendvps %ymm3, (%rbx), %ymm1, %ymm2\n I 0 vtestps (%rbx), %ymm1\n I 0 vptest (%rbx), %ymm1\n"
+    "I 0 vpaddd (%rbx), %ymm1, %ymm2\n I 0 vpshufb (%rbx), %ymm1, %ymm2\n I 0 vpermq $0x1b, (%rbx), %ymm1\n"
+    "I 0 vpsllvd (%rbx), %ymm1, %ymm2\n I 0 vpbroadcastb (%rbx), %ymm1\n I 0 vextracti128 $1, %ymm12, (%rbx)\n"
+    "I 0 vpinsrd $1, (%rbx), %xmm1, %xmm2\n I 0 vpextrd $1, %xmm1, (%rbx)\n I 0 vpextrq $1, %xmm1, (%rbx)\n"
+    "I 0 vfmadd213ps (%rbx), %ymm1, %ymm2\n I 0 vfmadd231sd (%rbx), %xmm1, %xmm2\n I 0 vfnmsub132pd (%rbx), %ymm1, %ymm2\n"
+    "I 0 vcvtph2ps (%rbx), %ymm1\n I 0 vcvtps2ph $0, %ymm1, (%rbx)\n I 0 vaesenc (%rbx), %xmm1, %xmm2\n"
+    "I 0 vstmxcsr (%rbx)\n");
+
+
 
 struct test_instruction {
 	const uint8_t *bytes;
@@ -146,50 +237,95 @@ struct test_instruction {
 	uint64_t undefined;
 };
 extern const struct test_instruction __start_instruction_table[], __stop_instruction_table[];
+/* Where those begin that the CPU itself carries out. */
+extern const struct test_instruction native_table[];
 
 /* ---- Native execution ------------------------------------------------------------------- */
 
-struct native_state {
-	uint64_t gpr[X86_GPR_COUNT];
-	uint64_t rflags;
-};
+/*
+ * The vector and x87 registers, as XSAVE lays them out: they are loaded and stored around each instruction, as the
+ * test itself uses them in between.
+ */
+#define EXTENDED_BYTES 1024
+#define EXTENDED_COMPONENTS 7u /* x87, SSE, AVX */
+#define EXTENDED_POINTERS 6, 18 /* opcode and addresses of the last x87 instruction: offset and bytes */
 
-/* Load everything but RSP from the state in RDI; then the instruction; then store it all. */
-asm(".pushsection native_code, \"a\"\n"
-    "native_begin:\n"
-    "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rdi\n"
-    "pushq 128(%rdi); popfq\n"
-    "mov 0(%rdi), %rax; mov 8(%rdi), %rcx; mov 16(%rdi), %rdx; mov 24(%rdi), %rbx\n"
-    "mov 40(%rdi), %rbp; mov 48(%rdi), %rsi\n"
-    "mov 64(%rdi), %r8; mov 72(%rdi), %r9; mov 80(%rdi), %r10; mov 88(%rdi), %r11\n"
-    "mov 96(%rdi), %r12; mov 104(%rdi), %r13; mov 112(%rdi), %r14; mov 120(%rdi), %r15\n"
-    "mov 56(%rdi), %rdi\n"
-    "native_middle:\n"
-    "push %rax\n"
-    "mov 8(%rsp), %rax\n"
-    "mov %rcx, 8(%rax); mov %rdx, 16(%rax); mov %rbx, 24(%rax); mov %rbp, 40(%rax)\n"
-    "mov %rsi, 48(%rax); mov %rdi, 56(%rax); mov %r8, 64(%rax); mov %r9, 72(%rax)\n"
-    "mov %r10, 80(%rax); mov %r11, 88(%rax); mov %r12, 96(%rax); mov %r13, 104(%rax)\n"
-    "mov %r14, 112(%rax); mov %r15, 120(%rax)\n"
-    "pushfq; popq 128(%rax)\n"
-    "cld\n"
-    "pop %rcx; mov %rcx, 0(%rax)\n"
-    "pop %rdi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
-    "ret\n"
-    "native_end:\n"
-    ".popsection\n");
-extern const uint8_t native_begin[], native_middle[], native_end[];
+struct native_state {
+	struct native_registers r;
+	uint8_t extended[EXTENDED_BYTES] __attribute__((aligned(64)));
+	int vector;
+};
 
 static uint8_t *code;
 
+static void load_extended(const struct native_state *s)
+{
+	asm volatile("xrstor64 %0" : : "m"(s->extended), "a"(EXTENDED_COMPONENTS), "d"(0));
+}
+
+static void store_extended(struct native_state *s)
+{
+	asm volatile("xsave64 %0" : "+m"(s->extended) : "a"(EXTENDED_COMPONENTS), "d"(0));
+}
+
+/* Not to be inlined: nothing may come between the instruction and the registers that it uses. */
+static __attribute__((noinline, no_sanitize("address", "undefined"))) int run(struct native_state *s,
+                                                                               struct native_registers *r)
+{
+	int vector;
+
+	load_extended(s);
+	vector = native_run(r, code);
+	store_extended(s);
+	return vector;
+}
+
+/* What the CPU makes of the image when it loads it. */
+static __attribute__((noinline, no_sanitize("address", "undefined"))) void settle_extended(struct native_state *s)
+{
+	load_extended(s);
+	store_extended(s);
+}
+
+/* An exception of the instruction's ends it, as in the visor. */
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+	uint64_t rip = (uint64_t)r[REG_RIP];
+
+	if (rip - (uintptr_t)code >= 4096)
+		abort();
+	r[REG_RAX] = number == SIGILL ? 6 : number == SIGSEGV ? 13 : info->si_code == FPE_INTDIV ? 0 : 19;
+	r[REG_RIP] = (greg_t)(uintptr_t)native_recover;
+}
+
+/* In each test: the library sets its own before. */
+static void take_signals(void)
+{
+	static const int signals[] = {SIGFPE, SIGILL, SIGSEGV};
+	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+
+	for (unsigned i = 0; i < 3; i++)
+		sigaction(signals[i], &action, NULL);
+}
+
 static void run_native(const struct test_instruction *t, struct native_state *s)
 {
-	size_t before = native_middle - native_begin, after = native_end - native_middle;
+	memcpy(code, t->bytes, t->size);
+	code[t->size] = 0xc3;
+	s->vector = run(s, &s->r);
+}
 
-	memcpy(code, native_begin, before);
-	memcpy(code + before, t->bytes, t->size);
-	memcpy(code + before + t->size, native_middle, after);
-	((void (*)(struct native_state *))(uintptr_t)code)(s);
+/* What the emulator has the CPU do. */
+static struct native_state *guest_state;
+
+static int execute(void *ctx, const uint8_t *bytes, unsigned count, struct native_registers *r, uint64_t *where)
+{
+	(void)ctx;
+	assert_true(count <= NATIVE_CODE_BYTES && bytes[count - 1] == 0xc3);
+	memcpy(code, bytes, count);
+	*where = (uintptr_t)code;
+	return run(guest_state, r);
 }
 
 /* ---- Emulation on the same addresses: paging is off, addresses are the process's own -------- */
@@ -225,7 +361,7 @@ static void memory_written(void *ctx, uint64_t gpa, uint64_t bytes)
 
 /* As devices are reached, and as RAM is. */
 static const struct guest_memory memories[] = {
-	{.read = memory_read, .write = memory_write},
+	{.read = memory_read, .write = memory_write, .execute = execute},
 	{.read = memory_read, .write = memory_write, .page = memory_page, .written = memory_written, .ram_only = true},
 };
 
@@ -237,28 +373,49 @@ static uint64_t segment_base_fs(void)
 	return base;
 }
 
-static void emulate(const struct test_instruction *t, const struct guest_memory *memory, struct native_state *s)
+/* The access that the CPU has seen. Without it vector registers are not used. */
+static uint64_t access_of(const struct test_instruction *t, const struct native_state *s)
 {
-	struct x86_cpu_state cpu = {.efer = X86_EFER_LMA, .cr0 = X86_CR0_PE, .rflags = s->rflags, .rip = 0x1000};
-	struct emulate_info info;
-	enum emulate_result result;
+	return strstr(t->text, "(%rbx)") ? s->r.gpr[X86_RBX] : UINT64_MAX;
+}
+
+static struct x86_cpu_state cpu_of(const struct native_state *s, bool wide)
+{
+	struct x86_cpu_state cpu = {.efer = wide ? X86_EFER_LMA : 0, .cr0 = X86_CR0_PE, .cr4 = 1 << 10,
+	                            .rflags = s->r.rflags, .rip = 0x1000};
 	uint16_t cs, ds;
 
 	asm("mov %%cs, %0\n mov %%ds, %1" : "=r"(cs), "=r"(ds));
-	cpu.segment[X86_CS] = (struct x86_segment){.selector = cs, .access = 0xa09b};
-	cpu.segment[X86_DS] = (struct x86_segment){.selector = ds};
-	cpu.segment[X86_FS].base = segment_base_fs();
-	memcpy(cpu.gpr, s->gpr, sizeof(cpu.gpr));
-	while (cpu.rip < 0x1000 + t->size) { /* behind a jump there is one more */
-		uint64_t at = cpu.rip - 0x1000;
+	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
+		cpu.segment[i] = (struct x86_segment){.selector = ds, .access = 0xc093, .limit = UINT32_MAX};
+	cpu.segment[X86_CS] = (struct x86_segment){.selector = cs, .access = wide ? 0xa09b : 0xc09b, .limit = UINT32_MAX};
+	cpu.segment[X86_FS].base = wide ? segment_base_fs() : 0;
+	memcpy(cpu.gpr, s->r.gpr, sizeof(cpu.gpr));
+	return cpu;
+}
 
-		result = emulate_instruction(&cpu, memory, t->bytes + at, t->size - at, UINT64_MAX, &info);
+static void emulate(const struct test_instruction *t, const struct guest_memory *memory, struct native_state *s,
+                    bool wide)
+{
+	struct x86_cpu_state cpu = cpu_of(s, wide);
+	struct emulate_info info;
+
+	guest_state = s;
+	s->vector = NATIVE_DONE;
+	while (cpu.rip < 0x1000 + t->size) { /* behind a jump there is one more */
+		uint64_t at = cpu.rip - 0x1000, access = access_of(t, s);
+		enum emulate_result result = emulate_instruction(&cpu, memory, t->bytes + at, t->size - at, access, &info);
+
+		if (result == EMULATE_EXCEPTION) {
+			s->vector = info.vector;
+			return;
+		}
 		if (result != EMULATE_DONE)
 			fail_msg("%s: %s %s", t->text, emulate_result_name(result), info.reason);
 	}
 	assert_int_equal(cpu.rip, 0x1000 + t->size);
-	memcpy(s->gpr, cpu.gpr, sizeof(cpu.gpr));
-	s->rflags = cpu.rflags;
+	memcpy(s->r.gpr, cpu.gpr, sizeof(cpu.gpr));
+	s->r.rflags = cpu.rflags;
 }
 
 /* ---- Random cases -------------------------------------------------------------------------- */
@@ -291,24 +448,52 @@ static uint64_t random_value(void)
 	return r % 3 ? random64() : corner[r / 3 % (sizeof(corner) / sizeof(corner[0]))];
 }
 
+/* Numbers of every kind in every register, all exceptions masked, an x87 stack that is neither empty nor full. */
+static void random_extended(struct native_state *s)
+{
+	static const uint16_t x87_control = 0x37f;
+	static const uint32_t mxcsr = 0x1f80;
+
+	memset(s->extended, 0, sizeof(s->extended));
+	for (unsigned i = 32; i < 416; i += 8) {
+		uint64_t v = random_value();
+
+		memcpy(s->extended + i, &v, 8);
+	}
+	for (unsigned i = 576; i < 832; i += 8) {
+		uint64_t v = random_value();
+
+		memcpy(s->extended + i, &v, 8);
+	}
+	for (unsigned i = 0; i < 8; i++) /* ten bytes each */
+		memset(s->extended + 32 + 16 * i + 10, 0, 6);
+	memcpy(s->extended, &x87_control, 2);
+	s->extended[3] = 4 << 3; /* top of the stack */
+	s->extended[4] = 0xf0;   /* four are in use */
+	memcpy(s->extended + 24, &mxcsr, 4);
+	s->extended[512] = EXTENDED_COMPONENTS;
+	settle_extended(s);
+}
+
 static void random_state(struct native_state *s)
 {
 	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
-		s->gpr[i] = random_value();
+		s->r.gpr[i] = random_value();
 	for (unsigned i = 0; i < BUFFER; i += 8) {
 		uint64_t v = i < MIDDLE + 64 && i >= MIDDLE - 64 ? random_value() : random64() & 0x0101010101010101;
 
 		memcpy(buffer + i, &v, 8);
 	}
-	s->gpr[X86_RBX] = (uintptr_t)buffer + MIDDLE;
-	s->gpr[X86_RSI] = (uintptr_t)buffer + 1024;
-	s->gpr[X86_RDI] = (uintptr_t)buffer + 3072;
-	s->gpr[X86_RCX] = random64() % 40;
-	s->gpr[X86_RDX] = (random64() % 4096) - 2048;
-	s->gpr[X86_R8] = random64() % 8;
+	s->r.gpr[X86_RBX] = (uintptr_t)buffer + MIDDLE;
+	s->r.gpr[X86_RSI] = (uintptr_t)buffer + 1024;
+	s->r.gpr[X86_RDI] = (uintptr_t)buffer + 3072;
+	s->r.gpr[X86_RCX] = random64() % 40;
+	s->r.gpr[X86_RDX] = (random64() % 4096) - 2048;
+	s->r.gpr[X86_R8] = random64() % 8;
 	if (random64() % 2) /* let compares succeed */
-		memcpy(&s->gpr[X86_RAX], buffer + MIDDLE, 8);
-	s->rflags = 0x202 | (random64() & STATUS_FLAGS) | (random64() % 2 ? DIRECTION : 0);
+		memcpy(&s->r.gpr[X86_RAX], buffer + MIDDLE, 8);
+	random_extended(s);
+	s->r.rflags = 0x202 | (random64() & STATUS_FLAGS) | (random64() % 2 ? DIRECTION : 0);
 }
 
 static void show(const struct test_instruction *t, const struct native_state *before,
@@ -316,14 +501,14 @@ static void show(const struct test_instruction *t, const struct native_state *be
 {
 	print_error("%s\n", t->text);
 	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
-		if (native->gpr[i] != emulated->gpr[i])
+		if (native->r.gpr[i] != emulated->r.gpr[i])
 			print_error("  gpr %u: %llx, native %llx, emulated %llx\n", i,
-			            (unsigned long long)before->gpr[i], (unsigned long long)native->gpr[i],
-			            (unsigned long long)emulated->gpr[i]);
+			            (unsigned long long)before->r.gpr[i], (unsigned long long)native->r.gpr[i],
+			            (unsigned long long)emulated->r.gpr[i]);
 	print_error("  flags: %llx, native %llx, emulated %llx; rax %llx rcx %llx\n",
-	            (unsigned long long)before->rflags, (unsigned long long)native->rflags,
-	            (unsigned long long)emulated->rflags, (unsigned long long)before->gpr[X86_RAX],
-	            (unsigned long long)before->gpr[X86_RCX]);
+	            (unsigned long long)before->r.rflags, (unsigned long long)native->r.rflags,
+	            (unsigned long long)emulated->r.rflags, (unsigned long long)before->r.gpr[X86_RAX],
+	            (unsigned long long)before->r.gpr[X86_RCX]);
 }
 
 /* A shift by one leaves only AF undefined, a shift by zero nothing; a random count may be either. */
@@ -332,24 +517,49 @@ static uint64_t compared_flags(const struct test_instruction *t)
 	return (STATUS_FLAGS | DIRECTION) & ~t->undefined;
 }
 
-static void check_once(const struct test_instruction *t, const struct guest_memory *memory)
+static bool extended_differ(const struct native_state *native, const struct native_state *emulated)
+{
+	static const unsigned pointers[] = {EXTENDED_POINTERS};
+	uint8_t a[EXTENDED_BYTES], b[EXTENDED_BYTES];
+
+	memcpy(a, native->extended, EXTENDED_BYTES);
+	memcpy(b, emulated->extended, EXTENDED_BYTES);
+	memset(a + pointers[0], 0, pointers[1]);
+	memset(b + pointers[0], 0, pointers[1]);
+	return memcmp(a, b, 416) || memcmp(a + 576, b + 576, 256);
+}
+
+static void check_once(const struct test_instruction *t, const struct guest_memory *memory, bool wide)
 {
 	static uint8_t before_bytes[BUFFER], native_bytes[BUFFER];
 	struct native_state before, native, emulated;
 	uint64_t flags = compared_flags(t);
 
 	random_state(&before);
+	for (unsigned i = 0; !wide && i < X86_GPR_COUNT; i++)
+		before.r.gpr[i] &= i < 8 ? UINT32_MAX : 0;
 	native = emulated = before;
 	memcpy(before_bytes, buffer, BUFFER);
 	run_native(t, &native);
 	memcpy(native_bytes, buffer, BUFFER);
 	memcpy(buffer, before_bytes, BUFFER);
-	emulate(t, memory, &emulated);
-	if (memcmp(native.gpr, emulated.gpr, sizeof(native.gpr)) || ((native.rflags ^ emulated.rflags) & flags)) {
+	emulate(t, memory, &emulated, wide);
+	if (native.vector != emulated.vector)
+		fail_msg("%s: vector %d, emulated %d", t->text, native.vector, emulated.vector);
+	if (memcmp(native.r.gpr, emulated.r.gpr, sizeof(native.r.gpr)) ||
+	    ((native.r.rflags ^ emulated.r.rflags) & flags)) {
 		show(t, &before, &native, &emulated);
 		fail();
 	}
+	if (!memory->ram_only && extended_differ(&native, &emulated))
+		fail_msg("%s: vector or x87 registers differ", t->text);
 	assert_memory_equal(buffer, native_bytes, BUFFER);
+}
+
+/* What the CPU itself carries out needs the CPU to have come to it: not where RAM alone may be touched. */
+static bool is_for_ram(const struct test_instruction *t)
+{
+	return t < native_table && !strstr(t->text, "movbe");
 }
 
 static void same_as_the_cpu(void **state)
@@ -357,10 +567,58 @@ static void same_as_the_cpu(void **state)
 	unsigned count = 0;
 
 	(void)state;
+	take_signals();
 	for (const struct test_instruction *t = __start_instruction_table; t < __stop_instruction_table; t++, count++)
 		for (unsigned i = 0; i < ROUNDS; i++)
-			check_once(t, &memories[i % 2 && !strstr(t->text, "movbe")]);
+			check_once(t, &memories[i % 2 && is_for_ram(t)], true);
 	assert_true(count > 300);
+}
+
+/* Does it mean the same in 32-bit code? Without REX, if it names the same operands. */
+static bool same_in_32bit(const struct test_instruction *t)
+{
+	struct x86_cpu_state cpu = {.efer = X86_EFER_LMA};
+	const struct decoded *d;
+	struct decoded wide, narrow;
+
+	cpu.segment[X86_CS].access = 0xa09b;
+	if (decode(&cpu, t->bytes, (unsigned)t->size, &d) != EMULATE_DONE)
+		return false;
+	wide = *d;
+	cpu.efer = 0;
+	cpu.segment[X86_CS].access = 0xc09b;
+	if (wide.instruction.length != t->size || decode(&cpu, t->bytes, (unsigned)t->size, &d) != EMULATE_DONE)
+		return false;
+	narrow = *d;
+	if (wide.instruction.attributes & ZYDIS_ATTRIB_HAS_REX || wide.instruction.mnemonic != narrow.instruction.mnemonic ||
+	    wide.instruction.length != narrow.instruction.length || strstr(t->text, "%fs") ||
+	    wide.instruction.address_width != 64)
+		return false;
+	for (unsigned i = 0; i < wide.instruction.operand_count_visible; i++) {
+		const ZydisDecodedOperand *a = &wide.operand[i], *b = &narrow.operand[i];
+
+		if (a->type != b->type || a->size != b->size)
+			return false;
+		if (a->type == ZYDIS_OPERAND_TYPE_REGISTER && a->reg.value != b->reg.value)
+			return false; /* VEX.R and vvvv reach eight registers only */
+	}
+	return true;
+}
+
+static void same_in_32bit_code(void **state)
+{
+	unsigned count = 0;
+
+	(void)state;
+	take_signals();
+	for (const struct test_instruction *t = __start_instruction_table; t < __stop_instruction_table; t++) {
+		if (!same_in_32bit(t))
+			continue;
+		for (unsigned i = 0; i < ROUNDS / 4; i++)
+			check_once(t, &memories[0], false);
+		count++;
+	}
+	assert_true(count > 400);
 }
 
 /* The length alone, for exits that do not report it; and what a cut instruction gives. */
@@ -387,10 +645,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_as_the_cpu),
+		cmocka_unit_test(same_in_32bit_code),
 		cmocka_unit_test(lengths),
 	};
 
-	buffer = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* below 4 GiB, for 32-bit code */
+	buffer = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED || code == MAP_FAILED) {
 		perror("mmap");

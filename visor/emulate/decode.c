@@ -140,6 +140,14 @@ enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes
 	return result;
 }
 
+bool decode_64bit(const uint8_t *bytes, unsigned count, struct decoded *out)
+{
+	ZydisDecoder decoder = decoder_for(ZYDIS_MACHINE_MODE_LONG_64);
+
+	out->handler = NULL;
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes, count, &out->instruction, out->operand));
+}
+
 unsigned instruction_length(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count)
 {
 	const struct decoded *d;

@@ -9,6 +9,7 @@
 #ifndef VISOR_EMULATE_DECODE_H
 #define VISOR_EMULATE_DECODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "visor/cpu/state.h"
@@ -29,6 +30,9 @@ enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes
  * 0: not an instruction, or not all of it is there.
  */
 unsigned instruction_length(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count);
+
+/* Decode `count` bytes as 64-bit code, without keeping it. False: they are no instruction. */
+bool decode_64bit(const uint8_t *bytes, unsigned count, struct decoded *out);
 
 /* How many were not found in the cache, ever. */
 uint64_t decode_misses(void);

@@ -439,7 +439,7 @@ emulate_handler find_handler(const struct decoded *d)
 
 	if (!h)
 		h = of_mnemonic(d->instruction.mnemonic);
-	return h && operands_fit(d) ? h : emulate_wide;
+	return h && operands_fit(d) ? h : emulate_natively;
 }
 
 /* Would every CPU carry it out at any privilege level, whatever its CPUID and control registers say? */
@@ -462,8 +462,8 @@ static enum emulate_result execute(struct emulation *e, emulate_handler h)
 
 	if (!e->memory->ram_only || is_common(h))
 		result = h(e);
-	else
-		result = emulate_wide(e);
+	if (result == EMULATE_UNSUPPORTED && h != emulate_natively)
+		result = emulate_natively(e);
 	if (result == EMULATE_DONE)
 		e->cpu->rip = e->next_rip;
 	return result;
@@ -512,13 +512,16 @@ static void say_why(struct emulate_info *info, enum emulate_result result, const
 }
 
 static enum emulate_result carry_out(struct x86_cpu_state *cpu, const struct guest_memory *memory,
-                                     const struct decoded *d, uint64_t gpa, struct emulate_info *info)
+                                     const struct decoded *d, const uint8_t *bytes, uint64_t gpa,
+                                     struct emulate_info *info)
 {
 	struct emulation e = {.cpu = cpu, .memory = memory, .info = info, .hint = gpa};
 	enum emulate_result result;
 	struct changed before;
 
 	save(cpu, &before);
+	e.decoded = d;
+	e.bytes = bytes;
 	e.instruction = &d->instruction;
 	e.operand = d->operand;
 	e.next_rip = advance_rip(cpu, e.instruction);
@@ -538,7 +541,7 @@ enum emulate_result emulate_instruction(struct x86_cpu_state *cpu, const struct 
 	info->fault_gva = info->fault_gpa = info->error_code = 0;
 	info->reason[0] = '\0';
 	if (result == EMULATE_DONE)
-		result = carry_out(cpu, memory, d, gpa, info);
+		result = carry_out(cpu, memory, d, bytes, gpa, info);
 	say_why(info, result, d, bytes, count);
 	return result;
 }
@@ -554,6 +557,7 @@ const char *emulate_result_name(enum emulate_result result)
 		[EMULATE_TRUNCATED] = "truncated",
 		[EMULATE_GENERAL_PROTECTION] = "general-protection",
 		[EMULATE_INVALID] = "invalid",
+		[EMULATE_EXCEPTION] = "exception",
 	};
 
 	return result < sizeof(name) / sizeof(name[0]) && name[result] ? name[result] : "unknown";

@@ -20,6 +20,8 @@ struct emulation {
 	struct emulate_info *info;
 	uint64_t hint;           /* gpa the CPU saw; UINT64_MAX = not known */
 	uint64_t next_rip;
+	const struct decoded *decoded;
+	const uint8_t *bytes;    /* that it was decoded from */
 	const ZydisDecodedInstruction *instruction;
 	const ZydisDecodedOperand *operand;
 	/* Where the memory operand lies, once that has been found out: an instruction has one address. */
@@ -127,10 +129,12 @@ enum emulate_result emulate_jump_by_count(struct emulation *e); /* LOOPcc, JrCXZ
 enum emulate_result emulate_call(struct emulation *e);
 enum emulate_result emulate_return(struct emulation *e);
 
-/* ---- wide.c ---------------------------------------------------------------------- */
+/* ---- native.c -------------------------------------------------------------------- */
 
-/* What is wider than a general register; unsupported where no such instruction has met a fault. */
-enum emulate_result emulate_wide(struct emulation *e);
+/* By the CPU itself, on a copy of the memory operand. */
+enum emulate_result emulate_natively(struct emulation *e);
+/* Is it an instruction that can be carried out so, wherever the memory behind it is at hand? */
+bool native_may_run(const struct decoded *d);
 
 /* ---- string.c -------------------------------------------------------------------- */
 

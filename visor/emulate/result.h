@@ -3,6 +3,7 @@
 #ifndef VISOR_EMULATE_RESULT_H
 #define VISOR_EMULATE_RESULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define EMULATE_MAX_INSTRUCTION 15
@@ -18,12 +19,15 @@ enum emulate_result {
 	EMULATE_TRUNCATED,    /* the bytes given do not hold a whole instruction */
 	EMULATE_GENERAL_PROTECTION, /* the guest gets #GP(0): segment limit or non-canonical address */
 	EMULATE_INVALID,      /* the guest gets #UD: no such instruction */
+	EMULATE_EXCEPTION,    /* the guest gets `vector`, with error_code if has_error */
 };
 
 struct emulate_info {
 	uint64_t fault_gva;
 	uint64_t fault_gpa;
 	uint32_t error_code;
+	uint8_t vector;
+	bool has_error;
 	char reason[96];      /* for UNSUPPORTED, INVALID and TRUNCATED: one line, no newline */
 };
 

@@ -11,6 +11,7 @@
 
 #include <vmmu/guest.h>
 
+#include "visor/cpu/native.h"
 #include "visor/cpu/state.h"
 
 /*
@@ -30,8 +31,12 @@ struct guest_memory {
 	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
 	bool (*read)(void *ctx, uint64_t gpa, unsigned size, uint64_t *value);
 	bool (*write)(void *ctx, uint64_t gpa, unsigned size, uint64_t value);
-	/* The guest's XMM register of this number, low half first. NULL: not to be had. */
-	void (*vector)(void *ctx, unsigned number, uint64_t value[2]);
+	/*
+	 * Put `code` (`bytes` of it, at most NATIVE_CODE_BYTES, ending in a near return) where it can be executed,
+	 * *where, and do so with these registers and the guest's vector and x87 registers: NATIVE_DONE, or the
+	 * vector of the exception that it has raised. NULL: not to be had.
+	 */
+	int (*execute)(void *ctx, const uint8_t *code, unsigned bytes, struct native_registers *registers, uint64_t *where);
 	/*
 	 * The bytes of the page of RAM at gpa, to be read or, with `write`, to be written; NULL: a device, a
 	 * read-only slot, or nothing. `written` is told of what has been written there.

@@ -86,6 +86,9 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
 	case EMULATE_GENERAL_PROTECTION:
 		exit_raise(v, X86_GP, true, 0);
 		break;
+	case EMULATE_EXCEPTION:
+		exit_raise(v, info.vector, info.has_error, info.error_code);
+		break;
 	case EMULATE_INVALID:
 		exit_raise(v, X86_UD, false, 0);
 		break;

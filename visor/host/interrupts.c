@@ -36,6 +36,9 @@ static struct gate idt[256];
 static uint8_t tss[104];
 static void (*handlers[256])(void);
 uint64_t host_nmi_count, host_debug_count;
+static struct {
+	uint64_t begin, end, resume;
+} recovery;
 
 /* SDM vol. 3, 6.3.1, table 6-1. */
 static const char *const exception_names[32] = {
@@ -86,8 +89,32 @@ static void disarm(struct trap_frame *f)
 	host_debug_count++;
 }
 
+/*
+ * What an instruction may raise that does as it was told: #DE, #UD, #NM, #GP, #MF, #AC and #XM. A #PF, say, would
+ * be the visor's own fault.
+ */
+#define RECOVERABLE (1u << 0 | 1u << 6 | 1u << 7 | 1u << 13 | 1u << 16 | 1u << 17 | 1u << 19)
+
+static bool recover(struct trap_frame *f)
+{
+	if (f->vector >= 32 || !(RECOVERABLE >> f->vector & 1) || f->rip < recovery.begin || f->rip >= recovery.end)
+		return false;
+	f->rax = f->vector;
+	f->rip = recovery.resume;
+	return true;
+}
+
+void interrupts_recover(const void *begin, const void *end, const void *resume)
+{
+	recovery.begin = (uintptr_t)begin;
+	recovery.end = (uintptr_t)end;
+	recovery.resume = (uintptr_t)resume;
+}
+
 void trap_handler(struct trap_frame *f)
 {
+	if (recover(f))
+		return;
 	if (f->vector == X86_NMI)
 		host_nmi_count++;
 	else if (f->vector == X86_DB)

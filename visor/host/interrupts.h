@@ -29,6 +29,12 @@ void interrupts_handle(unsigned vector, void (*handler)(void));
 
 struct host_tables host_tables(void);
 
+/*
+ * From now on an exception at [begin, end) that its instruction may raise goes on at `resume` with the vector in
+ * RAX, all else as it was. NULL: none does.
+ */
+void interrupts_recover(const void *begin, const void *end, const void *resume);
+
 /* Let what is pending in: the handler has run when this returns. Interrupts are off again. */
 static inline void interrupts_take_pending(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/vm/bus.h"
 
-#include "visor/cpu/vector.h"
+#include "visor/host/execute.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
@@ -46,15 +46,17 @@ static void bus_stored(void *ctx, uint64_t gpa)
 	vmmu_mark_dirty(vm->mmu, vm->vcpu.mmu, vmmu_gpa_gfn(vmmu_gpa_of(gpa)));
 }
 
-static void bus_vector(void *ctx, unsigned number, uint64_t value[2])
+static int bus_execute(void *ctx, const uint8_t *code, unsigned bytes, struct native_registers *registers,
+                       uint64_t *where)
 {
 	(void)ctx;
-	vector_read(number, value);
+	*where = (uintptr_t)native_code;
+	return execute_code(code, bytes, registers);
 }
 
 void bus_connect(struct vm *vm)
 {
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .vector = bus_vector, .page = bus_page,
+	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .execute = bus_execute, .page = bus_page,
 	                                .written = bus_written, .ctx = vm, .host = &vm->host, .stored = bus_stored,
 	                                .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
 }
