@@ -16,7 +16,16 @@ void vmmu_block_insert(struct vmmu_frames *frames, struct vmmu_block *block, uin
 	struct vmmu_block **bucket;
 
 	block->number = gfn / VMMU_ENTRIES;
+	block->changed = frames->forgotten;
 	bucket = &frames->bucket[block->number % VMMU_BLOCK_BUCKETS];
 	block->next = *bucket;
 	*bucket = block;
+}
+
+bool vmmu_block_is_empty(const struct vmmu_block *block)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++)
+		if (block->page[i])
+			return false;
+	return !block->huge;
 }

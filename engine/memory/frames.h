@@ -13,6 +13,8 @@
 #ifndef VMMU_FRAMES_H
 #define VMMU_FRAMES_H
 
+#include <stdatomic.h>
+
 #include <vmmu/host.h>
 
 #include "format/format.h"
@@ -66,16 +68,33 @@ struct vmmu_block {
 	struct vmmu_link *huge;                  /* 2 MiB leaves */
 	struct vmmu_link *page[VMMU_ENTRIES];    /* 4 KiB leaves */
 	struct vmmu_run run;
+	/*
+	 * frames.clock when the host last gave a frame that may be written and had not
+	 * been known: from before, another frame may have been its answer.
+	 */
+	uint64_t changed;
+	bool unpaged;                            /* the map of guests without paging has, or had, leaves here */
 };
 
 enum { VMMU_BLOCK_BUCKETS = 1024 };
 
 struct vmmu_frames {
 	struct vmmu_block *bucket[VMMU_BLOCK_BUCKETS];
+	_Atomic uint64_t clock;                  /* read by those who are about to ask the host */
+	uint64_t forgotten;                      /* the latest `changed` of blocks that have gone */
 };
+
+/* What the host has said of the block until now counts no more, if it has not arrived yet. */
+static inline void vmmu_block_changed(struct vmmu_frames *frames, struct vmmu_block *block)
+{
+	block->changed = atomic_load_explicit(&frames->clock, memory_order_relaxed) + 1;
+	atomic_store_explicit(&frames->clock, block->changed, memory_order_release);
+}
 
 /* The block that holds gfn, or NULL. */
 struct vmmu_block *vmmu_block_of(const struct vmmu_frames *frames, uint64_t gfn);
 void vmmu_block_insert(struct vmmu_frames *frames, struct vmmu_block *block, uint64_t gfn);
+/* No leaf hangs in it. */
+bool vmmu_block_is_empty(const struct vmmu_block *block);
 
 #endif

@@ -141,6 +141,8 @@ static void anything_goes_while_vcpus_fault(void **state)
 		member[i] = (struct member){&storm, i};
 		assert_int_equal(pthread_create(&thread[i], NULL, run_vcpu, &member[i]), 0);
 	}
+	while (storm.faults < 100)
+		usleep(100);
 	/* Each alone for a while, then all by turns; the vCPUs get on meanwhile. */
 	for (unsigned what = 0; what < WHAT; what++)
 		for (unsigned i = 0; i < 60; i++)

@@ -418,7 +418,7 @@ static void a_frame_is_never_exchanged_in_place(void **state)
 	exits_of(gm, 0, &user_write, 5);
 	assert_int_equal(gm->flushes - flushes, 1);
 	vmmu_stats_read(gm->vm, &stats);
-	assert_int_equal(stats.entries[VMMU_CAUSE_REMAP][VMMU_LEVEL_4K], 1);
+	assert_int_equal(stats.entries[VMMU_CAUSE_ZAP_REMAP][VMMU_LEVEL_4K], 1);
 	assert_int_equal(stats.entries[VMMU_CAUSE_PERMISSION][VMMU_LEVEL_4K], 0);
 	end(gm);
 }

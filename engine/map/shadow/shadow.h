@@ -328,6 +328,8 @@ bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vm
 /* Take W from what maps gfn there, or give it back, as a table for gfn is held or parked. */
 void vmmu_unpaged_protect(struct vmmu_op *op, uint64_t gfn);
 void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn);
+/* Drop what maps gfn to another frame than this. True: something did. */
+bool vmmu_unpaged_drop_other(struct vmmu_op *op, uint64_t gfn, vmmu_pfn pfn);
 
 /* ---- shadow_hold.c: the same ---- */
 

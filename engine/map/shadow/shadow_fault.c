@@ -28,6 +28,7 @@ struct build {
 	struct vmmu_backing backing;
 	uint64_t gfn;              /* that the guest's tables name */
 	uint64_t sequence;
+	uint64_t asked;            /* frames.clock when the host was asked */
 	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
 	unsigned tries;
 	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
@@ -281,7 +282,6 @@ static struct vmmu_block *block_for(struct build *b)
 		sv->spare = NULL;
 		vmmu_block_insert(&vmmu_shadow_map_of(b->op)->frames, block, b->gfn);
 	}
-	vmmu_shadow_note_run(b->vcpu, block, b->gfn, &b->backing, b->sequence);
 	return block;
 }
 
@@ -421,6 +421,7 @@ static enum vmmu_fault_result map_direct(struct build *b)
 		.cause = b->op->cause,
 		.result = VMMU_FAULT_RETRY,
 	};
+	block_for(b)->unpaged = true;
 	before = vmmu_op_on(b->op, vmmu_shadow_map_of(b->op)->unpaged);
 	vmmu_direct_map(b->op, &m);
 	vmmu_op_on(b->op, before);
@@ -451,8 +452,76 @@ static enum vmmu_fault_result map_paged(struct build *b)
 	return result;
 }
 
+/* ---- a frame for a gfn ----------------------------------------------------------------- */
+
+/*
+ * A host that copies on write answers with another frame from some write on, and
+ * tells nobody. Two things keep the old one out. An answer that was given before the
+ * host gave a frame of this block to be written is not used. And what is mapped, or
+ * noted, otherwise than the answer says goes first, on every way to it.
+ */
+
+/* Where the leaf that hangs in `link` has gfn. */
+static uint64_t frame_in(const struct build *b, struct vmmu_link *link, uint64_t gfn)
+{
+	const struct vmmu_visit v =
+		vmmu_shadow_entry(b->op, vmmu_shadow_of(link), vmmu_link_index(link));
+	uint64_t first = vmmu_hpa_pfn(vmmu_entry_address(&b->op->map->layout, v.entry)).v;
+
+	return (first & ~(vmmu_level_pages(v.level) - 1)) + (gfn - v.gfn.v);
+}
+
+/* Leaves of one gfn all have the same frame: the first tells of all. */
+static bool maps_another_frame(const struct build *b, const struct vmmu_block *block)
+{
+	struct vmmu_link *page = block->page[b->gfn % VMMU_ENTRIES];
+
+	return (page && frame_in(b, page, b->gfn) != b->backing.pfn.v) ||
+	       (block->huge && frame_in(b, block->huge, b->gfn) != b->backing.pfn.v);
+}
+
+static void drop_all(const struct build *b, struct vmmu_link **head)
+{
+	while (*head)
+		vmmu_shadow_drop(b->op, vmmu_shadow_of(*head), vmmu_link_index(*head),
+		                 VMMU_CAUSE_ZAP_REMAP);
+}
+
+static bool is_noted(const struct build *b, const struct vmmu_run *run)
+{
+	return run->backing.order && run->sequence == b->sequence && b->gfn >= run->first &&
+	       b->gfn < run->end;
+}
+
+static bool notes_another_frame(const struct build *b, const struct vmmu_run *run)
+{
+	return is_noted(b, run) && run->backing.pfn.v + (b->gfn - run->first) != b->backing.pfn.v;
+}
+
+/* False: something else was mapped, and has gone. */
+static bool agree(struct build *b, struct vmmu_block *block)
+{
+	struct vmmu_frames *frames = &vmmu_shadow_map_of(b->op)->frames;
+	bool other = maps_another_frame(b, block);
+
+	if (other) {
+		drop_all(b, &block->page[b->gfn % VMMU_ENTRIES]);
+		drop_all(b, &block->huge);
+	}
+	if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->op, b->gfn, b->backing.pfn))
+		other = true;
+	if (notes_another_frame(b, &block->run))
+		block->run = (struct vmmu_run){.sequence = 0};
+	if (other || ((b->backing.rights & VMMU_W) &&
+	              !(is_noted(b, &block->run) && (block->run.backing.rights & VMMU_W))))
+		vmmu_block_changed(frames, block);
+	return !other;
+}
+
 static enum vmmu_fault_result build(struct build *b)
 {
+	struct vmmu_block *block;
+
 	if (vmmu_is_stale(&b->vcpu->vm->memory, b->gfn, b->sequence))
 		return VMMU_FAULT_RETRY;
 	/* Until a flush promised by others is done, a CPU may still write what seems held. */
@@ -461,8 +530,11 @@ static enum vmmu_fault_result build(struct build *b)
 	vmmu_shadow_reclaim(b->op, 2 * VMMU_LEVEL_MAX);
 	if (b->op->owed.promised)
 		return AGAIN;
+	block = block_for(b);
+	if (block->changed > b->asked || !agree(b, block))
+		return AGAIN;
 	/* Now, so that tables on the way that are filled can use it. */
-	block_for(b);
+	vmmu_shadow_note_run(b->vcpu, block, b->gfn, &b->backing, b->sequence);
 	return b->mode->levels ? map_paged(b) : map_direct(b);
 }
 
@@ -491,6 +563,9 @@ static enum vmmu_fault_result find_page(struct build *b)
 		return VMMU_FAULT_READ_ONLY;
 	if (!vmmu_have_spares(b->op) || !have_block(b))
 		return VMMU_FAULT_NO_MEMORY;
+	/* No field may be left from an answer before. */
+	b->backing = (struct vmmu_backing){.order = 0};
+	b->asked = atomic_load_explicit(&vmmu_shadow_map_of(b->op)->frames.clock, memory_order_acquire);
 	return vmmu_ask_host(b->vcpu, b->op, f, &b->backing);
 }
 

@@ -20,13 +20,14 @@ struct sync {
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence)
 {
-	uint64_t first = gfn & ~(VMMU_ENTRIES - 1ull);
-	unsigned order = backing->order < VMMU_INDEX_BITS ? backing->order : VMMU_INDEX_BITS;
+	/* The frames are to be as far into their run as the gfns into theirs. */
+	uint64_t out_of_step = (gfn ^ backing->pfn.v) | 1ull << VMMU_INDEX_BITS;
+	unsigned in_step = (unsigned)__builtin_ctzll(out_of_step);
+	unsigned order = backing->order < in_step ? backing->order : in_step;
+	uint64_t first = gfn & ~((1ull << order) - 1);
 	const struct vmmu_slot_hit *hit = &vcpu->hit;
 	struct vmmu_run *run = &block->run;
 
-	if (order < VMMU_INDEX_BITS)
-		first = gfn & ~((1ull << order) - 1);
 	if (!order || (run->sequence == sequence && run->backing.order >= order &&
 	               gfn >= run->first && gfn < run->end && run->backing.rights == backing->rights))
 		return;

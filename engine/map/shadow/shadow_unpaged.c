@@ -49,6 +49,24 @@ void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn)
 	vmmu_op_on(op, before);
 }
 
+bool vmmu_unpaged_drop_other(struct vmmu_op *op, uint64_t gfn, vmmu_pfn pfn)
+{
+	struct vmmu_map *before, *map;
+	struct vmmu_visit v;
+	uint64_t first;
+
+	map = unpaged_leaf(op, gfn, &v);
+	if (!map)
+		return false;
+	first = vmmu_hpa_pfn(vmmu_entry_address(&map->layout, v.entry)).v & ~(vmmu_level_pages(v.level) - 1);
+	if (first + (gfn - v.gfn.v) == pfn.v)
+		return false;
+	before = vmmu_op_on(op, map);
+	vmmu_shadow_write(&v, 0, VMMU_CAUSE_ZAP_REMAP);
+	vmmu_op_on(op, before);
+	return true;
+}
+
 static void fill_top(struct vmmu_op *op, struct vmmu_map *map)
 {
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
