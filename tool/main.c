@@ -35,7 +35,7 @@ static void usage(FILE *to)
 	            "every entry as it is written.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
-	fprintf(to, "\n`vmmu COMMAND --help` says more, and so do the man pages vmmu(1), vmmu-run(1),\n"
+	fprintf(to, "\n`vmmu help COMMAND` says more, and so do the man pages vmmu(1), vmmu-run(1),\n"
 	            "vmmu-trace(1) and vmmu-walk(1).\n");
 }
 
@@ -60,16 +60,38 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
+/*
+ * -h is --help, where it can be no option's value: argp itself knows -? alone. What
+ * stands behind "--" is another program's.
+ */
+static void take_short_help(int argc, char **argv)
+{
+	static char help[] = "--help";
+
+	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "-h") == 0 && argv[i - 1][0] != '-')
+			argv[i] = help;
+}
+
 int main(int argc, char **argv)
 {
+	static char help[] = "--help";
 	const char *name = argc > 1 ? argv[1] : "";
 
 	open_standard_descriptors();
 	argp_err_exit_status = EXIT_TROUBLE;
+	/* `vmmu help walk` is `vmmu walk --help`. */
+	if (strcmp(name, "help") == 0 && argc > 2) {
+		argv[1] = argv[2];
+		argv[2] = help;
+		argc = 3;
+		name = argv[1];
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		usage(stdout);
 		return EXIT_OK;
 	}
+	take_short_help(argc, argv);
 	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
 		puts(argp_program_version);
 		return EXIT_OK;

@@ -57,6 +57,8 @@ expect 0 '^vmmu [0-9]' "$vmmu" --version
 expect 2 'no command "jump"' "$vmmu" jump
 expect 2 '^Usage' "$vmmu"
 for command in run trace walk dump check iso; do
+	expect 0 "^Usage: vmmu $command" "$vmmu" help $command
+	expect 0 "^Usage: vmmu $command" "$vmmu" $command -h
 	expect 0 "^Usage: vmmu $command" "$vmmu" $command --help
 	expect 0 '^vmmu [0-9]' "$vmmu" $command --version
 done
@@ -218,8 +220,12 @@ says walk-future walk --gpa 0x1234000 --symbols sample.map future
 expect 0 'passing over 1 record of events' "$vmmu" trace --symbols sample.map future
 expect 0 'cause-222' "$vmmu" trace --json --symbols sample.map future
 says check-future check future
+says trace-json-all trace --json --all --symbols sample.map sample
 says trace-colour trace --color=always --limit 1 --symbols sample.map sample
 says walk walk --gpa 0x1235678 --symbols sample.map sample
+says walk walk --gpa 1235678 --symbols sample.map sample
+says walk walk --gpa 0X0001235678 --symbols sample.map sample
+says trace-gpa trace --gpa 1235000 --level 1 --symbols sample.map sample
 says walk-large walk --gpa 0x1456789 --symbols sample.map sample
 says walk-at-fault walk --gpa 0x1456789 --at-fault 4 --brief --symbols sample.map sample
 says walk-at-time walk --gpa 0x1235000 --at 150us --symbols sample.map sample
@@ -241,6 +247,13 @@ says dump-raw dump --raw --at-fault 4 sample
 says check check sample
 expect 2 'no record 999' "$vmmu" walk --gpa 0 --at-record 999 --symbols sample.map sample
 expect 2 'no end of a fault 999' "$vmmu" walk --gpa 0 --at-fault 999 --symbols sample.map sample
+expect 2 'the trace ends at 0.000' "$vmmu" walk --gpa 0 --at 9999 --symbols sample.map sample
+expect 2 'one moment at a time' "$vmmu" walk --gpa 0 --at 100us --at-record 3 --symbols sample.map sample
+expect 2 'one moment at a time' "$vmmu" dump --at-record 2 --at-record 3 sample
+expect 2 'one --gpa at a time' "$vmmu" trace --gpa 0x1000 --gpa 0x2000 sample
+expect 2 'one --level at a time' "$vmmu" trace --level 1 --level 2 sample
+expect 2 'one --fault at a time' "$vmmu" trace --fault 1 --fault 2 sample
+expect 2 'address in hex' "$vmmu" walk --gpa 12g sample
 expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 0x1000000000000 --symbols sample.map sample
 expect 2 'guest-physical addresses: give --gpa' "$vmmu" walk --gva 0 --symbols sample.map sample
 expect 2 'one address at a time' "$vmmu" walk --gva 0 --gpa 0 sample

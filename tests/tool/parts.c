@@ -287,10 +287,12 @@ static void a_trace_disk_that_was_never_written_is_empty(void **state)
 	char *path = file_with("", 0), *error = NULL;
 	uint64_t records, dropped;
 	struct trace_file trace;
+	struct trace_disk disk;
 
 	(void)state;
-	assert_true(trace_disk_make(path, 10 << 20, "bochs-ept", &error));
-	assert_true(trace_disk_finish(path, &records, &dropped, &error));
+	assert_true(trace_disk_make(&disk, path, 10 << 20, "bochs-ept", &error));
+	assert_true(trace_disk_finish(&disk, &records, &dropped, &error));
+	trace_disk_release(&disk);
 	assert_int_equal(records, 0);
 	assert_true(trace_open(&trace, path, &error));
 	assert_int_equal(trace.ending, TRACE_OPEN);
@@ -301,12 +303,56 @@ static void a_trace_disk_that_was_never_written_is_empty(void **state)
 	free(path);
 }
 
+static void is_shown_as(const char *text, const char *shown)
+{
+	char *got = printable(text);
+
+	assert_string_equal(got, shown);
+	free(got);
+}
+
+/* Nothing that a terminal takes for an order, and every letter of every script. */
+static void what_may_be_shown(void **state)
+{
+	char *some = printable_n("ab\033cd", 3);
+
+	(void)state;
+	is_shown_as("memset_erms+0x7", "memset_erms+0x7");
+	is_shown_as("\033]0;title\007", "\\x1b]0;title\\x07");
+	is_shown_as("a\r\n\tb\x7f", "a\\x0d\\x0a\tb\\x7f");
+	is_shown_as("Grüße, 世界 😀", "Grüße, 世界 😀");
+	is_shown_as("\x9b" "31m", "\\x9b31m");                      /* CSI of 8 bits */
+	is_shown_as("\xc2\x9b" "31m", "\\xc2\\x9b31m");            /* the same in UTF-8 */
+	is_shown_as("\xc0\x9b\xe0\x80\x9b", "\\xc0\\x9b\\xe0\\x80\\x9b"); /* and longer than need be */
+	is_shown_as("\xe2\x80\xae", "\\xe2\\x80\\xae");          /* right to left from here */
+	is_shown_as("\xed\xa0\x80\xf5\x80\x80\x80\xff\xc3", "\\xed\\xa0\\x80\\xf5\\x80\\x80\\x80\\xff\\xc3");
+	assert_string_equal(some, "ab\\x1b");
+	free(some);
+}
+
+static void addresses_are_hexadecimal(void **state)
+{
+	uint64_t value, last;
+
+	(void)state;
+	assert_true(parse_address("1000", &value) && value == 0x1000);
+	assert_true(parse_address("0x1a3C000", &value) && value == 0x1a3c000);
+	assert_true(parse_address("000000000d3a1000", &value) && value == 0xd3a1000);
+	assert_true(parse_address("ffffffffffffffff", &value) && value == UINT64_MAX);
+	assert_true(parse_address_range("1000-0x1fff", &value, &last) && value == 0x1000 && last == 0x1fff);
+	assert_false(parse_address("", &value) || parse_address("0x", &value) || parse_address("12g", &value) ||
+	             parse_address("-1", &value) || parse_address(" 1", &value) || parse_address("0x-1", &value) ||
+	             parse_address("10000000000000000", &value) || parse_address_range("2000-1000", &value, &last));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(ranges_levels_and_causes),
 		cmocka_unit_test(numbers_for_people),
+		cmocka_unit_test(what_may_be_shown),
+		cmocka_unit_test(addresses_are_hexadecimal),
 		cmocka_unit_test(keys),
 		cmocka_unit_test(the_visors_log),
 		cmocka_unit_test(broken_events_are_lines),

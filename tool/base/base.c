@@ -9,14 +9,85 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Pipes and devices have no size: more than this is no file for us. */
+#define STREAM_MAX (64u << 20)
+#define FILE_MAX (4ull << 30)
+
 static bool notes_on = true;
+static int no_memory_status = 2;
+
+void out_of_memory_status(int status)
+{
+	no_memory_status = status;
+}
+
+/* Bytes of the character at `text` that a terminal shows as one; 0: it is none, or an order to the terminal. */
+static size_t shown_length(const unsigned char *text, size_t size)
+{
+	size_t length = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2 : text[0] >> 4 == 14 ? 3 : text[0] >> 3 == 30 ? 4 : 0;
+	uint32_t code = length == 1 ? text[0] : text[0] & (0xffu >> (length + 1));
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+
+	if (length == 1)
+		return (code >= ' ' && code != 0x7f) || code == '\t';
+	if (length == 0 || length > size)
+		return 0;
+	for (size_t i = 1; i < length; i++) {
+		if (text[i] >> 6 != 2)
+			return 0;
+		code = code << 6 | (text[i] & 0x3f);
+	}
+	/* 80h to 9fh are controls; right-to-left and other marks reorder what stands around them (Unicode, UAX 9). */
+	if (code < least[length] || code < 0xa0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ||
+	    code == 0x61c || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+	    (code >= 0x2066 && code <= 0x2069) || code == 0xfeff)
+		return 0;
+	return length;
+}
+
+char *printable_n(const char *text, size_t size)
+{
+	const unsigned char *at = (const unsigned char *)text, *end = at + strnlen(text, size);
+	char *out = allocate(4 * (size_t)(end - at) + 1), *to = out;
+
+	while (at < end) {
+		size_t length = shown_length(at, (size_t)(end - at));
+
+		if (length) {
+			memcpy(to, at, length);
+			to += length;
+			at += length;
+		} else {
+			to += sprintf(to, "\\x%02x", *at++);
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
+char *printable(const char *text)
+{
+	return printable_n(text, SIZE_MAX);
+}
 
 static void say(const char *format, va_list arguments)
 {
+	char *text = formatted_v(format, arguments);
+
 	fflush(stdout);
 	fputs("vmmu: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	/* Lines of another program's output may be part of it. */
+	for (char *line = text, *rest; line; line = rest) {
+		char *shown;
+
+		rest = strchr(line, '\n');
+		if (rest)
+			*rest++ = '\0';
+		shown = printable(line);
+		fprintf(stderr, "%s\n", shown);
+		free(shown);
+	}
+	free(text);
 }
 
 void complain(const char *format, ...)
@@ -46,8 +117,9 @@ void note_enable(bool on)
 static void *or_die(void *block)
 {
 	if (!block) {
-		complain("out of memory");
-		exit(EXIT_FAILURE);
+		/* Not by complain(), which needs some. */
+		fputs("vmmu: out of memory\n", stderr);
+		exit(no_memory_status);
 	}
 	return block;
 }
@@ -87,13 +159,18 @@ char *duplicate(const char *text)
 	return or_die(strdup(text));
 }
 
-static bool read_all(int fd, struct bytes *out)
+/* False: an error in errno, or EFBIG for more than `max` bytes. */
+static bool read_all(int fd, uint64_t max, struct bytes *out)
 {
 	size_t room = 0;
 
 	for (;;) {
 		ssize_t got;
 
+		if (out->size > max) {
+			errno = EFBIG;
+			return false;
+		}
 		if (out->size == room) {
 			room = room ? room * 2 : 1 << 20;
 			out->data = reallocate(out->data, room);
@@ -107,28 +184,47 @@ static bool read_all(int fd, struct bytes *out)
 	}
 }
 
-bool bytes_read(const char *path, struct bytes *out, char **error)
+static bool read_open(int fd, const char *path, bool regular, uint64_t max, struct bytes *out, char **error)
 {
-	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool ok;
+	struct stat st = {0};
+	bool ok = false;
 
 	*out = (struct bytes){0};
-	if (fd < 0) {
+	if (fd >= 0)
+		ok = fstat(fd, &st) == 0;
+	if (!ok)
 		*error = formatted("%s: %s", path, strerror(errno));
-		return false;
-	}
-	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+	else if (S_ISDIR(st.st_mode))
 		*error = formatted("%s is a directory, not a file", path);
-		close(fd);
-		return false;
-	}
-	ok = read_all(fd, out);
-	if (!ok) {
+	else if (regular && !S_ISREG(st.st_mode))
+		*error = formatted("%s is not a regular file, and only the command line may name others", path);
+	else if (read_all(fd, S_ISREG(st.st_mode) || regular ? max : STREAM_MAX, out))
+		return true;
+	else if (errno == EFBIG)
+		*error = formatted("%s is too large to be what it should be", path);
+	else
 		*error = formatted("%s cannot be read: %s", path, strerror(errno));
-		bytes_free(out);
-	}
-	close(fd);
+	bytes_free(out);
+	return false;
+}
+
+bool bytes_read(const char *path, struct bytes *out, char **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok = read_open(fd, path, false, FILE_MAX, out, error);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+bool bytes_read_regular(const char *path, size_t max, struct bytes *out, char **error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool ok = read_open(fd, path, true, max, out, error);
+
+	if (fd >= 0)
+		close(fd);
 	return ok;
 }
 

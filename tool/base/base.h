@@ -18,6 +18,17 @@ void note(const char *format, ...) PRINTF_LIKE(1, 2);
 /* --quiet: leave out notes. */
 void note_enable(bool on);
 
+/*
+ * `text` as it may be shown on a terminal: bytes that could be a terminal's orders
+ * (control characters, and what is no UTF-8) become \xNN. Never NULL; caller frees.
+ */
+char *printable(const char *text);
+/* The same for `size` bytes, or up to a zero among them. */
+char *printable_n(const char *text, size_t size);
+
+/* The status that the command ends with when there is no memory; 2 until told. */
+void out_of_memory_status(int status);
+
 /* Never NULL; zeroed. The command ends when there is no memory. */
 void *allocate(size_t size);
 void *reallocate(void *block, size_t size);
@@ -35,6 +46,11 @@ struct bytes {
  * sentence that names the file and says why (the caller frees).
  */
 bool bytes_read(const char *path, struct bytes *out, char **error);
+/*
+ * The same for a path that the user has not named, but a file has: only a regular
+ * file is read, of at most `max` bytes, and nothing is waited for.
+ */
+bool bytes_read_regular(const char *path, size_t max, struct bytes *out, char **error);
 void bytes_free(struct bytes *bytes);
 
 /* First place in PATH, or `override` when that is not NULL. NULL: not found. Caller frees. */

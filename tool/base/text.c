@@ -87,21 +87,43 @@ bool parse_size(const char *text, uint64_t *bytes)
 	return true;
 }
 
-bool parse_range(const char *text, uint64_t *first, uint64_t *last)
+bool parse_address(const char *text, uint64_t *value)
+{
+	const char *digits = strncasecmp(text, "0x", 2) == 0 ? text + 2 : text;
+	char *end;
+
+	if (!isxdigit((unsigned char)*digits))
+		return false;
+	errno = 0;
+	*value = strtoull(digits, &end, 16);
+	return errno == 0 && *end == '\0';
+}
+
+static bool range_of(const char *text, bool (*parse)(const char *, uint64_t *), uint64_t *first, uint64_t *last)
 {
 	const char *dash = strchr(text, '-');
 	char *head;
 	bool ok;
 
 	if (!dash) {
-		ok = parse_number(text, first);
+		ok = parse(text, first);
 		*last = *first;
 		return ok;
 	}
 	head = strndup(text, (size_t)(dash - text));
-	ok = head && parse_number(head, first) && parse_number(dash + 1, last) && *first <= *last;
+	ok = head && parse(head, first) && parse(dash + 1, last) && *first <= *last;
 	free(head);
 	return ok;
+}
+
+bool parse_range(const char *text, uint64_t *first, uint64_t *last)
+{
+	return range_of(text, parse_number, first, last);
+}
+
+bool parse_address_range(const char *text, uint64_t *first, uint64_t *last)
+{
+	return range_of(text, parse_address, first, last);
 }
 
 static const char *const level_names[] = {NULL, "4k", "2m", "1g", "512g", "256t"};

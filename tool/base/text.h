@@ -18,7 +18,11 @@ struct short_text text_seconds(double seconds);  /* 1.234567 s */
 bool parse_size(const char *text, uint64_t *bytes);
 /* Decimal or 0x hexadecimal, nothing after it. */
 bool parse_number(const char *text, uint64_t *value);
-/* "X" or "X-Y" with X <= Y. */
+/* Hexadecimal, with 0x or without, as the field's tools print addresses; never decimal. */
+bool parse_address(const char *text, uint64_t *value);
+/* "X" or "X-Y" with X <= Y, addresses. */
+bool parse_address_range(const char *text, uint64_t *first, uint64_t *last);
+/* The same of numbers. */
 bool parse_range(const char *text, uint64_t *first, uint64_t *last);
 /* 1..5 or 4k, 2m, 1g, 512g, 256t. */
 bool parse_level(const char *text, unsigned *level);

@@ -307,6 +307,7 @@ int command_run(int argc, char **argv)
 	struct run run = {.trace_size = TRACE_SIZE_DEFAULT};
 
 	argp_err_exit_status = RUN_USAGE;
+	out_of_memory_status(RUN_CANNOT_START);
 	boot_options_init(&run.boot);
 	argp_parse(&argp, argc, argv, 0, NULL, &run);
 	run.status = start(&run);

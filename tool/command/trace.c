@@ -63,15 +63,17 @@ static void show_write(struct listing *list, const struct vmmu_trace_record *wri
 		lines_write(&list->view, decoder_of(list, write), write);
 }
 
-/* Writes as lines or JSON; everything else as lines only. */
 static void show_record(struct listing *list, const struct vmmu_trace_record *record,
                         const struct vmmu_trace_record *fault, uint64_t number)
 {
 	if (record->event == VMMU_TRACE_SPTE_CHANGED) {
 		if (filter_write(&list->filter, record))
 			show_write(list, record, fault, number);
-	} else if (!list->json && !limit_reached(list) && filter_other(&list->filter, record)) {
-		lines_other(&list->view, decoder_of(list, record), record);
+	} else if (!limit_reached(list) && filter_other(&list->filter, record)) {
+		if (list->json)
+			trace_json_other(&list->view, record, number);
+		else
+			lines_other(&list->view, decoder_of(list, record), record);
 	}
 }
 
@@ -104,6 +106,8 @@ static void show_group(struct listing *list, struct group *group)
 		end = &records[group->numbers[--count]];
 	if (!list->json)
 		lines_fault(&list->view, fault, end);
+	else if (list->filter.all)
+		trace_json_fault(&list->view, fault, end, group->numbers[0]);
 	for (size_t i = 1; i < count; i++)
 		show_record(list, &records[group->numbers[i]], fault, group->numbers[i]);
 	group->count = 0;
@@ -203,8 +207,10 @@ static void show_all(struct listing *list)
 
 static void parse_gpa(struct listing *list, const char *arg, struct argp_state *state)
 {
-	if (!parse_range(arg, &list->filter.gpa_first, &list->filter.gpa_last))
-		argp_error(state, "--gpa takes an address or a range (0x1000 or 0x1000-0x1fff), not \"%s\"", arg);
+	if (list->filter.gpa_first != 0 || list->filter.gpa_last != UINT64_MAX)
+		argp_error(state, "one --gpa at a time; a range is X-Y");
+	if (!parse_address_range(arg, &list->filter.gpa_first, &list->filter.gpa_last))
+		argp_error(state, "--gpa takes an address or a range in hex (1000 or 0x1000-0x1fff), not \"%s\"", arg);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -220,6 +226,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		parse_gpa(list, arg, state);
 		return 0;
 	case OPTION_LEVEL:
+		if (list->filter.level)
+			argp_error(state, "one --level at a time");
 		if (!parse_level(arg, &list->filter.level))
 			argp_error(state, "--level is 1 to 5, or 4k, 2m, 1g, 512g, 256t, not \"%s\"", arg);
 		return 0;
@@ -229,6 +237,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		list->filter.causes |= 1ull << cause;
 		return 0;
 	case OPTION_FAULT:
+		if (list->filter.fault_first || list->filter.fault_last != UINT64_MAX)
+			argp_error(state, "one --fault at a time; a range is N-M");
 		if (!parse_range(arg, &list->filter.fault_first, &list->filter.fault_last))
 			argp_error(state, "--fault takes a number or a range (12 or 12-20), not \"%s\"", arg);
 		return 0;
@@ -251,14 +261,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only entries that cover this guest-physical address or range", 1},
+	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only entries that cover this guest-physical address or range, in hex with or without 0x", 1},
 	{"level", OPTION_LEVEL, "L", 0, "Only entries of this level: 1 to 5, or 4k, 2m, 1g, 512g, 256t", 1},
 	{"cause", OPTION_CAUSE, "C", 0, "Only writes with this cause (violation, split ...); may be repeated", 1},
 	{"fault", OPTION_FAULT, "N[-M]", 0, "Only what these faults wrote", 1},
 	{"limit", OPTION_LIMIT, "N", 0, "Stop after N entry writes", 1},
 	{"all", OPTION_ALL, NULL, 0, "Also slots, tables made and freed, flushes, MMIO, faults that wrote nothing", 2},
 	{"follow", OPTION_FOLLOW, NULL, 0, "Go on as the trace grows, until the run ends", 2},
-	{"json", OPTION_JSON, NULL, 0, "One JSON object per entry write", 2},
+	{"json", OPTION_JSON, NULL, 0, "One JSON object per entry write; with --all for everything else, too", 2},
 	{0},
 };
 

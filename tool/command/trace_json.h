@@ -9,4 +9,11 @@ void trace_json_print(const struct view *view, const struct vmmu_decoder *decode
                       const struct vmmu_trace_record *write, const struct vmmu_trace_record *fault,
                       uint64_t number);
 
+/* The beginning of a fault, with how it was dealt with when `end` is not NULL. */
+void trace_json_fault(const struct view *view, const struct vmmu_trace_record *fault,
+                      const struct vmmu_trace_record *end, uint64_t number);
+
+/* Any other record. */
+void trace_json_other(const struct view *view, const struct vmmu_trace_record *record, uint64_t number);
+
 #endif

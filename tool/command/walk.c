@@ -28,14 +28,13 @@ struct walk {
 static void print_heading(const struct walk *walk)
 {
 	const struct palette *p = walk->view.palette;
-	const struct vmmu_trace_file_header *header = &walk->view.trace.header;
 
 	printf("%sGuest-%s 0x%012" PRIx64 " %s%s\n", p->bold, walk->is_gva ? "virtual" : "physical",
 	       walk->address, walk->label, p->off);
 	printf("%sVM %u, %s, %u levels", p->dim, walk->vm->id,
 	       describe_mode(walk->vm->decoder.mode), walk->vm->decoder.levels);
-	if (header->machine[0])
-		printf(", machine %.*s", (int)sizeof(header->machine), header->machine);
+	if (walk->view.machine[0])
+		printf(", machine %s", walk->view.machine);
 	if (walk->view.kernel_name)
 		printf(", kernel %s", walk->view.kernel_name);
 	printf("%s\n\n", p->off);
@@ -293,15 +292,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_GVA:
 		if (walk->given)
 			argp_error(state, "one address at a time");
-		if (!parse_number(arg, &walk->address))
-			argp_error(state, "--%s takes an address like 0x1a3c000, not \"%s\"",
+		if (!parse_address(arg, &walk->address))
+			argp_error(state, "--%s takes an address in hex, with 0x or without, like 1a3c000, not \"%s\"",
 			           key == OPTION_GPA ? "gpa" : "gva", arg);
 		walk->is_gva = key == OPTION_GVA;
 		walk->given = true;
 		return 0;
 	case OPTION_ROOT:
-		if (!parse_number(arg, &walk->root) || !walk->root)
-			argp_error(state, "--root takes the host-physical address of a table, not \"%s\"", arg);
+		if (!parse_address(arg, &walk->root) || !walk->root)
+			argp_error(state, "--root takes the host-physical address of a table, in hex, not \"%s\"", arg);
 		return 0;
 	case OPTION_BRIEF:
 		walk->brief = true;
@@ -316,7 +315,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address", 1},
+	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address, in hex with or without 0x", 1},
 	{"gva", OPTION_GVA, "X", 0, "Under shadow paging: the guest-virtual address", 1},
 	{"root", OPTION_ROOT, "HPA", 0,
 	 "The top table to begin with (default: the one that was loaded last)", 1},

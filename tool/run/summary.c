@@ -77,7 +77,9 @@ static void print_counts(FILE *to, const char *title, const json_t *object)
 
 	fprintf(to, "  %-12s %s", title, text_count(sum(object)).text);
 	for (size_t i = 0; i < count; i++) {
-		char *item = formatted("%s %s", list[i].name, text_count(list[i].count).text);
+		char *name = printable(list[i].name), *item = formatted("%s %s", name, text_count(list[i].count).text);
+
+		free(name);
 
 		if (column + strlen(item) > 72 || column == 0) {
 			fprintf(to, "\n               %s", item);

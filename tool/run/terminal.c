@@ -16,8 +16,12 @@ static volatile sig_atomic_t taken;    /* read in a signal handler */
 
 void terminal_take(void)
 {
+	static bool registered;
 	struct termios raw;
 
+	/* Also when the command ends because there is no memory. */
+	if (!registered)
+		registered = atexit(terminal_give_back) == 0;
 	/* In the background the terminal belongs to somebody else. */
 	if (!isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
 	    tcgetattr(STDIN_FILENO, &before) != 0)

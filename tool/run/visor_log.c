@@ -99,7 +99,7 @@ void visor_log_take(struct visor_log *log, const char *bytes, size_t size, visor
 			log->in_escape = !isalpha((unsigned char)byte);
 		else if (byte == '\n')
 			take_line(log, on_line, arg);
-		else if ((unsigned char)byte >= ' ' || byte == '\t')
+		else if (((unsigned char)byte >= ' ' && (unsigned char)byte < 0x7f) || byte == '\t')
 			take_byte(log, byte);
 	}
 }

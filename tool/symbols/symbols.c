@@ -12,15 +12,33 @@
 /* Fewer than this is a stub, like the System.map that Debian installs. */
 enum { SYMBOLS_MIN = 8 };
 
+/* No kernel with all its symbols is larger. */
+#define KERNEL_MAX (2ull << 30)
+
 /* No function is larger. */
 #define FUNCTION_MAX 0x100000u
 
+/* Names go to terminals, and into JSON. */
+static bool is_plain(const char *name, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if (name[i] <= ' ' || name[i] > '~')
+			return false;
+	return true;
+}
 
 void builder_add(struct symbols_builder *builder, uint64_t address, char type, const char *name,
                  size_t name_length)
 {
+	const char *shown = name;
+	char *escaped = NULL;
+
 	if (!strchr("tTwWiu", type) || name_length == 0)
 		return;
+	if (!is_plain(name, name_length)) {
+		shown = escaped = printable_n(name, name_length);
+		name_length = strlen(escaped);
+	}
 	if (builder->count == builder->room) {
 		builder->room = builder->room ? builder->room * 2 : 4096;
 		builder->list = reallocate(builder->list, builder->room * sizeof(*builder->list));
@@ -33,9 +51,10 @@ void builder_add(struct symbols_builder *builder, uint64_t address, char type, c
 	builder->list[builder->count].name = builder->names_size;
 	builder->list[builder->count].global = isupper((unsigned char)type);
 	builder->count++;
-	memcpy(builder->names + builder->names_size, name, name_length);
+	memcpy(builder->names + builder->names_size, shown, name_length);
 	builder->names[builder->names_size + name_length] = '\0';
 	builder->names_size += name_length + 1;
+	free(escaped);
 }
 
 void builder_free(struct symbols_builder *builder)
@@ -153,21 +172,31 @@ bool symbols_parse(struct symbols *symbols, const uint8_t *data, size_t size, ch
 	return true;
 }
 
-bool symbols_load(struct symbols *symbols, const char *path, char **error)
+static bool parse_file(struct symbols *symbols, const char *path, struct bytes *file, char **error)
 {
-	struct bytes file;
 	char *why = NULL;
-	bool ok;
+	bool ok = symbols_parse(symbols, file->data, file->size, &why);
 
-	if (!bytes_read(path, &file, error))
-		return false;
-	ok = symbols_parse(symbols, file.data, file.size, &why);
 	if (!ok) {
 		*error = formatted("no symbols in %s: %s", path, why);
 		free(why);
 	}
-	bytes_free(&file);
+	bytes_free(file);
 	return ok;
+}
+
+bool symbols_load(struct symbols *symbols, const char *path, char **error)
+{
+	struct bytes file;
+
+	return bytes_read(path, &file, error) && parse_file(symbols, path, &file, error);
+}
+
+bool symbols_load_named(struct symbols *symbols, const char *path, char **error)
+{
+	struct bytes file;
+
+	return bytes_read_regular(path, KERNEL_MAX, &file, error) && parse_file(symbols, path, &file, error);
 }
 
 void symbols_free(struct symbols *symbols)

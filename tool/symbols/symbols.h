@@ -25,6 +25,8 @@ struct symbols {
  * to do (caller frees).
  */
 bool symbols_load(struct symbols *symbols, const char *path, char **error);
+/* The same for a path that a side file names: only a regular file will do. */
+bool symbols_load_named(struct symbols *symbols, const char *path, char **error);
 /* The same for a file's bytes. */
 bool symbols_parse(struct symbols *symbols, const uint8_t *data, size_t size, char **error);
 void symbols_free(struct symbols *symbols);

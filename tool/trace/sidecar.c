@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No run has more to say about itself. */
+enum { SIDECAR_MAX = 16 << 20 };
+
 char *sidecar_path(const char *trace_path)
 {
 	return formatted("%s.json", trace_path);
@@ -29,9 +32,15 @@ bool json_write_file(const char *path, const json_t *json, char **error)
 
 json_t *sidecar_read(const char *trace_path)
 {
-	char *path = sidecar_path(trace_path);
-	json_t *json = json_load_file(path, 0, NULL);
+	char *path = sidecar_path(trace_path), *error = NULL;
+	struct bytes text;
+	json_t *json = NULL;
 
+	if (bytes_read_regular(path, SIDECAR_MAX, &text, &error)) {
+		json = json_loadb((const char *)text.data, text.size, 0, NULL);
+		bytes_free(&text);
+	}
+	free(error);
 	free(path);
 	return json;
 }

@@ -92,6 +92,8 @@ static error_t parse_moment(int key, char *arg, struct argp_state *state)
 {
 	struct view *view = state->input;
 
+	if ((key == OPTION_AT || key == OPTION_AT_RECORD || key == OPTION_AT_FAULT) && view->moment != MOMENT_END)
+		argp_error(state, "one moment at a time: --at, --at-record or --at-fault, and once");
 	switch (key) {
 	case OPTION_AT:
 		view->moment = MOMENT_TIME;
@@ -134,7 +136,7 @@ static char *symbols_source(struct view *view, bool *asked)
 	else if (kernel)
 		source = duplicate(kernel);
 	if (kernel || view->kernel_path)
-		view->kernel_name = duplicate(basename(view->kernel_path ? view->kernel_path : kernel));
+		view->kernel_name = printable(basename(view->kernel_path ? view->kernel_path : kernel));
 	if (json_object_get(sidecar, "append"))
 		view->guest_line = duplicate(json_string_value(json_object_get(sidecar, "append")) ?: "");
 	json_decref(sidecar);
@@ -158,7 +160,7 @@ static bool open_symbols(struct view *view)
 	if (!source)
 		note("no kernel is known for %s, so guest addresses stay numbers; --kernel or --symbols names them",
 		     view->path);
-	else if (!symbols_load(&view->symbols, source, &error)) {
+	else if (!(asked ? symbols_load : symbols_load_named)(&view->symbols, source, &error)) {
 		complain("%s", error);
 		if (!asked)
 			note("guest addresses stay numbers; --kernel or --symbols names them");
@@ -180,6 +182,7 @@ bool view_open(struct view *view)
 		return false;
 	}
 	view->palette = palette_for(stdout, view->colour);
+	view->machine = printable_n(view->trace.header.machine, sizeof(view->trace.header.machine));
 	if (view->no_symbols || open_symbols(view))
 		return true;
 	view_close(view);
@@ -190,16 +193,24 @@ void view_close(struct view *view)
 {
 	trace_close(&view->trace);
 	symbols_free(&view->symbols);
+	free(view->machine);
 	free(view->kernel_name);
 	free(view->guest_line);
-	view->kernel_name = view->guest_line = NULL;
+	view->machine = view->kernel_name = view->guest_line = NULL;
 }
 
 static bool moment_of_time(const struct view *view, uint64_t *records, char **label)
 {
 	/* Times are printed in microseconds: a time that was read off must include its record. */
-	double until = view->at_seconds + 0.5e-6;
+	double until = view->at_seconds + 0.5e-6, last = 0;
 	uint64_t n = 0;
+
+	if (view->trace.count)
+		last = trace_seconds(&view->trace, &view->trace.records[view->trace.count - 1]);
+	if (view->at_seconds > last + 1e-6) {
+		complain("the trace ends at %s", text_seconds(last).text);
+		return false;
+	}
 
 	while (n < view->trace.count && trace_seconds(&view->trace, &view->trace.records[n]) <= until)
 		n++;

@@ -27,7 +27,8 @@ struct view {
 	struct trace_file trace;
 	struct symbols symbols;
 	const struct palette *palette;
-	char *kernel_name;            /* for headings; NULL when not known */
+	char *machine;                /* for headings, as it may be shown; "" when not known */
+	char *kernel_name;            /* the same; NULL when not known */
 	char *guest_line;             /* the guest's command line; NULL when not known */
 };
 
