@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A hardware task switch (SDM vol. 3, 8.3): there and on. VMX always leaves it to
- * the hypervisor, and so does SVM on shadow tables; the visor ends the VM then.
+ * the hypervisor. QEMU's SVM does not, not even on shadow tables: the VM ends then.
  */
 #include "guest.h"
 

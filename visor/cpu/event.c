@@ -50,3 +50,11 @@ bool event_is_nmi(uint32_t event)
 {
 	return (event & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_NMI);
 }
+
+bool event_is_fault(uint32_t event)
+{
+	unsigned vector = event & 0xff;
+
+	return (event & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_EXCEPTION) && vector != X86_DB &&
+	       vector != X86_BP && vector != X86_OF && vector != X86_DF && vector != X86_MC;
+}

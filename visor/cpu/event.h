@@ -37,4 +37,7 @@ enum event_outcome event_meets(uint32_t first, unsigned vector);
 bool event_must_be_kept(uint32_t first);
 bool event_is_nmi(uint32_t event);
 
+/* A fault puts RF into the flags that its delivery saves (SDM vol. 3, 18.3.1.1). */
+bool event_is_fault(uint32_t event);
+
 #endif

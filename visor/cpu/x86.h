@@ -168,6 +168,7 @@ static inline void xsetbv0(uint64_t value)
 #define X86_DR6_BREAKPOINTS 0xfull
 #define X86_DR6_BD (1ull << 13)
 #define X86_DR6_SINGLE_STEP (1ull << 14)
+#define X86_DR6_TASK (1ull << 15)
 #define X86_DR7_ENABLED 0xffull
 #define X86_DR6_RESET 0xffff0ff0ull
 #define X86_DR7_DETECT (1ull << 13)
@@ -177,7 +178,7 @@ static inline void xsetbv0(uint64_t value)
 
 /* Exceptions (SDM vol. 3, table 6-1). */
 enum {
-	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14,
+	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14,
 	X86_AC = 17, X86_MC = 18, X86_CP = 21,
 };
 

@@ -181,3 +181,16 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 	else
 		exit_raise(v, X86_GP, true, 0);
 }
+
+bool control_enter_task(struct vcpu *v)
+{
+	struct vmmu_paging next = paging_now(v);
+	bool good;
+
+	next.cr0 = v->state.cr0;
+	next.cr3 = v->state.cr3;
+	good = load_pdptes(v, &next);
+	v->backend->write_state(v);
+	v->backend->write_paging(v, &next);
+	return good;
+}

@@ -3,6 +3,7 @@
 #ifndef VISOR_EXIT_CONTROL_H
 #define VISOR_EXIT_CONTROL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct vcpu;
@@ -15,5 +16,8 @@ struct cr_access {
 	uint8_t length;         /* of the instruction, bytes; not for CR_OTHER */
 };
 void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
+
+/* vcpu->state is that of a new task: make it the guest's, CR0.TS and CR3 with it. False: #GP by its PDPTEs. */
+bool control_enter_task(struct vcpu *vcpu);
 
 #endif

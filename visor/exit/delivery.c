@@ -6,15 +6,6 @@
 #include "visor/exit/exit.h"
 #include "visor/vm/vm.h"
 
-enum { X86_BP = 3, X86_OF = 4 };
-
-/* Faults put RF into the flags that they save (SDM vol. 3, 18.3.1.1); these exceptions are none. */
-static bool is_fault(uint32_t type, unsigned vector)
-{
-	return type == EVENT_EXCEPTION && vector != X86_DB && vector != X86_BP && vector != X86_OF &&
-	       vector != X86_DF && vector != X86_MC;
-}
-
 bool delivery_carry_out(struct vcpu *v)
 {
 	uint32_t type = v->event & EVENT_TYPE_MASK;
@@ -22,7 +13,7 @@ bool delivery_carry_out(struct vcpu *v)
 	struct delivery event = {
 		.vector = (uint8_t)v->event,
 		.software = type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_SOFTWARE_EXCEPTION,
-		.fault = is_fault(type, v->event & 0xff),
+		.fault = event_is_fault(v->event),
 		.has_error = v->event & EVENT_HAS_ERROR,
 		.error = v->event_error,
 	};

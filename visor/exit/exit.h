@@ -11,6 +11,7 @@
 
 #include "visor/cpu/vcpu.h"
 #include "visor/device/platform.h"
+#include "visor/emulate/task_switch.h"
 #include "visor/vm/counters.h"
 #include "visor/vm/fail.h"
 
@@ -37,7 +38,8 @@ void exit_external_interrupt(struct vcpu *vcpu);
 void exit_triple_fault(struct vcpu *vcpu);
 /* The VM ends in this way. */
 void exit_stop(struct vcpu *vcpu, enum vm_end end);
-void exit_task_switch(struct vcpu *vcpu);
+/* To the task of this TSS. In vcpu->event stands what came through a task gate of the IDT. */
+void exit_task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_source source);
 /* Deliver an exception to the guest; or what it makes together with the event that is being delivered. */
 void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
 /* The instruction is done: go on behind it. */

@@ -78,10 +78,3 @@ void exit_cr8(struct vcpu *v, bool write, unsigned gpr)
 	}
 	exit_skip(v);
 }
-
-/* The switch would have to be carried out here; no system of today makes one. */
-void exit_task_switch(struct vcpu *v)
-{
-	exit_count(v, EXIT_OTHER);
-	vm_fail(v, "the guest switches tasks by hardware, which %s leaves to the visor, who cannot", v->backend->machine);
-}

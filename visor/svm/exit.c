@@ -38,6 +38,18 @@ static void handle_cr(struct vcpu *v, uint64_t exit_code)
 		exit_cr(v, &access);
 }
 
+/* EXITINFO1 and 2: 15.14.1. */
+static void handle_task_switch(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	enum task_switch_source source = b->exit_info2 & TASK_SWITCH_BY_IRET ? TASK_SWITCH_IRET :
+	                                 b->exit_info2 & TASK_SWITCH_BY_JUMP ? TASK_SWITCH_JUMP :
+	                                 v->event & EVENT_VALID              ? TASK_SWITCH_GATE :
+	                                                                       TASK_SWITCH_CALL;
+
+	exit_task_switch(v, (uint16_t)b->exit_info1, source);
+}
+
 static void undefined_instruction(struct vcpu *v)
 {
 	exit_count(v, EXIT_UNDEFINED);
@@ -78,7 +90,7 @@ void svm_handle(struct vcpu *v)
 		svm_reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
 	case SVM_EXIT_TASK_SWITCH:
-		exit_task_switch(v);
+		handle_task_switch(v);
 		break;
 	case SVM_EXIT_INTR:
 		exit_external_interrupt(v);

@@ -92,6 +92,8 @@ enum { INTERCEPT_INVLPGB = 1u << 0, INTERCEPT_INVLPGB_ILLEGAL = 1u << 1, INTERCE
 #define VIRTUAL_INTERRUPT_MASKING (1ull << 24)
 #define VIRTUAL_INTERRUPT_VECTOR_SHIFT 32
 #define NESTED_PAGING 1ull
+#define TASK_SWITCH_BY_IRET (1ull << 36)      /* EXITINFO2 */
+#define TASK_SWITCH_BY_JUMP (1ull << 38)
 
 enum {
 	SVM_EXIT_CR_READ = 0x00, SVM_EXIT_CR_WRITE = 0x10, /* + the register's number, up to 15 */

@@ -26,6 +26,7 @@ static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_NMI] = "nmi",
 	[EXIT_EXCEPTION] = "exception",
 	[EXIT_INIT] = "init",
+	[EXIT_TASK_SWITCH] = "task-switch",
 	[EXIT_XSETBV] = "xsetbv",
 	[EXIT_CACHE] = "invd-wbinvd",
 	[EXIT_UNDEFINED] = "undefined-instruction",

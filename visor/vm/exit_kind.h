@@ -23,6 +23,7 @@ enum exit_kind {
 	EXIT_NMI,
 	EXIT_EXCEPTION,
 	EXIT_INIT,
+	EXIT_TASK_SWITCH,
 	EXIT_XSETBV,
 	EXIT_CACHE,            /* INVD, WBINVD */
 	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */

@@ -97,7 +97,7 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		exit_count(v, EXIT_NMI_WINDOW);
 		break;
 	case VMX_EXIT_TASK_SWITCH:
-		exit_task_switch(v);
+		exit_task_switch(v, (uint16_t)vmread(VMCS_QUALIFICATION), vmread(VMCS_QUALIFICATION) >> 30 & 3);
 		break;
 	case VMX_EXIT_CPUID:
 		exit_cpuid(v);
