@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "formats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <event-parse.h>
+
+#include "reader.h"
+
+enum { TYPES = 65536, NOTE_MAX = 65536 };
+
+struct place {
+	uint8_t field;
+	uint8_t size;
+	bool is_signed;
+	uint16_t offset;
+};
+
+struct format {
+	enum event_id id;
+	char *name;
+	unsigned count;
+	struct place place[EVENT_FIELDS_MAX];
+	uint16_t size;                 /* a record has at least that many bytes */
+	uint16_t note;                 /* EVENT_NOTE: where its text begins */
+	int fixed_code;
+};
+
+struct formats {
+	struct tep_handle *tep;
+	struct format *by_type[TYPES];
+	uint16_t pid_offset;           /* the same for all events */
+	size_t known;
+	char text[NOTE_MAX + 1];
+};
+
+struct formats *formats_new(void)
+{
+	struct formats *formats = allocate(sizeof(*formats));
+
+	formats->tep = tep_alloc();
+	if (!formats->tep) {
+		free(formats);
+		return NULL;
+	}
+	/* What it cannot read is counted and named by the caller. */
+	tep_set_loglevel(TEP_LOG_NONE);
+	tep_set_long_size(formats->tep, 8);
+	return formats;
+}
+
+static void format_free(struct format *format)
+{
+	if (format)
+		free(format->name);
+	free(format);
+}
+
+void formats_free(struct formats *formats)
+{
+	if (!formats)
+		return;
+	for (unsigned i = 0; i < TYPES; i++)
+		format_free(formats->by_type[i]);
+	tep_free(formats->tep);
+	free(formats);
+}
+
+/* "... spurious %d fixed %d", ..., REC->ret == 6, REC->ret == 5": the last number there. */
+static int fixed_code_of(const char *print)
+{
+	const char *at = strstr(print, "fixed %d"), *last = NULL;
+
+	while (at && (at = strstr(at, "REC->ret == "))) {
+		at += strlen("REC->ret == ");
+		last = at;
+	}
+	return last ? atoi(last) : -1;
+}
+
+static bool place_field(struct format *format, const struct event_field *want, struct tep_event *event)
+{
+	struct tep_format_field *field = tep_find_field(event, want->name);
+
+	if (!field || field->offset < 0 || field->offset > UINT16_MAX - 8 ||
+	    (field->size != 1 && field->size != 2 && field->size != 4 && field->size != 8))
+		return false;
+	format->place[format->count++] = (struct place){
+		.field = want->id, .size = (uint8_t)field->size, .offset = (uint16_t)field->offset,
+		.is_signed = field->flags & TEP_FIELD_IS_SIGNED};
+	if (field->offset + field->size > format->size)
+		format->size = (uint16_t)(field->offset + field->size);
+	return true;
+}
+
+static struct format *format_of(struct tep_event *event, const char *print)
+{
+	struct format *format = allocate(sizeof(*format));
+
+	format->id = event_named(event->name, strlen(event->name));
+	format->name = duplicate(event->name);
+	format->size = 8;
+	format->fixed_code = -1;
+	for (const struct event_field *field = event_kinds[format->id].fields; field->name; field++)
+		place_field(format, field, event);
+	if (format->id == EVENT_NOTE) {
+		struct tep_format_field *buf = tep_find_field(event, "buf");
+
+		if (buf && buf->offset > 0 && buf->offset < UINT16_MAX)
+			format->note = (uint16_t)buf->offset;
+		else
+			format->id = EVENT_OTHER;
+	}
+	if (format->id == EVENT_FAST_FAULT)
+		format->fixed_code = fixed_code_of(print);
+	return format;
+}
+
+bool formats_add(struct formats *formats, const char *text, size_t size, const char *system)
+{
+	static const char no_print[] = "\nprint fmt: \"\"\n";
+	const char *print = memmem(text, size, "\nprint fmt:", 11);
+	char *fields, *prints, *id;
+	struct tep_event *event = NULL;
+	struct tep_format_field *pid;
+
+	/* The print format is C: it is not needed, and most of what can go wrong. */
+	fields = formatted("%.*s%s", (int)(print ? print - text : (long)size), text, no_print);
+	prints = print ? strndup(print, size - (size_t)(print - text)) : duplicate("");
+	id = strstr(fields, "\nID:");
+	if (id && tep_parse_event(formats->tep, fields, strlen(fields), system) == 0)
+		event = tep_find_event(formats->tep, atoi(id + 4));
+	if (event && event->id > 0 && event->id < TYPES && event->name) {
+		struct format *format = format_of(event, prints ? prints : "");
+
+		pid = tep_find_common_field(event, "common_pid");
+		if (pid && pid->size == 4 && pid->offset >= 0 && pid->offset <= 4)
+			formats->pid_offset = (uint16_t)pid->offset;
+		format_free(formats->by_type[event->id]);
+		formats->by_type[event->id] = format;
+		formats->known += format->id != EVENT_OTHER;
+	}
+	free(fields);
+	free(prints);
+	return event != NULL;
+}
+
+size_t formats_known(const struct formats *formats)
+{
+	return formats->known;
+}
+
+static uint64_t read_place(const uint8_t *record, const struct place *place)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, record + place->offset, place->size);
+	if (place->is_signed && place->size < 8 && value >> (8 * place->size - 1))
+		value |= ~0ull << (8 * place->size);
+	return value;
+}
+
+static bool read_note(struct formats *formats, const struct format *format, const uint8_t *record,
+                      size_t size, struct source_event *event)
+{
+	size_t length = size - format->note;
+	char *at;
+
+	if (length > NOTE_MAX)
+		length = NOTE_MAX;
+	memcpy(formats->text, record + format->note, length);
+	formats->text[length] = '\0';
+	formats->text[strcspn(formats->text, "\n")] = '\0';
+	at = strstr(formats->text, "vmmu: ");
+	if (!at)
+		return false;
+	event->note = at + 6;
+	return true;
+}
+
+bool formats_decode(struct formats *formats, const void *record, size_t size, struct source_event *event,
+                    struct source_info *info)
+{
+	const struct format *format;
+	uint16_t type;
+	int32_t pid;
+
+	if (size < 8)
+		return false;
+	memcpy(&type, record, sizeof(type));
+	memcpy(&pid, (const uint8_t *)record + formats->pid_offset, sizeof(pid));
+	format = formats->by_type[type];
+	if (!format || size < format->size || size < format->note)
+		return false;
+	event->id = format->id;
+	event->name = format->name;
+	event->pid = (uint32_t)pid;
+	event->have = 0;
+	for (unsigned i = 0; i < format->count; i++)
+		event_set(event, (enum field_id)format->place[i].field, read_place(record, &format->place[i]));
+	if (format->id == EVENT_FAST_FAULT)
+		event_take_result(event, format->fixed_code);
+	if (format->id == EVENT_NOTE && !read_note(formats, format, record, size, event))
+		event->id = EVENT_OTHER;
+	if (event->id == EVENT_OTHER)
+		source_count_other(info, format->name, strlen(format->name));
+	return true;
+}
