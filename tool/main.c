@@ -24,6 +24,7 @@ static const struct {
 	{"walk", command_walk, "the entries that translate an address: when, why and by whom written"},
 	{"dump", command_dump, "the whole tree of tables at one moment"},
 	{"check", command_check, "replay a trace from empty tables and compare with its final dump"},
+	{"info", command_info, "what a trace is: machine, VMs, vCPUs, length, events, what is missing"},
 	{"record", command_record, "record what KVM does to the tables of running VMs"},
 	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},
 };

@@ -6,6 +6,7 @@
 
 #include "../base/text.h"
 #include "../trace/verify.h"
+#include "../question/question.h"
 #include "command.h"
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -43,6 +44,8 @@ int command_check(int argc, char **argv)
 	struct verdict verdict;
 	char *error = NULL;
 
+	if (question_is_for_recording(argc, argv))
+		return question_check(argc, argv);
 	argp_parse(&argp, argc, argv, 0, NULL, &path);
 	if (!trace_open(&trace, path, &error)) {
 		complain("%s", error);

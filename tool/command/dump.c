@@ -5,6 +5,7 @@
 
 #include "../trace/describe.h"
 #include "../trace/view.h"
+#include "../question/question.h"
 #include "command.h"
 
 enum { OPTION_RAW = 'r' };
@@ -184,6 +185,8 @@ int command_dump(int argc, char **argv)
 	struct dump dump = {0};
 	int status;
 
+	if (question_is_for_recording(argc, argv))
+		return question_tree(argc, argv);
 	view_init(&dump.view);
 	dump.view.no_symbols = true;
 	argp_parse(&argp, argc, argv, 0, NULL, &dump);

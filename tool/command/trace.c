@@ -7,6 +7,7 @@
 
 #include "../trace/sidecar.h"
 #include "../trace/view.h"
+#include "../question/question.h"
 #include "command.h"
 #include "trace_filter.h"
 #include "trace_json.h"
@@ -287,6 +288,8 @@ int command_trace(int argc, char **argv)
 	struct listing list = {.filter = TRACE_FILTER_NONE, .limit = UINT64_MAX};
 	int status = EXIT_OK;
 
+	if (question_is_for_recording(argc, argv))
+		return question_list(argc, argv);
 	view_init(&list.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &list);
 	list.filter.vm = list.view.vm;

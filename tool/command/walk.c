@@ -6,6 +6,7 @@
 
 #include "../trace/describe.h"
 #include "../trace/view.h"
+#include "../question/question.h"
 #include "command.h"
 
 enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_GVA = 0x100, OPTION_ROOT };
@@ -340,6 +341,8 @@ int command_walk(int argc, char **argv)
 	struct walk walk = {0};
 	int status = EXIT_TROUBLE;
 
+	if (question_is_for_recording(argc, argv))
+		return question_walk(argc, argv);
 	view_init(&walk.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &walk);
 	if (!view_open(&walk.view))

@@ -75,6 +75,13 @@ struct kvm;
 struct kvm *kvm_new(kvm_fact_fn fact, void *arg);
 void kvm_free(struct kvm *kvm);
 void kvm_take(struct kvm *kvm, const struct source_event *event);
+/*
+ * vmmu record notices a thread some time after it began. So what its lines say of
+ * threads (EVENT_NOTE) is better known before the events are taken: true when this
+ * line shows that there are such.
+ */
+bool kvm_is_record_line(const struct source_event *event);
+void kvm_learn_thread(struct kvm *kvm, const struct source_event *event);
 
 size_t kvm_vm_count(const struct kvm *kvm);
 const struct kvm_vm *kvm_vm_at(const struct kvm *kvm, size_t i);

@@ -236,3 +236,14 @@ void note_take(struct kvm *kvm, const struct source_event *event)
 	else if (is_word(line, "record") && !kvm->record_line)
 		kvm->record_line = duplicate(line[6] ? line + 7 : "");
 }
+
+bool kvm_is_record_line(const struct source_event *event)
+{
+	return event->id == EVENT_NOTE && is_word(event->note, "record");
+}
+
+void kvm_learn_thread(struct kvm *kvm, const struct source_event *event)
+{
+	if (event->id == EVENT_NOTE && is_word(event->note, "thread"))
+		take_thread(kvm, event->note);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a recording of KVM's events to an index. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/text.h"
+#include "../source/source.h"
+#include "index.h"
+
+enum { EVENTS_PER_LOOK = 65536 };
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+struct progress {
+	double start, next;
+	bool on, shown;
+};
+
+static void show_progress(struct progress *progress, const struct source *source, const char *path, uint64_t events)
+{
+	double done = source_progress(source), t = now();
+
+	if (!progress->on || t < progress->next)
+		return;
+	progress->next = t + 0.5;
+	progress->shown = true;
+	fprintf(stderr, "\rvmmu: reading %s: ", path);
+	if (done >= 0)
+		fprintf(stderr, "%.0f %%, ", done * 100);
+	fprintf(stderr, "%s events ", text_count(events).text);
+	fflush(stderr);
+}
+
+static void end_progress(const struct progress *progress)
+{
+	if (progress->shown)
+		fprintf(stderr, "\r%*s\r", 100, "");
+}
+
+static void add_fact(void *arg, const struct fact *fact)
+{
+	index_add(arg, fact);
+}
+
+/* Which thread belongs to which process, from the whole recording, before its events are taken. */
+static void learn_threads(struct kvm *kvm, const char *path)
+{
+	struct source_event event;
+	struct source *source;
+	struct stat st;
+	char *error = NULL;
+
+	if (strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+		return;
+	if (!source_open(&source, path, &error)) {
+		free(error);
+		return;
+	}
+	while (source_next(source, &event))
+		kvm_learn_thread(kvm, &event);
+	source_close(source);
+}
+
+bool build_from_source(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error)
+{
+	struct progress progress = {.start = now(), .on = !quiet && isatty(STDERR_FILENO)};
+	const char *name = strcmp(path, "-") ? path : "standard input";
+	struct source_event event;
+	struct source *source;
+	struct kvm *kvm;
+	uint64_t events = 0;
+	bool learnt = false;
+
+	progress.next = progress.start + 2;
+	if (!source_open(&source, path, error))
+		return false;
+	kvm = kvm_new(add_fact, writer);
+	while (source_next(source, &event) && !writer->failed) {
+		if (!learnt && kvm_is_record_line(&event)) {
+			learn_threads(kvm, path);
+			learnt = true;
+		}
+		kvm_take(kvm, &event);
+		if (++events % EVENTS_PER_LOOK == 0)
+			show_progress(&progress, source, name, events);
+	}
+	end_progress(&progress);
+	*meta = meta_of_kvm(kvm, source_info(source), writer);
+	json_object_set_new(*meta, "build_seconds", json_real(now() - progress.start));
+	kvm_free(kvm);
+	source_close(source);
+	return true;
+}

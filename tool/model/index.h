@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Within tool/model: the index file. A head, the facts, a map from an entry (VM,
+ * level, page) to its last fact, and a text in JSON with everything else.
+ */
+#ifndef TOOL_MODEL_INDEX_H
+#define TOOL_MODEL_INDEX_H
+
+#include <jansson.h>
+
+#include "model.h"
+
+enum { INDEX_HEAD_BYTES = 4096, INDEX_VERSION = 1 };
+#define INDEX_MAGIC "VMMUIDX"
+
+struct index_head {
+	char magic[8];
+	uint32_t version, fact_bytes;
+	uint64_t source_bytes, source_mtime_s, source_mtime_ns, source_inode;
+	uint64_t facts;
+	uint64_t map_offset, map_room, map_count, map_seed;
+	uint64_t meta_offset, meta_bytes;
+	uint64_t check;            /* of all words above */
+};
+
+struct model {
+	int fd;
+	uint8_t *mapped;
+	uint64_t mapped_bytes;
+	struct index_head head;
+	const struct fact *facts;
+	const struct map_entry *entries;
+	json_t *meta;
+	struct model_info info;
+	struct kvm_vm *vms;
+	size_t vm_count;
+	struct kvm_thread *threads;
+	size_t thread_count;
+	uint64_t *losses;
+	size_t loss_count;
+};
+
+uint64_t index_key(unsigned vm, unsigned level, uint64_t address);
+uint64_t index_head_check(const struct index_head *head);
+/* Map what stands in the file, and believe nothing of it unseen. Takes over fd, also when it fails. */
+bool index_map(struct model *model, int fd, char **error);
+
+/* Writing one. */
+struct index_writer {
+	int fd;
+	struct map last;
+	uint64_t count, written;   /* facts */
+	struct fact *buffer;
+	size_t buffered;
+	uint64_t *losses;
+	size_t loss_count;
+	bool failed;
+	char *error;
+};
+
+void index_begin(struct index_writer *writer, int fd);
+/* Completes `before`. */
+void index_add(struct index_writer *writer, const struct fact *fact);
+/* Map and text; then the head. False: the file could not be written, *error says why. */
+bool index_end(struct index_writer *writer, const struct index_head *source, const json_t *meta, char **error);
+void index_free(struct index_writer *writer);
+
+/* VMs, threads, source and losses as JSON, and back (tool/model/meta.c). */
+struct source_info;
+json_t *meta_of_kvm(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer);
+bool meta_read(struct model *model);
+
+/* Where what of the trace goes; false: *error says why. */
+bool build_from_source(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error);
+
+#endif

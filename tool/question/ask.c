@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ask.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { OPTION_SYMBOLS = 's', OPTION_COLOUR = 0x300, OPTION_VM, OPTION_VCPU, OPTION_SINCE, OPTION_UNTIL,
+       OPTION_LAST, OPTION_JSON, OPTION_HOST_CLOCK, OPTION_NO_INDEX, OPTION_AT };
+
+void ask_init(struct ask *ask)
+{
+	*ask = (struct ask){.vcpu = UINT64_MAX, .last = UINT64_MAX};
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+bool ask_parse_address(const char *text, uint64_t *address)
+{
+	unsigned base = 16;
+	char *end;
+
+	if (text[0] == '0' && (text[1] == 'd' || text[1] == 'D') && isdigit((unsigned char)text[2])) {
+		/* "0d12" alone could be either; decimal is what nobody prints addresses in. */
+		base = 10;
+		text += 2;
+	}
+	if (!isxdigit((unsigned char)*text))
+		return false;
+	*address = strtoull(text, &end, (int)base);
+	return *end == '\0' && strlen(text) <= 20;
+}
+
+bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last)
+{
+	const char *dash = strchr(text, '-');
+	char *head;
+	bool ok;
+
+	if (!dash) {
+		ok = ask_parse_address(text, first);
+		*last = *first;
+		return ok;
+	}
+	head = strndup(text, (size_t)(dash - text));
+	ok = head && ask_parse_address(head, first) && ask_parse_address(dash + 1, last) && *first <= *last;
+	free(head);
+	return ok;
+}
+
+/* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. */
+static bool parse_time(const struct ask *ask, const char *text, uint64_t *time)
+{
+	static const struct { const char *unit; double factor; } units[] = {
+		{"", 1e9}, {"s", 1e9}, {"ms", 1e6}, {"us", 1e3}, {"ns", 1}};
+	bool host = ask->host_clock || *text == '@';
+	long double value;
+	char *end;
+
+	if (*text == '@')
+		text++;
+	if (!isdigit((unsigned char)*text) && *text != '.')
+		return false;
+	value = strtold(text, &end);
+	while (*end == ' ')
+		end++;
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (strcmp(end, units[i].unit) != 0)
+			continue;
+		value *= units[i].factor;
+		if (value >= 1.8e19L)
+			return false;
+		/* Times are printed in microseconds: what was read off means all of that microsecond. */
+		*time = (uint64_t)(value + 0.5L);
+		if (!host)
+			*time += model_first_time(ask->model);
+		return true;
+	}
+	return false;
+}
+
+/* ---- options ----------------------------------------------------------------------------------- */
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct ask *ask = state->input;
+
+	switch (key) {
+	case OPTION_SYMBOLS:
+		ask->symbols_path = arg;
+		return 0;
+	case OPTION_COLOUR:
+		if (!parse_colour_mode(arg ? arg : "always", &ask->colour))
+			argp_error(state, "--color is auto, always or never, not \"%s\"", arg);
+		return 0;
+	case OPTION_VM:
+		ask->vm_name = arg;
+		return 0;
+	case OPTION_VCPU:
+		if (!parse_number(arg, &ask->vcpu) || ask->vcpu >= FACT_NO_VCPU)
+			argp_error(state, "--vcpu takes the number of a vCPU, not \"%s\"", arg);
+		return 0;
+	case OPTION_SINCE:
+		ask->since = arg;
+		return 0;
+	case OPTION_UNTIL:
+		ask->until = arg;
+		return 0;
+	case OPTION_LAST:
+		if (!parse_number(arg, &ask->last))
+			argp_error(state, "--last takes a number, not \"%s\"", arg);
+		return 0;
+	case OPTION_JSON:
+		ask->json = true;
+		return 0;
+	case OPTION_HOST_CLOCK:
+		ask->host_clock = true;
+		return 0;
+	case OPTION_NO_INDEX:
+		ask->no_index = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (ask->path)
+			return ARGP_ERR_UNKNOWN;
+		ask->path = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (!ask->path)
+			argp_error(state, "which trace FILE? `vmmu record` makes one of KVM, `vmmu run --trace FILE` of its guest");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"since", OPTION_SINCE, "TIME", 0,
+	 "Only what happened from TIME on: seconds since the first event (also 200ms, 15us), or @ and the "
+	 "recording's own clock", 20},
+	{"until", OPTION_UNTIL, "TIME", 0, "Only what happened up to TIME", 20},
+	{"vm", OPTION_VM, "VM", 0, "Only this VM: its number, PID or name", 20},
+	{"vcpu", OPTION_VCPU, "N", 0, "Only this vCPU", 20},
+	{"last", OPTION_LAST, "N", 0, "At most N lines; for histories the last N", 20},
+	{"json", OPTION_JSON, NULL, 0, "Print JSON (docs/questions.md has its schema)", 20},
+	{"host-clock", OPTION_HOST_CLOCK, NULL, 0,
+	 "Print and take times as the recording's clock has them, to line up with dmesg or trace-cmd", 20},
+	{"symbols", OPTION_SYMBOLS, "FILE", 0,
+	 "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 20},
+	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
+	 "auto, always or never (default: auto, which honours NO_COLOR)", 20},
+	{"colour", 0, NULL, OPTION_ALIAS, NULL, 20},
+	{"no-index", OPTION_NO_INDEX, NULL, 0, "Neither use nor leave an index file", 20},
+	{0},
+};
+
+const struct argp ask_argp = {.options = options, .parser = parse};
+
+static error_t parse_moment(int key, char *arg, struct argp_state *state)
+{
+	struct ask *ask = state->input;
+
+	if (key != OPTION_AT)
+		return ARGP_ERR_UNKNOWN;
+	if (ask->at)
+		argp_error(state, "one moment at a time, not also \"%s\"", arg);
+	ask->at = arg;
+	return 0;
+}
+
+static const struct argp_option moment_options[] = {
+	{"at", OPTION_AT, "TIME", 0, "As things stood at TIME (default: at the end)", 19},
+	{0},
+};
+
+const struct argp ask_moment_argp = {.options = moment_options, .parser = parse_moment};
+
+/* ---- open ------------------------------------------------------------------------------------------ */
+
+static unsigned terminal_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	if (columns && atoi(columns) > 0)
+		return (unsigned)atoi(columns);
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+static bool find_vm(struct ask *ask)
+{
+	size_t count = model_vm_count(ask->model);
+	uint64_t number;
+
+	ask->all_vms = !ask->vm_name;
+	if (!ask->vm_name)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		const struct kvm_vm *vm = model_vm(ask->model, i);
+		bool is_number = parse_number(ask->vm_name, &number);
+
+		if ((is_number && (number == i + 1 || (vm->tgid > 0 && number == (uint64_t)vm->tgid))) ||
+		    (*vm->name && strcmp(vm->name, ask->vm_name) == 0) || strcmp(vm->comm, ask->vm_name) == 0) {
+			ask->vm = (unsigned)i;
+			return true;
+		}
+	}
+	complain("the trace has no VM \"%s\"; it has %zu: `vmmu info %s` lists them", ask->vm_name, count, ask->path);
+	return false;
+}
+
+static bool take_time(const struct ask *ask, const char *option, const char *text, uint64_t *time)
+{
+	if (parse_time(ask, text, time))
+		return true;
+	complain("--%s takes a time (1.5, 200ms, 15us, @4.242510), not \"%s\"", option, text);
+	return false;
+}
+
+static bool find_times(struct ask *ask)
+{
+	uint64_t count = model_count(ask->model), time;
+	uint64_t end = count ? model_fact(ask->model, count - 1)->time : 0;
+
+	ask->from = 0;
+	ask->to = ask->moment = count;
+	if (ask->since) {
+		if (!take_time(ask, "since", ask->since, &time))
+			return false;
+		ask->from = time ? model_after(ask->model, time - 1) : 0;
+	}
+	if (ask->until) {
+		if (!take_time(ask, "until", ask->until, &time))
+			return false;
+		ask->to = model_after(ask->model, time + 999);
+	}
+	if (ask->from > ask->to) {
+		complain("--until lies before --since");
+		return false;
+	}
+	if (ask->at) {
+		if (!take_time(ask, "at", ask->at, &time))
+			return false;
+		if (time > end + 999) {
+			complain("the trace ends at %s, before --at %s", ask_time(ask, end).text, ask->at);
+			return false;
+		}
+		ask->moment = model_after(ask->model, time + 999);
+	}
+	return true;
+}
+
+bool ask_open(struct ask *ask)
+{
+	struct model_options how = {.no_cache = ask->no_index};
+	char *error = NULL;
+
+	ask->palette = palette_for(stdout, ask->json ? COLOUR_NEVER : ask->colour);
+	ask->width = ask->json ? 0 : terminal_width();
+	if (!model_open(&ask->model, ask->path, &how, &error)) {
+		complain("%s", error);
+		free(error);
+		return false;
+	}
+	if (ask->symbols_path && !symbols_load(&ask->symbols, ask->symbols_path, &error)) {
+		complain("%s", error);
+		free(error);
+		ask_close(ask, 0);
+		return false;
+	}
+	if (!find_vm(ask) || !find_times(ask)) {
+		ask_close(ask, 0);
+		return false;
+	}
+	if (*model_info(ask->model)->damage)
+		complain("%s: %s", ask->path, model_info(ask->model)->damage);
+	if (ask->json)
+		ask->result = json_object();
+	return true;
+}
+
+int ask_close(struct ask *ask, int status)
+{
+	if (ask->result) {
+		json_dumpf(ask->result, stdout, JSON_INDENT(1));
+		putchar('\n');
+		json_decref(ask->result);
+		ask->result = NULL;
+	}
+	model_close(ask->model);
+	ask->model = NULL;
+	symbols_free(&ask->symbols);
+	return status;
+}
+
+bool ask_wants(const struct ask *ask, const struct fact *fact)
+{
+	if (!ask->all_vms && fact->vm != ask->vm)
+		return false;
+	return ask->vcpu == UINT64_MAX || fact->vcpu == ask->vcpu;
+}
+
+/* ---- printing ------------------------------------------------------------------------------------------ */
+
+/* The first `width` columns; escape sequences take none. */
+static void print_cut(const char *line, unsigned width)
+{
+	unsigned column = 0;
+
+	for (const char *at = line; *at; at++) {
+		if (*at == '\033') {
+			const char *end = strchr(at, 'm');
+
+			if (!end)
+				break;
+			fwrite(at, 1, (size_t)(end - at + 1), stdout);
+			at = end;
+		} else if (column < width) {
+			putchar(*at);
+			column++;
+		}
+	}
+}
+
+void ask_line(const struct ask *ask, const char *format, ...)
+{
+	va_list arguments;
+	char *line;
+
+	va_start(arguments, format);
+	if (!ask->width) {
+		vprintf(format, arguments);
+	} else {
+		line = formatted_v(format, arguments);
+		print_cut(line, ask->width);
+		free(line);
+	}
+	va_end(arguments);
+	putchar('\n');
+}
+
+void ask_heading(const struct ask *ask, const char *format, ...)
+{
+	va_list arguments;
+	char *line;
+
+	va_start(arguments, format);
+	line = formatted_v(format, arguments);
+	va_end(arguments);
+	ask_line(ask, "%s%s%s", ask->palette->bold, line, ask->palette->off);
+	free(line);
+}
+
+struct short_text ask_time(const struct ask *ask, uint64_t time)
+{
+	uint64_t first = ask->host_clock ? 0 : model_first_time(ask->model);
+	struct short_text out;
+
+	time = time > first ? time - first : 0;
+	snprintf(out.text, sizeof(out.text), "%" PRIu64 ".%06" PRIu64, time / 1000000000, time / 1000 % 1000000);
+	return out;
+}
+
+struct short_text ask_duration(uint64_t ns)
+{
+	struct short_text out;
+
+	if (ns < 10000)
+		snprintf(out.text, sizeof(out.text), "%.1f us", (double)ns / 1e3);
+	else if (ns < 1000000)
+		snprintf(out.text, sizeof(out.text), "%" PRIu64 " us", ns / 1000);
+	else if (ns < 1000000000)
+		snprintf(out.text, sizeof(out.text), "%.1f ms", (double)ns / 1e6);
+	else
+		snprintf(out.text, sizeof(out.text), "%.2f s", (double)ns / 1e9);
+	return out;
+}
+
+char *ask_vm_text(const struct ask *ask, unsigned vm)
+{
+	const struct kvm_vm *v = model_vm(ask->model, vm);
+	const char *name = *v->name ? v->name : *v->comm ? v->comm : "unnamed";
+	char *levels = v->levels ? formatted(", %u levels", v->levels) : duplicate("");
+	char *text;
+
+	if (v->tgid > 0)
+		text = formatted("VM %u, %s%s, %s (PID %" PRId64 ")", vm + 1, kvm_mode_name(v->mode), levels, name,
+		                 v->tgid);
+	else
+		text = formatted("VM %u, %s%s, %s", vm + 1, kvm_mode_name(v->mode), levels, name);
+	free(levels);
+	return text;
+}
+
+char *ask_thread_text(const struct ask *ask, uint32_t thread)
+{
+	const struct kvm_thread *t = model_thread(ask->model, thread);
+
+	if (!t)
+		return duplicate("nobody known");
+	return formatted("%s (thread %u)", *t->comm ? t->comm : "unnamed", t->pid);
+}
+
+enum kvm_mode ask_mode(const struct ask *ask, const struct fact *fact)
+{
+	return fact->vm < model_vm_count(ask->model) ? model_vm(ask->model, fact->vm)->mode : KVM_MODE_UNKNOWN;
+}
+
+/* SDM vol. 3, table 28-7 (exit qualification); APM vol. 2, 15.25.6 (EXITINFO1). */
+unsigned ask_access(enum kvm_mode mode, uint64_t error)
+{
+	unsigned access = 0;
+
+	if (mode == KVM_MODE_EPT) {
+		access = error & 7;
+		access |= error & 0x38 ? ACCESS_PRESENT : 0;
+		access |= error & 1 << 7 && !(error & 1 << 8) ? ACCESS_WALK : 0;
+		return access;
+	}
+	access |= error & 1 ? ACCESS_PRESENT : 0;
+	access |= error & 1 << 4 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE : ACCESS_READ;
+	access |= mode == KVM_MODE_NPT && error >> 33 & 1 ? ACCESS_WALK : 0;
+	return access;
+}
+
+char *ask_access_text(const struct ask *ask, const struct fact *fault)
+{
+	unsigned access = ask_access(ask_mode(ask, fault), fault->a);
+
+	return formatted("%s%s%s", access & ACCESS_FETCH ? "fetch" : access & ACCESS_WRITE ? "write" : "read",
+	                 access & ACCESS_WALK ? " by the guest's page walk" : "",
+	                 access & ACCESS_PRESENT ? " refused by rights" : "");
+}
+
+char *ask_place_text(const struct ask *ask, uint64_t rip)
+{
+	char *name = symbols_describe(&ask->symbols, rip);
+
+	if (*name)
+		return name;
+	free(name);
+	return formatted("rip 0x%" PRIx64, rip);
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------------------- */
+
+json_t *json_number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+json_t *json_hex(uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, value);
+	return json_string(text);
+}
+
+json_t *json_seconds(const struct ask *ask, uint64_t time)
+{
+	uint64_t first = ask->host_clock ? 0 : model_first_time(ask->model);
+
+	return json_real((double)(time > first ? time - first : 0) * 1e-9);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What all questions share: their file, their options, and how they print. */
+#ifndef TOOL_QUESTION_ASK_H
+#define TOOL_QUESTION_ASK_H
+
+#include <argp.h>
+#include <inttypes.h>
+#include <jansson.h>
+
+#include <vmmu/types.h>
+
+#include "../base/text.h"
+#include "../model/model.h"
+#include "../symbols/symbols.h"
+
+struct ask {
+	/* options */
+	const char *path;
+	const char *symbols_path;
+	const char *vm_name;         /* number, PID or name; NULL = the first one, or all */
+	const char *since, *until, *at;
+	uint64_t vcpu;               /* UINT64_MAX: all */
+	uint64_t last;               /* show so many; UINT64_MAX: not said */
+	bool json, host_clock, no_index;
+	enum colour_mode colour;
+	/* made by ask_open */
+	struct model *model;
+	struct symbols symbols;
+	const struct palette *palette;
+	unsigned vm;                 /* the one asked for, else 0 */
+	bool all_vms;                /* none was named */
+	uint64_t from, to;           /* facts [from, to) are asked for */
+	uint64_t moment;             /* --at: facts before this number have happened */
+	unsigned width;              /* of the terminal; 0: not bounded */
+	json_t *result;              /* --json: what is printed at the end */
+};
+
+/* FILE and the options that every question has. `input` of this child parser is the struct ask. */
+extern const struct argp ask_argp;
+/* --at */
+extern const struct argp ask_moment_argp;
+
+void ask_init(struct ask *ask);
+/* False: the user has been told. */
+bool ask_open(struct ask *ask);
+/* Print the JSON if that was wanted, close everything. Returns the exit status. */
+int ask_close(struct ask *ask, int status);
+
+/* Does the fact belong to what --vm and --vcpu name? */
+bool ask_wants(const struct ask *ask, const struct fact *fact);
+
+/* Hexadecimal with or without 0x, decimal as 0d123, as all neighbours print addresses. */
+bool ask_parse_address(const char *text, uint64_t *address);
+/* "X" or "X-Y". */
+bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last);
+
+/* A line on standard output, cut to the terminal's width. */
+void ask_line(const struct ask *ask, const char *format, ...) PRINTF_LIKE(2, 3);
+/* A heading, bold. */
+void ask_heading(const struct ask *ask, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* "1.234567" since the first event, or the recording's own clock with --host-clock. */
+struct short_text ask_time(const struct ask *ask, uint64_t time);
+/* "12 us", "3.4 ms", "1.2 s" */
+struct short_text ask_duration(uint64_t ns);
+/* "VM 1, NPT, 4 levels, qemu-system-x86 (PID 193)". The caller frees. */
+char *ask_vm_text(const struct ask *ask, unsigned vm);
+/* "tvmm (PID 193)". The caller frees. */
+char *ask_thread_text(const struct ask *ask, uint32_t thread);
+/* "write", "fetch by the guest's page walk", from a fault. The caller frees. */
+char *ask_access_text(const struct ask *ask, const struct fact *fault);
+/* "memset+0x7", "0x100000". The caller frees. */
+char *ask_place_text(const struct ask *ask, uint64_t rip);
+enum kvm_mode ask_mode(const struct ask *ask, const struct fact *fact);
+
+/* Bits of a fault's error code, in one form for EPT and NPT. */
+enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_FETCH = 4, ACCESS_PRESENT = 8, ACCESS_WALK = 16 };
+unsigned ask_access(enum kvm_mode mode, uint64_t error);
+
+json_t *json_number(uint64_t value);
+/* 64-bit words do not fit JSON's numbers: "0x..." */
+json_t *json_hex(uint64_t value);
+json_t *json_seconds(const struct ask *ask, uint64_t time);
+
+#endif
