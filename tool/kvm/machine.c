@@ -130,6 +130,9 @@ struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu)
 	}
 	if (thread->pub.vm == FACT_NO_VM)
 		thread->pub.vm = machine_vm_number(kvm, vm);
+	/* A process goes by the name of its first thread. */
+	if (thread->pub.tgid == (int64_t)thread->pub.pid)
+		memcpy(vm->pub.comm, thread->pub.comm, sizeof(vm->pub.comm));
 	if (vcpu != FACT_NO_VCPU && thread->pub.vcpu != vcpu) {
 		thread->pub.vcpu = vcpu;
 		if (vcpu < 4096 && vcpu + 1u > vm->pub.vcpus)
