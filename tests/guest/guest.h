@@ -75,6 +75,7 @@ void test_stress_off(void);
 void test_stress_pcid(void);
 void test_stress_reuse(void);
 void test_stress_stores(void);
+void test_claims(void);
 void test_stress_switch(void);
 void test_time(void);
 void test_touch(void);

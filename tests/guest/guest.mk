@@ -7,7 +7,7 @@
 GUEST_DIR   := tests/guest
 GUEST_BUILD := $(BUILD)/guest
 # What a 32-bit guest can do too.
-GUEST_BOTH  := main command_line console ram random string timers device space model guest_model stress_switch \
+GUEST_BOTH  := main command_line console ram random string timers device space model guest_model claims stress_switch \
                stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control \
                touch slots slots_random platform ahead ahead_loops user user_entry
 GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec mmio time control debug breakpoints nmi events delivery delivery_paging \

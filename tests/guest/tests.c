@@ -20,6 +20,7 @@ const struct test all_tests[] = {
 	{"hostile", test_hostile},
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
+	{"claims", test_claims},
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},

@@ -7,6 +7,7 @@ const struct test all_tests[] = {
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
 	{"platform", test_platform},
+	{"claims", test_claims},
 	{"stress-switch", test_stress_switch},
 	{"stress-alias", test_stress_alias},
 	{"stress-stores", test_stress_stores},
