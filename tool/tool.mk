@@ -6,7 +6,7 @@ PROBE_DIR := $(BUILD)/tool/machine/probe
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(PROBE_DIR)/embed.o
 TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude \
 	$(shell pkg-config --cflags libtracefs libtraceevent 2>/dev/null)
-TOOL_LIBS := -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
+TOOL_LIBS := -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
 VMMU := $(BUILD)/vmmu
 
 .PHONY: tool

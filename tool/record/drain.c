@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOOK_EVERY_MS = 200 };
-
 struct drain_cpu {
 	struct drain *drain;
 	int in, out;
@@ -53,10 +51,10 @@ static void *drain_thread(void *argument)
 	while (!atomic_load(&c->drain->stop)) {
 		struct pollfd wait = {.fd = c->in, .events = POLLIN};
 
-		poll(&wait, 1, LOOK_EVERY_MS);
+		poll(&wait, 1, DRAIN_LOOK_EVERY_MS);
 		move_whole(c);
 		if (wait.revents & (POLLERR | POLLNVAL) || atomic_load(&c->drain->failed))
-			usleep(LOOK_EVERY_MS * 1000);
+			usleep(DRAIN_LOOK_EVERY_MS * 1000);
 	}
 	move_whole(c);
 	for (;;) {

@@ -7,6 +7,9 @@
 
 struct drain;
 
+/* So often a buffer is looked at that is not yet half full. */
+enum { DRAIN_LOOK_EVERY_MS = 200 };
+
 /* The data goes to files without a name in `folder`: nothing stays behind, whatever happens. */
 struct drain *drain_start(struct tracing *t, const char *folder, char **error);
 /* Bytes written so far; *failed: 0 or the errno of a write that did not succeed. */

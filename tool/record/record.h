@@ -8,6 +8,8 @@
  *   drain.c      one thread for each CPU moves its buffer into a file
  *   trace_dat.c  the file, trace-cmd's format version 6
  *   vms.c        which VMs there are, their names and threads
+ *   snapshot.c   the tables that exist already, read from the kernel's memory
+ *   kernel_memory.c   how that is read, and where things are in it
  *   marker.c     what no event says goes into the stream as text
  *   counts.c     KVM's own page counts, and whether the events add up to them
  */

@@ -19,6 +19,7 @@
 #include "drain.h"
 #include "marker.h"
 #include "record.h"
+#include "snapshot.h"
 #include "trace_dat.h"
 #include "tracing.h"
 #include "vms.h"
@@ -452,11 +453,54 @@ static bool save(struct session *s, char **error)
 	return true;
 }
 
+static void let_drain(void)
+{
+	usleep(2 * DRAIN_LOOK_EVERY_MS * 1000);
+}
+
+/* Before anything is recorded, for it takes a while: can tables be read that exist already? */
+static struct snapshot_reader *prepare_snapshot(struct session *s, char **why_not)
+{
+	struct vms vms = vms_now();
+	struct snapshot_reader *reader = NULL;
+
+	if (!s->options->snapshot)
+		*why_not = duplicate("--snapshot=none");
+	else if (!s->tracing.tdp_mmu)
+		*why_not = duplicate("KVM keeps them outside its TDP MMU");
+	else if (vms.count)
+		reader = snapshot_open(why_not);
+	vms_free(&vms);
+	return reader;
+}
+
+/* What the VMs' tables hold before any event, or that it is not known. */
+static void find_tables(struct session *s, struct snapshot_reader *reader, const char *why_not)
+{
+	const char *whose = s->vms.count == 1 ? s->vms.vm[0].name : "the VMs that run already";
+	struct snapshot snapshot = {0};
+
+	if (!s->vms.count)
+		return;
+	if (reader)
+		snapshot = snapshot_take(reader, &s->vms, &s->marker, s->tracing.buffer / 8, let_drain);
+	if (snapshot.vms)
+		note("found %s entries in %s tables of %s", text_count(snapshot.entries).text,
+		     text_count(snapshot.tables).text, whose);
+	if (snapshot.vms < s->vms.count)
+		complain("the tables of %s are not read (%s): entries written before now will show only when they "
+		         "change", whose, why_not ? why_not : "not all are in KVM's list");
+	if (snapshot.unsteady)
+		complain("%s tables changed at every attempt to read them and are not known",
+		         text_count(snapshot.unsteady).text);
+}
+
 static bool begin(struct session *s, char **error)
 {
 	struct tracing_wish wish = {.buffer = s->options->buffer, .exits = s->options->exits,
 	                            .stacks = s->options->stacks};
-	char *output = duplicate(s->options->output);
+	char *output = duplicate(s->options->output), *why_not = NULL;
+	struct snapshot_reader *reader;
 	bool ok;
 
 	if (!tracing_open(&s->tracing, &wish, error)) {
@@ -467,8 +511,11 @@ static bool begin(struct session *s, char **error)
 	free(output);
 	if (!s->drain)
 		return false;
+	reader = prepare_snapshot(s, &why_not);
 	ok = marker_open(&s->marker, &s->tracing) && tracing_on(&s->tracing, true);
 	if (!ok) {
+		snapshot_close(reader);
+		free(why_not);
 		*error = formatted("tracing cannot be switched on: %s", strerror(errno));
 		return false;
 	}
@@ -476,6 +523,9 @@ static bool begin(struct session *s, char **error)
 	mark_recording(s);
 	counts_read(&s->begin);
 	look_for_vms(s);
+	find_tables(s, reader, why_not);
+	snapshot_close(reader);
+	free(why_not);
 	return start_command(s, error);
 }
 

@@ -13,6 +13,7 @@ to /out comes back, its own output as "console".
 
 import argparse
 import gzip
+import lzma
 import os
 import pathlib
 import re
@@ -88,19 +89,21 @@ def shared_libraries(program):
 
 def modules_of(kernel):
     """The modules that KVM is made of, by name."""
-    found = {path.stem: path for path in kernel.glob("lib/modules/*/kernel/**/*.ko")}
+    found = {path.name.split(".")[0]: path for path in kernel.glob("lib/modules/*/kernel/**/*.ko*")}
     missing = {"irqbypass", "kvm", "kvm-amd", "kvm-intel"} - found.keys()
     if missing:
         raise LabError(f"{kernel} has no modules {', '.join(sorted(missing))}; `scripts/setup kernels` fetches them")
     return found
 
 
-def image(machine, kernel, tools, job, kvm="", vendor="", programs=(), files=None):
+def image(machine, kernel, tools, job, limit, kvm="", vendor="", programs=(), files=None):
     """The initramfs: modules, BusyBox, tools, programs with their libraries, the job."""
     entries = {}
 
     def add(name, path, mode=0o100755):
         data = path if isinstance(path, bytes) else pathlib.Path(path).read_bytes()
+        if isinstance(path, pathlib.Path) and path.name.endswith(".ko.xz"):
+            data = lzma.decompress(data)
         for folder in reversed(pathlib.PurePath(name).parents):
             if str(folder) != ".":
                 entries.setdefault(str(folder), (0o40755, b""))
@@ -118,6 +121,7 @@ def image(machine, kernel, tools, job, kvm="", vendor="", programs=(), files=Non
         add(f"lab/{name}.ko", modules[name], 0o100644)
     add("lab/modules", "".join(f"{name} {words}\n" for name, words in loaded).encode(), 0o100644)
     add("lab/job", job.encode(), 0o100644)
+    add("lab/limit", f"{limit}\n".encode(), 0o100644)
     for program in map(pathlib.Path, programs):
         add(f"bin/{program.name}", program)
         for library in shared_libraries(program):
@@ -194,12 +198,13 @@ def run(machine, kernel, tools, job, kvm="", vendor="", programs=(), files=None,
     kernel, begin = pathlib.Path(kernel).resolve(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vmmu-lab-") as folder:
         work = pathlib.Path(folder)
-        (work / "initrd").write_bytes(image(machine, kernel, pathlib.Path(tools), job, kvm, vendor, programs, files))
+        (work / "initrd").write_bytes(image(machine, kernel, pathlib.Path(tools), job, timeout * 3 // 4, kvm, vendor, programs, files))
         command = qemu_command(work, kernel, memory, cpus, icount) if machine == "qemu" \
             else bochs_command(work, kernel, memory, cpus)
         output = work / ("out" if machine == "qemu" else "stdout")
         with open(work / "stdout", "wb") as stdout:
-            process = subprocess.Popen(command, cwd=work, stdin=subprocess.DEVNULL, stdout=stdout,
+            # It must not outlive us, whatever ends us.
+            process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], cwd=work, stdin=subprocess.DEVNULL, stdout=stdout,
                                        stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 finished = wait(process, output, timeout, progress)
