@@ -26,6 +26,7 @@ include engine/engine.mk
 -include tests/tests.mk
 -include bench/bench.mk
 -include bench/engine/engine.mk
+-include bench/kvm/kvm.mk
 
 .PHONY: all clean help
 clean:

@@ -171,7 +171,14 @@ def check_found(checks, lines, machine):
     checks.expect("all that was found or written goes with the VM", left == 0, left)
 
 
-def check(checks, result, machine, keep):
+def check_explained(checks, vmmu, path):
+    """The command's own judgement of its recording."""
+    done = subprocess.run([vmmu, "check", path], capture_output=True, text=True, errors="replace")
+    checks.expect(f"vmmu check: {path.stem} is explained", done.returncode == 0 and
+                  re.search(r"^ +0 +unexplained", done.stdout, re.M), done.stdout + done.stderr)
+
+
+def check(checks, result, machine, keep, vmmu):
     log = {name[:-4]: data.decode(errors="replace") for name, data in result.files.items() if name.endswith(".log")}
     status = {name: int(m[1]) for name, text in log.items() if (m := re.search(r"^status (\d+)$", text, re.M))}
     instances = {n[:-10]: d.decode() for n, d in result.files.items() if n.endswith(".instances")}
@@ -196,6 +203,8 @@ def check(checks, result, machine, keep):
         reports[name] = report(keep / f"{name}.dat")
     if machine != "shadow":
         check_map(checks, *reports["map"])
+        for name in ("map", "split", "two", "running"):
+            check_explained(checks, vmmu, keep / f"{name}.dat")
         split = collections.Counter(n for n, _ in reports["split"][0])
         checks.expect("large pages are split", split["kvm_mmu_split_huge_page"] >= 4, split)
         checks.expect("exits and entries", split["kvm_exit"] > 10 and split["kvm_entry"] > 10, split)
@@ -233,7 +242,7 @@ def main():
             (keep / name).write_bytes(data)
         checks.expect("the job runs through", result.status == 0 and "never came" not in result.console,
                       result.console[-2000:])
-        check(checks, result, o.machine, keep)
+        check(checks, result, o.machine, keep, o.build / "vmmu")
     except lab.LabError as why:
         checks.expect("the machine runs", False, str(why))
     print(f"{checks.passed} passed, {checks.failed} failed, 0 skipped")
