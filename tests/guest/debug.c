@@ -131,6 +131,22 @@ static void int1(void)
 	check(trap_rip[0] == behind, "INT1 returns to 0x%lx instead of 0x%lx", trap_rip[0], behind);
 }
 
+/* MOV SS holds the single step back; it comes with the #DB of INT1 (SDM vol. 3, 6.8.3, 18.3.1.4). */
+static void int1_behind_mov_ss(void)
+{
+	uint64_t behind;
+
+	traps = 0;
+	__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; mov %%ss, %%ecx\n\t"
+	                 "pushf; orl %1, (%%rsp); popf\n\t"
+	                 "mov %%ecx, %%ss\n\t"
+	                 ".byte 0xf1\n"
+	                 "1:	pushf; andl %2, (%%rsp); popf\n\t"
+	                 : "=m"(behind) : "i"(RFLAGS_TF), "i"(~RFLAGS_TF) : "rax", "rcx", "memory", "cc");
+	check(traps >= 1, "no trap by INT1 behind MOV SS");
+	check_trap(0, behind, DR6_BS, "INT1 behind MOV SS with TF set");
+}
+
 /* ---- #AC: only at CPL 3 ------------------------------------------------------------------- */
 
 enum { USER_DATA = 0x33, USER_CODE = 0x3b, KERNEL_CODE = 0x18, KERNEL_DATA = 0x10 };
@@ -222,6 +238,7 @@ void test_debug(void)
 		single_step_behind_sti();
 		debug_register_access();
 		int1();
+		int1_behind_mov_ss();
 	}
 	on_interrupt(VECTOR_DB, NULL);
 	in_each_mode(alignment);

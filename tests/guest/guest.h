@@ -63,6 +63,7 @@ void test_mmio(void);
 void test_nmi(void);
 void test_paging(void);
 void test_platform(void);
+void test_registers(void);
 void test_real_mode(void);
 void test_task_switch(void);
 void test_slots(void);

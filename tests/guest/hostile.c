@@ -89,9 +89,7 @@ INSTRUCTION(try_vmlaunch, "vmlaunch")
 INSTRUCTION(try_vmresume, "vmresume")
 INSTRUCTION(try_invept, "push %%rax; push %%rax; invept (%%rsp), %%rcx; pop %%rax; pop %%rax")
 INSTRUCTION(try_invvpid, "push %%rax; push %%rax; invvpid (%%rsp), %%rcx; pop %%rax; pop %%rax")
-INSTRUCTION(try_vmcall, "vmcall")
 INSTRUCTION(try_vmrun, "vmrun")
-INSTRUCTION(try_vmmcall, "vmmcall")
 INSTRUCTION(try_vmload, "vmload")
 INSTRUCTION(try_vmsave, "vmsave")
 INSTRUCTION(try_stgi, "stgi")
@@ -109,7 +107,7 @@ static void instructions(void)
 		{"VMXON", try_vmxon}, {"VMXOFF", try_vmxoff}, {"VMPTRLD", try_vmptrld}, {"VMCLEAR", try_vmclear},
 		{"VMREAD", try_vmread}, {"VMWRITE", try_vmwrite}, {"VMLAUNCH", try_vmlaunch},
 		{"VMRESUME", try_vmresume}, {"INVEPT", try_invept}, {"INVVPID", try_invvpid},
-		{"VMCALL", try_vmcall}, {"VMRUN", try_vmrun}, {"VMMCALL", try_vmmcall}, {"VMLOAD", try_vmload},
+		{"VMRUN", try_vmrun}, {"VMLOAD", try_vmload},
 		{"VMSAVE", try_vmsave}, {"STGI", try_stgi}, {"CLGI", try_clgi}, {"SKINIT", try_skinit},
 		{"INVLPGA", try_invlpga}, {"GETSEC", try_getsec},
 	};

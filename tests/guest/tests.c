@@ -18,6 +18,7 @@ const struct test all_tests[] = {
 	{"delivery-tables", test_delivery_tables},
 	{"paging", test_paging},
 	{"hostile", test_hostile},
+	{"registers", test_registers},
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
 	{"claims", test_claims},

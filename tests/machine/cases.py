@@ -6,7 +6,7 @@ import pathlib
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
 
-GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "nmi", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "slots",
+GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "nmi", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "registers", "slots",
                "slots-random", "touch")
 
 # What the 32-bit guest does with paging off.
@@ -275,6 +275,9 @@ CASES = [
           ("bochs", "ept", "vmx", ("vmx_exit_entry",)), ("bochs", "shadow", "vmx", ("vmx_exit_entry",)))],
     *[guest(f"{machine}-{mmu}-nmi", f"NMIs, blocked until IRET, {mmu}", machine, ("nmi",), cost=5,
             mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
+      for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
+    *[guest(f"{machine}-{mmu}-registers", f"registers that software takes for granted, {mmu}", machine, ("registers",),
+            cost=5, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),

@@ -31,6 +31,8 @@ void exit_cpuid(struct vcpu *vcpu);
 void exit_msr(struct vcpu *vcpu, bool write);
 void exit_io(struct vcpu *vcpu, const struct io_access *io);
 void exit_hlt(struct vcpu *vcpu);
+/* VMCALL, VMMCALL */
+void exit_hypercall(struct vcpu *vcpu);
 void exit_xsetbv(struct vcpu *vcpu);
 void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
 /* The host's own interrupt is pending; interrupts are off, but can be let in. */

@@ -78,3 +78,28 @@ void exit_cr8(struct vcpu *v, bool write, unsigned gpr)
 	}
 	exit_skip(v);
 }
+
+/*
+ * The interface that CPUID leaf 40000100h names (Linux documentation,
+ * virt/kvm/x86/hypercalls.rst): number in RAX, result there, nothing else changes.
+ * None of its calls is offered but the poll for interrupts, which always is and
+ * finds that they come by themselves.
+ */
+void exit_hypercall(struct vcpu *v)
+{
+	enum { VAPIC_POLL_IRQ = 1 };
+	const int64_t no_such_call = -1000, not_permitted = -1;
+	uint64_t *rax = &v->state.gpr[X86_RAX];
+	bool wide = v->backend->in_64bit_code(v);
+	uint64_t number = wide ? *rax : (uint32_t)*rax;
+	int64_t result;
+
+	exit_count(v, EXIT_HYPERCALL);
+	v->backend->read_state(v);
+	if (v->state.cpl)
+		result = not_permitted;
+	else
+		result = number == VAPIC_POLL_IRQ ? 0 : no_such_call;
+	*rax = wide ? (uint64_t)result : (uint32_t)result;
+	exit_skip(v);
+}

@@ -34,6 +34,8 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 	has_error = has_error && v->backend->read_cr0(v) & X86_CR0_PE;
 	v->event = EVENT_VALID | EVENT_EXCEPTION | vector | (has_error ? EVENT_HAS_ERROR : 0);
 	v->event_error = error;
+	if (event_is_fault(v->event))
+		v->state.rflags |= X86_FLAG_RF; /* its delivery saves them as they are */
 }
 
 /* The visor carried an instruction out: shadows end, and a debugger gets its trap (SDM vol. 3, 18.3.1.4). */

@@ -125,6 +125,9 @@ void svm_handle(struct vcpu *v)
 	case SVM_EXIT_MSR:
 		exit_msr(v, b->exit_info1 & 1);
 		break;
+	case SVM_EXIT_VMMCALL:
+		exit_hypercall(v);
+		break;
 	case SVM_EXIT_SHUTDOWN:
 		exit_triple_fault(v);
 		break;
@@ -133,7 +136,6 @@ void svm_handle(struct vcpu *v)
 		break;
 	case SVM_EXIT_INVLPGA:
 	case SVM_EXIT_VMRUN:
-	case SVM_EXIT_VMMCALL:
 	case SVM_EXIT_VMLOAD:
 	case SVM_EXIT_VMSAVE:
 	case SVM_EXIT_STGI:

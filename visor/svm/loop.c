@@ -82,6 +82,7 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	result = shadow_fault(v, &fault);
 	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
 		b->cr2 = fault.gva.v;
+		b->rflags |= X86_FLAG_RF;
 		b->event_injection = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF | fault.error_code << 32;
 		return false;
 	}

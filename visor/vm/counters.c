@@ -30,6 +30,7 @@ static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_XSETBV] = "xsetbv",
 	[EXIT_CACHE] = "invd-wbinvd",
 	[EXIT_UNDEFINED] = "undefined-instruction",
+	[EXIT_HYPERCALL] = "hypercall",
 	[EXIT_RDPMC] = "rdpmc",
 	[EXIT_TRIPLE_FAULT] = "triple-fault",
 	[EXIT_OTHER] = "other",

@@ -40,6 +40,7 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | INVPCID_7B | BITS(19, 16) |              \
 	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |              \
 	 BIT(28) | BIT(29) /* SHA */ | BITS(31, 30))
+#define APIC_BASE_ENABLE BIT(11)
 #define PKU_7C BIT(3)
 #define OSPKE_7C BIT(4)
 #define LA57_7C BIT(16)
@@ -59,11 +60,16 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 
 static void filter_1(struct vcpu *v, struct cpuid *r)
 {
+	uint64_t base;
+
 	r->ebx = (r->ebx & 0xffff) | BIT(16); /* one logical CPU, APIC id 0 */
 	r->ecx = (r->ecx & FEATURES_1C) | EMULATED_1C;
 	if (r->ecx & BIT(26) && v->backend->read_cr4(v) & X86_CR4_OSXSAVE)
 		r->ecx |= OSXSAVE_1C;
 	r->edx &= FEATURES_1D;
+	/* SDM vol. 3, 11.4.3: without the APIC's enable bit the CPU has none. */
+	if (v->vm->platform && platform_msr_read(v->vm->platform, MSR_APIC_BASE, &base) && !(base & APIC_BASE_ENABLE))
+		r->edx &= ~BIT(9);
 }
 
 static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
@@ -245,6 +251,7 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	return kept->answer;
 }
 
+#define VENDOR_INTEL_EBX 0x756e6547 /* "Genu" of GenuineIntel */
 #define VENDOR_AMD_EBX 0x68747541 /* "Auth" of AuthenticAMD */
 
 struct vmmu_guest_cpu cpuid_paging(struct vcpu *v)
@@ -255,4 +262,9 @@ struct vmmu_guest_cpu cpuid_paging(struct vcpu *v)
 		.page_1g = cpuid_for_guest(v, LEAF_EXTENDED + 1, 0).edx & BIT(26),
 		.bit8_reserved = cpuid_for_guest(v, 0, 0).ebx == VENDOR_AMD_EBX,
 	};
+}
+
+bool cpuid_shows_intel(struct vcpu *v)
+{
+	return cpuid_for_guest(v, 0, 0).ebx == VENDOR_INTEL_EBX;
 }

@@ -2,6 +2,7 @@
 #ifndef VISOR_VM_CPUID_H
 #define VISOR_VM_CPUID_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <vmmu/guest.h>
@@ -16,5 +17,8 @@ struct vcpu;
 struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf);
 /* What of it concerns paging. */
 struct vmmu_guest_cpu cpuid_paging(struct vcpu *v);
+
+/* Does its leaf 0 name Intel? Not every CPU with VMX is one of theirs. */
+bool cpuid_shows_intel(struct vcpu *v);
 
 #endif

@@ -27,6 +27,7 @@ enum exit_kind {
 	EXIT_XSETBV,
 	EXIT_CACHE,            /* INVD, WBINVD */
 	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */
+	EXIT_HYPERCALL,        /* VMCALL, VMMCALL */
 	EXIT_RDPMC,
 	EXIT_TRIPLE_FAULT,
 	EXIT_OTHER,

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Model-specific registers. Those that belong to the guest and cost the visor
- * nothing are not intercepted (vmx/exit.c, svm/exit.c); everything else comes
- * here, and what is not listed is a #GP. No access reaches the machine's own
+ * nothing are not intercepted (vmx/control.c, svm/control.c); everything else comes
+ * here, and what is listed neither here nor in msr_list.c is a #GP. No access reaches the machine's own
  * register but for TSC_AUX, which the visor does not use.
  */
 #include "visor/vm/msr.h"
 
 #include "visor/cpu/x86.h"
+#include "visor/host/log.h"
+#include "visor/vm/cpuid.h"
+#include "visor/vm/msr_list.h"
 #include "visor/vm/vm.h"
 
 #define EFER_ALLOWED (X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE)
 #define MTRR_DEFAULT_ENABLED_WB (1u << 11 | VMMU_MEMTYPE_WB)
-/* Fast strings on; no branch trace, no PEBS (SDM vol. 4, IA32_MISC_ENABLE). */
-#define MISC_ENABLE_VALUE (1u << 0 | 1u << 11 | 1u << 12)
 
 /* SDM vol. 3, table 12-10: the types a PAT entry may hold. */
 static bool pat_valid(uint64_t value)
@@ -41,7 +42,7 @@ static bool write_efer(struct vcpu *v, uint64_t value)
 	return true;
 }
 
-bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+static bool read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	if (platform_msr_owned(msr))
 		return platform_msr_read(v->vm->platform, msr, value);
@@ -62,27 +63,21 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 		return true;
 	case MSR_DEBUGCTL:
 	case MSR_MTRRCAP:  /* no variable and no fixed ranges: the default type covers all */
-	case MSR_BIOS_SIGN_ID:
-	case MSR_MCG_CAP:
-	case MSR_MCG_STATUS:
 		*value = 0;
 		return true;
 	case MSR_MTRR_DEF_TYPE:
 		*value = MTRR_DEFAULT_ENABLED_WB;
 		return true;
-	case MSR_MISC_ENABLE:
-		*value = MISC_ENABLE_VALUE;
-		return v->backend->intel;
-	case MSR_NB_CFG:
-		*value = 0;
-		return !v->backend->intel;
 	default:
-		return false;
+		return msr_list_read(&v->vm->msrs, cpuid_shows_intel(v), msr, value) == MSR_LIST_DONE;
 	}
 }
 
-bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
+static bool write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 {
+	/* No CPU has more address bits (11.4.4). */
+	if (msr == MSR_APIC_BASE && value >> v->vm->bus.cpu.maxphyaddr)
+		return false;
 	if (platform_msr_owned(msr))
 		return platform_msr_write(v->vm->platform, msr, value);
 	switch (msr) {
@@ -103,16 +98,44 @@ bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 		return true;
 	case MSR_DEBUGCTL:
 		return value == 0; /* no branch records */
-	case MSR_BIOS_SIGN_ID:
-	case MSR_MCG_STATUS:
-		return true; /* written with 0 before it is read */
 	case MSR_MTRR_DEF_TYPE:
 		return (value & 0xff) <= 7; /* taken and ignored: all guest memory is RAM, write-back */
-	case MSR_MISC_ENABLE:
-		return v->backend->intel;
-	case MSR_NB_CFG: /* AMD: extended PCI configuration, where there is no PCI; Linux switches it on */
-		return !v->backend->intel;
 	default:
-		return false;
+		return msr_list_write(&v->vm->msrs, cpuid_shows_intel(v), msr, value) == MSR_LIST_DONE;
 	}
+}
+
+/* The first refusal of each register is told: a kernel that dies of one leaves no better trace. */
+static void note_refusal(struct vm *vm, uint32_t msr, bool write)
+{
+	struct msr_refusals *r = &vm->refusals;
+	unsigned seen = 0;
+
+	while (seen < r->count && (r->msr[seen] != msr || r->write[seen] != write))
+		seen++;
+	if (seen < r->count || seen == MSR_REFUSALS)
+		return;
+	r->msr[seen] = msr;
+	r->write[seen] = write;
+	r->count++;
+	log_line("visor: #GP to the guest: it %s MSR %x, which it does not have%s", write ? "writes" : "reads", msr,
+	         r->count == MSR_REFUSALS ? "; further ones are not told" : "");
+}
+
+bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	bool done = read_register(v, msr, value);
+
+	if (!done)
+		note_refusal(v->vm, msr, false);
+	return done;
+}
+
+bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	bool done = write_register(v, msr, value);
+
+	if (!done)
+		note_refusal(v->vm, msr, true);
+	return done;
 }

@@ -13,9 +13,19 @@
 #include "visor/emulate/translate.h"
 #include "visor/vm/ahead_state.h"
 #include "visor/vm/exit_kind.h"
+#include "visor/vm/msr_list.h"
 #include "visor/vm/options.h"
 
 #define VM_REASON_BYTES 200
+
+#define MSR_REFUSALS 64u
+
+/* Registers whose first refusal has been told. */
+struct msr_refusals {
+	unsigned count;
+	uint32_t msr[MSR_REFUSALS];
+	bool write[MSR_REFUSALS];
+};
 
 struct vm {
 	const struct options *options;
@@ -28,6 +38,9 @@ struct vm {
 	uint64_t frames;                /* guest frames in use */
 	struct vcpu vcpu;
 	struct ahead ahead;             /* shadow paging: loops of the guest's that touch new pages */
+
+	struct msr_list_state msrs;
+	struct msr_refusals refusals;
 
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];

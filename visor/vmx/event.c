@@ -104,6 +104,10 @@ void vmx_reflect(struct vcpu *v, uint32_t event)
 	/* INT1: RIP is still its own, and its trap is to return behind it (28.3.3). */
 	if ((event & EVENT_TYPE_MASK) == EVENT_PRIVILEGED_SOFTWARE)
 		v->state.rip += vmx_instruction_length(v);
+	/* The single step that MOV SS has held back comes with it. */
+	if ((event & EVENT_TYPE_MASK) == EVENT_PRIVILEGED_SOFTWARE && v->state.rflags & X86_FLAG_TF &&
+	    vmread(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_MOV_SS)
+		write_dr6(read_dr6() | X86_DR6_SINGLE_STEP);
 	vmx_clear_shadow(v); /* the delivery ends it; an entry with TF and a vmx_cpu.shadow would be refused (27.3.1.5) */
 	exit_raise(v, vector, event & EVENT_HAS_ERROR, (uint32_t)vmread(VMCS_EXIT_EVENT_ERROR));
 }

@@ -127,8 +127,11 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_XSETBV:
 		exit_xsetbv(v);
 		break;
+	case VMX_EXIT_VMCALL:
+		exit_hypercall(v);
+		break;
 	case VMX_EXIT_GETSEC:
-	case VMX_EXIT_VMCALL ... VMX_EXIT_VMXON:
+	case VMX_EXIT_VMCLEAR ... VMX_EXIT_VMXON:
 	case VMX_EXIT_MWAIT:
 	case VMX_EXIT_MONITOR:
 	case VMX_EXIT_INVEPT:

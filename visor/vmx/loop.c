@@ -87,6 +87,7 @@ static bool page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 	result = shadow_fault(v, &fault);
 	if (result == VMMU_FAULT_INJECT_PF && !delivering) {
 		write_cr2(fault.gva.v);
+		vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | X86_FLAG_RF);
 		vmwrite(VMCS_ENTRY_EVENT, EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF);
 		vmwrite(VMCS_ENTRY_EVENT_ERROR, fault.error_code);
 		return false;
