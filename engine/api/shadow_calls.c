@@ -20,28 +20,6 @@ static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 		vmmu_settle(op);
 }
 
-/* What a guest CPU promises shapes entries that all vCPUs share. */
-static bool is_same_cpu(const struct vmmu_guest_cpu *a, const struct vmmu_guest_cpu *b)
-{
-	return a->maxphyaddr == b->maxphyaddr && a->pse36 == b->pse36 && a->page_1g == b->page_1g &&
-	       a->bit8_reserved == b->bit8_reserved;
-}
-
-static bool agree_on_cpu(struct vmmu_vcpu *vcpu, const struct vmmu_guest_cpu *cpu)
-{
-	struct vmmu_shadow_map *all = vmmu_vm_shadow(vcpu->vm);
-	struct vmmu_op op;
-	bool same;
-
-	enter(vcpu, &op);
-	if (!all->cpu_known)
-		all->cpu = *cpu;
-	all->cpu_known = true;
-	same = is_same_cpu(&all->cpu, cpu);
-	leave(vcpu, &op);
-	return same;
-}
-
 /* Working out what the registers mean costs more than all else a switch of CR3 needs. */
 static void mode_for(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers,
                      struct vmmu_guest_mode *mode)
@@ -61,49 +39,81 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 {
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_guest_mode mode;
+	enum vmmu_status status;
 	struct vmmu_op op;
 
-	if (!vmmu_vm_shadow(vm) || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52 ||
-	    !agree_on_cpu(vcpu, &registers->cpu))
+	if (!vmmu_vm_shadow(vm) || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52)
 		return VMMU_ERR_INVALID;
 	mode_for(vcpu, registers, &mode);
 	if (mode.levels > vm->maps->layout.levels)
 		return VMMU_ERR_UNSUPPORTED;
 	vmmu_vcpu_op(&op, vcpu);
 	op.cause = VMMU_CAUSE_ROOT;
-	if (!vmmu_shadow_switch(vcpu, &op, &mode))
-		return VMMU_ERR_NO_MEMORY;
-	vmmu_shadow_wake(vcpu, &op);
-	return VMMU_OK;
+	status = vmmu_shadow_switch(vcpu, &op, &mode);
+	if (status == VMMU_OK)
+		vmmu_shadow_wake(vcpu, &op);
+	return status;
 }
 
-static void mark_dirty(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t last)
-{
-	for (uint64_t gfn = first; gfn <= last; gfn++) {
-		struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, gfn);
+/* So many pages at a time: whoever waits for the gate gets it in between. */
+enum { WRITTEN_PER_ENTRY = 32768 };
 
-		if (slot)
-			vmmu_dirty_mark(op, slot, gfn);
+/* Pages [first, end), of one slot. */
+static void mark_dirty(struct vmmu_op *op, struct vmmu_slot *slot, uint64_t first, uint64_t end)
+{
+	for (uint64_t gfn = first; slot->dirty && gfn < end; gfn++)
+		vmmu_dirty_mark(op, slot, gfn);
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * See to the next piece of [gpa, end) that lies in a slot: *gpa and *here are what it
+ * is then. False: there is none. A range may be as long as its type allows.
+ */
+static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, uint64_t last)
+{
+	struct vmmu_slot *slot;
+	struct vmmu_op op;
+
+	enter(vcpu, &op);
+	slot = vmmu_slot_from(&vcpu->vm->memory, *gpa >> VMMU_PAGE_SHIFT);
+	if (slot && slot->info.base.v > *gpa)
+		*gpa = slot->info.base.v;
+	if (slot && *gpa <= last) {
+		uint64_t first = *gpa >> VMMU_PAGE_SHIFT;
+		uint64_t end = smaller(smaller(slot->end, first + WRITTEN_PER_ENTRY),
+		                       (last >> VMMU_PAGE_SHIFT) + 1);
+
+		*here = smaller(last, (end << VMMU_PAGE_SHIFT) - 1) - *gpa + 1;
+		mark_dirty(&op, slot, first, end);
+		if (vmmu_vm_shadow(vcpu->vm))
+			vmmu_shadow_written(vcpu, &op, *gpa, *here);
+	} else {
+		slot = NULL;
 	}
+	leave(vcpu, &op);
+	return slot;
 }
 
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 {
-	struct vmmu_vm *vm = vcpu->vm;
+	uint64_t at = gpa.v, last = gpa.v + bytes - 1, here;
 	struct vmmu_op op;
 
-	if (!bytes || gpa.v + bytes - 1 < gpa.v)
+	if (!bytes || last < at)
 		return;
-	enter(vcpu, &op);
-	mark_dirty(vm, &op, vmmu_gpa_gfn(gpa).v, (gpa.v + bytes - 1) >> VMMU_PAGE_SHIFT);
-	if (vmmu_vm_shadow(vm))
-		vmmu_shadow_written(vcpu, &op, gpa.v, bytes);
-	leave(vcpu, &op);
-	if (!vmmu_vm_shadow(vm))
-		return;
-	enter(vcpu, &op);
-	vmmu_shadow_refill(vcpu, &op, gpa.v, bytes);
-	leave(vcpu, &op);
+	while (at <= last && write_piece(vcpu, &at, &here, last)) {
+		if (vmmu_vm_shadow(vcpu->vm)) {
+			enter(vcpu, &op);
+			vmmu_shadow_refill(vcpu, &op, at, here);
+			leave(vcpu, &op);
+		}
+		at += here;
+	}
 }
 
 bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)

@@ -201,6 +201,42 @@ enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
 
 /* ---- move ------------------------------------------------------------------ */
 
+/* Both places of a slot on the move, busy while what maps the old one is taken out. */
+struct move {
+	struct vmmu_pending from, to;
+};
+
+/*
+ * Exchange one place for the other in one step, so that memory which stands before
+ * and after is never seen as a hole. Nothing is mapped at either until the old
+ * frames are out of reach: faults answer RETRY.
+ */
+static void exchange(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_slot *slot, vmmu_gpa base,
+                     struct move *move)
+{
+	move->from = (struct vmmu_pending){.first = slot->first, .end = slot->end};
+	close_for_change(vm, op);
+	vmmu_slot_remove(&vm->memory, slot);
+	vmmu_slot_place(slot, base);
+	/* Page-size caps speak of the old place; they stay behind, with it. */
+	slot->caps = NULL;
+	vmmu_slot_insert(&vm->memory, slot);
+	move->to = (struct vmmu_pending){.first = slot->first, .end = slot->end};
+	vmmu_pending_add(&vm->memory, &move->from);
+	vmmu_pending_add(&vm->memory, &move->to);
+	vmmu_gate_open(&vm->tables);
+}
+
+static void settle_down(struct vmmu_vm *vm, struct vmmu_op *op, struct move *move)
+{
+	vmmu_zap_range(vm, op, move->from.first, move->from.end, 0, VMMU_CAUSE_ZAP_SLOT);
+	vmmu_zap_range(vm, op, move->to.first, move->to.end, 0, VMMU_CAUSE_ZAP_MMIO);
+	vmmu_gate_close(&vm->tables);
+	vmmu_pending_remove(&vm->memory, &move->from);
+	vmmu_pending_remove(&vm->memory, &move->to);
+	vmmu_gate_open(&vm->tables);
+}
+
 static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmmu_slot *slot,
                                    vmmu_gpa base)
 {
@@ -221,8 +257,10 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 {
 	struct vmmu_op op = begin(vm);
 	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
-	uint64_t old_first, old_end;
 	enum vmmu_status status;
+	struct move move;
+	size_t caps_bytes;
+	uint8_t *caps;
 
 	if (!slot)
 		return end(vm, VMMU_ERR_SLOT_MISSING);
@@ -231,21 +269,12 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 	if (status != VMMU_OK || base.v == slot->info.base.v)
 		return end(vm, status);
 
-	old_first = slot->first;
-	old_end = slot->end;
-	close_for_change(vm, &op);
-	vmmu_slot_remove(&vm->memory, slot);
-	vmmu_gate_open(&vm->tables);
-	vmmu_zap_range(vm, &op, old_first, old_end, 0, VMMU_CAUSE_ZAP_SLOT);
-	/* Page-size caps speak of the old place; they stay behind, with it. */
-	vmmu_object_free(vm, slot->caps, vmmu_caps_bytes(slot));
-	slot->caps = NULL;
-	vmmu_slot_place(slot, base);
-	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_MMIO);
-	close_for_change(vm, &op);
-	vmmu_slot_insert(&vm->memory, slot);
-	vmmu_gate_open(&vm->tables);
-	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, old_first);
+	caps = slot->caps;
+	caps_bytes = vmmu_caps_bytes(slot);
+	exchange(vm, &op, slot, base, &move);
+	vmmu_object_free(vm, caps, caps_bytes);
+	settle_down(vm, &op, &move);
+	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, move.from.first);
 	return end(vm, VMMU_OK);
 }
 

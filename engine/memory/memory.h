@@ -23,7 +23,7 @@ struct vmmu_slot {
 	_Atomic uint64_t *dirty;     /* one bit a page; NULL: not logging */
 };
 
-/* A range, in gfns, whose frames the host is changing. */
+/* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
 struct vmmu_pending {
 	struct vmmu_pending *next;
 	uint64_t first, end;
@@ -43,7 +43,7 @@ struct vmmu_memory {
 	/* Steps whenever an answer of host.backing may have become stale. */
 	_Atomic uint64_t sequence;
 
-	struct vmmu_pending *pending; /* each vmmu_invalidate_begin without its end */
+	struct vmmu_pending *pending; /* each vmmu_invalidate_begin without its end, and a move's places */
 };
 
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
@@ -60,6 +60,8 @@ struct vmmu_slot_hit {
 enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info);
 /* The slot that covers gfn, or NULL. O(log n). */
 struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn);
+/* The same, or the next one behind gfn. */
+struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, uint64_t gfn);
 struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, uint32_t id);
 /* Does [first, end) meet a slot other than `except`? */
 bool vmmu_slot_overlaps(const struct vmmu_memory *m, uint64_t first, uint64_t end,
@@ -116,6 +118,7 @@ static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, 
 void vmmu_answers_age(struct vmmu_memory *m);
 /* Gate closed. Each steps sequence. */
 void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending);
+void vmmu_pending_remove(struct vmmu_memory *m, const struct vmmu_pending *pending);
 /* Take out one that was begun for exactly this range; NULL if there is none. */
 struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end);
 

@@ -14,6 +14,16 @@ void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending)
 	vmmu_answers_age(m);
 }
 
+void vmmu_pending_remove(struct vmmu_memory *m, const struct vmmu_pending *pending)
+{
+	struct vmmu_pending **at = &m->pending;
+
+	while (*at != pending)
+		at = &(*at)->next;
+	*at = pending->next;
+	vmmu_answers_age(m);
+}
+
 struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end)
 {
 	for (struct vmmu_pending **at = &m->pending; *at; at = &(*at)->next) {

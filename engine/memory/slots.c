@@ -42,6 +42,13 @@ struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn)
 	return i < m->count && m->sorted[i]->first <= gfn ? m->sorted[i] : NULL;
 }
 
+struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, uint64_t gfn)
+{
+	uint32_t i = first_ending_after(m, gfn);
+
+	return i < m->count ? m->sorted[i] : NULL;
+}
+
 struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, uint32_t id)
 {
 	return id < m->id_capacity ? m->by_id[id] : NULL;

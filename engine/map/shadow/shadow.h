@@ -298,6 +298,8 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all,
 bool vmmu_shadow_holds(const struct vmmu_shadow_map *all, uint64_t gfn);
 /* Any of the 512 frames around it? */
 bool vmmu_shadow_holds_near(const struct vmmu_shadow_map *all, uint64_t gfn);
+/* The same at a glance: false is for sure. */
+bool vmmu_shadow_may_hold_near(const struct vmmu_shadow_map *all, uint64_t gfn);
 
 /* Make an empty entry reference `child`. */
 void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_shadow *child,
@@ -388,9 +390,9 @@ void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa
 
 /* ---- shadow_root.c: no lock held ---- */
 
-/* The vCPU's registers have changed. False: no memory, nothing changed. */
-bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                        const struct vmmu_guest_mode *mode);
+/* The vCPU's registers have changed. Refused (NO_MEMORY; INVALID: another CPU than agreed on): nothing has. */
+enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                    const struct vmmu_guest_mode *mode);
 
 /* ---- shadow_fault.c: no lock held ---- */
 

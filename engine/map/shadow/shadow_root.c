@@ -164,21 +164,44 @@ static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 	vmmu_gate_leave(op->tables, op->who);
 }
 
-bool vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode)
+/* What a guest CPU promises shapes entries that all vCPUs share. */
+static bool is_same_cpu(const struct vmmu_guest_cpu *a, const struct vmmu_guest_cpu *b)
 {
-	bool done = false;
+	return a->maxphyaddr == b->maxphyaddr && a->pse36 == b->pse36 && a->page_1g == b->page_1g &&
+	       a->bit8_reserved == b->bit8_reserved;
+}
 
-	for (unsigned may_make = 0; !done && may_make <= 1; may_make++) {
+/* In the step in which the vCPU gets its root: a call that is refused has agreed to nothing. */
+static bool is_agreed(const struct vmmu_shadow_map *all, const struct vmmu_guest_cpu *cpu)
+{
+	return !all->cpu_known || is_same_cpu(&all->cpu, cpu);
+}
+
+enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                    const struct vmmu_guest_mode *mode)
+{
+	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
+	const struct vmmu_guest_cpu *cpu = &mode->registers.cpu;
+	bool done = false, agreed = true;
+
+	for (unsigned may_make = 0; !done && agreed && may_make <= 1; may_make++) {
 		if (may_make && !vmmu_spares_fill(op->tables, op->who, 1 + VMMU_PAE_ENTRIES))
-			return false;
+			return VMMU_ERR_NO_MEMORY;
 		vmmu_op_enter(op);
 		vmmu_shadow_lock(op->tables);
-		done = take_root(vcpu, op, mode, may_make);
+		agreed = is_agreed(all, cpu);
+		done = agreed && take_root(vcpu, op, mode, may_make);
+		if (done && !all->cpu_known) {
+			all->cpu = *cpu;
+			all->cpu_known = true;
+		}
 		vmmu_shadow_unlock(op->tables);
 		vmmu_gate_leave(op->tables, op->who);
 	}
 	if (op->owed.promised)
 		vmmu_settle(op);
+	if (!agreed)
+		return VMMU_ERR_INVALID;
 	fill_root(vcpu, op);
-	return true;
+	return VMMU_OK;
 }

@@ -48,11 +48,16 @@ bool vmmu_shadow_holds(const struct vmmu_shadow_map *all, uint64_t gfn)
 	return vmmu_shadow_next(all, NULL, gfn) != NULL;
 }
 
+bool vmmu_shadow_may_hold_near(const struct vmmu_shadow_map *all, uint64_t gfn)
+{
+	return all->held[held_bucket_of(gfn)];
+}
+
 bool vmmu_shadow_holds_near(const struct vmmu_shadow_map *all, uint64_t gfn)
 {
 	uint64_t first = gfn / VMMU_ENTRIES * VMMU_ENTRIES;
 
-	for (unsigned i = 0; all->held[held_bucket_of(gfn)] && i < VMMU_ENTRIES; i++)
+	for (unsigned i = 0; vmmu_shadow_may_hold_near(all, gfn) && i < VMMU_ENTRIES; i++)
 		if (vmmu_shadow_holds(all, first + i))
 			return true;
 	return false;

@@ -72,11 +72,17 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, u
 static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
                       on_entries fn)
 {
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
+	const uint64_t block = VMMU_ENTRIES * VMMU_PAGE_SIZE;
+
 	while (bytes) {
-		uint64_t here = VMMU_PAGE_SIZE - gpa % VMMU_PAGE_SIZE;
+		/* Guest tables stand close together: most of a long range holds none. */
+		bool any = vmmu_shadow_may_hold_near(all, gpa >> VMMU_PAGE_SHIFT);
+		uint64_t span = any ? VMMU_PAGE_SIZE : block, here = span - gpa % span;
 
 		here = here < bytes ? here : bytes;
-		for_page(vcpu, op, gpa, (unsigned)here, fn);
+		if (any)
+			for_page(vcpu, op, gpa, (unsigned)here, fn);
 		gpa += here;
 		bytes -= here;
 	}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Management and vCPU calls with arguments at the edges of their types, calls that are
+ * refused, calls as long as their argument says, and what vCPUs meet while a call is
+ * under way.
+ */
+#include "host.h"
+
+#include <signal.h>
+
+MODES;
+
+/* ---- slots --------------------------------------------------------------------------- */
+
+static void any_slot_id_is_answered(void **state)
+{
+	static const uint32_t ids[] = {0, 1, 1u << 20, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff};
+	struct host *host = host_new(0);
+	struct vmmu_config config = host_config(host, mode_of(state));
+
+	config.max_slots = UINT32_MAX;
+	host_make(host, &config, 1);
+	alarm(60); /* it used to loop for ever */
+	for (unsigned i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+		/* This host has no object of 8 GiB for an array of pointers. */
+		enum vmmu_status expected = ids[i] == UINT32_MAX ? VMMU_ERR_SLOT_ID
+		                            : ids[i] < 1u << 27  ? VMMU_OK
+		                                                 : VMMU_ERR_NO_MEMORY;
+
+		assert_int_equal(host_slot(host, ids[i], i * M, M, 0), expected);
+	}
+	alarm(0);
+	assert_result(host_touch(host, 0, M, VMMU_W), VMMU_FAULT_FIXED);
+	host_end(host);
+}
+
+/*
+ * Another vCPU touches memory that stands before and after the move: never is it a
+ * hole. It may have to come again until the move is done.
+ */
+struct move {
+	enum vmmu_fault_result seen[64];
+	unsigned count;
+	uint64_t at, frame;
+};
+
+static void touch_during_move(struct host *host)
+{
+	struct move *move = host->arg;
+
+	if (move->count == 64)
+		return;
+	move->seen[move->count++] = host_fault(host, 1, move->at, VMMU_W);
+	/* What is mapped during the move is what will be there. */
+	if (move->seen[move->count - 1] == VMMU_FAULT_FIXED)
+		assert_int_equal(host_frame_of(host, 1, move->at, NULL), move->frame);
+}
+
+static void at_each_point(struct host *host, unsigned point)
+{
+	static __thread bool busy;
+
+	if (busy || (point != VMMU_POINT_GATE_OPEN && point != VMMU_POINT_FLUSH_BEFORE &&
+	             point != VMMU_POINT_FLUSH_DONE))
+		return;
+	busy = true;
+	host->on_point = NULL;
+	host_elsewhere(host, touch_during_move);
+	host->on_point = at_each_point;
+	busy = false;
+}
+
+static void memory_on_both_sides_of_a_move_is_no_hole(void **state)
+{
+	for (unsigned way = 0; way < 2; way++) {
+		uint64_t from = way ? 2 * M : 0, to = way ? 0 : 2 * M;
+		struct move move = {.at = 3 * M, .frame = HOST_FRAMES + (3 * M - to) / K};
+		struct host *host = host_with(mode_of(state), 2, 0);
+
+		assert_ok(host_slot(host, 0, from, 8 * M, 0));
+		assert_result(host_touch(host, 0, 3 * M, VMMU_W), VMMU_FAULT_FIXED);
+		host->arg = &move;
+		host->on_point = at_each_point;
+		assert_ok(vmmu_slot_move(host->vm, 0, vmmu_gpa_of(to)));
+		host->on_point = NULL;
+		assert_true(move.count > 0);
+		for (unsigned i = 0; i < move.count; i++)
+			assert_true(move.seen[i] == VMMU_FAULT_RETRY || move.seen[i] == VMMU_FAULT_FIXED ||
+			            move.seen[i] == VMMU_FAULT_SPURIOUS);
+		assert_true(host_touch(host, 1, 3 * M, VMMU_W) <= VMMU_FAULT_SPURIOUS);
+		assert_int_equal(host_frame_of(host, 1, 3 * M, NULL), move.frame);
+		host_end(host);
+	}
+}
+
+/* An invalidation of just the range that a move keeps busy is another's, and stays. */
+static void a_move_leaves_invalidations_alone(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 0);
+
+	assert_ok(host_slot(host, 0, 0, 4 * M, 0));
+	assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(0), 4 * M));
+	assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(2 * M), 4 * M));
+	assert_ok(vmmu_slot_move(host->vm, 0, vmmu_gpa_of(2 * M)));
+	assert_result(host_fault(host, 0, 3 * M, VMMU_W), VMMU_FAULT_RETRY);
+	assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(0), 4 * M));
+	assert_result(host_fault(host, 0, 5 * M, VMMU_W), VMMU_FAULT_RETRY);
+	assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(2 * M), 4 * M));
+	assert_result(host_touch(host, 0, 3 * M, VMMU_W), VMMU_FAULT_FIXED);
+	host_end(host);
+}
+
+/* ---- prefault ------------------------------------------------------------------------- */
+
+static void prefault_ends_where_the_tables_do(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 0);
+	bool shadow = mode_of(state) == VMMU_MODE_SHADOW;
+	uint64_t reach = shadow ? 4 * G : 64 * (1024 * G), done = 77;
+
+	assert_ok(host_slot(host, 0, 0, 8 * G, 0));
+	if (!shadow) {
+		assert_ok(host_slot(host, 1, reach - 2 * M, 2 * M, 0));
+	} else {
+		assert_result(vmmu_prefault(host->vcpu[0], vmmu_gpa_of(5 * G), 4 * M, VMMU_W, &done),
+		              VMMU_FAULT_BEYOND);
+		assert_int_equal(done, 0);
+		/* Nothing was mapped at the same place modulo 4 GiB. */
+		assert_int_equal(host_frame_of(host, 0, G, NULL), 0);
+	}
+	assert_result(vmmu_prefault(host->vcpu[0], vmmu_gpa_of(reach - K), 3 * K, VMMU_W, &done),
+	              VMMU_FAULT_BEYOND);
+	assert_int_equal(done, K);
+	assert_int_equal(host_frame_of(host, 0, 0, NULL), 0);
+	assert_result(vmmu_prefault(host->vcpu[0], vmmu_gpa_of(~0ull - K + 1), K, VMMU_W, &done),
+	              VMMU_FAULT_BEYOND);
+	assert_int_equal(done, 0);
+	host_end(host);
+}
+
+/* ---- refused calls ---------------------------------------------------------------------- */
+
+static bool no_table(void *ctx, vmmu_hpa *out)
+{
+	(void)ctx;
+	(void)out;
+	return false;
+}
+
+/* A vCPU's registers are refused for each reason there is; then a CPU of another kind is as good as ever. */
+static void refused_registers_leave_nothing_behind(void **state)
+{
+	for (unsigned reason = 0; reason < 3; reason++) {
+		struct host *host = host_with(mode_of(state), 2, 64);
+		struct vmmu_paging paging = host_long_mode(G_ROOT), other;
+
+		assert_ok(host_slot(host, 0, 0, 64 * K, 0));
+		other = paging;
+		other.cpu.maxphyaddr = 40;
+		other.cpu.page_1g = false;
+		switch (reason) {
+		case 0: /* five levels, of which the VM has four */
+			paging.cr4 |= 1u << 12;
+			assert_int_equal(vmmu_vcpu_set_paging(host->vcpu[0], &paging), VMMU_ERR_UNSUPPORTED);
+			break;
+		case 1:
+			host->calls.table_alloc = no_table;
+			assert_int_equal(vmmu_vcpu_set_paging(host->vcpu[0], &paging), VMMU_ERR_NO_MEMORY);
+			host->calls.table_alloc = host_table_alloc;
+			break;
+		case 2:
+			paging.cpu.maxphyaddr = 53;
+			assert_int_equal(vmmu_vcpu_set_paging(host->vcpu[0], &paging), VMMU_ERR_INVALID);
+			break;
+		}
+		assert_ok(vmmu_vcpu_set_paging(host->vcpu[0], &other));
+		/* Now it is agreed upon. */
+		paging = host_long_mode(G_ROOT);
+		assert_int_equal(vmmu_vcpu_set_paging(host->vcpu[1], &paging), VMMU_ERR_INVALID);
+		assert_ok(vmmu_vcpu_set_paging(host->vcpu[1], &other));
+		host_end(host);
+	}
+}
+
+/* ---- long calls -------------------------------------------------------------------------- */
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* How long another thread's call, which needs the gate closed, has had to wait. */
+struct waiting {
+	_Atomic bool stop, going;
+	double longest;
+	unsigned calls;
+};
+
+static void *manage(void *arg)
+{
+	struct host *host = arg;
+	struct waiting *waiting = host->arg;
+
+	while (!waiting->stop) {
+		double begin = seconds(), took;
+
+		assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(0), K));
+		assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(0), K));
+		took = seconds() - begin;
+		waiting->longest = took > waiting->longest ? took : waiting->longest;
+		waiting->calls++;
+		waiting->going = true;
+	}
+	return NULL;
+}
+
+static void a_long_write_holds_nobody_up(void **state)
+{
+	const bool log = true;
+
+	for (unsigned logging = 0; logging <= log; logging++) {
+		struct host *host = host_with(mode_of(state), 1, 64);
+		struct waiting waiting = {.stop = false};
+		pthread_t thread;
+		double begin, took;
+
+		assert_ok(host_slot(host, 0, 0, 64 * K, 0));
+		assert_ok(host_slot(host, 1, G, 128 * G, logging ? VMMU_SLOT_LOG_DIRTY : 0));
+		host->arg = &waiting;
+		assert_int_equal(pthread_create(&thread, NULL, manage, host), 0);
+		while (!waiting.going)
+			usleep(100);
+		waiting.calls = 0;
+		begin = seconds();
+		vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(0), 1ull << 45);
+		took = seconds() - begin;
+		waiting.stop = true;
+		pthread_join(thread, NULL);
+		/* 2^33 pages, of which 2^25 are memory: page by page it would be minutes. */
+		assert_true(took < 10);
+		/* The gate was to be had in between: no call waited for all of it, unless it was short. */
+		assert_true(waiting.longest < 0.1 || waiting.longest < took / 2);
+		host_end(host);
+	}
+}
+
+/* Each page that it touches is dirty, and no other. */
+static void a_long_write_marks_what_it_touches(void **state)
+{
+	enum { FIRST = 3, LAST = 200 };
+	uint64_t bitmap[8];
+	struct host *host = host_with(mode_of(state), 1, 64);
+
+	assert_ok(host_slot(host, 0, 0, 256 * K, VMMU_SLOT_LOG_DIRTY));
+	assert_ok(host_slot(host, 1, 300 * K, 512 * K, VMMU_SLOT_LOG_DIRTY));
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(FIRST * K + 5), (LAST - FIRST) * K);
+	assert_ok(vmmu_dirty_log(host->vm, 0, bitmap, 4));
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(bitmap[i / 64] >> i % 64 & 1, i >= FIRST && i <= LAST);
+	/* Across a hole. */
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(255 * K), 46 * K + 1);
+	assert_ok(vmmu_dirty_log(host->vm, 0, bitmap, 4));
+	assert_true(bitmap[0] == 0 && bitmap[1] == 0 && bitmap[2] == 0 && bitmap[3] == 1ull << 63);
+	assert_ok(vmmu_dirty_log(host->vm, 1, bitmap, 8));
+	assert_int_equal(bitmap[0], 3);
+	for (unsigned i = 1; i < 8; i++)
+		assert_int_equal(bitmap[i], 0);
+	/* All that there is, and beyond. */
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(0), ~0ull);
+	assert_ok(vmmu_dirty_log(host->vm, 1, bitmap, 8));
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(bitmap[i] == ~0ull);
+	host_end(host);
+}
+
+/* A guest table far along in the range is seen to all the same. */
+static void a_long_write_reaches_guest_tables(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 8192);
+
+	assert_ok(host_slot(host, 0, 0, 8192 * K, 0));
+	host_start_paging(host);
+	assert_result(host_touch(host, 0, 100 * K, VMMU_R), VMMU_FAULT_FIXED);
+	assert_int_equal(host_frame_of(host, 0, 100 * K, NULL), HOST_FRAMES + 100);
+	/* The directory names another table, in the last page of memory. */
+	host_set(host, G_DIRECTORY, 0, 8191 * K | GFULL);
+	host_set(host, 8191, 100, 200 * K | GFULL | GD);
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(0), 32 * K);
+	host_touch(host, 0, 100 * K, VMMU_R);
+	assert_int_equal(host_frame_of(host, 0, 100 * K, NULL), HOST_FRAMES + 200);
+	host_set(host, 8191, 100, 300 * K | GFULL | GD);
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(64 * K), 1ull << 40);
+	host_touch(host, 0, 100 * K, VMMU_R);
+	assert_int_equal(host_frame_of(host, 0, 100 * K, NULL), HOST_FRAMES + 300);
+	host_end(host);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ALL(any_slot_id_is_answered),
+		ALL(memory_on_both_sides_of_a_move_is_no_hole),
+		ALL(a_move_leaves_invalidations_alone),
+		ALL(prefault_ends_where_the_tables_do),
+		SHADOW(refused_registers_leave_nothing_behind),
+		ALL(a_long_write_holds_nobody_up),
+		ALL(a_long_write_marks_what_it_touches),
+		SHADOW(a_long_write_reaches_guest_tables),
+	};
+
+	cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests_name("calls", tests, NULL, NULL);
+}
