@@ -16,10 +16,17 @@ void vmmu_block_insert(struct vmmu_frames *frames, struct vmmu_block *block, uin
 	struct vmmu_block **bucket;
 
 	block->number = gfn / VMMU_ENTRIES;
-	block->changed = frames->forgotten;
 	bucket = &frames->bucket[block->number % VMMU_BLOCK_BUCKETS];
 	block->next = *bucket;
 	*bucket = block;
+}
+
+struct vmmu_block *vmmu_block_remove(struct vmmu_block **at)
+{
+	struct vmmu_block *block = *at;
+
+	*at = block->next;
+	return block;
 }
 
 bool vmmu_block_is_empty(const struct vmmu_block *block)

@@ -81,7 +81,6 @@ enum { VMMU_BLOCK_BUCKETS = 1024 };
 struct vmmu_frames {
 	struct vmmu_block *bucket[VMMU_BLOCK_BUCKETS];
 	_Atomic uint64_t clock;                  /* read by those who are about to ask the host */
-	uint64_t forgotten;                      /* the latest `changed` of blocks that have gone */
 };
 
 /* What the host has said of the block until now counts no more, if it has not arrived yet. */
@@ -94,6 +93,11 @@ static inline void vmmu_block_changed(struct vmmu_frames *frames, struct vmmu_bl
 /* The block that holds gfn, or NULL. */
 struct vmmu_block *vmmu_block_of(const struct vmmu_frames *frames, uint64_t gfn);
 void vmmu_block_insert(struct vmmu_frames *frames, struct vmmu_block *block, uint64_t gfn);
+/*
+ * Take out the one that *at points to, in its bucket. Only with the gate closed, and
+ * with a step of memory.sequence: `changed` goes with it.
+ */
+struct vmmu_block *vmmu_block_remove(struct vmmu_block **at);
 /* No leaf hangs in it. */
 bool vmmu_block_is_empty(const struct vmmu_block *block);
 

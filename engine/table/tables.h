@@ -131,6 +131,7 @@ struct vmmu_map {
 	uint8_t whole_level_max;           /* of an entry whose table may be unlinked as a whole */
 	uint8_t path_tables;               /* below the root: what one fault may need */
 	bool mmio_cache;                   /* accesses without a slot leave an entry behind */
+	_Atomic uint32_t hole_tables;      /* made for such entries since the VM began */
 	bool flush_all;                    /* a gfn range says nothing to its TLBs */
 };
 

@@ -98,6 +98,70 @@ static void zap_once(struct vmmu_op *op, struct sweep *s)
 	vmmu_answers_age(&op->map->vm->memory);
 }
 
+/* ---- tables that have become empty ------------------------------------------------ */
+
+/* The entries that reference the tables on the way to a gfn, by the entry's level. */
+struct way {
+	struct vmmu_visit entry[VMMU_LEVEL_MAX + 1];
+	unsigned lowest;        /* level of the last one; 0: there is none */
+};
+
+static enum vmmu_next way_end(struct vmmu_visit *v, void *arg)
+{
+	(void)v;
+	(void)arg;
+	return VMMU_STOP;
+}
+
+static enum vmmu_next way_table(struct vmmu_visit *v, void *arg)
+{
+	struct way *way = arg;
+
+	way->entry[v->level] = *v;
+	way->lowest = v->level;
+	return VMMU_DESCEND;
+}
+
+static bool is_empty(struct vmmu_op *op, vmmu_hpa table)
+{
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++)
+		if (vmmu_entry_read(op->tables, table, i))
+			return false;
+	return true;
+}
+
+/*
+ * Where a range ends inside a table, the sweep empties the table and leaves it. When
+ * a slot goes that was all of it, nothing may come there again. Gate closed.
+ */
+static void prune(struct vmmu_op *op, uint64_t gfn, enum vmmu_cause cause)
+{
+	static const struct vmmu_visitor visitor = {.end = way_end, .table = way_table};
+	struct way way = {.lowest = 0};
+
+	vmmu_walk(op, vmmu_top_of(op->map), gfn, gfn + 1, visitor, &way);
+	for (unsigned level = way.lowest; level && level <= op->map->whole_level_max; level++) {
+		struct vmmu_visit *v = &way.entry[level];
+		vmmu_hpa table = vmmu_entry_address(&op->map->layout, v->entry);
+
+		if (!is_empty(op, table) || !vmmu_entry_write(v, 0, cause))
+			return;
+		vmmu_table_retire(op, vmmu_table_find(op->tables, table), cause);
+	}
+}
+
+static void prune_ends(struct vmmu_op *op, uint64_t first, uint64_t end, enum vmmu_cause cause)
+{
+	uint64_t last = vmmu_map_end(op->map) - 1;
+
+	if (first > last)
+		return;
+	vmmu_gate_close(op->tables);
+	prune(op, first, cause);
+	prune(op, end - 1 < last ? end - 1 : last, cause);
+	vmmu_gate_open(op->tables);
+}
+
 void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
                            enum vmmu_cause cause)
 {
@@ -110,6 +174,8 @@ void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, uns
 	};
 
 	sweep_all(op, &s, zap_once);
+	if (cause == VMMU_CAUSE_ZAP_SLOT)
+		prune_ends(op, first, end, cause);
 }
 
 static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool forbid)

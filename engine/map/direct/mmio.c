@@ -11,6 +11,28 @@ struct install {
 	uint64_t value;
 };
 
+/*
+ * A guest may look wherever nothing is, and each place would cost its host a table.
+ * Beyond this many no more are made: an access where there is none finds its slot
+ * missing by a search.
+ */
+enum { HOLE_TABLES = 2048 };
+
+static enum vmmu_next link_table(struct vmmu_visit *v, struct vmmu_mapping *m)
+{
+	struct vmmu_map *map = v->op->map;
+	enum vmmu_next next;
+
+	if (atomic_load_explicit(&map->hole_tables, memory_order_relaxed) >= HOLE_TABLES) {
+		m->result = VMMU_FAULT_EMULATE_MMIO;
+		return VMMU_STOP;
+	}
+	next = vmmu_link_table(v, VMMU_CAUSE_MMIO);
+	if (next == VMMU_DESCEND)
+		atomic_fetch_add_explicit(&map->hole_tables, 1, memory_order_relaxed);
+	return next;
+}
+
 static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->map->layout;
@@ -22,7 +44,7 @@ static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 		                   vmmu_is_leaf(l, v->level, v->entry) ? VMMU_FAULT_EMULATE_MMIO
 		                                                       : VMMU_FAULT_BAD_ENTRY);
 	if (v->level > VMMU_LEVEL_4K)
-		return vmmu_link_table(v, VMMU_CAUSE_MMIO);
+		return link_table(v, i->m);
 	if (v->entry != i->value && !vmmu_entry_write(v, i->value, VMMU_CAUSE_MMIO))
 		return VMMU_AGAIN;
 	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);

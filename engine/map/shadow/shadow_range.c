@@ -7,6 +7,7 @@ struct range {
 	unsigned keep;
 	bool forbid;
 	enum vmmu_cause cause;
+	struct vmmu_block *gone;   /* taken out, to be freed when the gate is open */
 };
 
 typedef void (*on_block)(struct vmmu_op *op, struct vmmu_block *block, const struct range *r);
@@ -56,18 +57,62 @@ static bool meets(const struct vmmu_block *block, const struct range *r)
 /* The gate opens now and then, so that a fault never waits for all of memory. */
 enum { BUCKETS_PER_CLOSING = 32 };
 
-static void for_blocks(struct vmmu_op *op, const struct range *r, on_block fn)
+/*
+ * May the block go, now that nothing of the range hangs in it? Where a slot goes, or
+ * the host takes all of the block back; a guest that moves a device about would leave
+ * one behind at each place.
+ */
+static bool may_go(const struct vmmu_block *block, const struct range *r)
 {
+	uint64_t start = block->number * VMMU_ENTRIES;
+	bool whole = r->first <= start && r->end >= start + VMMU_ENTRIES;
+
+	return meets(block, r) && !r->keep && (whole || r->cause == VMMU_CAUSE_ZAP_SLOT) &&
+	       vmmu_block_is_empty(block);
+}
+
+static void take_out_empty(struct vmmu_block **at, struct range *r)
+{
+	while (*at) {
+		struct vmmu_block *block = *at;
+
+		if (!may_go(block, r)) {
+			at = &block->next;
+			continue;
+		}
+		vmmu_block_remove(at);
+		block->next = r->gone;
+		r->gone = block;
+	}
+}
+
+static void free_gone(struct vmmu_op *op, struct range *r)
+{
+	while (r->gone) {
+		struct vmmu_block *block = r->gone;
+
+		r->gone = block->next;
+		vmmu_object_free(op->map->vm, block, sizeof(*block));
+	}
+}
+
+static void for_blocks(struct vmmu_op *op, struct range *r, on_block fn)
+{
+	struct vmmu_frames *frames = &vmmu_shadow_map_of(op)->frames;
+
 	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++) {
 		if (i % BUCKETS_PER_CLOSING == 0)
 			vmmu_gate_close(op->tables);
-		for (struct vmmu_block *b = vmmu_shadow_map_of(op)->frames.bucket[i]; b; b = b->next)
+		for (struct vmmu_block *b = frames->bucket[i]; b; b = b->next)
 			if (meets(b, r))
 				fn(op, b, r);
+		if (fn == zap_block)
+			take_out_empty(&frames->bucket[i], r);
 		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1)
 			continue;
 		vmmu_answers_age(&op->map->vm->memory);
 		vmmu_gate_open(op->tables);
+		free_gone(op, r);
 	}
 }
 
