@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "command/command.h"
+#include "question/question.h"
 
 const char *argp_program_version = "vmmu " VMMU_VERSION;
 
@@ -24,7 +25,13 @@ static const struct {
 	{"walk", command_walk, "the entries that translate an address: when, why and by whom written"},
 	{"dump", command_dump, "the whole tree of tables at one moment"},
 	{"check", command_check, "replay a trace from empty tables and compare with its final dump"},
-	{"info", command_info, "what a trace is: machine, VMs, vCPUs, length, events, what is missing"},
+	{"info", question_info, "what a trace is: machine, VMs, vCPUs, length, events, what is missing"},
+	{"faults", question_faults, "which addresses fault, by whom, what became of it, which come again"},
+	{"zaps", question_zaps, "what was dropped from the tables, each storm in a line"},
+	{"pages", question_pages, "page sizes over time and by address, splits, slots that allow no large pages"},
+	{"mmio", question_mmio, "which device addresses the guest uses most"},
+	{"dirty", question_dirty, "rounds of dirty logging: protected, repaired, stalls"},
+	{"diff", question_diff, "how the tables differ between two moments or two traces"},
 	{"record", command_record, "record what KVM does to the tables of running VMs"},
 	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},
 };

@@ -30,8 +30,9 @@ fail() {
 says() {
 	local expected=$here/golden/$1.txt status=$2 got
 	shift 2
-	timeout 60 "$vmmu" "$@" >output 2>&1 </dev/null
+	timeout 60 "$vmmu" "$@" >said 2>&1 </dev/null
 	got=$?
+	sed -e "s|$data/||g; s|$kvm/||g" said >output
 	[ -z "${UPDATE:-}" ] || cp output "$expected"
 	if [ $got -ne "$status" ]; then
 		fail "status $got, not $status: vmmu $*" output

@@ -13,6 +13,5 @@ int command_walk(int argc, char **argv);
 int command_dump(int argc, char **argv);
 int command_record(int argc, char **argv);
 int command_check(int argc, char **argv);
-int command_info(int argc, char **argv);
 
 #endif

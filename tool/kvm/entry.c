@@ -31,8 +31,11 @@ enum kvm_entry_kind kvm_entry_kind(uint64_t entry, unsigned level)
 		return KVM_ENTRY_EMPTY;
 	if (bare == REMOVED)
 		return KVM_ENTRY_REMOVED;
+	/* vmmu's own MMIO entries under NPT bear an address that no memory has. */
+	if ((entry & RIGHTS) == EPT_MISCONFIGURED || (entry & ADDRESS) == ADDRESS)
+		return KVM_ENTRY_MMIO;
 	if (!(entry & KVM_PRESENT)) {
-		if ((entry & RIGHTS) == EPT_MISCONFIGURED || entry & MMIO_RESERVED_BIT)
+		if (entry & MMIO_RESERVED_BIT)
 			return KVM_ENTRY_MMIO;
 		/* Kernels before 5.13 do not have the bit. */
 		if (!(entry & 1))

@@ -250,6 +250,7 @@ static bool find_times(struct ask *ask)
 			return false;
 		}
 		ask->moment = model_after(ask->model, time + 999);
+		ask->moment_time = time;
 	}
 	return true;
 }
@@ -363,6 +364,39 @@ struct short_text ask_time(const struct ask *ask, uint64_t time)
 	time = time > first ? time - first : 0;
 	snprintf(out.text, sizeof(out.text), "%" PRIu64 ".%06" PRIu64, time / 1000000000, time / 1000 % 1000000);
 	return out;
+}
+
+struct short_text ask_moment_time(const struct ask *ask)
+{
+	return ask_time(ask, ask->moment_time);
+}
+
+uint64_t ask_limit(const struct ask *ask, uint64_t usual)
+{
+	return ask->last == UINT64_MAX ? usual : ask->last;
+}
+
+bool ask_has_vms(const struct ask *ask)
+{
+	if (model_vm_count(ask->model))
+		return true;
+	complain("%s tells of no VM: record the events kvmmmu:* and kvm:kvm_page_fault, or use `vmmu record`",
+	         ask->path);
+	return false;
+}
+
+bool ask_begin(struct ask *ask, const struct argp *argp, int argc, char **argv, void *question)
+{
+	ask_init(ask);
+	argp_parse(argp, argc, argv, 0, NULL, question);
+	if (!ask_open(ask))
+		return false;
+	if (ask_has_vms(ask))
+		return true;
+	json_decref(ask->result);
+	ask->result = NULL;
+	ask_close(ask, 0);
+	return false;
 }
 
 struct short_text ask_duration(uint64_t ns)

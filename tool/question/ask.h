@@ -31,6 +31,7 @@ struct ask {
 	bool all_vms;                /* none was named */
 	uint64_t from, to;           /* facts [from, to) are asked for */
 	uint64_t moment;             /* --at: facts before this number have happened */
+	uint64_t moment_time;
 	unsigned width;              /* of the terminal; 0: not bounded */
 	json_t *result;              /* --json: what is printed at the end */
 };
@@ -61,6 +62,8 @@ void ask_heading(const struct ask *ask, const char *format, ...) PRINTF_LIKE(2, 
 
 /* "1.234567" since the first event, or the recording's own clock with --host-clock. */
 struct short_text ask_time(const struct ask *ask, uint64_t time);
+/* The moment of --at, likewise. */
+struct short_text ask_moment_time(const struct ask *ask);
 /* "12 us", "3.4 ms", "1.2 s" */
 struct short_text ask_duration(uint64_t ns);
 /* "VM 1, NPT, 4 levels, qemu-system-x86 (PID 193)". The caller frees. */
@@ -76,6 +79,13 @@ enum kvm_mode ask_mode(const struct ask *ask, const struct fact *fact);
 /* Bits of a fault's error code, in one form for EPT and NPT. */
 enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_FETCH = 4, ACCESS_PRESENT = 8, ACCESS_WALK = 16 };
 unsigned ask_access(enum kvm_mode mode, uint64_t error);
+
+/* How many lines a list has when --last does not say. */
+uint64_t ask_limit(const struct ask *ask, uint64_t usual);
+/* No VM in the trace, or none that this question can be asked of: the user has been told. */
+bool ask_has_vms(const struct ask *ask);
+/* Parses, opens, and refuses a trace without VMs. False: the status is EXIT_TROUBLE. */
+bool ask_begin(struct ask *ask, const struct argp *argp, int argc, char **argv, void *question);
 
 json_t *json_number(uint64_t value);
 /* 64-bit words do not fit JSON's numbers: "0x..." */

@@ -13,5 +13,11 @@ int question_list(int argc, char **argv);
 int question_tree(int argc, char **argv);
 int question_check(int argc, char **argv);
 int question_info(int argc, char **argv);
+int question_faults(int argc, char **argv);
+int question_zaps(int argc, char **argv);
+int question_pages(int argc, char **argv);
+int question_mmio(int argc, char **argv);
+int question_dirty(int argc, char **argv);
+int question_diff(int argc, char **argv);
 
 #endif

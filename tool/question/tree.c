@@ -208,7 +208,8 @@ int question_tree(int argc, char **argv)
 	tables_at(&q.ask, q.ask.vm, q.first, q.last, q.ask.moment, &tables);
 	if (!q.ask.json) {
 		name = ask_vm_text(&q.ask, q.ask.vm);
-		ask_heading(&q.ask, "%s, %s%s", name, q.ask.at ? "at " : "at the end of the trace", q.ask.at ? q.ask.at : "");
+		ask_heading(&q.ask, "%s, %s%s", name, q.ask.at ? "at " : "at the end of the trace",
+		            q.ask.at ? ask_moment_time(&q.ask).text : "");
 		if (tables.root)
 			ask_line(&q.ask, "root %u%s", tables.root->id,
 			         tables.root->born ? "" : ", which was there before recording began: parts of it are not known");

@@ -184,7 +184,7 @@ static void show(struct walk_question *q, const struct kvm_vm *vm)
 	const struct palette *p = q->ask.palette;
 	char *name = ask_vm_text(&q->ask, q->ask.vm), *when;
 
-	when = q->ask.at ? formatted("at %s s", q->ask.at) : duplicate("at the end of the trace");
+	when = q->ask.at ? formatted("at %s s", ask_moment_time(&q->ask).text) : duplicate("at the end of the trace");
 	ask_line(&q->ask, "%sGuest-physical 0x%012" PRIx64 " %s%s", p->bold, q->address, when, p->off);
 	ask_line(&q->ask, "%s%s%s", p->dim, name, p->off);
 	putchar('\n');

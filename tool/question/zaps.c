@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vmmu zaps: what was taken away, each storm in one line: by whom and why, which
+ * range, how many entries and tables, how long it took, and what came back within
+ * a second.
+ */
+#include <stdlib.h>
+
+#include "../base/exit_status.h"
+#include "group.h"
+#include "history.h"
+#include "question.h"
+
+enum { OPTION_GPA = 'g', USUAL_LINES = 20, STORM_GAP_NS = 10000000, REFAULT_NS = 1000000000, LOOK_BACK = 256 };
+
+struct storm {
+	uint64_t first, last;          /* facts */
+	uint64_t low, high;            /* addresses, the last one included */
+	uint64_t leaves[4], tables, devices;
+	uint64_t by_cause[FACT_CAUSE_END];
+	uint64_t back, same;           /* leaves mapped again within a second; ... to the same frame */
+	uint32_t thread;
+	uint16_t vm;
+};
+
+struct zaps_question {
+	struct ask ask;
+	uint64_t first, last;
+	struct storm *storms;
+	size_t count, room;
+	size_t *open;                  /* by thread: its storm that may go on, + 1; 0 = none */
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct zaps_question *q = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &q->ask;
+		return 0;
+	case OPTION_GPA:
+		if (!ask_parse_range(arg, &q->first, &q->last))
+			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only entries that cover this guest-physical address or range", 1},
+	{0},
+};
+
+static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "FILE",
+	.doc = "Say what was dropped from the tables: each storm in one line, by whom, why, which range, how many "
+	       "entries and tables, how long it took, and how much of it was mapped again within a second. A storm "
+	       "is what one thread drops without a pause of 10 ms.",
+	.children = children,
+};
+
+static bool is_zap(const struct fact *fact)
+{
+	return fact->kind == FACT_WRITE && kvm_entry_is_there(fact->a, fact->level) &&
+	       !kvm_entry_is_there(fact->b, fact->level) && fact->level >= 1 && fact->level <= VMMU_LEVEL_MAX;
+}
+
+static uint64_t end_of(const struct fact *fact)
+{
+	return fact->address + (vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT) - 1;
+}
+
+static struct storm *storm_for(struct zaps_question *q, uint64_t number)
+{
+	const struct fact *fact = model_fact(q->ask.model, number);
+	size_t *open = fact->thread < model_thread_count(q->ask.model) ? &q->open[fact->thread] : NULL;
+	struct storm *storm;
+
+	if (open && *open) {
+		storm = &q->storms[*open - 1];
+		if (storm->vm == fact->vm &&
+		    fact->time - model_fact(q->ask.model, storm->last)->time <= STORM_GAP_NS)
+			return storm;
+	}
+	if (q->count == q->room) {
+		q->room = q->room ? 2 * q->room : 64;
+		q->storms = reallocate(q->storms, q->room * sizeof(*q->storms));
+	}
+	storm = &q->storms[q->count++];
+	*storm = (struct storm){.first = number, .low = UINT64_MAX, .thread = fact->thread, .vm = fact->vm};
+	if (open)
+		*open = q->count;
+	return storm;
+}
+
+static void take_zap(struct zaps_question *q, uint64_t number)
+{
+	const struct fact *fact = model_fact(q->ask.model, number);
+	struct storm *storm = storm_for(q, number);
+	enum kvm_entry_kind kind = kvm_entry_kind(fact->a, fact->level);
+
+	storm->last = number;
+	/* The range is that of pages: an upper table covers far more than was mapped. */
+	if (kind != KVM_ENTRY_TABLE && fact->address < storm->low)
+		storm->low = fact->address;
+	if (kind != KVM_ENTRY_TABLE && end_of(fact) > storm->high)
+		storm->high = end_of(fact);
+	storm->by_cause[fact->cause < FACT_CAUSE_END ? fact->cause : 0]++;
+	if (kind == KVM_ENTRY_LEAF)
+		storm->leaves[fact->level <= 3 ? fact->level : 3]++;
+	else if (kind == KVM_ENTRY_TABLE)
+		storm->tables++;
+	else
+		storm->devices++;
+}
+
+/* A thread that deals with a fault, or begins to drop everything, has done with what it dropped before. */
+static void end_storm(struct zaps_question *q, const struct fact *fact)
+{
+	if (fact->thread < model_thread_count(q->ask.model) &&
+	    (fact->kind == FACT_FAULT || fact->kind == FACT_ENTRY || fact->kind == FACT_ZAP_ALL))
+		q->open[fact->thread] = 0;
+}
+
+/* The storm that a zap was part of: the last one of its thread that began before. */
+static struct storm *storm_of(struct zaps_question *q, uint64_t zap)
+{
+	const struct fact *fact = model_fact(q->ask.model, zap);
+	size_t low = 0, high = q->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (q->storms[middle].first <= zap)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = low, looked = 0; i-- > 0 && looked < LOOK_BACK; looked++) {
+		struct storm *storm = &q->storms[i];
+
+		if (storm->last >= zap && storm->thread == fact->thread && storm->vm == fact->vm)
+			return storm;
+	}
+	return NULL;
+}
+
+static void take_map(struct zaps_question *q, uint64_t number)
+{
+	const struct fact *fact = model_fact(q->ask.model, number), *zap;
+	uint64_t before = model_before(q->ask.model, number);
+	struct storm *storm;
+
+	if (before == MODEL_NONE || kvm_entry_kind(fact->b, fact->level) != KVM_ENTRY_LEAF)
+		return;
+	zap = model_fact(q->ask.model, before);
+	if (!is_zap(zap) || fact->time - zap->time > REFAULT_NS || !(storm = storm_of(q, before)))
+		return;
+	storm->back++;
+	storm->same += kvm_entry_kind(zap->a, zap->level) == KVM_ENTRY_LEAF &&
+	               kvm_entry_hpa(zap->a, zap->level) == kvm_entry_hpa(fact->b, fact->level);
+}
+
+static unsigned main_cause(const struct storm *storm)
+{
+	unsigned best = FACT_CAUSE_ZAP;
+
+	for (unsigned cause = 0; cause < FACT_CAUSE_END; cause++)
+		/* Entries of an unlinked table go because the table does. */
+		if (cause != FACT_CAUSE_ZAP_TABLE && storm->by_cause[cause] > storm->by_cause[best])
+			best = cause;
+	return best;
+}
+
+static uint64_t leaves(const struct storm *storm)
+{
+	return storm->leaves[1] + storm->leaves[2] + storm->leaves[3];
+}
+
+static void print(struct zaps_question *q)
+{
+	uint64_t limit = ask_limit(&q->ask, USUAL_LINES), all = 0, back = 0, same = 0, unmaps = 0;
+	size_t from = q->count > limit ? q->count - limit : 0;
+
+	for (size_t i = 0; i < q->count; i++) {
+		all += leaves(&q->storms[i]);
+		back += q->storms[i].back;
+		same += q->storms[i].same;
+	}
+	for (uint64_t n = q->ask.from; n < q->ask.to; n++)
+		unmaps += model_fact(q->ask.model, n)->kind == FACT_UNMAP && ask_wants(&q->ask, model_fact(q->ask.model, n));
+	ask_heading(&q->ask, "%s pages dropped, in storms: %s; %s mapped again within a second, %s of them to the same frame",
+	            text_count(all).text, text_count(q->count).text, text_count(back).text, text_count(same).text);
+	if (unmaps)
+		ask_line(&q->ask, "%s calls of the MMU notifier (kvm_unmap_hva_range)", text_count(unmaps).text);
+	if (!q->count)
+		return;
+	printf("\n");
+	if (from)
+		ask_line(&q->ask, "%s... %s before (--last N)%s", q->ask.palette->dim, text_count(from).text, q->ask.palette->off);
+	ask_line(&q->ask, "%s        time  took      why           pages       tables  back in 1 s (same)     range, by whom%s",
+	         q->ask.palette->dim, q->ask.palette->off);
+	for (size_t i = from; i < q->count; i++) {
+		const struct storm *storm = &q->storms[i];
+		uint64_t start = model_fact(q->ask.model, storm->first)->time;
+		char *who = ask_thread_text(&q->ask, storm->thread);
+		char *again = formatted("%s (%s)", text_count(storm->back).text, text_count(storm->same).text);
+		bool pages = storm->low != UINT64_MAX;
+		char *range = pages ? formatted("0x%" PRIx64 "-0x%" PRIx64, storm->low, storm->high)
+		                    : duplicate("no page");
+		char *sizes = formatted("%s%s%s", text_count(leaves(storm)).text, storm->leaves[2] ? " 2M" : "",
+		                        storm->leaves[3] ? " 1G" : "");
+
+		ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s", ask_time(&q->ask, start).text,
+		         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
+		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, q->ask.all_vms && model_vm_count(q->ask.model) > 1
+		                          ? (const char *[]){", VM 1", ", VM 2", ", VM 3", ", VM 4", ", another VM"}
+		                            [storm->vm < 4 ? storm->vm : 4] : "");
+		free(who);
+		free(again);
+		free(sizes);
+		free(range);
+	}
+}
+
+static void show_json(struct zaps_question *q)
+{
+	uint64_t limit = ask_limit(&q->ask, UINT64_MAX);
+	json_t *list = json_array();
+
+	for (size_t i = q->count > limit ? q->count - limit : 0; i < q->count; i++) {
+		const struct storm *storm = &q->storms[i];
+		uint64_t start = model_fact(q->ask.model, storm->first)->time;
+		json_t *json = json_object(), *causes = json_object();
+		char *who = ask_thread_text(&q->ask, storm->thread);
+
+		json_object_set_new(json, "time", json_seconds(&q->ask, start));
+		json_object_set_new(json, "duration_ns", json_number(model_fact(q->ask.model, storm->last)->time - start));
+		json_object_set_new(json, "vm", json_number(storm->vm + 1u));
+		json_object_set_new(json, "thread", json_string(who));
+		if (storm->low != UINT64_MAX) {
+			json_object_set_new(json, "first", json_hex(storm->low));
+			json_object_set_new(json, "last", json_hex(storm->high));
+		}
+		json_object_set_new(json, "pages_4k", json_number(storm->leaves[1]));
+		json_object_set_new(json, "pages_2m", json_number(storm->leaves[2]));
+		json_object_set_new(json, "pages_1g", json_number(storm->leaves[3]));
+		json_object_set_new(json, "tables", json_number(storm->tables));
+		json_object_set_new(json, "devices", json_number(storm->devices));
+		for (unsigned cause = 0; cause < FACT_CAUSE_END; cause++)
+			if (storm->by_cause[cause])
+				json_object_set_new(causes, fact_cause_name(cause), json_number(storm->by_cause[cause]));
+		json_object_set_new(json, "causes", causes);
+		json_object_set_new(json, "mapped_again_1s", json_number(storm->back));
+		json_object_set_new(json, "mapped_again_same_frame", json_number(storm->same));
+		json_array_append_new(list, json);
+		free(who);
+	}
+	json_object_set_new(q->ask.result, "storms", list);
+}
+
+int question_zaps(int argc, char **argv)
+{
+	struct zaps_question q = {.last = UINT64_MAX};
+	uint64_t count;
+
+	if (!ask_begin(&q.ask, &argp, argc, argv, &q))
+		return EXIT_TROUBLE;
+	count = model_count(q.ask.model);
+	q.open = allocate((model_thread_count(q.ask.model) + 1) * sizeof(*q.open));
+	/* What came back after --until still tells of what was dropped before it. */
+	for (uint64_t n = q.ask.from; n < count; n++) {
+		const struct fact *fact = model_fact(q.ask.model, n);
+
+		end_storm(&q, fact);
+		if (fact->kind != FACT_WRITE)
+			continue;
+		if (!is_zap(fact))
+			take_map(&q, n);
+		else if (n < q.ask.to && ask_wants(&q.ask, fact) && fact->address <= q.last && end_of(fact) >= q.first)
+			take_zap(&q, n);
+	}
+	if (q.ask.json)
+		show_json(&q);
+	else
+		print(&q);
+	free(q.storms);
+	free(q.open);
+	return ask_close(&q.ask, EXIT_OK);
+}
