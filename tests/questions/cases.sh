@@ -63,7 +63,7 @@ says mmio-json 0 mmio --json "$kvm/npt-map.txt.gz"
 says dirty 0 dirty "$data/thp.txt.zst"
 says dirty-json 0 dirty --json "$kvm/npt-map.dat.gz"
 says diff 1 diff "$data/thp.txt.zst@59.2ms" @61ms
-says diff-equal 0 diff "$data/thp.txt.zst" @66.9ms
+says diff-equal 0 diff "$data/thp.txt.zst@61ms" @61.0001ms
 says diff-json 1 diff --json "$kvm/npt-split.txt.gz@3.5ms" @10ms
 says diff-two 1 diff "$kvm/npt-map.dat.gz@20ms" "$kvm/npt-split.dat.gz@20ms"
 

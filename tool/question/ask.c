@@ -223,7 +223,7 @@ static bool take_time(const struct ask *ask, const char *option, const char *tex
 
 static bool find_times(struct ask *ask)
 {
-	uint64_t count = model_count(ask->model), time;
+	uint64_t count = model_count(ask->model), time, since = 0;
 	uint64_t end = count ? model_fact(ask->model, count - 1)->time : 0;
 
 	ask->from = 0;
@@ -231,16 +231,17 @@ static bool find_times(struct ask *ask)
 	if (ask->since) {
 		if (!take_time(ask, "since", ask->since, &time))
 			return false;
+		since = time;
 		ask->from = time ? model_after(ask->model, time - 1) : 0;
 	}
 	if (ask->until) {
 		if (!take_time(ask, "until", ask->until, &time))
 			return false;
 		ask->to = model_after(ask->model, time + 999);
-	}
-	if (ask->from > ask->to) {
-		complain("--until lies before --since");
-		return false;
+		if (time < since || ask->from > ask->to) {
+			complain("--until lies before --since");
+			return false;
+		}
 	}
 	if (ask->at) {
 		if (!take_time(ask, "at", ask->at, &time))
@@ -287,7 +288,7 @@ bool ask_open(struct ask *ask)
 int ask_close(struct ask *ask, int status)
 {
 	if (ask->result) {
-		json_dumpf(ask->result, stdout, JSON_INDENT(1));
+		json_dumpf(ask->result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
 		putchar('\n');
 		json_decref(ask->result);
 		ask->result = NULL;

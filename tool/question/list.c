@@ -214,7 +214,7 @@ static void show(struct list_question *q, uint64_t number)
 		if (is_write(model_fact(q->ask.model, number))) {
 			json_t *json = history_json(&q->ask, number);
 
-			json_dumpf(json, stdout, JSON_COMPACT);
+			json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
 			putchar('\n');
 			json_decref(json);
 		}

@@ -77,7 +77,8 @@ static void look_at_fault(struct mmio_question *q, uint64_t number)
 static void take(struct mmio_question *q, uint64_t number, bool recorded)
 {
 	const struct fact *fact = model_fact(q->ask.model, number);
-	uint64_t *rip = fact->thread < model_thread_count(q->ask.model) ? &q->rip[fact->thread] : NULL;
+	uint64_t *rip = fact->thread < model_thread_count(q->ask.model) ? &q->rip[fact->thread] : NULL, at;
+	const struct fact *fault;
 
 	if (!ask_wants(&q->ask, fact) || fact->vm >= model_vm_count(q->ask.model))
 		return;
@@ -95,7 +96,12 @@ static void take(struct mmio_question *q, uint64_t number, bool recorded)
 			*rip = fact->b;
 		break;
 	case FACT_WRITE:
-		q->entries += kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_MMIO;
+		if (kvm_entry_kind(fact->b, fact->level) != KVM_ENTRY_MMIO)
+			break;
+		q->entries++;
+		/* The first access finds nothing, and leaves the entry for the next ones. */
+		if (!recorded && (fault = model_fault_of(q->ask.model, number, &at)))
+			count(q, at, fault->address, ask_access(ask_mode(&q->ask, fault), fault->a) & ACCESS_WRITE, fault->b);
 		break;
 	case FACT_MMIO:
 		/* A read is told twice: when it cannot be answered yet, and with its value. */
