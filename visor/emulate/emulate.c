@@ -53,11 +53,6 @@ static enum emulate_result load_status_word(struct emulation *e)
 	return EMULATE_DONE;
 }
 
-static enum emulate_result store_status_word(struct emulation *e)
-{
-	return write_operand(e, 0, e->cpu->cr0 & value_mask(operand_size(e, 0)));
-}
-
 static enum emulate_result set_if(struct emulation *e)
 {
 	return write_operand(e, 0, condition_holds(e->instruction->opcode & 15, e->cpu->rflags));
@@ -268,6 +263,59 @@ static enum emulate_result spread_sign(struct emulation *e)
 	return EMULATE_DONE;
 }
 
+/* XLAT: a byte of a table that AL is the index in. */
+static enum emulate_result translate_byte(struct emulation *e)
+{
+	uint64_t address = (read_gpr(e, X86_RBX, address_size(e)) + read_gpr(e, X86_RAX, 1)) & value_mask(address_size(e));
+	enum x86_segment_register segment = X86_DS;
+	struct location at;
+	uint64_t value;
+
+	for (unsigned i = 0; i < e->instruction->operand_count; i++) {
+		if (e->operand[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			segment = operand_segment(e, i);
+	}
+	TRY(locate(e, segment, address, 1, false, true, &at));
+	TRY(read_location(e, &at, 1, &value));
+	write_gpr(e, X86_RAX, 1, value);
+	return EMULATE_DONE;
+}
+
+enum { VECTOR_BR = 5 };
+
+/* BOUND: #BR where an index lies outside the two bounds in memory. */
+static enum emulate_result check_bounds(struct emulation *e)
+{
+	unsigned size = operand_size(e, 0);
+	uint64_t address = effective_address(e, 1), index, low, high;
+	struct location at, next;
+
+	TRY(read_operand(e, 0, &index));
+	TRY(locate(e, operand_segment(e, 1), address, size, false, true, &at));
+	TRY(locate(e, operand_segment(e, 1), (address + size) & value_mask(address_size(e)), size, false, false, &next));
+	TRY(read_location(e, &at, size, &low));
+	TRY(read_location(e, &next, size, &high));
+	if ((int64_t)sign_extend(index, size) >= (int64_t)sign_extend(low, size) &&
+	    (int64_t)sign_extend(index, size) <= (int64_t)sign_extend(high, size))
+		return EMULATE_DONE;
+	e->info->vector = VECTOR_BR;
+	e->info->has_error = false;
+	return EMULATE_EXCEPTION;
+}
+
+/* Cache lines and prefetches: a device has none. */
+static enum emulate_result touch_nothing(struct emulation *e)
+{
+	(void)e;
+	return EMULATE_DONE;
+}
+
+static enum emulate_result undefined(struct emulation *e)
+{
+	(void)e;
+	return EMULATE_INVALID;
+}
+
 /* ---- Bits ----------------------------------------------------------------------------- */
 
 static uint64_t changed_bit(ZydisMnemonic mnemonic, uint64_t word, uint64_t bit)
@@ -309,6 +357,40 @@ static enum emulate_result bit_test(struct emulation *e)
 }
 
 /* ---- Dispatch --------------------------------------------------------------------------- */
+
+/* Segments and descriptor tables. */
+static emulate_handler of_system(ZydisMnemonic mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_LDS:
+	case ZYDIS_MNEMONIC_LES:
+	case ZYDIS_MNEMONIC_LFS:
+	case ZYDIS_MNEMONIC_LGS:
+	case ZYDIS_MNEMONIC_LSS:
+		return emulate_load_far_pointer;
+	case ZYDIS_MNEMONIC_LGDT:
+	case ZYDIS_MNEMONIC_LIDT:
+		return emulate_load_table;
+	case ZYDIS_MNEMONIC_SGDT:
+	case ZYDIS_MNEMONIC_SIDT:
+		return emulate_store_table;
+	case ZYDIS_MNEMONIC_LLDT:
+	case ZYDIS_MNEMONIC_LTR:
+		return emulate_load_system;
+	case ZYDIS_MNEMONIC_SLDT:
+	case ZYDIS_MNEMONIC_STR:
+		return emulate_store_selector;
+	case ZYDIS_MNEMONIC_LAR:
+	case ZYDIS_MNEMONIC_LSL:
+	case ZYDIS_MNEMONIC_VERR:
+	case ZYDIS_MNEMONIC_VERW:
+		return emulate_look_at_descriptor;
+	case ZYDIS_MNEMONIC_ARPL:
+		return emulate_adjust_rpl;
+	default:
+		return NULL;
+	}
+}
 
 static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 {
@@ -394,9 +476,44 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_LMSW:
 		return load_status_word;
 	case ZYDIS_MNEMONIC_SMSW:
-		return store_status_word;
+		return emulate_store_status_word;
+	case ZYDIS_MNEMONIC_ENTER:
+		return emulate_enter;
+	case ZYDIS_MNEMONIC_PUSHA:
+	case ZYDIS_MNEMONIC_PUSHAD:
+		return emulate_push_all;
+	case ZYDIS_MNEMONIC_POPA:
+	case ZYDIS_MNEMONIC_POPAD:
+		return emulate_pop_all;
+	case ZYDIS_MNEMONIC_PUSHF:
+	case ZYDIS_MNEMONIC_PUSHFD:
+	case ZYDIS_MNEMONIC_PUSHFQ:
+		return emulate_push_flags;
+	case ZYDIS_MNEMONIC_POPF:
+	case ZYDIS_MNEMONIC_POPFD:
+	case ZYDIS_MNEMONIC_POPFQ:
+		return emulate_pop_flags;
+	case ZYDIS_MNEMONIC_XLAT:
+		return translate_byte;
+	case ZYDIS_MNEMONIC_BOUND:
+		return check_bounds;
+	case ZYDIS_MNEMONIC_CLFLUSH:
+	case ZYDIS_MNEMONIC_CLFLUSHOPT:
+	case ZYDIS_MNEMONIC_CLWB:
+	case ZYDIS_MNEMONIC_CLDEMOTE:
+	case ZYDIS_MNEMONIC_PREFETCH:
+	case ZYDIS_MNEMONIC_PREFETCHNTA:
+	case ZYDIS_MNEMONIC_PREFETCHT0:
+	case ZYDIS_MNEMONIC_PREFETCHT1:
+	case ZYDIS_MNEMONIC_PREFETCHT2:
+	case ZYDIS_MNEMONIC_PREFETCHW:
+	case ZYDIS_MNEMONIC_PREFETCHWT1:
+		return touch_nothing;
+	case ZYDIS_MNEMONIC_UD0:
+	case ZYDIS_MNEMONIC_UD1:
+		return undefined;
 	default:
-		return NULL;
+		return of_system(mnemonic);
 	}
 }
 
@@ -433,19 +550,38 @@ static bool operands_fit(const struct decoded *d)
 	return true;
 }
 
+/* These see to their operand themselves: far pointers, table registers, cache lines, bounds. */
+static bool takes_any_size(emulate_handler h)
+{
+	return h == emulate_jump || h == emulate_call || h == emulate_load_far_pointer || h == emulate_load_table ||
+	       h == emulate_store_table || h == touch_nothing || h == check_bounds || h == emulate_push_all ||
+	       h == emulate_pop_all;
+}
+
+/* MOV to a segment register is another thing than MOV. */
+static bool loads_segment(const struct decoded *d)
+{
+	return d->instruction.mnemonic == ZYDIS_MNEMONIC_MOV && d->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetClass(d->operand[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+}
+
 emulate_handler find_handler(const struct decoded *d)
 {
 	emulate_handler h = of_family(&d->instruction);
 
+	if (loads_segment(d))
+		return emulate_load_segment;
+
 	if (!h)
 		h = of_mnemonic(d->instruction.mnemonic);
-	return h && operands_fit(d) ? h : emulate_natively;
+	return h && (operands_fit(d) || takes_any_size(h)) ? h : emulate_natively;
 }
 
 /* Would every CPU carry it out at any privilege level, whatever its CPUID and control registers say? */
 static bool is_common(emulate_handler h)
 {
-	return h != load_status_word && h != store_status_word && h != move_swapped;
+	return h != load_status_word && h != emulate_store_status_word && h != move_swapped && h != emulate_pop_flags &&
+	       h != emulate_load_segment && h != touch_nothing;
 }
 
 /* RIP keeps to the width of the code segment. */

@@ -116,6 +116,11 @@ bool condition_holds(unsigned code, uint64_t rflags);
 enum emulate_result emulate_push(struct emulation *e);
 enum emulate_result emulate_pop(struct emulation *e);
 enum emulate_result emulate_leave(struct emulation *e);
+enum emulate_result emulate_enter(struct emulation *e);
+enum emulate_result emulate_push_all(struct emulation *e);   /* PUSHA */
+enum emulate_result emulate_pop_all(struct emulation *e);
+enum emulate_result emulate_push_flags(struct emulation *e);
+enum emulate_result emulate_pop_flags(struct emulation *e);
 
 /* Push one value, or pop one: with the stack pointer as it is, which moves when the access is done. */
 enum emulate_result push_value(struct emulation *e, unsigned size, uint64_t value);
@@ -128,6 +133,23 @@ enum emulate_result emulate_jump_if(struct emulation *e);
 enum emulate_result emulate_jump_by_count(struct emulation *e); /* LOOPcc, JrCXZ */
 enum emulate_result emulate_call(struct emulation *e);
 enum emulate_result emulate_return(struct emulation *e);
+
+/* ---- system.c -------------------------------------------------------------------- */
+
+/* The guest gets this exception. */
+enum emulate_result emulate_raise(struct emulation *e, uint8_t vector, uint32_t error);
+
+enum emulate_result emulate_load_segment(struct emulation *e);        /* MOV Sreg, m16 */
+enum emulate_result emulate_load_far_pointer(struct emulation *e);    /* LDS, LES, LFS, LGS, LSS */
+enum emulate_result emulate_far_jump(struct emulation *e);
+enum emulate_result emulate_far_call(struct emulation *e);
+enum emulate_result emulate_load_table(struct emulation *e);          /* LGDT, LIDT */
+enum emulate_result emulate_store_table(struct emulation *e);         /* SGDT, SIDT */
+enum emulate_result emulate_load_system(struct emulation *e);         /* LLDT, LTR */
+enum emulate_result emulate_store_selector(struct emulation *e);      /* SLDT, STR */
+enum emulate_result emulate_store_status_word(struct emulation *e);   /* SMSW */
+enum emulate_result emulate_look_at_descriptor(struct emulation *e);  /* LAR, LSL, VERR, VERW */
+enum emulate_result emulate_adjust_rpl(struct emulation *e);          /* ARPL */
 
 /* ---- native.c -------------------------------------------------------------------- */
 

@@ -5,21 +5,23 @@
  */
 #include "visor/emulate/emulation.h"
 
+static bool is_far(const struct emulation *e)
+{
+	return e->instruction->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+}
+
 /*
  * An operand-size prefix is ignored in 64-bit code by some CPUs and shortens RIP
  * on others (SDM vol. 2, "JMP"; APM vol. 3, "JMP"); elsewhere it does so on all.
  */
 static bool is_plain(const struct emulation *e)
 {
-	return e->instruction->meta.branch_type != ZYDIS_BRANCH_TYPE_FAR &&
-	       e->instruction->machine_mode != ZYDIS_MACHINE_MODE_LEGACY_16 &&
-	       e->instruction->machine_mode != ZYDIS_MACHINE_MODE_REAL_16 &&
-	       !(e->instruction->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE);
+	return !is_far(e) && !(in_long_mode(e) && e->instruction->attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE);
 }
 
 static unsigned rip_size(const struct emulation *e)
 {
-	return in_long_mode(e) ? 8 : 4;
+	return in_long_mode(e) ? 8 : e->instruction->operand_width / 8;
 }
 
 /* Canonical in 64-bit code, at any depth of paging; within the code segment elsewhere. */
@@ -57,6 +59,8 @@ enum emulate_result emulate_jump(struct emulation *e)
 {
 	uint64_t target;
 
+	if (is_far(e))
+		return emulate_far_jump(e);
 	TRY(find_target(e, &target));
 	return go_to(e, target);
 }
@@ -88,6 +92,8 @@ enum emulate_result emulate_call(struct emulation *e)
 {
 	uint64_t target, back = e->next_rip;
 
+	if (is_far(e))
+		return emulate_far_call(e);
 	TRY(find_target(e, &target));
 	TRY(go_to(e, target));
 	return push_value(e, rip_size(e), back);

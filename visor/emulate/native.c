@@ -43,6 +43,8 @@ static bool is_data_register(ZydisRegister name)
 	case ZYDIS_REGCLASS_MMX:
 	case ZYDIS_REGCLASS_XMM:
 	case ZYDIS_REGCLASS_YMM:
+	case ZYDIS_REGCLASS_ZMM:
+	case ZYDIS_REGCLASS_MASK:
 	case ZYDIS_REGCLASS_FLAGS:
 		return true;
 	default:
@@ -84,13 +86,21 @@ static bool is_vector(ZydisInstructionCategory category)
 	case ZYDIS_CATEGORY_AES:
 	case ZYDIS_CATEGORY_AVX:
 	case ZYDIS_CATEGORY_AVX2:
+	case ZYDIS_CATEGORY_AVX512:
+	case ZYDIS_CATEGORY_AVX512_BITALG:
+	case ZYDIS_CATEGORY_AVX512_VBMI:
+	case ZYDIS_CATEGORY_AVX512_VP2INTERSECT:
 	case ZYDIS_CATEGORY_BLEND:
 	case ZYDIS_CATEGORY_BMI1:
 	case ZYDIS_CATEGORY_BMI2:
 	case ZYDIS_CATEGORY_BROADCAST:
+	case ZYDIS_CATEGORY_CONFLICT:
 	case ZYDIS_CATEGORY_CONVERT:
 	case ZYDIS_CATEGORY_FMA4:
+	case ZYDIS_CATEGORY_FP16:
 	case ZYDIS_CATEGORY_GFNI:
+	case ZYDIS_CATEGORY_IFMA:
+	case ZYDIS_CATEGORY_KMASK:
 	case ZYDIS_CATEGORY_LOGICAL_FP:
 	case ZYDIS_CATEGORY_MMX:
 	case ZYDIS_CATEGORY_PCLMULQDQ:
@@ -98,6 +108,9 @@ static bool is_vector(ZydisInstructionCategory category)
 	case ZYDIS_CATEGORY_SSE:
 	case ZYDIS_CATEGORY_STTNI:
 	case ZYDIS_CATEGORY_VAES:
+	case ZYDIS_CATEGORY_VBMI2:
+	case ZYDIS_CATEGORY_VEX:
+	case ZYDIS_CATEGORY_XOP:
 	case ZYDIS_CATEGORY_VFMA:
 	case ZYDIS_CATEGORY_VPCLMULQDQ:
 		return true;
@@ -107,8 +120,12 @@ static bool is_vector(ZydisInstructionCategory category)
 }
 
 /* These leave out parts of their operand, by a mask in a register: the rest must not be touched. */
-static bool is_masked(ZydisMnemonic mnemonic)
+static bool is_masked(const ZydisDecodedInstruction *i)
 {
+	ZydisMnemonic mnemonic = i->mnemonic;
+
+	if (i->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		return i->raw.evex.aaa;
 	return mnemonic == ZYDIS_MNEMONIC_VMASKMOVPS || mnemonic == ZYDIS_MNEMONIC_VMASKMOVPD ||
 	       mnemonic == ZYDIS_MNEMONIC_VPMASKMOVD || mnemonic == ZYDIS_MNEMONIC_VPMASKMOVQ;
 }
@@ -146,9 +163,10 @@ bool native_may_run(const struct decoded *d)
 {
 	const ZydisDecodedInstruction *i = &d->instruction;
 
-	if (i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && i->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+	if (i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && i->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+	    i->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX)
 		return false;
-	return i->attributes & ZYDIS_ATTRIB_HAS_MODRM && i->raw.modrm.mod != 3 && !is_masked(i->mnemonic) &&
+	return i->attributes & ZYDIS_ATTRIB_HAS_MODRM && i->raw.modrm.mod != 3 && !is_masked(i) &&
 	       (is_general(i->meta.category) || is_vector(i->meta.category)) && memory_operand(d) >= 0;
 }
 
@@ -204,11 +222,26 @@ static bool in_64bit(const struct emulation *e)
 	return e->instruction->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
 }
 
-/* Does its operand size follow from the mode and the prefix? */
-static bool has_size(const ZydisDecodedInstruction *i)
+static bool has_vector(const struct decoded *d)
 {
-	return is_general(i->meta.category) || is_fpu(i->meta.category) || i->mnemonic == ZYDIS_MNEMONIC_CRC32 ||
-	       i->mnemonic == ZYDIS_MNEMONIC_POPCNT;
+	for (unsigned i = 0; i < d->instruction.operand_count_visible; i++) {
+		ZydisRegisterClass class = d->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER
+		                               ? ZydisRegisterGetClass(d->operand[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+
+		if (class == ZYDIS_REGCLASS_MMX || class == ZYDIS_REGCLASS_XMM)
+			return true;
+	}
+	return false;
+}
+
+/* Does its operand size follow from the mode and the prefix? */
+static bool has_size(const struct decoded *d)
+{
+	const ZydisDecodedInstruction *i = &d->instruction;
+
+	return (is_general(i->meta.category) && i->meta.category != ZYDIS_CATEGORY_MOVDIR && !has_vector(d)) ||
+	       is_fpu(i->meta.category) || i->mnemonic == ZYDIS_MNEMONIC_CRC32 || i->mnemonic == ZYDIS_MNEMONIC_POPCNT ||
+	       i->mnemonic == ZYDIS_MNEMONIC_TZCNT;
 }
 
 /*
@@ -230,7 +263,7 @@ static void emit_prefixes(struct encoding *c, const struct emulation *e)
 			emit(c, value);
 		}
 	}
-	if (!mandatory && has_size(i) && i->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 &&
+	if (!mandatory && has_size(e->decoded) && i->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 &&
 	    i->machine_mode != ZYDIS_MACHINE_MODE_LONG_COMPAT_32 && i->machine_mode != ZYDIS_MACHINE_MODE_LEGACY_32)
 		size_prefix = !size_prefix;
 	if (size_prefix)
@@ -285,6 +318,21 @@ static void emit_vex(struct encoding *c, const struct emulation *e, const uint8_
 		emit(c, bytes[at]);
 }
 
+/* EVEX (SDM vol. 2, 2.7): as VEX, with X and B before, and one more bit for each register. */
+static void emit_evex(struct encoding *c, const struct emulation *e, const uint8_t *bytes)
+{
+	const ZydisDecodedInstruction *i = e->instruction;
+	unsigned at = i->raw.evex.offset;
+	bool wide = in_64bit(e);
+
+	emit(c, bytes[at]);
+	emit(c, (uint8_t)((wide ? bytes[at + 1] : bytes[at + 1] | 0x90) | 0x60));
+	emit(c, (uint8_t)((wide ? bytes[at + 2] : bytes[at + 2] | 0x40) & (drops_w(e) ? 0x7f : 0xff)));
+	emit(c, (uint8_t)(wide ? bytes[at + 3] : bytes[at + 3] | 0x08));
+	for (at += 4; at < i->raw.modrm.offset; at++)
+		emit(c, bytes[at]);
+}
+
 /* The stack pointer as an operand is in another register; ModRM or vvvv names it. */
 static uint8_t reg_field(const struct encoding *c, const struct emulation *e)
 {
@@ -310,12 +358,14 @@ static bool encode(struct encoding *c, const struct emulation *e, const uint8_t 
 	c->moved = uses(e, X86_RSP);
 	c->base = unused_gpr(e, -1);
 	if (c->moved) {
-		if (i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+		if (i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
 			return false; /* vvvv would have to be changed as well */
 		c->instead = unused_gpr(e, c->base);
 	}
 	if (i->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
 		emit_vex(c, e, bytes);
+	else if (i->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		emit_evex(c, e, bytes);
 	else
 		emit_legacy(c, e, bytes);
 	emit(c, (uint8_t)(reg_field(c, e) << 3 | c->base));
