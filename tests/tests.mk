@@ -8,8 +8,9 @@
 # docs/testing.md says what each part promises.
 
 SAN  := -fno-sanitize-recover=all -fno-omit-frame-pointer
-ASAN := -O1 -fsanitize=address,undefined $(SAN)
-TSAN := -O1 -fsanitize=thread $(SAN)
+# VMMU_DEBUG: lock contracts that types cannot express are asserted.
+ASAN := -O1 -fsanitize=address,undefined $(SAN) -DVMMU_DEBUG
+TSAN := -O1 -fsanitize=thread $(SAN) -DVMMU_DEBUG
 COV  := -O0 --coverage -fprofile-update=atomic
 
 $(eval $(call engine_variant,asan,$(CC),$(ASAN)))

@@ -47,24 +47,25 @@ void vmmu_pending_free_all(struct vmmu_vm *vm);
 
 /* ---- stats.c ---- */
 
-/* vmmu_stats_read for a caller that has the turn. */
+/* vmmu_stats_read for a caller that has the management lock. */
 void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
 
 /* ---- range.c: the operations of struct vmmu_map_ops, on every map of the VM ---- */
 
-/* Remove what maps [first, end), then settle. Needs the turn, gate open. */
+/* Remove what maps [first, end), then settle. */
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause);
 /* Take W from leaves in [first, end), then settle, as above. */
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid);
-/* Gate closed; the caller settles. */
-void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
-/* Guest CPUs may write [first, end) from now on; settles. Needs the turn, gate open. */
+/* The caller settles. */
+void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, uint64_t first, uint64_t end);
+/* Guest CPUs may write [first, end) from now on; settles. */
 void vmmu_allow_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
-/* Remove every MMIO entry. Gate closed. */
-void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op);
-/* Every entry of every map. Gate closed. */
-void vmmu_each_entry(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_each *each, void *arg);
+/* Remove every MMIO entry. */
+void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed);
+/* Every entry of every map. */
+void vmmu_each_entry(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed,
+                     const struct vmmu_each *each, void *arg);
 
 #endif

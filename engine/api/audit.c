@@ -26,17 +26,19 @@ unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg)
 {
 	struct vmmu_audit a = {.vm = vm, .report = report, .arg = arg};
 	struct vmmu_op op;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
 	/* Closed for as long as it takes: it is a question about one moment. */
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
-	vmmu_gate_close(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
 	for (struct vmmu_map *map = vm->maps; map; map = map->next) {
 		op.map = map;
-		map->ops->audit(&op, &a);
+		map->ops->audit(&op, closed, &a);
 	}
 	check_counts(&a);
-	vmmu_gate_open(&vm->tables);
-	vmmu_turn_give(&vm->tables);
+	vmmu_gate_open(&vm->tables, closed);
+	vmmu_manage_unlock(&vm->tables, managing);
 	return a.findings;
 }

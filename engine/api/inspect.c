@@ -49,14 +49,15 @@ void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 	static const struct vmmu_visitor path = {.end = path_visit, .table = path_visit};
 	uint64_t gfn = vmmu_gpa_gfn(gpa).v;
 	struct vmmu_op op;
+	struct vmmu_managing managing;
 
 	*out = (struct vmmu_path){.steps = 0};
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
 	op.map = map_of_gpas(vm);
 	if (op.map && gfn < vm->memory.limit && gfn < vmmu_map_end(op.map))
 		vmmu_walk(&op, vmmu_top_of(op.map), gfn, gfn + 1, path, out);
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 }
 
 struct dump {
@@ -77,12 +78,14 @@ void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg)
 	static const struct vmmu_each each = {.entry = dump_entry};
 	struct dump d = {fn, arg};
 	struct vmmu_op op;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
 	/* Faults take tables out of the lists of some maps, and free them. */
-	vmmu_gate_close(&vm->tables);
-	vmmu_each_entry(vm, &op, &each, &d);
-	vmmu_gate_open(&vm->tables);
-	vmmu_turn_give(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
+	vmmu_each_entry(vm, &op, closed, &each, &d);
+	vmmu_gate_open(&vm->tables, closed);
+	vmmu_manage_unlock(&vm->tables, managing);
 }

@@ -22,6 +22,8 @@ enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64
 	struct vmmu_pending *pending;
 	uint64_t first, end;
 	struct vmmu_op op;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
 	if (!gfns_of(vm, base, bytes, &first, &end))
 		return VMMU_ERR_INVALID;
@@ -31,13 +33,13 @@ enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64
 	pending->first = first;
 	pending->end = end;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
-	vmmu_gate_close(&vm->tables);
-	vmmu_pending_add(&vm->memory, pending);
-	vmmu_gate_open(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
+	vmmu_pending_add(&vm->memory, closed, pending);
+	vmmu_gate_open(&vm->tables, closed);
 	vmmu_zap_range(vm, &op, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 	return VMMU_OK;
 }
 
@@ -45,14 +47,16 @@ enum vmmu_status vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 {
 	struct vmmu_pending *pending;
 	uint64_t first, end;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
 	if (!gfns_of(vm, base, bytes, &first, &end))
 		return VMMU_ERR_INVALID;
-	vmmu_turn_take(&vm->tables);
-	vmmu_gate_close(&vm->tables);
-	pending = vmmu_pending_take(&vm->memory, first, end);
-	vmmu_gate_open(&vm->tables);
-	vmmu_turn_give(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
+	pending = vmmu_pending_take(&vm->memory, closed, first, end);
+	vmmu_gate_open(&vm->tables, closed);
+	vmmu_manage_unlock(&vm->tables, managing);
 	vmmu_object_free(vm, pending, sizeof(*pending));
 	return pending ? VMMU_OK : VMMU_ERR_INVALID;
 }

@@ -4,20 +4,26 @@
 #include "map/shadow/shadow.h"
 
 /* One critical section of a vCPU that changes shadow tables. */
-static void enter(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+struct section {
+	struct vmmu_op op;
+	struct vmmu_inside inside;
+	struct vmmu_exclusive x;
+};
+
+static void enter(struct vmmu_vcpu *vcpu, struct section *s)
 {
-	vmmu_vcpu_op(op, vcpu);
-	op->cause = VMMU_CAUSE_GUEST_WRITE;
-	vmmu_op_enter(op);
-	vmmu_shadow_lock(op->tables);
+	vmmu_vcpu_op(&s->op, vcpu);
+	s->op.cause = VMMU_CAUSE_GUEST_WRITE;
+	s->inside = vmmu_op_enter(&s->op);
+	s->x = vmmu_shadow_lock(&s->op, s->inside);
 }
 
-static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+static void leave(struct section *s)
 {
-	vmmu_shadow_unlock(&vcpu->vm->tables);
-	vmmu_gate_leave(&vcpu->vm->tables, &vcpu->actor);
-	if (op->owed.promised)
-		vmmu_settle(op);
+	vmmu_shadow_unlock(s->x);
+	vmmu_op_leave(&s->op, s->inside);
+	if (s->op.owed.promised)
+		vmmu_settle(&s->op);
 }
 
 /* Working out what the registers mean costs more than all else a switch of CR3 needs. */
@@ -76,10 +82,10 @@ static uint64_t smaller(uint64_t a, uint64_t b)
  */
 static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, uint64_t last)
 {
+	struct section section;
 	struct vmmu_slot *slot;
-	struct vmmu_op op;
 
-	enter(vcpu, &op);
+	enter(vcpu, &section);
 	slot = vmmu_slot_from(&vcpu->vm->memory, *gpa >> VMMU_PAGE_SHIFT);
 	if (slot && slot->info.base.v > *gpa)
 		*gpa = slot->info.base.v;
@@ -89,28 +95,28 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 		                       (last >> VMMU_PAGE_SHIFT) + 1);
 
 		*here = smaller(last, (end << VMMU_PAGE_SHIFT) - 1) - *gpa + 1;
-		mark_dirty(&op, slot, first, end);
+		mark_dirty(&section.op, slot, first, end);
 		if (vmmu_vm_shadow(vcpu->vm))
-			vmmu_shadow_written(vcpu, &op, *gpa, *here);
+			vmmu_shadow_written(vcpu, section.x, *gpa, *here);
 	} else {
 		slot = NULL;
 	}
-	leave(vcpu, &op);
+	leave(&section);
 	return slot;
 }
 
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 {
 	uint64_t at = gpa.v, last = gpa.v + bytes - 1, here;
-	struct vmmu_op op;
+	struct section section;
 
 	if (!bytes || last < at)
 		return;
 	while (at <= last && write_piece(vcpu, &at, &here, last)) {
 		if (vmmu_vm_shadow(vcpu->vm)) {
-			enter(vcpu, &op);
-			vmmu_shadow_refill(vcpu, &op, at, here);
-			leave(vcpu, &op);
+			enter(vcpu, &section);
+			vmmu_shadow_refill(vcpu, section.x, at, here);
+			leave(&section);
 		}
 		at += here;
 	}
@@ -118,13 +124,13 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 
 bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
 {
-	struct vmmu_op op;
+	struct section section;
 	bool released;
 
 	if (!vmmu_vm_shadow(vcpu->vm))
 		return true;
-	enter(vcpu, &op);
-	released = vmmu_shadow_park(&op, vmmu_gpa_gfn(gpa).v, false);
-	leave(vcpu, &op);
+	enter(vcpu, &section);
+	released = vmmu_shadow_park(section.x, vmmu_gpa_gfn(gpa).v, false);
+	leave(&section);
 	return released;
 }

@@ -31,11 +31,12 @@ static uint32_t next_capacity(uint32_t capacity, uint32_t needed, uint32_t max)
 }
 
 /* Make one of the two arrays hold `needed`; swaps it with the gate closed. */
-static bool reserve(struct vmmu_vm *vm, struct vmmu_slot ***array, uint32_t *capacity,
-                    uint32_t count, uint32_t needed)
+static bool reserve(struct vmmu_vm *vm, struct vmmu_managing managing, struct vmmu_slot ***array,
+                    uint32_t *capacity, uint32_t count, uint32_t needed)
 {
 	uint32_t old_capacity = *capacity;
 	struct vmmu_slot **old = *array, **bigger;
+	struct vmmu_closed closed;
 	uint32_t now;
 
 	if (needed <= old_capacity)
@@ -44,20 +45,20 @@ static bool reserve(struct vmmu_vm *vm, struct vmmu_slot ***array, uint32_t *cap
 	bigger = grown(vm, old, count, now);
 	if (!bigger)
 		return false;
-	vmmu_gate_close(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
 	*array = bigger;
 	*capacity = now;
-	vmmu_gate_open(&vm->tables);
+	vmmu_gate_open(&vm->tables, closed);
 	vmmu_object_free(vm, old, old_capacity * sizeof(*old));
 	return true;
 }
 
-static bool reserve_for(struct vmmu_vm *vm, uint32_t id)
+static bool reserve_for(struct vmmu_vm *vm, struct vmmu_managing managing, uint32_t id)
 {
 	struct vmmu_memory *m = &vm->memory;
 
-	return reserve(vm, &m->sorted, &m->capacity, m->count, m->count + 1) &&
-	       reserve(vm, &m->by_id, &m->id_capacity, m->id_capacity, id + 1);
+	return reserve(vm, managing, &m->sorted, &m->capacity, m->count, m->count + 1) &&
+	       reserve(vm, managing, &m->by_id, &m->id_capacity, m->id_capacity, id + 1);
 }
 
 static size_t dirty_bytes(const struct vmmu_slot *slot)
@@ -125,23 +126,26 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
  * Close the gate for a slot change. When the generation is about to come round,
  * entries of its last turn would look fresh again: they all go first.
  */
-static void close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
+static struct vmmu_closed close_for_change(struct vmmu_vm *vm, struct vmmu_op *op)
 {
-	vmmu_gate_close(&vm->tables);
+	struct vmmu_closed closed = vmmu_gate_close(&vm->tables, vmmu_managing_of(op));
+
 	if (!((atomic_load_explicit(&vm->memory.generation, memory_order_relaxed) + 1) &
 	      VMMU_MMIO_GEN_MASK))
-		vmmu_mmio_zap_all(vm, op);
+		vmmu_mmio_zap_all(vm, op, closed);
+	return closed;
 }
 
+/* From here on the operation proves that the management lock is held. */
 static struct vmmu_op begin(struct vmmu_vm *vm)
 {
-	vmmu_turn_take(&vm->tables);
+	vmmu_manage_lock(&vm->tables);
 	return vmmu_manage_op(vm);
 }
 
-static enum vmmu_status end(struct vmmu_vm *vm, enum vmmu_status status)
+static enum vmmu_status end(const struct vmmu_op *op, enum vmmu_status status)
 {
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(op->tables, vmmu_managing_of(op));
 	return status;
 }
 
@@ -166,19 +170,20 @@ enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_inf
 	struct vmmu_op op = begin(vm);
 	enum vmmu_status status = check_new(&vm->memory, info);
 	struct vmmu_slot *slot;
+	struct vmmu_closed closed;
 
 	if (status != VMMU_OK)
-		return end(vm, status);
-	if (!reserve_for(vm, info->id) || !(slot = slot_new(vm, info)))
-		return end(vm, VMMU_ERR_NO_MEMORY);
+		return end(&op, status);
+	if (!reserve_for(vm, vmmu_managing_of(&op), info->id) || !(slot = slot_new(vm, info)))
+		return end(&op, VMMU_ERR_NO_MEMORY);
 
 	/* Tables that MMIO entries needed here would keep large pages out. */
 	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_MMIO);
-	close_for_change(vm, &op);
-	vmmu_slot_insert(&vm->memory, slot);
-	vmmu_gate_open(&vm->tables);
+	closed = close_for_change(vm, &op);
+	vmmu_slot_insert(&vm->memory, closed, slot);
+	vmmu_gate_open(&vm->tables, closed);
 	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_CREATE, 0);
-	return end(vm, VMMU_OK);
+	return end(&op, VMMU_OK);
 }
 
 /* ---- delete ---------------------------------------------------------------- */
@@ -187,16 +192,17 @@ enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
 {
 	struct vmmu_op op = begin(vm);
 	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	struct vmmu_closed closed;
 
 	if (!slot)
-		return end(vm, VMMU_ERR_SLOT_MISSING);
-	close_for_change(vm, &op);
-	vmmu_slot_remove(&vm->memory, slot);
-	vmmu_gate_open(&vm->tables);
+		return end(&op, VMMU_ERR_SLOT_MISSING);
+	closed = close_for_change(vm, &op);
+	vmmu_slot_remove(&vm->memory, closed, slot);
+	vmmu_gate_open(&vm->tables, closed);
 	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_DELETE, 0);
 	vmmu_zap_range(vm, &op, slot->first, slot->end, 0, VMMU_CAUSE_ZAP_SLOT);
 	slot_free(vm, slot);
-	return end(vm, VMMU_OK);
+	return end(&op, VMMU_OK);
 }
 
 /* ---- move ------------------------------------------------------------------ */
@@ -214,27 +220,31 @@ struct move {
 static void exchange(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_slot *slot, vmmu_gpa base,
                      struct move *move)
 {
+	struct vmmu_closed closed;
+
 	move->from = (struct vmmu_pending){.first = slot->first, .end = slot->end};
-	close_for_change(vm, op);
-	vmmu_slot_remove(&vm->memory, slot);
+	closed = close_for_change(vm, op);
+	vmmu_slot_remove(&vm->memory, closed, slot);
 	vmmu_slot_place(slot, base);
 	/* Page-size caps speak of the old place; they stay behind, with it. */
 	slot->caps = NULL;
-	vmmu_slot_insert(&vm->memory, slot);
+	vmmu_slot_insert(&vm->memory, closed, slot);
 	move->to = (struct vmmu_pending){.first = slot->first, .end = slot->end};
-	vmmu_pending_add(&vm->memory, &move->from);
-	vmmu_pending_add(&vm->memory, &move->to);
-	vmmu_gate_open(&vm->tables);
+	vmmu_pending_add(&vm->memory, closed, &move->from);
+	vmmu_pending_add(&vm->memory, closed, &move->to);
+	vmmu_gate_open(&vm->tables, closed);
 }
 
 static void settle_down(struct vmmu_vm *vm, struct vmmu_op *op, struct move *move)
 {
+	struct vmmu_closed closed;
+
 	vmmu_zap_range(vm, op, move->from.first, move->from.end, 0, VMMU_CAUSE_ZAP_SLOT);
 	vmmu_zap_range(vm, op, move->to.first, move->to.end, 0, VMMU_CAUSE_ZAP_MMIO);
-	vmmu_gate_close(&vm->tables);
-	vmmu_pending_remove(&vm->memory, &move->from);
-	vmmu_pending_remove(&vm->memory, &move->to);
-	vmmu_gate_open(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, vmmu_managing_of(op));
+	vmmu_pending_remove(&vm->memory, closed, &move->from);
+	vmmu_pending_remove(&vm->memory, closed, &move->to);
+	vmmu_gate_open(&vm->tables, closed);
 }
 
 static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmmu_slot *slot,
@@ -263,11 +273,11 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 	uint8_t *caps;
 
 	if (!slot)
-		return end(vm, VMMU_ERR_SLOT_MISSING);
+		return end(&op, VMMU_ERR_SLOT_MISSING);
 	status = check_move(&vm->memory, slot, base);
 	/* To where it is already: nothing moves, and nothing stays behind. */
 	if (status != VMMU_OK || base.v == slot->info.base.v)
-		return end(vm, status);
+		return end(&op, status);
 
 	caps = slot->caps;
 	caps_bytes = vmmu_caps_bytes(slot);
@@ -275,7 +285,7 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 	vmmu_object_free(vm, caps, caps_bytes);
 	settle_down(vm, &op, &move);
 	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_MOVE, move.from.first);
-	return end(vm, VMMU_OK);
+	return end(&op, VMMU_OK);
 }
 
 /* ---- flags ----------------------------------------------------------------- */
@@ -299,33 +309,34 @@ enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t f
 	struct vmmu_slot_info info;
 	_Atomic uint64_t *dirty = NULL;
 	enum vmmu_status status;
+	struct vmmu_closed closed;
 
 	if (!slot)
-		return end(vm, VMMU_ERR_SLOT_MISSING);
+		return end(&op, VMMU_ERR_SLOT_MISSING);
 	info = slot->info;
 	info.flags = flags;
 	status = vmmu_slot_check(&vm->memory, &info);
 	if (status != VMMU_OK || flags == slot->info.flags)
-		return end(vm, status);
+		return end(&op, status);
 	if (flags & VMMU_SLOT_LOG_DIRTY) {
 		dirty = slot->dirty ? slot->dirty : vmmu_object_alloc(vm, dirty_bytes(slot));
 		if (!dirty)
-			return end(vm, VMMU_ERR_NO_MEMORY);
+			return end(&op, VMMU_ERR_NO_MEMORY);
 	}
 
 	uint32_t was = slot->info.flags;
 	_Atomic uint64_t *old_dirty = slot->dirty;
 
-	close_for_change(vm, &op);
+	closed = close_for_change(vm, &op);
 	slot->info.flags = flags;
 	slot->dirty = dirty;
-	vmmu_slots_changed(&vm->memory);
-	vmmu_gate_open(&vm->tables);
+	vmmu_slots_changed(&vm->memory, closed);
+	vmmu_gate_open(&vm->tables, closed);
 	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_FLAGS, slot->first);
 	apply_flags(vm, &op, slot, was, flags);
 	if (old_dirty != dirty)
 		vmmu_object_free(vm, (void *)old_dirty, dirty_bytes(slot));
-	return end(vm, VMMU_OK);
+	return end(&op, VMMU_OK);
 }
 
 /* ---- find ------------------------------------------------------------------ */
@@ -340,14 +351,16 @@ static enum vmmu_status copy_out(const struct vmmu_slot *slot, struct vmmu_slot_
 
 enum vmmu_status vmmu_slot_find(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_slot_info *out)
 {
-	vmmu_turn_take(&vm->tables);
-	return end(vm, copy_out(vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(gpa).v), out));
+	struct vmmu_op op = begin(vm);
+
+	return end(&op, copy_out(vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(gpa).v), out));
 }
 
 enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot_info *out)
 {
-	vmmu_turn_take(&vm->tables);
-	return end(vm, copy_out(vmmu_slot_by_id(&vm->memory, id), out));
+	struct vmmu_op op = begin(vm);
+
+	return end(&op, copy_out(vmmu_slot_by_id(&vm->memory, id), out));
 }
 
 /* ---- page-size caps -------------------------------------------------------- */
@@ -370,6 +383,7 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 	struct vmmu_slot *slot;
 	struct vmmu_op op;
 	uint8_t *caps;
+	struct vmmu_closed closed;
 
 	if (max_level < VMMU_LEVEL_4K || max_level > VMMU_LEVEL_1G || !bytes ||
 	    (base.v | bytes) % VMMU_PAGE_SIZE)
@@ -377,21 +391,21 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 	op = begin(vm);
 	slot = slot_around(vm, base, bytes, &first, &last);
 	if (!slot)
-		return end(vm, VMMU_ERR_SLOT_MISSING);
+		return end(&op, VMMU_ERR_SLOT_MISSING);
 	caps = slot->caps ? slot->caps : vmmu_object_alloc(vm, vmmu_caps_bytes(slot));
 	if (!caps)
-		return end(vm, VMMU_ERR_NO_MEMORY);
+		return end(&op, VMMU_ERR_NO_MEMORY);
 
-	vmmu_gate_close(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, vmmu_managing_of(&op));
 	slot->caps = caps;
-	vmmu_cap_set(slot, first, last + 1, max_level);
+	vmmu_cap_set(slot, closed, first, last + 1, max_level);
 	atomic_fetch_add_explicit(&vm->memory.sequence, 1, memory_order_release);
-	vmmu_gate_open(&vm->tables);
+	vmmu_gate_open(&vm->tables, closed);
 	/* Taking a cap off drops the small leaves too, or no large one could return. */
 	first &= ~(block - 1);
 	last |= block - 1;
 	vmmu_zap_range(vm, &op, first > slot->first ? first : slot->first,
 	               last + 1 < slot->end ? last + 1 : slot->end,
 	               max_level < VMMU_LEVEL_1G ? max_level : 0, VMMU_CAUSE_ZAP_RANGE);
-	return end(vm, VMMU_OK);
+	return end(&op, VMMU_OK);
 }

@@ -36,7 +36,9 @@ void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out)
 
 void vmmu_stats_read(struct vmmu_vm *vm, struct vmmu_stats *out)
 {
-	vmmu_turn_take(&vm->tables);
+	struct vmmu_managing managing;
+
+	managing = vmmu_manage_lock(&vm->tables);
 	vmmu_stats_add(vm, out);
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 }

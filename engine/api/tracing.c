@@ -60,31 +60,33 @@ static void found_table(struct vmmu_op *op, const struct vmmu_table *table, void
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, false);
 }
 
-/* All that a vCPU may reach. Gate closed. */
-static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op)
+/* All that a vCPU may reach. */
+static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed)
 {
 	static const struct vmmu_each found = {.entry = found_entry, .table = found_table};
 
 	trace_vm(vm, op);
 	for (uint32_t i = 0; i < vm->memory.count; i++)
 		vmmu_trace_slot(op, vm->memory.sorted[i], VMMU_CAUSE_NONE, vm->memory.sorted[i]->first);
-	vmmu_each_entry(vm, op, &found, NULL);
+	vmmu_each_entry(vm, op, closed, &found, NULL);
 }
 
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 {
 	struct vmmu_op op;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
-	vmmu_gate_close(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
 	if (on && !op.tracing) {
 		op.tracing = true;
-		trace_found(vm, &op);
+		trace_found(vm, &op, closed);
 	}
 	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
-	vmmu_gate_open(&vm->tables);
-	vmmu_turn_give(&vm->tables);
+	vmmu_gate_open(&vm->tables, closed);
+	vmmu_manage_unlock(&vm->tables, managing);
 }
 
 /* ---- the dump at the end ----------------------------------------------------- */
@@ -103,17 +105,19 @@ void vmmu_trace_dump(struct vmmu_vm *vm)
 	struct vmmu_trace_record *r;
 	uint64_t records = 0;
 	struct vmmu_op op;
+	struct vmmu_closed closed;
+	struct vmmu_managing managing;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
 	/* All at one moment; and no fault frees a table that is being told of. */
-	vmmu_gate_close(&vm->tables);
-	vmmu_each_entry(vm, &op, &dump, &records);
-	vmmu_gate_open(&vm->tables);
+	closed = vmmu_gate_close(&vm->tables, managing);
+	vmmu_each_entry(vm, &op, closed, &dump, &records);
+	vmmu_gate_open(&vm->tables, closed);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_DUMP_END);
 	if (r) {
 		r->dump_end = (struct vmmu_trace_number){.records = records};
 		vmmu_trace_end(&op);
 	}
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 }

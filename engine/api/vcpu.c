@@ -29,6 +29,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	struct vmmu_map *map = vm->maps;
 	struct vmmu_actor **seat;
 	struct vmmu_vcpu *vcpu;
+	struct vmmu_managing managing;
 
 	if (!vmmu_ring_is_usable(ring))
 		return VMMU_ERR_INVALID;
@@ -40,16 +41,16 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	vcpu->actor.id = id;
 	vcpu->actor.ring = ring;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	seat = id == VMMU_TRACE_NO_VCPU ? NULL : free_seat(vm);
 	if (seat) {
 		*seat = &vcpu->actor;
 		find_last_seat(&vm->tables);
 		vm->vcpus++;
 		if (map->ops->join)
-			map->ops->join(vcpu);
+			map->ops->join(vcpu, managing);
 	}
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 	if (!seat) {
 		free_vcpu(vcpu);
 		return VMMU_ERR_INVALID;
@@ -68,26 +69,27 @@ static void keep_counters(struct vmmu_counters *to, struct vmmu_counters *from)
 		vmmu_count(&sum[i], atomic_load_explicit(&add[i], memory_order_relaxed));
 }
 
-static void leave_map(struct vmmu_vcpu *vcpu)
+static void leave_map(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 {
 	struct vmmu_op op = vmmu_manage_op(vcpu->vm);
 
 	op.map = vcpu->map;
-	vcpu->map->ops->leave(vcpu, &op);
+	vcpu->map->ops->leave(vcpu, &op, managing);
 	vmmu_settle(&op);
 }
 
 /*
- * Whoever waits for the last vCPU to go may free the VM as soon as the turn is to
- * be had again: giving it is the last thing done to the VM.
+ * Whoever waits for the last vCPU to go may free the VM as soon as the management
+ * lock is free: unlocking is the last thing done to the VM.
  */
 void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 {
 	struct vmmu_vm *vm = vcpu->vm;
+	struct vmmu_managing managing;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	if (vcpu->map->ops->leave)
-		leave_map(vcpu);
+		leave_map(vcpu, managing);
 	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
 		if (vm->tables.actors[i] == &vcpu->actor)
 			vm->tables.actors[i] = NULL;
@@ -96,7 +98,7 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 	vmmu_spares_drain(&vm->tables, &vcpu->actor);
 	free_vcpu(vcpu);
 	vm->vcpus--;
-	vmmu_turn_give(&vm->tables);
+	vmmu_manage_unlock(&vm->tables, managing);
 }
 
 enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out)

@@ -115,25 +115,26 @@ enum vmmu_status vmmu_vm_create(const struct vmmu_config *config, struct vmmu_vm
 	return VMMU_OK;
 }
 
-static void free_maps(struct vmmu_vm *vm)
+static void free_maps(struct vmmu_vm *vm, struct vmmu_managing managing)
 {
 	struct vmmu_op op = vmmu_manage_op(vm);
 
 	while ((op.map = vm->maps))
-		op.map->ops->fini(&op);
+		op.map->ops->fini(&op, managing);
 }
 
 enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 {
 	const struct vmmu_host *host = vm->tables.host;
 	void *ctx = vm->tables.ctx;
+	struct vmmu_managing managing;
 
-	vmmu_turn_take(&vm->tables);
+	managing = vmmu_manage_lock(&vm->tables);
 	if (vm->vcpus) {
-		vmmu_turn_give(&vm->tables);
+		vmmu_manage_unlock(&vm->tables, managing);
 		return VMMU_ERR_BUSY;
 	}
-	free_maps(vm);
+	free_maps(vm, managing);
 	vmmu_slots_free_all(vm);
 	vmmu_pending_free_all(vm);
 	free_parts(vm);

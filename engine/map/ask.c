@@ -4,9 +4,10 @@
 VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	struct vmmu_inside inside;
 	struct vmmu_slot *slot;
 
-	vmmu_op_enter(op);
+	inside = vmmu_op_enter(op);
 	slot = vmmu_slot_at(memory, gfn);
 	if (slot)
 		vcpu->hit = (struct vmmu_slot_hit){
@@ -16,7 +17,7 @@ VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint
 			.first = slot->first,
 			.end = slot->end,
 		};
-	vmmu_gate_leave(op->tables, op->who);
+	vmmu_op_leave(op, inside);
 	return slot != NULL;
 }
 

@@ -46,9 +46,11 @@ static inline bool vmmu_have_spares(struct vmmu_op *op)
 	return op->who->spares >= needed || vmmu_spares_fill(op->tables, op->who, needed);
 }
 
-/* Inside the gate: has anything made the host's answer stale since `sequence` was read? */
-static inline bool vmmu_is_stale(const struct vmmu_memory *m, uint64_t gfn, uint64_t sequence)
+/* Has anything made the host's answer stale since `sequence` was read? */
+static inline bool vmmu_is_stale(const struct vmmu_memory *m, struct vmmu_inside inside, uint64_t gfn,
+                                 uint64_t sequence)
 {
+	vmmu_assert_inside(inside);
 	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != sequence ||
 	       vmmu_is_pending(m, gfn, gfn + 1);
 }
@@ -58,12 +60,13 @@ static inline bool vmmu_is_stale(const struct vmmu_memory *m, uint64_t gfn, uint
  * on both sides, under every cap, and clear of what the host is taking back. A
  * slot that logs writes them by 4 KiB.
  */
-static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, uint64_t gfn,
-                                  const struct vmmu_backing *backing)
+static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, struct vmmu_inside inside,
+                                       uint64_t gfn, const struct vmmu_backing *backing)
 {
 	const struct vmmu_slot_hit *hit = &vcpu->hit;
 	unsigned level = VMMU_LEVEL_4K;
 
+	vmmu_assert_inside(inside);
 	if (backing->order < VMMU_INDEX_BITS || hit->info.flags & VMMU_SLOT_LOG_DIRTY)
 		return level;
 	while (level < vcpu->map->leaf_level_max) {

@@ -6,6 +6,7 @@
 #include "map/map.h"
 
 struct vmmu_audit {
+	struct vmmu_closed closed;
 	struct vmmu_vm *vm;
 	vmmu_audit_fn report;
 	void *arg;

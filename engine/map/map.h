@@ -10,6 +10,7 @@
 #define VMMU_MAP_H
 
 #include "memory/memory.h"
+#include "table/locks.h"
 #include "table/walk.h"
 
 struct vmmu_vm;
@@ -34,26 +35,27 @@ struct vmmu_map_ops {
 	/*
 	 * Remove what maps gfns [first, end), in bounded steps with the gate closed for
 	 * each; leaves up to level `keep` stay (0: none does). What that owes is left in
-	 * op->owed. Needs the turn, gate open.
+	 * op->owed.
 	 */
-	void (*zap_range)(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
-	                  enum vmmu_cause cause);
+	void (*zap_range)(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first, uint64_t end,
+	                  unsigned keep, enum vmmu_cause cause);
 	/*
 	 * Take W from leaves in [first, end); with `forbid` also the software bits that
 	 * let a fault give it back. Bounded steps, as above.
 	 */
-	void (*protect_range)(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid);
-	/* What was written in [first, end) has been noted: make the next write seen again. Gate closed. */
-	void (*harvest_range)(struct vmmu_op *op, uint64_t first, uint64_t end);
-	/* Guest CPUs may write [first, end) from now on. Needs the turn, gate open. NULL: no matter. */
-	void (*allow_range)(struct vmmu_op *op, uint64_t first, uint64_t end);
-	/* Remove every MMIO entry. Gate closed. NULL: it has none. */
-	void (*zap_mmio)(struct vmmu_op *op);
+	void (*protect_range)(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+	                      uint64_t end, bool forbid);
+	/* What was written in [first, end) has been noted: make the next write seen again. */
+	void (*harvest_range)(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first, uint64_t end);
+	/* Guest CPUs may write [first, end) from now on. NULL: no matter. */
+	void (*allow_range)(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+	                    uint64_t end);
+	/* Remove every MMIO entry. NULL: it has none. */
+	void (*zap_mmio)(struct vmmu_op *op, struct vmmu_closed closed);
 
-	/* Gate closed. */
-	void (*each_entry)(struct vmmu_op *op, const struct vmmu_each *each, void *arg);
-	/* Report what must not be, and count what is there. Gate closed. */
-	void (*audit)(struct vmmu_op *op, struct vmmu_audit *audit);
+	void (*each_entry)(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each, void *arg);
+	/* Report what must not be, and count what is there. */
+	void (*audit)(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *audit);
 
 	/* What the CPU's root register holds while this vCPU runs. */
 	enum vmmu_status (*root_pointer)(const struct vmmu_vcpu *vcpu, struct vmmu_root *out);
@@ -62,11 +64,11 @@ struct vmmu_map_ops {
 
 	/* Of a struct vmmu_vcpu and what the map has behind it. */
 	size_t vcpu_bytes;
-	/* A vCPU comes, or leaves. Needs the turn, gate open. NULL: no matter. */
-	void (*join)(struct vmmu_vcpu *vcpu);
-	void (*leave)(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
+	/* A vCPU comes, or leaves. NULL: no matter. */
+	void (*join)(struct vmmu_vcpu *vcpu, struct vmmu_managing managing);
+	void (*leave)(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing);
 	/* Take everything down, settle, and free the map. No vCPU is left. */
-	void (*fini)(struct vmmu_op *op);
+	void (*fini)(struct vmmu_op *op, struct vmmu_managing managing);
 };
 
 struct vmmu_vm {

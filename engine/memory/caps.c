@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Page-size caps: the largest leaf that each 2 MiB block of a slot may have. */
 #include "memory/memory.h"
+#include "table/locks.h"
 
 static uint64_t block_of(const struct vmmu_slot *slot, uint64_t gfn)
 {
@@ -30,8 +31,10 @@ unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level)
 	return cap;
 }
 
-void vmmu_cap_set(struct vmmu_slot *slot, uint64_t first, uint64_t end, unsigned level)
+void vmmu_cap_set(struct vmmu_slot *slot, struct vmmu_closed closed, uint64_t first, uint64_t end,
+                  unsigned level)
 {
+	vmmu_assert_closed(closed);
 	for (uint64_t block = block_of(slot, first); block <= block_of(slot, end - 1); block++)
 		slot->caps[block] = level < VMMU_LEVEL_1G ? (uint8_t)level : 0;
 }

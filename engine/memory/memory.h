@@ -3,7 +3,8 @@
  * Guest-physical memory: slots, page-size caps, dirty bitmaps, and the
  * numbers by which a fault learns that what it was told has become stale.
  *
- * Readers are inside the gate or hold the turn; writers have the gate closed.
+ * Readers are inside the gate or hold the management lock; writers prove that the
+ * gate is closed.
  */
 #ifndef VMMU_MEMORY_H
 #define VMMU_MEMORY_H
@@ -68,19 +69,19 @@ bool vmmu_slot_overlaps(const struct vmmu_memory *m, uint64_t first, uint64_t en
                         const struct vmmu_slot *except);
 /* Where the slot starts and ends follows from info. */
 void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base);
-/* Gate closed; capacity has been seen to. Each steps generation and sequence. */
-void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_slot *slot);
-void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot);
-/* Something about a slot changed that faults and MMIO entries must notice. Gate closed. */
-void vmmu_slots_changed(struct vmmu_memory *m);
+/* Capacity has been seen to. Each steps generation and sequence. */
+void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot);
+void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot);
+/* Something about a slot changed that faults and MMIO entries must notice. */
+void vmmu_slots_changed(struct vmmu_memory *m, struct vmmu_closed closed);
 
 /* ---- caps.c ---- */
 
 /* Largest level that the caps allow for the 1 GiB or 2 MiB block that holds gfn. */
 unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level);
 size_t vmmu_caps_bytes(const struct vmmu_slot *slot);
-/* Cap every 2 MiB block that meets [first, end). Gate closed, caps allocated. */
-void vmmu_cap_set(struct vmmu_slot *slot, uint64_t first, uint64_t end, unsigned level);
+/* Cap every 2 MiB block that meets [first, end). The caps are allocated. */
+void vmmu_cap_set(struct vmmu_slot *slot, struct vmmu_closed closed, uint64_t first, uint64_t end, unsigned level);
 
 /* ---- dirty ---- */
 
@@ -112,14 +113,16 @@ static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, 
 }
 /*
  * Leaves have been removed: an answer of host.backing from before may name a frame
- * that is older than theirs, and nothing tells so any more. Gate closed, and still
- * closed since they were removed.
+ * that is older than theirs, and nothing tells so any more. The gate has been closed
+ * since they were removed.
  */
-void vmmu_answers_age(struct vmmu_memory *m);
-/* Gate closed. Each steps sequence. */
-void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_pending *pending);
-void vmmu_pending_remove(struct vmmu_memory *m, const struct vmmu_pending *pending);
+void vmmu_answers_age(struct vmmu_memory *m, struct vmmu_closed closed);
+/* Each steps sequence. */
+void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_pending *pending);
+void vmmu_pending_remove(struct vmmu_memory *m, struct vmmu_closed closed,
+                         const struct vmmu_pending *pending);
 /* Take out one that was begun for exactly this range; NULL if there is none. */
-struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, uint64_t first, uint64_t end);
+struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
+                                       uint64_t end);
 
 #endif

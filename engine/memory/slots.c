@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory/memory.h"
+#include "table/locks.h"
 
 enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info)
 {
@@ -73,13 +74,14 @@ void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base)
 	slot->end = slot->first + slot->info.bytes / VMMU_PAGE_SIZE;
 }
 
-void vmmu_slots_changed(struct vmmu_memory *m)
+void vmmu_slots_changed(struct vmmu_memory *m, struct vmmu_closed closed)
 {
+	vmmu_assert_closed(closed);
 	atomic_fetch_add_explicit(&m->generation, 1, memory_order_release);
 	atomic_fetch_add_explicit(&m->sequence, 1, memory_order_release);
 }
 
-void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_slot *slot)
+void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot)
 {
 	uint32_t at = first_ending_after(m, slot->first);
 
@@ -87,10 +89,10 @@ void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_slot *slot)
 		m->sorted[i] = m->sorted[i - 1];
 	m->sorted[at] = slot;
 	m->by_id[slot->info.id] = slot;
-	vmmu_slots_changed(m);
+	vmmu_slots_changed(m, closed);
 }
 
-void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot)
+void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot)
 {
 	uint32_t at = first_ending_after(m, slot->first);
 
@@ -98,5 +100,5 @@ void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_slot *slot)
 	for (uint32_t i = at; i < m->count; i++)
 		m->sorted[i] = m->sorted[i + 1];
 	m->by_id[slot->info.id] = NULL;
-	vmmu_slots_changed(m);
+	vmmu_slots_changed(m, closed);
 }

@@ -2,12 +2,12 @@
 /*
  * Every lock of the engine, in the order in which they may be taken.
  *
- *   1. the turn   orders management calls of one VM among themselves. It may be
- *                 held across host callbacks. No fault ever takes it.
+ *   1. the management lock   orders management calls of one VM among themselves. It
+ *      may be held across host callbacks. No fault ever takes it.
  *   2. the gate   keeps walkers and invalidations apart.
  *   3. the shadow lock, inside the gate, orders the faults of vCPUs in shadow
  *      modes among themselves: they share tables, lists and counts. Faults on
- *      direct maps never take it; who has closed the gate needs it not.
+ *      direct maps never take it, and neither does who has closed the gate.
  *
  * The gate is a reader-writer lock whose readers share no cache line. A walker
  * (a vCPU in a fault) sets a flag of its own, then looks whether the gate is
@@ -32,13 +32,68 @@
  * fault maps anything where nothing is mapped (it answers RETRY). No management
  * call returns before what had been promised until then is paid: what it found
  * already gone may be a fault's doing. It waits for the host's flush there, but
- * holds the turn only, which that flush never needs; and not for what is promised
+ * holds the management lock only, which that flush never needs; and not for what is promised
  * later, which is counted apart.
  */
 #ifndef VMMU_LOCKS_H
 #define VMMU_LOCKS_H
 
+#include "table/proof.h"
 #include "table/tables.h"
+
+#ifdef VMMU_DEBUG
+#define VMMU_PROOF_OF(whose) (whose)
+#else
+#define VMMU_PROOF_OF(whose)
+#endif
+
+/* ---- proofs, asserted ---- */
+
+static inline void vmmu_assert_managing(struct vmmu_managing managing)
+{
+	(void)managing;
+#ifdef VMMU_DEBUG
+	VMMU_ASSERT(atomic_load_explicit(&managing.tables->managed, memory_order_relaxed));
+#endif
+}
+
+static inline void vmmu_assert_inside(struct vmmu_inside inside)
+{
+	(void)inside;
+#ifdef VMMU_DEBUG
+	VMMU_ASSERT(atomic_load_explicit(&inside.who->inside, memory_order_relaxed));
+#endif
+}
+
+static inline void vmmu_assert_closed(struct vmmu_closed closed)
+{
+	(void)closed;
+#ifdef VMMU_DEBUG
+	VMMU_ASSERT(atomic_load_explicit(&closed.tables->closed, memory_order_relaxed));
+#endif
+}
+
+/* Inside the gate with the shadow lock, or with the gate closed. */
+static inline void vmmu_assert_exclusive(struct vmmu_exclusive x)
+{
+	(void)x;
+#ifdef VMMU_DEBUG
+	VMMU_ASSERT((atomic_load_explicit(&x.op->who->inside, memory_order_relaxed) &&
+	             atomic_load_explicit(&x.op->tables->locked, memory_order_relaxed)) ||
+	            (x.op->who == &x.op->tables->manager &&
+	             atomic_load_explicit(&x.op->tables->closed, memory_order_relaxed)));
+#endif
+}
+
+/* Neither inside the gate nor having closed it: the host may be called. */
+static inline void vmmu_assert_outside(const struct vmmu_tables *t, const struct vmmu_actor *who)
+{
+	(void)t, (void)who;
+	VMMU_ASSERT(!atomic_load_explicit(&who->inside, memory_order_relaxed));
+	VMMU_ASSERT(who != &t->manager || !atomic_load_explicit(&t->closed, memory_order_relaxed));
+}
+
+/* ---- waiting ---- */
 
 static inline void vmmu_relax(struct vmmu_tables *t)
 {
@@ -54,61 +109,104 @@ static inline void vmmu_point(struct vmmu_tables *t, unsigned point, vmmu_hpa ta
 		t->host->point(t->ctx, point, table, index);
 }
 
-/* Inside the gate, by faults of shadow modes. */
-static inline void vmmu_shadow_lock(struct vmmu_tables *t)
+/* ---- 1. the management lock ---- */
+
+static inline struct vmmu_managing vmmu_manage_lock(struct vmmu_tables *t)
 {
-	while (atomic_exchange_explicit(&t->locked, true, memory_order_acquire))
+	while (atomic_exchange_explicit(&t->managed, true, memory_order_acquire))
 		vmmu_relax(t);
+	return (struct vmmu_managing){VMMU_PROOF_OF(t)};
 }
 
-static inline void vmmu_shadow_unlock(struct vmmu_tables *t)
+/* Whoever takes it now may free the VM: the last thing that is done to it. */
+static inline void vmmu_manage_unlock(struct vmmu_tables *t, struct vmmu_managing managing)
 {
-	atomic_store_explicit(&t->locked, false, memory_order_release);
+	vmmu_assert_managing(managing);
+	atomic_store_explicit(&t->managed, false, memory_order_release);
 }
 
-static inline void vmmu_turn_take(struct vmmu_tables *t)
+/* An operation of the management's proves that the lock is held. */
+static inline struct vmmu_managing vmmu_managing_of(const struct vmmu_op *op)
 {
-	while (atomic_exchange_explicit(&t->turn, true, memory_order_acquire))
-		vmmu_relax(t);
+	VMMU_ASSERT(op->who == &op->tables->manager);
+	VMMU_ASSERT(atomic_load_explicit(&op->tables->managed, memory_order_relaxed));
+	return (struct vmmu_managing){VMMU_PROOF_OF(op->tables)};
 }
 
-static inline void vmmu_turn_give(struct vmmu_tables *t)
-{
-	atomic_store_explicit(&t->turn, false, memory_order_release);
-}
+/* ---- 2. the gate ---- */
 
 /* Waits while the gate is closed. The caller may read and compare-exchange until it leaves. */
-static inline void vmmu_gate_enter(struct vmmu_tables *t, struct vmmu_actor *who)
+static inline struct vmmu_inside vmmu_gate_enter(struct vmmu_tables *t, struct vmmu_actor *who)
 {
+	VMMU_ASSERT(!atomic_load_explicit(&who->inside, memory_order_relaxed));
 	vmmu_point(t, VMMU_POINT_GATE_ENTER, vmmu_hpa_of(0), 0);
 	for (;;) {
 		atomic_store_explicit(&who->inside, true, memory_order_seq_cst);
 		if (VMMU_LIKELY(!atomic_load_explicit(&t->closed, memory_order_seq_cst)))
-			return;
+			return (struct vmmu_inside){VMMU_PROOF_OF(who)};
 		atomic_store_explicit(&who->inside, false, memory_order_release);
 		while (atomic_load_explicit(&t->closed, memory_order_acquire))
 			vmmu_relax(t);
 	}
 }
 
-/*
- * The same for an operation. Tracing is switched with the gate closed, so inside
- * it is either on or off; an operation under way learns of it here.
- */
-static inline void vmmu_op_enter(struct vmmu_op *op)
+static inline void vmmu_gate_leave(struct vmmu_tables *t, struct vmmu_actor *who,
+                                   struct vmmu_inside inside)
 {
-	vmmu_gate_enter(op->tables, op->who);
-	op->tracing = atomic_load_explicit(&op->tables->tracing, memory_order_relaxed);
-}
-
-static inline void vmmu_gate_leave(struct vmmu_tables *t, struct vmmu_actor *who)
-{
+	vmmu_assert_inside(inside);
 	atomic_store_explicit(&who->inside, false, memory_order_release);
 	vmmu_point(t, VMMU_POINT_GATE_LEAVE, vmmu_hpa_of(0), 0);
 }
 
-/* Shut every walker out and wait for the last one to leave. Needs the turn. */
-void vmmu_gate_close(struct vmmu_tables *t);
-void vmmu_gate_open(struct vmmu_tables *t);
+/*
+ * The same for an operation. Tracing is switched with the gate closed, so inside
+ * it is either on or off; an operation under way learns of it here.
+ */
+static inline struct vmmu_inside vmmu_op_enter(struct vmmu_op *op)
+{
+	struct vmmu_inside inside = vmmu_gate_enter(op->tables, op->who);
+
+	op->tracing = atomic_load_explicit(&op->tables->tracing, memory_order_relaxed);
+	return inside;
+}
+
+static inline void vmmu_op_leave(struct vmmu_op *op, struct vmmu_inside inside)
+{
+	vmmu_gate_leave(op->tables, op->who, inside);
+}
+
+/* Shut every walker out and wait for the last one to leave. */
+struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing);
+void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed);
+
+/* ---- 3. the shadow lock ---- */
+
+static inline struct vmmu_exclusive vmmu_shadow_lock(struct vmmu_op *op, struct vmmu_inside inside)
+{
+	vmmu_assert_inside(inside);
+	while (atomic_exchange_explicit(&op->tables->locked, true, memory_order_acquire))
+		vmmu_relax(op->tables);
+	return (struct vmmu_exclusive){op};
+}
+
+static inline void vmmu_shadow_unlock(struct vmmu_exclusive x)
+{
+	vmmu_assert_exclusive(x);
+	atomic_store_explicit(&x.op->tables->locked, false, memory_order_release);
+}
+
+/* A vCPU that has the shadow lock is inside the gate. */
+static inline struct vmmu_inside vmmu_inside_of(struct vmmu_exclusive x)
+{
+	VMMU_ASSERT(atomic_load_explicit(&x.op->who->inside, memory_order_relaxed));
+	return (struct vmmu_inside){VMMU_PROOF_OF(x.op->who)};
+}
+
+/* Who has closed the gate does not need the shadow lock: nobody is inside to hold it. */
+static inline struct vmmu_exclusive vmmu_exclusive_of(struct vmmu_op *op, struct vmmu_closed closed)
+{
+	vmmu_assert_closed(closed);
+	return (struct vmmu_exclusive){op};
+}
 
 #endif

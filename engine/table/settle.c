@@ -60,16 +60,17 @@ static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
  * reading it and making its promise: whatever was promised in the other one has
  * been waited for last time.
  */
-static void wait_for_faults(struct vmmu_tables *t)
+static void wait_for_faults(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	uint32_t epoch = atomic_load_explicit(&t->epoch, memory_order_relaxed);
 	uint64_t old = vmmu_promise_of(epoch) * UINT32_MAX;
+	struct vmmu_closed closed;
 
 	if (!atomic_load_explicit(&t->unpaid, memory_order_acquire))
 		return;
-	vmmu_gate_close(t);
+	closed = vmmu_gate_close(t, managing);
 	atomic_store_explicit(&t->epoch, epoch ^ 1, memory_order_relaxed);
-	vmmu_gate_open(t);
+	vmmu_gate_open(t, closed);
 	while (atomic_load_explicit(&t->unpaid, memory_order_acquire) & old)
 		vmmu_relax(t);
 }
@@ -78,6 +79,7 @@ void vmmu_settle(struct vmmu_op *op)
 {
 	struct vmmu_flush f = {.vm = op->tables->vm_id};
 
+	vmmu_assert_outside(op->tables, op->who);
 	if (op->owed.any) {
 		f.all = op->owed.all;
 		f.tables_freed = op->owed.tables;
@@ -90,6 +92,6 @@ void vmmu_settle(struct vmmu_op *op)
 	if (op->owed.promised)
 		atomic_fetch_sub_explicit(&op->tables->unpaid, op->owed.promised, memory_order_release);
 	if (op->who == &op->tables->manager)
-		wait_for_faults(op->tables);
+		wait_for_faults(op->tables, vmmu_managing_of(op));
 	op->owed = (struct vmmu_owed){.any = false};
 }

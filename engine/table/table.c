@@ -5,17 +5,21 @@
 #include "table/trace.h"
 #include "table/walk.h"
 
-void vmmu_gate_close(struct vmmu_tables *t)
+struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing)
 {
+	vmmu_assert_managing(managing);
+	VMMU_ASSERT(!atomic_load_explicit(&t->closed, memory_order_relaxed));
 	vmmu_point(t, VMMU_POINT_GATE_CLOSE, vmmu_hpa_of(0), 0);
 	atomic_store_explicit(&t->closed, true, memory_order_seq_cst);
 	for (uint32_t i = 0; i < t->actors_end; i++)
 		while (t->actors[i] && atomic_load_explicit(&t->actors[i]->inside, memory_order_seq_cst))
 			vmmu_relax(t);
+	return (struct vmmu_closed){VMMU_PROOF_OF(t)};
 }
 
-void vmmu_gate_open(struct vmmu_tables *t)
+void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed)
 {
+	vmmu_assert_closed(closed);
 	atomic_store_explicit(&t->closed, false, memory_order_release);
 	vmmu_point(t, VMMU_POINT_GATE_OPEN, vmmu_hpa_of(0), 0);
 }
@@ -56,6 +60,7 @@ static struct vmmu_table *spare_pop(struct vmmu_actor *who)
 {
 	struct vmmu_table *table = who->spare;
 
+	VMMU_ASSERT(table != NULL);
 	who->spare = table->next;
 	who->spares--;
 	return table;
@@ -63,6 +68,7 @@ static struct vmmu_table *spare_pop(struct vmmu_actor *who)
 
 bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned count)
 {
+	vmmu_assert_outside(t, who);
 	if (VMMU_UNLIKELY(vmmu_table_hash_is_full(&t->hash)))
 		vmmu_table_hash_grow(t);
 	while (who->spares < count) {
@@ -119,13 +125,17 @@ void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table)
 	vmmu_table_hash_add(&op->tables->hash, table);
 }
 
-struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa)
+struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, struct vmmu_closed closed, vmmu_hpa hpa)
 {
+	vmmu_assert_closed(closed);
 	return vmmu_table_hash_find(&t->hash, hpa);
 }
 
-void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
+void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, enum vmmu_cause cause)
 {
+	struct vmmu_op *op = x.op;
+
+	vmmu_assert_exclusive(x);
 	vmmu_table_hash_remove(&op->tables->hash, table);
 	table->next = op->owed.freed;
 	op->owed.freed = table;
@@ -133,6 +143,11 @@ void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vm
 	vmmu_count(&op->who->count.tables_freed[table->level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause, false);
 }
+
+struct retiring {
+	struct vmmu_closed closed;
+	enum vmmu_cause cause;
+};
 
 /*
  * How many of its entries are leaves. Nobody writes them meanwhile. Neighbours are
@@ -168,14 +183,15 @@ static void count_out(struct vmmu_op *op, const struct vmmu_table *table)
 /* Tables of leaves are nearly all tables there are: each goes in one step. */
 static enum vmmu_next retire_below(struct vmmu_visit *v, void *arg)
 {
+	const struct retiring *r = arg;
 	struct vmmu_op *op = v->op;
 	struct vmmu_table *table;
 
 	if (v->level > VMMU_LEVEL_2M)
 		return VMMU_DESCEND;
-	table = vmmu_table_find(op->tables, vmmu_entry_address(&op->map->layout, v->entry));
+	table = vmmu_table_find(op->tables, r->closed, vmmu_entry_address(&op->map->layout, v->entry));
 	count_out(op, table);
-	vmmu_table_retire_one(op, table, *(enum vmmu_cause *)arg);
+	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 	return VMMU_NEXT;
 }
 
@@ -188,21 +204,24 @@ static enum vmmu_next pass_leaf(struct vmmu_visit *v, void *arg)
 
 static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 {
-	struct vmmu_table *table = vmmu_table_find(op->tables, hpa);
+	const struct retiring *r = arg;
+	struct vmmu_table *table = vmmu_table_find(op->tables, r->closed, hpa);
 
 	count_out(op, table);
-	vmmu_table_retire_one(op, table, *(enum vmmu_cause *)arg);
+	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 }
 
-void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause)
+void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
+                       enum vmmu_cause cause)
 {
 	static const struct vmmu_visitor retire = {.end = pass_leaf, .table = retire_below, .left = retire_left};
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
+	struct retiring r = {.closed = closed, .cause = cause};
 
 	op->map->retired++;
 	if (table->level > VMMU_LEVEL_4K)
-		vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &cause);
+		vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &r);
 	count_out(op, table);
-	vmmu_table_retire_one(op, table, cause);
+	vmmu_table_retire_one(vmmu_exclusive_of(op, closed), table, cause);
 }

@@ -108,7 +108,7 @@ void vmmu_table_hash_remove(struct vmmu_table_hash *h, struct vmmu_table *table)
 		atomic_store_explicit(bucket, table->chain, memory_order_relaxed);
 		return;
 	}
-	while (at->chain != table)
-		at = at->chain;
+	for (; at->chain != table; at = at->chain)
+		VMMU_ASSERT(at->chain != NULL);
 	at->chain = table->chain;
 }

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "format/format.h"
+#include "table/proof.h"
 
 /* As many frames as 52 bits of address can name. */
 #define VMMU_GFNS (1ull << 40)
@@ -89,13 +90,13 @@ struct vmmu_tables {
 	uint64_t frame_mask;               /* address bits that a frame for a table can have */
 	uint16_t vm_id;
 	_Atomic bool tracing;
-	_Atomic bool turn;
+	_Atomic bool managed;              /* the management lock */
 	_Alignas(64) _Atomic bool closed;
 	/* Promised flushes, those of either epoch in a half of their own; beside `closed`, which all read. */
 	_Atomic uint64_t unpaid;
 	_Atomic uint32_t epoch;            /* 0 or 1; management steps it when it waits (locks.h) */
 	_Alignas(64) struct vmmu_actor manager;
-	struct vmmu_actor **actors;        /* vCPUs; the turn guards it */
+	struct vmmu_actor **actors;        /* vCPUs; the management lock guards it */
 	uint32_t actors_max;
 	uint32_t actors_end;               /* past the last seat that is taken */
 	uint32_t header_bytes;             /* of a struct vmmu_table and what a map has behind it */
@@ -213,16 +214,17 @@ void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table);
  * is left: only those who close the gate look tables up.
  */
 void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table);
-/* NULL if there is none. Gate closed. */
-struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, vmmu_hpa hpa);
+/* NULL if there is none. */
+struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, struct vmmu_closed closed, vmmu_hpa hpa);
 /*
  * `table` has been unlinked: forget it and everything below it, and let the
- * frames wait for the flush that `op` owes. Gate closed.
+ * frames wait for the flush that `op` owes.
  */
-void vmmu_table_retire(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
+void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
+                       enum vmmu_cause cause);
 
-/* The same for this one alone: it is empty, and nothing references it. Also under the shadow lock. */
-void vmmu_table_retire_one(struct vmmu_op *op, struct vmmu_table *table, enum vmmu_cause cause);
+/* The same for this one alone: it is empty, and nothing references it. */
+void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, enum vmmu_cause cause);
 
 /* One record about a table: taken into use, unlinked, or given back. */
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
@@ -243,7 +245,7 @@ static inline bool vmmu_is_flush_promised(const struct vmmu_op *op)
 
 /*
  * Pay what `op` owes: flush, then free. For management also wait until faults
- * have paid what they promised. No lock held but the turn.
+ * have paid what they promised. No lock held but the management lock.
  */
 void vmmu_settle(struct vmmu_op *op);
 

@@ -163,10 +163,14 @@ static enum vmmu_fault_result fault_on(struct host *h, struct vmmu_map *map, uin
 /* What ends the translation of gpa in `map`. */
 static uint64_t entry_in(struct host *h, struct vmmu_map *map, uint64_t gpa)
 {
+	struct vmmu_managing managing = vmmu_manage_lock(&h->vm->tables);
 	struct vmmu_op op = vmmu_manage_op(h->vm);
+	uint64_t entry;
 
 	op.map = map;
-	return vmmu_look(&op, gpa / K).entry;
+	entry = vmmu_look(&op, gpa / K).entry;
+	vmmu_manage_unlock(&h->vm->tables, managing);
+	return entry;
 }
 
 static bool is_mapped(struct host *h, struct vmmu_map *map, uint64_t gpa)
@@ -200,15 +204,16 @@ static void a_later_map_never_takes_over_the_hint_of_one_that_is_gone(void **sta
 {
 	struct host *h = start(0);
 	struct vmmu_map *b = add_map(h), *c;
+	struct vmmu_managing managing;
 	struct vmmu_op op = vmmu_manage_op(h->vm);
 	uint16_t id = b->id;
 
 	(void)state;
 	assert_int_equal(fault_on(h, b, 0, VMMU_W), VMMU_FAULT_FIXED);
 	op.map = b;
-	vmmu_turn_take(&h->vm->tables);
-	b->ops->fini(&op);
-	vmmu_turn_give(&h->vm->tables);
+	managing = vmmu_manage_lock(&h->vm->tables);
+	b->ops->fini(&op, managing);
+	vmmu_manage_unlock(&h->vm->tables, managing);
 
 	c = add_map(h);
 	assert_int_not_equal(c->id, id);

@@ -3,6 +3,7 @@
 #include "map/direct/direct.h"
 
 struct telling {
+	struct vmmu_closed closed;
 	const struct vmmu_each *each;
 	void *arg;
 };
@@ -24,17 +25,17 @@ static enum vmmu_next tell_table(struct vmmu_visit *v, void *arg)
 
 	t->each->entry(v, t->arg);
 	below = t->each->table
-	                ? vmmu_table_find(tables, vmmu_entry_address(&v->op->map->layout, v->entry))
+	                ? vmmu_table_find(tables, t->closed, vmmu_entry_address(&v->op->map->layout, v->entry))
 	                : NULL;
 	if (below)
 		t->each->table(v->op, below, t->arg);
 	return VMMU_DESCEND;
 }
 
-static void each_entry(struct vmmu_op *op, const struct vmmu_each *each, void *arg)
+static void each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each, void *arg)
 {
 	static const struct vmmu_visitor visitor = {.end = tell_entry, .table = tell_table};
-	struct telling t = {each, arg};
+	struct telling t = {closed, each, arg};
 
 	if (each->table)
 		each->table(op, op->map->root, arg);
@@ -61,14 +62,17 @@ static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
 	return UINT64_MAX;
 }
 
-static void fini(struct vmmu_op *op)
+static void fini(struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_map *map = op->map;
+	struct vmmu_closed closed;
 
-	vmmu_direct_zap_range(op, 0, map->vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
+	vmmu_direct_zap_range(op, managing, 0, map->vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
 	vmmu_settle(op);
 	/* The sweep leaves large tables in place; with the root they all go. */
-	vmmu_table_retire(op, map->root, VMMU_CAUSE_ZAP_VM);
+	closed = vmmu_gate_close(op->tables, managing);
+	vmmu_table_retire(op, closed, map->root, VMMU_CAUSE_ZAP_VM);
+	vmmu_gate_open(op->tables, closed);
 	vmmu_settle(op);
 	vmmu_map_remove(map);
 	vmmu_object_free(map->vm, map, sizeof(*map));

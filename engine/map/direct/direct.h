@@ -46,41 +46,43 @@ static inline enum vmmu_next vmmu_mapped(const struct vmmu_visit *v, struct vmmu
 	return VMMU_STOP;
 }
 
-/* ---- look.c: inside the gate or with the turn ---- */
+/* ---- look.c: inside the gate or with the management lock ---- */
 
 /* The entry that ends gfn's translation. */
 struct vmmu_visit vmmu_look(struct vmmu_op *op, uint64_t gfn);
 
-/* ---- link.c: inside the gate ---- */
+/* ---- link.c: by a walker inside the gate ---- */
 
 /* Put a new table where visit->entry is empty (or a stale MMIO entry). */
 enum vmmu_next vmmu_link_table(struct vmmu_visit *visit, enum vmmu_cause cause);
 /* Replace the huge leaf at visit by a table of leaves that say the same. */
 enum vmmu_next vmmu_split_leaf(struct vmmu_visit *visit);
 
-/* ---- direct_map.c: inside the gate ---- */
+/* ---- direct_map.c ---- */
 
 /*
  * Make gfn translate as `mapping` says, building the missing part of its path.
  * The actor's spares suffice for a whole path.
  */
-void vmmu_direct_map(struct vmmu_op *op, struct vmmu_mapping *mapping);
+void vmmu_direct_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *mapping);
 
 /* ---- mmio.c ---- */
 
-/* Leave an MMIO entry of the present generation at gfn. Inside the gate. */
-void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_mapping *mapping);
+/* Leave an MMIO entry of the present generation at gfn. */
+void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *mapping);
 
 /* ---- the operations ---- */
 
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
-void vmmu_mmio_zap(struct vmmu_op *op);
-void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
-                           enum vmmu_cause cause);
-void vmmu_direct_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid);
-void vmmu_direct_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end);
-void vmmu_direct_audit(struct vmmu_op *op, struct vmmu_audit *audit);
+void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed);
+void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                           uint64_t end, unsigned keep, enum vmmu_cause cause);
+void vmmu_direct_protect_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                               uint64_t end, bool forbid);
+void vmmu_direct_harvest_range(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first,
+                               uint64_t end);
+void vmmu_direct_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *audit);
 
 extern VMMU_HIDDEN const struct vmmu_map_ops vmmu_direct_ops;
 

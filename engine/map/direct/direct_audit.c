@@ -6,7 +6,7 @@
 static enum vmmu_next check_table(struct vmmu_audit *a, const struct vmmu_map *map,
                                   const struct vmmu_path_step *step, uint64_t gfn)
 {
-	struct vmmu_table *table = vmmu_table_find(&a->vm->tables, vmmu_pfn_hpa(step->info.pfn));
+	struct vmmu_table *table = vmmu_table_find(&a->vm->tables, a->closed, vmmu_pfn_hpa(step->info.pfn));
 
 	if (!table) {
 		vmmu_audit_finding(a, "entry references a frame that is no table of this VM", step, gfn);
@@ -61,10 +61,11 @@ static enum vmmu_next audit_visit(struct vmmu_visit *v, void *arg)
 	return VMMU_NEXT;
 }
 
-void vmmu_direct_audit(struct vmmu_op *op, struct vmmu_audit *a)
+void vmmu_direct_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *a)
 {
 	static const struct vmmu_visitor visitor = {.end = audit_visit, .table = audit_visit};
 
+	a->closed = closed;
 	a->tables[op->map->root->level]++;
 	vmmu_walk(op, vmmu_top_of(op->map), 0, vmmu_map_end(op->map), visitor, a);
 }

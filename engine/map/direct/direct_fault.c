@@ -115,9 +115,10 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uin
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	enum vmmu_fault_result result = 0;
+	struct vmmu_inside inside;
 	struct vmmu_visit v;
 
-	vmmu_op_enter(op);
+	inside = vmmu_op_enter(op);
 	v = vmmu_look(op, vmmu_fault_gfn(f));
 	if (vmmu_is_mmio(l, v.entry))
 		result = on_mmio_entry(vcpu, op, f, v.entry);
@@ -128,7 +129,7 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uin
 	if (result)
 		describe(vcpu, f, &v);
 	*older = v.entry;
-	vmmu_gate_leave(op->tables, op->who);
+	vmmu_op_leave(op, inside);
 	return result;
 }
 
@@ -138,14 +139,15 @@ static VMMU_RARE enum vmmu_fault_result
 map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t sequence)
 {
 	struct vmmu_mapping m = {.gfn = vmmu_fault_gfn(f), .result = VMMU_FAULT_RETRY};
+	struct vmmu_inside inside;
 
 	/* The entry only saves time: without memory for its path the answer is the same. */
 	if (!op->map->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(op))
 		return VMMU_FAULT_EMULATE_MMIO;
-	vmmu_op_enter(op);
-	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence))
-		vmmu_mmio_map(op, &m);
-	vmmu_gate_leave(op->tables, op->who);
+	inside = vmmu_op_enter(op);
+	if (!vmmu_is_stale(&vcpu->vm->memory, inside, m.gfn, sequence))
+		vmmu_mmio_map(op, inside, &m);
+	vmmu_op_leave(op, inside);
 	return report(f, &m);
 }
 
@@ -153,6 +155,7 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
                                                  struct vmmu_fault *f, uint64_t sequence,
                                                  const struct vmmu_backing *backing, uint64_t older)
 {
+	struct vmmu_inside inside;
 	struct vmmu_mapping m;
 
 	m.gfn = vmmu_fault_gfn(f);
@@ -165,13 +168,13 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	m.result = VMMU_FAULT_RETRY;
 	m.entry = 0;
 	m.level = 0;
-	vmmu_op_enter(op);
+	inside = vmmu_op_enter(op);
 	/* The slot may only be looked into while nothing can have removed it. */
-	if (!vmmu_is_stale(&vcpu->vm->memory, m.gfn, sequence)) {
-		m.goal = vmmu_goal_level(vcpu, m.gfn, backing);
-		vmmu_direct_map(op, &m);
+	if (!vmmu_is_stale(&vcpu->vm->memory, inside, m.gfn, sequence)) {
+		m.goal = vmmu_goal_level(vcpu, inside, m.gfn, backing);
+		vmmu_direct_map(op, inside, &m);
 	}
-	vmmu_gate_leave(op->tables, op->who);
+	vmmu_op_leave(op, inside);
 	return report(f, &m);
 }
 

@@ -101,9 +101,10 @@ static inline enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 	return write_leaf(v, m, m->cause);
 }
 
-void vmmu_direct_map(struct vmmu_op *op, struct vmmu_mapping *m)
+void vmmu_direct_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *m)
 {
 	static const struct vmmu_visitor map = {.end = on_end};
 
+	vmmu_assert_inside(inside);
 	vmmu_walk(op, nearest(op, m->gfn), m->gfn, m->gfn + 1, map, m);
 }

@@ -19,6 +19,7 @@ struct sweep {
 	enum vmmu_cause cause;
 	unsigned visits_left;
 	uint64_t resume;
+	struct vmmu_closed closed;
 };
 
 /* Bound the time the gate stays closed: true when this visit is one too many. */
@@ -33,7 +34,7 @@ static bool out_of_visits(struct sweep *s, const struct vmmu_visit *v)
 }
 
 /* Call `walk_once` with the gate closed until it has got to the end. */
-static void sweep_all(struct vmmu_op *op, struct sweep *s,
+static void sweep_all(struct vmmu_op *op, struct vmmu_managing managing, struct sweep *s,
                       void (*walk_once)(struct vmmu_op *op, struct sweep *s))
 {
 	/* The map of guests without paging ends long before memory may. */
@@ -42,9 +43,9 @@ static void sweep_all(struct vmmu_op *op, struct sweep *s,
 	while (s->first < s->end) {
 		s->visits_left = VISITS_PER_CLOSING;
 		s->resume = s->end;
-		vmmu_gate_close(op->tables);
+		s->closed = vmmu_gate_close(op->tables, managing);
 		walk_once(op, s);
-		vmmu_gate_open(op->tables);
+		vmmu_gate_open(op->tables, s->closed);
 		s->first = s->resume;
 	}
 }
@@ -57,11 +58,11 @@ static bool within(const struct sweep *s, const struct vmmu_visit *v)
 static enum vmmu_next zap_table(struct vmmu_visit *v, struct sweep *s)
 {
 	struct vmmu_table *table =
-		vmmu_table_find(v->op->tables, vmmu_entry_address(&v->op->map->layout, v->entry));
+		vmmu_table_find(v->op->tables, s->closed, vmmu_entry_address(&v->op->map->layout, v->entry));
 
 	if (!vmmu_entry_write(v, 0, s->cause))
 		return VMMU_AGAIN;
-	vmmu_table_retire(v->op, table, s->cause);
+	vmmu_table_retire(v->op, s->closed, table, s->cause);
 	s->visits_left -= s->visits_left < VMMU_ENTRIES ? s->visits_left : VMMU_ENTRIES;
 	return VMMU_NEXT;
 }
@@ -95,7 +96,7 @@ static void zap_once(struct vmmu_op *op, struct sweep *s)
 	static const struct vmmu_visitor zap = {.end = zap_on_end, .table = zap_on_table};
 
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, zap, s);
-	vmmu_answers_age(&op->map->vm->memory);
+	vmmu_answers_age(&op->map->vm->memory, s->closed);
 }
 
 /* ---- tables that have become empty ------------------------------------------------ */
@@ -132,9 +133,9 @@ static bool is_empty(struct vmmu_op *op, vmmu_hpa table)
 
 /*
  * Where a range ends inside a table, the sweep empties the table and leaves it. When
- * a slot goes that was all of it, nothing may come there again. Gate closed.
+ * a slot goes that was all of it, nothing may come there again.
  */
-static void prune(struct vmmu_op *op, uint64_t gfn, enum vmmu_cause cause)
+static void prune(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause)
 {
 	static const struct vmmu_visitor visitor = {.end = way_end, .table = way_table};
 	struct way way = {.lowest = 0};
@@ -146,24 +147,26 @@ static void prune(struct vmmu_op *op, uint64_t gfn, enum vmmu_cause cause)
 
 		if (!is_empty(op, table) || !vmmu_entry_write(v, 0, cause))
 			return;
-		vmmu_table_retire(op, vmmu_table_find(op->tables, table), cause);
+		vmmu_table_retire(op, closed, vmmu_table_find(op->tables, closed, table), cause);
 	}
 }
 
-static void prune_ends(struct vmmu_op *op, uint64_t first, uint64_t end, enum vmmu_cause cause)
+static void prune_ends(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first, uint64_t end,
+                       enum vmmu_cause cause)
 {
+	struct vmmu_closed closed;
 	uint64_t last = vmmu_map_end(op->map) - 1;
 
 	if (first > last)
 		return;
-	vmmu_gate_close(op->tables);
-	prune(op, first, cause);
-	prune(op, end - 1 < last ? end - 1 : last, cause);
-	vmmu_gate_open(op->tables);
+	closed = vmmu_gate_close(op->tables, managing);
+	prune(op, closed, first, cause);
+	prune(op, closed, end - 1 < last ? end - 1 : last, cause);
+	vmmu_gate_open(op->tables, closed);
 }
 
-void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
-                           enum vmmu_cause cause)
+void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                           uint64_t end, unsigned keep, enum vmmu_cause cause)
 {
 	struct sweep s = {
 		.first = first,
@@ -173,9 +176,9 @@ void vmmu_direct_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, uns
 		.cause = cause,
 	};
 
-	sweep_all(op, &s, zap_once);
+	sweep_all(op, managing, &s, zap_once);
 	if (cause == VMMU_CAUSE_ZAP_SLOT)
-		prune_ends(op, first, end, cause);
+		prune_ends(op, managing, first, end, cause);
 }
 
 static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool forbid)
@@ -207,17 +210,20 @@ static void protect_once(struct vmmu_op *op, struct sweep *s)
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, protect, s);
 }
 
-void vmmu_direct_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid)
+void vmmu_direct_protect_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                               uint64_t end, bool forbid)
 {
 	struct sweep s = {.first = first, .end = end, .forbid = forbid};
 
-	sweep_all(op, &s, protect_once);
+	sweep_all(op, managing, &s, protect_once);
 }
 
-void vmmu_direct_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_direct_harvest_range(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first,
+                               uint64_t end)
 {
-	struct sweep s = {.first = first, .end = end, .visits_left = ~0u};
+	struct sweep s = {.first = first, .end = end, .visits_left = ~0u, .closed = closed};
 
+	vmmu_assert_closed(closed);
 	if (s.end > vmmu_map_end(op->map))
 		s.end = vmmu_map_end(op->map);
 	protect_once(op, &s);

@@ -30,7 +30,10 @@ static void fill_split(struct vmmu_op *op, const struct vmmu_table *table, uint6
 			.entry = undo ? part : 0,
 		};
 
-		vmmu_entry_write(&child, undo ? 0 : part, VMMU_CAUSE_SPLIT);
+		bool written = vmmu_entry_write(&child, undo ? 0 : part, VMMU_CAUSE_SPLIT);
+
+		VMMU_ASSERT(written);
+		(void)written;
 	}
 }
 

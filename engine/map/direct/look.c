@@ -18,6 +18,8 @@ struct vmmu_visit vmmu_look(struct vmmu_op *op, uint64_t gfn)
 	static const struct vmmu_visitor look = {.end = on_end, .table = on_table};
 	struct vmmu_visit end = {.op = op};
 
+	VMMU_ASSERT(atomic_load_explicit(&op->who->inside, memory_order_relaxed) ||
+	            atomic_load_explicit(&op->tables->managed, memory_order_relaxed));
 	vmmu_walk(op, vmmu_top_of(op->map), gfn, gfn + 1, look, &end);
 	return end;
 }

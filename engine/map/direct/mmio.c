@@ -50,7 +50,7 @@ static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);
 }
 
-void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_mapping *m)
+void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *m)
 {
 	static const struct vmmu_visitor map = {.end = map_end};
 
@@ -58,6 +58,7 @@ void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_mapping *m)
 		atomic_load_explicit(&op->map->vm->memory.generation, memory_order_relaxed);
 	struct install i = {m, vmmu_make_mmio(&op->map->layout, generation)};
 
+	vmmu_assert_inside(inside);
 	vmmu_walk(op, vmmu_top_of(op->map), m->gfn, m->gfn + 1, map, &i);
 }
 
@@ -69,9 +70,10 @@ static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)
 	return VMMU_NEXT;
 }
 
-void vmmu_mmio_zap(struct vmmu_op *op)
+void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed)
 {
 	static const struct vmmu_visitor zap = {.end = zap_end};
 
+	vmmu_assert_closed(closed);
 	vmmu_walk(op, vmmu_top_of(op->map), 0, op->map->vm->memory.limit, zap, NULL);
 }

@@ -265,8 +265,12 @@ static inline bool vmmu_shadow_stands_for_frame(const struct vmmu_shadow *s)
 /* Nobody else writes entries meanwhile, and the CPU finds A and D set: this cannot fail. */
 static inline void vmmu_shadow_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
 {
-	while (!vmmu_entry_write(v, value, cause))
-		continue;
+	bool written;
+
+	vmmu_assert_exclusive((struct vmmu_exclusive){v->op});
+	written = vmmu_entry_write(v, value, cause);
+	VMMU_ASSERT(written);
+	(void)written;
 }
 
 /* Give W back where only a hold had withheld it. */
@@ -287,7 +291,7 @@ static inline uint64_t vmmu_pdpte_for(const struct vmmu_op *op, vmmu_hpa table)
 	return table.v | op->map->layout.present;
 }
 
-/* ---- shadow_table.c: under the shadow lock or with the gate closed ---- */
+/* ---- shadow_table.c: those without a proof, too, are for who has one ---- */
 
 struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn,
                                      union vmmu_role role);
@@ -308,7 +312,7 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
 void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
                           struct vmmu_block *block, enum vmmu_cause cause);
 /* Make an entry empty. */
-void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
+void vmmu_shadow_drop(struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause);
 /* Make it one of those that count as held, or no longer. Does not touch any entry. */
 void vmmu_shadow_count_held(struct vmmu_shadow_map *all, const struct vmmu_shadow *s, int by);
@@ -316,77 +320,77 @@ void vmmu_shadow_count_held(struct vmmu_shadow_map *all, const struct vmmu_shado
 void vmmu_shadow_make_newest(struct vmmu_shadow_map *all, struct vmmu_shadow *s);
 void vmmu_shadow_make_oldest(struct vmmu_shadow_map *all, struct vmmu_shadow *s);
 /* Take a spare for (gfn, role). It is parked. */
-struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu_role role);
+struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union vmmu_role role);
 /* Drop all its entries. */
-void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause);
+void vmmu_shadow_empty(struct vmmu_exclusive x, struct vmmu_shadow *s, enum vmmu_cause cause);
 /* Empty it and, unless a vCPU's root needs it, take it down. */
-void vmmu_shadow_retire(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause);
+void vmmu_shadow_retire(struct vmmu_exclusive x, struct vmmu_shadow *s, enum vmmu_cause cause);
 
-/* ---- shadow_unpaged.c: the same ---- */
+/* ---- shadow_unpaged.c ---- */
 
 /* Add the map to a VM. Before any vCPU. False: no memory, nothing is left behind. */
 bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
                          const struct vmmu_layout *layout);
 /* Take W from what maps gfn there, or give it back, as a table for gfn is held or parked. */
-void vmmu_unpaged_protect(struct vmmu_op *op, uint64_t gfn);
-void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn);
+void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn);
+void vmmu_unpaged_allow(struct vmmu_exclusive x, uint64_t gfn);
 /* Drop what maps gfn to another frame than this. True: something did. */
-bool vmmu_unpaged_drop_other(struct vmmu_op *op, uint64_t gfn, vmmu_pfn pfn);
+bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn);
 
-/* ---- shadow_hold.c: the same ---- */
+/* ---- shadow_hold.c ---- */
 
 /* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
-void vmmu_shadow_protect(struct vmmu_op *op, uint64_t gfn, bool forbid);
+void vmmu_shadow_protect(struct vmmu_exclusive x, uint64_t gfn, bool forbid);
 /* Hold a table's frame. Where that owes a flush, the frame is not to be read before it is done. */
-void vmmu_shadow_hold(struct vmmu_op *op, struct vmmu_shadow *s);
+void vmmu_shadow_hold(struct vmmu_exclusive x, struct vmmu_shadow *s);
 /* A new table for (gfn, role), held. */
-struct vmmu_shadow *vmmu_shadow_make(struct vmmu_op *op, uint64_t gfn, union vmmu_role role);
+struct vmmu_shadow *vmmu_shadow_make(struct vmmu_exclusive x, uint64_t gfn, union vmmu_role role);
 
-/* ---- shadow_pin.c: the same ---- */
+/* ---- shadow_pin.c ---- */
 
 /* A vCPU no longer remembers this root. */
-void vmmu_shadow_let_go(struct vmmu_op *op, struct vmmu_root_slot *slot);
+void vmmu_shadow_let_go(struct vmmu_exclusive x, struct vmmu_root_slot *slot);
 /* Let go of all roots that no vCPU runs on. */
-void vmmu_shadow_forget_roots(struct vmmu_op *op);
+void vmmu_shadow_forget_roots(struct vmmu_exclusive x);
 /* Let go of roots that need `s` and that no vCPU runs on. True: none needs it any more. */
-bool vmmu_shadow_unpin(struct vmmu_op *op, struct vmmu_shadow *s);
+bool vmmu_shadow_unpin(struct vmmu_exclusive x, struct vmmu_shadow *s);
 
-/* ---- shadow_reclaim.c: the same ---- */
+/* ---- shadow_reclaim.c ---- */
 
 /* Take down old tables until `room` more fit under the limit. */
-void vmmu_shadow_reclaim(struct vmmu_op *op, unsigned room);
+void vmmu_shadow_reclaim(struct vmmu_exclusive x, unsigned room);
 
-/* ---- shadow_park.c: the same ---- */
+/* ---- shadow_park.c ---- */
 
 /*
  * Park all tables that are held for gfn, and let the guest write it: as its #PF
  * has `announced`, or as it has begun to. False: not all of them can be, since a
  * vCPU runs on one.
  */
-bool vmmu_shadow_park(struct vmmu_op *op, uint64_t gfn, bool announced);
+bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced);
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn);
 
-/* ---- shadow_sync.c: the same, by a vCPU. What its copy of the slot does not cover stays out ---- */
+/* ---- shadow_sync.c: by a vCPU. What its copy of the slot does not cover stays out ---- */
 
 /* Make `s`, which is held, follow the guest's table. */
-void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s);
+void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s);
 /* Map what can be mapped without asking anybody in empty entries [first, end). */
-void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
                           unsigned first, unsigned end);
 /* The leaf for gfn of `block` by what the host has said of it before. False: it must be asked. */
-bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_block *block,
+bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
                             uint64_t gfn, unsigned rights, uint64_t *value);
 /* Note that the host has named a run of frames around gfn. */
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence);
 
-/* ---- shadow_write.c: under the shadow lock ---- */
+/* ---- shadow_write.c ---- */
 
 /* Drop what followed from the old words. */
-void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
+void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
 /* After the flush that this owed: map what the new words say, as far as it is known. */
-void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes);
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
 
 /* ---- shadow_root.c: no lock held ---- */
 
@@ -403,12 +407,15 @@ void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 
 /* ---- the other operations ---- */
 
-void vmmu_shadow_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
-                           enum vmmu_cause cause);
-void vmmu_shadow_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid);
-void vmmu_shadow_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end);
-void vmmu_shadow_allow_range(struct vmmu_op *op, uint64_t first, uint64_t end);
-void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *audit);
+void vmmu_shadow_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                           uint64_t end, unsigned keep, enum vmmu_cause cause);
+void vmmu_shadow_protect_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                               uint64_t end, bool forbid);
+void vmmu_shadow_harvest_range(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first,
+                               uint64_t end);
+void vmmu_shadow_allow_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                             uint64_t end);
+void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *audit);
 
 /* ---- shadow_map.c ---- */
 

@@ -143,7 +143,7 @@ static void check_shadow_leaf(struct table_audit *t, const struct vmmu_path_step
 static void check_shadow_child(struct table_audit *t, const struct vmmu_path_step *step)
 {
 	struct vmmu_shadow *child = (struct vmmu_shadow *)vmmu_table_find(
-		t->op->tables, vmmu_pfn_hpa(step->info.pfn));
+		t->op->tables, t->a->closed, vmmu_pfn_hpa(step->info.pfn));
 
 	if (!child) {
 		vmmu_audit_finding(t->a, "entry references a frame that is no table of this VM", step, 0);
@@ -224,11 +224,12 @@ static void check_frames(struct vmmu_audit *a, struct vmmu_op *op, const uint64_
 		vmmu_audit_finding(a, "the reverse map counts other leaves than there are", &none, 0);
 }
 
-void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_audit *a)
+void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *a)
 {
 	uint64_t before[VMMU_LEVEL_MAX + 1], own[VMMU_LEVEL_MAX + 1], children = 0, parents = 0;
 	struct vmmu_path_step none = {.level = 0};
 
+	a->closed = closed;
 	for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
 		before[level] = a->leaves[level];
 	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {

@@ -22,6 +22,7 @@ enum { PREFETCH = 64 };
 struct build {
 	struct vmmu_vcpu *vcpu;
 	struct vmmu_op *op;
+	struct vmmu_exclusive x;   /* of the attempt under way, from its lock to its unlock */
 	struct vmmu_fault *f;
 	const struct vmmu_guest_mode *mode;
 	struct vmmu_guest_walk walk;
@@ -38,18 +39,35 @@ struct build {
 	bool parked;               /* the tables for the page that is written are */
 };
 
+static void lock(struct build *b)
+{
+	struct vmmu_inside inside = vmmu_op_enter(b->op);
+
+	b->x = vmmu_shadow_lock(b->op, inside);
+}
+
+static void unlock(struct build *b)
+{
+	struct vmmu_inside inside = vmmu_inside_of(b->x);
+
+	vmmu_shadow_unlock(b->x);
+	vmmu_op_leave(b->op, inside);
+	b->x = (struct vmmu_exclusive){.op = NULL};
+}
+
 /* ---- what the guest allows ----------------------------------------------------- */
 
 /* The walk has set accessed and dirty bits: the pages that hold them are dirty now. */
 static void mark_tables_dirty(struct build *b)
 {
+	struct vmmu_inside inside;
 	bool any = false;
 
 	for (unsigned i = 0; i < b->walk.steps; i++)
 		any |= b->walk.step[i].stored;
 	if (!any)
 		return;
-	vmmu_op_enter(b->op);
+	inside = vmmu_op_enter(b->op);
 	for (unsigned i = 0; i < b->walk.steps; i++) {
 		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
 		struct vmmu_slot *slot =
@@ -58,7 +76,7 @@ static void mark_tables_dirty(struct build *b)
 		if (slot)
 			vmmu_dirty_mark(b->op, slot, gfn);
 	}
-	vmmu_gate_leave(b->op->tables, b->op->who);
+	vmmu_op_leave(b->op, inside);
 }
 
 static enum vmmu_fault_result inject(struct build *b)
@@ -160,7 +178,7 @@ static unsigned index_at(const struct build *b, unsigned level)
 /* Held and like the guest's. False: its frame may be written until a flush is done. */
 static bool make_ready(struct build *b, struct vmmu_shadow *s)
 {
-	vmmu_shadow_hold(b->op, s);
+	vmmu_shadow_hold(b->x, s);
 	if (b->op->owed.promised)
 		return false;
 	/* Then parking costs no second exit. */
@@ -174,7 +192,7 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 	if (vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return false;
 	b->woken |= s->history.worth != VMMU_PARKED_NEVER;
-	vmmu_shadow_sync(b->vcpu, b->op, s);
+	vmmu_shadow_sync(b->vcpu, b->x, s);
 	return true;
 }
 
@@ -193,9 +211,9 @@ static struct vmmu_shadow *child_of(struct build *b, struct vmmu_shadow *s, uint
 		s->was[v.index] = gpte;
 		return child;
 	}
-	vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
+	vmmu_shadow_drop(b->x, s, v.index, VMMU_CAUSE_REMAP);
 	if (!child)
-		child = vmmu_shadow_make(b->op, gfn, role);
+		child = vmmu_shadow_make(b->x, gfn, role);
 	if (!make_ready(b, child))
 		return NULL;
 	v = vmmu_shadow_entry(b->op, s, v.index);
@@ -298,7 +316,7 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 		return VMMU_FAULT_SPURIOUS;
 	}
 	if (v.entry && !is_same_page(b, s, &v, value)) {
-		vmmu_shadow_drop(b->op, s, v.index, VMMU_CAUSE_REMAP);
+		vmmu_shadow_drop(b->x, s, v.index, VMMU_CAUSE_REMAP);
 		return AGAIN;
 	}
 	/* Before W is visible, so that no write can be missed by the log. */
@@ -306,8 +324,8 @@ static enum vmmu_fault_result install(struct build *b, struct vmmu_shadow *s, ui
 		vmmu_dirty_mark(b->op, b->vcpu->hit.slot, b->gfn);
 	if (!v.entry)
 		vmmu_shadow_map_leaf(&v, s, value, first, block_for(b), b->op->cause);
-	else if (!vmmu_entry_write(&v, value, VMMU_CAUSE_PERMISSION))
-		return AGAIN;
+	else
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PERMISSION);
 	s->was[v.index] = own_entry(b);
 	return VMMU_FAULT_FIXED;
 }
@@ -335,7 +353,7 @@ static struct vmmu_shadow *descend_direct(struct build *b, struct vmmu_shadow *s
 /* The guest's page size, the host's, and no shadowed guest table inside. */
 static unsigned goal_for(const struct build *b)
 {
-	unsigned level = vmmu_goal_level(b->vcpu, b->gfn, &b->backing);
+	unsigned level = vmmu_goal_level(b->vcpu, vmmu_inside_of(b->x), b->gfn, &b->backing);
 
 	if (b->walk.level && b->walk.level < level)
 		level = b->walk.level;
@@ -363,7 +381,7 @@ static enum vmmu_fault_result write_to_table(struct build *b)
 
 	/* Without the table the instruction cannot be executed. */
 	if (!is_walked_through(b, b->gfn) && !b->parked &&
-	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->op, b->gfn, false)) {
+	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->x, b->gfn, false)) {
 		b->parked = true;
 		return AGAIN;
 	}
@@ -384,7 +402,7 @@ static void fill_large_page(struct build *b, struct vmmu_shadow *s)
 		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
 		uint64_t gfn = s->gfn + i, value;
 
-		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->op, block, gfn, b->rights, &value))
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, b->rights, &value))
 			vmmu_shadow_map_leaf(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
 	}
 }
@@ -400,7 +418,7 @@ static void take_neighbours(struct build *b, struct vmmu_shadow *s)
 	if (s->role.direct)
 		fill_large_page(b, s);
 	else
-		vmmu_shadow_prefetch(b->vcpu, b->op, s, first, first + PREFETCH);
+		vmmu_shadow_prefetch(b->vcpu, b->x, s, first, first + PREFETCH);
 }
 
 /* CR0.PG = 0: the direct map, as under EPT and NPT. */
@@ -423,7 +441,7 @@ static enum vmmu_fault_result map_direct(struct build *b)
 	};
 	block_for(b)->unpaged = true;
 	before = vmmu_op_on(b->op, vmmu_shadow_map_of(b->op)->unpaged);
-	vmmu_direct_map(b->op, &m);
+	vmmu_direct_map(b->op, vmmu_inside_of(b->x), &m);
 	vmmu_op_on(b->op, before);
 	b->f->entry = m.entry;
 	b->f->level = m.level;
@@ -483,7 +501,7 @@ static bool maps_another_frame(const struct build *b, const struct vmmu_block *b
 static void drop_all(const struct build *b, struct vmmu_link **head)
 {
 	while (*head)
-		vmmu_shadow_drop(b->op, vmmu_shadow_of(*head), vmmu_link_index(*head),
+		vmmu_shadow_drop(b->x, vmmu_shadow_of(*head), vmmu_link_index(*head),
 		                 VMMU_CAUSE_ZAP_REMAP);
 }
 
@@ -508,7 +526,7 @@ static bool agree(struct build *b, struct vmmu_block *block)
 		drop_all(b, &block->page[b->gfn % VMMU_ENTRIES]);
 		drop_all(b, &block->huge);
 	}
-	if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->op, b->gfn, b->backing.pfn))
+	if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->x, b->gfn, b->backing.pfn))
 		other = true;
 	if (notes_another_frame(b, &block->run))
 		block->run = (struct vmmu_run){.sequence = 0};
@@ -522,12 +540,12 @@ static enum vmmu_fault_result build(struct build *b)
 {
 	struct vmmu_block *block;
 
-	if (vmmu_is_stale(&b->vcpu->vm->memory, b->gfn, b->sequence))
+	if (vmmu_is_stale(&b->vcpu->vm->memory, vmmu_inside_of(b->x), b->gfn, b->sequence))
 		return VMMU_FAULT_RETRY;
 	/* Until a flush promised by others is done, a CPU may still write what seems held. */
 	if (vmmu_is_flush_promised(b->op))
 		return AGAIN;
-	vmmu_shadow_reclaim(b->op, 2 * VMMU_LEVEL_MAX);
+	vmmu_shadow_reclaim(b->x, 2 * VMMU_LEVEL_MAX);
 	if (b->op->owed.promised)
 		return AGAIN;
 	block = block_for(b);
@@ -577,12 +595,10 @@ static enum vmmu_fault_result attempt(struct build *b)
 		result = find_page(b);
 	if (result != AGAIN)
 		return result;
-	vmmu_op_enter(b->op);
-	vmmu_shadow_lock(b->op->tables);
+	lock(b);
 	vmmu_shadow_map_of(b->op)->faults += b->tries++ == 0;
 	result = build(b);
-	vmmu_shadow_unlock(b->op->tables);
-	vmmu_gate_leave(b->op->tables, b->op->who);
+	unlock(b);
 	return result;
 }
 
@@ -599,11 +615,9 @@ static void expect_write(struct build *b)
 		return;
 	last = &b->walk.step[b->walk.steps - 1];
 	gfn = vmmu_gpa_gfn(last->where).v;
-	vmmu_op_enter(b->op);
-	vmmu_shadow_lock(b->op->tables);
-	vmmu_shadow_park(b->op, gfn, true);
-	vmmu_shadow_unlock(b->op->tables);
-	vmmu_gate_leave(b->op->tables, b->op->who);
+	lock(b);
+	vmmu_shadow_park(b->x, gfn, true);
+	unlock(b);
 }
 
 /* Others flush. A wait is cheaper than an exit; but theirs may need this CPU, so there is an end to it. */

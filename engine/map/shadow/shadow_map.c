@@ -4,32 +4,34 @@
 
 /* ---- vCPUs ----------------------------------------------------------------------- */
 
-static void join(struct vmmu_vcpu *vcpu)
+static void join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_map *all = (struct vmmu_shadow_map *)vcpu->map;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
 	uint32_t least = VMMU_SHADOW_LIMIT_MIN + VMMU_SHADOW_PER_VCPU * vcpu->vm->vcpus;
 
-	vmmu_gate_close(&vcpu->vm->tables);
+	struct vmmu_closed closed = vmmu_gate_close(&vcpu->vm->tables, managing);
+
 	sv->next = all->vcpus;
 	all->vcpus = sv;
 	if (all->limit < least)
 		all->limit = least;
-	vmmu_gate_open(&vcpu->vm->tables);
+	vmmu_gate_open(&vcpu->vm->tables, closed);
 }
 
-static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
+static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_vcpu **at = &vmmu_shadow_map_of(op)->vcpus;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
 
-	vmmu_gate_close(op->tables);
+	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
+
 	while (*at != sv)
 		at = &(*at)->next;
 	*at = sv->next;
 	for (unsigned i = 0; i < VMMU_ROOTS; i++)
-		vmmu_shadow_let_go(op, &sv->slot[i]);
-	vmmu_gate_open(op->tables);
+		vmmu_shadow_let_go(vmmu_exclusive_of(op, closed), &sv->slot[i]);
+	vmmu_gate_open(op->tables, closed);
 	vmmu_object_free(vcpu->vm, sv->spare, sizeof(*sv->spare));
 	sv->spare = NULL;
 }
@@ -59,8 +61,10 @@ static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
 
 /* ---- looking ----------------------------------------------------------------------- */
 
-static void each_entry(struct vmmu_op *op, const struct vmmu_each *each, void *arg)
+static void each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
+                       void *arg)
 {
+	vmmu_assert_closed(closed);
 	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {
 		if (each->table)
 			each->table(op, &s->table, arg);
@@ -88,12 +92,14 @@ static void free_blocks(struct vmmu_op *op)
 		}
 }
 
-static void fini(struct vmmu_op *op)
+static void fini(struct vmmu_op *op, struct vmmu_managing managing)
 {
+	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
 	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
 
 	while (all->oldest)
-		vmmu_shadow_retire(op, all->oldest, VMMU_CAUSE_ZAP_VM);
+		vmmu_shadow_retire(vmmu_exclusive_of(op, closed), all->oldest, VMMU_CAUSE_ZAP_VM);
+	vmmu_gate_open(op->tables, closed);
 	vmmu_settle(op);
 	free_blocks(op);
 	vmmu_map_remove(&all->map);

@@ -11,10 +11,10 @@
 enum { ALIASES = 64 };
 
 /* What only the hold had withheld. A log has still to see the first write. */
-static void allow(struct vmmu_op *op, uint64_t gfn)
+static void allow(struct vmmu_exclusive x, uint64_t gfn)
 {
-	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(op)->frames, gfn);
-	const struct vmmu_slot *slot = vmmu_slot_at(&op->map->vm->memory, gfn);
+	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(x.op)->frames, gfn);
+	const struct vmmu_slot *slot = vmmu_slot_at(&x.op->map->vm->memory, gfn);
 	unsigned left = ALIASES;
 	struct vmmu_visit v;
 
@@ -22,10 +22,10 @@ static void allow(struct vmmu_op *op, uint64_t gfn)
 		return;
 	for (struct vmmu_link *link = block ? block->page[gfn % VMMU_ENTRIES] : NULL; link && left--;
 	     link = link->next) {
-		v = vmmu_shadow_entry(op, vmmu_shadow_of(link), vmmu_link_index(link));
+		v = vmmu_shadow_entry(x.op, vmmu_shadow_of(link), vmmu_link_index(link));
 		vmmu_shadow_give_write(&v);
 	}
-	vmmu_unpaged_allow(op, gfn);
+	vmmu_unpaged_allow(x, gfn);
 }
 
 /* ---- parking  ------------------------------------------------------------------------ */
@@ -41,7 +41,7 @@ static bool is_held_alone(const struct vmmu_shadow_map *all, const struct vmmu_s
  * space that is taken down is so from the bottom up, and one that grows is
  * entered through it again in any case. NULL: it has other uses.
  */
-static struct vmmu_shadow *only_parent(struct vmmu_op *op, struct vmmu_shadow *s)
+static struct vmmu_shadow *only_parent(struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
 	struct vmmu_shadow *parent;
 
@@ -49,46 +49,46 @@ static struct vmmu_shadow *only_parent(struct vmmu_op *op, struct vmmu_shadow *s
 		return NULL;
 	parent = vmmu_shadow_of(s->parents);
 	if (parent->role.registers || (parent->parents && parent->parents->next) ||
-	    !is_held_alone(vmmu_shadow_map_of(op), parent))
+	    !is_held_alone(vmmu_shadow_map_of(x.op), parent))
 		return NULL;
-	return vmmu_shadow_unpin(op, parent) ? parent : NULL;
+	return vmmu_shadow_unpin(x, parent) ? parent : NULL;
 }
 
-static void park(struct vmmu_op *op, struct vmmu_shadow *s, bool announced)
+static void park(struct vmmu_exclusive x, struct vmmu_shadow *s, bool announced)
 {
 	while (s->parents)
-		vmmu_shadow_drop(op, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents),
+		vmmu_shadow_drop(x, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents),
 		                 VMMU_CAUSE_GUEST_WRITE);
 	s->state = VMMU_SHADOW_PARKED;
 	s->history.announced = announced;
-	vmmu_shadow_count_held(vmmu_shadow_map_of(op), s, -1);
+	vmmu_shadow_count_held(vmmu_shadow_map_of(x.op), s, -1);
 	/* It may serve another purpose by now: the first to go when tables are short. */
-	vmmu_shadow_make_oldest(vmmu_shadow_map_of(op), s);
+	vmmu_shadow_make_oldest(vmmu_shadow_map_of(x.op), s);
 }
 
-bool vmmu_shadow_park(struct vmmu_op *op, uint64_t gfn, bool announced)
+bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced)
 {
-	if (!vmmu_shadow_holds(vmmu_shadow_map_of(op), gfn))
+	if (!vmmu_shadow_holds(vmmu_shadow_map_of(x.op), gfn))
 		return true;
-	for (struct vmmu_shadow *s = vmmu_shadow_next(vmmu_shadow_map_of(op), NULL, gfn); s;
-	     s = vmmu_shadow_next(vmmu_shadow_map_of(op), s, gfn))
-		if (!vmmu_shadow_unpin(op, s))
+	for (struct vmmu_shadow *s = vmmu_shadow_next(vmmu_shadow_map_of(x.op), NULL, gfn); s;
+	     s = vmmu_shadow_next(vmmu_shadow_map_of(x.op), s, gfn))
+		if (!vmmu_shadow_unpin(x, s))
 			return false;
-	for (struct vmmu_shadow *s = vmmu_shadow_next(vmmu_shadow_map_of(op), NULL, gfn); s;
-	     s = vmmu_shadow_next(vmmu_shadow_map_of(op), s, gfn)) {
-		struct vmmu_shadow *above = only_parent(op, s);
+	for (struct vmmu_shadow *s = vmmu_shadow_next(vmmu_shadow_map_of(x.op), NULL, gfn); s;
+	     s = vmmu_shadow_next(vmmu_shadow_map_of(x.op), s, gfn)) {
+		struct vmmu_shadow *above = only_parent(x, s);
 
-		park(op, s, announced);
+		park(x, s, announced);
 		/* Level by level, whatever the guest has made of its tables: each is above the last. */
 		while (above) {
 			struct vmmu_shadow *parent = above;
 
-			above = only_parent(op, parent);
-			park(op, parent, true);
-			allow(op, parent->gfn);
+			above = only_parent(x, parent);
+			park(x, parent, true);
+			allow(x, parent->gfn);
 		}
 	}
-	allow(op, gfn);
+	allow(x, gfn);
 	return true;
 }
 

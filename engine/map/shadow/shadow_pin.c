@@ -2,7 +2,7 @@
 /* Roots that vCPUs remember, and the tables that they keep from being taken down. */
 #include "map/shadow/shadow.h"
 
-void vmmu_shadow_let_go(struct vmmu_op *op, struct vmmu_root_slot *slot)
+void vmmu_shadow_let_go(struct vmmu_exclusive x, struct vmmu_root_slot *slot)
 {
 	struct vmmu_shadow *top = slot->top;
 
@@ -13,10 +13,10 @@ void vmmu_shadow_let_go(struct vmmu_op *op, struct vmmu_root_slot *slot)
 			slot->part[i]->pins--;
 	top->pins--;
 	/* A TLB with tags may hold what it says, and nothing that changes in it owes a flush from now on. */
-	vmmu_owe_all(op, VMMU_CAUSE_ROOT);
+	vmmu_owe_all(x.op, VMMU_CAUSE_ROOT);
 	/* Made of one vCPU's registers: of no use to anybody else. */
 	if (top->role.registers)
-		vmmu_shadow_retire(op, top, VMMU_CAUSE_ROOT);
+		vmmu_shadow_retire(x, top, VMMU_CAUSE_ROOT);
 	*slot = (struct vmmu_root_slot){.top = NULL};
 }
 
@@ -29,19 +29,19 @@ static bool needs(const struct vmmu_root_slot *slot, const struct vmmu_shadow *s
 	return any;
 }
 
-void vmmu_shadow_forget_roots(struct vmmu_op *op)
+void vmmu_shadow_forget_roots(struct vmmu_exclusive x)
 {
-	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(op)->vcpus; sv; sv = sv->next)
+	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(x.op)->vcpus; sv; sv = sv->next)
 		for (unsigned i = 0; i < VMMU_ROOTS; i++)
 			if (&sv->slot[i] != sv->root)
-				vmmu_shadow_let_go(op, &sv->slot[i]);
+				vmmu_shadow_let_go(x, &sv->slot[i]);
 }
 
-bool vmmu_shadow_unpin(struct vmmu_op *op, struct vmmu_shadow *s)
+bool vmmu_shadow_unpin(struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
-	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(op)->vcpus; s->pins && sv; sv = sv->next)
+	for (struct vmmu_shadow_vcpu *sv = vmmu_shadow_map_of(x.op)->vcpus; s->pins && sv; sv = sv->next)
 		for (unsigned i = 0; i < VMMU_ROOTS; i++)
 			if (&sv->slot[i] != sv->root && needs(&sv->slot[i], s))
-				vmmu_shadow_let_go(op, &sv->slot[i]);
+				vmmu_shadow_let_go(x, &sv->slot[i]);
 	return !s->pins;
 }

@@ -10,12 +10,12 @@ struct range {
 	struct vmmu_block *gone;   /* taken out, to be freed when the gate is open */
 };
 
-typedef void (*on_block)(struct vmmu_op *op, struct vmmu_block *block, const struct range *r);
+typedef void (*on_block)(struct vmmu_exclusive x, struct vmmu_block *block, const struct range *r);
 
-static void drop_list(struct vmmu_op *op, struct vmmu_link **head, enum vmmu_cause cause)
+static void drop_list(struct vmmu_exclusive x, struct vmmu_link **head, enum vmmu_cause cause)
 {
 	while (*head)
-		vmmu_shadow_drop(op, vmmu_shadow_of(*head), vmmu_link_index(*head), cause);
+		vmmu_shadow_drop(x, vmmu_shadow_of(*head), vmmu_link_index(*head), cause);
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -28,23 +28,23 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static void zap_block(struct vmmu_op *op, struct vmmu_block *block, const struct range *r)
+static void zap_block(struct vmmu_exclusive x, struct vmmu_block *block, const struct range *r)
 {
 	uint64_t start = block->number * VMMU_ENTRIES;
 
 	if (r->keep < VMMU_LEVEL_2M)
-		drop_list(op, &block->huge, r->cause);
+		drop_list(x, &block->huge, r->cause);
 	for (uint64_t gfn = later(start, r->first);
 	     r->keep < VMMU_LEVEL_4K && gfn < sooner(start + VMMU_ENTRIES, r->end); gfn++)
-		drop_list(op, &block->page[gfn % VMMU_ENTRIES], r->cause);
+		drop_list(x, &block->page[gfn % VMMU_ENTRIES], r->cause);
 }
 
-static void protect_block(struct vmmu_op *op, struct vmmu_block *block, const struct range *r)
+static void protect_block(struct vmmu_exclusive x, struct vmmu_block *block, const struct range *r)
 {
 	uint64_t start = block->number * VMMU_ENTRIES;
 
 	for (uint64_t gfn = later(start, r->first); gfn < sooner(start + VMMU_ENTRIES, r->end); gfn++)
-		vmmu_shadow_protect(op, gfn, r->forbid);
+		vmmu_shadow_protect(x, gfn, r->forbid);
 }
 
 static bool meets(const struct vmmu_block *block, const struct range *r)
@@ -96,66 +96,70 @@ static void free_gone(struct vmmu_op *op, struct range *r)
 	}
 }
 
-static void for_blocks(struct vmmu_op *op, struct range *r, on_block fn)
+static void for_blocks(struct vmmu_op *op, struct vmmu_managing managing, struct range *r, on_block fn)
 {
 	struct vmmu_frames *frames = &vmmu_shadow_map_of(op)->frames;
+	struct vmmu_closed closed;
 
 	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++) {
 		if (i % BUCKETS_PER_CLOSING == 0)
-			vmmu_gate_close(op->tables);
+			closed = vmmu_gate_close(op->tables, managing);
 		for (struct vmmu_block *b = frames->bucket[i]; b; b = b->next)
 			if (meets(b, r))
-				fn(op, b, r);
+				fn(vmmu_exclusive_of(op, closed), b, r);
 		if (fn == zap_block)
 			take_out_empty(&frames->bucket[i], r);
 		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1)
 			continue;
-		vmmu_answers_age(&op->map->vm->memory);
-		vmmu_gate_open(op->tables);
+		vmmu_answers_age(&op->map->vm->memory, closed);
+		vmmu_gate_open(op->tables, closed);
 		free_gone(op, r);
 	}
 }
 
 /* Guest tables in frames that are no longer what they were say nothing any more. */
-static void retire_tables(struct vmmu_op *op, const struct range *r)
+static void retire_tables(struct vmmu_op *op, struct vmmu_managing managing, const struct range *r)
 {
+	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
 	struct vmmu_shadow *s, *newer;
 
-	vmmu_gate_close(op->tables);
 	for (s = vmmu_shadow_map_of(op)->oldest; s; s = newer) {
 		newer = s->newer;
 		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
-			vmmu_shadow_retire(op, s, r->cause);
+			vmmu_shadow_retire(vmmu_exclusive_of(op, closed), s, r->cause);
 	}
-	vmmu_answers_age(&op->map->vm->memory);
-	vmmu_gate_open(op->tables);
+	vmmu_answers_age(&op->map->vm->memory, closed);
+	vmmu_gate_open(op->tables, closed);
 }
 
-void vmmu_shadow_zap_range(struct vmmu_op *op, uint64_t first, uint64_t end, unsigned keep,
-                           enum vmmu_cause cause)
+void vmmu_shadow_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                           uint64_t end, unsigned keep, enum vmmu_cause cause)
 {
 	struct range r = {.first = first, .end = end, .keep = keep, .cause = cause};
 
 	if (!keep)
-		retire_tables(op, &r);
-	for_blocks(op, &r, zap_block);
+		retire_tables(op, managing, &r);
+	for_blocks(op, managing, &r, zap_block);
 }
 
-void vmmu_shadow_protect_range(struct vmmu_op *op, uint64_t first, uint64_t end, bool forbid)
+void vmmu_shadow_protect_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                               uint64_t end, bool forbid)
 {
 	struct range r = {.first = first, .end = end, .forbid = forbid};
 
-	for_blocks(op, &r, protect_block);
+	for_blocks(op, managing, &r, protect_block);
 }
 
-void vmmu_shadow_harvest_range(struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_shadow_harvest_range(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first,
+                               uint64_t end)
 {
 	for (uint64_t gfn = first; gfn < end; gfn++)
-		vmmu_shadow_protect(op, gfn, false);
+		vmmu_shadow_protect(vmmu_exclusive_of(op, closed), gfn, false);
 }
 
 /* Guest tables in it can have their accessed bits set from now on: no entry without. */
-void vmmu_shadow_allow_range(struct vmmu_op *op, uint64_t first, uint64_t end)
+void vmmu_shadow_allow_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
+                             uint64_t end)
 {
-	vmmu_shadow_zap_range(op, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
+	vmmu_shadow_zap_range(op, managing, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
 }

@@ -37,21 +37,21 @@ static bool is_root_of(const struct vmmu_root_slot *slot, const struct vmmu_gues
  * The table for (gfn, role), made if need be. A CPU uses it at once, so what it
  * still says of a guest table that has been written since must go now.
  */
-static struct vmmu_shadow *table_for(struct vmmu_op *op, uint64_t gfn,
+static struct vmmu_shadow *table_for(struct vmmu_exclusive x, uint64_t gfn,
                                      union vmmu_role role)
 {
-	struct vmmu_shadow *s = vmmu_shadow_find(vmmu_shadow_map_of(op), gfn, role);
+	struct vmmu_shadow *s = vmmu_shadow_find(vmmu_shadow_map_of(x.op), gfn, role);
 
 	if (!s)
-		return vmmu_shadow_make(op, gfn, role);
+		return vmmu_shadow_make(x, gfn, role);
 	if (s->state != VMMU_SHADOW_CURRENT)
-		vmmu_shadow_empty(op, s, VMMU_CAUSE_ROOT);
-	vmmu_shadow_hold(op, s);
+		vmmu_shadow_empty(x, s, VMMU_CAUSE_ROOT);
+	vmmu_shadow_hold(x, s);
 	return s;
 }
 
 /* Outside long mode: the top table is this vCPU's alone, and what it references is there at once. */
-static void fill_top(struct vmmu_op *op, struct vmmu_root_slot *slot,
+static void fill_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
                      const struct vmmu_guest_mode *mode)
 {
 	union vmmu_role role = slot->role;
@@ -59,17 +59,17 @@ static void fill_top(struct vmmu_op *op, struct vmmu_root_slot *slot,
 	role.level = VMMU_LEVEL_2M;
 	role.registers = 0;
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
-		struct vmmu_visit v = vmmu_shadow_entry(op, slot->top, i);
+		struct vmmu_visit v = vmmu_shadow_entry(x.op, slot->top, i);
 		uint64_t from = mode->format->top_in_registers ? slot->pdpte[i] & mode->address
 		                                               : slot->cr3;
 
 		if (mode->format->top_in_registers && !(slot->pdpte[i] & mode->format->present))
 			continue;
 		role.quadrant = vmmu_shadow_part(mode->format, role.level, i);
-		slot->part[i] = table_for(op, from >> VMMU_PAGE_SHIFT, role);
+		slot->part[i] = table_for(x, from >> VMMU_PAGE_SHIFT, role);
 		slot->part[i]->pins++;
 		vmmu_shadow_link(&v, slot->top, slot->part[i],
-		                 vmmu_pdpte_for(op, slot->part[i]->table.hpa), VMMU_CAUSE_ROOT);
+		                 vmmu_pdpte_for(x.op, slot->part[i]->table.hpa), VMMU_CAUSE_ROOT);
 	}
 }
 
@@ -87,24 +87,24 @@ static struct vmmu_root_slot *slot_to_fill(struct vmmu_shadow_vcpu *sv)
 	return best;
 }
 
-static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x,
                                         const struct vmmu_guest_mode *mode)
 {
 	struct vmmu_root_slot *slot = slot_to_fill(vmmu_shadow_vcpu_of(vcpu));
 
-	vmmu_shadow_let_go(op, slot);
+	vmmu_shadow_let_go(x, slot);
 	slot->role = top_role(mode);
 	slot->cr3 = mode->registers.cr3 & mode->format->root;
 	for (unsigned i = 0; mode->format->top_in_registers && i < VMMU_PAE_ENTRIES; i++)
 		slot->pdpte[i] = mode->registers.pdpte[i];
 	if (slot->role.registers)
-		slot->top = vmmu_shadow_make(op, slot->cr3 >> VMMU_PAGE_SHIFT, slot->role);
+		slot->top = vmmu_shadow_make(x, slot->cr3 >> VMMU_PAGE_SHIFT, slot->role);
 	else
-		slot->top = table_for(op, (slot->cr3 & mode->address) >> VMMU_PAGE_SHIFT,
+		slot->top = table_for(x, (slot->cr3 & mode->address) >> VMMU_PAGE_SHIFT,
 		                      slot->role);
 	slot->top->pins++;
 	if (slot->role.registers)
-		fill_top(op, slot, mode);
+		fill_top(x, slot, mode);
 	return slot;
 }
 
@@ -118,7 +118,7 @@ static struct vmmu_root_slot *find_root(struct vmmu_shadow_vcpu *sv,
 }
 
 /* False: the root is none that is remembered, and may not be made. */
-static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_guest_mode *mode,
+static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_guest_mode *mode,
                       bool may_make)
 {
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
@@ -127,8 +127,8 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 	if (mode->levels && !root) {
 		if (!may_make)
 			return false;
-		vmmu_shadow_reclaim(op, 1 + VMMU_PAE_ENTRIES);
-		root = make_root(vcpu, op, mode);
+		vmmu_shadow_reclaim(x, 1 + VMMU_PAE_ENTRIES);
+		root = make_root(vcpu, x, mode);
 	}
 	if (root)
 		root->used = ++sv->clock;
@@ -140,28 +140,30 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct v
 	return true;
 }
 
-static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
 	if (s && s->state == VMMU_SHADOW_HELD && !vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
-		vmmu_shadow_sync(vcpu, op, s);
+		vmmu_shadow_sync(vcpu, x, s);
 }
 
 /* A new root: what there is below it already, the kernel's half most of all, need not fault. */
 static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
 	struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(vcpu)->root;
+	struct vmmu_exclusive x;
+	struct vmmu_inside inside;
 
 	if (!root)
 		return;
-	vmmu_op_enter(op);
-	vmmu_shadow_lock(op->tables);
+	inside = vmmu_op_enter(op);
+	x = vmmu_shadow_lock(op, inside);
 	if (!vmmu_is_flush_promised(op)) {
-		sync_if_stale(vcpu, op, root->top);
+		sync_if_stale(vcpu, x, root->top);
 		for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++)
-			sync_if_stale(vcpu, op, root->part[i]);
+			sync_if_stale(vcpu, x, root->part[i]);
 	}
-	vmmu_shadow_unlock(op->tables);
-	vmmu_gate_leave(op->tables, op->who);
+	vmmu_shadow_unlock(x);
+	vmmu_op_leave(op, inside);
 }
 
 /* What a guest CPU promises shapes entries that all vCPUs share. */
@@ -183,20 +185,22 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
 	const struct vmmu_guest_cpu *cpu = &mode->registers.cpu;
 	bool done = false, agreed = true;
+	struct vmmu_exclusive x;
+	struct vmmu_inside inside;
 
 	for (unsigned may_make = 0; !done && agreed && may_make <= 1; may_make++) {
 		if (may_make && !vmmu_spares_fill(op->tables, op->who, 1 + VMMU_PAE_ENTRIES))
 			return VMMU_ERR_NO_MEMORY;
-		vmmu_op_enter(op);
-		vmmu_shadow_lock(op->tables);
+		inside = vmmu_op_enter(op);
+		x = vmmu_shadow_lock(op, inside);
 		agreed = is_agreed(all, cpu);
-		done = agreed && take_root(vcpu, op, mode, may_make);
+		done = agreed && take_root(vcpu, x, mode, may_make);
 		if (done && !all->cpu_known) {
 			all->cpu = *cpu;
 			all->cpu_known = true;
 		}
-		vmmu_shadow_unlock(op->tables);
-		vmmu_gate_leave(op->tables, op->who);
+		vmmu_shadow_unlock(x);
+		vmmu_op_leave(op, inside);
 	}
 	if (op->owed.promised)
 		vmmu_settle(op);

@@ -9,7 +9,7 @@
 
 struct sync {
 	struct vmmu_vcpu *vcpu;
-	struct vmmu_op *op;
+	struct vmmu_exclusive x;
 	struct vmmu_shadow *s;
 	const struct vmmu_guest_mode *mode;
 	const void *page;          /* the guest's table; NULL: to be read word by word */
@@ -42,29 +42,29 @@ void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint
 }
 
 /* Does what the host has said of gfn still hold? */
-static bool is_known(const struct vmmu_vcpu *vcpu, const struct vmmu_run *run, uint64_t gfn)
+static bool is_known(const struct vmmu_vcpu *vcpu, struct vmmu_inside inside, const struct vmmu_run *run, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	const struct vmmu_slot_hit *hit = &vcpu->hit;
 
 	return gfn >= run->first && gfn < run->end && gfn >= hit->first && gfn < hit->end &&
 	       hit->generation == atomic_load_explicit(&memory->generation, memory_order_acquire) &&
-	       !vmmu_is_stale(memory, gfn, run->sequence);
+	       !vmmu_is_stale(memory, inside, gfn, run->sequence);
 }
 
-bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_block *block,
+bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
                             uint64_t gfn, unsigned rights, uint64_t *value)
 {
-	const struct vmmu_layout *l = &op->map->layout;
+	const struct vmmu_layout *l = &x.op->map->layout;
 	struct vmmu_backing backing;
 
-	if (!block || !is_known(vcpu, &block->run, gfn))
+	if (!block || !is_known(vcpu, vmmu_inside_of(x), &block->run, gfn))
 		return false;
 	backing = block->run.backing;
 	backing.pfn.v += gfn - block->run.first;
 	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
-	                        vmmu_shadow_leaf_bits(op, vcpu->hit.info.flags, backing, rights, 0));
-	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(op), gfn))
+	                        vmmu_shadow_leaf_bits(x.op, vcpu->hit.info.flags, backing, rights, 0));
+	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(x.op), gfn))
 		*value = vmmu_revoke_write(l, *value);
 	return true;
 }
@@ -82,8 +82,8 @@ static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct v
 		return false;
 	if ((gpte & f->dirty) != f->dirty)
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
-	*block = vmmu_block_of(&vmmu_shadow_map_of(y->op)->frames, gfn);
-	if (!vmmu_shadow_known_leaf(y->vcpu, y->op, *block, gfn, rights, value))
+	*block = vmmu_block_of(&vmmu_shadow_map_of(y->x.op)->frames, gfn);
+	if (!vmmu_shadow_known_leaf(y->vcpu, y->x, *block, gfn, rights, value))
 		return false;
 	*value |= vmmu_shadow_key_bits(y->mode, gpte);
 	return true;
@@ -91,20 +91,20 @@ static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct v
 
 static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
 {
-	struct vmmu_visit v = vmmu_shadow_entry(y->op, y->s, index);
+	struct vmmu_visit v = vmmu_shadow_entry(y->x.op, y->s, index);
 	uint64_t gfn = (gpte & y->mode->address) >> VMMU_PAGE_SHIFT, value = 0;
 	struct vmmu_block *block = NULL;
 	bool known = leaf_for(y, gpte, gfn, &block, &value);
 
 	if (v.entry && known && vmmu_link_gfn(&y->s->link[index]) == gfn) {
-		while (v.entry != value && !vmmu_entry_write(&v, value, VMMU_CAUSE_SYNC))
-			continue;
+		if (v.entry != value)
+			vmmu_shadow_write(&v, value, VMMU_CAUSE_SYNC);
 		return;
 	}
-	vmmu_shadow_drop(y->op, y->s, index, VMMU_CAUSE_SYNC);
+	vmmu_shadow_drop(y->x, y->s, index, VMMU_CAUSE_SYNC);
 	if (!known)
 		return;
-	v = vmmu_shadow_entry(y->op, y->s, index);
+	v = vmmu_shadow_entry(y->x.op, y->s, index);
 	vmmu_shadow_map_leaf(&v, y->s, value, gfn, block, VMMU_CAUSE_PREFETCH);
 }
 
@@ -115,17 +115,17 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 	struct vmmu_shadow *s = y->s, *child;
 	struct vmmu_visit v;
 
-	vmmu_shadow_drop(y->op, s, index, VMMU_CAUSE_SYNC);
+	vmmu_shadow_drop(y->x, s, index, VMMU_CAUSE_SYNC);
 	if (!vmmu_guest_is_accessed(f, gpte) || (gpte & y->mode->reserved_table[s->role.level]) ||
 	    (s->role.level <= y->mode->huge_level_max && (gpte & f->huge)))
 		return;
 	child = vmmu_shadow_find(
-		vmmu_shadow_map_of(y->op), (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
+		vmmu_shadow_map_of(y->x.op), (gpte & y->mode->address) >> VMMU_PAGE_SHIFT,
 		vmmu_shadow_role_below(s, index, s->role.access & vmmu_guest_rights(y->mode, gpte)));
 	if (!child || child->state != VMMU_SHADOW_CURRENT)
 		return;
-	v = vmmu_shadow_entry(y->op, s, index);
-	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->op->map->layout, child->table.hpa),
+	v = vmmu_shadow_entry(y->x.op, s, index);
+	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->x.op->map->layout, child->table.hpa),
 	                 VMMU_CAUSE_PREFETCH);
 }
 
@@ -133,7 +133,7 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 
 static uint64_t guest_entry(const struct sync *y, unsigned index)
 {
-	const struct vmmu_host *host = y->op->tables->host;
+	const struct vmmu_host *host = y->x.op->tables->host;
 	unsigned offset = vmmu_shadow_guest_offset(y->s, index);
 	uint64_t value;
 
@@ -143,7 +143,7 @@ static uint64_t guest_entry(const struct sync *y, unsigned index)
 	if (y->page)
 		return atomic_load_explicit((const _Atomic uint64_t *)((const char *)y->page + offset),
 		                            memory_order_relaxed);
-	if (!host->guest_read(y->op->tables->ctx,
+	if (!host->guest_read(y->x.op->tables->ctx,
 	                      vmmu_gpa_of((y->s->gfn << VMMU_PAGE_SHIFT) + offset),
 	                      y->s->format->entry_bytes, &value))
 		return 0;
@@ -159,17 +159,17 @@ static void follow(struct sync *y, unsigned index, uint64_t gpte)
 		follow_table(y, index, gpte);
 }
 
-static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
-	const struct vmmu_host *host = op->tables->host;
+	const struct vmmu_host *host = x.op->tables->host;
 
 	return (struct sync){
 		.vcpu = vcpu,
-		.op = op,
+		.x = x,
 		.s = s,
 		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
 		.page = host->guest_page
-		                ? host->guest_page(op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
+		                ? host->guest_page(x.op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
 		                : NULL,
 	};
 }
@@ -209,9 +209,9 @@ static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 		h->worth = VMMU_PARKED_FOR_MUCH;
 }
 
-void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s)
+void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
-	struct sync y = start(vcpu, op, s);
+	struct sync y = start(vcpu, x, s);
 	unsigned changed = 0;
 
 	for (unsigned i = next_changed(&y, 0); i < VMMU_ENTRIES; i = next_changed(&y, i + 1)) {
@@ -219,19 +219,19 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_sh
 		follow(&y, i, guest_entry(&y, i));
 	}
 	note_parking(&s->history, changed);
-	s->history.synced = vmmu_shadow_map_of(op)->faults;
+	s->history.synced = vmmu_shadow_map_of(x.op)->faults;
 	s->state = VMMU_SHADOW_CURRENT;
 }
 
-void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
                           unsigned first, unsigned end)
 {
-	struct sync y = start(vcpu, op, s);
+	struct sync y = start(vcpu, x, s);
 
 	/* A frame that the host is taking back says nothing any more. */
 	if (vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return;
 	for (unsigned i = first; i < end; i++)
-		if (!vmmu_entry_read(op->tables, s->table.hpa, i))
+		if (!vmmu_entry_read(x.op->tables, s->table.hpa, i))
 			follow(&y, i, guest_entry(&y, i));
 }

@@ -89,10 +89,10 @@ void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t 
 	hang(v, s, gfn, v->level == VMMU_LEVEL_4K ? &block->page[gfn % VMMU_ENTRIES] : &block->huge);
 }
 
-void vmmu_shadow_drop(struct vmmu_op *op, struct vmmu_shadow *s, unsigned index,
+void vmmu_shadow_drop(struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause)
 {
-	struct vmmu_visit v = vmmu_shadow_entry(op, s, index);
+	struct vmmu_visit v = vmmu_shadow_entry(x.op, s, index);
 
 	if (!v.entry)
 		return;
@@ -161,10 +161,10 @@ static void take_out(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 		vmmu_shadow_count_held(all, s, -1);
 }
 
-struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu_role role)
+struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union vmmu_role role)
 {
 	struct vmmu_shadow *s =
-		(struct vmmu_shadow *)vmmu_table_take(op, role.level, vmmu_gfn_of(gfn));
+		(struct vmmu_shadow *)vmmu_table_take(x.op, role.level, vmmu_gfn_of(gfn));
 
 	s->role = role;
 	s->gfn = gfn;
@@ -173,32 +173,32 @@ struct vmmu_shadow *vmmu_shadow_new(struct vmmu_op *op, uint64_t gfn, union vmmu
 	s->format = vmmu_guest_format_of(role.format);
 	s->state = VMMU_SHADOW_PARKED;
 	s->history = (struct vmmu_shadow_history){.worth = VMMU_PARKED_NEVER, .announced = true};
-	vmmu_table_publish(op, &s->table);
-	insert(vmmu_shadow_map_of(op), s);
+	vmmu_table_publish(x.op, &s->table);
+	insert(vmmu_shadow_map_of(x.op), s);
 	return s;
 }
 
 /* ---- taking down ------------------------------------------------------------------------- */
 
-void vmmu_shadow_empty(struct vmmu_op *op, struct vmmu_shadow *s, enum vmmu_cause cause)
+void vmmu_shadow_empty(struct vmmu_exclusive x, struct vmmu_shadow *s, enum vmmu_cause cause)
 {
 	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
-		vmmu_shadow_drop(op, s, i, cause);
+		vmmu_shadow_drop(x, s, i, cause);
 		s->was[i] = 0;
 	}
 }
 
-void vmmu_shadow_retire(struct vmmu_op *op, struct vmmu_shadow *s,
+void vmmu_shadow_retire(struct vmmu_exclusive x, struct vmmu_shadow *s,
                         enum vmmu_cause cause)
 {
 	/* A root's top entries stay: CPUs hold them in registers (SDM vol. 3, 4.4.1). */
 	if (!(s->role.registers && s->pins))
-		vmmu_shadow_empty(op, s, cause);
+		vmmu_shadow_empty(x, s, cause);
 	if (s->pins)
 		return;
 	while (s->parents)
-		vmmu_shadow_drop(op, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents), cause);
-	take_out(vmmu_shadow_map_of(op), s);
-	vmmu_owe_all(op, cause);
-	vmmu_table_retire_one(op, &s->table, cause);
+		vmmu_shadow_drop(x, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents), cause);
+	take_out(vmmu_shadow_map_of(x.op), s);
+	vmmu_owe_all(x.op, cause);
+	vmmu_table_retire_one(x, &s->table, cause);
 }

@@ -7,63 +7,63 @@
 #include "map/shadow/shadow.h"
 
 /* The VM's unpaged map, where it maps gfn with a leaf; else NULL. */
-static struct vmmu_map *unpaged_leaf(struct vmmu_op *op, uint64_t gfn, struct vmmu_visit *v)
+static struct vmmu_map *unpaged_leaf(struct vmmu_exclusive x, uint64_t gfn, struct vmmu_visit *v)
 {
-	struct vmmu_map *map = vmmu_shadow_map_of(op)->unpaged, *before;
+	struct vmmu_map *map = vmmu_shadow_map_of(x.op)->unpaged, *before;
 
 	if (gfn >= vmmu_map_end(map))
 		return NULL;
-	before = vmmu_op_on(op, map);
-	*v = vmmu_look(op, gfn);
-	vmmu_op_on(op, before);
+	before = vmmu_op_on(x.op, map);
+	*v = vmmu_look(x.op, gfn);
+	vmmu_op_on(x.op, before);
 	return vmmu_is_leaf(&map->layout, v->level, v->entry) ? map : NULL;
 }
 
-void vmmu_unpaged_protect(struct vmmu_op *op, uint64_t gfn)
+void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 	uint64_t value;
 
-	map = unpaged_leaf(op, gfn, &v);
+	map = unpaged_leaf(x, gfn, &v);
 	if (!map)
 		return;
 	/* A large leaf goes as a whole. */
 	value = v.level > VMMU_LEVEL_4K ? 0 : vmmu_revoke_write(&map->layout, v.entry);
-	before = vmmu_op_on(op, map);
+	before = vmmu_op_on(x.op, map);
 	if (value != v.entry)
 		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
-	vmmu_op_on(op, before);
+	vmmu_op_on(x.op, before);
 }
 
-void vmmu_unpaged_allow(struct vmmu_op *op, uint64_t gfn)
+void vmmu_unpaged_allow(struct vmmu_exclusive x, uint64_t gfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 
-	map = unpaged_leaf(op, gfn, &v);
+	map = unpaged_leaf(x, gfn, &v);
 	if (!map)
 		return;
-	before = vmmu_op_on(op, map);
+	before = vmmu_op_on(x.op, map);
 	vmmu_shadow_give_write(&v);
-	vmmu_op_on(op, before);
+	vmmu_op_on(x.op, before);
 }
 
-bool vmmu_unpaged_drop_other(struct vmmu_op *op, uint64_t gfn, vmmu_pfn pfn)
+bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 	uint64_t first;
 
-	map = unpaged_leaf(op, gfn, &v);
+	map = unpaged_leaf(x, gfn, &v);
 	if (!map)
 		return false;
 	first = vmmu_hpa_pfn(vmmu_entry_address(&map->layout, v.entry)).v & ~(vmmu_level_pages(v.level) - 1);
 	if (first + (gfn - v.gfn.v) == pfn.v)
 		return false;
-	before = vmmu_op_on(op, map);
+	before = vmmu_op_on(x.op, map);
 	vmmu_shadow_write(&v, 0, VMMU_CAUSE_ZAP_REMAP);
-	vmmu_op_on(op, before);
+	vmmu_op_on(x.op, before);
 	return true;
 }
 
@@ -79,7 +79,11 @@ static void fill_top(struct vmmu_op *op, struct vmmu_map *map)
 		};
 		struct vmmu_table *table = vmmu_table_take(op, VMMU_LEVEL_2M, v.gfn);
 
-		vmmu_shadow_write(&v, vmmu_pdpte_for(op, table->hpa), VMMU_CAUSE_ROOT);
+		bool written = vmmu_entry_write(&v, vmmu_pdpte_for(op, table->hpa), VMMU_CAUSE_ROOT);
+
+		/* No vCPU is there yet. */
+		VMMU_ASSERT(written);
+		(void)written;
 		vmmu_table_publish(op, table);
 	}
 }

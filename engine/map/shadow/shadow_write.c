@@ -35,28 +35,28 @@ static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned la
 }
 
 /* What is done with the entries [from, end) of a table. */
-typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s,
+typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
                            unsigned from, unsigned end);
 
-static void drop(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
+static void drop(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
 	(void)vcpu;
 	for (unsigned i = from; i < end; i++)
-		vmmu_shadow_drop(op, s, i, VMMU_CAUSE_GUEST_WRITE);
+		vmmu_shadow_drop(x, s, i, VMMU_CAUSE_GUEST_WRITE);
 }
 
-static void fill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_shadow *s, unsigned from,
+static void fill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
 	if (is_read_alike(vcpu, s) && s->state == VMMU_SHADOW_CURRENT)
-		vmmu_shadow_prefetch(vcpu, op, s, from, end);
+		vmmu_shadow_prefetch(vcpu, x, s, from, end);
 }
 
-static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, unsigned bytes,
+static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, unsigned bytes,
                      on_entries fn)
 {
-	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
 	uint64_t gfn = gpa >> VMMU_PAGE_SHIFT;
 	unsigned offset = gpa % VMMU_PAGE_SIZE;
 
@@ -65,14 +65,14 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, u
 
 		s->history.writes += fn == drop;
 		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
-			fn(vcpu, op, s, from, end);
+			fn(vcpu, x, s, from, end);
 	}
 }
 
-static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes,
+static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes,
                       on_entries fn)
 {
-	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
 	const uint64_t block = VMMU_ENTRIES * VMMU_PAGE_SIZE;
 
 	while (bytes) {
@@ -82,20 +82,20 @@ static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, 
 
 		here = here < bytes ? here : bytes;
 		if (any)
-			for_page(vcpu, op, gpa, (unsigned)here, fn);
+			for_page(vcpu, x, gpa, (unsigned)here, fn);
 		gpa += here;
 		bytes -= here;
 	}
 }
 
-void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes)
+void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes)
 {
-	for_pages(vcpu, op, gpa, bytes, drop);
+	for_pages(vcpu, x, gpa, bytes, drop);
 }
 
-void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gpa, uint64_t bytes)
+void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes)
 {
 	/* What stood there before may still be in use until a flush that is due. */
-	if (!vmmu_is_flush_promised(op))
-		for_pages(vcpu, op, gpa, bytes, fill);
+	if (!vmmu_is_flush_promised(x.op))
+		for_pages(vcpu, x, gpa, bytes, fill);
 }
