@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <vmmu/trace.h>
 
+#include "../../tool/base/map.h"
 #include "../../tool/base/text.h"
 #include "../../tool/machine/machine.h"
 #include "../../tool/run/guest_files.h"
@@ -311,6 +312,37 @@ static void is_shown_as(const char *text, const char *shown)
 	free(got);
 }
 
+/* Against an array, with keys that crowd and the one that marks free places. */
+static void maps(void **state)
+{
+	enum { KEYS = 300 };
+	struct map map = {0};
+	uint64_t held[KEYS], x = 1, count = 0;
+
+	(void)state;
+	memset(held, 0xff, sizeof(held));
+	for (unsigned i = 0; i < 20000; i++) {
+		unsigned n;
+		uint64_t key;
+
+		x = x * 6364136223846793005ull + 1442695040888963407ull;
+		n = (unsigned)(x >> 40) % KEYS;
+		key = n ? n * 4096ull : UINT64_MAX;
+		if (x >> 63) {
+			*map_at(&map, key) = held[n] = i;
+		} else {
+			map_remove(&map, key);
+			held[n] = MAP_NONE;
+		}
+		for (unsigned k = 0; k < KEYS; k += i % 50 ? 37 : 1)
+			assert_int_equal(map_get(&map, k ? k * 4096ull : UINT64_MAX), held[k]);
+	}
+	for (unsigned k = 0; k < KEYS; k++)
+		count += held[k] != MAP_NONE;
+	assert_int_equal(map.count, count);
+	map_free(&map);
+}
+
 /* Nothing that a terminal takes for an order, and every letter of every script. */
 static void what_may_be_shown(void **state)
 {
@@ -351,6 +383,7 @@ int main(void)
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(ranges_levels_and_causes),
 		cmocka_unit_test(numbers_for_people),
+		cmocka_unit_test(maps),
 		cmocka_unit_test(what_may_be_shown),
 		cmocka_unit_test(addresses_are_hexadecimal),
 		cmocka_unit_test(keys),

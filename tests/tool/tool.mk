@@ -32,11 +32,13 @@ $(TOOL_SAMPLE): tests/tool/sample/sample.c tests/tool/trace_maker.h
 
 .PHONY: check-tool
 #   make check-tool  unit tests of the command, and the command itself with a stand-in for QEMU
-check-tool: $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
+check-tool: $(VMMU) $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
 	set -e; for test in $(TOOL_TESTS); do $$test; done
 	tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)
+	tests/tool/hostile.sh $(VMMU)
 
-TEST_NEEDS    += $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
-TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)"
+TEST_NEEDS    += $(VMMU) $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
+TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)" \
+                 "tests/tool/hostile.sh $(VMMU)"
 
 -include $(TOOL_TEST_OBJ:.o=.d)

@@ -274,7 +274,7 @@ static void crossed_writes_find_their_order(void **state)
 	trace = parsed();
 	replay = replayed(&trace, trace.count);
 	assert_int_equal(problems, 0);
-	assert_int_equal(replay_table_at(&replay, L1)->entry[7], c);
+	assert_int_equal(replay_entry(replay_table_at(&replay, L1), 7), c);
 	replay_free(&replay);
 	trace_close(&trace);
 }
@@ -305,7 +305,7 @@ static void freed_tables_come_back_empty(void **state)
 	replay = replayed(&trace, trace.count);
 	assert_int_equal(problems, 0);
 	for (unsigned i = 0; i < TABLE_ENTRIES; i++)
-		assert_int_equal(replay_table_at(&replay, L1)->entry[i], 0);
+		assert_int_equal(replay_entry(replay_table_at(&replay, L1), i), 0);
 	replay_free(&replay);
 	trace_close(&trace);
 }

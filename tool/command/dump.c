@@ -15,6 +15,7 @@ struct dump {
 	bool raw;
 	struct replay replay;
 	struct replay_vm *vm;
+	uint32_t pass;
 	uint64_t tables[VMMU_LEVEL_MAX + 1];
 	uint64_t leaves[VMMU_LEVEL_MAX + 1];
 };
@@ -63,24 +64,25 @@ static void add_leaf(const struct dump *dump, struct run *run, uint64_t gpa, uns
 
 static void print_entry(const struct dump *dump, const struct replay_table *table, unsigned index)
 {
-	char *meaning = describe_entry(&dump->vm->decoder, table->level, table->entry[index]);
+	char *meaning = describe_entry(&dump->vm->decoder, table->level, replay_entry(table, index));
 
 	indent(dump, table->level);
 	printf("L%u 0x%09" PRIx64 "[%3u] 0x%016" PRIx64 "  %s\n", table->level, table->hpa, index,
-	       table->entry[index], meaning);
+	       replay_entry(table, index), meaning);
 	free(meaning);
 }
 
-static void show_table(struct dump *dump, const struct replay_table *table)
+/* Of the tables that are reached several times, as under shadow paging, the contents are shown once. */
+static void show_table(struct dump *dump, struct replay_table *table)
 {
 	struct run run = {0};
 	unsigned level = table->level;
 
 	dump->tables[level]++;
 	for (unsigned index = 0; index < TABLE_ENTRIES; index++) {
-		uint64_t entry = table->entry[index];
+		uint64_t entry = replay_entry(table, index);
 		uint64_t gpa = (table->gfn + index * vmmu_level_pages(level)) << VMMU_PAGE_SHIFT;
-		const struct replay_table *child = NULL;
+		struct replay_table *child = NULL;
 		struct vmmu_entry_info info;
 
 		if (!entry)
@@ -98,8 +100,14 @@ static void show_table(struct dump *dump, const struct replay_table *table)
 		/* Only a step down: a damaged trace must not lead in circles. */
 		if (info.kind == VMMU_ENTRY_TABLE)
 			child = replay_table_at(&dump->replay, vmmu_pfn_hpa(info.pfn).v);
-		if (child && child->level == level - 1)
+		if (!child || child->level != level - 1)
+			continue;
+		if (replay_see(child, dump->pass)) {
 			show_table(dump, child);
+		} else {
+			indent(dump, child->level);
+			printf("L%u 0x%09" PRIx64 "  as shown above\n", child->level, child->hpa);
+		}
 	}
 	print_run(dump, &run);
 }
@@ -122,7 +130,7 @@ static void print_totals(const struct dump *dump)
 static int show(struct dump *dump)
 {
 	const struct palette *p = dump->view.palette;
-	const struct replay_table *root;
+	struct replay_table *root;
 	uint64_t records;
 	char *label;
 
@@ -132,7 +140,7 @@ static int show(struct dump *dump)
 	replay_range(&dump->replay, &dump->view.trace, 0, records);
 	replay_settle(&dump->replay, &dump->view.trace);
 	dump->vm = view_vm(&dump->view, &dump->replay);
-	root = dump->vm ? replay_table_at(&dump->replay, dump->vm->root) : NULL;
+	root = dump->vm && dump->vm->root ? replay_table_at(&dump->replay, dump->vm->root) : NULL;
 	if (!root) {
 		if (dump->vm)
 			complain("no root had been loaded %s", label);
@@ -140,6 +148,8 @@ static int show(struct dump *dump)
 		return EXIT_TROUBLE;
 	}
 	printf("%sTables of VM %u %s%s, root 0x%" PRIx64 "\n\n", p->bold, dump->vm->id, label, p->off, root->hpa);
+	dump->pass = replay_pass(&dump->replay);
+	replay_see(root, dump->pass);
 	show_table(dump, root);
 	print_totals(dump);
 	free(label);

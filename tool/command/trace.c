@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/map.h"
 #include "../trace/sidecar.h"
 #include "../trace/view.h"
 #include "../question/question.h"
@@ -21,7 +22,6 @@ enum { FOLLOW_POLL_US = 100000 };
 /* Records of one stream that wait for the end of their fault. */
 struct group {
 	struct group *next;
-	uint16_t vm, vcpu;
 	uint64_t *numbers;
 	size_t count, room;
 };
@@ -34,6 +34,7 @@ struct listing {
 
 	struct replay vms;            /* only for its decoders */
 	struct group *groups;
+	struct map streams;           /* vm and vcpu -> its group */
 	uint64_t shown;
 	uint16_t last_cause;          /* of the management writes shown last */
 };
@@ -117,14 +118,13 @@ static void show_group(struct listing *list, struct group *group)
 
 static struct group *group_of(struct listing *list, const struct vmmu_trace_record *record)
 {
+	uint64_t *place = map_at(&list->streams, (uint64_t)record->vm << 16 | record->vcpu);
 	struct group *group;
 
-	for (group = list->groups; group; group = group->next)
-		if (group->vm == record->vm && group->vcpu == record->vcpu)
-			return group;
+	if (*place != MAP_NONE)
+		return (struct group *)(uintptr_t)*place;
 	group = allocate(sizeof(*group));
-	group->vm = record->vm;
-	group->vcpu = record->vcpu;
+	*place = (uintptr_t)group;
 	group->next = list->groups;
 	list->groups = group;
 	return group;
@@ -181,6 +181,7 @@ static void show_what_is_open(struct listing *list)
 		free(group->numbers);
 		free(group);
 	}
+	map_free(&list->streams);
 }
 
 static void show_all(struct listing *list)

@@ -263,13 +263,14 @@ static bool prepare(struct walk *walk)
 	return true;
 }
 
-static void show(const struct walk *walk)
+static void show(struct walk *walk)
 {
 	print_heading(walk);
 	print_steps(walk);
 	print_result(walk);
 	if (walk->brief)
 		return;
+	view_index_faults(&walk->view);
 	printf("\n%sWhen and why each entry was written%s\n", walk->view.palette->bold, walk->view.palette->off);
 	for (unsigned level = walk->count ? walk->steps[0].level : walk->vm->decoder.levels; level >= 1; level--) {
 		/* Below a large page there is a level only if one was there once. */

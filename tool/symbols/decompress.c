@@ -9,21 +9,36 @@
 #include <zlib.h>
 #include <zstd.h>
 
-/* No kernel is larger; keeps a damaged file from taking all memory. */
+/*
+ * No kernel is larger, and none shrinks to less than a tenth: what unpacks to much
+ * more was made to take all memory.
+ */
 #define OUTPUT_MAX (1ull << 30)
+#define OUTPUT_LEAST (64ull << 20)
+#define OUTPUT_PER_BYTE 64
+
+/* Unpacking takes a few times the dictionary, which Linux' build has at 128 MiB. */
+#define DICTIONARY_MAX (512ull << 20)
 
 /* Legacy LZ4 ("lz4 -l", what Linux uses): blocks of 8 MiB unpacked. */
 enum { LZ4_BLOCK_MAX = 8 << 20 };
 
 struct output {
 	struct bytes bytes;
-	size_t room;
+	size_t room, most;
 };
 
-/* At least one byte of room behind what is there; false past OUTPUT_MAX. */
+static size_t most_for(size_t packed)
+{
+	uint64_t most = OUTPUT_LEAST + OUTPUT_PER_BYTE * (uint64_t)packed;
+
+	return most < OUTPUT_MAX ? most : OUTPUT_MAX;
+}
+
+/* At least one byte of room behind what is there; false past what may come of so much. */
 static bool make_room(struct output *out, size_t extra)
 {
-	if (out->bytes.size + extra > OUTPUT_MAX)
+	if (out->bytes.size + extra > out->most)
 		return false;
 	if (out->bytes.size + extra > out->room) {
 		out->room = 2 * out->room + extra;
@@ -62,8 +77,8 @@ static const char *unpack_gzip(const uint8_t *data, size_t size, struct output *
 static const char *unpack_lzma(const uint8_t *data, size_t size, struct output *out, bool xz)
 {
 	lzma_stream stream = LZMA_STREAM_INIT;
-	lzma_ret result = xz ? lzma_stream_decoder(&stream, UINT64_MAX, 0)
-	                     : lzma_alone_decoder(&stream, UINT64_MAX);
+	lzma_ret result = xz ? lzma_stream_decoder(&stream, DICTIONARY_MAX, 0)
+	                     : lzma_alone_decoder(&stream, DICTIONARY_MAX);
 
 	stream.next_in = data;
 	stream.avail_in = size;
@@ -120,7 +135,7 @@ static const char *unpack_zstd(const uint8_t *data, size_t size, struct output *
 		ZSTD_outBuffer to = {0};
 
 		if (!make_room(out, 1 << 20)) {
-			wrong = "it unpacks to more than 1 GiB";
+			wrong = "it unpacks to far more than a kernel would";
 			break;
 		}
 		to.dst = free_part(out, &to.size);
@@ -152,7 +167,7 @@ static const char *unpack_lz4(const uint8_t *data, size_t size, struct output *o
 		if (packed == 0 || packed > size - at)
 			return "the lz4 data is damaged or cut short";
 		if (!make_room(out, LZ4_BLOCK_MAX))
-			return "it unpacks to more than 1 GiB";
+			return "it unpacks to far more than a kernel would";
 		got = LZ4_decompress_safe((const char *)data + at, (char *)free_part(out, &room), (int)packed,
 		                          LZ4_BLOCK_MAX);
 		if (got < 0)
@@ -188,7 +203,7 @@ const char *compression_name(const uint8_t *data, size_t size)
 bool decompress(const uint8_t *data, size_t size, struct bytes *out, char **error)
 {
 	const char *name = compression_name(data, size), *wrong;
-	struct output output = {0};
+	struct output output = {.most = most_for(size)};
 
 	if (!name)
 		wrong = "its compression is none of gzip, xz, lzma, bzip2, zstd, lz4";

@@ -5,11 +5,28 @@
 
 #include "builder.h"
 
+/* Longer ones are no symbols of a kernel's (KSYM_NAME_LEN is 512). */
+enum { NAME_LENGTH_MAX = 512 };
+
+/*
+ * Names end within their section. One without a zero at its end would have libelf
+ * look for it again with every name.
+ */
+static bool names_end(Elf *elf, size_t section)
+{
+	Elf_Scn *scn = elf_getscn(elf, section);
+	Elf_Data *data = scn ? elf_getdata(scn, NULL) : NULL;
+
+	return data && data->d_size && ((const char *)data->d_buf)[data->d_size - 1] == '\0';
+}
+
 static void take_table(struct symbols_builder *builder, Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
 {
 	Elf_Data *data = elf_getdata(section, NULL);
 	size_t count = data && header->sh_entsize ? data->d_size / header->sh_entsize : 0;
 
+	if (!names_end(elf, header->sh_link))
+		return;
 	for (size_t i = 0; i < count; i++) {
 		GElf_Sym symbol;
 		const char *name;
@@ -23,7 +40,7 @@ static void take_table(struct symbols_builder *builder, Elf *elf, Elf_Scn *secti
 		if (!code || !name || symbol.st_shndx == SHN_ABS)
 			continue;
 		builder_add(builder, symbol.st_value, GELF_ST_BIND(symbol.st_info) == STB_LOCAL ? 't' : 'T', name,
-		            strlen(name));
+		            strnlen(name, NAME_LENGTH_MAX));
 	}
 }
 
@@ -42,8 +59,11 @@ bool symbols_from_elf(struct symbols_builder *builder, const uint8_t *data, size
 	while ((section = elf_nextscn(elf, section))) {
 		GElf_Shdr header;
 
-		if (gelf_getshdr(section, &header) && header.sh_type == SHT_SYMTAB)
-			take_table(builder, elf, section, &header);
+		if (!gelf_getshdr(section, &header) || header.sh_type != SHT_SYMTAB)
+			continue;
+		/* There is at most one (System V ABI, "Sections"); many could lie over one another. */
+		take_table(builder, elf, section, &header);
+		break;
 	}
 	elf_end(elf);
 	return true;

@@ -28,6 +28,7 @@ enum {
 	SYMBOLS_MIN = 1000,
 	SYMBOLS_MAX = 4000000,
 	NAME_MAX_LENGTH = 512,
+	BUDGET_PER_BYTE = 4,
 };
 
 struct kallsyms {
@@ -43,6 +44,7 @@ struct kallsyms {
 	size_t offsets;
 	uint64_t base;
 	bool negative;                /* CONFIG_KALLSYMS_ABSOLUTE_PERCPU: see address_of */
+	uint64_t budget;              /* names that may still be looked at while they are searched for */
 };
 
 static size_t aligned(const struct kallsyms *k, size_t offset)
@@ -124,8 +126,17 @@ static unsigned name_length(const struct kallsyms *k, size_t *at)
 	return length <= NAME_MAX_LENGTH ? length : 0;
 }
 
+/*
+ * One name has been looked at. An image can be made in which each word begins what
+ * looks like names; in a kernel few do, so there is an end to it.
+ */
+static bool spend(struct kallsyms *k)
+{
+	return k->budget && k->budget--;
+}
+
 /* Do `count` names start at `names`, and does the marker table behind them agree? */
-static bool check_names(const struct kallsyms *k, size_t names, uint32_t count)
+static bool check_names(struct kallsyms *k, size_t names, uint32_t count)
 {
 	uint32_t marker_count = (count + NAMES_PER_MARKER - 1) / NAMES_PER_MARKER;
 	size_t at = names, markers;
@@ -139,7 +150,7 @@ static bool check_names(const struct kallsyms *k, size_t names, uint32_t count)
 		unsigned length = name_length(k, &at);
 
 		at += length;
-		if (length == 0 || at + 2 > k->token_table)
+		if (length == 0 || at + 2 > k->token_table || !spend(k))
 			return false;
 	}
 	starts = allocate(marker_count * sizeof(*starts));
@@ -151,7 +162,7 @@ static bool check_names(const struct kallsyms *k, size_t names, uint32_t count)
 			starts[i / NAMES_PER_MARKER] = (uint32_t)(at - names);
 		length = name_length(k, &at);
 		at += length;
-		if (length == 0 || at + 2 > k->token_table)
+		if (length == 0 || at + 2 > k->token_table || !spend(k))
 			goto out;
 	}
 	markers = aligned(k, at);
@@ -164,7 +175,7 @@ out:
 
 static bool find_names(struct kallsyms *k)
 {
-	for (size_t at = 0; at + k->word < k->token_table; at += k->word) {
+	for (size_t at = 0; at + k->word < k->token_table && k->budget; at += k->word) {
 		uint32_t count = u32_at(k, at);
 
 		if (count < SYMBOLS_MIN || count > SYMBOLS_MAX || (k->word == 8 && u32_at(k, at + 4) != 0))
@@ -268,7 +279,7 @@ bool symbols_from_kallsyms(struct symbols_builder *builder, const uint8_t *data,
                            char **error)
 {
 	for (size_t word = 8; word >= 4; word /= 2) {
-		struct kallsyms k = {.data = data, .size = size, .word = word};
+		struct kallsyms k = {.data = data, .size = size, .word = word, .budget = BUDGET_PER_BYTE * (uint64_t)size};
 
 		if (find_tokens(&k) && find_names(&k) && find_addresses(&k)) {
 			read_symbols(&k, builder);

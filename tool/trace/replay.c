@@ -6,30 +6,54 @@
 #include <string.h>
 
 enum {
-	BUCKETS = 16384,
 	/* How many records later the write that an early one follows may stand. */
 	PATIENCE = 4096,
+	/* How many that wait for the same are looked at. */
+	ALIKE_MAX = 64,
+};
+
+struct replay_early {
+	uint64_t number;                            /* of the record */
+	uint64_t key;                               /* in replay->early */
+	struct replay_early *next, **at;            /* in the order of records */
+	struct replay_early *table_next, **table_at;
+	struct replay_early *alike;                 /* with the same key, later */
+	struct replay_table *table;
 };
 
 void replay_init(struct replay *replay, replay_problem_fn problem, void *arg)
 {
-	*replay = (struct replay){
-		.buckets = allocate(BUCKETS * sizeof(*replay->buckets)), .problem = problem, .arg = arg};
+	*replay = (struct replay){.seed = map_random_seed(), .problem = problem, .arg = arg};
+	replay->last = &replay->first;
+}
+
+static void table_free(struct replay_table *table)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(table->part); i++)
+		free(table->part[i]);
+	free(table);
 }
 
 void replay_free(struct replay *replay)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
-		while (replay->buckets[i]) {
-			struct replay_table *table = replay->buckets[i];
+	while (replay->first) {
+		struct replay_early *early = replay->first;
 
-			replay->buckets[i] = table->next;
-			free(table);
+		replay->first = early->next;
+		free(early);
+	}
+	for (size_t i = 0; i < replay->vm_count; i++) {
+		while (replay->vms[i].tables) {
+			struct replay_table *table = replay->vms[i].tables;
+
+			replay->vms[i].tables = table->next;
+			table_free(table);
 		}
 	}
-	free(replay->buckets);
+	map_free(&replay->tables);
+	map_free(&replay->vm_numbers);
+	map_free(&replay->early);
 	free(replay->vms);
-	free(replay->early);
 	*replay = (struct replay){0};
 }
 
@@ -50,57 +74,57 @@ static void problem(struct replay *replay, uint64_t record, const char *format, 
 	free(text);
 }
 
-static struct replay_table **link_to(const struct replay *replay, uint64_t hpa)
-{
-	struct replay_table **link = &replay->buckets[(hpa >> VMMU_PAGE_SHIFT) % BUCKETS];
-
-	while (*link && (*link)->hpa != hpa)
-		link = &(*link)->next;
-	return link;
-}
-
 struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa)
 {
-	return *link_to(replay, hpa);
+	uint64_t place = map_get(&replay->tables, hpa);
+
+	return place != MAP_NONE ? (struct replay_table *)(uintptr_t)place : NULL;
 }
 
-/* A table that `record` names, at `hpa`. */
-static struct replay_table *table_add(struct replay *replay, const struct vmmu_trace_record *record,
-                                      uint64_t hpa, uint64_t gfn)
+uint64_t replay_entry(const struct replay_table *table, unsigned index)
 {
-	struct replay_table **link = link_to(replay, hpa);
-	struct replay_table *table = allocate(sizeof(*table));
+	const uint64_t *part = table->part[index / PART_ENTRIES];
 
-	table->hpa = hpa;
-	table->gfn = gfn;
-	table->vm = record->vm;
-	table->level = record->level;
-	*link = table;
-	return table;
+	return part ? part[index % PART_ENTRIES] : 0;
 }
 
-static void table_remove(struct replay *replay, uint64_t hpa)
+static void set_entry(struct replay_table *table, unsigned index, uint64_t value)
 {
-	struct replay_table **link = link_to(replay, hpa), *table = *link;
+	uint64_t **part = &table->part[index / PART_ENTRIES];
 
-	*link = table->next;
-	free(table);
+	if (!*part && value)
+		*part = allocate(PART_ENTRIES * sizeof(**part));
+	if (*part)
+		(*part)[index % PART_ENTRIES] = value;
+}
+
+uint32_t replay_pass(struct replay *replay)
+{
+	return ++replay->passes;
+}
+
+bool replay_see(struct replay_table *table, uint32_t pass)
+{
+	bool first = table->seen != pass;
+
+	table->seen = pass;
+	return first;
 }
 
 struct replay_vm *replay_vm_of(const struct replay *replay, uint16_t id)
 {
-	for (size_t i = 0; i < replay->vm_count; i++)
-		if (replay->vms[i].id == id)
-			return &replay->vms[i];
-	return NULL;
+	uint64_t number = map_get(&replay->vm_numbers, id);
+
+	return number != MAP_NONE ? &replay->vms[number] : NULL;
 }
 
-/* APM vol. 2, 5.4.2 (A bit 5, D bit 6); SDM vol. 3, 29.3.5 (EPT: A bit 8, D bit 9). */
-static uint64_t bits_the_cpu_sets(const struct vmmu_decoder *decoder)
+static void list_table(struct replay_vm *vm, struct replay_table *table)
 {
-	if (decoder->mode != VMMU_MODE_EPT)
-		return 3u << 5;
-	return decoder->cpu.ad ? 3u << 8 : 0;
+	table->next = vm->tables;
+	table->at = &vm->tables;
+	if (table->next)
+		table->next->at = &table->next;
+	vm->tables = table;
 }
 
 static struct replay_vm *vm_named(struct replay *replay, uint16_t id)
@@ -109,37 +133,54 @@ static struct replay_vm *vm_named(struct replay *replay, uint16_t id)
 
 	if (vm)
 		return vm;
-	replay->vms = reallocate(replay->vms, (replay->vm_count + 1) * sizeof(*replay->vms));
+	/* Doubled when full: then the lists' heads move, and what points to them. */
+	if ((replay->vm_count & (replay->vm_count - 1)) == 0) {
+		size_t room = replay->vm_count ? 2 * replay->vm_count : 1;
+
+		replay->vms = reallocate(replay->vms, room * sizeof(*replay->vms));
+		for (size_t i = 0; i < replay->vm_count; i++)
+			if (replay->vms[i].tables)
+				replay->vms[i].tables->at = &replay->vms[i].tables;
+	}
+	*map_at(&replay->vm_numbers, id) = replay->vm_count;
 	vm = &replay->vms[replay->vm_count++];
 	*vm = (struct replay_vm){.id = id, .decoder = {.mode = VMMU_MODE_EPT, .levels = 4}};
 	return vm;
 }
 
-static void forget_tables(struct replay *replay, uint16_t vm)
+/* A table that `record` names, at `hpa`. */
+static struct replay_table *table_add(struct replay *replay, const struct vmmu_trace_record *record,
+                                      uint64_t hpa, uint64_t gfn)
 {
-	for (size_t i = 0; i < BUCKETS; i++) {
-		struct replay_table **link = &replay->buckets[i];
+	struct replay_table *table = allocate(sizeof(*table));
 
-		while (*link) {
-			struct replay_table *table = *link;
-
-			if (table->vm != vm) {
-				link = &table->next;
-				continue;
-			}
-			*link = table->next;
-			free(table);
-		}
-	}
+	table->hpa = hpa;
+	table->gfn = gfn;
+	table->vm = record->vm;
+	table->root = record->root;
+	table->early_last = &table->early;
+	table->level = record->level;
+	list_table(vm_named(replay, record->vm), table);
+	*map_at(&replay->tables, hpa) = (uintptr_t)table;
+	return table;
 }
 
-static void take_vm(struct replay *replay, const struct vmmu_trace_record *record)
+/* Nothing waits in it. */
+static void table_remove(struct replay *replay, struct replay_table *table)
 {
-	struct replay_vm *vm = vm_named(replay, record->vm);
+	*table->at = table->next;
+	if (table->next)
+		table->next->at = table->at;
+	map_remove(&replay->tables, table->hpa);
+	table_free(table);
+}
 
-	vmmu_trace_decoder(record, &vm->decoder);
-	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
-	forget_tables(replay, record->vm);
+/* APM vol. 2, 5.4.2 (A bit 5, D bit 6); SDM vol. 3, 29.3.5 (EPT: A bit 8, D bit 9). */
+static uint64_t bits_the_cpu_sets(const struct vmmu_decoder *decoder)
+{
+	if (decoder->mode != VMMU_MODE_EPT)
+		return 3u << 5;
+	return decoder->cpu.ad ? 3u << 8 : 0;
 }
 
 bool replay_same_entry(const struct replay_vm *vm, uint64_t recorded, uint64_t seen, uint64_t *bits)
@@ -170,82 +211,159 @@ static struct replay_table *table_written(struct replay *replay, const struct vm
 static bool follows(struct replay *replay, const struct replay_table *table,
                     const struct vmmu_trace_record *record, uint64_t *bits)
 {
-	return replay_same_entry(replay_vm_of(replay, record->vm), table->entry[record->index], record->spte.old_spte,
+	return replay_same_entry(replay_vm_of(replay, record->vm), replay_entry(table, record->index), record->spte.old_spte,
 	                         bits);
 }
 
 static void take_write(struct replay *replay, struct replay_table *table,
                        const struct vmmu_trace_record *record)
 {
-	table->entry[record->index] = record->spte.new_spte;
+	set_entry(table, record->index, record->spte.new_spte);
 	replay->writes++;
 }
 
-static void forget_early(struct replay *replay, size_t i)
+/* ---- writes that come before the one they follow ---------------------------------- */
+
+/* What waits for entry `index` of a table to hold `value`, whatever the CPU sets in it. */
+static uint64_t key_of(const struct replay *replay, const struct replay_table *table, unsigned index, uint64_t value)
 {
-	memmove(&replay->early[i], &replay->early[i + 1],
-	        (--replay->early_count - i) * sizeof(*replay->early));
+	const struct replay_vm *vm = replay_vm_of(replay, table->vm);
+
+	return map_hash(map_hash(table->hpa + index, replay->seed) + (value & ~(vm ? vm->cpu_bits : 0)), replay->seed);
 }
 
-static bool same_entry(const struct vmmu_trace_record *a, const struct vmmu_trace_record *b)
+/* The last of those that wait for it, which form a ring: its `alike` is the first. NULL: there is none. */
+static struct replay_early *last_alike(const struct replay *replay, uint64_t key)
 {
-	return a->spte.table == b->spte.table && a->index == b->index;
+	uint64_t place = map_get(&replay->early, key);
+
+	return place != MAP_NONE ? (struct replay_early *)(uintptr_t)place : NULL;
 }
 
-/* The entry that `record` wrote has changed: does that make an early write of it follow? */
+static void set_aside(struct replay *replay, struct replay_table *table, const struct vmmu_trace_record *record,
+                      uint64_t number)
+{
+	struct replay_early *early = allocate(sizeof(*early)), *end;
+
+	early->number = number;
+	early->table = table;
+	early->key = key_of(replay, table, record->index, record->spte.old_spte);
+	early->at = replay->last;
+	*replay->last = early;
+	replay->last = &early->next;
+	early->table_at = table->early_last;
+	*table->early_last = early;
+	table->early_last = &early->table_next;
+	end = last_alike(replay, early->key);
+	early->alike = end ? end->alike : early;
+	if (end)
+		end->alike = early;
+	*map_at(&replay->early, early->key) = (uintptr_t)early;
+}
+
+/* Out of all lists; `before` is the one in front of it in its ring. */
+static void take_out(struct replay *replay, struct replay_early *early, struct replay_early *before)
+{
+	if (before == early) {
+		map_remove(&replay->early, early->key);
+	} else {
+		before->alike = early->alike;
+		if (last_alike(replay, early->key) == early)
+			*map_at(&replay->early, early->key) = (uintptr_t)before;
+	}
+	*early->at = early->next;
+	if (early->next)
+		early->next->at = early->at;
+	else
+		replay->last = early->at;
+	*early->table_at = early->table_next;
+	if (early->table_next)
+		early->table_next->table_at = early->table_at;
+	else
+		early->table->early_last = early->table_at;
+	free(early);
+}
+
+/* The oldest stands first in its ring, so one step finds what is in front of it. */
+static void take_out_any(struct replay *replay, struct replay_early *early)
+{
+	struct replay_early *before = last_alike(replay, early->key);
+
+	while (before->alike != early)
+		before = before->alike;
+	take_out(replay, early, before);
+}
+
+/* An entry of `table` has changed: does that make an early write of it follow, and another that one? */
 static void take_early(struct replay *replay, const struct trace_file *trace, struct replay_table *table,
-                       const struct vmmu_trace_record *record)
+                       unsigned index)
 {
-	size_t i = 0;
+	for (;;) {
+		struct replay_early *before =
+			last_alike(replay, key_of(replay, table, index, replay_entry(table, index)));
+		const struct replay_early *end = before;
+		bool taken = false;
 
-	while (i < replay->early_count) {
-		const struct vmmu_trace_record *early = &trace->records[replay->early[i]];
+		for (unsigned looked = 0; before && !taken && looked < ALIKE_MAX; looked++) {
+			struct replay_early *early = before->alike;
+			const struct vmmu_trace_record *record = &trace->records[early->number];
 
-		if (!same_entry(early, record) || !follows(replay, table, early, &replay->cpu_set_bits)) {
-			i++;
-			continue;
+			if (early->table == table && record->index == index &&
+			    follows(replay, table, record, &replay->cpu_set_bits)) {
+				take_out(replay, early, before);
+				take_write(replay, table, record);
+				taken = true;
+			}
+			before = early == end ? NULL : early;
 		}
-		forget_early(replay, i);
-		take_write(replay, table, early);
-		i = 0;
+		if (!taken)
+			return;
 	}
 }
 
-/* Nothing explains early[i]: report it, believe it. */
-static void force(struct replay *replay, const struct trace_file *trace, size_t i)
+/* Nothing explains this one: report it, believe it. */
+static void force(struct replay *replay, const struct trace_file *trace, struct replay_early *early)
 {
-	uint64_t number = replay->early[i];
+	uint64_t number = early->number;
 	const struct vmmu_trace_record *record = &trace->records[number];
-	struct replay_table *table;
+	struct replay_table *table = early->table;
 
-	forget_early(replay, i);
-	table = table_written(replay, record, number);
+	take_out_any(replay, early);
 	problem(replay, number,
 	        "level %u table 0x%" PRIx64 " [%u] held 0x%" PRIx64 ", but the record found 0x%" PRIx64 " there",
-	        record->level, record->spte.table, record->index, table->entry[record->index], record->spte.old_spte);
+	        record->level, record->spte.table, record->index, replay_entry(table, record->index),
+	        record->spte.old_spte);
 	take_write(replay, table, record);
-	take_early(replay, trace, table, record);
+	take_early(replay, trace, table, record->index);
 }
 
 void replay_settle(struct replay *replay, const struct trace_file *trace)
 {
-	while (replay->early_count)
-		force(replay, trace, 0);
+	while (replay->first)
+		force(replay, trace, replay->first);
 }
 
 /* The same for what waits in one table only. */
-static void settle_table(struct replay *replay, const struct trace_file *trace, uint64_t hpa)
+static void settle_table(struct replay *replay, const struct trace_file *trace, struct replay_table *table)
 {
-	size_t i = 0;
+	while (table->early)
+		force(replay, trace, table->early);
+}
 
-	while (i < replay->early_count) {
-		if (trace->records[replay->early[i]].spte.table != hpa) {
-			i++;
-			continue;
-		}
-		force(replay, trace, i);
-		i = 0;
+/* ---- records --------------------------------------------------------------------- */
+
+static void take_vm(struct replay *replay, const struct trace_file *trace, uint64_t number)
+{
+	const struct vmmu_trace_record *record = &trace->records[number];
+	struct replay_vm *vm = vm_named(replay, record->vm);
+
+	while (vm->tables) {
+		settle_table(replay, trace, vm->tables);
+		table_remove(replay, vm->tables);
 	}
+	vmmu_trace_decoder(record, &vm->decoder);
+	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
+	vm->described = true;
 }
 
 static void apply_write(struct replay *replay, const struct trace_file *trace, uint64_t number)
@@ -258,21 +376,23 @@ static void apply_write(struct replay *replay, const struct trace_file *trace, u
 		        table->level, record->level);
 	if (!follows(replay, table, record, &replay->cpu_set_bits)) {
 		/* Two CPUs may be recorded the wrong way round: wait for the write between. */
-		replay->early = reallocate(replay->early,
-		                           (replay->early_count + 1) * sizeof(*replay->early));
-		replay->early[replay->early_count++] = number;
+		set_aside(replay, table, record, number);
 		return;
 	}
 	take_write(replay, table, record);
-	if (replay->early_count)
-		take_early(replay, trace, table, record);
+	if (replay->first)
+		take_early(replay, trace, table, record->index);
 }
 
-static void apply_get_page(struct replay *replay, const struct vmmu_trace_record *record, uint64_t number)
+static void apply_get_page(struct replay *replay, const struct trace_file *trace, uint64_t number)
 {
-	if (replay_table_at(replay, record->page.table)) {
+	const struct vmmu_trace_record *record = &trace->records[number];
+	struct replay_table *table = replay_table_at(replay, record->page.table);
+
+	if (table) {
 		problem(replay, number, "table 0x%" PRIx64 " is taken into use while it is in use", record->page.table);
-		table_remove(replay, record->page.table);
+		settle_table(replay, trace, table);
+		table_remove(replay, table);
 	}
 	table_add(replay, record, record->page.table, record->page.gfn);
 }
@@ -290,12 +410,14 @@ static void apply_root_load(struct replay *replay, const struct vmmu_trace_recor
 static void apply_free_page(struct replay *replay, const struct trace_file *trace, uint64_t number)
 {
 	uint64_t hpa = trace->records[number].page.table;
+	struct replay_table *table = replay_table_at(replay, hpa);
 
-	settle_table(replay, trace, hpa);
-	if (replay_table_at(replay, hpa))
-		table_remove(replay, hpa);
-	else
+	if (!table) {
 		problem(replay, number, "table 0x%" PRIx64 " is freed, but it was not in use", hpa);
+		return;
+	}
+	settle_table(replay, trace, table);
+	table_remove(replay, table);
 }
 
 void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record)
@@ -304,24 +426,24 @@ void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *re
 
 	if (!table)
 		table = table_add(replay, record, record->entry.table, record->entry.gfn & ~(vmmu_level_pages(record->level + 1u) - 1));
-	table->entry[record->index] = record->entry.spte;
+	set_entry(table, record->index, record->entry.spte);
 }
 
 void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &trace->records[number];
 
-	if (replay->early_count && number - replay->early[0] > PATIENCE)
-		force(replay, trace, 0);
+	if (replay->first && number - replay->first->number > PATIENCE)
+		force(replay, trace, replay->first);
 	switch (record->event) {
 	case VMMU_TRACE_VM:
-		take_vm(replay, record);
+		take_vm(replay, trace, number);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
 		apply_root_load(replay, record);
 		break;
 	case VMMU_TRACE_GET_PAGE:
-		apply_get_page(replay, record, number);
+		apply_get_page(replay, trace, number);
 		break;
 	case VMMU_TRACE_SPTE_CHANGED:
 		apply_write(replay, trace, number);
@@ -351,12 +473,14 @@ unsigned replay_index(uint64_t address, unsigned level)
 unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, uint64_t root,
                      uint64_t address, struct vmmu_path_step *steps)
 {
-	const struct replay_table *top = replay_table_at(replay, root);
+	const struct replay_table *top = root ? replay_table_at(replay, root) : NULL;
 	unsigned level = vm->decoder.levels, count = 0;
 	uint64_t hpa = root;
 
+	if (!top)
+		return 0;
 	/* Under shadow paging the guest's mode decides. */
-	if (top && top->level < level && vm->decoder.mode == VMMU_MODE_SHADOW)
+	if (top->level < level && vm->decoder.mode == VMMU_MODE_SHADOW)
 		level = top->level;
 	for (; level >= 1; level--) {
 		const struct replay_table *table = replay_table_at(replay, hpa);
@@ -366,7 +490,7 @@ unsigned replay_walk(const struct replay *replay, const struct replay_vm *vm, ui
 			break;
 		*step = (struct vmmu_path_step){
 			.level = (uint8_t)level, .index = (uint16_t)replay_index(address, level), .table = {hpa}};
-		step->entry = table->entry[step->index];
+		step->entry = replay_entry(table, step->index);
 		vmmu_entry_decode(&vm->decoder, level, step->entry, &step->info);
 		count++;
 		if (step->info.kind != VMMU_ENTRY_TABLE)

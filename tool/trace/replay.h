@@ -5,22 +5,31 @@
 
 #include <vmmu/vmmu.h>
 
+#include "../base/map.h"
 #include "trace_file.h"
 
-enum { TABLE_ENTRIES = 512 };
+enum { TABLE_ENTRIES = 512, PART_ENTRIES = 32 };
+
+/* A write that waits for the one it follows (docs/trace-format.md, "Order and loss"). */
+struct replay_early;
 
 struct replay_table {
-	struct replay_table *next;
+	struct replay_table *next, **at;       /* among those of its VM */
 	uint64_t hpa;
 	uint64_t gfn;          /* first one it covers */
 	uint16_t vm;
+	uint16_t root;         /* that its record names */
 	uint8_t level;
-	uint64_t entry[TABLE_ENTRIES];
+	uint32_t seen;         /* by the pass of this number: tables may be reached twice */
+	struct replay_early *early, **early_last;   /* writes that wait, in the order of their records */
+	uint64_t *part[TABLE_ENTRIES / PART_ENTRIES];   /* NULL: all empty */
 };
 
 /* What the trace says about one VM. */
 struct replay_vm {
 	uint16_t id;
+	bool described;        /* there was a VM record */
+	struct replay_table *tables;
 	struct vmmu_decoder decoder;
 	uint64_t cpu_bits;     /* accessed and dirty bits that the CPU may set on its own */
 	uint64_t root;         /* top table of the root loaded last; 0 = none yet */
@@ -30,14 +39,21 @@ struct replay_vm {
 /* Something in the trace contradicts the tables built so far. */
 typedef void (*replay_problem_fn)(void *arg, uint64_t record, const char *text);
 
+/*
+ * Memory is a few words for each record that was taken, and each record takes the
+ * same time, whatever the trace says.
+ */
 struct replay {
-	struct replay_table **buckets;
+	struct map tables;     /* by hpa */
 	struct replay_vm *vms;
 	size_t vm_count;
-	uint64_t *early;       /* records set aside until the write they follow has come */
-	size_t early_count;
+	struct map vm_numbers; /* id -> place in vms */
+	struct replay_early *first, **last;    /* in the order of their records */
+	struct map early;      /* entry and what was found there -> those that wait for it */
 	uint64_t cpu_set_bits; /* how many such bits were seen set */
 	uint64_t writes;
+	uint32_t passes;
+	uint64_t seed;
 	replay_problem_fn problem;
 	void *arg;
 };
@@ -57,6 +73,10 @@ void replay_settle(struct replay *replay, const struct trace_file *trace);
 void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *record);
 
 struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa);
+uint64_t replay_entry(const struct replay_table *table, unsigned index);
+/* A number for a pass through tables in which each counts as seen once: replay_see() is true the first time. */
+uint32_t replay_pass(struct replay *replay);
+bool replay_see(struct replay_table *table, uint32_t pass);
 /* NULL when the trace has no VM with this id. */
 struct replay_vm *replay_vm_of(const struct replay *replay, uint16_t id);
 

@@ -7,17 +7,11 @@
 
 #include "replay.h"
 
-struct stream {
-	uint16_t vm, vcpu;
-	uint32_t next;
-};
-
 struct verifier {
 	struct trace_file *trace;
 	struct verdict *verdict;
 	struct replay replay;
-	struct stream *streams;
-	size_t stream_count;
+	struct map streams;         /* vm and vcpu -> the number that its next record has */
 	struct replay replica;      /* tables as the DUMP records say */
 	uint64_t dump_records;      /* since the last dump_end */
 	bool dump_complete;
@@ -42,31 +36,21 @@ static void on_replay_problem(void *arg, uint64_t record, const char *text)
 	found(arg, "record %" PRIu64 ": %s", record, text);
 }
 
-static struct stream *stream_of(struct verifier *v, const struct vmmu_trace_record *record)
-{
-	for (size_t i = 0; i < v->stream_count; i++)
-		if (v->streams[i].vm == record->vm && v->streams[i].vcpu == record->vcpu)
-			return &v->streams[i];
-	v->streams = reallocate(v->streams, (v->stream_count + 1) * sizeof(*v->streams));
-	v->streams[v->stream_count] = (struct stream){record->vm, record->vcpu, 0};
-	return &v->streams[v->stream_count++];
-}
-
 /* `seq` counts up by one, from 0, in each stream. */
 static void check_sequence(struct verifier *v, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &v->trace->records[number];
-	struct stream *stream = stream_of(v, record);
-	uint32_t gap = record->seq - stream->next;
+	uint64_t *next = map_at(&v->streams, (uint64_t)record->vm << 16 | record->vcpu);
+	uint32_t gap = record->seq - (uint32_t)(*next == MAP_NONE ? 0 : *next);
 
 	if (gap) {
 		v->verdict->lost += gap;
 		found(v->verdict, "record %" PRIu64 ": vCPU %u of VM %u goes from number %u to %u", number,
-		      record->vcpu, record->vm, stream->next - 1, record->seq);
+		      record->vcpu, record->vm, (uint32_t)*next - 1, record->seq);
 	}
 	if (record->event == VMMU_TRACE_DROPS)
 		found(v->verdict, "record %" PRIu64 ": %" PRIu64 " records were dropped", number, record->drops.records);
-	stream->next = record->seq + 1;
+	*next = record->seq + 1u;
 }
 
 /* The dump's entry goes into the replica and must be what the replay has come to. */
@@ -74,7 +58,7 @@ static void check_dump(struct verifier *v, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &v->trace->records[number];
 	const struct replay_table *table = replay_table_at(&v->replay, record->entry.table);
-	uint64_t replayed = table ? table->entry[record->index] : 0;
+	uint64_t replayed = table ? replay_entry(table, record->index) : 0;
 
 	v->dump_records++;
 	v->verdict->dumped++;
@@ -90,33 +74,42 @@ static void check_dump(struct verifier *v, uint64_t number)
 	replay_note_entry(&v->replica, record);
 }
 
-/* Entries that the replay has and the dump has not, in every table the root reaches. */
-static void check_missing(struct verifier *v, const struct replay_vm *vm, const struct replay_table *table)
+/*
+ * Entries that the replay has and the dump has not, in every table the root reaches.
+ * True: one is missing, and that is enough: a dump that is cut short has cost the
+ * file nothing, and must cost the reader nothing either.
+ */
+static bool misses_one(struct verifier *v, const struct replay_vm *vm, const struct replay_table *table, uint32_t pass)
 {
 	const struct replay_table *dumped = replay_table_at(&v->replica, table->hpa);
 
 	for (unsigned index = 0; index < TABLE_ENTRIES; index++) {
-		const struct replay_table *child;
+		uint64_t entry = replay_entry(table, index);
+		struct replay_table *child;
 		struct vmmu_entry_info info;
 
-		if (!table->entry[index])
+		if (!entry)
 			continue;
-		if (!dumped || !dumped->entry[index])
+		if (!dumped || !replay_entry(dumped, index)) {
 			found(v->verdict,
 			      "level %u table 0x%" PRIx64 " [%u] is 0x%016" PRIx64 " after the replay and missing "
-			      "from the dump", table->level, table->hpa, index, table->entry[index]);
-		vmmu_entry_decode(&vm->decoder, table->level, table->entry[index], &info);
+			      "from the dump", table->level, table->hpa, index, entry);
+			return true;
+		}
+		vmmu_entry_decode(&vm->decoder, table->level, entry, &info);
 		child = info.kind == VMMU_ENTRY_TABLE ? replay_table_at(&v->replay, vmmu_pfn_hpa(info.pfn).v) : NULL;
-		if (child && child->level == table->level - 1)
-			check_missing(v, vm, child);
+		if (child && child->level == table->level - 1 && replay_see(child, pass) &&
+		    misses_one(v, vm, child, pass))
+			return true;
 	}
+	return false;
 }
 
 static void check_dump_end(struct verifier *v, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &v->trace->records[number];
 	const struct replay_vm *vm = replay_vm_of(&v->replay, record->vm);
-	const struct replay_table *root = vm ? replay_table_at(&v->replay, vm->root) : NULL;
+	struct replay_table *root = vm && vm->root ? replay_table_at(&v->replay, vm->root) : NULL;
 
 	if (record->dump_end.records != v->dump_records)
 		found(v->verdict, "record %" PRIu64 ": the dump should have %" PRIu64 " entries, it has %" PRIu64,
@@ -124,7 +117,7 @@ static void check_dump_end(struct verifier *v, uint64_t number)
 	if (!root)
 		found(v->verdict, "record %" PRIu64 ": a dump, but no root was ever loaded", number);
 	else
-		check_missing(v, vm, root);
+		misses_one(v, vm, root, replay_pass(&v->replay));
 	v->dump_records = 0;
 	v->dump_complete = true;
 	replay_free(&v->replica);
@@ -171,10 +164,10 @@ void verify_trace(struct trace_file *trace, struct verdict *verdict)
 	}
 	replay_settle(&v.replay, trace);
 	check_ending(&v);
-	verdict->streams = v.stream_count;
+	verdict->streams = v.streams.count;
 	verdict->writes = v.replay.writes;
 	verdict->cpu_set_bits += v.replay.cpu_set_bits;
 	replay_free(&v.replay);
 	replay_free(&v.replica);
-	free(v.streams);
+	map_free(&v.streams);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/map.h"
 #include "sidecar.h"
 
 enum {
@@ -193,6 +194,8 @@ void view_close(struct view *view)
 {
 	trace_close(&view->trace);
 	symbols_free(&view->symbols);
+	free(view->faults);
+	view->faults = NULL;
 	free(view->machine);
 	free(view->kernel_name);
 	free(view->guest_line);
@@ -277,18 +280,28 @@ struct replay_vm *view_vm(const struct view *view, const struct replay *replay)
 	return NULL;
 }
 
+void view_index_faults(struct view *view)
+{
+	struct map open = {0};      /* vm, vcpu and fault -> its record */
+
+	view->faults = allocate(view->trace.count * sizeof(*view->faults));
+	for (uint64_t n = 0; n < view->trace.count; n++) {
+		const struct vmmu_trace_record *record = &view->trace.records[n];
+		uint64_t key = (uint64_t)record->vm << 48 | (uint64_t)record->vcpu << 32 | record->fault;
+
+		view->faults[n] = MAP_NONE;
+		if (!record->fault)
+			continue;
+		if (record->event == VMMU_TRACE_PAGE_FAULT)
+			*map_at(&open, key) = n;
+		view->faults[n] = map_get(&open, key);
+	}
+	map_free(&open);
+}
+
 const struct vmmu_trace_record *view_fault_of(const struct view *view, uint64_t number)
 {
-	const struct vmmu_trace_record *record = &view->trace.records[number];
+	uint64_t fault = view->faults[number];
 
-	if (record->fault == 0)
-		return NULL;
-	for (uint64_t n = number + 1; n-- > 0;) {
-		const struct vmmu_trace_record *other = &view->trace.records[n];
-
-		if (other->event == VMMU_TRACE_PAGE_FAULT && other->fault == record->fault &&
-		    other->vm == record->vm && other->vcpu == record->vcpu)
-			return other;
-	}
-	return NULL;
+	return fault != MAP_NONE ? &view->trace.records[fault] : NULL;
 }

@@ -28,6 +28,7 @@ struct view {
 	struct symbols symbols;
 	const struct palette *palette;
 	char *machine;                /* for headings, as it may be shown; "" when not known */
+	uint64_t *faults;             /* made by view_index_faults */
 	char *kernel_name;            /* the same; NULL when not known */
 	char *guest_line;             /* the guest's command line; NULL when not known */
 };
@@ -52,7 +53,9 @@ bool view_moment(const struct view *view, uint64_t *records, char **label);
 /* The VM that --vm names, once `replay` has seen it. NULL: the user has been told. */
 struct replay_vm *view_vm(const struct view *view, const struct replay *replay);
 
-/* The kvm_page_fault record that record `number` belongs to, or NULL. */
+/* Find out once for all records of the sorted trace which fault each belongs to. */
+void view_index_faults(struct view *view);
+/* The kvm_page_fault record that record `number` belongs to, or NULL. Needs the index. */
 const struct vmmu_trace_record *view_fault_of(const struct view *view, uint64_t number);
 
 #endif
