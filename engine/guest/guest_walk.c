@@ -219,7 +219,7 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
 	if (!mode->format)
 		return identity(&w);
 	if (!mode->format->canonical)
-		w.gva = (uint32_t)w.gva;
+		w.gva &= VMMU_BITS(mode->format->address_bits - 1, 0);
 	else if (!is_canonical(mode->format, w.gva))
 		return VMMU_GUEST_NONCANONICAL;
 	for (unsigned walks = 0; !settled && walks < WALKS_MAX; walks++) {

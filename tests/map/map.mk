@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Inside the engine: several maps in one VM, which no mode of the API makes yet.
+# Inside the engine: several maps in one VM, which no mode of the API makes yet, and a
+# guest format that no register chooses yet.
 
-$(BUILD)/%/tests/map/maps: tests/map/maps.c $(BUILD)/%/libvmmu.a
-	@mkdir -p $(@D)
-	$(CC) $(ENGINE_TEST_FLAGS) -Iengine $(MAP_FLAGS_$*) -MMD -MP -MF $@.d $< $(filter %.a,$^) -lcmocka -o $@
-MAP_FLAGS_asan := $(ASAN)
-MAP_FLAGS_coverage := --coverage
--include $(BUILD)/asan/tests/map/maps.d $(BUILD)/coverage/tests/map/maps.d
+MAP_TESTS := $(basename $(notdir $(wildcard tests/map/*.c)))
 
-CHECK_NEEDS += $(BUILD)/asan/tests/map/maps
-CHECK_COMMANDS += "$(BUILD)/asan/tests/map/maps"
-COVERAGE_NEEDS += $(BUILD)/coverage/tests/map/maps
-COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/map/maps"
+# $(call map_tests,variant,flags)
+define map_tests
+$$(BUILD)/$(1)/tests/map/%: tests/map/%.c $$(BUILD)/$(1)/libvmmu.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(ENGINE_TEST_FLAGS) -Iengine $(2) -MMD -MP -MF $$@.d $$< $$(filter %.a,$$^) -lcmocka -o $$@
+-include $$(MAP_TESTS:%=$$(BUILD)/$(1)/tests/map/%.d)
+endef
+$(eval $(call map_tests,asan,$(ASAN)))
+$(eval $(call map_tests,coverage,--coverage))
+
+CHECK_NEEDS       += $(MAP_TESTS:%=$(BUILD)/asan/tests/map/%)
+CHECK_COMMANDS    += $(MAP_TESTS:%="$(BUILD)/asan/tests/map/%")
+COVERAGE_NEEDS    += $(MAP_TESTS:%=$(BUILD)/coverage/tests/map/%)
+COVERAGE_COMMANDS += $(MAP_TESTS:%="$(BUILD)/coverage/tests/map/%")
