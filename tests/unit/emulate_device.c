@@ -357,7 +357,6 @@ static void protected_mode_16(void **state)
 	assert_memory_equal(bus->ram + 0x5010, "\xef\xbe", 2);
 	assert_int_equal(cpu.rip, 2);
 	assert_int_equal(instruction_length(&cpu, (const uint8_t *)bytes, sizeof(bytes)), 2);
-	assert_int_equal(RUN(&cpu, UNKNOWN, "\x8e\x1f"), EMULATE_UNSUPPORTED); /* mov (%bx), %ds */
 	cpu.segment[X86_DS].access = 0x99; /* execute only */
 	assert_int_equal(RUN(&cpu, UNKNOWN, "\x8b\x07"), EMULATE_GENERAL_PROTECTION);
 }

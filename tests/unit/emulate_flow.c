@@ -126,11 +126,21 @@ static void returns(void **state)
 	assert_int_equal(cpu.gpr[X86_RBP], 0x7000);
 }
 
+static void *ram_page(void *ctx, uint64_t gpa, bool write)
+{
+	struct bus *b = ctx;
+
+	assert_int_equal(gpa % 4096, 0);
+	return gpa < RAM_BYTES && !(write && gpa == 0x9000) ? b->ram + gpa : NULL; /* 9000h: read-only */
+}
+
 static void left_to_the_cpu(void **state)
 {
 	struct x86_cpu_state cpu = in_64bit();
 
 	(void)state;
+	memory.ram_only = true; /* the CPU has not come there yet */
+	memory.page = ram_page;
 	REFUSED(cpu, "\x66\xe9\x10\x00\x00\x00");                /* makers differ */
 	REFUSED(cpu, "\x66\xc3");
 	REFUSED(cpu, "\xff\x1b");                                /* lcall *(%rbx) */
@@ -146,8 +156,23 @@ static void left_to_the_cpu(void **state)
 	GOES_TO(cpu, "\xe9\xfa\x0f\x00\x00", 0x4fff, STACK);
 	REFUSED(cpu, "\xe9\xfb\x0f\x00\x00");
 	REFUSED(cpu, "\xe8\xfb\x0f\x00\x00");
-	REFUSED(cpu, "\x66\xe9\x10\x00");
-	REFUSED(cpu_real_mode(), "\xeb\x10");
+	cpu.segment[X86_CS].limit = UINT32_MAX;
+	cpu.rip = 0x1fff0;
+	GOES_TO(cpu, "\x66\xe9\x10\x00", 4, STACK);              /* IP has 16 bits */
+}
+
+/* Where the CPU has come to the instruction, it is #GP(0) to go where one cannot. */
+static void nowhere_to_go(void **state)
+{
+	struct x86_cpu_state cpu = in_64bit();
+
+	(void)state;
+	cpu.gpr[X86_RBX] = 0x800000000000;
+	assert_int_equal(RUN(&cpu, "\xff\xe3"), EMULATE_GENERAL_PROTECTION);
+	cpu = in_32bit();
+	cpu.segment[X86_CS].limit = 0x4fff;
+	assert_int_equal(RUN(&cpu, "\xe9\xfb\x0f\x00\x00"), EMULATE_GENERAL_PROTECTION);
+	assert_int_equal(cpu.rip, 0x4000);
 }
 
 /* A call whose push faults has not happened. */
@@ -166,14 +191,6 @@ static void no_stack(void **state)
 }
 
 /* ---- nothing but RAM -------------------------------------------------------------------- */
-
-static void *ram_page(void *ctx, uint64_t gpa, bool write)
-{
-	struct bus *b = ctx;
-
-	assert_int_equal(gpa % 4096, 0);
-	return gpa < RAM_BYTES && !(write && gpa == 0x9000) ? b->ram + gpa : NULL; /* 9000h: read-only */
-}
 
 static uint64_t written_bytes;
 
@@ -354,6 +371,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(calls, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(returns, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(left_to_the_cpu, fresh_bus, free_bus),
+		cmocka_unit_test_setup_teardown(nowhere_to_go, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(no_stack, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(ram_alone, fresh_bus, free_bus),
 		cmocka_unit_test_setup_teardown(recent_pages, fresh_bus, free_bus),

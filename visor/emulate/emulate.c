@@ -578,10 +578,10 @@ emulate_handler find_handler(const struct decoded *d)
 }
 
 /* Would every CPU carry it out at any privilege level, whatever its CPUID and control registers say? */
-static bool is_common(emulate_handler h)
+static bool is_common(const struct emulation *e, emulate_handler h)
 {
 	return h != load_status_word && h != emulate_store_status_word && h != move_swapped && h != emulate_pop_flags &&
-	       h != emulate_load_segment && h != touch_nothing;
+	       h != emulate_load_segment && h != touch_nothing && h != undefined && !of_system(e->instruction->mnemonic);
 }
 
 /* RIP keeps to the width of the code segment. */
@@ -596,7 +596,7 @@ static enum emulate_result execute(struct emulation *e, emulate_handler h)
 {
 	enum emulate_result result = EMULATE_UNSUPPORTED;
 
-	if (!e->memory->ram_only || is_common(h))
+	if (!e->memory->ram_only || is_common(e, h))
 		result = h(e);
 	if (result == EMULATE_UNSUPPORTED && h != emulate_natively)
 		result = emulate_natively(e);

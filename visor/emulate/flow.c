@@ -39,8 +39,10 @@ static uint64_t relative_target(const struct emulation *e)
 
 static enum emulate_result go_to(struct emulation *e, uint64_t target)
 {
-	if (!is_plain(e) || !may_go_to(e, target))
+	if (!is_plain(e))
 		return EMULATE_UNSUPPORTED;
+	if (!may_go_to(e, target)) /* which of two instructions it is that faults differs between CPUs */
+		return e->memory->ram_only ? EMULATE_UNSUPPORTED : EMULATE_GENERAL_PROTECTION;
 	e->next_rip = target;
 	return EMULATE_DONE;
 }

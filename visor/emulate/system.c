@@ -290,6 +290,8 @@ static enum emulate_result find_code(struct emulation *e, uint16_t selector, uin
 
 static enum emulate_result far_target(struct emulation *e, uint64_t *offset, uint16_t *selector)
 {
+	if (e->memory->ram_only)
+		return EMULATE_UNSUPPORTED;
 	if (e->operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
 		return read_far_pointer(e, 0, offset, selector);
 	if (e->operand[0].type != ZYDIS_OPERAND_TYPE_POINTER)
