@@ -3,7 +3,7 @@
 # Not a vector register is named: the guest's stay in the CPU while the visor runs.
 
 VISOR := $(BUILD)/visor.elf
-VISOR_CFLAGS := $(CSTD) $(WARN) -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
+VISOR_CFLAGS := $(CSTD) $(WARN) -O2 -g -ffreestanding -fstack-protector -mstack-protector-guard=global -fno-pic -fno-pie \
 	-mgeneral-regs-only -mno-red-zone -fno-asynchronous-unwind-tables -ffunction-sections \
 	-fdata-sections -fno-strict-aliasing -Iinclude -I.
 VISOR_C := $(wildcard visor/*/*.c)

@@ -119,11 +119,31 @@ host_gdt_pointer:
 	.word host_gdt_end - host_gdt - 1
 	.quad host_gdt
 
-	.bss
+/* host/stacks.h */
+	.section .rodata
+	.balign 8
+	.globl host_stacks
+host_stacks:
+	.quad boot_stack_guard, boot_stack_end
+	.quad double_fault_guard, double_fault_stack_end
+	.quad nmi_guard, nmi_stack_end
+	.quad machine_check_guard, machine_check_stack_end
+	.quad 0, 0
+
+	.macro stack name, end, bytes
 	.balign 4096
-	.skip 32768
-	.globl boot_stack_end
-boot_stack_end:
+\name\()_guard:
+	.skip 4096
+	.skip \bytes
+	.globl \end
+\end:
+	.endm
+
+	.bss
+	stack boot_stack, boot_stack_end, 32768
+	stack double_fault, double_fault_stack_end, 8192
+	stack nmi, nmi_stack_end, 8192
+	stack machine_check, machine_check_stack_end, 8192
 
 	.section .host_page_tables, "a"
 	.globl host_pml4_1g, host_pml4_2m

@@ -2,10 +2,12 @@
 #include "visor/boot/run.h"
 #include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"
+#include "visor/host/canary.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
 #include "visor/host/interrupts.h"
 #include "visor/host/log.h"
+#include "visor/host/paging.h"
 #include "visor/host/multiboot.h"
 #include "visor/host/serial.h"
 #include "visor/host/timer.h"
@@ -81,6 +83,10 @@ static void start(uint32_t magic, uint32_t information)
 		vm_refuse("no memory range is large enough for the frame allocator's tables");
 		return;
 	}
+	if (!paging_init(&boot)) {
+		vm_refuse("no memory for the visor's own page tables");
+		return;
+	}
 	if (!timer_init()) {
 		vm_refuse("this CPU has no local APIC");
 		return;
@@ -98,8 +104,9 @@ static void start(uint32_t magic, uint32_t information)
 		vm_run(&options, backend);
 }
 
-void visor_main(uint32_t magic, uint32_t information)
+__attribute__((no_stack_protector)) void visor_main(uint32_t magic, uint32_t information)
 {
+	canary_init();
 	serial_init();
 	interrupts_init();
 	start(magic, information);

@@ -202,13 +202,17 @@ static void reset_extended_state(void)
 	__asm__ volatile("fninit; fxrstor %0" : : "m"(initial));
 }
 
+/* Before anything asks what registers the guest has. */
+static bool set_up_control_block(struct vm *vm)
+{
+	return vm->vcpu.backend->vcpu_init(&vm->vcpu) || refuse(vm, "no memory for the vCPU's control block");
+}
+
 static bool set_up_vcpu(struct vm *vm)
 {
 	struct vmmu_root root;
 	enum vmmu_status status;
 
-	if (!vm->vcpu.backend->vcpu_init(&vm->vcpu))
-		return refuse(vm, "no memory for the vCPU's control block");
 	if (vm->vcpu.backend->mode == VMMU_MODE_SHADOW) {
 		status = shadow_start(&vm->vcpu);
 	} else {
@@ -221,7 +225,7 @@ static bool set_up_vcpu(struct vm *vm)
 
 static bool set_up(struct vm *vm, const char **kind)
 {
-	return (!vm->options->trace || set_up_trace(vm)) && set_up_tables(vm) && set_up_memory(vm) &&
+	return set_up_control_block(vm) && (!vm->options->trace || set_up_trace(vm)) && set_up_tables(vm) && set_up_memory(vm) &&
 	       load(vm, kind) && set_up_vcpu(vm) && set_up_platform(vm);
 }
 
@@ -278,11 +282,11 @@ static void take_down(struct vm *vm)
 {
 	enum vmmu_status status = VMMU_OK;
 
-	vm->vcpu.backend->vcpu_free(&vm->vcpu);
 	vmmu_trace_enable(vm->mmu, false);
 	if (vm->vcpu.mmu)
 		vmmu_vcpu_destroy(vm->vcpu.mmu);
 	status = vmmu_vm_destroy(vm->mmu);
+	vm->vcpu.backend->vcpu_free(&vm->vcpu); /* the engine has asked for flushes until now */
 	memory_free_all(vm);
 	if (vm->platform)
 		object_free(vm->platform, platform_size());

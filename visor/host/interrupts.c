@@ -4,6 +4,7 @@
 #include "visor/cpu/state.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/log.h"
+#include "visor/host/stacks.h"
 #include "visor/lib/string.h"
 
 struct gate {
@@ -33,6 +34,8 @@ extern const uint8_t trap_stubs[];
 void trap_handler(struct trap_frame *f);
 
 static struct gate idt[256];
+#define TSS_IST1 0x24          /* figure 8-11 */
+#define TSS_IO_MAP 0x66
 static uint8_t tss[104];
 static void (*handlers[256])(void);
 uint64_t host_nmi_count, host_debug_count;
@@ -48,6 +51,17 @@ static const char *const exception_names[32] = {
 	"x87 error", "alignment check", "machine check", "SIMD error", "virtualization",
 	"control protection",
 };
+
+static __attribute__((noreturn)) void end_of_all(const char *reason)
+{
+	json_begin("end");
+	json_string("status", "failed");
+	json_number("code", 0);
+	json_string("reason", reason);
+	json_end();
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
 
 static __attribute__((noreturn)) void die(const struct trap_frame *f)
 {
@@ -69,13 +83,13 @@ static __attribute__((noreturn)) void die(const struct trap_frame *f)
 	         (unsigned long long)read_cr4(), (unsigned long long)f->rflags, (unsigned long long)f->cs);
 	log_line("  return addresses are found with: addr2line -f -e visor.debug %llx",
 	         (unsigned long long)f->rip);
-	json_begin("end");
-	json_string("status", "failed");
-	json_number("code", 0);
-	json_string("reason", "exception in the visor");
-	json_end();
-	for (;;)
-		__asm__ volatile("cli; hlt");
+	end_of_all("exception in the visor");
+}
+
+void interrupts_die(const char *why, const void *at)
+{
+	log_line("visor: %s, at %llx", why, (unsigned long long)(uintptr_t)at);
+	end_of_all(why);
 }
 
 /*
@@ -125,6 +139,13 @@ void trap_handler(struct trap_frame *f)
 		die(f);
 }
 
+/* Which stack of the TSS a vector's handler runs on; 0: the one that is in use (SDM vol. 3, 6.14.5). */
+static uint8_t stack_of(unsigned vector)
+{
+	return vector == X86_DF ? STACK_DOUBLE_FAULT : vector == X86_NMI ? STACK_NMI :
+	       vector == X86_MC ? STACK_MACHINE_CHECK : 0;
+}
+
 static void set_gate(unsigned vector)
 {
 	uint64_t to = (uintptr_t)trap_stubs + vector * STUB_BYTES;
@@ -132,6 +153,7 @@ static void set_gate(unsigned vector)
 	idt[vector] = (struct gate){
 		.offset_low = (uint16_t)to,
 		.selector = HOST_CODE_SELECTOR,
+		.stack = stack_of(vector),
 		.type = GATE_INTERRUPT,
 		.offset_middle = (uint16_t)(to >> 16),
 		.offset_high = (uint32_t)(to >> 32),
@@ -144,6 +166,9 @@ static void set_task_register(void)
 	uint64_t base = (uintptr_t)tss;
 	uint64_t *d = host_gdt + HOST_TASK_SELECTOR / 8;
 
+	for (unsigned i = STACK_DOUBLE_FAULT; i <= STACK_MACHINE_CHECK; i++)
+		memcpy(tss + TSS_IST1 + 8 * (i - 1), &host_stacks[i].end, sizeof(uint64_t));
+	memcpy(tss + TSS_IO_MAP, &(uint16_t){sizeof(tss)}, sizeof(uint16_t));
 	d[0] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	d[1] = base >> 32;
 	__asm__ volatile("ltr %w0" : : "r"(HOST_TASK_SELECTOR));

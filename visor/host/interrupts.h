@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The visor's own interrupts and exceptions.
- *
- * No gate uses an interrupt stack: under SVM the visor runs with the guest's
- * task register still loaded (svm/entry.S), so nothing here may depend on
- * one. All of the visor runs at CPL 0 on one good stack, so an NMI finds it.
+ * The visor's own interrupts and exceptions. #DF, NMI and #MC come on stacks of
+ * their own (host/stacks.h), by the visor's task register, which is loaded whenever
+ * it runs.
  */
 #ifndef VISOR_HOST_INTERRUPTS_H
 #define VISOR_HOST_INTERRUPTS_H
@@ -26,6 +24,9 @@ void interrupts_init(void);
 
 /* `handler` is called for each interrupt of this vector, 32 to 255, interrupts off. */
 void interrupts_handle(unsigned vector, void (*handler)(void));
+
+/* The visor cannot go on: a line that says why, and the `end` event. */
+void interrupts_die(const char *why, const void *at) __attribute__((noreturn));
 
 struct host_tables host_tables(void);
 

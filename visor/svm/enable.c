@@ -27,12 +27,14 @@ static bool enable_svm(const struct cpuid features, const char **reason)
 	svm_cpu.is_tcg = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
 	svm_cpu.may_inject_twice = svm_cpu.leaves_debug_armed = svm_cpu.is_tcg;
 	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
-	if (!host_save_area) {
+	svm_cpu.host_state = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	if (!host_save_area || !svm_cpu.host_state) {
 		*reason = "no memory for the host save area";
 		return false;
 	}
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | X86_EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, host_save_area);
+	__asm__ volatile("vmsave %%rax" : : "a"(svm_cpu.host_state) : "memory");
 	return true;
 }
 

@@ -32,16 +32,6 @@ static struct vmcb_segment to_vmcb(const struct x86_segment *s)
 	};
 }
 
-static void vmsave(struct vmcb *b)
-{
-	__asm__ volatile("vmsave %%rax" : : "a"(b) : "memory");
-}
-
-static void vmload(struct vmcb *b)
-{
-	__asm__ volatile("vmload %%rax" : : "a"(b) : "memory");
-}
-
 /*
  * Under nested paging the CPU reads the PDPTEs when a walk needs them, and checks
  * nothing before (15.25.10). QEMU takes them for entries as all others are, and
@@ -75,13 +65,12 @@ static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
 		read_pdptes(v, s);
 }
 
-/* All but the general registers that the entry code keeps. Only while a guest's state is loaded. */
+/* All but the general registers that the entry code keeps. */
 void svm_load_state(struct vcpu *v, struct x86_cpu_state *s)
 {
 	struct vmcb *b = v->svm.vmcb;
 	const struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
 
-	vmsave(b); /* FS, GS, TR and LDTR are still in the CPU */
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
 		s->segment[i] = from_vmcb(segments[i]);
 	s->ldtr = from_vmcb(&b->ldtr);
@@ -119,7 +108,6 @@ void svm_write_state(struct vcpu *v)
 	const struct x86_cpu_state *s = &v->state;
 	struct vmcb_segment *segments[] = {&b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs};
 
-	vmsave(b); /* the fields of VMLOAD that are not in x86_cpu_state */
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
 		*segments[i] = to_vmcb(&s->segment[i]);
 	b->ldtr = to_vmcb(&s->ldtr);
@@ -136,7 +124,6 @@ void svm_write_state(struct vcpu *v)
 	}
 	b->cpl = s->cpl;
 	svm_commit(v);
-	vmload(b);
 }
 
 static uint64_t *special(struct vcpu *v, enum cpu_special which)

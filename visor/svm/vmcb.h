@@ -33,9 +33,9 @@ struct vmcb {
 	uint64_t next_rip;
 	uint8_t reserved4[0x3e0 - 0x0d0];
 	uint64_t host_word;                 /* 3E0h-3FFh are left to the hypervisor: */
-	uint64_t armed_dr7;                 /* svm/entry.S knows these three */
+	uint64_t armed_dr7;                 /* svm/entry.S knows these four */
 	uint64_t host_stack;
-	uint8_t reserved5[0x400 - 0x3f8];
+	uint64_t host_state;                /* a VMCB for VMLOAD: the visor's own */
 
 	struct vmcb_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
 	uint8_t reserved6[0x4cb - 0x4a0];
