@@ -38,13 +38,14 @@ try running vmmu record -o /out/running.dat --buffer 8M
 wait $vmm
 # One of two, by its process id, for a while.
 start vmm --memory 8 write:10 say:ready wait:/tmp/go
-vmm --memory 8 say:other wait:/tmp/go & other=$!
-sleep 0.3
+vmm --memory 8 say:other wait:/tmp/go >/tmp/other.log 2>&1 & other=$!
+await other /tmp/other.log
 try which vmmu record -o /out/which.dat --buffer 8M
 try pid vmmu record -o /out/pid.dat --buffer 8M --pid $vmm --for 200ms
 touch /tmp/go; wait $vmm $other
 
-start vmm --memory 8 write:10 say:ready pause:700
+start vmm --memory 8 write:10 say:ready wait:/tmp/go pause:500
+(await entries /out/blind.log; touch /tmp/go) &
 try blind vmmu record -o /out/blind.dat --buffer 8M --snapshot=none
 wait $vmm
 
@@ -64,10 +65,10 @@ kill -STOP $recorder; touch /tmp/go; wait $vmm; kill -CONT $recorder
 wait $recorder; echo "status $?" >>/out/loss.log
 
 vmmu record --all -o /out/term.dat >/out/term.log 2>&1 & recorder=$!
-sleep 1; kill -TERM $recorder; wait $recorder; echo "status $?" >>/out/term.log
+await 1 "/sys/kernel/tracing/instances/vmmu-$recorder/tracing_on"; kill -TERM $recorder; wait $recorder; echo "status $?" >>/out/term.log
 instances term
 vmmu record --all -o /out/kill.dat >/dev/null 2>&1 & recorder=$!
-sleep 1; kill -KILL $recorder
+await 1 "/sys/kernel/tracing/instances/vmmu-$recorder/tracing_on"; kill -KILL $recorder
 instances kill
 try after vmmu record --all --for 100ms -o /out/after.dat
 instances after
