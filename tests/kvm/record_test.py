@@ -64,6 +64,11 @@ await entries /out/loss.log
 kill -STOP $recorder; touch /tmp/go; wait $vmm; kill -CONT $recorder
 wait $recorder; echo "status $?" >>/out/loss.log
 
+# A disk that cannot hold it.
+mkdir -p /full; mount -t tmpfs -o size=7m tmpfs /full
+try full vmmu record -o /full/full.dat --buffer 8M -- vmm --memory 128 write:32000 delete add write:32000 pause:3000
+cp /full/full.dat /out/full.dat; umount /full
+
 vmmu record --all -o /out/term.dat >/out/term.log 2>&1 & recorder=$!
 await 1 "/sys/kernel/tracing/instances/vmmu-$recorder/tracing_on"; kill -TERM $recorder; wait $recorder; echo "status $?" >>/out/term.log
 instances term
@@ -195,17 +200,24 @@ def check(checks, result, machine, keep, vmmu):
         checks.expect(f"{name}: status {want}, {word!r}", status.get(name) == want and word in log[name], log.get(name))
     if machine != "shadow":    # which makes fewer events than there is room for
         checks.expect("loss is said with its number", re.search(r"[\d,]+ events were LOST", log["loss"]), log["loss"])
+    if machine != "shadow":
+        checks.expect("a full disk ends the recording early", status.get("full") == 2 and "ends early" in log["full"],
+                      log["full"])
+        checks.expect("what fitted is there", len(result.files.get("full.dat", b"")) > 1 << 20,
+                      len(result.files.get("full.dat", b"")))
     checks.expect("no instance stays", instances["before"] == instances["term"] == instances["after"] == "", instances)
     checks.expect("a killed recorder leaves one behind", instances["kill"].startswith("vmmu-"), instances)
     checks.expect("no file stays", result.files.get("rest") == b"", result.files.get("rest"))
     reports = {}
-    for name in ("map", "split", "two", "running", "pid", "blind"):
+    for name in ("map", "split", "two", "running", "pid", "blind", "full"):
         (keep / f"{name}.dat").write_bytes(result.files.get(f"{name}.dat", b""))
         reports[name] = report(keep / f"{name}.dat")
     if machine != "shadow":
         check_map(checks, *reports["map"])
         for name in ("map", "split", "two", "running"):
             check_explained(checks, vmmu, keep / f"{name}.dat")
+        full = collections.Counter(n for n, _ in reports["full"][0])
+        checks.expect("and can be read", full["kvm_tdp_mmu_spte_changed"] > 10000, full)
         split = collections.Counter(n for n, _ in reports["split"][0])
         checks.expect("large pages are split", split["kvm_mmu_split_huge_page"] >= 4, split)
         checks.expect("exits and entries", split["kvm_exit"] > 10 and split["kvm_entry"] > 10, split)

@@ -21,6 +21,7 @@ struct drain_cpu {
 
 struct drain {
 	unsigned cpus;
+	int reserve;            /* room on the disk that is kept for the end; -1: none */
 	atomic_bool stop;
 	atomic_int failed;
 	struct drain_cpu cpu[];
@@ -105,11 +106,27 @@ static bool start_cpu(struct drain *d, struct tracing *t, unsigned cpu, const ch
 	return true;
 }
 
+/*
+ * When the disk is full, the recording ends, and what there is must still be put together.
+ * That takes a little room (see copy() in trace_dat.c).
+ */
+static int reserve_room(const char *folder)
+{
+	int fd = nameless_file(folder);
+
+	if (fd >= 0 && posix_fallocate(fd, 0, DRAIN_RESERVE) != 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 struct drain *drain_start(struct tracing *t, const char *folder, char **error)
 {
 	struct drain *d = allocate(sizeof(*d) + t->cpus * sizeof(d->cpu[0]));
 
 	d->cpus = t->cpus;
+	d->reserve = reserve_room(folder);
 	for (unsigned i = 0; i < d->cpus; i++)
 		d->cpu[i] = (struct drain_cpu){.drain = d, .in = -1, .out = -1};
 	for (unsigned i = 0; i < d->cpus; i++) {
@@ -140,6 +157,9 @@ void drain_stop(struct drain *d)
 			pthread_join(d->cpu[i].thread, NULL);
 		d->cpu[i].running = false;
 	}
+	if (d->reserve >= 0)
+		close(d->reserve);
+	d->reserve = -1;
 }
 
 int drain_file(struct drain *d, unsigned cpu, uint64_t *bytes)

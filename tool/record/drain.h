@@ -9,6 +9,8 @@ struct drain;
 
 /* So often a buffer is looked at that is not yet half full. */
 enum { DRAIN_LOOK_EVERY_MS = 200 };
+/* Bytes of the disk that are kept free for the end of the recording. */
+enum { DRAIN_RESERVE = 4 << 20 };
 
 /* The data goes to files without a name in `folder`: nothing stays behind, whatever happens. */
 struct drain *drain_start(struct tracing *t, const char *folder, char **error);

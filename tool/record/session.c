@@ -28,6 +28,7 @@ enum {
 	RESCAN_MS = 200,        /* new VMs and threads are looked for so often ... */
 	RESCAN_FIRST_MS = 10,   /* ... and so often while a command may be starting some */
 	FIRST_SECONDS = 3,
+	MUCH = 256 << 20,       /* bytes: what takes a while to write */
 	COMMAND_PATIENCE_MS = 10000,
 };
 
@@ -434,8 +435,14 @@ static bool save(struct session *s, char **error)
 	char *names = names_of_threads(s);
 	double seconds = seconds_since(&s->start);
 	int failed;
-	bool ok = trace_dat_write(s->options->output, &s->tracing, s->drain, names, s->options->stacks, error);
+	bool ok;
 
+	if (drain_bytes(s->drain, &failed) > MUCH)
+		note("%s of events; putting %s together", text_bytes(drain_bytes(s->drain, &failed)).text,
+		     s->options->output);
+	/* The data is gone from the drain once it is written. */
+	compare_counts(s);
+	ok = trace_dat_write(s->options->output, &s->tracing, s->drain, names, s->options->stacks, error);
 	free(names);
 	if (!ok)
 		return false;
@@ -449,7 +456,6 @@ static bool save(struct session *s, char **error)
 	if (s->marker.refused)
 		complain("%s lines about VMs and tables did not fit into the recording",
 		         text_count(s->marker.refused).text);
-	compare_counts(s);
 	return true;
 }
 

@@ -156,18 +156,27 @@ static void put_header(FILE *to, struct tracing *t, const char *threads, bool sy
 	fwrite("flyrecord", 1, 10, to);
 }
 
+/*
+ * What is copied is given back to the disk at once: a recording that filled it could not be
+ * put together otherwise, and no recording needs twice its size.
+ */
 static bool copy(FILE *to, int from, uint64_t bytes)
 {
-	static char block[1 << 16];
+	enum { BLOCK = 1 << 20 };
+	uint8_t *block = allocate(BLOCK);
+	uint64_t done = 0;
 
-	while (bytes) {
-		ssize_t got = read(from, block, bytes < sizeof(block) ? (size_t)bytes : sizeof(block));
+	while (done < bytes) {
+		size_t want = bytes - done < BLOCK ? (size_t)(bytes - done) : BLOCK;
+		ssize_t got = pread(from, block, want, (off_t)done);
 
-		if (got <= 0 || fwrite(block, 1, (size_t)got, to) != (size_t)got)
-			return false;
-		bytes -= (uint64_t)got;
+		if (got <= 0 || fwrite(block, 1, (size_t)got, to) != (size_t)got || fflush(to))
+			break;
+		fallocate(from, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)done, got);
+		done += (uint64_t)got;
 	}
-	return true;
+	free(block);
+	return done == bytes;
 }
 
 static uint64_t page_up(uint64_t at, size_t page)

@@ -8,7 +8,8 @@
 /*
  * Write all to `path`, by way of a file beside it, so that there is never half a
  * recording under that name. `threads` are more lines "PID NAME" for the table of
- * names; `symbols`: with the kernel's, for stacks. Returns false with *error set.
+ * names; `symbols`: with the kernel's, for stacks. The drain's files are
+ * empty afterwards. Returns false with *error set.
  */
 bool trace_dat_write(const char *path, struct tracing *t, struct drain *d, const char *threads, bool symbols,
                      char **error);

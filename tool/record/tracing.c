@@ -2,7 +2,6 @@
 #include "tracing.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -95,31 +94,7 @@ bool tracing_usable(char **error)
 
 /* ---- leftovers ------------------------------------------------------------------ */
 
-/* Does the process hold a file of this instance open? */
-static bool holds(pid_t pid, const char *instance)
-{
-	char *folder = formatted("/proc/%d/fd", pid), *part = formatted("/instances/%s/", instance);
-	DIR *dir = opendir(folder);
-	bool found = false;
-
-	for (struct dirent *entry; dir && !found && (entry = readdir(dir)); ) {
-		char *path = formatted("%s/%s", folder, entry->d_name), target[PATH_MAX];
-		ssize_t length = readlink(path, target, sizeof(target) - 1);
-
-		if (length > 0) {
-			target[length] = 0;
-			found = strstr(target, part);
-		}
-		free(path);
-	}
-	if (dir)
-		closedir(dir);
-	free(folder);
-	free(part);
-	return found;
-}
-
-/* A recorder that is just starting holds nothing yet, but it is our own program. A zombie is nobody's. */
+/* Does this process run our own program? A zombie runs nothing. */
 static bool is_recorder(pid_t pid)
 {
 	char *link = formatted("/proc/%d/exe", pid), theirs[PATH_MAX], ours[PATH_MAX];
@@ -129,8 +104,8 @@ static bool is_recorder(pid_t pid)
 	return length > 0 && length == own && memcmp(theirs, ours, (size_t)length) == 0;
 }
 
-/* An instance of ours whose recorder is gone, even when something else has its process id by now. */
-static bool is_leftover(const char *name)
+/* "vmmu-PID" where no recorder has that process id. */
+static bool is_orphan(const char *name)
 {
 	char *end;
 	long pid;
@@ -138,9 +113,7 @@ static bool is_leftover(const char *name)
 	if (strncmp(name, INSTANCE, strlen(INSTANCE)) != 0 || !isdigit((unsigned char)name[strlen(INSTANCE)]))
 		return false;
 	pid = strtol(name + strlen(INSTANCE), &end, 10);
-	if (*end || pid <= 0 || pid > INT_MAX)
-		return false;
-	return pid == getpid() || (!is_recorder((pid_t)pid) && !holds((pid_t)pid, name));
+	return !*end && pid > 0 && pid <= INT_MAX && (pid == getpid() || !is_recorder((pid_t)pid));
 }
 
 /* Off first: an instance whose events are on or whose buffers are read may be busy for a moment. */
@@ -158,6 +131,10 @@ static bool remove_instance(struct tracefs_instance *instance)
 	return false;
 }
 
+/*
+ * Only removed, not switched off before: the kernel refuses it while anybody has one of its
+ * files open, as a recorder in another PID namespace has, whose id means nothing here.
+ */
 unsigned tracing_remove_leftovers(void)
 {
 	char **names = tracefs_instances(NULL);
@@ -166,12 +143,12 @@ unsigned tracing_remove_leftovers(void)
 	for (char **name = names; name && *name; name++) {
 		struct tracefs_instance *instance;
 
-		if (!is_leftover(*name))
+		if (!is_orphan(*name))
 			continue;
 		instance = tracefs_instance_create(*name);
 		if (!instance)
 			continue;
-		removed += remove_instance(instance);
+		removed += tracefs_instance_destroy(instance) == 0;
 		tracefs_instance_free(instance);
 	}
 	tracefs_list_free(names);
@@ -268,8 +245,13 @@ bool tracing_open(struct tracing *t, const struct tracing_wish *wish, char **err
 	char *name = formatted(INSTANCE "%d", getpid());
 
 	*t = (struct tracing){.instance = tracefs_instance_create(name)};
-	if (!t->instance)
+	if (!t->instance) {
 		*error = formatted("the tracing instance %s cannot be made: %s", name, strerror(errno));
+	} else if (!tracefs_instance_is_new(t->instance)) {
+		*error = formatted("the tracing instance %s is in use", name);
+		tracefs_instance_free(t->instance);
+		t->instance = NULL;
+	}
 	free(name);
 	if (!t->instance)
 		return false;
