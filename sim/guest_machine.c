@@ -241,9 +241,9 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 	}
 }
 
-static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
-	return sim_gm_read(ctx, gpa.v, size, value);
+	return sim_gm_read(ctx, gpa.v, size, value) ? VMMU_GUEST_READ_OK : VMMU_GUEST_READ_NONE;
 }
 
 static const void *guest_page(void *ctx, vmmu_gpa gpa)

@@ -75,15 +75,15 @@ static void host_flush(void *ctx, const struct vmmu_flush *flush)
 	(void)flush;
 }
 
-static bool host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	const struct host *host = ctx;
 
 	if (gpa.v >= host->ram_bytes)
-		return false;
+		return VMMU_GUEST_READ_NONE;
 	*value = 0;
 	memcpy(value, host->ram + gpa.v, size);
-	return true;
+	return VMMU_GUEST_READ_OK;
 }
 
 static const void *host_guest_page(void *ctx, vmmu_gpa gpa)

@@ -57,6 +57,25 @@ struct vmmu_guest_format {
 /* The format of that number; NULL for VMMU_GUEST_NO_PAGING and for any other. */
 const struct vmmu_guest_format *vmmu_guest_format_of(enum vmmu_guest_format_number number);
 
+/* What a read of an entry has brought: a 4-byte one has no high bits, whatever the host left there. */
+static inline uint64_t vmmu_guest_word(const struct vmmu_guest_format *f, uint64_t value)
+{
+	return value & ~0ull >> (64 - 8 * f->entry_bytes);
+}
+
+/* Whom a walk asks before it looks at an entry, or stores to it. False: it ends with VMMU_GUEST_BUSY. */
+struct vmmu_guest_guard {
+	bool (*may_use)(const void *arg, vmmu_gpa entry);
+	const void *arg;
+};
+
+/* guest_walk.c: vmmu_guest_walk under a guard; NULL: there is none. */
+enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, void *ctx,
+                                               const struct vmmu_guest_mode *mode, vmmu_gva gva,
+                                               unsigned access,
+                                               const struct vmmu_guest_guard *guard,
+                                               struct vmmu_guest_walk *out);
+
 /* VMMU_PAGE_* that one entry grants. */
 static inline uint8_t vmmu_guest_rights(const struct vmmu_guest_mode *mode, uint64_t entry)
 {

@@ -18,6 +18,7 @@ struct walk {
 	const struct vmmu_guest_mode *mode;
 	uint64_t gva;
 	bool write, user, fetch, excused;
+	const struct vmmu_guest_guard *guard;  /* NULL: every entry may be looked at */
 	struct vmmu_guest_walk *out;
 };
 
@@ -65,26 +66,43 @@ static bool in_registers(const struct vmmu_guest_mode *mode, unsigned level)
 	return mode->format->top_in_registers && level == mode->levels;
 }
 
-/* Read the entry for gva of the table at `table` into a new step. False: no memory there. */
-static bool read_step(struct walk *w, uint64_t table, unsigned level)
+static bool may_use(const struct walk *w, vmmu_gpa entry)
+{
+	return !w->guard || w->guard->may_use(w->guard->arg, entry);
+}
+
+/* One entry, of which no more counts than its format has. */
+static enum vmmu_guest_read read_entry(const struct walk *w, vmmu_gpa where, uint64_t *entry)
+{
+	unsigned bytes = w->mode->format->entry_bytes;
+	enum vmmu_guest_read result = VMMU_GUEST_READ_BUSY;
+
+	if (may_use(w, where))
+		result = w->host->guest_read(w->ctx, where, bytes, entry);
+	*entry = vmmu_guest_word(w->mode->format, *entry);
+	return result;
+}
+
+/* Read the entry for gva of the table at `table` into a new step. */
+static enum vmmu_guest_read read_step(struct walk *w, uint64_t table, unsigned level)
 {
 	const struct vmmu_guest_mode *mode = w->mode;
 	const struct vmmu_guest_format *f = mode->format;
 	struct vmmu_guest_step *step = &w->out->step[w->out->steps++];
 	unsigned index = vmmu_guest_index(f, level, w->gva);
+	enum vmmu_guest_read result;
 
 	step->level = (uint8_t)level;
 	if (in_registers(mode, level)) {
 		step->where = vmmu_gpa_of(index);
 		step->entry = mode->registers.pdpte[index];
 		step->rights = VMMU_PAGE_ALL;
-		return true;
+		return VMMU_GUEST_READ_OK;
 	}
 	step->where = vmmu_gpa_of(table + index * f->entry_bytes);
-	if (!w->host->guest_read(w->ctx, step->where, f->entry_bytes, &step->entry))
-		return false;
+	result = read_entry(w, step->where, &step->entry);
 	step->rights = vmmu_guest_rights(mode, step->entry);
-	return true;
+	return result;
 }
 
 static uint64_t page_address(const struct vmmu_guest_mode *mode, const struct vmmu_guest_step *leaf,
@@ -138,10 +156,11 @@ static enum vmmu_guest_result translate(struct walk *w)
 	*out = (struct vmmu_guest_walk){.rights = VMMU_PAGE_ALL};
 	for (unsigned level = mode->levels;; level--) {
 		const struct vmmu_guest_step *step = &out->step[out->steps];
+		enum vmmu_guest_read read = read_step(w, table, level);
 		bool leaf;
 
-		if (!read_step(w, table, level))
-			return no_memory(w);
+		if (read != VMMU_GUEST_READ_OK)
+			return read == VMMU_GUEST_READ_NONE ? no_memory(w) : VMMU_GUEST_BUSY;
 		if (!(step->entry & mode->format->present))
 			return fault(w, 0);
 		leaf = level == VMMU_LEVEL_4K ||
@@ -162,6 +181,8 @@ static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits
 {
 	if (in_registers(w->mode, step->level) || (step->entry & bits) == bits)
 		return true;
+	if (!may_use(w, step->where))
+		return false;
 	switch (w->host->guest_cmpxchg(w->ctx, step->where, w->mode->format->entry_bytes, step->entry,
 	                               step->entry | bits)) {
 	case VMMU_GUEST_SWAPPED:
@@ -171,6 +192,7 @@ static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits
 	case VMMU_GUEST_READ_ONLY:
 		return true;
 	case VMMU_GUEST_CHANGED:
+	case VMMU_GUEST_SWAP_BUSY:
 		break;
 	}
 	return false;
@@ -200,6 +222,15 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
                                        const struct vmmu_guest_mode *mode, vmmu_gva gva,
                                        unsigned access, struct vmmu_guest_walk *out)
 {
+	return vmmu_guest_walk_guarded(host, ctx, mode, gva, access, NULL, out);
+}
+
+enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, void *ctx,
+                                               const struct vmmu_guest_mode *mode, vmmu_gva gva,
+                                               unsigned access,
+                                               const struct vmmu_guest_guard *guard,
+                                               struct vmmu_guest_walk *out)
+{
 	bool implicit = access & VMMU_ACCESS_IMPLICIT;
 	struct walk w = {
 		.host = host,
@@ -210,6 +241,7 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
 		.user = (access & VMMU_ACCESS_USER) && !implicit,
 		.fetch = access & VMMU_X,
 		.excused = (access & VMMU_ACCESS_AC) && !implicit,
+		.guard = guard,
 		.out = out,
 	};
 	enum vmmu_guest_result result = VMMU_GUEST_OK;
@@ -242,8 +274,9 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
 }
 
 /* SDM vol. 3, 4.4.1, table 4-8: bits 2:1, 8:5 and those past MAXPHYADDR are reserved. */
-bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
-                            const struct vmmu_guest_cpu *cpu, uint64_t cr3, uint64_t pdpte[4])
+enum vmmu_guest_result vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
+                                              const struct vmmu_guest_cpu *cpu, uint64_t cr3,
+                                              uint64_t pdpte[4])
 {
 	const uint64_t reserved =
 		VMMU_BITS(2, 1) | VMMU_BITS(8, 5) | VMMU_BITS(63, 52) |
@@ -252,12 +285,18 @@ bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
 	uint64_t read[4];
 
 	for (unsigned i = 0; i < 4; i++) {
-		if (!host->guest_read(ctx, vmmu_gpa_of(table + 8 * i), 8, &read[i]))
-			return false;
+		switch (host->guest_read(ctx, vmmu_gpa_of(table + 8 * i), 8, &read[i])) {
+		case VMMU_GUEST_READ_OK:
+			break;
+		case VMMU_GUEST_READ_NONE:
+			return VMMU_GUEST_NO_MEMORY;
+		default:
+			return VMMU_GUEST_BUSY;
+		}
 		if ((read[i] & VMMU_BIT(0)) && (read[i] & reserved))
-			return false;
+			return VMMU_GUEST_FAULT;
 	}
 	for (unsigned i = 0; i < 4; i++)
 		pdpte[i] = read[i];
-	return true;
+	return VMMU_GUEST_OK;
 }

@@ -87,7 +87,7 @@ enum vmmu_guest_result {
 	VMMU_GUEST_NONCANONICAL,  /* #GP(0), or #SS(0) for a stack access */
 	VMMU_GUEST_NO_MEMORY,     /* a table lies where there is no guest memory: step[] says where;
 	                           * error_code is that of an entry that is not present */
-	VMMU_GUEST_BUSY,          /* an entry changed meanwhile; or it is an entry's own table that
+	VMMU_GUEST_BUSY,          /* the host says so; or an entry changed meanwhile; or it is an entry's own table that
 	                           * is walked (self-map), which is settled by the next try */
 };
 
@@ -135,12 +135,15 @@ enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,
                                        unsigned access, struct vmmu_guest_walk *out);
 
 /*
- * PAE: read the four PDPTEs that `cr3` names into pdpte[]. False: one of them is
- * present and has a reserved bit set, or there is no memory: the CR3 load ends
- * in #GP(0) and the registers keep their values (SDM vol. 3, 4.4.1).
+ * PAE: read the four PDPTEs that `cr3` names into pdpte[]. [any] Calls host.guest_read.
+ * VMMU_GUEST_OK: they are loaded. Otherwise pdpte[] is as before: VMMU_GUEST_FAULT, one
+ * of them is present and has a reserved bit set: the CR3 load ends in #GP(0) and the
+ * registers keep their values (SDM vol. 3, 4.4.1); VMMU_GUEST_NO_MEMORY, there is none,
+ * with the same end; VMMU_GUEST_BUSY, they cannot be read just now: execute the load again.
  */
-bool vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
-                            const struct vmmu_guest_cpu *cpu, uint64_t cr3, uint64_t pdpte[4]);
+enum vmmu_guest_result vmmu_guest_load_pdptes(const struct vmmu_host *host, void *ctx,
+                                              const struct vmmu_guest_cpu *cpu, uint64_t cr3,
+                                              uint64_t pdpte[4]);
 
 #ifdef __cplusplus
 #pragma GCC diagnostic pop

@@ -77,10 +77,19 @@ enum vmmu_backing_result {
 	VMMU_BACKING_DENIED,     /* the host forbids this access (poisoned, not executable) */
 };
 
+/* What became of a read of guest memory. */
+enum vmmu_guest_read {
+	VMMU_GUEST_READ_OK = 0,
+	VMMU_GUEST_READ_NONE,    /* no memory there */
+	VMMU_GUEST_READ_BUSY,    /* memory that cannot be read just now (swapped out, on the move): nothing
+	                          * follows from it, the vCPU comes again (VMMU_FAULT_RETRY) */
+};
+
 enum vmmu_guest_swap {
 	VMMU_GUEST_SWAPPED = 0,
 	VMMU_GUEST_CHANGED,      /* it was not `expected`: nothing has happened */
 	VMMU_GUEST_READ_ONLY,    /* memory that the guest cannot write: its CPU's store would be lost, too */
+	VMMU_GUEST_SWAP_BUSY,    /* not just now, as for a read: nothing has happened */
 };
 
 struct vmmu_host {
@@ -134,12 +143,13 @@ struct vmmu_host {
 	 * NULL for a host that uses only direct maps. `size` is 4 or 8 bytes (read:
 	 * also 1 and 2), naturally aligned, one atomic access. Called inside the gate
 	 * too: must not sleep and must not call the engine.
-	 * Read: false where there is no memory.
+	 * Of memory in a range under invalidation neither is asked: see vmmu_invalidate_begin.
+	 * Read: *value is the word, high bits 0, after VMMU_GUEST_READ_OK.
 	 */
-	bool (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+	enum vmmu_guest_read (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
 	/*
 	 * Where the engine can read the guest page that holds gpa, in its own address
-	 * space; NULL where there is no memory. Good until the engine leaves the gate.
+	 * space; NULL where there is no memory, or when it is busy: guest_read says which. Good until the engine leaves the gate.
 	 * A shadow table is compared with the guest's entry by entry: through this it
 	 * costs a load each. May be NULL, then guest_read is called for each.
 	 */

@@ -54,9 +54,9 @@ static bool write(void *ctx, uint64_t gpa, unsigned size, uint64_t value)
 	return gpa >> 52 == 0;
 }
 
-static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
-	return read(ctx, gpa.v, size, value);
+	return read(ctx, gpa.v, size, value) ? VMMU_GUEST_READ_OK : VMMU_GUEST_READ_NONE;
 }
 
 /* The tables are the input: nothing is ever stored, so that a walk may find them read-only. */

@@ -60,7 +60,7 @@ struct host {
 	void (*on_flush)(struct host *host);
 	void (*on_table_free)(struct host *host);
 	void (*on_point)(struct host *host, unsigned point);
-	bool (*may_read)(struct host *host, uint64_t gpa);
+	bool (*is_busy)(struct host *host, uint64_t gpa);
 	void (*on_guest_read)(struct host *host, uint64_t gpa);
 	void *arg;
 };
@@ -153,20 +153,22 @@ static void host_flush(void *ctx, const struct vmmu_flush *what)
 		host->on_flush(host);
 }
 
-static bool host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	struct host *host = ctx;
 
-	*value = 0;
+	*value = ~0ull; /* what a careless host leaves there */
 	if (host->on_guest_read)
 		host->on_guest_read(host, gpa.v);
-	if (gpa.v >> VMMU_PAGE_SHIFT >= host->ram_pages || (host->may_read && !host->may_read(host, gpa.v)))
-		return false;
+	if (host->is_busy && host->is_busy(host, gpa.v))
+		return VMMU_GUEST_READ_BUSY;
+	if (gpa.v >> VMMU_PAGE_SHIFT >= host->ram_pages)
+		return VMMU_GUEST_READ_NONE;
 	if (size == 8)
 		*value = __atomic_load_n((uint64_t *)(host->ram + gpa.v), __ATOMIC_RELAXED);
 	else
-		*value = __atomic_load_n((uint32_t *)(host->ram + gpa.v), __ATOMIC_RELAXED);
-	return true;
+		*(uint32_t *)value = __atomic_load_n((uint32_t *)(host->ram + gpa.v), __ATOMIC_RELAXED);
+	return VMMU_GUEST_READ_OK;
 }
 
 static enum vmmu_guest_swap host_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size,

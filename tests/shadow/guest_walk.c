@@ -57,6 +57,11 @@ static void poke(struct memory *memory, uint64_t gpa, unsigned size, uint64_t va
 	memcpy(&memory->byte[gpa >> 12][gpa & 4095], &value, size);
 }
 
+static enum vmmu_guest_read read_for_walk(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	return read_guest(ctx, gpa, size, value) ? VMMU_GUEST_READ_OK : VMMU_GUEST_READ_NONE;
+}
+
 static enum vmmu_guest_swap swap_guest(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
                                        uint64_t value)
 {
@@ -77,7 +82,7 @@ static enum vmmu_guest_swap swap_guest(void *ctx, vmmu_gpa gpa, unsigned size, u
 	return VMMU_GUEST_SWAPPED;
 }
 
-static const struct vmmu_host host = {.guest_read = read_guest, .guest_cmpxchg = swap_guest};
+static const struct vmmu_host host = {.guest_read = read_for_walk, .guest_cmpxchg = swap_guest};
 
 /* ---- one mode, one address ------------------------------------------------------- */
 
@@ -521,11 +526,12 @@ static void pdptes_are_loaded_whole_or_not_at_all(void **state)
 		poke(memory, 0x1070, 8, good | 1ull << bit);
 		poke(memory, 0x1078, 8, 0);
 		memset(pdpte, 0x77, sizeof(pdpte));
-		assert_int_equal(vmmu_guest_load_pdptes(&host, memory, &cpu, 0x107f, pdpte), !reserved);
+		assert_int_equal(vmmu_guest_load_pdptes(&host, memory, &cpu, 0x107f, pdpte),
+		                 reserved ? VMMU_GUEST_FAULT : VMMU_GUEST_OK);
 		assert_int_equal(pdpte[0], reserved ? 0x7777777777777777 : good);
 		assert_int_equal(pdpte[2], reserved ? 0x7777777777777777 : good | 1ull << bit);
 	}
-	assert_false(vmmu_guest_load_pdptes(&host, memory, &cpu, 0x900000, pdpte));
+	assert_int_equal(vmmu_guest_load_pdptes(&host, memory, &cpu, 0x900000, pdpte), VMMU_GUEST_NO_MEMORY);
 	free(memory);
 }
 

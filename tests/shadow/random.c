@@ -167,7 +167,7 @@ static void random_paging(struct guest *g, unsigned n)
 		p.cr3 |= below(g, 4); /* PCID */
 	for (unsigned i = 0; levels == 3 && chance(g, 90) && i < 4; i++)
 		sim_gm_host_write(gm, n, p.cr3 + 8 * i, 8, table_frame((unsigned)below(g, TABLES)) << 12 | 1);
-	if (levels == 3 && !vmmu_guest_load_pdptes(&gm->host, gm, &p.cpu, p.cr3, p.pdpte))
+	if (levels == 3 && vmmu_guest_load_pdptes(&gm->host, gm, &p.cpu, p.cr3, p.pdpte) != VMMU_GUEST_OK)
 		return; /* #GP: nothing has changed */
 	sim_gm_set_paging(gm, n, &p);
 }

@@ -102,7 +102,7 @@ static unsigned shift_of(uint64_t gpa, unsigned size)
 	return size == 4 && gpa & 4 ? 32 : 0;
 }
 
-static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	_Atomic uint64_t *word = word_at(gpa.v);
 
@@ -111,7 +111,7 @@ static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 		*value = *word >> shift_of(gpa.v, size);
 	if (size == 4)
 		*value &= 0xffffffff;
-	return word != NULL;
+	return word != NULL ? VMMU_GUEST_READ_OK : VMMU_GUEST_READ_NONE;
 }
 
 static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,

@@ -75,15 +75,15 @@ static inline bool bus_write(void *ctx, uint64_t gpa, unsigned size, uint64_t va
 	return true;
 }
 
-static inline bool bus_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static inline enum vmmu_guest_read bus_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	struct bus *b = ctx;
 
 	*value = 0;
 	if (gpa.v >= RAM_BYTES)
-		return false;
+		return VMMU_GUEST_READ_NONE;
 	memcpy(value, b->ram + gpa.v, size);
-	return true;
+	return VMMU_GUEST_READ_OK;
 }
 
 static inline enum vmmu_guest_swap bus_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,

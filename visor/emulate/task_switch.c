@@ -257,7 +257,8 @@ static enum task_switch_result load_cr3(struct switching *s)
 	if (!s->new->cr3 || !(cpu->cr0 & X86_CR0_PG)) /* a 16-bit TSS has none */
 		return TASK_SWITCH_DONE;
 	if (cpu->cr4 & X86_CR4_PAE &&
-	    !vmmu_guest_load_pdptes(s->memory->host, s->memory->ctx, &s->memory->cpu, cr3, cpu->pdpte))
+	    vmmu_guest_load_pdptes(s->memory->host, s->memory->ctx, &s->memory->cpu, cr3, cpu->pdpte) !=
+	            VMMU_GUEST_OK)
 		return raise(s, VECTOR_GP, s->ext);
 	cpu->cr3 = cr3;
 	return TASK_SWITCH_DONE;

@@ -32,7 +32,8 @@ static bool load_pdptes(struct vcpu *v, struct vmmu_paging *next)
 		return true;
 	if (!(next->cr0 & X86_CR0_PG) || !(next->cr4 & X86_CR4_PAE) || next->efer & X86_EFER_LMA)
 		return true;
-	return vmmu_guest_load_pdptes(&v->vm->host, v->vm, &next->cpu, next->cr3, next->pdpte);
+	return vmmu_guest_load_pdptes(&v->vm->host, v->vm, &next->cpu, next->cr3, next->pdpte) ==
+	       VMMU_GUEST_OK;
 }
 
 /* Paging is turned on or off, and with it long mode if EFER.LME asks for it (SDM vol. 3, 10.8.5). */

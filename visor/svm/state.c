@@ -40,7 +40,8 @@ static struct vmcb_segment to_vmcb(const struct x86_segment *s)
 static void read_pdptes(struct vcpu *v, struct x86_cpu_state *s)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		if (!memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]))
+		if (memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]) !=
+		    VMMU_GUEST_READ_OK)
 			s->pdpte[i] = 0;
 	}
 }

@@ -398,25 +398,25 @@ bool memory_covers(struct vm *vm, uint64_t gpa)
 
 /* ---- for walks of the guest's own page tables --------------------------------- */
 
-bool memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+enum vmmu_guest_read memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	const void *from = host_pointer(ctx, gpa.v, false);
 
 	if (!from)
-		return false;
+		return VMMU_GUEST_READ_NONE;
 	switch (size) {
 	case 1:
 		*value = __atomic_load_n((const uint8_t *)from, __ATOMIC_RELAXED);
-		return true;
+		return VMMU_GUEST_READ_OK;
 	case 2:
 		*value = __atomic_load_n((const uint16_t *)from, __ATOMIC_RELAXED);
-		return true;
+		return VMMU_GUEST_READ_OK;
 	case 4:
 		*value = __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
-		return true;
+		return VMMU_GUEST_READ_OK;
 	default:
 		*value = __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED);
-		return true;
+		return VMMU_GUEST_READ_OK;
 	}
 }
 

@@ -36,7 +36,7 @@ uint64_t memory_frames(const struct vm *vm);
 /* Callbacks for struct vmmu_host; ctx is the VM. */
 enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out);
-bool memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+enum vmmu_guest_read memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
 const void *memory_guest_page(void *ctx, vmmu_gpa gpa);
 enum vmmu_guest_swap memory_guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected,
                                           uint64_t value);

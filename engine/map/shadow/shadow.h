@@ -373,8 +373,8 @@ bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gf
 
 /* ---- shadow_sync.c: by a vCPU. What its copy of the slot does not cover stays out ---- */
 
-/* Make `s`, which is held, follow the guest's table. */
-void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s);
+/* Make `s`, which is held, follow the guest's table. False: some of it cannot be read just now. */
+bool vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s);
 /* Map what can be mapped without asking anybody in empty entries [first, end). */
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
                           unsigned first, unsigned end);

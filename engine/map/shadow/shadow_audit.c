@@ -93,13 +93,16 @@ static void check_against_guest(struct table_audit *t, const struct vmmu_path_st
 	const struct vmmu_host *host = t->op->tables->host;
 	const struct vmmu_shadow *s = t->s;
 	const struct vmmu_guest_format *f = s->format;
-	uint64_t gpte, mask = is_leaf ? ~(vmmu_level_pages(s->role.level) - 1) : ~0ull;
+	enum vmmu_guest_read read;
+	uint64_t gpte = 0, mask = is_leaf ? ~(vmmu_level_pages(s->role.level) - 1) : ~0ull;
 	bool user = is_leaf && (step->entry & layout_of(t)->format->user);
 	bool write = is_leaf && (step->info.rights & VMMU_W);
 
-	if (!host->guest_read(t->op->tables->ctx, guest_entry_of(s, step->index),
-	                      f->entry_bytes, &gpte) ||
-	    !(gpte & f->present)) {
+	read = host->guest_read(t->op->tables->ctx, guest_entry_of(s, step->index), f->entry_bytes, &gpte);
+	gpte = vmmu_guest_word(f, gpte);
+	if (read == VMMU_GUEST_READ_BUSY)
+		return;
+	if (read != VMMU_GUEST_READ_OK || !(gpte & f->present)) {
 		vmmu_audit_finding(t->a, "entry where the guest's table has none", step, gfn);
 		return;
 	}

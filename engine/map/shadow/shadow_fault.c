@@ -57,17 +57,15 @@ static void unlock(struct build *b)
 
 /* ---- what the guest allows ----------------------------------------------------- */
 
-/* The walk has set accessed and dirty bits: the pages that hold them are dirty now. */
+/* The walk has set accessed and dirty bits: the pages that hold them are dirty now. Inside the gate. */
 static void mark_tables_dirty(struct build *b)
 {
-	struct vmmu_inside inside;
 	bool any = false;
 
 	for (unsigned i = 0; i < b->walk.steps; i++)
 		any |= b->walk.step[i].stored;
 	if (!any)
 		return;
-	inside = vmmu_op_enter(b->op);
 	for (unsigned i = 0; i < b->walk.steps; i++) {
 		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
 		struct vmmu_slot *slot =
@@ -76,7 +74,6 @@ static void mark_tables_dirty(struct build *b)
 		if (slot)
 			vmmu_dirty_mark(b->op, slot, gfn);
 	}
-	vmmu_op_leave(b->op, inside);
 }
 
 static enum vmmu_fault_result inject(struct build *b)
@@ -123,17 +120,42 @@ static bool is_accessed(const struct build *b)
 	return true;
 }
 
+/* Not while the host takes the table's frame back: nothing follows from it, and what is stored there is lost. */
+static bool may_use(const void *memory, vmmu_gpa entry)
+{
+	uint64_t gfn = vmmu_gpa_gfn(entry).v;
+
+	return !vmmu_is_pending(memory, gfn, gfn + 1);
+}
+
+/*
+ * One walk, with what it stores. Inside the gate: what it reads is the guest's at that
+ * moment, and once vmmu_invalidate_begin has returned nothing is read or stored there.
+ */
+static enum vmmu_guest_result walk_once(struct build *b)
+{
+	const struct vmmu_memory *memory = &b->vcpu->vm->memory;
+	const struct vmmu_guest_guard guard = {may_use, memory};
+	struct vmmu_tables *t = b->op->tables;
+	enum vmmu_guest_result result;
+	struct vmmu_inside inside;
+
+	inside = vmmu_op_enter(b->op);
+	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, b->f->gva,
+	                                 b->f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0),
+	                                 memory->pending ? &guard : NULL, &b->walk);
+	mark_tables_dirty(b);
+	vmmu_op_leave(b->op, inside);
+	return result;
+}
+
 static enum vmmu_fault_result walk_guest(struct build *b)
 {
-	const struct vmmu_host *host = b->op->tables->host;
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
 	struct vmmu_fault *f = b->f;
 
-	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++) {
-		result = vmmu_guest_walk(host, b->op->tables->ctx, b->mode, f->gva,
-		                         f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0), &b->walk);
-		mark_tables_dirty(b);
-	}
+	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++)
+		result = walk_once(b);
 	switch (result) {
 	case VMMU_GUEST_OK:
 		if (b->ahead && !is_accessed(b))
@@ -162,12 +184,13 @@ static enum vmmu_fault_result walk_guest(struct build *b)
 static bool is_unchanged(struct build *b, const struct vmmu_guest_step *step)
 {
 	const struct vmmu_host *host = b->op->tables->host;
-	uint64_t now, gfn = vmmu_gpa_gfn(step->where).v;
+	uint64_t now = 0, gfn = vmmu_gpa_gfn(step->where).v;
 
 	/* While the host takes the table's frame back, nothing may follow from it. */
 	return !vmmu_is_pending(&b->vcpu->vm->memory, gfn, gfn + 1) &&
-	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) &&
-	       now == step->entry;
+	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) ==
+	               VMMU_GUEST_READ_OK &&
+	       vmmu_guest_word(b->mode->format, now) == step->entry;
 }
 
 static unsigned index_at(const struct build *b, unsigned level)
@@ -192,8 +215,7 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 	if (vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return false;
 	b->woken |= s->history.worth != VMMU_PARKED_NEVER;
-	vmmu_shadow_sync(b->vcpu, b->x, s);
-	return true;
+	return vmmu_shadow_sync(b->vcpu, b->x, s);
 }
 
 /*

@@ -13,6 +13,7 @@ struct sync {
 	struct vmmu_shadow *s;
 	const struct vmmu_guest_mode *mode;
 	const void *page;          /* the guest's table; NULL: to be read word by word */
+	bool busy;                 /* a word could not be read: what is said of it is what was */
 };
 
 /* ---- frames known -------------------------------------------------------------------- */
@@ -131,11 +132,12 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 
 /* ---- a table ---------------------------------------------------------------------------- */
 
-static uint64_t guest_entry(const struct sync *y, unsigned index)
+/* The guest's word for the entry at `index`; where it cannot be read just now, the word that it was. */
+static uint64_t guest_entry(struct sync *y, unsigned index)
 {
 	const struct vmmu_host *host = y->x.op->tables->host;
 	unsigned offset = vmmu_shadow_guest_offset(y->s, index);
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (y->page && y->s->format->entry_bytes == sizeof(uint32_t))
 		return atomic_load_explicit((const _Atomic uint32_t *)((const char *)y->page + offset),
@@ -143,11 +145,17 @@ static uint64_t guest_entry(const struct sync *y, unsigned index)
 	if (y->page)
 		return atomic_load_explicit((const _Atomic uint64_t *)((const char *)y->page + offset),
 		                            memory_order_relaxed);
-	if (!host->guest_read(y->x.op->tables->ctx,
-	                      vmmu_gpa_of((y->s->gfn << VMMU_PAGE_SHIFT) + offset),
-	                      y->s->format->entry_bytes, &value))
+	switch (host->guest_read(y->x.op->tables->ctx,
+	                         vmmu_gpa_of((y->s->gfn << VMMU_PAGE_SHIFT) + offset),
+	                         y->s->format->entry_bytes, &value)) {
+	case VMMU_GUEST_READ_OK:
+		return vmmu_guest_word(y->s->format, value);
+	case VMMU_GUEST_READ_NONE:
 		return 0;
-	return value;
+	default:
+		y->busy = true;
+		return y->s->was[index];
+	}
 }
 
 static void follow(struct sync *y, unsigned index, uint64_t gpte)
@@ -175,7 +183,7 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 }
 
 /* The first entry from `index` on that the guest has changed since. This is what a sync does most. */
-static unsigned next_changed(const struct sync *y, unsigned index)
+static unsigned next_changed(struct sync *y, unsigned index)
 {
 	const _Atomic uint64_t *now = y->s->format->entry_bytes == sizeof(*now) ? y->page : NULL;
 	const uint64_t *was = y->s->was;
@@ -209,7 +217,7 @@ static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 		h->worth = VMMU_PARKED_FOR_MUCH;
 }
 
-void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
+bool vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
 	struct sync y = start(vcpu, x, s);
 	unsigned changed = 0;
@@ -218,9 +226,13 @@ void vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vm
 		changed++;
 		follow(&y, i, guest_entry(&y, i));
 	}
+	/* It stays out of reach, and is compared anew. */
+	if (y.busy)
+		return false;
 	note_parking(&s->history, changed);
 	s->history.synced = vmmu_shadow_map_of(x.op)->faults;
 	s->state = VMMU_SHADOW_CURRENT;
+	return true;
 }
 
 void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
@@ -231,7 +243,14 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
 	/* A frame that the host is taking back says nothing any more. */
 	if (vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return;
-	for (unsigned i = first; i < end; i++)
-		if (!vmmu_entry_read(x.op->tables, s->table.hpa, i))
-			follow(&y, i, guest_entry(&y, i));
+	for (unsigned i = first; i < end; i++) {
+		uint64_t gpte;
+
+		if (vmmu_entry_read(x.op->tables, s->table.hpa, i))
+			continue;
+		gpte = guest_entry(&y, i);
+		if (y.busy)
+			return;
+		follow(&y, i, gpte);
+	}
 }

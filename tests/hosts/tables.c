@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Guest tables in memory that the host is taking back. What is read of them then is
+ * nobody's word: nothing may follow from it, and nothing is to be stored there.
+ */
+#include "host.h"
+
+MODES;
+
+enum { PAGE = 100, HOLE = 300, GARBAGE = 0x5a };
+
+static struct host *paging_host(void **state, unsigned vcpus)
+{
+	struct host *host = host_with(mode_of(state), vcpus, 512);
+
+	assert_ok(host_slot(host, 0, 0, 256 * K, 0));
+	assert_ok(host_slot(host, 1, 256 * K, 16 * K, VMMU_SLOT_READONLY));
+	host_start_paging(host);
+	return host;
+}
+
+/* The guest's entry for PAGE as the page looks while the host has it. */
+static const uint64_t scraps[] = {
+	0,                                   /* a #PF would be the guest's own */
+	GP | GU | GA,                        /* page 0, read only: one of a protection */
+	PAGE * K | GFULL | GD | 1ull << 50,  /* a reserved bit */
+	HOLE * K | GFULL | GD,               /* no memory: MMIO */
+	260 * K | GFULL | GD,                /* the read-only slot */
+	(1ull << 45) | GFULL | GD,           /* past all slots */
+	PAGE * K | GP | GW | GU,             /* A and D to be set */
+};
+enum { SCRAPS = sizeof(scraps) / sizeof(*scraps) };
+
+static const unsigned levels[] = {G_ROOT, G_PDPT, G_DIRECTORY, G_TABLE};
+
+static void nothing_follows_from_a_table_that_is_taken_back(void **state)
+{
+	for (unsigned i = 0; i < 4; i++)
+		for (unsigned n = 0; n < SCRAPS; n++) {
+			struct host *host = paging_host(state, 1);
+			unsigned index = levels[i] == G_TABLE ? PAGE : 0;
+			uint64_t good = host_get(host, levels[i], index);
+
+			assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(levels[i] * K), K));
+			host_set(host, levels[i], index, scraps[n]);
+			assert_result(host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER), VMMU_FAULT_RETRY);
+			assert_int_equal(host_get(host, levels[i], index), scraps[n]);
+			assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), 0);
+			host_set(host, levels[i], index, good);
+			assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(levels[i] * K), K));
+			assert_true(host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER) == VMMU_FAULT_FIXED);
+			assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), HOST_FRAMES + PAGE);
+			host_end(host);
+		}
+}
+
+/* The host says so itself, of memory that no call names as being taken. */
+static bool busy;
+static uint64_t busy_page;
+
+static bool is_the_busy_page(struct host *host, uint64_t gpa)
+{
+	(void)host;
+	return busy && gpa / K == busy_page;
+}
+
+static void a_read_that_is_busy_is_tried_again(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct host *host = paging_host(state, 1);
+
+		host->is_busy = is_the_busy_page;
+		busy_page = levels[i];
+		busy = true;
+		assert_result(host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER), VMMU_FAULT_RETRY);
+		assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), 0);
+		busy = false;
+		assert_true(host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER) == VMMU_FAULT_FIXED);
+		/* A table that is to be compared again, and cannot be read just then. */
+		host_set(host, G_TABLE, PAGE, (PAGE + 1) * K | GFULL | GD);
+		assert_true(vmmu_guest_release(host->vcpu[0], vmmu_gpa_of(G_TABLE * K)));
+		host_set(host, G_TABLE, PAGE, (PAGE + 2) * K | GFULL | GD);
+		busy = true;
+		assert_result(host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER), VMMU_FAULT_RETRY);
+		busy = false;
+		host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER);
+		assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), HOST_FRAMES + PAGE + 2);
+		host_end(host);
+	}
+}
+
+/* The page is taken just as the walk reads it; what the walk then has is as good as nothing. */
+static bool taken;
+
+static void take_the_table(struct host *host)
+{
+	assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(G_TABLE * K), K));
+	memset(host->ram + G_TABLE * K, GARBAGE, K);
+	taken = true;
+}
+
+/* Begin it beside the fault that is reading: a call that waits for walkers must not be waited for here. */
+static pthread_t taker;
+static bool taking;
+
+static void *take(void *arg)
+{
+	take_the_table(arg);
+	return NULL;
+}
+
+static void when_it_is_read(struct host *host, uint64_t gpa)
+{
+	if (gpa / K != G_TABLE || taking)
+		return;
+	taking = true;
+	assert_int_equal(pthread_create(&taker, NULL, take, host), 0);
+	usleep(20000);
+}
+
+static void a_table_taken_under_the_walk_is_left_alone(void **state)
+{
+	struct host *host = paging_host(state, 1);
+	uint64_t good[512];
+
+	taking = taken = false;
+	memcpy(good, host->ram + G_TABLE * K, K);
+	good[PAGE] = PAGE * K | GP | GW | GU; /* A and D to be set */
+	host_set(host, G_TABLE, PAGE, good[PAGE]);
+	host->on_guest_read = when_it_is_read;
+	/* Whatever it does, once the host has the page it stores nothing there. */
+	host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER);
+	pthread_join(taker, NULL);
+	assert_true(taken);
+	host->on_guest_read = NULL;
+	assert_result(host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER), VMMU_FAULT_RETRY);
+	for (unsigned i = 0; i < K; i++)
+		assert_int_equal(host->ram[G_TABLE * K + i], GARBAGE);
+	memcpy(host->ram + G_TABLE * K, good, K);
+	assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(G_TABLE * K), K));
+	host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), HOST_FRAMES + PAGE);
+	host_end(host);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		SHADOW(nothing_follows_from_a_table_that_is_taken_back),
+		SHADOW(a_read_that_is_busy_is_tried_again),
+		SHADOW(a_table_taken_under_the_walk_is_left_alone),
+	};
+
+	cmocka_set_test_filter(getenv("ONLY"));
+	return cmocka_run_group_tests_name("tables", tests, NULL, NULL);
+}
