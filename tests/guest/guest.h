@@ -57,6 +57,7 @@ void test_delivery(void);
 void test_delivery_paging(void);
 void test_delivery_tables(void);
 void test_exec(void);
+void test_fresh(void);
 void test_hostile(void);
 void test_memory(void);
 void test_mmio(void);
@@ -90,6 +91,7 @@ void end_by_root_nowhere(void);
 void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);
+void end_by_violation(void);
 
 /* Count one check; say what was expected when it fails. */
 #define check(condition, ...) \

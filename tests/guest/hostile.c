@@ -297,3 +297,12 @@ void end_by_fetching_nothing(void)
 
 	check(vector == VECTOR_UD, "running where nothing is ends with vector %d instead of #UD", vector);
 }
+
+/* The visor is asked to break one of its own rules (which=N, enum test_violation). */
+void end_by_violation(void)
+{
+	uint64_t which = option_number("which", 0);
+
+	device(TEST_VIOLATE, which, take_ram(2 * MIB), 0, 0);
+	check(false, "the visor may do what it must not (%lu), and goes on", which);
+}

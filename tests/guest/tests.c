@@ -19,6 +19,7 @@ const struct test all_tests[] = {
 	{"paging", test_paging},
 	{"hostile", test_hostile},
 	{"registers", test_registers},
+	{"fresh", test_fresh},
 	{"slots", test_slots},
 	{"slots-random", test_slots_random},
 	{"claims", test_claims},
@@ -40,5 +41,6 @@ const struct test all_tests[] = {
 	{"end-by-faults-upon-faults", end_by_faults_upon_faults},
 	{"end-by-fetching-nothing", end_by_fetching_nothing},
 	{"end-by-invalid-state", end_by_invalid_state},
+	{"end-by-violation", end_by_violation},
 	{NULL, NULL},
 };

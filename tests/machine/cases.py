@@ -276,6 +276,22 @@ CASES = [
     *[guest(f"{machine}-{mmu}-nmi", f"NMIs, blocked until IRET, {mmu}", machine, ("nmi",), cost=5,
             mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
+    *[guest(f"{machine}-{mmu}-fresh", f"registers that nobody has written, {mmu}", machine, ("fresh",), cost=5,
+            mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
+      for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
+    *[Case(f"{machine}-protect-{name}", f"the visor is kept from this by its own tables: {name}", machine, "guest",
+           f"tests=end-by-violation which={which}", options=("--test-device",), status=FAILED, cost=3,
+           starts=False, messages=(message,))
+      for machine in ("qemu", "bochs") for which, (name, message) in enumerate((
+          ("write-text", r"visor: page fault \(vector 14, error 3\)"),
+          ("write-constant", r"visor: page fault \(vector 14, error 3\)"),
+          ("execute-data", r"visor: page fault \(vector 14, error 11\)"),
+          ("execute-stack", r"visor: page fault \(vector 14, error 11\)"),
+          ("execute-guest", r"visor: page fault \(vector 14, error 11\)"),
+          ("page-0", r"visor: page fault \(vector 14, error 0\)"),
+          ("first-mib", r"visor: page fault \(vector 14, error 0\)"),
+          ("stack-guard", r"visor: double fault"),
+          ("canary", r"visor: a buffer on the visor's stack has overflowed")), 1)],
     *[guest(f"{machine}-{mmu}-registers", f"registers that software takes for granted, {mmu}", machine, ("registers",),
             cost=5, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],

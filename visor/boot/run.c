@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/boot/run.h"
 
+#include "visor/cpu/leftovers.h"
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
@@ -188,20 +189,6 @@ static bool load(struct vm *vm, const char **kind)
 	return true;
 }
 
-/* A guest starts with the extended state of a reset, not with another one's. */
-static void reset_extended_state(void)
-{
-	static const uint8_t initial[512] __attribute__((aligned(16))) = {0x7f, 0x03, [24] = 0x80, 0x1f};
-
-	write_cr0((read_cr0() | 2) & ~(X86_CR0_TS | 4)); /* MP on, TS and EM off: FXRSTOR may run */
-	write_cr4(read_cr4() | X86_CR4_OSFXSR | (cpuid_has_pku() ? X86_CR4_PKE : 0));
-	if (cpuid(1, 0).ecx & 1u << 26) {
-		write_cr4(read_cr4() | X86_CR4_OSXSAVE);
-		xsetbv0(1);
-	}
-	__asm__ volatile("fninit; fxrstor %0" : : "m"(initial));
-}
-
 /* Before anything asks what registers the guest has. */
 static bool set_up_control_block(struct vm *vm)
 {
@@ -246,7 +233,9 @@ static void say_start(const struct vm *vm, const char *kind)
 
 static void run(struct vm *vm)
 {
-	reset_extended_state();
+	if (vm->options->test_device)
+		leftovers_plant();
+	leftovers_clear();
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
 	exit_begin(&vm->vcpu);

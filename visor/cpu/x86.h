@@ -156,6 +156,8 @@ static inline void xsetbv0(uint64_t value)
 #define X86_CR4_OSXSAVE (1ull << 18)
 #define X86_CR3_NO_FLUSH (1ull << 63)
 #define X86_CR3_PCID 0xfffull
+#define X86_CR0_MP (1ull << 1)
+#define X86_CR0_EM (1ull << 2)
 #define X86_CR0_TS (1ull << 3)
 #define X86_CR0_AM (1ull << 18)
 #define X86_CR0_NW (1ull << 29)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/exit/test_commands.h"
 
+#include "visor/exit/violate.h"
 #include "visor/host/frame.h"
 #include "visor/lib/string.h"
 #include "visor/vm/fail.h"
@@ -98,6 +99,9 @@ static uint32_t run(struct vm *vm, struct test_command *c)
 		return VMMU_OK;
 	case TEST_STAT:
 		stat(vm, c->result);
+		return VMMU_OK;
+	case TEST_VIOLATE:
+		violate(vm, arg[0], arg[1]);
 		return VMMU_OK;
 	default:
 		return VMMU_ERR_INVALID;

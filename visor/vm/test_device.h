@@ -36,6 +36,20 @@ enum test_code {
 	TEST_TRACE,            /* arg: 1 = on, 0 = off */
 	TEST_PATH,             /* arg: gpa; result: level of the entry that ends the walk, entry, its kind */
 	TEST_STAT,             /* result: violations so far, tables live, entry writes */
+	TEST_VIOLATE,          /* arg: enum test_violation, gpa of a page: the visor does so, and is stopped */
+};
+
+/* What the visor must not be able to do (docs/security.md). */
+enum test_violation {
+	TEST_WRITE_TEXT = 1,
+	TEST_WRITE_CONSTANT,
+	TEST_EXECUTE_DATA,
+	TEST_EXECUTE_STACK,
+	TEST_EXECUTE_GUEST,    /* what the guest has in its RAM */
+	TEST_READ_PAGE_0,
+	TEST_READ_LOW,         /* the first MiB */
+	TEST_OVERFLOW_STACK,
+	TEST_SMASH_BUFFER,
 };
 
 struct test_command {
