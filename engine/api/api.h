@@ -43,7 +43,7 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 /* ---- invalidate.c ---- */
 
 /* Those that were begun and never ended. */
-void vmmu_pending_free_all(struct vmmu_vm *vm);
+void vmmu_invalidations_free_all(struct vmmu_vm *vm);
 
 /* ---- stats.c ---- */
 
@@ -52,15 +52,15 @@ void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
 
 /* ---- range.c: the operations of struct vmmu_map_ops, on every map of the VM ---- */
 
-/* Remove what maps [first, end), then settle. */
+/* Remove what maps [first, end), then flush. */
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause);
-/* Take W from leaves in [first, end), then settle, as above. */
+/* Take W from leaves in [first, end), then flush, as above. */
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid);
-/* The caller settles. */
+/* The caller flushes. */
 void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, uint64_t first, uint64_t end);
-/* Guest CPUs may write [first, end) from now on; settles. */
+/* Guest CPUs may write [first, end) from now on; flushes. */
 void vmmu_allow_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end);
 /* Remove every MMIO entry. */
 void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed);

@@ -48,7 +48,7 @@ enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitma
 			fetch_word(vm, &op, closed, slot, word, &bitmap[word]);
 		vmmu_gate_open(&vm->tables, closed);
 	}
-	vmmu_settle(&op);
+	vmmu_op_flush(&op);
 	vmmu_manage_unlock(&vm->tables, managing);
 	return VMMU_OK;
 }

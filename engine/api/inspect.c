@@ -46,7 +46,7 @@ static struct vmmu_map *map_of_gpas(struct vmmu_vm *vm)
 
 void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 {
-	static const struct vmmu_visitor path = {.end = path_visit, .table = path_visit};
+	static const struct vmmu_visitor path = {.leaf = path_visit, .table_pre = path_visit};
 	uint64_t gfn = vmmu_gpa_gfn(gpa).v;
 	struct vmmu_op op;
 	struct vmmu_managing managing;

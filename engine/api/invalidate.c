@@ -19,7 +19,7 @@ static bool gfns_of(const struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes, uin
 
 enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes)
 {
-	struct vmmu_pending *pending;
+	struct vmmu_invalidation *invalidation;
 	uint64_t first, end;
 	struct vmmu_op op;
 	struct vmmu_closed closed;
@@ -27,16 +27,16 @@ enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64
 
 	if (!gfns_of(vm, base, bytes, &first, &end))
 		return VMMU_ERR_INVALID;
-	pending = vmmu_object_alloc(vm, sizeof(*pending));
-	if (!pending)
+	invalidation = vmmu_object_alloc(vm, sizeof(*invalidation));
+	if (!invalidation)
 		return VMMU_ERR_NO_MEMORY;
-	pending->first = first;
-	pending->end = end;
+	invalidation->first = first;
+	invalidation->end = end;
 
 	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
 	closed = vmmu_gate_close(&vm->tables, managing);
-	vmmu_pending_add(&vm->memory, closed, pending);
+	vmmu_invalidation_add(&vm->memory, closed, invalidation);
 	vmmu_gate_open(&vm->tables, closed);
 	vmmu_zap_range(vm, &op, first, end, 0, VMMU_CAUSE_ZAP_RANGE);
 	vmmu_manage_unlock(&vm->tables, managing);
@@ -45,7 +45,7 @@ enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64
 
 enum vmmu_status vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes)
 {
-	struct vmmu_pending *pending;
+	struct vmmu_invalidation *invalidation;
 	uint64_t first, end;
 	struct vmmu_closed closed;
 	struct vmmu_managing managing;
@@ -54,19 +54,19 @@ enum vmmu_status vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 		return VMMU_ERR_INVALID;
 	managing = vmmu_manage_lock(&vm->tables);
 	closed = vmmu_gate_close(&vm->tables, managing);
-	pending = vmmu_pending_take(&vm->memory, closed, first, end);
+	invalidation = vmmu_invalidation_take(&vm->memory, closed, first, end);
 	vmmu_gate_open(&vm->tables, closed);
 	vmmu_manage_unlock(&vm->tables, managing);
-	vmmu_object_free(vm, pending, sizeof(*pending));
-	return pending ? VMMU_OK : VMMU_ERR_INVALID;
+	vmmu_object_free(vm, invalidation, sizeof(*invalidation));
+	return invalidation ? VMMU_OK : VMMU_ERR_INVALID;
 }
 
-void vmmu_pending_free_all(struct vmmu_vm *vm)
+void vmmu_invalidations_free_all(struct vmmu_vm *vm)
 {
-	while (vm->memory.pending) {
-		struct vmmu_pending *next = vm->memory.pending->next;
+	while (vm->memory.invalidating) {
+		struct vmmu_invalidation *next = vm->memory.invalidating->next;
 
-		vmmu_object_free(vm, vm->memory.pending, sizeof(*next));
-		vm->memory.pending = next;
+		vmmu_object_free(vm, vm->memory.invalidating, sizeof(*next));
+		vm->memory.invalidating = next;
 	}
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Names for what the API counts by number. */
 #include <vmmu/vmmu.h>
 
 #define NAME_OF(names, i) \

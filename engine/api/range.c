@@ -8,7 +8,7 @@ void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint
 	for (op->map = vm->maps; op->map; op->map = op->map->next)
 		op->map->ops->zap_range(op, vmmu_managing_of(op), first, end, keep, cause);
 	op->map = vm->maps;
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 }
 
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
@@ -17,7 +17,7 @@ void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, 
 	for (op->map = vm->maps; op->map; op->map = op->map->next)
 		op->map->ops->protect_range(op, vmmu_managing_of(op), first, end, forbid);
 	op->map = vm->maps;
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 }
 
 void vmmu_harvest_range(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed,
@@ -34,7 +34,7 @@ void vmmu_allow_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, ui
 		if (op->map->ops->allow_range)
 			op->map->ops->allow_range(op, vmmu_managing_of(op), first, end);
 	op->map = vm->maps;
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 }
 
 void vmmu_mmio_zap_all(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed)

@@ -10,7 +10,7 @@ struct section {
 	struct vmmu_exclusive x;
 };
 
-static void enter(struct vmmu_vcpu *vcpu, struct section *s)
+static void section_enter(struct vmmu_vcpu *vcpu, struct section *s)
 {
 	vmmu_vcpu_op(&s->op, vcpu);
 	s->op.cause = VMMU_CAUSE_GUEST_WRITE;
@@ -18,12 +18,12 @@ static void enter(struct vmmu_vcpu *vcpu, struct section *s)
 	s->x = vmmu_shadow_lock(&s->op, s->inside);
 }
 
-static void leave(struct section *s)
+static void section_leave(struct section *s)
 {
 	vmmu_shadow_unlock(s->x);
 	vmmu_op_leave(&s->op, s->inside);
-	if (s->op.owed.promised)
-		vmmu_settle(&s->op);
+	if (s->op.flush.pending)
+		vmmu_op_flush(&s->op);
 }
 
 /* Working out what the registers mean costs more than all else a switch of CR3 needs. */
@@ -85,7 +85,7 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 	struct section section;
 	struct vmmu_slot *slot;
 
-	enter(vcpu, &section);
+	section_enter(vcpu, &section);
 	slot = vmmu_slot_from(&vcpu->vm->memory, *gpa >> VMMU_PAGE_SHIFT);
 	if (slot && slot->info.base.v > *gpa)
 		*gpa = slot->info.base.v;
@@ -101,7 +101,7 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 	} else {
 		slot = NULL;
 	}
-	leave(&section);
+	section_leave(&section);
 	return slot;
 }
 
@@ -114,9 +114,9 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 		return;
 	while (at <= last && write_piece(vcpu, &at, &here, last)) {
 		if (vmmu_vm_shadow(vcpu->vm)) {
-			enter(vcpu, &section);
+			section_enter(vcpu, &section);
 			vmmu_shadow_refill(vcpu, section.x, at, here);
-			leave(&section);
+			section_leave(&section);
 		}
 		at += here;
 	}
@@ -129,8 +129,8 @@ bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
 
 	if (!vmmu_vm_shadow(vcpu->vm))
 		return true;
-	enter(vcpu, &section);
+	section_enter(vcpu, &section);
 	released = vmmu_shadow_park(section.x, vmmu_gpa_gfn(gpa).v, false);
-	leave(&section);
+	section_leave(&section);
 	return released;
 }

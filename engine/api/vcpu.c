@@ -75,7 +75,7 @@ static void leave_map(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 
 	op.map = vcpu->map;
 	vcpu->map->ops->leave(vcpu, &op, managing);
-	vmmu_settle(&op);
+	vmmu_op_flush(&op);
 }
 
 /*

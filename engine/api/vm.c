@@ -41,7 +41,7 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 		return VMMU_ERR_INVALID;
 	if (mode->follows_guest && !host_has_guest_memory(c->host))
 		return VMMU_ERR_INVALID;
-	/* A shadow table must be able to withhold execution wherever the guest's does. */
+	/* The tables must be able to withhold execution wherever the guest's do. */
 	if (mode->follows_guest && !c->cpu.nx)
 		return VMMU_ERR_UNSUPPORTED;
 	return vmmu_layout_init(layout, mode->format, &c->cpu,
@@ -136,7 +136,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	}
 	free_maps(vm, managing);
 	vmmu_slots_free_all(vm);
-	vmmu_pending_free_all(vm);
+	vmmu_invalidations_free_all(vm);
 	free_parts(vm);
 	host->object_free(ctx, vm, sizeof(*vm));
 	return VMMU_OK;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* EPT entries as data. */
 #include "format/format.h"
 
 /*
@@ -6,7 +7,7 @@
  * there) and bit 7, which is the huge marker and must be 0 in a PML4E.
  * MMIO: W and X without R. W without R is a misconfiguration on every CPU
  * (SDM vol. 3, 29.3.3.1), and misconfigured entries are never cached in a TLB
- * (29.4.2), so that replacing one owes no flush.
+ * (29.4.2), so that replacing one needs no flush.
  * EPTP: bits 2:0 memory type of the tables, 5:3 levels less one, bit 6 accessed
  * and dirty flags (25.6.11, table 25-9).
  */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The formats of guests' own tables as data. */
 #include "format/guest.h"
 
 /*

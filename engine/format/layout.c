@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* A format narrowed to one CPU: every mask worked out once. */
 #include "format/format.h"
 
 /* Where a format cannot express a combination, the nearest one that grants no more writing. */
@@ -42,7 +43,7 @@ static void init_memtypes(struct vmmu_layout *l)
 	l->ignore_pat = l->format->has_memtype ? VMMU_BIT(6) : 0;
 }
 
-static void init_reserved(struct vmmu_layout *l)
+static void layout_init_reserved(struct vmmu_layout *l)
 {
 	const struct vmmu_format *f = l->format;
 	uint64_t beyond = VMMU_BITS(51, 12) & ~l->address;
@@ -123,7 +124,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 	           format->user | l->accessed;
 	l->pointer = pointer_bits(l);
 	init_memtypes(l);
-	init_reserved(l);
+	layout_init_reserved(l);
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
 	l->table_mark = format->bare_tables ? format->present : l->table & ~l->accessed;
 	l->table_mask = l->table_mark | l->huge | l->mmio_mask;

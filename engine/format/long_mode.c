@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Long mode's entries as data, as NPT walks them. */
 #include "format/format.h"
 
 /*

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The entries of shadow tables as data. */
 #include "format/format.h"
 
 /*

@@ -49,7 +49,7 @@ static uint64_t reserved_huge(const struct vmmu_guest_format *f, unsigned level,
 	return VMMU_BITS(vmmu_guest_shift(f, level) - 1, 12) & ~f->huge_pat & ~(cpu->pse36 ? high : 0);
 }
 
-static void init_reserved(struct vmmu_guest_mode *mode)
+static void mode_init_reserved(struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_guest_format *f = mode->format;
 	const struct vmmu_guest_cpu *cpu = &mode->registers.cpu;
@@ -93,7 +93,7 @@ static bool is_refused(const struct vmmu_paging *r, unsigned a, unsigned page)
 }
 
 /* SDM vol. 3, 4.6.2 "Protection Keys": two bits of PKRU a key, AD and WD. */
-static bool key_refuses(const struct vmmu_paging *r, bool write, bool user, unsigned key)
+static bool pkru_refuses(const struct vmmu_paging *r, bool write, bool user, unsigned key)
 {
 	bool no_access = r->pkru >> 2 * key & 1, no_write = r->pkru >> 2 * key & 2;
 
@@ -110,7 +110,7 @@ static void init_permissions(struct vmmu_guest_mode *mode)
 				mode->refused[a] |= (uint16_t)(1u << page);
 	for (unsigned a = 0; mode->keys && a < 4; a++)
 		for (unsigned key = 0; key < 16; key++)
-			if (key_refuses(r, a & 1, a & 2, key))
+			if (pkru_refuses(r, a & 1, a & 2, key))
 				mode->key_refused[a] |= (uint16_t)(1u << key);
 }
 
@@ -127,6 +127,6 @@ void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging
 	mode->keys = f->key && (r->cr4 & CR4_PKE);
 	mode->fetch_reported = mode->no_exec || (r->cr4 & CR4_SMEP);
 	mode->address = f->address & VMMU_BITS(r->cpu.maxphyaddr - 1, 12);
-	init_reserved(mode);
+	mode_init_reserved(mode);
 	init_permissions(mode);
 }

@@ -127,7 +127,7 @@ static bool key_refuses(const struct walk *w)
 }
 
 /* The leaf is there: may this access use it? */
-static enum vmmu_guest_result on_leaf(struct walk *w)
+static enum vmmu_guest_result walk_leaf(struct walk *w)
 {
 	struct vmmu_guest_walk *out = w->out;
 	const struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
@@ -169,7 +169,7 @@ static enum vmmu_guest_result translate(struct walk *w)
 			return fault(w, VMMU_PF_PRESENT | VMMU_PF_RESERVED);
 		out->rights &= step->rights;
 		if (leaf)
-			return on_leaf(w);
+			return walk_leaf(w);
 		table = step->entry & mode->address;
 	}
 }

@@ -50,7 +50,7 @@ void vmmu_audit_leaf(struct vmmu_audit *a, const struct vmmu_path_step *step, ui
 	}
 	if (vmmu_cap_of(slot, gfn, step->level) < step->level)
 		vmmu_audit_finding(a, "leaf larger than the range's cap", step, gfn);
-	if (vmmu_is_pending(m, gfn, gfn + pages))
+	if (vmmu_is_invalidating(m, gfn, gfn + pages))
 		vmmu_audit_finding(a, "leaf in a range under invalidation", step, gfn);
 	check_rights(a, slot, step, gfn);
 	for (uint64_t i = 0; host->owns_frame && i < pages; i++)

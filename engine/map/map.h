@@ -34,8 +34,8 @@ struct vmmu_map_ops {
 
 	/*
 	 * Remove what maps gfns [first, end), in bounded steps with the gate closed for
-	 * each; leaves up to level `keep` stay (0: none does). What that owes is left in
-	 * op->owed.
+	 * each; leaves up to level `keep` stay (0: none does). The flush that this needs is left in
+	 * op->flush.
 	 */
 	void (*zap_range)(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first, uint64_t end,
 	                  unsigned keep, enum vmmu_cause cause);
@@ -67,7 +67,7 @@ struct vmmu_map_ops {
 	/* A vCPU comes, or leaves. NULL: no matter. */
 	void (*join)(struct vmmu_vcpu *vcpu, struct vmmu_managing managing);
 	void (*leave)(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing);
-	/* Take everything down, settle, and free the map. No vCPU is left. */
+	/* Take everything down, flush, and free the map. No vCPU is left. */
 	void (*fini)(struct vmmu_op *op, struct vmmu_managing managing);
 };
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Blocks of the reverse map, found by gfn. */
 #include "memory/frames.h"
 
 struct vmmu_block *vmmu_block_of(const struct vmmu_frames *frames, uint64_t gfn)

@@ -25,8 +25,8 @@ struct vmmu_slot {
 };
 
 /* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
-struct vmmu_pending {
-	struct vmmu_pending *next;
+struct vmmu_invalidation {
+	struct vmmu_invalidation *next;
 	uint64_t first, end;
 };
 
@@ -44,7 +44,7 @@ struct vmmu_memory {
 	/* Steps whenever an answer of host.backing may have become stale. */
 	_Atomic uint64_t sequence;
 
-	struct vmmu_pending *pending; /* each vmmu_invalidate_begin without its end, and a move's places */
+	struct vmmu_invalidation *invalidating; /* each vmmu_invalidate_begin without its end, and a move's places */
 };
 
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
@@ -101,12 +101,12 @@ static inline void vmmu_dirty_mark(const struct vmmu_op *op, struct vmmu_slot *s
 		                         memory_order_relaxed);
 }
 
-/* ---- staleness: pending.c ---- */
+/* ---- staleness: invalidating.c ---- */
 
-/* Is the host about to take a frame behind [first, end)? Most often nothing is pending at all. */
-static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, uint64_t end)
+/* Is the host about to take a frame behind [first, end)? Most often nothing is invalidating at all. */
+static inline bool vmmu_is_invalidating(const struct vmmu_memory *m, uint64_t first, uint64_t end)
 {
-	for (const struct vmmu_pending *p = m->pending; p; p = p->next)
+	for (const struct vmmu_invalidation *p = m->invalidating; p; p = p->next)
 		if (first < p->end && end > p->first)
 			return true;
 	return false;
@@ -118,11 +118,11 @@ static inline bool vmmu_is_pending(const struct vmmu_memory *m, uint64_t first, 
  */
 void vmmu_answers_age(struct vmmu_memory *m, struct vmmu_closed closed);
 /* Each steps sequence. */
-void vmmu_pending_add(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_pending *pending);
-void vmmu_pending_remove(struct vmmu_memory *m, struct vmmu_closed closed,
-                         const struct vmmu_pending *pending);
+void vmmu_invalidation_add(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_invalidation *invalidation);
+void vmmu_invalidation_remove(struct vmmu_memory *m, struct vmmu_closed closed,
+                         const struct vmmu_invalidation *invalidation);
 /* Take out one that was begun for exactly this range; NULL if there is none. */
-struct vmmu_pending *vmmu_pending_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
+struct vmmu_invalidation *vmmu_invalidation_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
                                        uint64_t end);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The slots of a VM: found by gfn and by id, checked, put in and taken out. */
 #include "memory/memory.h"
 #include "table/locks.h"
 

@@ -2,38 +2,50 @@
 /*
  * Every lock of the engine, in the order in which they may be taken.
  *
- *   1. the management lock   orders management calls of one VM among themselves. It
- *      may be held across host callbacks. No fault ever takes it.
- *   2. the gate   keeps walkers and invalidations apart.
- *   3. the shadow lock, inside the gate, orders the faults of vCPUs in shadow
- *      modes among themselves: they share tables, lists and counts. Faults on
- *      direct maps never take it, and neither does who has closed the gate.
+ *   1. The management lock orders the management calls of one VM. It may be held
+ *      across host callbacks. No fault ever takes it.
+ *   2. The gate keeps walkers and invalidations apart.
+ *   3. The shadow lock, inside the gate, orders the faults on shadow maps: they share
+ *      tables, lists and counts. Faults on direct maps never take it. With the gate
+ *      closed it is not needed.
  *
- * The gate is a reader-writer lock whose readers share no cache line. A walker
- * (a vCPU in a fault) sets a flag of its own, then looks whether the gate is
- * closed; an invalidation closes it, then waits until every flag is down. Both
- * sides store first and look second, with sequentially consistent operations,
- * so that at least one of them sees the other. Faults of several vCPUs thus run
- * in parallel and write nothing in common but the entries themselves; the
- * invalidation, which is rare, pays for all.
+ * The gate is a reader-writer lock whose readers share no cache line. A walker (a
+ * vCPU in a fault) sets a flag of its own, then reads whether the gate is closed. An
+ * invalidation closes the gate, then waits until every flag is down. Both sides
+ * store first and load second, with sequentially consistent operations, so that at
+ * least one of them sees the other. Faults of several vCPUs thus run in parallel and
+ * write nothing in common but the entries themselves. The invalidation, which is
+ * rare, bears the cost.
  *
- * While the gate is closed nobody else reads or writes tables, slots or
- * restrictions. A table unlinked under it can only be reached by the hardware,
- * so after the flush it is free.
+ * While the gate is closed nobody else reads or writes tables, slots or caps. Only
+ * the hardware can reach a table that was unlinked then, so the table is free after
+ * the flush.
  *
- * Nothing is allocated, flushed or asked of the host while the gate is closed,
- * and none of that happens while a walker is inside. vCPUs that wait at a
- * closed gate hold nothing.
+ * Nothing is allocated or flushed and no host callback is called while the gate is
+ * closed or a walker is inside, but for plain reads of guest memory. vCPUs that wait
+ * at a closed gate hold nothing.
  *
- * Faults flush too, outside the gate: when they drop or narrow an entry. Until
- * that is done the entry no longer tells what CPUs may remember. So a fault
- * promises the flush before it changes the entry, and counts the promise in
- * `unpaid`; in shadow modes management does so, too. While it is not zero, no
- * fault maps anything where nothing is mapped (it answers RETRY). No management
- * call returns before what had been promised until then is paid: what it found
- * already gone may be a fault's doing. It waits for the host's flush there, but
- * holds the management lock only, which that flush never needs; and not for what is promised
- * later, which is counted apart.
+ * Faults flush too, outside the gate, when they drop or narrow an entry. Until that
+ * is done the entry no longer tells what CPUs may remember. So a fault counts its
+ * flush in `flushes_pending` before it changes the entry. In VMs with a shadow map
+ * management counts its flushes, too. While any is pending, no fault maps anything
+ * where nothing is mapped: it answers RETRY. A management call waits, before it
+ * returns, for the flushes that were pending when it was done: an entry that it found
+ * gone may be a fault's doing. It holds only the management lock then, which those
+ * flushes never need. Flushes that become pending later are counted apart.
+ *
+ * Words of this engine, and KVM's for the same. docs/architecture.md has the rest.
+ *
+ *   management lock         slots_lock
+ *   gate                    mmu_lock: faults take the read side
+ *   shadow lock             mmu_lock, write side
+ *   proof                   lockdep_assert_held()
+ *   flush needed            the `flush` that functions return, tlbs_dirty
+ *   flush pending           tlb_flush_pending of Linux's struct mm_struct
+ *   invalidating, sequence  mmu_invalidate_in_progress, mmu_invalidate_seq
+ *   fault preparation       kvm_faultin_pfn()
+ *   find leaf               get_walk()
+ *   held, parked            nothing: the words are of this engine (map/shadow/shadow.h)
  */
 #ifndef VMMU_LOCKS_H
 #define VMMU_LOCKS_H

@@ -137,9 +137,9 @@ void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, en
 
 	vmmu_assert_exclusive(x);
 	vmmu_table_hash_remove(&op->tables->hash, table);
-	table->next = op->owed.freed;
-	op->owed.freed = table;
-	op->owed.freed_count++;
+	table->next = op->flush.freed;
+	op->flush.freed = table;
+	op->flush.freed_count++;
 	vmmu_count(&op->who->count.tables_freed[table->level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause, false);
 }
@@ -181,7 +181,7 @@ static void count_out(struct vmmu_op *op, const struct vmmu_table *table)
 }
 
 /* Tables of leaves are nearly all tables there are: each goes in one step. */
-static enum vmmu_next retire_below(struct vmmu_visit *v, void *arg)
+static enum vmmu_next retire_pre(struct vmmu_visit *v, void *arg)
 {
 	const struct retiring *r = arg;
 	struct vmmu_op *op = v->op;
@@ -202,7 +202,7 @@ static enum vmmu_next pass_leaf(struct vmmu_visit *v, void *arg)
 	return VMMU_NEXT;
 }
 
-static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
+static void retire_post(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 {
 	const struct retiring *r = arg;
 	struct vmmu_table *table = vmmu_table_find(op->tables, r->closed, hpa);
@@ -214,7 +214,7 @@ static void retire_left(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
                        enum vmmu_cause cause)
 {
-	static const struct vmmu_visitor retire = {.end = pass_leaf, .table = retire_below, .left = retire_left};
+	static const struct vmmu_visitor retire = {.leaf = pass_leaf, .table_pre = retire_pre, .table_post = retire_post};
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
 	struct retiring r = {.closed = closed, .cause = cause};

@@ -30,7 +30,7 @@ static unsigned newest(const struct vmmu_table_hash *h)
 	return generation;
 }
 
-static struct vmmu_table *_Atomic *bucket_of(struct vmmu_table_hash *h, unsigned generation, vmmu_hpa hpa)
+static struct vmmu_table *_Atomic *hash_bucket_of(struct vmmu_table_hash *h, unsigned generation, vmmu_hpa hpa)
 {
 	uint64_t pfn = vmmu_hpa_pfn(hpa).v, mask = (1ull << bits_of(generation)) - 1;
 
@@ -74,7 +74,7 @@ void vmmu_table_hash_free(struct vmmu_tables *t)
 void vmmu_table_hash_add(struct vmmu_table_hash *h, struct vmmu_table *table)
 {
 	unsigned generation = newest(h);
-	struct vmmu_table *_Atomic *bucket = bucket_of(h, generation, table->hpa);
+	struct vmmu_table *_Atomic *bucket = hash_bucket_of(h, generation, table->hpa);
 	struct vmmu_table *head = atomic_load_explicit(bucket, memory_order_relaxed);
 
 	table->generation = (uint8_t)generation;
@@ -89,7 +89,7 @@ struct vmmu_table *vmmu_table_hash_find(struct vmmu_table_hash *h, vmmu_hpa hpa)
 {
 	for (unsigned generation = newest(h);; generation--) {
 		struct vmmu_table *table =
-			atomic_load_explicit(bucket_of(h, generation, hpa), memory_order_acquire);
+			atomic_load_explicit(hash_bucket_of(h, generation, hpa), memory_order_acquire);
 
 		while (table && table->hpa.v != hpa.v)
 			table = table->chain;
@@ -100,7 +100,7 @@ struct vmmu_table *vmmu_table_hash_find(struct vmmu_table_hash *h, vmmu_hpa hpa)
 
 void vmmu_table_hash_remove(struct vmmu_table_hash *h, struct vmmu_table *table)
 {
-	struct vmmu_table *_Atomic *bucket = bucket_of(h, table->generation, table->hpa);
+	struct vmmu_table *_Atomic *bucket = hash_bucket_of(h, table->generation, table->hpa);
 	struct vmmu_table *at = atomic_load_explicit(bucket, memory_order_relaxed);
 
 	atomic_fetch_sub_explicit(&h->tables, 1, memory_order_relaxed);

@@ -6,7 +6,7 @@
  *   struct vmmu_map     one tree of them: its format, its root, what can be done with it
  *   struct vmmu_table   what the engine knows of one paging structure
  *   struct vmmu_actor   a vCPU, or the VM's management: its ring, spares, counters
- *   struct vmmu_op      one operation under way: who, why, and what it owes
+ *   struct vmmu_op      one operation under way: who, why, and the flush it needs
  */
 #ifndef VMMU_TABLES_H
 #define VMMU_TABLES_H
@@ -92,15 +92,15 @@ struct vmmu_tables {
 	_Atomic bool tracing;
 	_Atomic bool managed;              /* the management lock */
 	_Alignas(64) _Atomic bool closed;
-	/* Promised flushes, those of either epoch in a half of their own; beside `closed`, which all read. */
-	_Atomic uint64_t unpaid;
+	/* Flushes pending, those of either epoch in a half of their own. Beside `closed`, which all read. */
+	_Atomic uint64_t flushes_pending;
 	_Atomic uint32_t epoch;            /* 0 or 1; management steps it when it waits (locks.h) */
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors;        /* vCPUs; the management lock guards it */
 	uint32_t actors_max;
 	uint32_t actors_end;               /* past the last seat that is taken */
 	uint32_t header_bytes;             /* of a struct vmmu_table and what a map has behind it */
-	bool manager_promises;             /* a map believes what no CPU can write: see locks.h */
+	bool manager_counts_flushes;             /* its flushes are counted in flushes_pending, too: see locks.h */
 	_Atomic bool locked;               /* the shadow lock */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table_hash hash;
@@ -138,13 +138,13 @@ struct vmmu_map {
 
 enum { VMMU_MAP_ID_SHIFT = 48 };
 
-/* Flushes are owed as data and paid by vmmu_settle when no lock is held. */
-struct vmmu_owed {
-	uint64_t promised;         /* what it adds to tables->unpaid; 0: nothing is promised */
-	bool any;
-	bool all;                  /* of a map whose TLBs cannot be asked by gfn */
+/* The flush that an operation needs, as data: done by vmmu_op_flush when no lock is held. */
+struct vmmu_needed_flush {
+	uint64_t pending;          /* what it adds to tables->flushes_pending; 0: it is not counted */
+	bool needed;
+	bool all;                  /* of a map whose TLBs know no gfns */
 	bool tables;               /* a non-leaf entry went away */
-	enum vmmu_cause cause;     /* of the last write that owed something */
+	enum vmmu_cause cause;     /* of the last write that needed one */
 	uint64_t start, end;       /* gfns */
 	struct vmmu_table *freed;  /* unlinked; go back to the host after the flush */
 	unsigned freed_count;
@@ -157,10 +157,10 @@ struct vmmu_op {
 	bool tracing;              /* as of the last time it entered the gate (locks.h) */
 	uint32_t fault;
 	enum vmmu_cause cause;     /* of a fault: why it maps */
-	struct vmmu_owed owed;
+	struct vmmu_needed_flush flush;
 };
 
-/* Only what must be: faults start one each. owed's other fields mean nothing until `any`. */
+/* Only what must be: faults start one each. flush's other fields mean nothing until `needed`. */
 static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struct vmmu_actor *who,
                                 struct vmmu_map *map)
 {
@@ -169,11 +169,11 @@ static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struc
 	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
 	op->map = map;
 	op->fault = 0;
-	op->owed.promised = 0;
-	op->owed.any = false;
-	op->owed.tables = false;
-	op->owed.freed = NULL;
-	op->owed.freed_count = 0;
+	op->flush.pending = 0;
+	op->flush.needed = false;
+	op->flush.tables = false;
+	op->flush.freed = NULL;
+	op->flush.freed_count = 0;
 }
 
 /* Go on with another map of the VM; returns the one before, to be put back. */
@@ -218,7 +218,7 @@ void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table);
 struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, struct vmmu_closed closed, vmmu_hpa hpa);
 /*
  * `table` has been unlinked: forget it and everything below it, and let the
- * frames wait for the flush that `op` owes.
+ * frames wait for the flush that `op` needs.
  */
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
                        enum vmmu_cause cause);
@@ -230,23 +230,24 @@ void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, en
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
                       const struct vmmu_table *table, enum vmmu_cause cause, bool created);
 
-/* One promise, as `unpaid` counts it. */
-static inline uint64_t vmmu_promise_of(uint32_t epoch)
+/* One flush, as `flushes_pending` counts it. */
+static inline uint64_t vmmu_flush_unit(uint32_t epoch)
 {
 	return 1ull << 32 * (epoch & 1);
 }
 
 /* Has a fault changed an entry and not flushed yet? For those who find an entry empty. */
-static inline bool vmmu_is_flush_promised(const struct vmmu_op *op)
+static inline bool vmmu_is_flush_pending(const struct vmmu_op *op)
 {
 	return __builtin_expect(
-		atomic_load_explicit(&op->tables->unpaid, memory_order_acquire) != 0, 0);
+		atomic_load_explicit(&op->tables->flushes_pending, memory_order_acquire) != 0, 0);
 }
 
 /*
- * Pay what `op` owes: flush, then free. For management also wait until faults
- * have paid what they promised. No lock held but the management lock.
+ * Do the flush that `op` needs, then free what waits for it. Management also waits
+ * for the flushes of faults that were pending. No lock is held but the management
+ * lock.
  */
-void vmmu_settle(struct vmmu_op *op);
+void vmmu_op_flush(struct vmmu_op *op);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* A trace ring that seems full: ask its host for room, count and tell what is lost. */
 #include "table/trace.h"
 
 static uint32_t room_in(struct vmmu_trace_ring *ring)
@@ -7,7 +8,7 @@ static uint32_t room_in(struct vmmu_trace_ring *ring)
 	                     __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE));
 }
 
-static void drop(struct vmmu_actor *who)
+static void drop_record(struct vmmu_actor *who)
 {
 	/* The number is used up all the same: a gap in seq is a loss. */
 	who->seq++;
@@ -45,7 +46,7 @@ bool vmmu_trace_make_room(struct vmmu_op *op)
 	}
 	if (who->room < needed) {
 		who->room = 0;
-		drop(who);
+		drop_record(who);
 		return false;
 	}
 	if (who->untold && needed == 2)

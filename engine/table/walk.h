@@ -15,7 +15,7 @@ struct vmmu_visit {
 	vmmu_hpa table;
 	uint16_t index;
 	uint8_t level;
-	bool unreached;      /* no CPU can come to the table: what changes in it owes nothing */
+	bool unreached;      /* no CPU can come to the table: what changes in it needs no flush */
 	uint64_t entry;      /* as last read, or as the writer left it */
 	const vmmu_hpa *path; /* the tables above it by level, from where the walk began */
 };
@@ -34,11 +34,11 @@ struct vmmu_visitor {
 	 * Every entry that does not reference a table. May replace it through
 	 * vmmu_entry_write, which keeps visit->entry true, and then descend.
 	 */
-	vmmu_visit_fn end;
+	vmmu_visit_fn leaf;
 	/* Every entry that does, before what is below it. NULL: always descend. */
-	vmmu_visit_fn table;
+	vmmu_visit_fn table_pre;
 	/* The last entry in the range of a table below the top has been visited. May be NULL. */
-	void (*left)(struct vmmu_op *op, vmmu_hpa table, void *arg);
+	void (*table_post)(struct vmmu_op *op, vmmu_hpa table, void *arg);
 };
 
 /* Which table a walk starts from. */
@@ -68,7 +68,7 @@ VMMU_INLINE void vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t sta
 		bool is_table = level > VMMU_LEVEL_4K && (entry & table_mask) == table_mark;
 		enum vmmu_next next = VMMU_DESCEND;
 
-		if (!is_table || visitor.table) {
+		if (!is_table || visitor.table_pre) {
 			struct vmmu_visit v = {
 				.op = op,
 				.gfn = {gfn >> shift << shift},
@@ -79,7 +79,7 @@ VMMU_INLINE void vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t sta
 				.path = path,
 			};
 
-			next = is_table ? visitor.table(&v, arg) : visitor.end(&v, arg);
+			next = is_table ? visitor.table_pre(&v, arg) : visitor.leaf(&v, arg);
 			entry = v.entry;
 		}
 		if (next == VMMU_DESCEND) {
@@ -94,8 +94,8 @@ VMMU_INLINE void vmmu_walk(struct vmmu_op *op, struct vmmu_top top, uint64_t sta
 		gfn = (gfn >> shift << shift) + (1ull << shift);
 		/* Up through every table that ends here. */
 		while (level < top.level && (gfn >= end || !(gfn >> shift & (VMMU_ENTRIES - 1)))) {
-			if (visitor.left)
-				visitor.left(op, path[level], arg);
+			if (visitor.table_post)
+				visitor.table_post(op, path[level], arg);
 			level++;
 			shift += VMMU_INDEX_BITS;
 		}

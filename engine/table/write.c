@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The one writer of paging-structure entries, and what follows from each write. */
 #include "table/write.h"
 
 #include "table/locks.h"
 #include "table/trace.h"
 
 /* Does the CPU keep anything of `was` that `now` no longer says? */
-static VMMU_RARE bool owes_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
+static VMMU_RARE bool needs_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
 {
 	/* What a present entry may gain without anyone having to forget the old one. */
 	uint64_t gains = l->format->read | l->format->write | l->format->exec | l->accessed | l->dirty |
@@ -23,42 +24,42 @@ static VMMU_RARE bool owes_flush(const struct vmmu_layout *l, unsigned level, ui
 	return (was ^ now) & ~(gains | l->format->no_exec);
 }
 
-static VMMU_RARE void owe(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
+static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
 {
-	struct vmmu_owed *owed = &op->owed;
+	struct vmmu_needed_flush *flush = &op->flush;
 	uint64_t end = v->gfn.v + vmmu_level_pages(v->level);
 
-	if (!owed->any || v->gfn.v < owed->start)
-		owed->start = v->gfn.v;
-	if (!owed->any || end > owed->end)
-		owed->end = end;
-	owed->all = (owed->any && owed->all) || op->map->flush_all;
-	owed->any = true;
-	owed->cause = cause;
+	if (!flush->needed || v->gfn.v < flush->start)
+		flush->start = v->gfn.v;
+	if (!flush->needed || end > flush->end)
+		flush->end = end;
+	flush->all = (flush->needed && flush->all) || op->map->flush_all;
+	flush->needed = true;
+	flush->cause = cause;
 	if (vmmu_is_table(&op->map->layout, v->level, was))
-		owed->tables = true;
+		flush->tables = true;
 }
 
-/* Whoever finds the entry changed must also find that a flush is due (locks.h). */
-static VMMU_RARE void promise(struct vmmu_op *op)
+/* Whoever finds the entry changed must also find that a flush is pending (locks.h). */
+static VMMU_RARE void count_pending(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 
-	if (op->owed.promised || (op->who == &t->manager && !t->manager_promises))
+	if (op->flush.pending || (op->who == &t->manager && !t->manager_counts_flushes))
 		return;
-	op->owed.promised = vmmu_promise_of(atomic_load_explicit(&t->epoch, memory_order_relaxed));
-	atomic_fetch_add_explicit(&t->unpaid, op->owed.promised, memory_order_seq_cst);
+	op->flush.pending = vmmu_flush_unit(atomic_load_explicit(&t->epoch, memory_order_relaxed));
+	atomic_fetch_add_explicit(&t->flushes_pending, op->flush.pending, memory_order_seq_cst);
 }
 
-void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause)
+void vmmu_flush_all_needed(struct vmmu_op *op, enum vmmu_cause cause)
 {
-	promise(op);
-	op->owed.all = (op->owed.any && op->owed.all) || op->map->flush_all;
-	op->owed.any = true;
-	op->owed.tables = true;
-	op->owed.cause = cause;
-	op->owed.start = 0;
-	op->owed.end = VMMU_GFNS;
+	count_pending(op);
+	op->flush.all = (op->flush.needed && op->flush.all) || op->map->flush_all;
+	op->flush.needed = true;
+	op->flush.tables = true;
+	op->flush.cause = cause;
+	op->flush.start = 0;
+	op->flush.end = VMMU_GFNS;
 }
 
 static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
@@ -100,18 +101,18 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
 	uint64_t was = v->entry;
 	const struct vmmu_layout *l = &op->map->layout;
-	bool owes = was && !v->unreached && owes_flush(l, v->level, was, value);
+	bool flush = was && !v->unreached && needs_flush(l, v->level, was, value);
 
-	if (owes)
-		promise(op);
+	if (flush)
+		count_pending(op);
 	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
 	if (!atomic_compare_exchange_strong_explicit(&entries[v->index], &v->entry, value,
 	                                             memory_order_acq_rel, memory_order_acquire))
 		return false;
 	v->entry = value;
 	account(op, v, was, cause);
-	if (owes)
-		owe(op, v, was, cause);
+	if (flush)
+		note_flush(op, v, was, cause);
 	if (was && !vmmu_is_present(l, value) && vmmu_is_present(l, was))
 		vmmu_count(&op->who->count.zapped[cause], 1);
 	if (op->tracing)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* How entries are written. */
 #ifndef VMMU_WRITE_H
 #define VMMU_WRITE_H
 
@@ -7,12 +8,12 @@
 /*
  * THE writer: the only function of the engine that stores a paging-structure
  * entry. Compare-exchanges the entry of `visit` from visit->entry to `value`;
- * stores, traces, accounts, and records in visit->op the flush now owed.
+ * stores, traces, accounts, and notes in visit->op the flush that is needed now.
  *
  * True: visit->entry is `value`. False: somebody else was first, nothing has
  * happened, and visit->entry is what stands there now.
  *
- * What a write owes (SDM vol. 3, 29.4.3; APM vol. 2, 15.16 and 5.5.3): nothing
+ * What a write needs (SDM vol. 3, 29.4.3; APM vol. 2, 15.16 and 5.5.3): nothing
  * when the old entry was not present or was one the CPU refuses (neither is
  * ever cached), or when the new one only adds rights; a flush of the gfns it
  * translated otherwise.
@@ -20,9 +21,9 @@
 bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
 
 /*
- * Owe a flush of everything, whatever was written: a table goes that some CPU may
- * still know of, although the entry that referenced it went by another's hand.
+ * Note that a flush of everything is needed, whatever was written: a table goes that
+ * some CPU may still know of, although somebody else removed the entry for it.
  */
-void vmmu_owe_all(struct vmmu_op *op, enum vmmu_cause cause);
+void vmmu_flush_all_needed(struct vmmu_op *op, enum vmmu_cause cause);
 
 #endif

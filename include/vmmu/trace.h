@@ -23,7 +23,7 @@ extern "C" {
  * know (tests/check/names keeps the list).
  */
 
-/* Why an entry was written, a table made, or a flush owed. */
+/* Why an entry was written, a table made, or a flush needed. */
 enum vmmu_cause {
 	VMMU_CAUSE_NONE = 0,
 	VMMU_CAUSE_VIOLATION = 1,    /* EPT violation or nested page fault, on demand */

@@ -26,8 +26,8 @@
  * that can be preempted are no trouble as long as both get to run: host.relax is
  * called in every wait.
  *
- * No call returns with a flush owed: what a call owes it has had done through
- * host.flush before it returns, unless its comment says otherwise.
+ * No call returns with a flush outstanding: host.flush has done what the call needs
+ * before it returns, unless its comment says otherwise.
  */
 #ifndef VMMU_H
 #define VMMU_H

@@ -168,7 +168,7 @@ static uint64_t entry_in(struct host *h, struct vmmu_map *map, uint64_t gpa)
 	uint64_t entry;
 
 	op.map = map;
-	entry = vmmu_look(&op, gpa / K).entry;
+	entry = vmmu_find_leaf(&op, gpa / K).entry;
 	vmmu_manage_unlock(&h->vm->tables, managing);
 	return entry;
 }

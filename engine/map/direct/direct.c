@@ -32,9 +32,9 @@ static enum vmmu_next tell_table(struct vmmu_visit *v, void *arg)
 	return VMMU_DESCEND;
 }
 
-static void each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each, void *arg)
+static void direct_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each, void *arg)
 {
-	static const struct vmmu_visitor visitor = {.end = tell_entry, .table = tell_table};
+	static const struct vmmu_visitor visitor = {.leaf = tell_entry, .table_pre = tell_table};
 	struct telling t = {closed, each, arg};
 
 	if (each->table)
@@ -43,7 +43,7 @@ static void each_entry(struct vmmu_op *op, struct vmmu_closed closed, const stru
 	vmmu_walk(op, vmmu_top_of(op->map), 0, vmmu_map_end(op->map), visitor, &t);
 }
 
-static enum vmmu_status root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+static enum vmmu_status direct_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	const struct vmmu_map *map = vcpu->map;
 
@@ -56,24 +56,24 @@ static enum vmmu_status root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_r
 	return VMMU_OK;
 }
 
-static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
+static uint64_t direct_prefault_limit(const struct vmmu_vcpu *vcpu)
 {
 	(void)vcpu; /* the faults themselves say where memory ends */
 	return UINT64_MAX;
 }
 
-static void fini(struct vmmu_op *op, struct vmmu_managing managing)
+static void direct_fini(struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_map *map = op->map;
 	struct vmmu_closed closed;
 
 	vmmu_direct_zap_range(op, managing, 0, map->vm->memory.limit, 0, VMMU_CAUSE_ZAP_VM);
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 	/* The sweep leaves large tables in place; with the root they all go. */
 	closed = vmmu_gate_close(op->tables, managing);
 	vmmu_table_retire(op, closed, map->root, VMMU_CAUSE_ZAP_VM);
 	vmmu_gate_open(op->tables, closed);
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 	vmmu_map_remove(map);
 	vmmu_object_free(map->vm, map, sizeof(*map));
 }
@@ -84,12 +84,12 @@ const struct vmmu_map_ops vmmu_direct_ops = {
 	.protect_range = vmmu_direct_protect_range,
 	.harvest_range = vmmu_direct_harvest_range,
 	.zap_mmio = vmmu_mmio_zap,
-	.each_entry = each_entry,
+	.each_entry = direct_each_entry,
 	.audit = vmmu_direct_audit,
-	.root_pointer = root_pointer,
-	.prefault_limit = prefault_limit,
+	.root_pointer = direct_root_pointer,
+	.prefault_limit = direct_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_vcpu),
-	.fini = fini,
+	.fini = direct_fini,
 };
 
 bool vmmu_direct_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,

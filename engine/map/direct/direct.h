@@ -4,7 +4,7 @@
  * guests without paging where the CPU has neither. Each operation is a visitor
  * over the one walker.
  *
- *   look.c           what ends a gfn's translation
+ *   find_leaf.c      what ends a gfn's translation
  *   link.c           steps that several visitors share
  *   direct_map.c     make a gfn translate
  *   mmio.c           entries for gpas without a slot
@@ -46,10 +46,10 @@ static inline enum vmmu_next vmmu_mapped(const struct vmmu_visit *v, struct vmmu
 	return VMMU_STOP;
 }
 
-/* ---- look.c: inside the gate or with the management lock ---- */
+/* ---- find_leaf.c: inside the gate or with the management lock ---- */
 
 /* The entry that ends gfn's translation. */
-struct vmmu_visit vmmu_look(struct vmmu_op *op, uint64_t gfn);
+struct vmmu_visit vmmu_find_leaf(struct vmmu_op *op, uint64_t gfn);
 
 /* ---- link.c: by a walker inside the gate ---- */
 

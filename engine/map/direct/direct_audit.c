@@ -63,7 +63,7 @@ static enum vmmu_next audit_visit(struct vmmu_visit *v, void *arg)
 
 void vmmu_direct_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *a)
 {
-	static const struct vmmu_visitor visitor = {.end = audit_visit, .table = audit_visit};
+	static const struct vmmu_visitor visitor = {.leaf = audit_visit, .table_pre = audit_visit};
 
 	a->closed = closed;
 	a->tables[op->map->root->level]++;

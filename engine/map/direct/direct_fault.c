@@ -7,7 +7,7 @@
  * comes. `sequence` is read before the question; inside the gate, where nothing
  * can change it, it must still be the same.
  */
-#include "map/ask.h"
+#include "map/prepare.h"
 #include "map/direct/direct.h"
 #include "table/trace.h"
 
@@ -77,7 +77,7 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
 	                                                         : VMMU_FAULT_RETRY;
 }
 
-static enum vmmu_fault_result on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
+static enum vmmu_fault_result fault_on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
                                       struct vmmu_visit *v)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
@@ -119,13 +119,13 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uin
 	struct vmmu_visit v;
 
 	inside = vmmu_op_enter(op);
-	v = vmmu_look(op, vmmu_fault_gfn(f));
+	v = vmmu_find_leaf(op, vmmu_fault_gfn(f));
 	if (vmmu_is_mmio(l, v.entry))
 		result = on_mmio_entry(vcpu, op, f, v.entry);
 	else if (vmmu_is_bad(l, v.level, v.entry))
 		result = VMMU_FAULT_BAD_ENTRY;
 	else if (vmmu_is_leaf(l, v.level, v.entry))
-		result = on_leaf(vcpu, f, &v);
+		result = fault_on_leaf(vcpu, f, &v);
 	if (result)
 		describe(vcpu, f, &v);
 	*older = v.entry;
@@ -196,7 +196,7 @@ static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct v
 	if (!vmmu_have_spares(op))
 		return VMMU_FAULT_NO_MEMORY;
 
-	result = vmmu_ask_host(vcpu, op, f, &backing);
+	result = vmmu_prepare_backing(vcpu, op, f, &backing);
 	return result ? result : map_backing(vcpu, op, f, sequence, &backing, older);
 }
 
@@ -217,7 +217,7 @@ enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 		result = i < QUESTIONS ? on_missing(vcpu, op, fault, older) : VMMU_FAULT_RETRY;
 		older = fault->entry;
 	}
-	if (op->owed.promised)
-		vmmu_settle(op);
+	if (op->flush.pending)
+		vmmu_op_flush(op);
 	return result;
 }

@@ -39,7 +39,7 @@ VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping 
 	if (v->entry == value)
 		return vmmu_mapped(v, m, VMMU_FAULT_SPURIOUS);
 	/* Another frame may have stood here a moment ago, and a CPU still use it. */
-	if (!vmmu_is_present(l, v->entry) && vmmu_is_flush_promised(v->op))
+	if (!vmmu_is_present(l, v->entry) && vmmu_is_flush_pending(v->op))
 		return vmmu_mapped(v, m, VMMU_FAULT_RETRY);
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (m->slot->dirty && (value & l->format->write))
@@ -90,7 +90,7 @@ static VMMU_RARE enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapp
 }
 
 /* A table at the goal level or below never gets here: smaller pages are there, add to them. */
-static inline enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
+static inline enum vmmu_next map_leaf(struct vmmu_visit *v, void *arg)
 {
 	struct vmmu_mapping *m = arg;
 
@@ -103,7 +103,7 @@ static inline enum vmmu_next on_end(struct vmmu_visit *v, void *arg)
 
 void vmmu_direct_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *m)
 {
-	static const struct vmmu_visitor map = {.end = on_end};
+	static const struct vmmu_visitor map = {.leaf = map_leaf};
 
 	vmmu_assert_inside(inside);
 	vmmu_walk(op, nearest(op, m->gfn), m->gfn, m->gfn + 1, map, m);

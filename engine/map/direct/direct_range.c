@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Ranges of gfns in a direct map: removed, write-protected, harvested. */
 #include "map/direct/direct.h"
 #include "table/locks.h"
 
@@ -67,7 +68,7 @@ static enum vmmu_next zap_table(struct vmmu_visit *v, struct sweep *s)
 	return VMMU_NEXT;
 }
 
-static enum vmmu_next zap_on_table(struct vmmu_visit *v, void *arg)
+static enum vmmu_next zap_table_pre(struct vmmu_visit *v, void *arg)
 {
 	struct sweep *s = arg;
 
@@ -79,7 +80,7 @@ static enum vmmu_next zap_on_table(struct vmmu_visit *v, void *arg)
 	return VMMU_DESCEND;
 }
 
-static enum vmmu_next zap_on_end(struct vmmu_visit *v, void *arg)
+static enum vmmu_next zap_leaf(struct vmmu_visit *v, void *arg)
 {
 	struct sweep *s = arg;
 
@@ -93,7 +94,7 @@ static enum vmmu_next zap_on_end(struct vmmu_visit *v, void *arg)
 
 static void zap_once(struct vmmu_op *op, struct sweep *s)
 {
-	static const struct vmmu_visitor zap = {.end = zap_on_end, .table = zap_on_table};
+	static const struct vmmu_visitor zap = {.leaf = zap_leaf, .table_pre = zap_table_pre};
 
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, zap, s);
 	vmmu_answers_age(&op->map->vm->memory, s->closed);
@@ -107,7 +108,7 @@ struct way {
 	unsigned lowest;        /* level of the last one; 0: there is none */
 };
 
-static enum vmmu_next way_end(struct vmmu_visit *v, void *arg)
+static enum vmmu_next way_leaf(struct vmmu_visit *v, void *arg)
 {
 	(void)v;
 	(void)arg;
@@ -137,7 +138,7 @@ static bool is_empty(struct vmmu_op *op, vmmu_hpa table)
  */
 static void prune(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause)
 {
-	static const struct vmmu_visitor visitor = {.end = way_end, .table = way_table};
+	static const struct vmmu_visitor visitor = {.leaf = way_leaf, .table_pre = way_table};
 	struct way way = {.lowest = 0};
 
 	vmmu_walk(op, vmmu_top_of(op->map), gfn, gfn + 1, visitor, &way);
@@ -187,7 +188,7 @@ static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool 
 	return forbid ? leaf & ~(l->format->soft_host_writable | l->format->soft_map_writable) : leaf;
 }
 
-static enum vmmu_next protect_on_end(struct vmmu_visit *v, void *arg)
+static enum vmmu_next protect_leaf(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->map->layout;
 	struct sweep *s = arg;
@@ -205,7 +206,7 @@ static enum vmmu_next protect_on_end(struct vmmu_visit *v, void *arg)
 
 static void protect_once(struct vmmu_op *op, struct sweep *s)
 {
-	static const struct vmmu_visitor protect = {.end = protect_on_end};
+	static const struct vmmu_visitor protect = {.leaf = protect_leaf};
 
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, protect, s);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Steps that several visitors share: a table linked, a large leaf split. */
 #include "map/direct/direct.h"
 
 enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)

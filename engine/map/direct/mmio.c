@@ -33,7 +33,7 @@ static enum vmmu_next link_table(struct vmmu_visit *v, struct vmmu_mapping *m)
 	return next;
 }
 
-static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
+static enum vmmu_next mmio_map_leaf(struct vmmu_visit *v, void *arg)
 {
 	const struct vmmu_layout *l = &v->op->map->layout;
 	const struct install *i = arg;
@@ -52,7 +52,7 @@ static enum vmmu_next map_end(struct vmmu_visit *v, void *arg)
 
 void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *m)
 {
-	static const struct vmmu_visitor map = {.end = map_end};
+	static const struct vmmu_visitor map = {.leaf = mmio_map_leaf};
 
 	uint64_t generation =
 		atomic_load_explicit(&op->map->vm->memory.generation, memory_order_relaxed);
@@ -62,7 +62,7 @@ void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_ma
 	vmmu_walk(op, vmmu_top_of(op->map), m->gfn, m->gfn + 1, map, &i);
 }
 
-static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)
+static enum vmmu_next mmio_zap_leaf(struct vmmu_visit *v, void *arg)
 {
 	(void)arg;
 	if (vmmu_is_mmio(&v->op->map->layout, v->entry) && !vmmu_entry_write(v, 0, VMMU_CAUSE_ZAP_MMIO))
@@ -72,7 +72,7 @@ static enum vmmu_next zap_end(struct vmmu_visit *v, void *arg)
 
 void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed)
 {
-	static const struct vmmu_visitor zap = {.end = zap_end};
+	static const struct vmmu_visitor zap = {.leaf = mmio_zap_leaf};
 
 	vmmu_assert_closed(closed);
 	vmmu_walk(op, vmmu_top_of(op->map), 0, op->map->vm->memory.limit, zap, NULL);

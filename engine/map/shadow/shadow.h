@@ -37,7 +37,7 @@
 #include <vmmu/guest.h>
 
 #include "format/guest.h"
-#include "map/ask.h"
+#include "map/prepare.h"
 #include "map/direct/direct.h"
 #include "memory/frames.h"
 #include "table/locks.h"
@@ -341,7 +341,7 @@ bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn
 
 /* Take W from whatever maps gfn; with `forbid` so that no fault gives it back unasked. */
 void vmmu_shadow_protect(struct vmmu_exclusive x, uint64_t gfn, bool forbid);
-/* Hold a table's frame. Where that owes a flush, the frame is not to be read before it is done. */
+/* Hold a table's frame. Where that needs a flush, the frame is not to be read before it is done. */
 void vmmu_shadow_hold(struct vmmu_exclusive x, struct vmmu_shadow *s);
 /* A new table for (gfn, role), held. */
 struct vmmu_shadow *vmmu_shadow_make(struct vmmu_exclusive x, uint64_t gfn, union vmmu_role role);
@@ -389,7 +389,7 @@ void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint
 
 /* Drop what followed from the old words. */
 void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
-/* After the flush that this owed: map what the new words say, as far as it is known. */
+/* After the flush that this needed: map what the new words say, as far as it is known. */
 void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
 
 /* ---- shadow_root.c: no lock held ---- */

@@ -2,7 +2,7 @@
 /*
  * The audit of shadow tables: each entry must follow from the guest's own table,
  * hang in the list it belongs to, and let no CPU write a guest table that is
- * shadowed. The gate is closed and nothing is owed, so all of it is exact.
+ * shadowed. The gate is closed and no flush is pending, so all of it is exact.
  *
  * No list is searched: a frame may be mapped by every entry there is. Each entry
  * is seen once on its own, where its link must hang somewhere; and once in the

@@ -125,7 +125,7 @@ static bool may_use(const void *memory, vmmu_gpa entry)
 {
 	uint64_t gfn = vmmu_gpa_gfn(entry).v;
 
-	return !vmmu_is_pending(memory, gfn, gfn + 1);
+	return !vmmu_is_invalidating(memory, gfn, gfn + 1);
 }
 
 /*
@@ -143,7 +143,7 @@ static enum vmmu_guest_result walk_once(struct build *b)
 	inside = vmmu_op_enter(b->op);
 	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, b->f->gva,
 	                                 b->f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0),
-	                                 memory->pending ? &guard : NULL, &b->walk);
+	                                 memory->invalidating ? &guard : NULL, &b->walk);
 	mark_tables_dirty(b);
 	vmmu_op_leave(b->op, inside);
 	return result;
@@ -187,7 +187,7 @@ static bool is_unchanged(struct build *b, const struct vmmu_guest_step *step)
 	uint64_t now = 0, gfn = vmmu_gpa_gfn(step->where).v;
 
 	/* While the host takes the table's frame back, nothing may follow from it. */
-	return !vmmu_is_pending(&b->vcpu->vm->memory, gfn, gfn + 1) &&
+	return !vmmu_is_invalidating(&b->vcpu->vm->memory, gfn, gfn + 1) &&
 	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) ==
 	               VMMU_GUEST_READ_OK &&
 	       vmmu_guest_word(b->mode->format, now) == step->entry;
@@ -202,7 +202,7 @@ static unsigned index_at(const struct build *b, unsigned level)
 static bool make_ready(struct build *b, struct vmmu_shadow *s)
 {
 	vmmu_shadow_hold(b->x, s);
-	if (b->op->owed.promised)
+	if (b->op->flush.pending)
 		return false;
 	/* Then parking costs no second exit. */
 	if (b->for_switch) {
@@ -212,7 +212,7 @@ static bool make_ready(struct build *b, struct vmmu_shadow *s)
 	}
 	if (s->state == VMMU_SHADOW_CURRENT)
 		return true;
-	if (vmmu_is_pending(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
+	if (vmmu_is_invalidating(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return false;
 	b->woken |= s->history.worth != VMMU_PARKED_NEVER;
 	return vmmu_shadow_sync(b->vcpu, b->x, s);
@@ -291,7 +291,7 @@ static uint64_t own_key(const struct build *b)
 	return vmmu_shadow_key_bits(b->mode, own_entry(b));
 }
 
-static uint64_t leaf_for(struct build *b, unsigned level)
+static uint64_t fault_leaf(struct build *b, unsigned level)
 {
 	return vmmu_make_leaf(&b->op->map->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
 }
@@ -486,7 +486,7 @@ static enum vmmu_fault_result map_paged(struct build *b)
 	s = descend_direct(b, s, b->rights, goal_for(b));
 	if (!s)
 		return AGAIN;
-	result = install(b, s, leaf_for(b, s->role.level));
+	result = install(b, s, fault_leaf(b, s->role.level));
 	if (result == VMMU_FAULT_FIXED)
 		take_neighbours(b, s);
 	return result;
@@ -564,11 +564,11 @@ static enum vmmu_fault_result build(struct build *b)
 
 	if (vmmu_is_stale(&b->vcpu->vm->memory, vmmu_inside_of(b->x), b->gfn, b->sequence))
 		return VMMU_FAULT_RETRY;
-	/* Until a flush promised by others is done, a CPU may still write what seems held. */
-	if (vmmu_is_flush_promised(b->op))
+	/* Until flushes that are pending are done, a CPU may still write what seems held. */
+	if (vmmu_is_flush_pending(b->op))
 		return AGAIN;
 	vmmu_shadow_reclaim(b->x, 2 * VMMU_LEVEL_MAX);
-	if (b->op->owed.promised)
+	if (b->op->flush.pending)
 		return AGAIN;
 	block = block_for(b);
 	if (block->changed > b->asked || !agree(b, block))
@@ -606,7 +606,7 @@ static enum vmmu_fault_result find_page(struct build *b)
 	/* No field may be left from an answer before. */
 	b->backing = (struct vmmu_backing){.order = 0};
 	b->asked = atomic_load_explicit(&vmmu_shadow_map_of(b->op)->frames.clock, memory_order_acquire);
-	return vmmu_ask_host(b->vcpu, b->op, f, &b->backing);
+	return vmmu_prepare_backing(b->vcpu, b->op, f, &b->backing);
 }
 
 static enum vmmu_fault_result attempt(struct build *b)
@@ -649,7 +649,7 @@ static void wait_for_others(struct vmmu_op *op)
 
 	do
 		vmmu_relax(op->tables);
-	while (vmmu_is_flush_promised(op) && ++i < PATIENCE);
+	while (vmmu_is_flush_pending(op) && ++i < PATIENCE);
 }
 
 static enum vmmu_fault_result attempts(struct build *b)
@@ -658,8 +658,8 @@ static enum vmmu_fault_result attempts(struct build *b)
 
 	for (unsigned i = 0; result == AGAIN && i < ATTEMPTS; i++) {
 		result = attempt(b);
-		if (b->op->owed.promised)
-			vmmu_settle(b->op);
+		if (b->op->flush.pending)
+			vmmu_op_flush(b->op);
 		else if (result == AGAIN)
 			wait_for_others(b->op);
 	}
@@ -755,8 +755,8 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {
 		expect_write(&b);
-		if (op->owed.promised)
-			vmmu_settle(op);
+		if (op->flush.pending)
+			vmmu_op_flush(op);
 	}
 	return result == AGAIN ? VMMU_FAULT_RETRY : result;
 }

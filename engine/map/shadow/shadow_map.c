@@ -4,7 +4,7 @@
 
 /* ---- vCPUs ----------------------------------------------------------------------- */
 
-static void join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
+static void shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_map *all = (struct vmmu_shadow_map *)vcpu->map;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
@@ -19,7 +19,7 @@ static void join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 	vmmu_gate_open(&vcpu->vm->tables, closed);
 }
 
-static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing)
+static void shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_vcpu **at = &vmmu_shadow_map_of(op)->vcpus;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
@@ -36,7 +36,7 @@ static void leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managi
 	sv->spare = NULL;
 }
 
-static enum vmmu_status root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+static enum vmmu_status shadow_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	const struct vmmu_shadow_map *all = (const struct vmmu_shadow_map *)vcpu->map;
 	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
@@ -52,7 +52,7 @@ static enum vmmu_status root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_r
 	return top->level == VMMU_LEVEL_1G && out->pointer >> 32 ? VMMU_ERR_UNSUPPORTED : VMMU_OK;
 }
 
-static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
+static uint64_t shadow_prefault_limit(const struct vmmu_vcpu *vcpu)
 {
 	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
 
@@ -61,7 +61,7 @@ static uint64_t prefault_limit(const struct vmmu_vcpu *vcpu)
 
 /* ---- looking ----------------------------------------------------------------------- */
 
-static void each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
+static void shadow_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
                        void *arg)
 {
 	vmmu_assert_closed(closed);
@@ -92,7 +92,7 @@ static void free_blocks(struct vmmu_op *op)
 		}
 }
 
-static void fini(struct vmmu_op *op, struct vmmu_managing managing)
+static void shadow_fini(struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
 	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
@@ -100,7 +100,7 @@ static void fini(struct vmmu_op *op, struct vmmu_managing managing)
 	while (all->oldest)
 		vmmu_shadow_retire(vmmu_exclusive_of(op, closed), all->oldest, VMMU_CAUSE_ZAP_VM);
 	vmmu_gate_open(op->tables, closed);
-	vmmu_settle(op);
+	vmmu_op_flush(op);
 	free_blocks(op);
 	vmmu_map_remove(&all->map);
 	vmmu_object_free(all->map.vm, all, sizeof(*all));
@@ -112,14 +112,14 @@ static const struct vmmu_map_ops shadow_ops = {
 	.protect_range = vmmu_shadow_protect_range,
 	.harvest_range = vmmu_shadow_harvest_range,
 	.allow_range = vmmu_shadow_allow_range,
-	.each_entry = each_entry,
+	.each_entry = shadow_each_entry,
 	.audit = vmmu_shadow_audit,
-	.root_pointer = root_pointer,
-	.prefault_limit = prefault_limit,
+	.root_pointer = shadow_root_pointer,
+	.prefault_limit = shadow_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_shadow_vcpu),
-	.join = join,
-	.leave = leave,
-	.fini = fini,
+	.join = shadow_join,
+	.leave = shadow_leave,
+	.fini = shadow_fini,
 };
 
 enum { SHADOW_PATH_TABLES = 6 }; /* four levels of the guest's, two below a 1 GiB page */
@@ -150,7 +150,7 @@ bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 		return false;
 	/* Before any table is made. */
 	vm->tables.header_bytes = sizeof(struct vmmu_shadow);
-	vm->tables.manager_promises = true;
+	vm->tables.manager_counts_flushes = true;
 	init(all, vm, config, layout);
 	if (!vmmu_unpaged_create(vm, op, config, layout)) {
 		vmmu_map_remove(&all->map);

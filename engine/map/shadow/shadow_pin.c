@@ -12,8 +12,8 @@ void vmmu_shadow_let_go(struct vmmu_exclusive x, struct vmmu_root_slot *slot)
 		if (slot->part[i])
 			slot->part[i]->pins--;
 	top->pins--;
-	/* A TLB with tags may hold what it says, and nothing that changes in it owes a flush from now on. */
-	vmmu_owe_all(x.op, VMMU_CAUSE_ROOT);
+	/* A TLB with tags may hold what it says, and nothing that changes in it needs a flush from now on. */
+	vmmu_flush_all_needed(x.op, VMMU_CAUSE_ROOT);
 	/* Made of one vCPU's registers: of no use to anybody else. */
 	if (top->role.registers)
 		vmmu_shadow_retire(x, top, VMMU_CAUSE_ROOT);

@@ -51,7 +51,7 @@ static struct vmmu_shadow *table_for(struct vmmu_exclusive x, uint64_t gfn,
 }
 
 /* Outside long mode: the top table is this vCPU's alone, and what it references is there at once. */
-static void fill_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
+static void fill_root_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
                      const struct vmmu_guest_mode *mode)
 {
 	union vmmu_role role = slot->role;
@@ -104,7 +104,7 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_excl
 		                      slot->role);
 	slot->top->pins++;
 	if (slot->role.registers)
-		fill_top(x, slot, mode);
+		fill_root_top(x, slot, mode);
 	return slot;
 }
 
@@ -142,7 +142,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const str
 
 static void sync_if_stale(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
-	if (s && s->state == VMMU_SHADOW_HELD && !vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
+	if (s && s->state == VMMU_SHADOW_HELD && !vmmu_is_invalidating(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		vmmu_shadow_sync(vcpu, x, s);
 }
 
@@ -157,7 +157,7 @@ static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 		return;
 	inside = vmmu_op_enter(op);
 	x = vmmu_shadow_lock(op, inside);
-	if (!vmmu_is_flush_promised(op)) {
+	if (!vmmu_is_flush_pending(op)) {
 		sync_if_stale(vcpu, x, root->top);
 		for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++)
 			sync_if_stale(vcpu, x, root->part[i]);
@@ -202,8 +202,8 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 		vmmu_shadow_unlock(x);
 		vmmu_op_leave(op, inside);
 	}
-	if (op->owed.promised)
-		vmmu_settle(op);
+	if (op->flush.pending)
+		vmmu_op_flush(op);
 	if (!agreed)
 		return VMMU_ERR_INVALID;
 	fill_root(vcpu, op);

@@ -73,7 +73,7 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 /* ---- one entry ------------------------------------------------------------------------ */
 
 /* The leaf for a guest's small page; false: only a fault can tell. */
-static bool leaf_for(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
+static bool sync_leaf(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
                      uint64_t *value)
 {
 	const struct vmmu_guest_format *f = y->mode->format;
@@ -95,7 +95,7 @@ static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
 	struct vmmu_visit v = vmmu_shadow_entry(y->x.op, y->s, index);
 	uint64_t gfn = (gpte & y->mode->address) >> VMMU_PAGE_SHIFT, value = 0;
 	struct vmmu_block *block = NULL;
-	bool known = leaf_for(y, gpte, gfn, &block, &value);
+	bool known = sync_leaf(y, gpte, gfn, &block, &value);
 
 	if (v.entry && known && vmmu_link_gfn(&y->s->link[index]) == gfn) {
 		if (v.entry != value)
@@ -241,7 +241,7 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
 	struct sync y = start(vcpu, x, s);
 
 	/* A frame that the host is taking back says nothing any more. */
-	if (vmmu_is_pending(&vcpu->vm->memory, s->gfn, s->gfn + 1))
+	if (vmmu_is_invalidating(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return;
 	for (unsigned i = first; i < end; i++) {
 		uint64_t gpte;

@@ -4,19 +4,19 @@
 
 /* ---- finding ------------------------------------------------------------------- */
 
-static unsigned bucket_of(uint64_t gfn)
+static unsigned shadow_bucket_of(uint64_t gfn)
 {
 	return (gfn ^ gfn >> 10) % VMMU_SHADOW_BUCKETS;
 }
 
 static unsigned held_bucket_of(uint64_t gfn)
 {
-	return bucket_of(gfn / VMMU_ENTRIES);
+	return shadow_bucket_of(gfn / VMMU_ENTRIES);
 }
 
 struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn, union vmmu_role role)
 {
-	struct vmmu_shadow *s = all->bucket[bucket_of(gfn)];
+	struct vmmu_shadow *s = all->bucket[shadow_bucket_of(gfn)];
 
 	while (s && !(s->gfn == gfn && s->role.word == role.word))
 		s = s->bucket_next;
@@ -31,7 +31,7 @@ struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all, const st
 	if (after)
 		s = after->bucket_next;
 	else if (all->held[held_bucket_of(gfn)])
-		s = all->bucket[bucket_of(gfn)];
+		s = all->bucket[shadow_bucket_of(gfn)];
 	while (s && !(s->gfn == gfn && vmmu_shadow_stands_for_frame(s) && s->state != VMMU_SHADOW_PARKED))
 		s = s->bucket_next;
 	return s;
@@ -140,7 +140,7 @@ void vmmu_shadow_make_oldest(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 
 static void insert(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
-	struct vmmu_shadow **bucket = &all->bucket[bucket_of(s->gfn)];
+	struct vmmu_shadow **bucket = &all->bucket[shadow_bucket_of(s->gfn)];
 
 	s->bucket_next = *bucket;
 	*bucket = s;
@@ -150,7 +150,7 @@ static void insert(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 
 static void take_out(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 {
-	struct vmmu_shadow **at = &all->bucket[bucket_of(s->gfn)];
+	struct vmmu_shadow **at = &all->bucket[shadow_bucket_of(s->gfn)];
 
 	while (*at != s)
 		at = &(*at)->bucket_next;
@@ -199,6 +199,6 @@ void vmmu_shadow_retire(struct vmmu_exclusive x, struct vmmu_shadow *s,
 	while (s->parents)
 		vmmu_shadow_drop(x, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents), cause);
 	take_out(vmmu_shadow_map_of(x.op), s);
-	vmmu_owe_all(x.op, cause);
+	vmmu_flush_all_needed(x.op, cause);
 	vmmu_table_retire_one(x, &s->table, cause);
 }

@@ -14,7 +14,7 @@ static struct vmmu_map *unpaged_leaf(struct vmmu_exclusive x, uint64_t gfn, stru
 	if (gfn >= vmmu_map_end(map))
 		return NULL;
 	before = vmmu_op_on(x.op, map);
-	*v = vmmu_look(x.op, gfn);
+	*v = vmmu_find_leaf(x.op, gfn);
 	vmmu_op_on(x.op, before);
 	return vmmu_is_leaf(&map->layout, v->level, v->entry) ? map : NULL;
 }
@@ -67,7 +67,7 @@ bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn
 	return true;
 }
 
-static void fill_top(struct vmmu_op *op, struct vmmu_map *map)
+static void fill_unpaged_top(struct vmmu_op *op, struct vmmu_map *map)
 {
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
 		struct vmmu_visit v = {
@@ -105,6 +105,6 @@ bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vm
 	op->map = map;
 	map->root = vmmu_table_take(op, VMMU_LEVEL_1G, vmmu_gfn_of(0));
 	vmmu_table_publish(op, map->root);
-	fill_top(op, map);
+	fill_unpaged_top(op, map);
 	return true;
 }

@@ -38,7 +38,7 @@ static bool entries_for(const struct vmmu_shadow *s, unsigned first, unsigned la
 typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s,
                            unsigned from, unsigned end);
 
-static void drop(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
+static void drop_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
 	(void)vcpu;
@@ -46,7 +46,7 @@ static void drop(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_sh
 		vmmu_shadow_drop(x, s, i, VMMU_CAUSE_GUEST_WRITE);
 }
 
-static void fill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
+static void fill_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
                  unsigned end)
 {
 	if (is_read_alike(vcpu, s) && s->state == VMMU_SHADOW_CURRENT)
@@ -63,7 +63,7 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t g
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
 		unsigned size = s->format->entry_bytes, from, end;
 
-		s->history.writes += fn == drop;
+		s->history.writes += fn == drop_written;
 		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
 			fn(vcpu, x, s, from, end);
 	}
@@ -90,12 +90,12 @@ static void for_pages(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t 
 
 void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes)
 {
-	for_pages(vcpu, x, gpa, bytes, drop);
+	for_pages(vcpu, x, gpa, bytes, drop_written);
 }
 
 void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes)
 {
 	/* What stood there before may still be in use until a flush that is due. */
-	if (!vmmu_is_flush_promised(x.op))
-		for_pages(vcpu, x, gpa, bytes, fill);
+	if (!vmmu_is_flush_pending(x.op))
+		for_pages(vcpu, x, gpa, bytes, fill_written);
 }

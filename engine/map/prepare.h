@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every fault asks before it maps: which slot, which frame, how large, and
- * whether all that still holds. Inline, since a guest waits for it.
+ * Fault preparation: which slot, which frame, how large, and whether all that still
+ * holds. Every fault goes through it before it maps. Inline, since a guest waits.
  */
-#ifndef VMMU_ASK_H
-#define VMMU_ASK_H
+#ifndef VMMU_PREPARE_H
+#define VMMU_PREPARE_H
 
 #include "map/map.h"
 #include "table/locks.h"
@@ -52,7 +52,7 @@ static inline bool vmmu_is_stale(const struct vmmu_memory *m, struct vmmu_inside
 {
 	vmmu_assert_inside(inside);
 	return atomic_load_explicit(&m->sequence, memory_order_relaxed) != sequence ||
-	       vmmu_is_pending(m, gfn, gfn + 1);
+	       vmmu_is_invalidating(m, gfn, gfn + 1);
 }
 
 /*
@@ -77,7 +77,7 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, struct vmmu
 		    backing->order < VMMU_INDEX_BITS * level ||
 		    ((gfn ^ backing->pfn.v) & (pages - 1)) ||
 		    vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||
-		    vmmu_is_pending(&vcpu->vm->memory, first, first + pages))
+		    vmmu_is_invalidating(&vcpu->vm->memory, first, first + pages))
 			break;
 		level++;
 	}
@@ -127,7 +127,7 @@ static inline bool vmmu_is_possible(const struct vmmu_layout *l, const struct vm
 enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result);
 
 /* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
-static inline enum vmmu_fault_result vmmu_ask_host(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                               const struct vmmu_fault *f,
                                               struct vmmu_backing *backing)
 {

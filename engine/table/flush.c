@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Paying for what was unmapped: flush first, free afterwards. */
+/* What an operation has unmapped: CPUs forget it first, then it is freed. */
 #include "table/locks.h"
 #include "table/trace.h"
 
-static void trace_owed(struct vmmu_op *op, const struct vmmu_flush *flush)
+static void trace_flush_needed(struct vmmu_op *op, const struct vmmu_flush *flush)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_FLUSH_OWED);
 
 	if (!r)
 		return;
-	r->cause = (uint8_t)op->owed.cause;
+	r->cause = (uint8_t)op->flush.cause;
 	r->flush_id = flush->id;
 	r->flush = (struct vmmu_trace_flush){
 		.start_gfn = flush->start.v,
 		.pages = flush->pages,
-		.tables = op->owed.freed_count,
+		.tables = op->flush.freed_count,
 	};
 	vmmu_trace_end(op);
 }
@@ -34,7 +34,7 @@ static void flush(struct vmmu_op *op, const struct vmmu_flush *f)
 {
 	struct vmmu_tables *t = op->tables;
 
-	trace_owed(op, f);
+	trace_flush_needed(op, f);
 	vmmu_point(t, VMMU_POINT_FLUSH_BEFORE, vmmu_hpa_of(0), 0);
 	t->host->flush(t->ctx, f);
 	vmmu_count(&op->who->count.flushes, 1);
@@ -44,54 +44,54 @@ static void flush(struct vmmu_op *op, const struct vmmu_flush *f)
 
 static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
 {
-	while (op->owed.freed) {
-		struct vmmu_table *table = op->owed.freed;
+	while (op->flush.freed) {
+		struct vmmu_table *table = op->flush.freed;
 
-		op->owed.freed = table->next;
+		op->flush.freed = table->next;
 		trace_id(op, VMMU_TRACE_FREE_PAGE, flush_id, table->hpa.v);
 		vmmu_table_delete(op->tables, table);
 	}
 }
 
 /*
- * Entries found gone or narrowed may be a fault's doing, with its flush still to
- * come. Faults that promise from now on do so in the other epoch, and nobody waits
- * for them. The epoch steps with the gate closed, so that no fault is between
- * reading it and making its promise: whatever was promised in the other one has
- * been waited for last time.
+ * Entries found gone or narrowed may be a fault's doing, whose flush is pending still.
+ * Flushes that are counted from now on are counted in the other epoch, and nobody
+ * waits for them. The epoch steps with the gate closed, so that no fault is between
+ * reading it and counting its flush. Those of the other epoch were waited for last
+ * time.
  */
 static void wait_for_faults(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	uint32_t epoch = atomic_load_explicit(&t->epoch, memory_order_relaxed);
-	uint64_t old = vmmu_promise_of(epoch) * UINT32_MAX;
+	uint64_t old = vmmu_flush_unit(epoch) * UINT32_MAX;
 	struct vmmu_closed closed;
 
-	if (!atomic_load_explicit(&t->unpaid, memory_order_acquire))
+	if (!atomic_load_explicit(&t->flushes_pending, memory_order_acquire))
 		return;
 	closed = vmmu_gate_close(t, managing);
 	atomic_store_explicit(&t->epoch, epoch ^ 1, memory_order_relaxed);
 	vmmu_gate_open(t, closed);
-	while (atomic_load_explicit(&t->unpaid, memory_order_acquire) & old)
+	while (atomic_load_explicit(&t->flushes_pending, memory_order_acquire) & old)
 		vmmu_relax(t);
 }
 
-void vmmu_settle(struct vmmu_op *op)
+void vmmu_op_flush(struct vmmu_op *op)
 {
 	struct vmmu_flush f = {.vm = op->tables->vm_id};
 
 	vmmu_assert_outside(op->tables, op->who);
-	if (op->owed.any) {
-		f.all = op->owed.all;
-		f.tables_freed = op->owed.tables;
-		f.start = vmmu_gfn_of(op->owed.start);
-		f.pages = op->owed.end - op->owed.start;
+	if (op->flush.needed) {
+		f.all = op->flush.all;
+		f.tables_freed = op->flush.tables;
+		f.start = vmmu_gfn_of(op->flush.start);
+		f.pages = op->flush.end - op->flush.start;
 		f.id = atomic_fetch_add_explicit(&op->tables->next_flush, 1, memory_order_relaxed) + 1;
 		flush(op, &f);
 	}
 	free_waiting(op, f.id);
-	if (op->owed.promised)
-		atomic_fetch_sub_explicit(&op->tables->unpaid, op->owed.promised, memory_order_release);
+	if (op->flush.pending)
+		atomic_fetch_sub_explicit(&op->tables->flushes_pending, op->flush.pending, memory_order_release);
 	if (op->who == &op->tables->manager)
 		wait_for_faults(op->tables, vmmu_managing_of(op));
-	op->owed = (struct vmmu_owed){.any = false};
+	op->flush = (struct vmmu_needed_flush){.needed = false};
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "map/ask.h"
+/* The rare parts of fault preparation. */
+#include "map/prepare.h"
 
 VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
 {
