@@ -3,8 +3,19 @@
 
 .PHONY: check-questions
 #   make check-questions  what vmmu says of recordings of KVM, against golden answers
-check-questions: $(BUILD)/tool-asan/vmmu
-	tests/questions/questions.sh $<
+check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate
+	tests/questions/questions.sh $(BUILD)
+	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md
+	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
+	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
 
-TEST_NEEDS    += $(BUILD)/tool-asan/vmmu
-TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)/tool-asan/vmmu"
+# Large recordings, to measure with: build/questions/generate dat 100000000 4194304 >FILE
+$(BUILD)/questions/generate: tests/questions/generate.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) -O2 -o $@ $<
+
+TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(VMMU)
+TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
+	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md" \
+	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
+	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate"

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The questions on small recordings of real KVM: what is said is what golden/ holds.
 #
-#   tests/questions/questions.sh VMMU     (make check-questions)
+#   tests/questions/questions.sh BUILD    (make check-questions)
 #
 # UPDATE=1 writes what the commands say now to tests/questions/golden/.
 
 set -u
-vmmu=$(realpath "$1")
+vmmu=$(realpath "$1")/tool-asan/vmmu
+sample=$(realpath "$1")/tool-asan/sample
 here=$(dirname "$(realpath "$0")")
 data=$here/data
 kvm=$here/../kvm/traces

@@ -70,6 +70,25 @@ static void learn_threads(struct kvm *kvm, const char *path)
 	source_close(source);
 }
 
+static json_t *meta_of(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer)
+{
+	struct meta_parts parts = {.source = source, .vm_count = kvm_vm_count(kvm),
+	                           .thread_count = kvm_thread_count(kvm), .record = kvm_record_line(kvm)};
+	json_t *meta;
+
+	parts.example_count = kvm_examples(kvm, &parts.examples);
+	parts.vms = allocate(parts.vm_count * sizeof(*parts.vms));
+	parts.threads = allocate(parts.thread_count * sizeof(*parts.threads));
+	for (size_t i = 0; i < parts.vm_count; i++)
+		parts.vms[i] = kvm_vm_at(kvm, i);
+	for (size_t i = 0; i < parts.thread_count; i++)
+		parts.threads[i] = kvm_thread_at(kvm, i);
+	meta = meta_make(&parts, writer);
+	free(parts.vms);
+	free(parts.threads);
+	return meta;
+}
+
 bool build_from_source(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error)
 {
 	struct progress progress = {.start = now(), .on = !quiet && isatty(STDERR_FILENO)};
@@ -94,7 +113,7 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 			show_progress(&progress, source, name, events);
 	}
 	end_progress(&progress);
-	*meta = meta_of_kvm(kvm, source_info(source), writer);
+	*meta = meta_of(kvm, source_info(source), writer);
 	json_object_set_new(*meta, "build_seconds", json_real(now() - progress.start));
 	kvm_free(kvm);
 	source_close(source);

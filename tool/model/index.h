@@ -67,10 +67,20 @@ void index_free(struct index_writer *writer);
 
 /* VMs, threads, source and losses as JSON, and back (tool/model/meta.c). */
 struct source_info;
-json_t *meta_of_kvm(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer);
+struct meta_parts {
+	const struct source_info *source;
+	const struct kvm_vm **vms;
+	const struct kvm_thread **threads;
+	size_t vm_count, thread_count;
+	const char *const *examples;
+	size_t example_count;
+	const char *record;        /* NULL = nothing */
+};
+json_t *meta_make(const struct meta_parts *parts, const struct index_writer *writer);
 bool meta_read(struct model *model);
 
-/* Where what of the trace goes; false: *error says why. */
+/* From a trace to facts and the rest; false: *error says why. Of a recording of KVM, and of a vmmu trace. */
 bool build_from_source(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error);
+bool build_from_vmmu(struct index_writer *writer, const char *path, json_t **meta, char **error);
 
 #endif

@@ -72,22 +72,16 @@ static json_t *vm_json(const struct kvm_vm *vm)
 	return json;
 }
 
-static json_t *threads_json(const struct kvm *kvm)
+static json_t *thread_json(const struct kvm_thread *thread)
 {
-	json_t *array = json_array();
+	json_t *one = json_array();
 
-	for (size_t i = 0; i < kvm_thread_count(kvm); i++) {
-		const struct kvm_thread *thread = kvm_thread_at(kvm, i);
-		json_t *one = json_array();
-
-		json_array_append_new(one, number(thread->pid));
-		json_array_append_new(one, json_integer(thread->tgid));
-		json_array_append_new(one, text(thread->comm));
-		json_array_append_new(one, number(thread->vm));
-		json_array_append_new(one, number(thread->vcpu));
-		json_array_append_new(array, one);
-	}
-	return array;
+	json_array_append_new(one, number(thread->pid));
+	json_array_append_new(one, json_integer(thread->tgid));
+	json_array_append_new(one, text(thread->comm));
+	json_array_append_new(one, number(thread->vm));
+	json_array_append_new(one, number(thread->vcpu));
+	return one;
 }
 
 static void add_count(json_t *counts, const char *name, uint64_t count, bool used)
@@ -125,21 +119,21 @@ static json_t *source_json(const struct source_info *source)
 	return json;
 }
 
-json_t *meta_of_kvm(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer)
+json_t *meta_make(const struct meta_parts *parts, const struct index_writer *writer)
 {
-	json_t *meta = json_object(), *vms = json_array(), *examples = json_array();
-	const char *const *sentences;
-	size_t count = kvm_examples(kvm, &sentences);
+	json_t *meta = json_object(), *vms = json_array(), *threads = json_array(), *examples = json_array();
 
-	for (size_t i = 0; i < kvm_vm_count(kvm); i++)
-		json_array_append_new(vms, vm_json(kvm_vm_at(kvm, i)));
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(examples, text(sentences[i]));
-	json_object_set_new(meta, "source", source_json(source));
+	for (size_t i = 0; i < parts->vm_count; i++)
+		json_array_append_new(vms, vm_json(parts->vms[i]));
+	for (size_t i = 0; i < parts->thread_count; i++)
+		json_array_append_new(threads, thread_json(parts->threads[i]));
+	for (size_t i = 0; i < parts->example_count; i++)
+		json_array_append_new(examples, text(parts->examples[i]));
+	json_object_set_new(meta, "source", source_json(parts->source));
 	json_object_set_new(meta, "vms", vms);
-	json_object_set_new(meta, "threads", threads_json(kvm));
+	json_object_set_new(meta, "threads", threads);
 	json_object_set_new(meta, "examples", examples);
-	json_object_set_new(meta, "record", text(kvm_record_line(kvm)));
+	json_object_set_new(meta, "record", text(parts->record));
 	json_object_set_new(meta, "losses", words(writer->losses, writer->loss_count));
 	return meta;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <vmmu/trace.h>
 #include <vmmu/types.h>
 
 #include "../source/source.h"
@@ -118,6 +119,25 @@ static void name_it(int fd, const char *path)
 	free(other);
 }
 
+/* A vmmu trace has a reader of its own, which wants a file. */
+static bool model_is_vmmu(const char *path)
+{
+	char magic[8];
+	struct stat st;
+	int fd;
+	bool is = false;
+
+	if (strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		is = pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+		     memcmp(magic, VMMU_TRACE_MAGIC, sizeof(magic)) == 0;
+		close(fd);
+	}
+	return is;
+}
+
 static bool build(struct model *model, const char *path, const struct model_options *options,
                   const struct index_head *source, const char *beside, const char *cached, char **error)
 {
@@ -134,7 +154,8 @@ static bool build(struct model *model, const char *path, const struct model_opti
 	else if ((fd = temporary(error)) < 0)
 		return false;
 	index_begin(&writer, fd);
-	ok = build_from_source(&writer, path, options->quiet, &meta, error) &&
+	ok = (model_is_vmmu(path) ? build_from_vmmu(&writer, path, &meta, error)
+	                          : build_from_source(&writer, path, options->quiet, &meta, error)) &&
 	     index_end(&writer, source, meta, error);
 	if (ok && name && json_number_value(json_object_get(meta, "build_seconds")) > keep_seconds)
 		name_it(fd, name);
@@ -373,8 +394,9 @@ void model_walk(const struct model *model, unsigned vm, const struct kvm_root_in
 
 		*step = (struct model_step){.level = level, .table = table, .fact = MODEL_NONE,
 		                            .index = address >> (VMMU_PAGE_SHIFT + 9 * (level - 1)) & 511};
-		/* What was written before the table was linked was another table's. */
-		if (number == MODEL_NONE || (linked != MODEL_NONE && fresh && number < linked)) {
+		/* What was written before the table was linked was another table's, unless it names this one. */
+		if (number == MODEL_NONE || (linked != MODEL_NONE && fresh && number < linked &&
+		                             !(table && model->facts[number].table == table))) {
 			step->known = fresh ? FACT_SEEN : FACT_UNKNOWN;
 			step->after_loss = fresh && model_lost_between(model, linked == MODEL_NONE ? root->since : linked, until);
 			if (fresh || level == 1)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vmmu/vmmu.h>
+
 #include "../base/exit_status.h"
 #include "group.h"
 #include "history.h"
@@ -237,8 +239,11 @@ static void take(struct faults_question *q, uint64_t number)
 	case FACT_MMIO:
 		open->mmio = true;
 		break;
-	case FACT_ENTRY:
 	case FACT_FAULT_END:
+		open->mmio |= fact->a == VMMU_FAULT_EMULATE_MMIO;
+		end_fault(q, open, number, true);
+		break;
+	case FACT_ENTRY:
 		end_fault(q, open, number, true);
 		break;
 	case FACT_USER_EXIT:

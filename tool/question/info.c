@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vmmu info: what is this file? */
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/exit_status.h"
 #include "ask.h"
@@ -64,6 +65,7 @@ static void show(const struct ask *ask, const struct model_info *info)
 {
 	uint64_t count = model_count(ask->model), first = model_first_time(ask->model);
 	uint64_t last = count ? model_fact(ask->model, count - 1)->time : 0;
+	bool vmmu = strcmp(info->kind, "vmmu trace") == 0;
 	char *text;
 
 	field(ask, "format", info->kind);
@@ -96,7 +98,7 @@ static void show(const struct ask *ask, const struct model_info *info)
 	printf("\n");
 	for (size_t i = 0; i < info->count_count; i++)
 		ask_line(ask, "  %12s  %s%s", text_count(info->counts[i].count).text, info->counts[i].name,
-		         info->counts[i].used ? "" : " (not used)");
+		         info->counts[i].used || vmmu ? "" : " (not used)");
 }
 
 static void show_json(const struct ask *ask, const struct model_info *info)

@@ -47,7 +47,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_CAUSE:
 		if (!parse_fact_cause(arg, &cause))
-			argp_error(state, "no cause is called \"%s\"; vmmu-kvm(7) lists them", arg);
+			argp_error(state, "no cause is called \"%s\"; vmmu-trace(1) lists them", arg);
 		q->causes[cause] = q->some_cause = true;
 		return 0;
 	case OPTION_LIMIT:

@@ -57,7 +57,8 @@ static bool is_reached(const struct ask *ask, const struct tables_entry *entry, 
 		return false;
 	link = model_fact(ask->model, upper->fact);
 	return link->kind != FACT_WRITE || kvm_entry_kind(link->a, upper->level) == KVM_ENTRY_TABLE ||
-	       entry->fact > upper->fact;
+	       entry->fact > upper->fact ||
+	       model_fact(ask->model, entry->fact)->table == kvm_entry_hpa(upper->value, upper->level);
 }
 
 static void sift(const struct ask *ask, struct tables *tables)

@@ -98,7 +98,7 @@ static void take_attr(struct perf_data *perf, const uint8_t *attr, size_t size)
 
 static bool take_tracing_data(struct perf_data *perf, const uint8_t *data, size_t size)
 {
-	struct cursor cursor = {data, data + size, false};
+	struct cursor cursor = cursor_over(data, size);
 	const uint8_t *magic = cursor_bytes(&cursor, 10), *bytes;
 
 	if (!magic || memcmp(magic, "\x17\x08\x44tracing", 10) != 0)
@@ -245,7 +245,7 @@ struct sample {
 
 static bool read_sample(const struct perf_data *perf, const uint8_t *data, size_t size, struct sample *sample)
 {
-	struct cursor cursor = {data, data + size, false};
+	struct cursor cursor = cursor_over(data, size);
 	uint64_t type = perf->sample_type;
 
 	*sample = (struct sample){0};
@@ -357,7 +357,7 @@ static void wait_turn(struct perf_data *perf, uint64_t time, const uint8_t *reco
 
 static void take_comm(struct perf_data *perf, const uint8_t *data, size_t size)
 {
-	struct cursor cursor = {data, data + size, false};
+	struct cursor cursor = cursor_over(data, size);
 	uint32_t tid;
 	const char *name;
 

@@ -17,6 +17,7 @@
 
 enum {
 	CPUS_MAX = 8192,
+	LISTS_MAX = 64,
 	PAGE_MAX = 1 << 20,
 	CHUNK_MAX = 1 << 28,
 	HEAD_MAX = 1 << 26,
@@ -82,7 +83,9 @@ static uint8_t *packed_piece(const struct trace_dat *dat, uint64_t offset, size_
 	uint32_t sizes[2];
 	uint8_t *packed, *data = NULL;
 
-	if (!file_read(&dat->file, offset, sizes, sizeof(sizes)) || sizes[1] > max || sizes[1] == 0)
+	/* What unpacks to more than a thousand times its size is no trace. */
+	if (!file_read(&dat->file, offset, sizes, sizeof(sizes)) || sizes[1] > max || sizes[1] == 0 ||
+	    sizes[1] / 1024 > (1 << 10) + (uint64_t)sizes[0])
 		return NULL;
 	packed = file_piece(&dat->file, offset + sizeof(sizes), sizes[0]);
 	if (packed) {
@@ -200,9 +203,9 @@ static void take_buffer(struct trace_dat *dat, struct cursor *cursor)
 
 static void take_section(struct trace_dat *dat, unsigned id, uint64_t offset)
 {
-	size_t size;
+	size_t size = 0;
 	uint8_t *data = section_at(dat, offset, &size);
-	struct cursor cursor = {data, data + (data ? size : 0), false};
+	struct cursor cursor = cursor_over(data, size);
 
 	if (!data) {
 		source_damaged(dat->info, "the section at byte %llu cannot be read", (unsigned long long)offset);
@@ -219,7 +222,7 @@ static void take_section(struct trace_dat *dat, unsigned id, uint64_t offset)
 
 static void take_option(struct trace_dat *dat, unsigned id, const uint8_t *data, uint32_t size)
 {
-	struct cursor cursor = {data, data + size, false};
+	struct cursor cursor = cursor_over(data, size);
 	uint32_t count;
 
 	switch (id) {
@@ -269,7 +272,7 @@ static bool next_option(struct trace_dat *dat, struct cursor *cursor, uint64_t *
 	if (!data)
 		return false;
 	if (id == OPTION_DONE) {
-		struct cursor end = {data, data + size, false};
+		struct cursor end = cursor_over(data, size);
 
 		*next = cursor_u64(&end);
 		return false;
@@ -289,10 +292,11 @@ static bool open_version_7(struct trace_dat *dat, struct cursor *head, char **er
 		*error = duplicate("trace.dat: its head is cut short");
 		return false;
 	}
-	for (unsigned lists = 0; offset && lists < 1000; lists++) {
-		size_t size;
+	/* Few lists of options are usual; a ring of them would have no end. */
+	for (unsigned lists = 0; offset && lists < LISTS_MAX; lists++) {
+		size_t size = 0;
 		uint8_t *data = section_at(dat, offset, &size);
-		struct cursor cursor = {data, data + (data ? size : 0), false};
+		struct cursor cursor = cursor_over(data, size);
 		uint64_t next = 0;
 
 		if (!data) {
@@ -572,7 +576,7 @@ bool trace_dat_open(void **reader, struct stream *stream, struct source_info *in
 	} else if (file_of(&dat->file, stream_to_file(stream, error))) {
 		size = dat->file.size < HEAD_MAX ? dat->file.size : HEAD_MAX;
 		head = file_piece(&dat->file, 0, size);
-		cursor = (struct cursor){head, head + size, false};
+		cursor = cursor_over(head, size);
 		ok = head && open_head(dat, &cursor, error);
 	}
 	free(head);

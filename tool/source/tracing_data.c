@@ -4,6 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct cursor cursor_over(const uint8_t *data, size_t size)
+{
+	return (struct cursor){data, data ? data + size : data, data == NULL};
+}
+
 const uint8_t *cursor_bytes(struct cursor *cursor, uint64_t size)
 {
 	const uint8_t *at = cursor->at;

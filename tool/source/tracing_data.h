@@ -15,6 +15,7 @@ struct cursor {
 	bool bad;                 /* something wanted more than there was */
 };
 
+struct cursor cursor_over(const uint8_t *data, size_t size);   /* data may be NULL: nothing is there */
 uint16_t cursor_u16(struct cursor *cursor);
 uint32_t cursor_u32(struct cursor *cursor);
 uint64_t cursor_u64(struct cursor *cursor);

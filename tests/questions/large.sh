@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# A large recording: its index is built in little memory, kept, used, and given up when
+# the recording changes.
+#
+#   tests/questions/large.sh VMMU GENERATE [EVENTS]
+set -u
+vmmu=$(realpath "$1")
+generate=$(realpath "$2")
+events=${3:-4000000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache
+mkdir "$TMPDIR"
+cd "$work" || exit 1
+passed=0
+failed=0
+
+check() {
+	local what=$1
+	shift
+	if "$@"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: $what"
+	fi
+}
+
+"$generate" dat "$events" 65536 >large.dat
+"$vmmu" check large.dat >said 2>&1
+check 'every write is explained' grep -q '^every write found' said
+first=$(stat -c %i large.dat.vmmu-index 2>/dev/null)
+if [ -z "$first" ]; then
+	# A machine so fast that it was not worth keeping.
+	echo "0 passed, 0 failed, 1 skipped"
+	exit 0
+fi
+"$vmmu" walk --gpa 3000000 large.dat >first 2>&1
+check 'the index is used again' [ "$(stat -c %i large.dat.vmmu-index)" = "$first" ]
+"$vmmu" walk --no-index --gpa 3000000 large.dat >second 2>&1
+check 'the answer is the same without it' cmp -s first second
+
+# Memory: that of the guest's tables, not that of the events.
+(ulimit -v 400000; "$vmmu" check --no-index large.dat >said 2>&1)
+check 'it takes less than 400 MB of address space' grep -q '^every write found' said
+
+# A damaged index is built again; so is one of another recording.
+dd if=/dev/urandom of=large.dat.vmmu-index bs=64 count=1 conv=notrunc 2>/dev/null
+"$vmmu" walk --gpa 3000000 large.dat >second 2>&1
+check 'a damaged index does no harm' cmp -s first second
+truncate -s 100000 large.dat.vmmu-index
+"$vmmu" walk --gpa 3000000 large.dat >second 2>&1
+check 'an index cut short does no harm' cmp -s first second
+touch large.dat
+"$vmmu" walk --gpa 3000000 large.dat >second 2>&1
+check 'an index of before is not believed' cmp -s first second
+
+# Where the folder cannot be written, it lies in the user's cache.
+if [ "$(id -u)" -ne 0 ]; then
+	rm -f large.dat.vmmu-index
+	chmod 555 .
+	"$vmmu" check large.dat >/dev/null 2>&1
+	check 'the cache is used' [ -n "$(ls cache/vmmu 2>/dev/null)" ]
+	chmod 755 .
+fi
+check 'nothing is left behind' [ -z "$(ls tmp)" ]
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]

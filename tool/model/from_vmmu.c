@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a vmmu trace (docs/trace-format.md) to facts. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <vmmu/vmmu.h>
+
+#include "../source/source.h"
+#include "../trace/replay.h"
+#include "index.h"
+
+/* One stream of the trace is one thread: a vCPU, or the host's calls for a VM. */
+struct stream_of_vmmu {
+	struct kvm_thread thread;
+	uint64_t fault;            /* fact of its fault, MODEL_NONE = none */
+	uint32_t fault_id;
+};
+
+struct conversion {
+	struct index_writer *writer;
+	struct trace_file trace;
+	struct replay replay;
+	struct source_info info;
+	struct kvm_vm *vms;
+	uint16_t *ids;
+	size_t vm_count;
+	struct stream_of_vmmu *streams;
+	struct map stream_by_key;
+	size_t stream_count;
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Ticks of 64 bits times 10^9 do not fit 64 bits. */
+static uint64_t nanoseconds(const struct conversion *c, uint64_t ticks)
+{
+	uint64_t per_second = c->trace.header.ticks_per_second;
+
+	return per_second ? (uint64_t)((unsigned __int128)ticks * 1000000000 / per_second) : ticks;
+}
+
+static uint16_t vm_place(struct conversion *c, uint16_t id)
+{
+	for (size_t i = 0; i < c->vm_count; i++)
+		if (c->ids[i] == id)
+			return (uint16_t)i;
+	c->vms = reallocate(c->vms, (c->vm_count + 1) * sizeof(*c->vms));
+	c->ids = reallocate(c->ids, (c->vm_count + 1) * sizeof(*c->ids));
+	c->ids[c->vm_count] = id;
+	c->vms[c->vm_count] = (struct kvm_vm){.tgid = -1, .born = true};
+	snprintf(c->vms[c->vm_count].name, sizeof(c->vms[0].name), "vmmu VM %u", id);
+	return (uint16_t)c->vm_count++;
+}
+
+static uint32_t stream_place(struct conversion *c, const struct vmmu_trace_record *record)
+{
+	uint64_t *place = map_at(&c->stream_by_key, (uint64_t)record->vm << 16 | record->vcpu);
+	struct stream_of_vmmu *stream;
+
+	if (*place == MAP_NONE) {
+		*place = c->stream_count;
+		c->streams = reallocate(c->streams, (c->stream_count + 1) * sizeof(*c->streams));
+		stream = &c->streams[c->stream_count++];
+		*stream = (struct stream_of_vmmu){.fault = MODEL_NONE};
+		stream->thread = (struct kvm_thread){.tgid = -1, .pid = (uint32_t)c->stream_count,
+		                                     .vm = vm_place(c, record->vm), .vcpu = record->vcpu};
+		if (record->vcpu == VMMU_TRACE_NO_VCPU) {
+			stream->thread.vcpu = FACT_NO_VCPU;
+			strcpy(stream->thread.comm, "the host");
+		} else {
+			struct kvm_vm *vm = &c->vms[stream->thread.vm];
+
+			snprintf(stream->thread.comm, sizeof(stream->thread.comm), "vCPU %u", record->vcpu);
+			if (record->vcpu + 1u > vm->vcpus)
+				vm->vcpus = record->vcpu + 1u;
+		}
+	}
+	return (uint32_t)*place;
+}
+
+static void take_vm(struct conversion *c, const struct vmmu_trace_record *record)
+{
+	struct kvm_vm *vm = &c->vms[vm_place(c, record->vm)];
+
+	vm->mode = record->config.mode == VMMU_MODE_SHADOW ? KVM_MODE_SHADOW
+	           : record->config.mode == VMMU_MODE_NPT ? KVM_MODE_NPT : KVM_MODE_EPT;
+	vm->levels = record->config.levels == 5 ? 5 : 4;
+	vm->tdp = vm->mode != KVM_MODE_SHADOW;
+	vm->legacy = !vm->tdp;
+}
+
+/* A direct map has one root all its life. */
+static void take_root(struct conversion *c, const struct vmmu_trace_record *record)
+{
+	struct kvm_vm *vm = &c->vms[vm_place(c, record->vm)];
+
+	if (vm->root_count)
+		return;
+	vm->roots = allocate(sizeof(*vm->roots));
+	vm->roots[0] = (struct kvm_root_info){.id = 1, .level = (uint8_t)(vm->levels == 5 ? 5 : 4), .born = true,
+	                                      .since = 0, .until = UINT64_MAX, .hpa = record->root_load.table};
+	vm->root_count = 1;
+}
+
+static void add(struct conversion *c, struct fact *fact, const struct stream_of_vmmu *stream, uint64_t fault_id)
+{
+	if (fault_id && stream->fault != MODEL_NONE && stream->fault_id == fault_id &&
+	    c->writer->count > stream->fault)
+		fact->fault = (uint32_t)(c->writer->count - stream->fault);
+	index_add(c->writer, fact);
+}
+
+/* A table goes as a whole: its entries have no records of their own. */
+static void zap_entries(struct conversion *c, const struct vmmu_trace_record *record, const struct fact *like,
+                        const struct stream_of_vmmu *stream)
+{
+	const struct replay_table *table = replay_table_at(&c->replay, record->page.table);
+
+	for (unsigned i = 0; table && i < TABLE_ENTRIES; i++) {
+		struct fact fact = *like;
+
+		if (!table->entry[i] || table->level != record->level)
+			continue;
+		fact.kind = FACT_WRITE;
+		fact.known = FACT_INFERRED;
+		fact.cause = FACT_CAUSE_ZAP_TABLE;
+		fact.level = table->level;
+		fact.table = table->hpa;
+		fact.address = (table->gfn + i * vmmu_level_pages(table->level)) << VMMU_PAGE_SHIFT;
+		fact.a = table->entry[i];
+		fact.b = 0;
+		fact.was_known = FACT_SEEN;
+		fact.root = 1;
+		add(c, &fact, stream, record->fault);
+	}
+}
+
+static void take_entry(struct conversion *c, const struct vmmu_trace_record *record, struct fact *fact,
+                       const struct stream_of_vmmu *stream)
+{
+	struct kvm_vm *vm = &c->vms[fact->vm];
+	bool found = record->event == VMMU_TRACE_FOUND;
+
+	fact->kind = found ? FACT_FOUND : FACT_WRITE;
+	fact->known = found ? FACT_SNAPSHOT : FACT_SEEN;
+	fact->was_known = FACT_SEEN;
+	fact->root = 1;
+	fact->table = found ? record->entry.table : record->spte.table;
+	fact->address = (found ? record->entry.gfn : record->spte.gfn) << VMMU_PAGE_SHIFT;
+	fact->a = found ? record->entry.spte : record->spte.old_spte;
+	fact->b = found ? record->entry.spte : record->spte.new_spte;
+	*(found ? &vm->counts.found : &vm->counts.writes) += 1;
+	if (vm->mode != KVM_MODE_SHADOW)
+		fact->address &= ~((vmmu_level_pages(record->level) << VMMU_PAGE_SHIFT) - 1);
+	add(c, fact, stream, record->fault);
+}
+
+static void take(struct conversion *c, uint64_t number)
+{
+	const struct vmmu_trace_record *record = &c->trace.records[number];
+	uint32_t place = stream_place(c, record);
+	struct stream_of_vmmu *stream = &c->streams[place];
+	struct fact fact = {.time = nanoseconds(c, record->time), .thread = place, .vm = stream->thread.vm,
+	                    .vcpu = stream->thread.vcpu, .level = record->level, .cause = record->cause};
+
+	switch (record->event) {
+	case VMMU_TRACE_VM:
+		take_vm(c, record);
+		break;
+	case VMMU_TRACE_ROOT_LOAD:
+		take_root(c, record);
+		break;
+	case VMMU_TRACE_PAGE_FAULT:
+		fact.kind = FACT_FAULT;
+		fact.address = record->page_fault.address;
+		fact.a = record->page_fault.error_code;
+		fact.b = record->page_fault.guest_rip;
+		stream->fault = c->writer->count;
+		stream->fault_id = record->fault;
+		c->vms[fact.vm].counts.faults++;
+		index_add(c->writer, &fact);
+		break;
+	case VMMU_TRACE_FAULT_END:
+		fact.kind = FACT_FAULT_END;
+		fact.a = record->result;
+		fact.address = record->fault_end.gpa;
+		add(c, &fact, stream, record->fault);
+		stream->fault = MODEL_NONE;
+		break;
+	case VMMU_TRACE_SPTE_CHANGED:
+	case VMMU_TRACE_FOUND:
+		take_entry(c, record, &fact, stream);
+		break;
+	case VMMU_TRACE_GET_PAGE:
+	case VMMU_TRACE_PREPARE_ZAP_PAGE:
+		fact.kind = record->event == VMMU_TRACE_GET_PAGE ? FACT_TABLE : FACT_TABLE_ZAP;
+		fact.address = record->page.gfn << VMMU_PAGE_SHIFT;
+		fact.table = record->page.table;
+		fact.b = 1;
+		add(c, &fact, stream, record->fault);
+		if (fact.kind == FACT_TABLE_ZAP && c->vms[fact.vm].tdp)
+			zap_entries(c, record, &fact, stream);
+		break;
+	case VMMU_TRACE_SLOT:
+		fact.kind = FACT_SLOT;
+		fact.address = record->slot.base_gfn << VMMU_PAGE_SHIFT;
+		fact.a = record->slot.pages;
+		fact.table = record->slot_id;
+		index_add(c->writer, &fact);
+		break;
+	case VMMU_TRACE_HANDLE_MMIO:
+		fact.kind = FACT_MMIO;
+		fact.cause = FACT_MMIO_FAST;
+		fact.address = record->mmio.addr;
+		add(c, &fact, stream, record->fault);
+		break;
+	case VMMU_TRACE_DROPS:
+		fact.kind = FACT_LOST;
+		fact.a = record->drops.records;
+		fact.vm = FACT_NO_VM;
+		c->info.lost += fact.a;
+		c->info.lost_times++;
+		index_add(c->writer, &fact);
+		break;
+	default:
+		break;
+	}
+	replay_apply(&c->replay, &c->trace, number);
+}
+
+/* How often each event came, under its name. */
+static void count_events(struct conversion *c)
+{
+	uint64_t counts[VMMU_TRACE_EVENT_COUNT] = {0};
+
+	for (uint64_t n = 0; n < c->trace.count; n++)
+		if (c->trace.records[n].event < VMMU_TRACE_EVENT_COUNT)
+			counts[c->trace.records[n].event]++;
+	for (unsigned event = 1; event < VMMU_TRACE_EVENT_COUNT; event++) {
+		if (!counts[event])
+			continue;
+		c->info.others = reallocate(c->info.others, (c->info.other_count + 1) * sizeof(*c->info.others));
+		c->info.others[c->info.other_count++] =
+			(struct source_count){duplicate(vmmu_trace_event_name(event)), counts[event]};
+	}
+	c->info.events = c->trace.count;
+}
+
+static json_t *meta_of(struct conversion *c)
+{
+	struct meta_parts parts = {.source = &c->info, .vm_count = c->vm_count, .thread_count = c->stream_count};
+	json_t *meta;
+
+	parts.vms = allocate(parts.vm_count * sizeof(*parts.vms));
+	parts.threads = allocate(parts.thread_count * sizeof(*parts.threads));
+	for (size_t i = 0; i < c->vm_count; i++)
+		parts.vms[i] = &c->vms[i];
+	for (size_t i = 0; i < c->stream_count; i++)
+		parts.threads[i] = &c->streams[i].thread;
+	meta = meta_make(&parts, c->writer);
+	free(parts.vms);
+	free(parts.threads);
+	return meta;
+}
+
+static void release(struct conversion *c)
+{
+	for (size_t i = 0; i < c->vm_count; i++)
+		free(c->vms[i].roots);
+	for (size_t i = 0; i < c->info.other_count; i++)
+		free(c->info.others[i].name);
+	free(c->info.others);
+	free(c->info.machine);
+	free(c->info.damage);
+	free(c->vms);
+	free(c->ids);
+	free(c->streams);
+	map_free(&c->stream_by_key);
+	replay_free(&c->replay);
+	trace_close(&c->trace);
+}
+
+bool build_from_vmmu(struct index_writer *writer, const char *path, json_t **meta, char **error)
+{
+	struct conversion c = {.writer = writer};
+	double start = now();
+
+	if (!trace_open(&c.trace, path, error))
+		return false;
+	trace_sort(&c.trace);
+	replay_init(&c.replay, NULL, NULL);
+	map_init(&c.stream_by_key, map_random_seed());
+	c.info.kind = "vmmu trace";
+	c.info.machine = formatted("%.*s", (int)sizeof(c.trace.header.machine), c.trace.header.machine);
+	if (c.trace.ending == TRACE_DAMAGED)
+		c.info.damage = formatted("damaged at record %llu: %s", (unsigned long long)c.trace.count, c.trace.damage);
+	else if (c.trace.ending != TRACE_COMPLETE)
+		c.info.damage = duplicate("it was not closed, or is cut short");
+	for (uint64_t n = 0; n < c.trace.count && !writer->failed; n++)
+		take(&c, n);
+	count_events(&c);
+	*meta = meta_of(&c);
+	json_object_set_new(*meta, "build_seconds", json_real(now() - start));
+	release(&c);
+	return true;
+}
