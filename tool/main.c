@@ -40,7 +40,7 @@ static void usage(FILE *to)
 {
 	fprintf(to, "Usage: vmmu COMMAND [OPTION...]\n\n"
 	            "Runs guests under second-level page tables (EPT, NPT) that start empty, and shows\n"
-	            "every entry as it is written.\n\n");
+	            "every entry as it is written. Asks recordings of KVM the same questions.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
 	fprintf(to, "\n`vmmu help COMMAND` says more, and so do the man pages vmmu(1), vmmu-run(1),\n"

@@ -33,6 +33,7 @@ static const struct argp argp = {
 	.args_doc = "FILE",
 	.doc = "Check that no record is lost, that every write found the value the one before it left, and that "
 	       "replaying the trace from empty tables gives the tables dumped at its end, bit for bit."
+	       " FILE may also be a recording of KVM, with options of its own: `vmmu check FILE --help`."
 	       "\vExit status: 0 all is well, 1 there is a difference (the first one is printed), 2 the file "
 	       "cannot be used.",
 };

@@ -186,7 +186,8 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "FILE",
 	.doc = "Show all tables as they stood at one moment (default: the end). Pages that continue one "
-	       "another are shown as one line.",
+	       "another are shown as one line."
+	       " FILE may also be a recording of KVM, with options of its own: `vmmu dump FILE --help`.",
 	.children = children,
 };
 

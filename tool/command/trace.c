@@ -280,7 +280,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
-	.doc = "Show every write to a paging-structure entry, decoded, under the fault that caused it.",
+	.doc = "Show every write to a paging-structure entry, decoded, under the fault that caused it."
+	       " FILE may also be a recording of KVM, with options of its own: `vmmu trace FILE --help`.",
 	.children = children,
 };
 

@@ -333,7 +333,8 @@ static const struct argp argp = {
 	.args_doc = "FILE",
 	.doc = "Show the entries that translate a guest-physical address (under shadow paging: a "
 	       "guest-virtual one) as they stood at one moment, and when, why and by which guest "
-	       "instruction each of them was written.",
+	       "instruction each of them was written."
+	       " FILE may also be a recording of KVM, with options of its own: `vmmu walk FILE --help`.",
 	.children = children,
 };
 

@@ -126,7 +126,7 @@ static void zap_entries(struct conversion *c, const struct vmmu_trace_record *re
 	for (unsigned i = 0; table && i < TABLE_ENTRIES; i++) {
 		struct fact fact = *like;
 
-		if (!table->entry[i] || table->level != record->level)
+		if (!replay_entry(table, i) || table->level != record->level)
 			continue;
 		fact.kind = FACT_WRITE;
 		fact.known = FACT_INFERRED;
@@ -134,7 +134,7 @@ static void zap_entries(struct conversion *c, const struct vmmu_trace_record *re
 		fact.level = table->level;
 		fact.table = table->hpa;
 		fact.address = (table->gfn + i * vmmu_level_pages(table->level)) << VMMU_PAGE_SHIFT;
-		fact.a = table->entry[i];
+		fact.a = replay_entry(table, i);
 		fact.b = 0;
 		fact.was_known = FACT_SEEN;
 		fact.root = 1;
