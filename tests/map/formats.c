@@ -46,14 +46,14 @@ static const struct vmmu_guest_format ept = {
 	.huge_level_max = VMMU_LEVEL_1G,
 };
 
-static bool guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	(void)ctx;
 	assert_int_equal(size, 8);
 	if (gpa.v >= sizeof(memory))
-		return false;
+		return VMMU_GUEST_READ_NONE;
 	memcpy(value, (char *)memory + gpa.v, size);
-	return true;
+	return VMMU_GUEST_READ_OK;
 }
 
 static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value)
@@ -61,7 +61,7 @@ static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size
 	uint64_t now;
 
 	(void)size;
-	if (!guest_read(ctx, gpa, 8, &now) || now != expected)
+	if (guest_read(ctx, gpa, 8, &now) != VMMU_GUEST_READ_OK || now != expected)
 		return VMMU_GUEST_CHANGED;
 	memcpy((char *)memory + gpa.v, &value, 8);
 	return VMMU_GUEST_SWAPPED;
