@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Could a CPU still be using this translation? It could if some choice among what the
+ * words on the way have held since the last order to forget them gives it.
+ */
 #include "guest_internal.h"
 #include "guest_machine.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What `vmmu trace --json` prints. */
 #ifndef TOOL_TRACE_JSON_H
 #define TOOL_TRACE_JSON_H
 

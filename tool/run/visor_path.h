@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Finding the visor that belongs to this command. */
 #ifndef TOOL_VISOR_PATH_H
 #define TOOL_VISOR_PATH_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The visor's first C function: the machine is set up, a back end chosen, the VM run. */
 #include "visor/boot/run.h"
 #include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What a guest may ask of the visor by way of the test device, for tests and measurements. */
 #ifndef VISOR_EXIT_TEST_COMMANDS_H
 #define VISOR_EXIT_TEST_COMMANDS_H
 

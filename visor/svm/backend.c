@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* SVM as one of the visor's back ends: with NPT, and with shadow paging. */
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Which CPU the guest sees. */
 #ifndef VISOR_VM_CPUID_H
 #define VISOR_VM_CPUID_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The model-specific registers that the guest sees. */
 #ifndef VISOR_VM_MSR_H
 #define VISOR_VM_MSR_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What is told when a VM has ended. */
 #ifndef VISOR_VM_SUMMARY_H
 #define VISOR_VM_SUMMARY_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* VMX as one of the visor's back ends: with EPT, and with shadow paging. */
 #include "visor/exit/shadow.h"
 #include "visor/vmx/internal.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The pages that the permission guest maps, and how it tells what an access has done to them. */
 #include "permission.h"
 
 /* ---- the pages that are mapped ----------------------------------------------------- */
