@@ -74,6 +74,7 @@ struct vmmu_layout {
 	bool mmio_supported;
 	uint64_t present, huge;             /* the format's, beside what they are used with */
 	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
+	uint64_t no_frame;                  /* bits that no frame number has */
 	uint64_t pointer;                   /* what the root register holds beside the address */
 	/*
 	 * VMMU_RWX and VMMU_SUPERVISOR -> bits. Accessed and dirty are set from the
@@ -163,7 +164,7 @@ struct vmmu_leaf {
 /* The bits of a leaf that depend neither on its frame nor on its level. */
 static inline uint64_t vmmu_leaf_bits(const struct vmmu_layout *l, struct vmmu_leaf leaf)
 {
-	return l->rights[leaf.rights] | l->memtype[leaf.memtype & 7] |
+	return l->rights[leaf.rights] | l->memtype[leaf.memtype] |
 	       (leaf.ignore_pat ? l->ignore_pat : 0) | (leaf.writable ? l->soft_writable : 0);
 }
 

@@ -60,7 +60,7 @@ const struct vmmu_guest_format *vmmu_guest_format_of(enum vmmu_guest_format_numb
 /* What a read of an entry has brought: a 4-byte one has no high bits, whatever the host left there. */
 static inline uint64_t vmmu_guest_word(const struct vmmu_guest_format *f, uint64_t value)
 {
-	return value & ~0ull >> (64 - 8 * f->entry_bytes);
+	return f->entry_bytes == sizeof(uint32_t) ? (uint32_t)value : value;
 }
 
 /* Whom a walk asks before it looks at an entry, or stores to it. False: it ends with VMMU_GUEST_BUSY. */

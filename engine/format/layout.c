@@ -110,6 +110,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.huge = format->huge,
 		.soft_writable = format->soft_host_writable | format->soft_map_writable,
 		.address = VMMU_BITS(cpu->maxphyaddr - 1, 12),
+		.no_frame = ~(VMMU_BITS(cpu->maxphyaddr - 1, 12) >> VMMU_PAGE_SHIFT),
 		.leaf_level_max = cpu->page_1g && cpu->page_2m ? VMMU_LEVEL_1G
 		                  : cpu->page_2m               ? VMMU_LEVEL_2M
 		                                               : VMMU_LEVEL_4K,

@@ -66,13 +66,13 @@ static bool in_registers(const struct vmmu_guest_mode *mode, unsigned level)
 	return mode->format->top_in_registers && level == mode->levels;
 }
 
-static bool may_use(const struct walk *w, vmmu_gpa entry)
+static inline bool may_use(const struct walk *w, vmmu_gpa entry)
 {
 	return !w->guard || w->guard->may_use(w->guard->arg, entry);
 }
 
 /* One entry, of which no more counts than its format has. */
-static enum vmmu_guest_read read_entry(const struct walk *w, vmmu_gpa where, uint64_t *entry)
+VMMU_INLINE enum vmmu_guest_read read_entry(const struct walk *w, vmmu_gpa where, uint64_t *entry)
 {
 	unsigned bytes = w->mode->format->entry_bytes;
 	enum vmmu_guest_read result = VMMU_GUEST_READ_BUSY;
@@ -84,7 +84,7 @@ static enum vmmu_guest_read read_entry(const struct walk *w, vmmu_gpa where, uin
 }
 
 /* Read the entry for gva of the table at `table` into a new step. */
-static enum vmmu_guest_read read_step(struct walk *w, uint64_t table, unsigned level)
+VMMU_INLINE enum vmmu_guest_read read_step(struct walk *w, uint64_t table, unsigned level)
 {
 	const struct vmmu_guest_mode *mode = w->mode;
 	const struct vmmu_guest_format *f = mode->format;

@@ -89,7 +89,7 @@ static inline uint64_t vmmu_backing_bits(const struct vmmu_op *op, uint32_t flag
                                          const struct vmmu_backing *backing)
 {
 	struct vmmu_leaf leaf = {
-		.rights = backing->rights & VMMU_RWX,
+		.rights = backing->rights,
 		.memtype = backing->memtype,
 		.ignore_pat = backing->ignore_pat,
 	};
@@ -110,7 +110,7 @@ static inline unsigned vmmu_one_access(unsigned wanted)
 }
 
 /*
- * Could this be a frame that the CPU can name, and a memory type that there is?
+ * Could this be a frame that the CPU can name, a memory type that there is, and rights?
  * Anything else would set other bits of the entry. The run needs no look: it is
  * aligned, so all of it is where pfn is.
  */
@@ -119,7 +119,7 @@ static inline bool vmmu_is_possible(const struct vmmu_layout *l, const struct vm
 	const unsigned types = 1u << VMMU_MEMTYPE_UC | 1u << VMMU_MEMTYPE_WC | 1u << VMMU_MEMTYPE_WT |
 	                       1u << VMMU_MEMTYPE_WP | 1u << VMMU_MEMTYPE_WB;
 
-	return !(backing->pfn.v & ~(l->address >> VMMU_PAGE_SHIFT)) && backing->memtype < 8 &&
+	return !(backing->pfn.v & l->no_frame) && (backing->memtype | backing->rights) <= VMMU_RWX &&
 	       (types >> backing->memtype & 1);
 }
 
@@ -140,7 +140,7 @@ static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu
 		return vmmu_refusal(result);
 	if (VMMU_UNLIKELY(!vmmu_is_possible(&op->map->layout, backing)))
 		return VMMU_FAULT_BAD_BACKING;
-	if ((vmmu_fault_wants(f) | op->map->layout.grants[backing->rights & VMMU_RWX]) & ~(unsigned)backing->rights)
+	if ((vmmu_fault_wants(f) | op->map->layout.grants[backing->rights]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;
 	return 0;
 }

@@ -395,6 +395,10 @@ static void answers_that_cannot_be_are_refused(void **state)
 		bad[count].backing = good;
 		bad[count++].backing.memtype = types[i];
 	}
+	/* Rights that are none. */
+	bad[count].result = VMMU_BACKING_OK;
+	bad[count].backing = good;
+	bad[count++].backing.rights = 8 | VMMU_RWX;
 	/* A result that is none. */
 	bad[count++] = (struct answer){(enum vmmu_backing_result)77, good};
 

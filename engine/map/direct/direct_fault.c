@@ -107,11 +107,11 @@ static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct 
 
 /*
  * The CPU met a present or refused entry. Most of these end here, without a
- * slot being searched or the host being asked. 0: they do not; *older is what stands
+ * slot being searched or the host being asked. 0: they do not; f->entry is what stands
  * there.
  */
 static VMMU_RARE enum vmmu_fault_result
-on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t *older)
+on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	enum vmmu_fault_result result = 0;
@@ -128,7 +128,7 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uin
 		result = fault_on_leaf(vcpu, f, &v);
 	if (result)
 		describe(vcpu, f, &v);
-	*older = v.entry;
+	f->entry = v.entry;
 	vmmu_op_leave(op, inside);
 	return result;
 }
@@ -151,9 +151,9 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 	return report(f, &m);
 }
 
-static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                                 struct vmmu_fault *f, uint64_t sequence,
-                                                 const struct vmmu_backing *backing, uint64_t older)
+VMMU_INLINE enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                               struct vmmu_fault *f, uint64_t sequence,
+                                               const struct vmmu_backing *backing)
 {
 	struct vmmu_inside inside;
 	struct vmmu_mapping m;
@@ -164,7 +164,7 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	m.leaf = vmmu_backing_bits(op, vcpu->hit.info.flags, m.access, backing);
 	m.slot = vcpu->hit.slot;
 	m.cause = op->cause;
-	m.older = older;
+	m.older = f->entry;
 	m.result = VMMU_FAULT_RETRY;
 	m.entry = 0;
 	m.level = 0;
@@ -178,9 +178,9 @@ static inline enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct 
 	return report(f, &m);
 }
 
-/* 0: what f->entry says now is to be compared with what the host says next. */
-static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                                struct vmmu_fault *f, uint64_t older)
+/* 0: another frame is mapped, by f->entry; what the host says next will be newer than that. */
+VMMU_INLINE enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                              struct vmmu_fault *f)
 {
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_backing backing = {.order = 0};
@@ -197,26 +197,35 @@ static inline enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct v
 		return VMMU_FAULT_NO_MEMORY;
 
 	result = vmmu_prepare_backing(vcpu, op, f, &backing);
-	return result ? result : map_backing(vcpu, op, f, sequence, &backing, older);
+	return result ? result : map_backing(vcpu, op, f, sequence, &backing);
 }
 
 /* The questions that one fault puts to the host at most, when others map the page meanwhile. */
 enum { QUESTIONS = 4 };
 
+static VMMU_RARE enum vmmu_fault_result
+ask_again(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
+{
+	enum vmmu_fault_result result = 0;
+
+	for (unsigned i = 1; !result && i < QUESTIONS; i++)
+		result = on_missing(vcpu, op, f);
+	return result ? result : VMMU_FAULT_RETRY;
+}
+
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault)
 {
 	enum vmmu_fault_result result = 0;
-	uint64_t older = 0;
 
 	if (vmmu_fault_gfn(fault) >= vcpu->vm->memory.limit)
 		return VMMU_FAULT_BEYOND;
 	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
-		result = on_present(vcpu, op, fault, &older);
-	for (unsigned i = 0; !result; i++) {
-		result = i < QUESTIONS ? on_missing(vcpu, op, fault, older) : VMMU_FAULT_RETRY;
-		older = fault->entry;
-	}
+		result = on_present(vcpu, op, fault);
+	if (!result)
+		result = on_missing(vcpu, op, fault);
+	if (VMMU_UNLIKELY(!result))
+		result = ask_again(vcpu, op, fault);
 	if (op->flush.pending)
 		vmmu_op_flush(op);
 	return result;
