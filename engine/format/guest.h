@@ -29,8 +29,7 @@ struct vmmu_guest_format {
 	const char *source;
 	uint8_t levels;
 	uint8_t entry_bytes;
-	uint8_t index_bits;       /* of a table, but for the top one */
-	uint8_t top_index_bits;
+	uint8_t index_bits;       /* of a table; the top one may have fewer, as many as address_bits leave */
 	uint8_t address_bits;     /* of a linear address */
 	bool canonical;           /* bits above must repeat the highest one; else they are cut off */
 	bool top_in_registers;    /* PAE: the top table is registers, loaded with CR3 */
@@ -38,7 +37,8 @@ struct vmmu_guest_format {
 
 	/* What the bits of an entry mean. */
 	uint64_t present;         /* present when any of these is set */
-	uint64_t read, write, user, exec; /* bits that grant; 0 = granted by presence */
+	uint64_t read, write, user, exec; /* bits that grant; 0 = granted by presence: VMMU_GUEST_GRANT */
+	uint8_t grants[8];        /* the same: bits 2:0 of an entry -> VMMU_PAGE_* */
 	uint64_t no_exec;         /* bit that withholds X, with EFER.NXE; 0 = none */
 	uint64_t accessed, dirty; /* 0 = kept nowhere */
 	uint64_t huge;            /* leaf marker above level 1 */
@@ -76,16 +76,29 @@ enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, voi
                                                const struct vmmu_guest_guard *guard,
                                                struct vmmu_guest_walk *out);
 
+/* What a present entry grants whose bits 2:0 are `e`. */
+#define VMMU_GUEST_GRANTS(e, r, w, u, x) \
+	((!(r) || ((e) & (r)) ? VMMU_PAGE_READ : 0) | (!(w) || ((e) & (w)) ? VMMU_PAGE_WRITE : 0) | \
+	 (!(u) || ((e) & (u)) ? VMMU_PAGE_USER : 0) | (!(x) || ((e) & (x)) ? VMMU_PAGE_EXEC : 0))
+
+/*
+ * The fields of a format that say what grants R, W, use at CPL 3, and X: each a mask
+ * within bits 2:0, or 0 for what presence grants. A walk looks them up in one step.
+ */
+#define VMMU_GUEST_GRANT(r, w, u, x) \
+	.read = (r), .write = (w), .user = (u), .exec = (x), \
+	.grants = {VMMU_GUEST_GRANTS(0, r, w, u, x), VMMU_GUEST_GRANTS(1, r, w, u, x), \
+	           VMMU_GUEST_GRANTS(2, r, w, u, x), VMMU_GUEST_GRANTS(3, r, w, u, x), \
+	           VMMU_GUEST_GRANTS(4, r, w, u, x), VMMU_GUEST_GRANTS(5, r, w, u, x), \
+	           VMMU_GUEST_GRANTS(6, r, w, u, x), VMMU_GUEST_GRANTS(7, r, w, u, x)}
+
 /* VMMU_PAGE_* that one entry grants. */
 static inline uint8_t vmmu_guest_rights(const struct vmmu_guest_mode *mode, uint64_t entry)
 {
 	const struct vmmu_guest_format *f = mode->format;
-	bool exec = f->exec ? !!(entry & f->exec) : !(mode->no_exec && (entry & f->no_exec));
+	uint8_t rights = f->grants[entry & 7];
 
-	return (uint8_t)((!f->read || (entry & f->read) ? VMMU_PAGE_READ : 0) |
-	                 (!f->write || (entry & f->write) ? VMMU_PAGE_WRITE : 0) |
-	                 (!f->user || (entry & f->user) ? VMMU_PAGE_USER : 0) |
-	                 (exec ? VMMU_PAGE_EXEC : 0));
+	return mode->no_exec && (entry & f->no_exec) ? rights & ~VMMU_PAGE_EXEC : rights;
 }
 
 /* Would the CPU go through this entry without setting any bit in it, but for dirty? */
@@ -106,11 +119,10 @@ static inline unsigned vmmu_guest_shift(const struct vmmu_guest_format *f, unsig
 	return VMMU_PAGE_SHIFT + f->index_bits * (level - 1);
 }
 
+/* `gva` is canonical, or cut off to address_bits: so the top table's index has no bit too many. */
 static inline unsigned vmmu_guest_index(const struct vmmu_guest_format *f, unsigned level, uint64_t gva)
 {
-	unsigned bits = level == f->levels ? f->top_index_bits : f->index_bits;
-
-	return gva >> vmmu_guest_shift(f, level) & ((1u << bits) - 1);
+	return gva >> vmmu_guest_shift(f, level) & ((1u << f->index_bits) - 1);
 }
 
 /*

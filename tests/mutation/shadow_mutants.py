@@ -235,7 +235,7 @@ SHADOW_MUTANTS = [
 
     # ---- roots -----------------------------------------------------------------------------------------
     Mutant("root-cache-ignores-role", ROOT,
-           "if (!slot->top || slot->role.word != top_role(mode).word ||",
+           "if (!slot->top || slot->role.word != role.word ||",
            "if (!slot->top ||",
            "a root is used again although control bits have changed"),
     Mutant("root-cache-ignores-pdptes", ROOT,

@@ -22,9 +22,10 @@ static union vmmu_role top_role(const struct vmmu_guest_mode *mode)
 	};
 }
 
-static bool is_root_of(const struct vmmu_root_slot *slot, const struct vmmu_guest_mode *mode)
+static bool is_root_of(const struct vmmu_root_slot *slot, union vmmu_role role,
+                       const struct vmmu_guest_mode *mode)
 {
-	if (!slot->top || slot->role.word != top_role(mode).word ||
+	if (!slot->top || slot->role.word != role.word ||
 	    slot->cr3 != (mode->registers.cr3 & mode->format->root))
 		return false;
 	for (unsigned i = 0; mode->format->top_in_registers && i < VMMU_PAE_ENTRIES; i++)
@@ -111,8 +112,10 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_excl
 static struct vmmu_root_slot *find_root(struct vmmu_shadow_vcpu *sv,
                                         const struct vmmu_guest_mode *mode)
 {
+	union vmmu_role role = top_role(mode);
+
 	for (unsigned i = 0; i < VMMU_ROOTS; i++)
-		if (is_root_of(&sv->slot[i], mode))
+		if (is_root_of(&sv->slot[i], role, mode))
 			return &sv->slot[i];
 	return NULL;
 }
