@@ -7,6 +7,7 @@ check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/ques
 	tests/questions/questions.sh $(BUILD)
 	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md
 	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
+	tests/questions/damage.py $(BUILD)/tool-asan/vmmu
 	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
 
 # Large recordings, to measure with: build/questions/generate dat 100000000 4194304 >FILE
@@ -18,4 +19,5 @@ TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/ques
 TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
 	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
+	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate"
