@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_SHOWN = 3, LAST_SHOWN = 12, LOOK_BACK = 20000, CHAIN_MAX = 1000000 };
+enum { FIRST_SHOWN = 3, LAST_SHOWN = 12, LOOK_BACK = 20000, CHAIN_MAX = 200000 };
 
 /* The kvm_unmap_hva_range of the same thread that comes before a zap. */
 static const struct fact *unmap_before(const struct ask *ask, uint64_t number)
@@ -179,6 +179,9 @@ void history_print(const struct ask *ask, unsigned vm, unsigned level, uint64_t 
 
 	while (before < count && numbers[before] < ask->moment)
 		before++;
+	if (count == CHAIN_MAX)
+		note("only the last %s writes of the entry at level %u are looked at; --until goes further back",
+		     text_count(count).text, level);
 	printf("\n");
 	if (count == 0)
 		ask_line(ask, "%s  level %u%s, which covers %s: never written", p->bold, level, p->off,

@@ -30,7 +30,7 @@ struct record_options {
 	char **command;         /* NULL-terminated; NULL: none */
 };
 
-/* Exit status: the command's own where there is one, else as in command/command.h. */
+/* Exit status: the command's own where there is one, else as in base/exit_status.h. */
 int record_session(const struct record_options *options);
 
 #endif

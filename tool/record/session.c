@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../base/exit_status.h"
 #include "../base/text.h"
-#include "../command/command.h"
 #include "counts.h"
 #include "drain.h"
 #include "marker.h"
