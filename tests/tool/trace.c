@@ -456,6 +456,135 @@ static void an_entry_missing_from_the_dump_is_found(void **state)
 	assert_verdict("missing from the dump");
 }
 
+/* ---- every bit ------------------------------------------------------------------- */
+
+/* Two faults, a zap with its flush, a table freed, MMIO: a record of most kinds. */
+static void make_of_all_kinds(void)
+{
+	struct vmmu_trace_record *r;
+
+	maker_init(&maker);
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_table(&maker, 4, ROOT, 0);
+	maker.records[1].vcpu = VMMU_TRACE_NO_VCPU;
+	maker.records[1].created = 0;
+	maker.records[1].seq = maker.seq[1]++;
+	maker.seq[0] = 0;
+	maker_root(&maker, ROOT);
+	maker_first_fault(&maker, GPA, HPA);
+	r = maker_add(&maker, VMMU_TRACE_PAGE_FAULT, 0);
+	r->fault = 2;
+	r->access = VMMU_W;
+	r->page_fault = (struct vmmu_trace_page_fault){GPA + 0x1000, 2, 0x1000, 0};
+	maker_write(&maker, 1, L1, (GPA >> 12) + 1, 0, EPT_LEAF(HPA + 0x1000))->fault = 2;
+	r = maker_add(&maker, VMMU_TRACE_FAULT_END, 0);
+	r->fault = 2;
+	r->level = 1;
+	r->result = VMMU_FAULT_FIXED;
+	r->fault_end = (struct vmmu_trace_fault_end){GPA + 0x1000, (HPA >> 12) + 1, EPT_LEAF(HPA + 0x1000), 0};
+	r = maker_write(&maker, 2, L2, GPA >> 12, EPT_TABLE(L1), 0);
+	r->cause = VMMU_CAUSE_ZAP_RANGE;
+	r = maker_add(&maker, VMMU_TRACE_PREPARE_ZAP_PAGE, 0);
+	r->level = 1;
+	r->cause = VMMU_CAUSE_ZAP_RANGE;
+	r->page = (struct vmmu_trace_page){L1, (GPA >> 12) & ~511ull, {0}};
+	r = maker_add(&maker, VMMU_TRACE_FLUSH_OWED, 0);
+	r->cause = VMMU_CAUSE_ZAP_RANGE;
+	r->flush_id = 1;
+	r->flush = (struct vmmu_trace_flush){(GPA >> 12) & ~511ull, 512, 1, 0};
+	maker_add(&maker, VMMU_TRACE_FLUSH_DONE, 0)->flush_id = 1;
+	r = maker_add(&maker, VMMU_TRACE_FREE_PAGE, 0);
+	r->flush_id = 1;
+	r->page.table = L1;
+	maker_dump(&maker, 4, ROOT, GPA >> 12, EPT_TABLE(L3));
+	maker_dump(&maker, 3, L3, GPA >> 12, EPT_TABLE(L2));
+	maker_dump_end(&maker, 2);
+}
+
+/* Is the trace in `maker` found to be wrong? */
+static bool is_noticed(void)
+{
+	struct trace_file trace = parsed();
+	struct verdict verdict;
+	bool noticed;
+
+	verify_trace(&trace, &verdict);
+	noticed = verdict.problems != 0;
+	trace_close(&trace);
+	free(verdict.first);
+	return noticed;
+}
+
+/*
+ * What no other record decides: when something happened, by what instruction, what
+ * the hardware set in its error code, and what the CPU can do.
+ */
+static bool may_be_anything(const struct vmmu_trace_record *r, size_t byte)
+{
+	size_t in_event = offsetof(struct vmmu_trace_record, event);
+	bool unknown = byte == in_event || byte == in_event + 1;    /* it becomes one that is passed over */
+
+	if (byte < offsetof(struct vmmu_trace_record, seq))
+		return true;
+	switch (r->event) {
+	case VMMU_TRACE_VM:
+		return byte >= offsetof(struct vmmu_trace_record, config) ||
+		       (byte & ~1ull) == offsetof(struct vmmu_trace_record, root);
+	case VMMU_TRACE_GET_PAGE:
+		/* The root's: that it is loaded says enough. */
+		return r->vcpu == VMMU_TRACE_NO_VCPU;
+	case VMMU_TRACE_PREPARE_ZAP_PAGE:
+	case VMMU_TRACE_FREE_PAGE:
+		return unknown;
+	case VMMU_TRACE_ROOT_LOAD:
+		return byte >= offsetof(struct vmmu_trace_record, root_load.pointer);
+	case VMMU_TRACE_PAGE_FAULT:
+		return byte >= offsetof(struct vmmu_trace_record, page_fault.error_code) || (unknown && r->fault == 1);
+	case VMMU_TRACE_FLUSH_OWED:
+		return byte >= offsetof(struct vmmu_trace_record, flush);
+	case VMMU_TRACE_SPTE_CHANGED:
+	case VMMU_TRACE_DUMP:
+		/* Accessed and dirty bits, which the CPU may have set meanwhile. */
+		return byte == offsetof(struct vmmu_trace_record, spte.old_spte) + 1 ||
+		       byte == offsetof(struct vmmu_trace_record, entry.spte) + 1;
+	case VMMU_TRACE_FAULT_END:
+		return byte == offsetof(struct vmmu_trace_record, result) ||
+		       byte == offsetof(struct vmmu_trace_record, fault_end.entry) + 1;
+	default:
+		return byte == offsetof(struct vmmu_trace_record, cause);
+	}
+}
+
+/* One bit at a time, in every record. A cause may become another one that is as good. */
+static void a_flipped_bit_is_noticed(void **state)
+{
+	unsigned bits = 0, unnoticed = 0, wrong = 0;
+
+	(void)state;
+	make_of_all_kinds();
+	assert_verdict("");
+	for (uint64_t n = 0; n < maker.header.records; n++) {
+		struct vmmu_trace_record *r = &maker.records[n], was = *r;
+
+		for (unsigned bit = 0; bit < 8 * sizeof(*r); bit++) {
+			size_t byte = bit / 8;
+
+			((uint8_t *)r)[byte] ^= (uint8_t)(1u << bit % 8);
+			bits++;
+			if (!is_noticed()) {
+				unnoticed++;
+				if (!may_be_anything(&was, byte) && byte != offsetof(struct vmmu_trace_record, cause))
+					wrong++, print_error("record %llu (%s): bit %u of byte %zu changed, and nothing is said\n",
+					                     (unsigned long long)n, vmmu_trace_event_name(was.event), bit % 8, byte);
+			}
+			*r = was;
+		}
+	}
+	assert_int_equal(wrong, 0);
+	if (unnoticed * 100 > bits * 15)
+		fail_msg("%u of %u bits can change unnoticed", unnoticed, bits);
+}
+
 static void a_lost_first_record_is_found(void **state)
 {
 	(void)state;
@@ -473,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup(endings_are_told_apart, setup),
 		cmocka_unit_test_setup(a_file_cut_short_keeps_what_is_there, setup),
 		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
+		cmocka_unit_test_setup(a_flipped_bit_is_noticed, setup),
 		cmocka_unit_test_setup(what_a_newer_engine_adds_is_passed_over, setup),
 		cmocka_unit_test_setup(a_growing_file_is_followed, setup),
 		cmocka_unit_test_setup(streams_are_merged_by_time, setup),

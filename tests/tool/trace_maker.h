@@ -42,6 +42,7 @@ static inline void maker_vm(struct trace_maker *m, enum vmmu_mode mode)
 {
 	struct vmmu_trace_record *r = maker_add(m, VMMU_TRACE_VM, VMMU_TRACE_NO_VCPU);
 
+	r->level = 4;
 	r->config = (struct vmmu_trace_config){
 		.mode = mode,
 		.levels = 4,
@@ -93,7 +94,7 @@ static inline void maker_dump(struct trace_maker *m, uint8_t level, uint64_t tab
 	r->level = level;
 	r->index = (uint16_t)(gfn >> (9 * (level - 1)) & 511);
 	r->entry.table = table;
-	r->entry.gfn = gfn;
+	r->entry.gfn = gfn & ~(vmmu_level_pages(level) - 1);
 	r->entry.spte = entry;
 }
 
@@ -145,6 +146,8 @@ static inline void maker_first_fault(struct trace_maker *m, uint64_t gpa, uint64
 	r->level = 1;
 	r->result = VMMU_FAULT_FIXED;
 	r->fault_end.gpa = gpa;
+	r->fault_end.pfn = hpa >> 12;
+	r->fault_end.entry = EPT_LEAF(hpa);
 	for (uint64_t i = first; i < m->header.records; i++)
 		m->records[i].fault = 1;
 }

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "replay.h"
+#include "rules.h"
 
 struct verifier {
 	struct trace_file *trace;
 	struct verdict *verdict;
 	struct replay replay;
+	struct rules rules;
 	struct map streams;         /* vm and vcpu -> the number that its next record has */
 	struct replay replica;      /* tables as the DUMP records say */
 	uint64_t dump_records;      /* since the last dump_end */
@@ -149,18 +151,23 @@ void verify_trace(struct trace_file *trace, struct verdict *verdict)
 	trace_sort(trace);
 	replay_init(&v.replay, on_replay_problem, verdict);
 	replay_init(&v.replica, NULL, NULL);
+	rules_init(&v.rules, on_replay_problem, verdict);
 	for (uint64_t number = 0; number < trace->count; number++) {
 		uint16_t event = trace->records[number].event;
 
 		check_sequence(&v, number);
+		if (event != VMMU_TRACE_DUMP)
+			rules_check(&v.rules, &v.replay, trace, number);
 		if (event == VMMU_TRACE_DUMP && v.dump_records == 0)
 			replay_settle(&v.replay, trace);
-		if (event == VMMU_TRACE_DUMP)
+		if (event == VMMU_TRACE_DUMP) {
 			check_dump(&v, number);
-		else if (event == VMMU_TRACE_DUMP_END)
+			rules_check(&v.rules, &v.replay, trace, number);
+		} else if (event == VMMU_TRACE_DUMP_END) {
 			check_dump_end(&v, number);
-		else
+		} else {
 			replay_apply(&v.replay, trace, number);
+		}
 	}
 	replay_settle(&v.replay, trace);
 	check_ending(&v);
@@ -169,5 +176,6 @@ void verify_trace(struct trace_file *trace, struct verdict *verdict)
 	verdict->cpu_set_bits += v.replay.cpu_set_bits;
 	replay_free(&v.replay);
 	replay_free(&v.replica);
+	rules_free(&v.rules);
 	map_free(&v.streams);
 }

@@ -36,6 +36,12 @@ static void end_fault(uint32_t id, uint64_t gpa, enum vmmu_fault_result result)
 	r->fault = id;
 	r->result = result;
 	r->fault_end.gpa = gpa;
+	/* What it has written last now translates the address. */
+	if (result == VMMU_FAULT_FIXED && r[-1].event == VMMU_TRACE_SPTE_CHANGED && r[-1].spte.new_spte) {
+		r->level = r[-1].level;
+		r->fault_end.entry = r[-1].spte.new_spte;
+		r->fault_end.pfn = (r[-1].spte.new_spte & 0xffffffffff000) >> 12;
+	}
 }
 
 static void slot(enum vmmu_cause cause)
@@ -110,6 +116,12 @@ static void shadow_write(uint32_t fault, uint8_t level, uint64_t table, uint16_t
 	r->cause = (uint8_t)cause;
 }
 
+static void table_in_fault(uint32_t fault, uint8_t level, uint64_t hpa, uint64_t gfn)
+{
+	maker_table(&maker, level, hpa, gfn);
+	maker.records[maker.header.records - 1].fault = fault;
+}
+
 static void root_load(uint8_t level, uint64_t hpa)
 {
 	maker_root(&maker, hpa);
@@ -124,11 +136,11 @@ static void shadow_records(void)
 	maker_table(&maker, 4, ROOT, 0x100);
 	root_load(4, ROOT);
 	begin_fault(1, 0xffffffff80001000ull, VMMU_W, 0xffffffff81000010ull, KERNEL);
-	maker_table(&maker, 3, L3, 0x101);
+	table_in_fault(1, 3, L3, 0x101);
 	shadow_write(1, 4, ROOT, 511, 0x101, 0, SHADOW_TABLE(L3), VMMU_CAUSE_VIOLATION);
-	maker_table(&maker, 2, L2, 0x102);
+	table_in_fault(1, 2, L2, 0x102);
 	shadow_write(1, 3, L3, 510, 0x102, 0, SHADOW_TABLE(L2), VMMU_CAUSE_VIOLATION);
-	maker_table(&maker, 1, L1, 0x103);
+	table_in_fault(1, 1, L1, 0x103);
 	shadow_write(1, 2, L2, 0, 0x103, 0, SHADOW_TABLE(L1), VMMU_CAUSE_VIOLATION);
 	shadow_write(1, 1, L1, 1, 0x777, 0, SHADOW_LEAF(0x9000), VMMU_CAUSE_VIOLATION);
 	end_fault(1, 0x777000, VMMU_FAULT_FIXED);
