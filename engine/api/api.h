@@ -26,7 +26,7 @@ struct vmmu_mode_ops {
 /* NULL for a number that is no mode. */
 const struct vmmu_mode_ops *vmmu_mode_ops(enum vmmu_mode number);
 
-/* Can records go there? NULL can be told: they are counted as dropped. */
+/* Can records go there? NULL is fine: the records are counted as dropped. */
 static inline bool vmmu_ring_is_usable(const struct vmmu_trace_ring *ring)
 {
 	return !ring || (ring->records && ring->size && !(ring->size & (ring->size - 1)));

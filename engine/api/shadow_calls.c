@@ -61,7 +61,7 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 	return status;
 }
 
-/* So many pages at a time: whoever waits for the gate gets it in between. */
+/* So many pages at a time. Those who wait for the gate get it in between. */
 enum { WRITTEN_PER_ENTRY = 32768 };
 
 /* Pages [first, end), of one slot. */

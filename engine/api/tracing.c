@@ -3,7 +3,7 @@
  * Tracing on and off, and whole tables into the trace.
  *
  * A trace can be replayed from empty tables only if it says what stood in them
- * when it began; so switching it on tells of every slot, table and entry found.
+ * when it began; so switching it on records every slot, table and entry found.
  */
 #include "api/api.h"
 

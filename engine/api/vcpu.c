@@ -79,8 +79,8 @@ static void leave_map(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 }
 
 /*
- * Whoever waits for the last vCPU to go may free the VM as soon as the management
- * lock is free: unlocking is the last thing done to the VM.
+ * A host that waits for the last vCPU to go may free the VM as soon as the management
+ * lock is free. So unlocking is the last thing done to the VM.
  */
 void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 {

@@ -3,8 +3,8 @@
  * VMs, vCPUs and what can be done with a map.
  *
  * A VM has memory and one map or several. A fault goes to the vCPU's map;
- * every management call goes over all maps of the VM. Nobody asks what kind
- * of map it is: what differs is an operation here, or a field of struct vmmu_map.
+ * every management call goes over all maps of the VM. The kind of a map is never
+ * tested: what differs is an operation here, or a field of struct vmmu_map.
  */
 #ifndef VMMU_MAP_H
 #define VMMU_MAP_H

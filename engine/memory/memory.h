@@ -57,7 +57,7 @@ struct vmmu_slot_hit {
 
 /* ---- slots.c ---- */
 
-/* Which refusal, if any, a slot earns by itself, whatever others there are. */
+/* Is the slot refused for its own sake, whatever other slots there are? VMMU_OK: no. */
 enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info);
 /* The slot that covers gfn, or NULL. O(log n). */
 struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn);

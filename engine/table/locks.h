@@ -130,7 +130,7 @@ static inline struct vmmu_managing vmmu_manage_lock(struct vmmu_tables *t)
 	return (struct vmmu_managing){VMMU_PROOF_OF(t)};
 }
 
-/* Whoever takes it now may free the VM: the last thing that is done to it. */
+/* The next holder may free the VM, so nothing touches it after this. */
 static inline void vmmu_manage_unlock(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	vmmu_assert_managing(managing);
@@ -214,7 +214,7 @@ static inline struct vmmu_inside vmmu_inside_of(struct vmmu_exclusive x)
 	return (struct vmmu_inside){VMMU_PROOF_OF(x.op->who)};
 }
 
-/* Who has closed the gate does not need the shadow lock: nobody is inside to hold it. */
+/* With the gate closed the shadow lock is not needed: nobody is inside to hold it. */
 static inline struct vmmu_exclusive vmmu_exclusive_of(struct vmmu_op *op, struct vmmu_closed closed)
 {
 	vmmu_assert_closed(closed);

@@ -133,7 +133,7 @@ struct vmmu_map {
 	uint8_t path_tables;               /* below the root: what one fault may need */
 	bool mmio_cache;                   /* accesses without a slot leave an entry behind */
 	_Atomic uint32_t hole_tables;      /* made for such entries since the VM began */
-	bool flush_all;                    /* a gfn range says nothing to its TLBs */
+	bool flush_all;                    /* its TLBs cannot be flushed by gfns */
 };
 
 enum { VMMU_MAP_ID_SHIFT = 48 };

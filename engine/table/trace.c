@@ -32,8 +32,8 @@ bool vmmu_trace_make_room(struct vmmu_op *op)
 	struct vmmu_tables *t = op->tables;
 	struct vmmu_actor *who = op->who;
 	/*
-	 * A record that tells of drops must not take the place of the next one. A ring
-	 * of one has never room for both: there the gap in seq tells of them.
+	 * A record about drops must not take the place of the next one. A ring
+	 * of one has never room for both: there the gap in seq shows them.
 	 */
 	uint32_t needed = who->untold && who->ring && who->ring->size > 1 ? 2 : 1;
 

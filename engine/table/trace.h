@@ -8,7 +8,7 @@
 
 #include "table/tables.h"
 
-/* The ring seemed full: look again, ask the host, tell of drops. False: this record is lost. */
+/* The ring seemed full: read its tail again, call the host, record drops. False: this record is lost. */
 bool vmmu_trace_make_room(struct vmmu_op *op);
 
 static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op,

@@ -40,7 +40,7 @@ static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v,
 		flush->tables = true;
 }
 
-/* Whoever finds the entry changed must also find that a flush is pending (locks.h). */
+/* A fault that finds the entry changed must also find that a flush is pending (locks.h). */
 static VMMU_RARE void count_pending(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;

@@ -301,7 +301,7 @@ MUTANTS = [
            "",
            "writes to a read-only slot are not reported"),
     Mutant("host-rights-ignored", "engine/map/prepare.h",
-           ".rights = backing->rights & VMMU_RWX,",
+           ".rights = backing->rights,",
            ".rights = VMMU_RWX,",
            "rights that the host withholds are granted"),
     Mutant("first-write-not-seen", "engine/map/prepare.h",

@@ -19,7 +19,7 @@
 #include "map/map.h"
 #include "table/write.h"
 
-/* What one mapping is to become. */
+/* One mapping: what is wanted, and what came of it. */
 struct vmmu_mapping {
 	uint64_t gfn;
 	unsigned access;             /* VMMU_R, W or X that must be allowed afterwards */

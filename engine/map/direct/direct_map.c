@@ -63,7 +63,7 @@ static VMMU_RARE enum vmmu_next over_leaf(struct vmmu_visit *v, struct vmmu_mapp
 {
 	const struct vmmu_layout *l = &v->op->map->layout;
 
-	/* Damage is reported, never repaired in passing. */
+	/* Damage is reported and never repaired. */
 	if (!vmmu_is_leaf(l, v->level, v->entry) || vmmu_is_bad(l, v->level, v->entry))
 		return vmmu_mapped(v, m, VMMU_FAULT_BAD_ENTRY);
 	if (!same_frame(v, m)) {

@@ -165,7 +165,7 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root;      /* NULL: paging is off, the unpaged map */
 	uint64_t clock;
-	bool started;                     /* it has had registers */
+	bool started;                     /* its registers have been set */
 	bool fresh;                       /* no fault since the last switch */
 	struct vmmu_block *spare;
 	struct vmmu_refused refused;
@@ -237,7 +237,7 @@ static inline unsigned vmmu_shadow_guest_offset(const struct vmmu_shadow *s, uns
 	return ((s->role.quadrant * (unsigned)VMMU_ENTRIES + index) >> spread) * s->format->entry_bytes;
 }
 
-/* What the table below entry `index` of a guest table's shadow is to be, where `access` is left. */
+/* The role of the table below entry `index` of a guest table's shadow, where `access` is left. */
 static inline union vmmu_role vmmu_shadow_role_below(const struct vmmu_shadow *s, unsigned index,
                                                      unsigned access)
 {
@@ -256,7 +256,7 @@ static inline uint64_t vmmu_shadow_key_bits(const struct vmmu_guest_mode *mode, 
 	return gpte & mode->format->key;
 }
 
-/* Does it stand for the contents of a guest frame, which are to be held? */
+/* Does it stand for the contents of a guest frame, which must be held? */
 static inline bool vmmu_shadow_stands_for_frame(const struct vmmu_shadow *s)
 {
 	return !s->role.direct && !s->role.registers;
@@ -291,7 +291,7 @@ static inline uint64_t vmmu_pdpte_for(const struct vmmu_op *op, vmmu_hpa table)
 	return table.v | op->map->layout.present;
 }
 
-/* ---- shadow_table.c: those without a proof, too, are for who has one ---- */
+/* ---- shadow_table.c: also the functions without a proof need the exclusive one ---- */
 
 struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn,
                                      union vmmu_role role);

@@ -16,7 +16,7 @@ enum { ATTEMPTS = 16, PATIENCE = 1024 };
 enum { REFUSALS = 8 };
 /* No result of a fault: once more, with what has been learnt. */
 #define AGAIN ((enum vmmu_fault_result)0)
-/* Entries around the one that faulted that are looked at in passing, a power of two. */
+/* Entries around the one that faulted that are filled with it; a power of two. */
 enum { PREFETCH = 64 };
 
 struct build {
@@ -121,7 +121,7 @@ static bool is_accessed(const struct build *b)
 }
 
 /* Not while the host takes the table's frame back: nothing follows from it, and what is stored there is lost. */
-static bool may_use(const void *memory, vmmu_gpa entry)
+static bool fault_may_use(const void *memory, vmmu_gpa entry)
 {
 	uint64_t gfn = vmmu_gpa_gfn(entry).v;
 
@@ -135,7 +135,7 @@ static bool may_use(const void *memory, vmmu_gpa entry)
 static enum vmmu_guest_result walk_once(struct build *b)
 {
 	const struct vmmu_memory *memory = &b->vcpu->vm->memory;
-	const struct vmmu_guest_guard guard = {may_use, memory};
+	const struct vmmu_guest_guard guard = {fault_may_use, memory};
 	struct vmmu_tables *t = b->op->tables;
 	enum vmmu_guest_result result;
 	struct vmmu_inside inside;
@@ -395,7 +395,7 @@ static bool is_walked_through(const struct build *b, uint64_t gfn)
 
 /*
  * This access writes a guest table that is held: AGAIN, now that the tables for it
- * are out of every CPU's reach; or it is to be emulated.
+ * are out of every CPU's reach; or WRITE_TABLE: it must be emulated.
  */
 static enum vmmu_fault_result write_to_table(struct build *b)
 {
@@ -511,7 +511,7 @@ static uint64_t frame_in(const struct build *b, struct vmmu_link *link, uint64_t
 	return (first & ~(vmmu_level_pages(v.level) - 1)) + (gfn - v.gfn.v);
 }
 
-/* Leaves of one gfn all have the same frame: the first tells of all. */
+/* All leaves of one gfn have the same frame, so the first one is enough. */
 static bool maps_another_frame(const struct build *b, const struct vmmu_block *block)
 {
 	struct vmmu_link *page = block->page[b->gfn % VMMU_ENTRIES];

@@ -62,7 +62,7 @@ static void park(struct vmmu_exclusive x, struct vmmu_shadow *s, bool announced)
 	s->state = VMMU_SHADOW_PARKED;
 	s->history.announced = announced;
 	vmmu_shadow_count_held(vmmu_shadow_map_of(x.op), s, -1);
-	/* It may serve another purpose by now: the first to go when tables are short. */
+	/* The guest may use the frame otherwise by now. So the table goes first when tables are short. */
 	vmmu_shadow_make_oldest(vmmu_shadow_map_of(x.op), s);
 }
 
@@ -97,10 +97,10 @@ enum { SOON = 4 };
 
 /*
  * Parking costs two exits: this one, and one when the table is needed again.
- * Emulating costs one a write. Where the last parking was for little, and only
- * just, a write is emulated first. Where it found nothing written at all, that is
- * so at any distance: an instruction may need the table in order to write it, and
- * would be in a quarrel with itself.
+ * Emulating costs one exit for each write. A write is emulated first if the last
+ * parking was for little and not long ago. It is also emulated, however long ago that
+ * was, if the last parking was in vain: an instruction may need the table in order to
+ * write it, and would never finish.
  */
 static bool is_worth_parking(const struct vmmu_shadow_map *all, const struct vmmu_shadow *s)
 {

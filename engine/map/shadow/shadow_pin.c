@@ -14,7 +14,7 @@ void vmmu_shadow_let_go(struct vmmu_exclusive x, struct vmmu_root_slot *slot)
 	top->pins--;
 	/* A TLB with tags may hold what it says, and nothing that changes in it needs a flush from now on. */
 	vmmu_flush_all_needed(x.op, VMMU_CAUSE_ROOT);
-	/* Made of one vCPU's registers: of no use to anybody else. */
+	/* It is made of one vCPU's registers, and no other vCPU can use it. */
 	if (top->role.registers)
 		vmmu_shadow_retire(x, top, VMMU_CAUSE_ROOT);
 	*slot = (struct vmmu_root_slot){.top = NULL};

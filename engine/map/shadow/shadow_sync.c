@@ -21,7 +21,7 @@ struct sync {
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence)
 {
-	/* The frames are to be as far into their run as the gfns into theirs. */
+	/* Frames and gfns must be equally far into their runs. */
 	uint64_t out_of_step = (gfn ^ backing->pfn.v) | 1ull << VMMU_INDEX_BITS;
 	unsigned in_step = (unsigned)__builtin_ctzll(out_of_step);
 	unsigned order = backing->order < in_step ? backing->order : in_step;
@@ -205,7 +205,7 @@ static unsigned next_changed(struct sync *y, unsigned index)
 /* So few changes that emulating the writes would have cost no more exits. */
 enum { FEW = 2 };
 
-/* What a handler that announced itself has written says nothing of the next write. */
+/* A handler that announced itself does not show how the next write will be. */
 static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 {
 	if (!h->announced)
@@ -240,7 +240,7 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
 {
 	struct sync y = start(vcpu, x, s);
 
-	/* A frame that the host is taking back says nothing any more. */
+	/* Nothing may follow from a frame that the host is taking back. */
 	if (vmmu_is_invalidating(&vcpu->vm->memory, s->gfn, s->gfn + 1))
 		return;
 	for (unsigned i = first; i < end; i++) {
