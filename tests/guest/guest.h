@@ -72,6 +72,7 @@ void test_slots_random(void);
 void test_stress_alias(void);
 void test_stress_control(void);
 void test_stress_garbage(void);
+void test_stress_hostile(void);
 void test_stress_large(void);
 void test_stress_off(void);
 void test_stress_pcid(void);

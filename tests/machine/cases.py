@@ -143,6 +143,8 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
                     console=tuple(f"^PASS {test} [1-9]" for test in tests), **more)
     if machine == "bochs" and kernel == "guest":
         tests += ("stress-pcid",)  # QEMU's emulation has no PCIDs
+    if kernel == "guest":
+        tests += ("stress-hostile",)  # last: what it leaves in its registers is its own affair
     return guest(name, f"page tables under stress, {mmu}, pages up to {page_size}", machine, tests, kernel=kernel,
                  page_size=page_size, mmu=mmu, words=words, **more)
 

@@ -17,13 +17,14 @@
 #include "visor/vm/fail.h"
 
 #define BREAKPOINTS 4u
+#define CR4_DE (1ull << 3)
 #define LONGEST 8u               /* bytes that one breakpoint covers, at most */
 #define DR7_ENABLE(n) (3ull << 2 * (n))
 
 void svm_intercept_debug(struct vmcb *b)
 {
 	if (svm_cpu.leaves_debug_armed)
-		b->dr_write = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 7;
+		b->dr_write = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 7;
 }
 
 static uint64_t breakpoint_address(unsigned n)
@@ -85,6 +86,13 @@ void svm_handle_dr_write(struct vcpu *v, unsigned number)
 		b->dr6 |= X86_DR6_BD;
 		exit_raise(v, X86_DB, false, 0);
 		return;
+	}
+	if (number == 5) { /* another name for DR7, without debugging extensions (SDM vol. 3, 18.2.2) */
+		if (b->cr4 & CR4_DE) {
+			exit_raise(v, X86_UD, false, 0);
+			return;
+		}
+		number = 7;
 	}
 	value = svm_in_64bit_code(v) ? v->state.gpr[gpr] : (uint32_t)v->state.gpr[gpr];
 	if (number == 7 && value >> 32) {
