@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 #   make kvm-lab           the small VMM and what else the KVM lab needs (tests/kvm/lab/lab.py)
-#   make kvm-record-test   vmmu record in Debian's kernel: NPT, shadow (QEMU) and EPT (Bochs)
+#   make kvm-record-test   vmmu record in Debian's kernel: NPT, shadow and nested (QEMU), EPT (Bochs)
 #
 # The KVM lab: what runs in Debian's kernel inside an emulator (lab/lab.py).
 
@@ -38,9 +38,10 @@ RECORD_TEST := python3 -B tests/kvm/record_test.py --build $(BUILD) --kernel $(d
 
 kvm-lab: $(LAB_TOOLS)
 
-kvm-record-test: $(VMMU) $(LAB_TOOLS)
+kvm-record-test: $(VMMU) $(LAB_TOOLS) $(BUILD)/visor.elf guests
 	$(RECORD_TEST)
 	$(RECORD_TEST) --machine shadow
+	$(RECORD_TEST) --machine nested
 	$(RECORD_TEST) --machine bochs
 
 TEST_NEEDS    += $(LAB_TOOLS) $(VMMU)

@@ -3,7 +3,7 @@
 """Make the traces in tests/kvm/traces anew: each run once as `vmmu record` writes it and,
 of the same run, as tracefs prints it.
 
-    make_traces.py [--machine qemu|bochs|shadow]...    (needs make tool kvm-lab)
+    make_traces.py [--machine qemu|bochs|shadow|nested]...    (needs make tool kvm-lab visor guests)
 """
 
 import argparse
@@ -27,7 +27,22 @@ SCENES = {
     "two": "sh -c 'vmm --memory 2 write:32 pause:50 delete add write:32 pause:50 & "
            "vmm --memory 2 --vcpus 2 write@*:48 pause:50 discard:16 write@*:48 pause:50; wait'",
 }
-MACHINES = {"qemu": ("qemu", "", "npt"), "bochs": ("bochs", "", "ept"), "shadow": ("qemu", "npt=0", "shadow")}
+# The visor as a guest of QEMU and KVM, with a guest of its own: KVM keeps tables for both.
+NESTED = {"nested": "sh /guest/run"}
+RUN_NESTED = f"""
+{lab.QEMU_INSIDE} -name guest=nested -serial file:/tmp/console -serial file:/tmp/log \\
+	-kernel /guest/visor.elf -initrd "/guest/guest.elf vmmu:kernel guest.elf" \\
+	-append "memory=16M page-size=4k -- tests=touch" &
+for i in $(seq 600); do
+	grep -q '"event":"end"' /tmp/log && break
+	sleep 0.1
+done
+cat /tmp/console /tmp/log >/out/guest
+kill $!
+wait
+"""
+MACHINES = {"qemu": ("qemu", "", "npt", SCENES), "bochs": ("bochs", "", "ept", SCENES),
+            "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED)}
 
 JOB = """
 cd /sys/kernel/tracing
@@ -42,7 +57,8 @@ scene() {
 	name=$1; shift
 	echo >trace
 	echo 1 >tracing_on
-	vmmu record --quiet --buffer 4M -o /out/$name.dat -- "$@" || exit 1
+	vmmu record --quiet $options --buffer 4M -o /out/$name.dat -- "$@"
+	[ -s /out/$name.dat ] || exit 1
 	echo 0 >tracing_on
 	cat trace >/out/$name.txt
 }
@@ -57,15 +73,23 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "traces")
     o = parser.parse_args()
     o.out.mkdir(parents=True, exist_ok=True)
-    job = JOB + "".join(f"scene {name} {command}\n" for name, command in SCENES.items())
     for machine in o.machine or MACHINES:
-        emulator, vendor, paging = MACHINES[machine]
-        result = lab.run(emulator, o.kernel, o.build / "kvm-lab", job, vendor=vendor, programs=[o.build / "vmmu"],
+        emulator, vendor, paging, scenes = MACHINES[machine]
+        job = f"options={'--nested' if machine == 'nested' else ''}\n" + JOB + \
+            "".join(f"scene {name} {command}\n" for name, command in scenes.items())
+        programs, files = [o.build / "vmmu"], {}
+        if machine == "nested":
+            qemu, files = lab.with_qemu()
+            programs.append(qemu)
+            files["/guest/run"] = RUN_NESTED.encode()
+            files["/guest/visor.elf"] = (o.build / "visor.elf").read_bytes()
+            files["/guest/guest.elf"] = (o.build / "guest/guest.elf").read_bytes()
+        result = lab.run(emulator, o.kernel, o.build / "kvm-lab", job, vendor=vendor, programs=programs, files=files,
                          progress=True)
-        if result.status:
-            sys.exit(f"make_traces: {machine}: {result.console[-2000:]}")
+        if result.status or machine == "nested" and b"PASS touch" not in result.files.get("guest", b""):
+            sys.exit(f"make_traces: {machine}: {result.console[-2000:]} {result.files.get('guest')}")
         for name, data in result.files.items():
-            if name.endswith((".dat", ".txt")):
+            if name.endswith(".dat") or name.endswith(".txt") and machine != "nested":
                 (o.out / f"{paging}-{name}.gz").write_bytes(gzip.compress(data, 9, mtime=0))
 
 

@@ -42,6 +42,7 @@ vmm --memory 8 say:other wait:/tmp/go >/tmp/other.log 2>&1 & other=$!
 await other /tmp/other.log
 try which vmmu record -o /out/which.dat --buffer 8M
 try pid vmmu record -o /out/pid.dat --buffer 8M --pid $vmm --for 200ms
+try name vmmu record -o /out/name.dat --buffer 8M --name vmm --for 200ms
 touch /tmp/go; wait $vmm $other
 
 start vmm --memory 8 write:10 say:ready wait:/tmp/go pause:500
@@ -81,6 +82,23 @@ ls /out/*.partial /out/.vmmu-record* >/out/rest 2>/dev/null
 rm -f /out/loss.dat
 exit 0
 """
+
+
+# With QEMU as the VMM, by its name: the visor is its guest and has a guest of its own.
+JOB_QEMU = f"""
+await() {{{{ for i in $(seq 600); do grep -q "$1" "$2" 2>/dev/null && return; sleep 0.1; done; echo "$1 never came: $2"; }}}}
+{lab.QEMU_INSIDE} -name guest=web1,debug-threads=on -serial file:/tmp/console -serial file:/tmp/log \\
+	-kernel /guest/visor.elf -initrd "/guest/guest.elf vmmu:kernel guest.elf" \\
+	-append "memory=16M page-size=4k -- tests=touch,slots" >/out/qemu.log 2>&1 & qemu=$!
+await start /tmp/log
+vmmu record --name web1 --nested --exits --buffer 16M -o /out/web1.dat >/out/web1.log 2>&1 & recorder=$!
+await '"event":"end"' /tmp/log
+kill $qemu
+wait $recorder; echo "status $?" >>/out/web1.log
+cat /tmp/console >/out/guest.log
+ls /sys/kernel/tracing/instances >/out/rest
+exit 0
+""".replace("{{", "{").replace("}}", "}")
 
 
 class Checks:
@@ -196,7 +214,7 @@ def check(checks, result, machine, keep, vmmu):
         checks.expect(f"{name}: nothing lost", "LOST" not in log[name], log[name])
     for name, want, word in (("none", 2, "no VM is running"), ("nobody", 2, "no VM is"), ("absent", 2, "/nonexistent"),
                              ("unwritable", 2, "/nowhere"), ("status", 7, ""), ("killed", 137, ""),
-                             ("which", 2, "which VM?"), ("term", 0, ""), ("after", 0, "left behind")):
+                             ("which", 2, "which VM?"), ("name", 0, "2 VMs"), ("term", 0, ""), ("after", 0, "left behind")):
         checks.expect(f"{name}: status {want}, {word!r}", status.get(name) == want and word in log[name], log.get(name))
     if machine != "shadow":    # which makes fewer events than there is room for
         checks.expect("loss is said with its number", re.search(r"[\d,]+ events were LOST", log["loss"]), log["loss"])
@@ -237,25 +255,50 @@ def check(checks, result, machine, keep, vmmu):
     checks.expect("a running VM is found", any(s.startswith("vm ") for s in markers(reports["running"][0])), "")
 
 
+def check_qemu(checks, result, keep, vmmu):
+    log, guest = (result.files.get(name, b"").decode(errors="replace") for name in ("web1.log", "guest.log"))
+    checks.expect("the guest's guest runs through", "PASS touch" in guest and "FAIL" not in guest, guest)
+    checks.expect("recorded by QEMU's name", "status 0" in log and "guests' guests" in log, log)
+    lines, text = report(keep / "web1.dat")
+    events, said = collections.Counter(name for name, _ in lines), markers(lines)
+    checks.expect("it ends with the VM", said and said[-1] == "end" and result.files.get("rest") == b"", said[-2:])
+    checks.expect("the VM has its name", any('name="web1"' in s and 'comm="qemu-system-x86"' in s for s in said), said)
+    checks.expect("vCPUs have theirs", any('comm="CPU 0/KVM"' in s for s in said), said)
+    checks.expect("tables were there already", any(s.startswith("found ") for s in said), log)
+    checks.expect("switches to the nested guest", events["kvm_nested_vmenter"] > 100, events)
+    checks.expect("tables of the nested guest", events["kvm_mmu_set_spte"] > 100 and events["kvm_mmu_sync_page"] > 0, events)
+    check_explained(checks, vmmu, keep / "web1.dat")
+
+
+def run_qemu(o):
+    qemu, files = lab.with_qemu()
+    files["/guest/visor.elf"] = (o.build / "visor.elf").read_bytes()
+    files["/guest/guest.elf"] = (o.build / "guest/guest.elf").read_bytes()
+    return lab.run("qemu", o.kernel, o.build / "kvm-lab", JOB_QEMU, programs=[o.build / "vmmu", qemu], files=files)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--kernel", type=pathlib.Path, default=pathlib.Path(".cache/kernels/cloud-amd64"))
-    parser.add_argument("--machine", choices=["qemu", "bochs", "shadow"], default="qemu",
-                        help="NPT on QEMU, EPT on Bochs, shadow tables on QEMU")
+    parser.add_argument("--machine", choices=["qemu", "bochs", "shadow", "nested"], default="qemu",
+                        help="NPT on QEMU, EPT on Bochs, shadow tables on QEMU, a nested guest on QEMU")
     parser.add_argument("--keep", type=pathlib.Path, help="where the recordings go")
     o = parser.parse_args()
     keep = o.keep or o.build / "kvm-lab" / f"record-{o.machine}"
     keep.mkdir(parents=True, exist_ok=True)
     checks = Checks()
     try:
-        result = lab.run("bochs" if o.machine == "bochs" else "qemu", o.kernel, o.build / "kvm-lab", JOB,
+        result = run_qemu(o) if o.machine == "nested" else lab.run("bochs" if o.machine == "bochs" else "qemu", o.kernel, o.build / "kvm-lab", JOB,
                          vendor="npt=0" if o.machine == "shadow" else "", programs=[o.build / "vmmu"])
         for name, data in result.files.items():
             (keep / name).write_bytes(data)
         checks.expect("the job runs through", result.status == 0 and "never came" not in result.console,
                       result.console[-2000:])
-        check(checks, result, o.machine, keep, o.build / "vmmu")
+        if o.machine == "nested":
+            check_qemu(checks, result, keep, o.build / "vmmu")
+        else:
+            check(checks, result, o.machine, keep, o.build / "vmmu")
     except lab.LabError as why:
         checks.expect("the machine runs", False, str(why))
     print(f"{checks.passed} passed, {checks.failed} failed, 0 skipped")

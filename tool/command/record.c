@@ -20,6 +20,7 @@ enum {
 	OPTION_QUIET = 'q',
 	OPTION_FOR = 256,
 	OPTION_EXITS,
+	OPTION_NESTED,
 	OPTION_STACKS,
 	OPTION_SNAPSHOT,
 };
@@ -73,6 +74,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_EXITS:
 		o->exits = true;
 		return 0;
+	case OPTION_NESTED:
+		o->nested = true;
+		return 0;
 	case OPTION_STACKS:
 		o->stacks = true;
 		return 0;
@@ -103,6 +107,7 @@ static const struct argp_option options[] = {
 	{"for", OPTION_FOR, "TIME", 0, "Stop after so long: 30s, 500ms, 5m, 2h", 2},
 	{"output", OPTION_OUTPUT, "FILE", 0, "The recording (" DEFAULT_OUTPUT ")", 2},
 	{"exits", OPTION_EXITS, NULL, 0, "Also every exit and entry, device access and nested switch", 3},
+	{"nested", OPTION_NESTED, NULL, 0, "Also the tables for guests of guests, and the switches to them", 3},
 	{"stacks", OPTION_STACKS, NULL, 0, "Also the kernel's stack when something above 4 KiB is zapped", 3},
 	{"snapshot", OPTION_SNAPSHOT, "HOW", 0, "How to learn of tables that exist already: bpf or none (bpf)", 3},
 	{"buffer", OPTION_BUFFER, "SIZE", 0, "The kernel's buffer on each CPU (64M, and no more than 1/16 of memory)", 3},

@@ -24,9 +24,9 @@ const char *counts_name(unsigned size)
 	return names[size];
 }
 
-static bool read_count(const char *folder, unsigned size, int64_t *count)
+static bool read_count(const char *folder, const char *name, int64_t *count)
 {
-	char *path = formatted("/sys/kernel/debug/kvm/%s%s", folder, names[size]), text[32];
+	char *path = formatted("/sys/kernel/debug/kvm/%s%s", folder, name), text[32];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t length = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
 
@@ -50,10 +50,13 @@ static uint64_t monotonic_ns(void)
 
 void counts_read(struct page_counts *counts)
 {
+	int64_t nested;
+
 	*counts = (struct page_counts){.known = true, .before_ns = monotonic_ns()};
 	for (unsigned i = 0; i < PAGE_SIZES; i++)
-		counts->known = read_count("", i, &counts->pages[i]) && counts->known;
+		counts->known = read_count("", names[i], &counts->pages[i]) && counts->known;
 	counts->after_ns = monotonic_ns();
+	counts->nested = read_count("", "nested_run", &nested) && nested > 0;
 }
 
 void counts_mark(struct marker *m, const char *when, const char *vm)
@@ -63,7 +66,7 @@ void counts_mark(struct marker *m, const char *when, const char *vm)
 	bool known = true;
 
 	for (unsigned i = 0; i < PAGE_SIZES; i++)
-		known = read_count(folder, i, &pages[i]) && known;
+		known = read_count(folder, names[i], &pages[i]) && known;
 	if (known)
 		marker_write(m, "vmmu: counts when=%s vm=%s pages_4k=%lld pages_2m=%lld pages_1g=%lld", when, vm,
 		             (long long)pages[0], (long long)pages[1], (long long)pages[2]);

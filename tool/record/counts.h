@@ -14,6 +14,7 @@ enum { PAGE_SIZES = 3 };        /* 4 KiB, 2 MiB, 1 GiB */
 /* Over all VMs of the machine. */
 struct page_counts {
 	bool known;
+	bool nested;            /* a guest has run a guest: its tables, of which no event tells, are counted, too */
 	int64_t pages[PAGE_SIZES];
 	uint64_t before_ns, after_ns;   /* CLOCK_MONOTONIC around the reading */
 };

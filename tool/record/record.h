@@ -24,7 +24,7 @@ struct record_options {
 	bool all;
 	double seconds;         /* how long; 0: until told to stop */
 	const char *output;
-	bool exits, stacks;
+	bool exits, nested, stacks;
 	bool snapshot;          /* read the tables that exist already */
 	uint64_t buffer;        /* bytes for each CPU; 0: as much as fits the machine */
 	char **command;         /* NULL-terminated; NULL: none */

@@ -408,6 +408,10 @@ static void compare_counts(struct session *s)
 
 	if (!s->begin.known || !s->end.known || !s->tracing.tdp_mmu || s->lost)
 		return;
+	if (s->begin.nested || s->end.nested) {
+		note("KVM's own counts hold the tables of guests' guests, too: not compared");
+		return;
+	}
 	if (counts_replay(&s->tracing, s->drain, &s->begin, &s->end, &changes))
 		say_counts(s, &changes);
 }
@@ -504,7 +508,7 @@ static void find_tables(struct session *s, struct snapshot_reader *reader, const
 static bool begin(struct session *s, char **error)
 {
 	struct tracing_wish wish = {.buffer = s->options->buffer, .exits = s->options->exits,
-	                            .stacks = s->options->stacks};
+	                            .nested = s->options->nested, .stacks = s->options->stacks};
 	char *output = duplicate(s->options->output), *why_not = NULL;
 	struct snapshot_reader *reader;
 	bool ok;
@@ -526,13 +530,16 @@ static bool begin(struct session *s, char **error)
 		return false;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &s->start);
+	/* Who is who comes first, so that a reader knows it at the first event. */
 	mark_recording(s);
-	counts_read(&s->begin);
 	look_for_vms(s);
-	find_tables(s, reader, why_not);
+	ok = tracing_events_on(&s->tracing, error);
+	counts_read(&s->begin);
+	if (ok)
+		find_tables(s, reader, why_not);
 	snapshot_close(reader);
 	free(why_not);
-	return start_command(s, error);
+	return ok && start_command(s, error);
 }
 
 static void clean_up(struct session *s)

@@ -17,6 +17,7 @@ enum {
 	ALWAYS = 1,             /* every recording */
 	NO_TDP = 2,             /* where the TDP MMU is off and these are all there is */
 	EXITS = 4,              /* --exits */
+	NESTED = 16,            /* --nested: tables for guests of guests are no TDP MMU's */
 	OF_A_THREAD = 8,        /* in the vCPU's own thread only, so it may be filtered by it */
 };
 
@@ -39,13 +40,13 @@ static const struct {
 	{"kvm", "kvm_userspace_exit", ALWAYS | OF_A_THREAD},
 	{"kvm", "kvm_unmap_hva_range", ALWAYS},
 	{"kvm", "kvm_age_hva", ALWAYS},
-	{"kvmmmu", "kvm_mmu_set_spte", NO_TDP},
-	{"kvmmmu", "kvm_mmu_sync_page", NO_TDP},
-	{"kvmmmu", "kvm_mmu_unsync_page", NO_TDP},
+	{"kvmmmu", "kvm_mmu_set_spte", NO_TDP | NESTED},
+	{"kvmmmu", "kvm_mmu_sync_page", NO_TDP | NESTED},
+	{"kvmmmu", "kvm_mmu_unsync_page", NO_TDP | NESTED},
 	{"kvm", "kvm_exit", EXITS | OF_A_THREAD},
 	{"kvm", "kvm_entry", EXITS | OF_A_THREAD},
-	{"kvm", "kvm_nested_vmenter", EXITS | OF_A_THREAD},
-	{"kvm", "kvm_nested_vmexit", EXITS | OF_A_THREAD},
+	{"kvm", "kvm_nested_vmenter", EXITS | NESTED | OF_A_THREAD},
+	{"kvm", "kvm_nested_vmexit", EXITS | NESTED | OF_A_THREAD},
 	{"kvm", "kvm_fast_mmio", EXITS | OF_A_THREAD},
 	{"kvm", "kvm_mmio", EXITS | OF_A_THREAD},
 	{"kvm", "kvm_try_async_get_page", EXITS | OF_A_THREAD},
@@ -185,7 +186,8 @@ static uint64_t choose_buffer(unsigned cpus)
 
 static bool wanted(const struct tracing *t, const struct tracing_wish *wish, unsigned when)
 {
-	return when & ALWAYS || (when & NO_TDP && !t->tdp_mmu) || (when & EXITS && wish->exits);
+	return when & ALWAYS || (when & NO_TDP && !t->tdp_mmu) || (when & EXITS && wish->exits) ||
+	       (when & NESTED && wish->nested);
 }
 
 /* Stacks of who empties an entry that maps 2 MiB or more, or throws all tables away. */
@@ -198,8 +200,10 @@ static void set_stacks(struct tracing *t)
 		note("no stacks: this kernel does not take the trigger");
 }
 
-static bool enable_events(struct tracing *t, const struct tracing_wish *wish, char **error)
+bool tracing_events_on(struct tracing *t, char **error)
 {
+	const struct tracing_wish *wish = &t->wish;
+
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
 		if (!wanted(t, wish, events[i].when))
 			continue;
@@ -237,14 +241,14 @@ static bool set_up(struct tracing *t, const struct tracing_wish *wish, char **er
 		note("this kernel does not take the filter; zaps will record more than they need");
 	if (wish->stacks)
 		set_stacks(t);
-	return enable_events(t, wish, error);
+	return true;
 }
 
 bool tracing_open(struct tracing *t, const struct tracing_wish *wish, char **error)
 {
 	char *name = formatted(INSTANCE "%d", getpid());
 
-	*t = (struct tracing){.instance = tracefs_instance_create(name)};
+	*t = (struct tracing){.instance = tracefs_instance_create(name), .wish = *wish};
 	if (!t->instance) {
 		*error = formatted("the tracing instance %s cannot be made: %s", name, strerror(errno));
 	} else if (!tracefs_instance_is_new(t->instance)) {

@@ -131,6 +131,17 @@ def image(machine, kernel, tools, job, limit, kvm="", vendor="", programs=(), fi
     return gzip.compress(newc(entries), 6, mtime=0)
 
 
+def with_qemu():
+    """What it takes to run QEMU as the VMM inside: its program, and its firmware as {name: bytes}."""
+    firmware = ["seabios/bios-256k.bin", "qemu/multiboot_dma.bin", "qemu/linuxboot_dma.bin", "qemu/kvmvapic.bin"]
+    return shutil.which("qemu-system-x86_64"), \
+        {f"/usr/share/qemu/{pathlib.Path(name).name}": pathlib.Path("/usr/share", name).read_bytes() for name in firmware}
+
+
+# The beginning of its command line there. A value written to port 0xf4 ends it.
+QEMU_INSIDE = "qemu-system-x86_64 -L /usr/share/qemu -accel kvm -cpu host -machine pc -nodefaults -no-user-config " \
+              "-no-reboot -display none -m 128M -device isa-debug-exit,iobase=0xf4,iosize=4"
+
 # ---- the machines ------------------------------------------------------------------
 
 
