@@ -14,7 +14,7 @@ static void trace_flush_needed(struct vmmu_op *op, const struct vmmu_flush *flus
 	r->flush = (struct vmmu_trace_flush){
 		.start_gfn = flush->start.v,
 		.pages = flush->pages,
-		.tables = op->flush.freed_count,
+		.tables = op->flush.freed ? op->flush.freed_count : 0,
 	};
 	vmmu_trace_end(op);
 }

@@ -137,9 +137,9 @@ void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, en
 
 	vmmu_assert_exclusive(x);
 	vmmu_table_hash_remove(&op->tables->hash, table);
+	op->flush.freed_count = op->flush.freed ? op->flush.freed_count + 1 : 1;
 	table->next = op->flush.freed;
 	op->flush.freed = table;
-	op->flush.freed_count++;
 	vmmu_count(&op->who->count.tables_freed[table->level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_PREPARE_ZAP_PAGE, table, cause, false);
 }

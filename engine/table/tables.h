@@ -160,7 +160,7 @@ struct vmmu_op {
 	struct vmmu_needed_flush flush;
 };
 
-/* Only what must be: faults start one each. flush's other fields mean nothing until `needed`. */
+/* Only what must be: faults start one each. flush's other fields mean nothing until `needed`, and freed_count until `freed`. */
 static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struct vmmu_actor *who,
                                 struct vmmu_map *map)
 {
@@ -171,9 +171,7 @@ static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struc
 	op->fault = 0;
 	op->flush.pending = 0;
 	op->flush.needed = false;
-	op->flush.tables = false;
 	op->flush.freed = NULL;
-	op->flush.freed_count = 0;
 }
 
 /* Go on with another map of the VM; returns the one before, to be put back. */

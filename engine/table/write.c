@@ -34,10 +34,9 @@ static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v,
 	if (!flush->needed || end > flush->end)
 		flush->end = end;
 	flush->all = (flush->needed && flush->all) || op->map->flush_all;
+	flush->tables = (flush->needed && flush->tables) || vmmu_is_table(&op->map->layout, v->level, was);
 	flush->needed = true;
 	flush->cause = cause;
-	if (vmmu_is_table(&op->map->layout, v->level, was))
-		flush->tables = true;
 }
 
 /* A fault that finds the entry changed must also find that a flush is pending (locks.h). */

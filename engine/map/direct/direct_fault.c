@@ -165,15 +165,15 @@ VMMU_INLINE enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vm
 	m.slot = vcpu->hit.slot;
 	m.cause = op->cause;
 	m.older = f->entry;
-	m.result = VMMU_FAULT_RETRY;
-	m.entry = 0;
-	m.level = 0;
 	inside = vmmu_op_enter(op);
-	/* The slot may only be looked into while nothing can have removed it. */
-	if (!vmmu_is_stale(&vcpu->vm->memory, inside, m.gfn, sequence)) {
-		m.goal = vmmu_goal_level(vcpu, inside, m.gfn, backing);
-		vmmu_direct_map(op, inside, &m);
+	if (VMMU_UNLIKELY(vmmu_is_stale(&vcpu->vm->memory, inside, m.gfn, sequence))) {
+		vmmu_op_leave(op, inside);
+		f->entry = 0;
+		return VMMU_FAULT_RETRY;
 	}
+	/* The slot may only be looked into while nothing can have removed it. */
+	m.goal = vmmu_goal_level(vcpu, inside, m.gfn, backing);
+	vmmu_direct_map(op, inside, &m);
 	vmmu_op_leave(op, inside);
 	return report(f, &m);
 }
