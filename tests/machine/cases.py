@@ -294,6 +294,9 @@ CASES = [
           ("first-mib", r"visor: page fault \(vector 14, error 0\)"),
           ("stack-guard", r"visor: double fault"),
           ("canary", r"visor: a buffer on the visor's stack has overflowed")), 1)],
+    # SVM on another emulator than QEMU.
+    *[guest(f"bochs-svm-{mmu}-events", f"NMIs and registers under SVM on Bochs, {mmu}", "bochs", ("fresh", "nmi", "registers"),
+            mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],
     *[guest(f"{machine}-{mmu}-registers", f"registers that software takes for granted, {mmu}", machine, ("registers",),
             cost=5, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],

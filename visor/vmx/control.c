@@ -78,16 +78,11 @@ static void write_controls(struct vcpu *v)
 {
 	clear_fields();
 	v->vmx.cpu_based = vmx_cpu_controls();
-	vmwrite(VMCS_PIN_CONTROLS, vmx_adjusted(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS),
-	                                    PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI));
+	vmwrite(VMCS_PIN_CONTROLS, vmx_pin_controls());
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);
-	vmwrite(VMCS_EXIT_CONTROLS,
-	        vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS),
-	                 EXITING_SAVE_DEBUG | EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT |
-	                         EXITING_SAVE_EFER | EXITING_LOAD_EFER));
-	vmwrite(VMCS_ENTRY_CONTROLS, vmx_adjusted(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS),
-	                                      ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER));
+	vmwrite(VMCS_EXIT_CONTROLS, vmx_exit_controls());
+	vmwrite(VMCS_ENTRY_CONTROLS, vmx_entry_controls());
 	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0));
 	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
 	if (vmx_cpu.secondary & CPU2_VPID)

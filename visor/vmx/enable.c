@@ -2,6 +2,7 @@
 /* What this CPU's VMX can do, and turning it on: SDM vol. 3, chapter 24 and appendix A. */
 #include "visor/cpu/x86.h"
 #include "visor/host/frame.h"
+#include "visor/vmx/controls.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
 
@@ -39,12 +40,9 @@ bool vmx_present(void)
 	return cpuid(1, 0).ecx & 1u << 5;
 }
 
-/* Bits that must be 1 (low half of the capability MSR) and may be 1 (high half): appendix A.2. */
 uint32_t vmx_adjusted(uint32_t msr, uint32_t wanted)
 {
-	uint64_t capability = rdmsr(msr);
-
-	return (wanted | (uint32_t)capability) & (uint32_t)(capability >> 32);
+	return vmx_controls_of(rdmsr(msr), wanted);
 }
 
 uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form)
@@ -52,13 +50,58 @@ uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form)
 	return vmx_cpu.basic & BASIC_TRUE_CONTROLS ? true_form : plain;
 }
 
+/* What the visor relies on, and so must be settable; windows are turned on and off as it runs. */
+#define PIN_REQUIRED (PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI)
+#define CPU_REQUIRED                                                                                    \
+	(CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE |              \
+	 CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY)
+#define CPU_WINDOWS (CPU_INTERRUPT_WINDOW | CPU_NMI_WINDOW)
+#define EXIT_REQUIRED                                                                                   \
+	(EXITING_SAVE_DEBUG | EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER | \
+	 EXITING_LOAD_EFER)
+#define ENTRY_REQUIRED (ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
+
+static uint32_t cpu_required(void)
+{
+	return CPU_REQUIRED | (vmx_cpu.shadow ? CPU_CR3_LOAD | CPU_CR3_STORE : 0);
+}
+
+uint32_t vmx_pin_controls(void)
+{
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS), PIN_REQUIRED);
+}
+
 uint32_t vmx_cpu_controls(void)
 {
-	const uint32_t wanted = CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE |
-	                        CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY |
-	                        (vmx_cpu.shadow ? CPU_CR3_LOAD | CPU_CR3_STORE : 0);
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS), cpu_required());
+}
 
-	return vmx_adjusted(vmx_control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS), wanted);
+uint32_t vmx_exit_controls(void)
+{
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS), EXIT_REQUIRED);
+}
+
+uint32_t vmx_entry_controls(void)
+{
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS), ENTRY_REQUIRED);
+}
+
+/* Controls that the CPU does not let be as they must: names the word. NULL = all are. */
+static const char *refused_controls(void)
+{
+	uint32_t cpu = vmx_control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS);
+
+	if (!(vmx_cpu_controls() & CPU_SECONDARY))
+		return "this CPU has VMX but no secondary controls, so neither EPT nor unrestricted guest";
+	if (!vmx_controls_fit(rdmsr(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS)), PIN_REQUIRED, 0))
+		return "this CPU's VMX cannot keep interrupts and NMIs from a guest (pin-based controls)";
+	if (!vmx_controls_fit(rdmsr(cpu), cpu_required(), CPU_WINDOWS))
+		return "this CPU's VMX cannot intercept all that it must (primary processor-based controls)";
+	if (!vmx_controls_fit(rdmsr(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS)), EXIT_REQUIRED, 0) ||
+	    !vmx_controls_fit(rdmsr(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS)), ENTRY_REQUIRED,
+	                      ENTRY_IA32E))
+		return "this CPU's VMX cannot switch EFER, PAT and the debug controls";
+	return NULL;
 }
 
 /* EPT, and with it unrestricted guest. */
@@ -86,18 +129,12 @@ static const char *missing_feature(void)
 {
 	const uint32_t wanted = CPU2_RDTSCP | CPU2_WBINVD |
 	                        (vmx_cpu.shadow ? 0 : CPU2_INVPCID | CPU2_EPT | CPU2_UNRESTRICTED | CPU2_VPID);
-	const uint32_t exit_needed = EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER |
-	                             EXITING_LOAD_EFER;
-	const uint32_t entry_needed = ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
 
-	if (!(vmx_cpu_controls() & CPU_SECONDARY))
-		return "this CPU has VMX but no vmx_cpu.secondary controls, so neither EPT nor unrestricted guest";
+	if (refused_controls())
+		return refused_controls();
 	vmx_cpu.secondary = vmx_adjusted(MSR_VMX_PROCBASED_CTLS2, wanted);
 	if (!vmx_cpu.shadow && missing_in_ept())
 		return missing_in_ept();
-	if (~vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS), exit_needed) & exit_needed ||
-	    ~vmx_adjusted(vmx_control_msr(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS), entry_needed) & entry_needed)
-		return "this CPU's VMX cannot switch EFER and PAT";
 	return NULL;
 }
 
