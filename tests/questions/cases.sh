@@ -31,6 +31,13 @@ expect 0 '32  writes of entries' "$vmmu" check "$data/perf.script.gz"
 expect 0 'PID 189' sh -c 'zstd -dc "$1" | "$0" check -' "$vmmu" "$data/thp.txt.zst"
 expect 0 'PID 189' sh -c 'zstd -dc "$1" | gzip | "$0" check /dev/stdin' "$vmmu" "$data/thp.txt.zst"
 
+# What comes is shown as it comes: from a pipe that stays open, and from a file that grows.
+zstd -dcq "$data/thp.txt.zst" | head -60 >growing
+expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c '{ cat growing; sleep 5; } | timeout 4 "$0" trace --follow --limit 4 -' "$vmmu"
+expect 0 'L2 2 MiB +gpa 0x000200000 +fault' sh -c 'head -30 growing >grows; { sleep 1; tail -n +31 growing >>grows; } &
+	timeout 10 "$0" trace --follow --limit 10 --vm 189 grows' "$vmmu"
+expect 2 'do not go with it' "$vmmu" trace --follow --last 3 growing
+
 # Questions
 says walk 0 walk --gpa 40001000 "$data/thp.txt.zst"
 says walk-split 0 walk --gpa 0x40001000 --at 59.4ms --brief "$data/thp.txt.zst"

@@ -38,7 +38,17 @@ struct model {
 	size_t thread_count;
 	uint64_t *losses;
 	size_t loss_count;
+	struct model_live *live;   /* NULL: it is an index */
 };
+
+/* tool/model/live.c */
+void live_close(struct model_live *live);
+const struct fact *live_fact(const struct model_live *live, uint64_t number);
+uint64_t live_first_time(const struct model_live *live);
+size_t live_vm_count(const struct model_live *live);
+const struct kvm_vm *live_vm(const struct model_live *live, size_t vm);
+size_t live_thread_count(const struct model_live *live);
+const struct kvm_thread *live_thread(const struct model_live *live, uint32_t thread);
 
 uint64_t index_key(unsigned vm, unsigned level, uint64_t address);
 uint64_t index_head_check(const struct index_head *head);

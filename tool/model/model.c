@@ -232,6 +232,7 @@ void model_close(struct model *model)
 	free(model->info.counts);
 	free(model->info.examples);
 	json_decref(model->meta);
+	live_close(model->live);
 	free(model);
 }
 
@@ -244,21 +245,23 @@ const struct model_info *model_info(const struct model *model)
 
 size_t model_vm_count(const struct model *model)
 {
-	return model->vm_count;
+	return model->live ? live_vm_count(model->live) : model->vm_count;
 }
 
 const struct kvm_vm *model_vm(const struct model *model, size_t vm)
 {
-	return &model->vms[vm];
+	return model->live ? live_vm(model->live, vm) : &model->vms[vm];
 }
 
 size_t model_thread_count(const struct model *model)
 {
-	return model->thread_count;
+	return model->live ? live_thread_count(model->live) : model->thread_count;
 }
 
 const struct kvm_thread *model_thread(const struct model *model, uint32_t thread)
 {
+	if (model->live)
+		return live_thread(model->live, thread);
 	return thread < model->thread_count ? &model->threads[thread] : NULL;
 }
 
@@ -269,11 +272,13 @@ uint64_t model_count(const struct model *model)
 
 const struct fact *model_fact(const struct model *model, uint64_t number)
 {
-	return &model->facts[number];
+	return model->live ? live_fact(model->live, number) : &model->facts[number];
 }
 
 uint64_t model_first_time(const struct model *model)
 {
+	if (model->live)
+		return live_first_time(model->live);
 	/* Events that were lost before the first one have no time. */
 	for (uint64_t n = 0; n < model->head.facts; n++)
 		if (model->facts[n].kind != FACT_LOST)
@@ -327,13 +332,14 @@ uint64_t model_last(const struct model *model, unsigned vm, unsigned level, uint
 
 const struct fact *model_fault_of(const struct model *model, uint64_t number, uint64_t *fault)
 {
-	uint32_t distance = model->facts[number].fault;
+	uint32_t distance = model_fact(model, number)->fault;
 
-	if (!distance || distance > number || model->facts[number - distance].kind != FACT_FAULT)
+	if (!distance || distance > number || (model->live && distance >= MODEL_LIVE_FACTS / 2) ||
+	    model_fact(model, number - distance)->kind != FACT_FAULT)
 		return NULL;
 	if (fault)
 		*fault = number - distance;
-	return &model->facts[number - distance];
+	return model_fact(model, number - distance);
 }
 
 bool model_lost_between(const struct model *model, uint64_t from, uint64_t to)

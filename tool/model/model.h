@@ -47,6 +47,16 @@ bool model_recognises(const char *path);
 bool model_open(struct model **model, const char *path, const struct model_options *options, char **error);
 void model_close(struct model *model);
 
+/*
+ * To watch while it happens: facts come one event after another and are kept in
+ * memory, the last MODEL_LIVE_FACTS of them. Of the questions below only those
+ * about VMs, threads, single facts and their faults can be asked. A file may grow.
+ */
+enum { MODEL_LIVE_FACTS = 1 << 20 };
+bool model_open_live(struct model **model, const char *path, char **error);
+/* Take the next event; false when there are no more. Waits for it. */
+bool model_live_more(struct model *model);
+
 const struct model_info *model_info(const struct model *model);
 size_t model_vm_count(const struct model *model);
 const struct kvm_vm *model_vm(const struct model *model, size_t vm);

@@ -191,7 +191,7 @@ static unsigned terminal_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
-static bool find_vm(struct ask *ask)
+bool ask_find_vm_late(struct ask *ask)
 {
 	size_t count = model_vm_count(ask->model);
 	uint64_t number;
@@ -209,7 +209,15 @@ static bool find_vm(struct ask *ask)
 			return true;
 		}
 	}
-	complain("the trace has no VM \"%s\"; it has %zu: `vmmu info %s` lists them", ask->vm_name, count, ask->path);
+	return false;
+}
+
+static bool find_vm(struct ask *ask)
+{
+	if (ask_find_vm_late(ask))
+		return true;
+	complain("the trace has no VM \"%s\"; it has %zu: `vmmu info %s` lists them", ask->vm_name,
+	         model_vm_count(ask->model), ask->path);
 	return false;
 }
 
@@ -256,6 +264,16 @@ static bool find_times(struct ask *ask)
 	return true;
 }
 
+/* A model that is watched: what asks for an end, or a beginning, has no meaning yet. */
+static bool open_live(struct ask *ask, char **error)
+{
+	if (ask->since || ask->until || ask->last != UINT64_MAX) {
+		*error = duplicate("--follow shows what comes: --since, --until and --last do not go with it");
+		return false;
+	}
+	return model_open_live(&ask->model, ask->path, error);
+}
+
 bool ask_open(struct ask *ask)
 {
 	struct model_options how = {.no_cache = ask->no_index};
@@ -263,7 +281,7 @@ bool ask_open(struct ask *ask)
 
 	ask->palette = palette_for(stdout, ask->json ? COLOUR_NEVER : ask->colour);
 	ask->width = ask->json ? 0 : terminal_width();
-	if (!model_open(&ask->model, ask->path, &how, &error)) {
+	if (!(ask->follow ? open_live(ask, &error) : model_open(&ask->model, ask->path, &how, &error))) {
 		complain("%s", error);
 		free(error);
 		return false;
@@ -274,6 +292,8 @@ bool ask_open(struct ask *ask)
 		ask_close(ask, 0);
 		return false;
 	}
+	if (ask->follow)
+		return true;
 	if (!find_vm(ask) || !find_times(ask)) {
 		ask_close(ask, 0);
 		return false;

@@ -21,7 +21,7 @@ struct ask {
 	const char *since, *until, *at;
 	uint64_t vcpu;               /* UINT64_MAX: all */
 	uint64_t last;               /* show so many; UINT64_MAX: not said */
-	bool json, host_clock, no_index;
+	bool json, host_clock, no_index, follow;
 	enum colour_mode colour;
 	/* made by ask_open */
 	struct model *model;
@@ -47,6 +47,8 @@ bool ask_open(struct ask *ask);
 /* Print the JSON if that was wanted, close everything. Returns the exit status. */
 int ask_close(struct ask *ask, int status);
 
+/* While following: is the VM that --vm names there by now? */
+bool ask_find_vm_late(struct ask *ask);
 /* Does the fact belong to what --vm and --vcpu name? */
 bool ask_wants(const struct ask *ask, const struct fact *fact);
 

@@ -7,7 +7,7 @@
 #include "history.h"
 #include "question.h"
 
-enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_ALL = 'a', OPTION_LIMIT = 'n' };
+enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_ALL = 'a', OPTION_LIMIT = 'n', OPTION_FOLLOW = 'f' };
 
 struct list_question {
 	struct ask ask;
@@ -57,6 +57,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_ALL:
 		q->all = true;
 		return 0;
+	case OPTION_FOLLOW:
+		q->ask.follow = true;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -68,6 +71,8 @@ static const struct argp_option options[] = {
 	{"cause", OPTION_CAUSE, "C", 0, "Only writes with this cause (fault, split, zap-notifier ...); may be repeated", 1},
 	{"limit", OPTION_LIMIT, "N", 0, "Stop after N entry writes", 1},
 	{"all", OPTION_ALL, NULL, 0, "Also faults that wrote nothing, tables, unmaps, exits, losses", 1},
+	{"follow", OPTION_FOLLOW, NULL, 0,
+	 "Show each write as it comes, from a pipe (tracefs' trace_pipe) or a file that grows", 1},
 	{0},
 };
 
@@ -240,6 +245,27 @@ static uint64_t start(const struct list_question *q)
 	return n;
 }
 
+static void follow(struct list_question *q)
+{
+	uint64_t done = 0;
+
+	while (q->shown < q->limit && model_live_more(q->ask.model)) {
+		bool known = ask_find_vm_late(&q->ask);
+
+		for (; done < model_count(q->ask.model) && q->shown < q->limit; done++) {
+			const struct fact *fact = model_fact(q->ask.model, done);
+
+			if (!known || !wanted(q, fact))
+				continue;
+			show(q, done);
+			q->shown += is_write(fact);
+		}
+		fflush(stdout);
+		if (ferror(stdout))
+			break;
+	}
+}
+
 int question_list(int argc, char **argv)
 {
 	struct list_question q = {.last = UINT64_MAX, .limit = UINT64_MAX, .fault = MODEL_NONE, .cause = UINT32_MAX};
@@ -250,6 +276,10 @@ int question_list(int argc, char **argv)
 		return EXIT_TROUBLE;
 	json_decref(q.ask.result);
 	q.ask.result = NULL;
+	if (q.ask.follow) {
+		follow(&q);
+		return ask_close(&q.ask, EXIT_OK);
+	}
 	for (uint64_t n = start(&q); n < q.ask.to && q.shown < q.limit; n++) {
 		const struct fact *fact = model_fact(q.ask.model, n);
 

@@ -8,7 +8,7 @@
 
 #include "reader.h"
 
-enum { OTHERS_MAX = 1000 };
+enum { OTHERS_MAX = 1000, FIRST_PEEK = 4096 };
 
 struct source {
 	const struct reader *reader;
@@ -102,8 +102,12 @@ bool source_open_stream(struct source **out, struct stream *stream, const char *
 {
 	struct source *source = allocate(sizeof(*source));
 	const uint8_t *data;
-	size_t size = stream_peek(stream, &data, STREAM_PEEK_MAX);
+	size_t size = stream_peek(stream, &data, FIRST_PEEK);
 	bool ok = false;
+
+	/* What comes slowly through a pipe shall not be waited for where a few lines tell. */
+	if (source_kind_of(data, size) == SOURCE_NONE)
+		size = stream_peek(stream, &data, STREAM_PEEK_MAX);
 
 	*error = NULL;
 	*out = NULL;

@@ -11,14 +11,14 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { INPUT_BYTES = 256 * 1024, BUFFER_BYTES = 1024 * 1024 };
+enum { INPUT_BYTES = 256 * 1024, BUFFER_BYTES = 1024 * 1024, FOLLOW_POLL_US = 100000 };
 
 enum packing { PLAIN, GZIP, ZSTD };
 
 struct stream {
 	char *name;
 	int fd;
-	bool regular;
+	bool regular, follow;
 	uint64_t total, taken;        /* of the file */
 	enum packing packing;
 	z_stream gzip;
@@ -45,9 +45,13 @@ static ssize_t read_some(struct stream *stream, void *to, size_t size)
 {
 	ssize_t got;
 
-	do
+	for (;;) {
 		got = read(stream->fd, to, size);
-	while (got < 0 && errno == EINTR);
+		if (got == 0 && stream->follow && stream->regular)
+			usleep(FOLLOW_POLL_US);
+		else if (got >= 0 || errno != EINTR)
+			break;
+	}
 	if (got < 0) {
 		stream->damage = formatted("%s: %s at byte %llu", stream->name, strerror(errno),
 		                           (unsigned long long)stream->taken);
@@ -320,6 +324,11 @@ int stream_to_file(struct stream *stream, char **error)
 		fill(stream);
 	}
 	return fd;
+}
+
+void stream_follow(struct stream *stream)
+{
+	stream->follow = true;
 }
 
 const char *stream_damage(const struct stream *stream)

@@ -29,6 +29,9 @@ bool stream_line(struct stream *stream, const char **line, size_t *length);
  */
 int stream_to_file(struct stream *stream, char **error);
 
+/* From now on the end of a file is not the end: wait for what is added to it. */
+void stream_follow(struct stream *stream);
+
 /* NULL, or what stopped the reading before the end: a sentence that ends "at byte N". */
 const char *stream_damage(const struct stream *stream);
 /* Bytes of the file taken so far, and all that there are; 0 where that is not known. */

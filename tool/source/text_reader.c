@@ -15,7 +15,7 @@
 
 #include "reader.h"
 
-enum { NS_PER_SECOND = 1000000000, NOTE_MAX = STREAM_PEEK_MAX };
+enum { NS_PER_SECOND = 1000000000, NOTE_MAX = STREAM_PEEK_MAX, KIND_PEEK = 4096 };
 
 struct text {
 	struct stream *stream;
@@ -364,7 +364,7 @@ const struct reader text_reader = {text_next, text_progress, text_close};
 static const char *kind_of(struct stream *stream)
 {
 	const uint8_t *data;
-	size_t size = stream_peek(stream, &data, STREAM_PEEK_MAX);
+	size_t size = stream_peek(stream, &data, KIND_PEEK);
 	const char *text = (const char *)data, *end = text + size;
 
 	for (const char *line = text; line < end;) {
