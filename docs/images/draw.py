@@ -3,7 +3,7 @@
 """The pictures of docs/, drawn from data: python3 docs/images/draw.py writes the SVG files beside it.
 
 Each picture has a title and a description for those who cannot see it. Colours are told
-apart by lightness as well as by hue. tests/check/pictures holds the files to this script.
+apart by lightness as well as by hue. tests/docs/pictures holds the files to this script.
 """
 import pathlib
 import sys
