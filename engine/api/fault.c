@@ -18,7 +18,7 @@ static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, ui
 	vmmu_trace_end(op);
 }
 
-static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
+static void trace_end_fault(const struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_fault *f,
                             enum vmmu_fault_result result)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_FAULT_END);
@@ -28,7 +28,7 @@ static void trace_end_fault(struct vmmu_op *op, const struct vmmu_fault *f,
 	r->level = f->level;
 	r->result = result;
 	r->fault_end = (struct vmmu_trace_fault_end){
-		.gpa = f->gpa.v, .pfn = f->pfn.v, .entry = f->entry};
+		.gpa = f->gpa.v, .pfn = f->pfn.v, .entry = f->entry, .handler = op->map->ops->handler(vcpu)};
 	vmmu_trace_end(op);
 }
 
@@ -40,7 +40,7 @@ handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fau
 
 	trace_begin_fault(op, fault, op->map->input == VMMU_INPUT_GVA ? fault->gva.v : fault->gpa.v);
 	result = op->map->ops->fault(vcpu, op, fault);
-	trace_end_fault(op, fault, result);
+	trace_end_fault(vcpu, op, fault, result);
 	return result;
 }
 

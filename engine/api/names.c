@@ -27,6 +27,18 @@ const char *vmmu_status_name(enum vmmu_status status)
 	return NAME_OF(names, status);
 }
 
+const char *vmmu_handler_name(unsigned handler)
+{
+	static const char *const names[VMMU_HANDLER_COUNT] = {
+		[VMMU_HANDLER_NONE] = "none",
+		[VMMU_HANDLER_DIRECT] = "direct",
+		[VMMU_HANDLER_UNPAGED] = "unpaged",
+		[VMMU_HANDLER_SHADOW] = "shadow",
+	};
+
+	return NAME_OF(names, handler);
+}
+
 const char *vmmu_fault_result_name(enum vmmu_fault_result result)
 {
 	static const char *const names[VMMU_FAULT_RESULT_COUNT] = {

@@ -50,6 +50,9 @@ void vmmu_layout_decode(const struct vmmu_layout *l, unsigned level, uint64_t en
 	/* A supervisor entry lets no nested access through (APM vol. 2, 15.25.5). */
 	if ((entry & l->format->always) == l->format->always)
 		out->rights = (uint8_t)vmmu_entry_rights(l, entry);
+	/* A table of PAE's top level withholds nothing (SDM vol. 3, table 4-8). */
+	if (l->format->bare_tables && level == VMMU_LEVEL_1G && (entry & ~l->address) == l->present)
+		out->rights = VMMU_RWX;
 	out->pfn = vmmu_hpa_pfn(vmmu_entry_address(l, entry));
 	out->accessed = entry & l->accessed;
 	if (vmmu_is_leaf(l, level, entry)) {

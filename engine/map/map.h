@@ -57,6 +57,8 @@ struct vmmu_map_ops {
 	/* Report what must not be, and count what is there. */
 	void (*audit)(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *audit);
 
+	/* Who handles this vCPU's faults in the guest's present mode; for the trace. */
+	enum vmmu_handler (*handler)(const struct vmmu_vcpu *vcpu);
 	/* What the CPU's root register holds while this vCPU runs. */
 	enum vmmu_status (*root_pointer)(const struct vmmu_vcpu *vcpu, struct vmmu_root *out);
 	/* The gpas below this can be mapped before they are accessed; 0: the guest's tables decide. */

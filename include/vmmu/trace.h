@@ -124,11 +124,20 @@ struct vmmu_trace_page_fault {
 	uint64_t word;          /* enum vmmu_trace_word */
 };
 
+/* Which of a VM's ways to map handled a fault. The first two write their leaves by one function, direct_map. */
+enum vmmu_handler {
+	VMMU_HANDLER_NONE = 0,       /* not told: a trace of an older engine */
+	VMMU_HANDLER_DIRECT = 1,     /* gpa -> hpa: EPT, NPT */
+	VMMU_HANDLER_UNPAGED = 2,    /* gpa -> hpa, below shadow paging: the guest has paging off */
+	VMMU_HANDLER_SHADOW = 3,     /* gva -> hpa: the guest's tables and the slots together */
+	VMMU_HANDLER_COUNT
+};
+
 struct vmmu_trace_fault_end {
 	uint64_t gpa;
 	uint64_t pfn;
 	uint64_t entry;         /* that now translates the address */
-	uint64_t reserved;
+	uint64_t handler;       /* enum vmmu_handler */
 };
 
 struct vmmu_trace_spte_changed {
@@ -287,6 +296,7 @@ struct vmmu_trace_file_header {
 VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is one sector");
 
 const char *vmmu_cause_name(unsigned cause);            /* "violation" */
+const char *vmmu_handler_name(unsigned handler);        /* "direct" */
 const char *vmmu_trace_event_name(unsigned event);      /* "kvm_page_fault" */
 
 #ifdef __cplusplus

@@ -8,11 +8,13 @@
 #include "../question/question.h"
 #include "command.h"
 
-enum { OPTION_RAW = 'r' };
+enum { OPTION_RAW = 'r', OPTION_GVA = 0x100 };
 
 struct dump {
 	struct view view;
 	bool raw;
+	uint64_t gva_first, gva_last;  /* under shadow paging: only what translates these */
+	bool gva_given;
 	struct replay replay;
 	struct replay_vm *vm;
 	uint32_t pass;
@@ -20,13 +22,22 @@ struct dump {
 	uint64_t leaves[VMMU_LEVEL_MAX + 1];
 };
 
-/* Leaves that continue one another in both address spaces, with equal rights and type. */
+/*
+ * Leaves that continue one another in all address spaces, with equal rights and type.
+ * `from` is what the tables translate: gpa, or gva under shadow paging; then `gpa` is
+ * what the guest's own tables make of it.
+ */
 struct run {
-	uint64_t gpa, hpa, bytes;
+	uint64_t from, gpa, hpa, bytes;
 	uint64_t count;
 	unsigned level;
 	struct vmmu_entry_info info;
 };
+
+static bool is_shadow(const struct dump *dump)
+{
+	return dump->vm->decoder.mode == VMMU_MODE_SHADOW;
+}
 
 static void indent(const struct dump *dump, unsigned level)
 {
@@ -40,70 +51,96 @@ static void print_run(const struct dump *dump, struct run *run)
 	if (run->count == 0)
 		return;
 	indent(dump, run->level);
-	printf("L%u  gpa %s0x%09" PRIx64 "-0x%09" PRIx64 "%s -> hpa %s0x%09" PRIx64 "%s  %" PRIu64 " x %s  %s %s\n",
-	       run->level, p->cyan, run->gpa, run->gpa + run->bytes - 1, p->off, p->green, run->hpa, p->off,
-	       run->count, text_level_span(run->level), describe_rights(run->info.rights).text,
+	printf("L%u  %s %s0x%09" PRIx64 "-0x%09" PRIx64 "%s", run->level, is_shadow(dump) ? "gva" : "gpa", p->cyan,
+	       run->from, run->from + run->bytes - 1, p->off);
+	if (is_shadow(dump))
+		printf(" -> gpa 0x%09" PRIx64, run->gpa);
+	printf(" -> hpa %s0x%09" PRIx64 "%s  %" PRIu64 " x %s  %s %s\n", p->green, run->hpa, p->off, run->count,
+	       text_level_span(run->level), describe_rights(run->info.rights).text,
 	       describe_memtype(run->info.memtype));
 	run->count = 0;
 }
 
-static void add_leaf(const struct dump *dump, struct run *run, uint64_t gpa, unsigned level,
+static void add_leaf(const struct dump *dump, struct run *run, uint64_t from, uint64_t gpa, unsigned level,
                      const struct vmmu_entry_info *info)
 {
 	uint64_t bytes = vmmu_level_pages(level) << VMMU_PAGE_SHIFT, hpa = vmmu_pfn_hpa(info->pfn).v;
-	bool continues = run->count && run->gpa + run->bytes == gpa && run->hpa + run->bytes == hpa &&
-	                 run->info.rights == info->rights && run->info.memtype == info->memtype;
+	bool continues = run->count && run->from + run->bytes == from && run->gpa + run->bytes == gpa &&
+	                 run->hpa + run->bytes == hpa && run->info.rights == info->rights &&
+	                 run->info.memtype == info->memtype;
 
 	if (!continues) {
 		print_run(dump, run);
-		*run = (struct run){.gpa = gpa, .hpa = hpa, .level = level, .info = *info};
+		*run = (struct run){.from = from, .gpa = gpa, .hpa = hpa, .level = level, .info = *info};
 	}
 	run->count++;
 	run->bytes += bytes;
 }
 
-static void print_entry(const struct dump *dump, const struct replay_table *table, unsigned index)
+static void print_entry(const struct dump *dump, const struct replay_table *table, unsigned index, uint64_t from)
 {
 	char *meaning = describe_entry(&dump->vm->decoder, table->level, replay_entry(table, index));
 
 	indent(dump, table->level);
-	printf("L%u 0x%09" PRIx64 "[%3u] 0x%016" PRIx64 "  %s\n", table->level, table->hpa, index,
-	       replay_entry(table, index), meaning);
+	printf("L%u 0x%09" PRIx64 "[%3u] 0x%016" PRIx64 "  ", table->level, table->hpa, index, replay_entry(table, index));
+	if (is_shadow(dump))
+		printf("gva 0x%09" PRIx64 "  ", from);
+	printf("%s\n", meaning);
 	free(meaning);
 }
 
+/* What entry `index` of a table translates, where the table's first one translates `base`. */
+static uint64_t address_of(const struct dump *dump, uint64_t base, unsigned level, unsigned index)
+{
+	unsigned shift = 9 * (level - 1) + VMMU_PAGE_SHIFT, top = 9 * dump->vm->decoder.levels + VMMU_PAGE_SHIFT - 1;
+	uint64_t address = base + ((uint64_t)index << shift);
+
+	/* A gva is canonical: its highest bit is repeated above. */
+	if (is_shadow(dump) && address >> top & 1)
+		address |= ~0ull << top;
+	return address;
+}
+
+static bool is_wanted(const struct dump *dump, uint64_t from, unsigned level)
+{
+	uint64_t bytes = vmmu_level_pages(level) << VMMU_PAGE_SHIFT;
+
+	return !dump->gva_given || (from <= dump->gva_last && from + (bytes - 1) >= dump->gva_first);
+}
+
 /* Of the tables that are reached several times, as under shadow paging, the contents are shown once. */
-static void show_table(struct dump *dump, struct replay_table *table)
+static void show_table(struct dump *dump, struct replay_table *table, uint64_t base)
 {
 	struct run run = {0};
 	unsigned level = table->level;
 
 	dump->tables[level]++;
 	for (unsigned index = 0; index < TABLE_ENTRIES; index++) {
-		uint64_t entry = replay_entry(table, index);
-		uint64_t gpa = (table->gfn + index * vmmu_level_pages(level)) << VMMU_PAGE_SHIFT;
+		uint64_t entry = replay_entry(table, index), from = address_of(dump, base, level, index);
 		struct replay_table *child = NULL;
 		struct vmmu_entry_info info;
 
-		if (!entry)
+		if (!entry || !is_wanted(dump, from, level))
 			continue;
 		vmmu_entry_decode(&dump->vm->decoder, level, entry, &info);
 		if (info.kind == VMMU_ENTRY_LEAF) {
 			dump->leaves[level]++;
 			if (!dump->raw) {
-				add_leaf(dump, &run, gpa, level, &info);
+				uint64_t gpa = replay_entry_gfn(table, index) << VMMU_PAGE_SHIFT;
+
+				add_leaf(dump, &run, from, is_shadow(dump) ? gpa : from, level, &info);
 				continue;
 			}
 		}
 		print_run(dump, &run);
-		print_entry(dump, table, index);
+		print_entry(dump, table, index, from);
 		/* Only a step down: a damaged trace must not lead in circles. */
 		if (info.kind == VMMU_ENTRY_TABLE)
 			child = replay_table_at(&dump->replay, vmmu_pfn_hpa(info.pfn).v);
 		if (!child || child->level != level - 1)
 			continue;
 		if (replay_see(child, dump->pass)) {
-			show_table(dump, child);
+			show_table(dump, child, from);
 		} else {
 			indent(dump, child->level);
 			printf("L%u 0x%09" PRIx64 "  as shown above\n", child->level, child->hpa);
@@ -147,10 +184,16 @@ static int show(struct dump *dump)
 		free(label);
 		return EXIT_TROUBLE;
 	}
+	if (dump->gva_given && !is_shadow(dump)) {
+		complain("%s tables translate guest-physical addresses: --gva is for shadow paging",
+		         describe_mode(dump->vm->decoder.mode));
+		free(label);
+		return EXIT_TROUBLE;
+	}
 	printf("%sTables of VM %u %s%s, root 0x%" PRIx64 "\n\n", p->bold, dump->vm->id, label, p->off, root->hpa);
 	dump->pass = replay_pass(&dump->replay);
 	replay_see(root, dump->pass);
-	show_table(dump, root);
+	show_table(dump, root, 0);
 	print_totals(dump);
 	free(label);
 	return EXIT_OK;
@@ -160,7 +203,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct dump *dump = state->input;
 
-	(void)arg;
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &dump->view;
@@ -169,12 +211,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_RAW:
 		dump->raw = true;
 		return 0;
+	case OPTION_GVA:
+		if (!parse_address_range(arg, &dump->gva_first, &dump->gva_last))
+			argp_error(state, "--gva takes an address or a range X-Y, not \"%s\"", arg);
+		dump->gva_given = true;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
 }
 
 static const struct argp_option options[] = {
+	{"gva", OPTION_GVA, "X[-Y]", 0, "Under shadow paging: only what translates these guest-virtual addresses", 1},
 	{"raw", OPTION_RAW, NULL, 0, "Every entry on a line of its own, with its value", 1},
 	{0},
 };

@@ -15,7 +15,7 @@
 #include "trace_lines.h"
 
 enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_FOLLOW = 'f', OPTION_ALL = 'a',
-       OPTION_LIMIT = 'n', OPTION_JSON = 0x100, OPTION_FAULT };
+       OPTION_LIMIT = 'n', OPTION_JSON = 0x100, OPTION_FAULT, OPTION_GVA };
 
 enum { FOLLOW_POLL_US = 100000 };
 
@@ -69,7 +69,7 @@ static void show_record(struct listing *list, const struct vmmu_trace_record *re
                         const struct vmmu_trace_record *fault, uint64_t number)
 {
 	if (record->event == VMMU_TRACE_SPTE_CHANGED) {
-		if (filter_write(&list->filter, record))
+		if (filter_write(&list->filter, decoder_of(list, record), record, fault))
 			show_write(list, record, fault, number);
 	} else if (!limit_reached(list) && filter_other(&list->filter, record)) {
 		if (list->json)
@@ -81,17 +81,20 @@ static void show_record(struct listing *list, const struct vmmu_trace_record *re
 
 static bool group_is_shown(const struct listing *list, const struct group *group)
 {
-	const struct vmmu_trace_record *records = list->view.trace.records;
+	const struct vmmu_trace_record *records = list->view.trace.records, *fault = &records[group->numbers[0]], *end;
 
 	if (limit_reached(list))
 		return false;
 	for (size_t i = 1; i < group->count; i++) {
 		const struct vmmu_trace_record *record = &records[group->numbers[i]];
 
-		if (record->event == VMMU_TRACE_SPTE_CHANGED && filter_write(&list->filter, record))
+		if (record->event == VMMU_TRACE_SPTE_CHANGED &&
+		    filter_write(&list->filter, decoder_of(list, record), record, fault))
 			return true;
 	}
-	return filter_fault(&list->filter, &records[group->numbers[0]]);
+	end = &records[group->numbers[group->count - 1]];
+	return filter_fault(&list->filter, decoder_of(list, fault), fault,
+	                    end->event == VMMU_TRACE_FAULT_END ? end : NULL);
 }
 
 static void show_group(struct listing *list, struct group *group)
@@ -107,7 +110,7 @@ static void show_group(struct listing *list, struct group *group)
 	if (records[group->numbers[count - 1]].event == VMMU_TRACE_FAULT_END)
 		end = &records[group->numbers[--count]];
 	if (!list->json)
-		lines_fault(&list->view, fault, end);
+		lines_fault(&list->view, fault, end, list->filter.all);
 	else if (list->filter.all)
 		trace_json_fault(&list->view, fault, end, group->numbers[0]);
 	for (size_t i = 1; i < count; i++)
@@ -143,7 +146,7 @@ static void group_add(struct group *group, uint64_t number)
 static void show_alone(struct listing *list, const struct vmmu_trace_record *record, uint64_t number)
 {
 	bool heads = record->event == VMMU_TRACE_SPTE_CHANGED && record->cause != list->last_cause &&
-	             filter_write(&list->filter, record);
+	             filter_write(&list->filter, decoder_of(list, record), record, NULL);
 
 	if (heads && !list->json && !limit_reached(list))
 		lines_cause(&list->view, record);
@@ -215,6 +218,14 @@ static void parse_gpa(struct listing *list, const char *arg, struct argp_state *
 		argp_error(state, "--gpa takes an address or a range in hex (1000 or 0x1000-0x1fff), not \"%s\"", arg);
 }
 
+static void parse_gva(struct listing *list, const char *arg, struct argp_state *state)
+{
+	if (list->filter.gva_first != 0 || list->filter.gva_last != UINT64_MAX)
+		argp_error(state, "one --gva at a time; a range is X-Y");
+	if (!parse_address_range(arg, &list->filter.gva_first, &list->filter.gva_last))
+		argp_error(state, "--gva takes an address or a range in hex (1000 or 0x1000-0x1fff), not \"%s\"", arg);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct listing *list = state->input;
@@ -226,6 +237,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_GPA:
 		parse_gpa(list, arg, state);
+		return 0;
+	case OPTION_GVA:
+		parse_gva(list, arg, state);
 		return 0;
 	case OPTION_LEVEL:
 		if (list->filter.level)
@@ -264,6 +278,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only entries that cover this guest-physical address or range, in hex with or without 0x", 1},
+	{"gva", OPTION_GVA, "X[-Y]", 0, "Under shadow paging: only what faults at this guest-virtual address or range wrote", 1},
 	{"level", OPTION_LEVEL, "L", 0, "Only entries of this level: 1 to 5, or 4k, 2m, 1g, 512g, 256t", 1},
 	{"cause", OPTION_CAUSE, "C", 0, "Only writes with this cause (violation, split ...); may be repeated", 1},
 	{"fault", OPTION_FAULT, "N[-M]", 0, "Only what these faults wrote", 1},

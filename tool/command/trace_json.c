@@ -65,14 +65,31 @@ static void print_line(json_t *line)
 	json_decref(line);
 }
 
+static bool is_reference(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry)
+{
+	struct vmmu_entry_info info;
+
+	vmmu_entry_decode(decoder, level, entry, &info);
+	return info.kind == VMMU_ENTRY_TABLE;
+}
+
+/* Under shadow paging a reference has no gpa of its own: it stands for a table of the guest's. */
+static const char *what_it_names(const struct vmmu_decoder *decoder, const struct vmmu_trace_record *write)
+{
+	bool reference = is_reference(decoder, write->level, write->spte.new_spte) ||
+	                 is_reference(decoder, write->level, write->spte.old_spte);
+
+	return decoder->mode == VMMU_MODE_SHADOW && reference ? "guest_table" : "gpa";
+}
+
 void trace_json_print(const struct view *view, const struct vmmu_decoder *decoder,
                       const struct vmmu_trace_record *write, const struct vmmu_trace_record *fault,
                       uint64_t number)
 {
 	json_t *line = line_of(view, write, number);
 	json_t *more = json_pack("{si so si so ss so so}", "level", write->level, "table", hex(write->spte.table), "index",
-	                         write->index, "gpa", hex(write->spte.gfn << VMMU_PAGE_SHIFT), "cause",
-	                         describe_cause(write->cause).text, "old",
+	                         write->index, what_it_names(decoder, write), hex(write->spte.gfn << VMMU_PAGE_SHIFT),
+	                         "cause", describe_cause(write->cause).text, "old",
 	                         entry_json(decoder, write->level, write->spte.old_spte), "new",
 	                         entry_json(decoder, write->level, write->spte.new_spte));
 
@@ -92,6 +109,8 @@ void trace_json_fault(const struct view *view, const struct vmmu_trace_record *f
 	if (end) {
 		json_object_set_new(line, "result", json_string(describe_result(end->result).text));
 		json_object_set_new(line, "end", json_real(trace_seconds(&view->trace, end)));
+		if (end->fault_end.handler)
+			json_object_set_new(line, "map", json_string(describe_handler(end->fault_end.handler).text));
 	}
 	print_line(line);
 }

@@ -20,8 +20,23 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
 	free(now);
 }
 
+/* Which paging the guest had on, and who handled the fault. */
+static void print_modes(const struct palette *p, const struct vmmu_trace_record *fault,
+                        const struct vmmu_trace_record *end)
+{
+	printf("  %s", p->dim);
+	if (fault_paging(fault))
+		printf("cr3 0x%" PRIx64, fault->page_fault.word & ~(uint64_t)VMMU_TRACE_WORD_BITS);
+	else
+		printf("pg off");
+	if (end && end->fault_end.handler)
+		printf("  map %s%s", describe_handler(end->fault_end.handler).text,
+		       maps_directly(end->fault_end.handler) ? " (direct_map)" : "");
+	printf("%s", p->off);
+}
+
 void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
-                 const struct vmmu_trace_record *end)
+                 const struct vmmu_trace_record *end, bool more)
 {
 	const struct palette *p = view->palette;
 	char *access = describe_access(fault), *place = describe_place(fault, &view->symbols);
@@ -31,6 +46,8 @@ void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
 	       p->blue, place, p->off);
 	if (fault->vcpu)
 		printf("  vCPU %u", fault->vcpu);
+	if (more)
+		print_modes(p, fault, end);
 	if (!end)
 		printf("  (no end recorded)");
 	else if (end->result != VMMU_FAULT_FIXED)

@@ -45,7 +45,7 @@ static void print_steps(const struct walk *walk)
 {
 	const struct palette *p = walk->view.palette;
 
-	printf("%s  level  covers   table        %sindex  entry               meaning%s\n", p->dim,
+	printf("%s  level  covers   table        %sindex  at           entry               meaning%s\n", p->dim,
 	       walk->is_gva ? "guest's own  " : "", p->off);
 	for (unsigned i = 0; i < walk->count; i++) {
 		const struct vmmu_path_step *step = &walk->steps[i];
@@ -58,7 +58,8 @@ static void print_steps(const struct walk *walk)
 		if (walk->is_gva)
 			printf("0x%09" PRIx64 "  ",
 			       replay_table_at(&walk->replay, step->table.v)->gfn << VMMU_PAGE_SHIFT);
-		printf("[%3u]  0x%016" PRIx64 "  %s%s%s\n", step->index, step->entry, colour, meaning, p->off);
+		printf("[%3u]  0x%09" PRIx64 "  0x%016" PRIx64 "  %s%s%s\n", step->index,
+		       step->table.v + sizeof(uint64_t) * step->index, step->entry, colour, meaning, p->off);
 		free(meaning);
 	}
 }

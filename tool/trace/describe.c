@@ -39,6 +39,13 @@ struct number_text describe_result(unsigned result)
 	return text_of_number(vmmu_fault_result_name((enum vmmu_fault_result)result), known, "result", result);
 }
 
+struct number_text describe_handler(uint64_t handler)
+{
+	bool known = handler > 0 && handler < VMMU_HANDLER_COUNT;
+
+	return text_of_number(vmmu_handler_name(known ? (unsigned)handler : 0), known, "map", (unsigned)handler);
+}
+
 struct number_text describe_event(unsigned event)
 {
 	return text_of_number(vmmu_trace_event_name(event), event < VMMU_TRACE_EVENT_COUNT, "event", event);

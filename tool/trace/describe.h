@@ -28,6 +28,13 @@ struct number_text {
 struct number_text describe_cause(unsigned cause);
 /* "fixed"; "result-40". */
 struct number_text describe_result(unsigned result);
+/* "direct"; "map-40" for the number of a handler that is not known. */
+struct number_text describe_handler(uint64_t handler);
+/* Its leaves are written by direct_map. */
+static inline bool maps_directly(uint64_t handler)
+{
+	return handler == VMMU_HANDLER_DIRECT || handler == VMMU_HANDLER_UNPAGED;
+}
 /* "kvm_page_fault"; "event-40". */
 struct number_text describe_event(unsigned event);
 

@@ -81,21 +81,31 @@ struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa)
 	return place != MAP_NONE ? (struct replay_table *)(uintptr_t)place : NULL;
 }
 
-uint64_t replay_entry(const struct replay_table *table, unsigned index)
+static struct replay_cell cell_at(const struct replay_table *table, unsigned index)
 {
-	const uint64_t *part = table->part[index / PART_ENTRIES];
+	const struct replay_cell *part = table->part[index / PART_ENTRIES];
 
-	return part ? part[index % PART_ENTRIES] : 0;
+	return part ? part[index % PART_ENTRIES] : (struct replay_cell){0};
 }
 
-static void set_entry(struct replay_table *table, unsigned index, uint64_t value)
+uint64_t replay_entry(const struct replay_table *table, unsigned index)
 {
-	uint64_t **part = &table->part[index / PART_ENTRIES];
+	return cell_at(table, index).entry;
+}
+
+uint64_t replay_entry_gfn(const struct replay_table *table, unsigned index)
+{
+	return cell_at(table, index).gfn;
+}
+
+static void set_entry(struct replay_table *table, unsigned index, uint64_t value, uint64_t gfn)
+{
+	struct replay_cell **part = &table->part[index / PART_ENTRIES];
 
 	if (!*part && value)
 		*part = allocate(PART_ENTRIES * sizeof(**part));
 	if (*part)
-		(*part)[index % PART_ENTRIES] = value;
+		(*part)[index % PART_ENTRIES] = (struct replay_cell){value, gfn};
 }
 
 uint32_t replay_pass(struct replay *replay)
@@ -218,7 +228,7 @@ static bool follows(struct replay *replay, const struct replay_table *table,
 static void take_write(struct replay *replay, struct replay_table *table,
                        const struct vmmu_trace_record *record)
 {
-	set_entry(table, record->index, record->spte.new_spte);
+	set_entry(table, record->index, record->spte.new_spte, record->spte.gfn);
 	replay->writes++;
 }
 
@@ -426,7 +436,7 @@ void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *re
 
 	if (!table)
 		table = table_add(replay, record, record->entry.table, record->entry.gfn & ~(vmmu_level_pages(record->level + 1u) - 1));
-	set_entry(table, record->index, record->entry.spte);
+	set_entry(table, record->index, record->entry.spte, record->entry.gfn);
 }
 
 void replay_apply(struct replay *replay, const struct trace_file *trace, uint64_t number)

@@ -13,6 +13,11 @@ enum { TABLE_ENTRIES = 512, PART_ENTRIES = 32 };
 /* A write that waits for the one it follows (docs/trace-format.md, "Order and loss"). */
 struct replay_early;
 
+/* An entry, and the first gfn of what it names: it does not follow from the place under shadow paging. */
+struct replay_cell {
+	uint64_t entry, gfn;
+};
+
 struct replay_table {
 	struct replay_table *next, **at;       /* among those of its VM */
 	uint64_t hpa;
@@ -22,7 +27,7 @@ struct replay_table {
 	uint8_t level;
 	uint32_t seen;         /* by the pass of this number: tables may be reached twice */
 	struct replay_early *early, **early_last;   /* writes that wait, in the order of their records */
-	uint64_t *part[TABLE_ENTRIES / PART_ENTRIES];   /* NULL: all empty */
+	struct replay_cell *part[TABLE_ENTRIES / PART_ENTRIES];   /* NULL: all empty */
 };
 
 /* What the trace says about one VM. */
@@ -74,6 +79,8 @@ void replay_note_entry(struct replay *replay, const struct vmmu_trace_record *re
 
 struct replay_table *replay_table_at(const struct replay *replay, uint64_t hpa);
 uint64_t replay_entry(const struct replay_table *table, unsigned index);
+/* The first gfn of the page that this leaf maps, or of the guest table that this reference stands for. */
+uint64_t replay_entry_gfn(const struct replay_table *table, unsigned index);
 /* A number for a pass through tables in which each counts as seen once: replay_see() is true the first time. */
 uint32_t replay_pass(struct replay *replay);
 bool replay_see(struct replay_table *table, uint32_t pass);

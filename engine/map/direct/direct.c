@@ -43,6 +43,12 @@ static void direct_each_entry(struct vmmu_op *op, struct vmmu_closed closed, con
 	vmmu_walk(op, vmmu_top_of(op->map), 0, vmmu_map_end(op->map), visitor, &t);
 }
 
+static enum vmmu_handler direct_handler(const struct vmmu_vcpu *vcpu)
+{
+	(void)vcpu;
+	return VMMU_HANDLER_DIRECT;
+}
+
 static enum vmmu_status direct_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	const struct vmmu_map *map = vcpu->map;
@@ -86,6 +92,7 @@ const struct vmmu_map_ops vmmu_direct_ops = {
 	.zap_mmio = vmmu_mmio_zap,
 	.each_entry = direct_each_entry,
 	.audit = vmmu_direct_audit,
+	.handler = direct_handler,
 	.root_pointer = direct_root_pointer,
 	.prefault_limit = direct_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_vcpu),

@@ -36,6 +36,13 @@ static void shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu
 	sv->spare = NULL;
 }
 
+static enum vmmu_handler shadow_handler(const struct vmmu_vcpu *vcpu)
+{
+	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
+
+	return sv->mode.levels ? VMMU_HANDLER_SHADOW : VMMU_HANDLER_UNPAGED;
+}
+
 static enum vmmu_status shadow_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	const struct vmmu_shadow_map *all = (const struct vmmu_shadow_map *)vcpu->map;
@@ -114,6 +121,7 @@ static const struct vmmu_map_ops shadow_ops = {
 	.allow_range = vmmu_shadow_allow_range,
 	.each_entry = shadow_each_entry,
 	.audit = vmmu_shadow_audit,
+	.handler = shadow_handler,
 	.root_pointer = shadow_root_pointer,
 	.prefault_limit = shadow_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_shadow_vcpu),
