@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: BSD-2-Clause
 
+CHECK_NEEDS    += $(ENGINE_BENCH)
 CHECK_COMMANDS += "python3 -B tests/perf/perf_check_test.py"
