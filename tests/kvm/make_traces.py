@@ -3,7 +3,7 @@
 """Make the traces in tests/kvm/traces anew: each run once as `vmmu record` writes it and,
 of the same run, as tracefs prints it.
 
-    make_traces.py [--machine qemu|bochs|shadow|nested]...    (needs make tool kvm-lab visor guests)
+    make_traces.py [--machine qemu|bochs|shadow|nested|found|found-ept]...    (needs make tool kvm-lab visor guests)
 """
 
 import argparse
@@ -27,6 +27,15 @@ SCENES = {
     "two": "sh -c 'vmm --memory 2 write:32 pause:50 delete add write:32 pause:50 & "
            "vmm --memory 2 --vcpus 2 write@*:48 pause:50 discard:16 write@*:48 pause:50; wait'",
 }
+# Tables that exist when the recording begins, and then change.
+FOUND = {"found": "sh /guest/run"}
+RUN_FOUND = """
+rm -f /tmp/go
+vmm --memory 4 --huge write2m:1 write:64:1:512 say:ready wait:/tmp/go write:96:1:512 log:on write:40:10 delete add \
+	write:20 pause:50 >/tmp/vmm.log 2>&1 &
+until grep -q ready /tmp/vmm.log; do sleep 0.1; done
+(until grep -q entries /tmp/record.log 2>/dev/null; do sleep 0.1; done; touch /tmp/go) &
+"""
 # The visor as a guest of QEMU and KVM, with a guest of its own: KVM keeps tables for both.
 NESTED = {"nested": "sh /guest/run"}
 RUN_NESTED = f"""
@@ -42,7 +51,8 @@ kill $!
 wait
 """
 MACHINES = {"qemu": ("qemu", "", "npt", SCENES), "bochs": ("bochs", "", "ept", SCENES),
-            "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED)}
+            "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED), "found": ("qemu", "", "npt", FOUND),
+            "found-ept": ("bochs", "", "ept", FOUND)}
 
 JOB = """
 cd /sys/kernel/tracing
@@ -69,7 +79,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--kernel", type=pathlib.Path, default=pathlib.Path(".cache/kernels/cloud-amd64"))
-    parser.add_argument("--machine", action="append", choices=sorted(MACHINES))
+    parser.add_argument("--machine", action="append", choices=sorted(MACHINES), help="all when not given")
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "traces")
     o = parser.parse_args()
     o.out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +88,9 @@ def main():
         job = f"options={'--nested' if machine == 'nested' else ''}\n" + JOB + \
             "".join(f"scene {name} {command}\n" for name, command in scenes.items())
         programs, files = [o.build / "vmmu"], {}
+        if scenes is FOUND:
+            # Not quiet: what was found is waited for.
+            job = job.split("scene()")[0] + RUN_FOUND + "vmmu record -o /out/found.dat --buffer 4M 2>/tmp/record.log\n"
         if machine == "nested":
             qemu, files = lab.with_qemu()
             programs.append(qemu)
