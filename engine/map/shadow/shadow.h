@@ -26,7 +26,9 @@
  *   shadow_sync.c     entries made to follow the guest's without a fault for each
  *   shadow_write.c    writes to guest tables that do not come from a guest CPU
  *   shadow_root.c     what CR3 names
- *   shadow_fault.c    a #PF: walk the guest's tables, build the missing part
+ *   shadow_agree.c    one frame for a gfn, on every way to it
+ *   shadow_build.c    under the shadow lock: the missing part of a path
+ *   shadow_fault.c    a #PF: walk the guest's tables, ask the host, have it built
  *   shadow_range.c    the host takes frames back, or protects them
  *   shadow_audit.c    what must be true
  *   shadow_map.c      the map as an object

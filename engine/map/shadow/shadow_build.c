@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Under the shadow lock: the missing part of the path to a leaf. Each entry that the
+ * walk of the guest's tables went through is read once more, now from a table that no
+ * CPU can write. Only what is still the same is built upon.
+ */
+#include "map/shadow/shadow_build.h"
+
+/* Entries around the one that faulted that are filled with it; a power of two. */
+enum { PREFETCH = 64 };
+
+/* ---- tables on the way ------------------------------------------------------------ */
+
+static bool is_unchanged(struct vmmu_build *b, const struct vmmu_guest_step *step)
+{
+	const struct vmmu_host *host = b->op->tables->host;
+	uint64_t now = 0, gfn = vmmu_gpa_gfn(step->where).v;
+
+	/* While the host takes the table's frame back, nothing may follow from it. */
+	return !vmmu_is_invalidating(&b->vcpu->vm->memory, gfn, gfn + 1) &&
+	       host->guest_read(b->op->tables->ctx, step->where, b->mode->format->entry_bytes, &now) ==
+	               VMMU_GUEST_READ_OK &&
+	       vmmu_guest_word(b->mode->format, now) == step->entry;
+}
+
+static unsigned index_at(const struct vmmu_build *b, unsigned level)
+{
+	return b->f->gva.v >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
+}
+
+/* Held and like the guest's. False: its frame may be written until a flush is done. */
+static bool make_ready(struct vmmu_build *b, struct vmmu_shadow *s)
+{
+	vmmu_shadow_hold(b->x, s);
+	if (b->op->flush.pending)
+		return false;
+	/* Then parking costs no second exit. */
+	if (b->for_switch) {
+		s->history.announced = true;
+		if (s->history.worth != VMMU_PARKED_NEVER)
+			s->history.worth = VMMU_PARKED_FOR_MUCH;
+	}
+	if (s->state == VMMU_SHADOW_CURRENT)
+		return true;
+	if (vmmu_is_invalidating(&b->vcpu->vm->memory, s->gfn, s->gfn + 1))
+		return false;
+	b->woken |= s->history.worth != VMMU_PARKED_NEVER;
+	return vmmu_shadow_sync(b->vcpu, b->x, s);
+}
+
+/*
+ * The table below the entry of `s` that the guest's word `gpte` is for; NULL:
+ * something had to go first.
+ */
+static struct vmmu_shadow *child_of(struct vmmu_build *b, struct vmmu_shadow *s, uint64_t gpte, uint64_t gfn,
+                                    union vmmu_role role)
+{
+	const struct vmmu_layout *l = &b->op->map->layout;
+	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
+	struct vmmu_shadow *child = vmmu_shadow_find(vmmu_shadow_map_of(b->op), gfn, role);
+
+	if (child && v.entry == vmmu_make_table(l, child->table.hpa)) {
+		s->was[v.index] = gpte;
+		return child;
+	}
+	vmmu_shadow_drop(b->x, s, v.index, VMMU_CAUSE_REMAP);
+	if (!child)
+		child = vmmu_shadow_make(b->x, gfn, role);
+	if (!make_ready(b, child))
+		return NULL;
+	v = vmmu_shadow_entry(b->op, s, v.index);
+	vmmu_shadow_link(&v, s, child, vmmu_make_table(l, child->table.hpa), b->op->cause);
+	s->was[v.index] = gpte;
+	b->linked = true;
+	return child;
+}
+
+/* The table that holds the entry for the leaf as the guest has it; NULL: again. */
+static struct vmmu_shadow *descend(struct vmmu_build *b)
+{
+	const struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(b->vcpu)->root;
+	struct vmmu_shadow *s = root->role.registers ? root->part[b->f->gva.v >> 30 & 3] : root->top;
+	unsigned access = VMMU_PAGE_ALL;
+	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
+	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
+
+	if (!s || !make_ready(b, s))
+		return NULL;
+	for (;; step++) {
+		if (!s || !is_unchanged(b, step))
+			return NULL;
+		s->history.writes = 0;
+		if (step == last)
+			return s;
+		access &= step->rights;
+		s = child_of(b, s, step->entry, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
+		             vmmu_shadow_role_below(s, index_at(b, s->role.level), access));
+	}
+}
+
+/* ---- the leaf ------------------------------------------------------------------------ */
+
+/* What the leaf is to say besides its frame. */
+static uint64_t bits_for(struct vmmu_build *b)
+{
+	const struct vmmu_layout *l = &b->op->map->layout;
+	uint64_t bits = vmmu_shadow_leaf_bits(b->op, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
+
+	/* W comes back when the table is parked. */
+	return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_revoke_write(l, bits) : bits;
+}
+
+/* The guest's leaf. */
+static uint64_t own_entry(const struct vmmu_build *b)
+{
+	return b->walk.step[b->walk.steps - 1].entry;
+}
+
+static uint64_t own_key(const struct vmmu_build *b)
+{
+	return vmmu_shadow_key_bits(b->mode, own_entry(b));
+}
+
+static uint64_t fault_leaf(struct vmmu_build *b, unsigned level)
+{
+	return vmmu_make_leaf(&b->op->map->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
+}
+
+static bool grants_write(const struct vmmu_build *b, uint64_t leaf)
+{
+	return leaf & b->op->map->layout.format->write;
+}
+
+/* May `value` take the place of `was` in one step: the same frame, only other rights? */
+static bool is_same_page(const struct vmmu_build *b, const struct vmmu_shadow *s, const struct vmmu_visit *v,
+                         uint64_t value)
+{
+	const struct vmmu_layout *l = &b->op->map->layout;
+
+	return vmmu_is_leaf(l, v->level, v->entry) &&
+	       vmmu_entry_address(l, v->entry).v == vmmu_entry_address(l, value).v &&
+	       vmmu_link_gfn(&s->link[v->index]) == (b->gfn & ~(vmmu_level_pages(v->level) - 1));
+}
+
+static struct vmmu_block *block_for(struct vmmu_build *b)
+{
+	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(b->vcpu);
+	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(b->op)->frames, b->gfn);
+
+	if (!block) {
+		block = sv->spare;
+		sv->spare = NULL;
+		vmmu_block_insert(&vmmu_shadow_map_of(b->op)->frames, block, b->gfn);
+	}
+	return block;
+}
+
+static enum vmmu_fault_result install(struct vmmu_build *b, struct vmmu_shadow *s, uint64_t value)
+{
+	struct vmmu_visit v = vmmu_shadow_entry(b->op, s, index_at(b, s->role.level));
+	uint64_t first = b->gfn & ~(vmmu_level_pages(v.level) - 1);
+
+	b->f->entry = value;
+	b->f->level = v.level;
+	b->f->pfn = b->backing.pfn;
+	if (v.entry == value && vmmu_link_gfn(&s->link[v.index]) == first) {
+		s->was[v.index] = own_entry(b);
+		return VMMU_FAULT_SPURIOUS;
+	}
+	if (v.entry && !is_same_page(b, s, &v, value)) {
+		vmmu_shadow_drop(b->x, s, v.index, VMMU_CAUSE_REMAP);
+		return VMMU_FAULT_AGAIN;
+	}
+	/* Before W is visible, so that no write can be missed by the log. */
+	if (grants_write(b, value))
+		vmmu_dirty_mark(b->op, b->vcpu->hit.slot, b->gfn);
+	if (!v.entry)
+		vmmu_shadow_map_leaf(&v, s, value, first, block_for(b), b->op->cause);
+	else
+		vmmu_shadow_write(&v, value, VMMU_CAUSE_PERMISSION);
+	s->was[v.index] = own_entry(b);
+	return VMMU_FAULT_FIXED;
+}
+
+/*
+ * Down to `goal` through tables for parts of a large guest page, which has these
+ * rights as a whole; NULL: again.
+ */
+static struct vmmu_shadow *descend_direct(struct vmmu_build *b, struct vmmu_shadow *s, unsigned rights,
+                                          unsigned goal)
+{
+	while (s && s->role.level > goal) {
+		union vmmu_role role = vmmu_shadow_role_below(s, 0, rights);
+
+		role.direct = 1;
+		role.quadrant = 0;
+		role.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;
+		s = child_of(b, s, own_entry(b), b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
+	}
+	return s;
+}
+
+/*
+ * A supervisor's write while CR0.WP is clear, to a page that refuses it only as
+ * long as CR0.WP is set, as it is while the guest runs. A read-only page is made
+ * the supervisor's own for as long as no user comes; it may then not be executed
+ * under SMEP. False: no entry can say it, the write must be emulated. That is so
+ * where U withholds something else from the supervisor (SMAP, protection keys),
+ * and where the key itself withholds the write.
+ */
+static bool write_despite_protection(struct vmmu_build *b)
+{
+	const uint64_t smep = VMMU_BIT(20), smap_or_keys = VMMU_BIT(21) | VMMU_BIT(22);
+	const struct vmmu_paging *r = &b->mode->registers;
+	bool user_page = b->rights & VMMU_PAGE_USER;
+
+	if (!(b->f->access & VMMU_W))
+		return true;
+	if (user_page && b->mode->keys && (r->pkru >> 2 * b->walk.key & 2))
+		return false;
+	if (b->rights & VMMU_PAGE_WRITE)
+		return true;
+	if (user_page && (r->cr4 & smap_or_keys))
+		return false;
+	if (user_page && (r->cr4 & smep))
+		b->rights &= ~VMMU_PAGE_EXEC;
+	b->rights |= VMMU_PAGE_WRITE;
+	b->rights &= ~VMMU_PAGE_USER;
+	return true;
+}
+
+/* ---- what is mapped ------------------------------------------------------------------- */
+
+/* The guest's page size, the host's, and no shadowed guest table inside. */
+static unsigned goal_for(const struct vmmu_build *b)
+{
+	unsigned level = vmmu_goal_level(b->vcpu, vmmu_inside_of(b->x), b->gfn, &b->backing);
+
+	if (b->walk.level && b->walk.level < level)
+		level = b->walk.level;
+	if (level > VMMU_LEVEL_4K && vmmu_shadow_holds_near(vmmu_shadow_map_of(b->op), b->gfn))
+		level = VMMU_LEVEL_4K;
+	return level;
+}
+
+/* Is the page one of the tables on the way to itself? */
+static bool is_walked_through(const struct vmmu_build *b, uint64_t gfn)
+{
+	for (unsigned i = b->mode->levels && b->mode->format->top_in_registers; i < b->walk.steps; i++)
+		if (vmmu_gpa_gfn(b->walk.step[i].where).v == gfn)
+			return true;
+	return false;
+}
+
+/*
+ * This access writes a guest table that is held: VMMU_FAULT_AGAIN, now that the tables for it
+ * are out of every CPU's reach; or WRITE_TABLE: it must be emulated.
+ */
+static enum vmmu_fault_result write_to_table(struct vmmu_build *b)
+{
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(b->op);
+
+	/* Without the table the instruction cannot be executed. */
+	if (!is_walked_through(b, b->gfn) && !b->parked &&
+	    vmmu_shadow_is_worth_parking(all, b->gfn) && vmmu_shadow_park(b->x, b->gfn, false)) {
+		b->parked = true;
+		return VMMU_FAULT_AGAIN;
+	}
+	return VMMU_FAULT_WRITE_TABLE;
+}
+
+static bool writes_a_table(const struct vmmu_build *b)
+{
+	return (b->f->access & VMMU_W) && vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn);
+}
+
+/* The rest of a large page: the guest has said once for all of it what it is. */
+static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
+{
+	struct vmmu_block *block = block_for(b);
+
+	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
+		uint64_t gfn = s->gfn + i, value;
+
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, b->rights, &value))
+			vmmu_shadow_map_leaf(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
+	}
+}
+
+/* Most of them are wanted soon. */
+static void take_neighbours(struct vmmu_build *b, struct vmmu_shadow *s)
+{
+	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
+
+	/* Nothing new where all of the table has just been looked at. */
+	if (s->role.level != VMMU_LEVEL_4K || s->history.synced == vmmu_shadow_map_of(b->op)->faults)
+		return;
+	if (s->role.direct)
+		fill_large_page(b, s);
+	else
+		vmmu_shadow_prefetch(b->vcpu, b->x, s, first, first + PREFETCH);
+}
+
+/* CR0.PG = 0: the direct map, as under EPT and NPT. */
+static enum vmmu_fault_result map_direct(struct vmmu_build *b)
+{
+	struct vmmu_map *before;
+	struct vmmu_mapping m;
+
+	if (writes_a_table(b))
+		return write_to_table(b);
+	m = (struct vmmu_mapping){
+		.gfn = b->gfn,
+		.access = vmmu_fault_wants(b->f),
+		.goal = goal_for(b),
+		.pfn = b->backing.pfn,
+		.leaf = bits_for(b),
+		.slot = b->vcpu->hit.slot,
+		.cause = b->op->cause,
+		.result = VMMU_FAULT_RETRY,
+	};
+	block_for(b)->unpaged = true;
+	before = vmmu_op_on(b->op, vmmu_shadow_map_of(b->op)->unpaged);
+	vmmu_direct_map(b->op, vmmu_inside_of(b->x), &m);
+	vmmu_op_on(b->op, before);
+	b->f->entry = m.entry;
+	b->f->level = m.level;
+	b->f->pfn = m.pfn;
+	return m.result == VMMU_FAULT_RETRY ? VMMU_FAULT_AGAIN : m.result;
+}
+
+static enum vmmu_fault_result map_paged(struct vmmu_build *b)
+{
+	struct vmmu_shadow *s = descend(b);
+	enum vmmu_fault_result result;
+
+	if (!s)
+		return VMMU_FAULT_AGAIN;
+	if (!write_despite_protection(b))
+		return VMMU_FAULT_EMULATE_WRITE;
+	/* Only now: the page may be one of the tables that have just been found on the way to it. */
+	if (writes_a_table(b))
+		return write_to_table(b);
+	s = descend_direct(b, s, b->rights, goal_for(b));
+	if (!s)
+		return VMMU_FAULT_AGAIN;
+	result = install(b, s, fault_leaf(b, s->role.level));
+	if (result == VMMU_FAULT_FIXED)
+		take_neighbours(b, s);
+	return result;
+}
+
+enum vmmu_fault_result vmmu_shadow_build(struct vmmu_build *b)
+{
+	struct vmmu_block *block;
+
+	if (vmmu_is_stale(&b->vcpu->vm->memory, vmmu_inside_of(b->x), b->gfn, b->sequence))
+		return VMMU_FAULT_RETRY;
+	/* Until flushes that are pending are done, a CPU may still write what seems held. */
+	if (vmmu_is_flush_pending(b->op))
+		return VMMU_FAULT_AGAIN;
+	vmmu_shadow_reclaim(b->x, 2 * VMMU_LEVEL_MAX);
+	if (b->op->flush.pending)
+		return VMMU_FAULT_AGAIN;
+	block = block_for(b);
+	if (block->changed > b->asked || !vmmu_shadow_agree(b, block))
+		return VMMU_FAULT_AGAIN;
+	/* Now, so that tables on the way that are filled can use it. */
+	vmmu_shadow_note_run(b->vcpu, block, b->gfn, &b->backing, b->sequence);
+	return b->mode->levels ? map_paged(b) : map_direct(b);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a fault on a shadow map builds: shared by the parts of its handling.
+ *
+ *   shadow_fault.c   no lock held: walk the guest's tables, ask the host, try again
+ *   shadow_build.c   under the shadow lock: tables on the way, the leaf
+ *   shadow_agree.c   the same: one frame for a gfn on every way to it
+ */
+#ifndef VMMU_SHADOW_BUILD_H
+#define VMMU_SHADOW_BUILD_H
+
+#include "map/shadow/shadow.h"
+
+/* No result of a fault: once more, with what has been learnt. */
+#define VMMU_FAULT_AGAIN ((enum vmmu_fault_result)0)
+
+struct vmmu_build {
+	struct vmmu_vcpu *vcpu;
+	struct vmmu_op *op;
+	struct vmmu_exclusive x;   /* of the attempt under way, from its lock to its unlock */
+	struct vmmu_fault *f;
+	const struct vmmu_guest_mode *mode;
+	struct vmmu_guest_walk walk;
+	struct vmmu_backing backing;
+	uint64_t gfn;              /* that the guest's tables name */
+	uint64_t sequence;
+	uint64_t asked;            /* frames.clock when the host was asked */
+	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+	unsigned tries;
+	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
+	bool for_switch;           /* ahead, or as after the last switch to this root */
+	bool woken;                /* a table that had been parked is linked again */
+	bool linked;               /* any table is linked now that was not */
+	bool parked;               /* the tables for the page that is written are */
+};
+
+/* ---- shadow_agree.c ---- */
+
+/* False: something else was mapped for the gfn, and has gone. */
+bool vmmu_shadow_agree(struct vmmu_build *b, struct vmmu_block *block);
+
+/* ---- shadow_build.c ---- */
+
+/* Build what is missing. VMMU_FAULT_AGAIN: something had to go first, or has changed meanwhile. */
+enum vmmu_fault_result vmmu_shadow_build(struct vmmu_build *b);
+
+#endif
