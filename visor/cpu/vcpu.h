@@ -133,6 +133,7 @@ struct vcpu {
 	uint32_t kept_event;          /* an interrupt whose delivery met a fault of the guest's own: it is
 	                               * delivered when the guest takes interrupts again; or 0 */
 	uint64_t memory_faults;       /* exits counted on the hot path */
+	uint64_t spec_ctrl;           /* the guest's SPEC_CTRL: in the CPU while it runs, 0 there else */
 	uint64_t xcr0;                /* the guest's, live in the CPU */
 	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */
 	struct cpuid_kept cpuid_kept[CPUID_KEPT];
@@ -142,7 +143,7 @@ struct vcpu {
 	union {
 		struct {
 			uint64_t vmcs, msr_bitmap;   /* physical addresses */
-			bool flush_wanted;
+			uint32_t entry_work;      /* vmx/loop.c */
 			uint64_t eptp;
 			uint32_t cpu_based;       /* primary processor-based controls as written */
 		} vmx;

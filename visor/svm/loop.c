@@ -34,6 +34,8 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 	svm_arm_breakpoints(v);
 	svm_commit(v);
 	svm_inject_event(v);
+	if (unlikely(v->spec_ctrl) && !v->stop) /* this exit may have written it */
+		wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
 	__asm__ volatile("clgi; sti" : : : "memory");
 	return v->stop;
 }
@@ -94,17 +96,33 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	return false;
 }
 
-/* Called by svm/entry.S. True: leave the loop. */
-bool svm_exit(struct vcpu *v)
+static inline __attribute__((always_inline)) bool dispatch(struct vcpu *v, struct vmcb *b)
 {
-	struct vmcb *b = v->svm.vmcb;
-
 	b->tlb_control = 0;
 	if (likely(b->exit_code == SVM_EXIT_NPF))
 		return memory_exit(v, b);
 	if (b->exit_code == SVM_EXIT_EXCEPTION + X86_PF)
 		return page_fault_exit(v, b);
 	return slow_exit(v, NULL, 0);
+}
+
+/* The visor runs with SPEC_CTRL 0. */
+static __attribute__((noinline)) bool guarded_exit(struct vcpu *v, struct vmcb *b)
+{
+	bool leave;
+
+	wrmsr(MSR_SPEC_CTRL, 0);
+	leave = dispatch(v, b);
+	wrmsr(MSR_SPEC_CTRL, leave ? 0 : v->spec_ctrl);
+	return leave;
+}
+
+/* Called by svm/entry.S. True: leave the loop. */
+bool svm_exit(struct vcpu *v)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	return unlikely(v->spec_ctrl) ? guarded_exit(v, b) : dispatch(v, b);
 }
 
 void svm_run(struct vcpu *v)

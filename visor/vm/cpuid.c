@@ -8,6 +8,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/device/pv_clock.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/speculation.h"
 #include "visor/vm/vm.h"
 
 #define BIT(n) (1u << (n))
@@ -87,7 +88,7 @@ static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
 			filtered.ecx &= ~LA57_7C;
 		if (filtered.ecx & PKU_7C && v->backend->read_cr4(v) & X86_CR4_PKE)
 			filtered.ecx |= OSPKE_7C;
-		filtered.edx = r->edx & FEATURES_7D;
+		filtered.edx = r->edx & (FEATURES_7D | SPECULATION_7D);
 	}
 	*r = filtered;
 }
@@ -182,7 +183,7 @@ static struct cpuid address_widths(struct vcpu *v, const struct cpuid *cpu)
 
 	if (linear > 48 && !v->backend->allows(CPU_FEATURE_LA57))
 		linear = 48;
-	return (struct cpuid){.eax = linear << 8 | (physical < 48 ? physical : 48)};
+	return (struct cpuid){.eax = linear << 8 | (physical < 48 ? physical : 48), .ebx = cpu->ebx & SPECULATION_88B};
 }
 
 static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)

@@ -11,6 +11,7 @@
 #include "visor/host/log.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/msr_list.h"
+#include "visor/vm/speculation.h"
 #include "visor/vm/vm.h"
 
 #define EFER_ALLOWED (X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE)
@@ -42,6 +43,11 @@ static bool write_efer(struct vcpu *v, uint64_t value)
 	return true;
 }
 
+static struct speculation guest_speculation(struct vcpu *v)
+{
+	return speculation_of(cpuid_for_guest(v, 7, 0).edx, cpuid_for_guest(v, 0x80000008, 0).ebx);
+}
+
 static bool read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	if (platform_msr_owned(msr))
@@ -60,6 +66,14 @@ static bool read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 		if (!(cpuid(0x80000001, 0).edx & 1u << 27))
 			return false;
 		*value = rdmsr(MSR_TSC_AUX);
+		return true;
+	case MSR_SPEC_CTRL:
+		*value = v->spec_ctrl;
+		return guest_speculation(v).spec_ctrl;
+	case MSR_ARCH_CAPABILITIES:
+		if (!guest_speculation(v).capabilities)
+			return false;
+		*value = rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_FOR_GUESTS;
 		return true;
 	case MSR_DEBUGCTL:
 	case MSR_MTRRCAP:  /* no variable and no fixed ranges: the default type covers all */
@@ -95,6 +109,21 @@ static bool write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 		if (value >> 32 || !(cpuid(0x80000001, 0).edx & 1u << 27))
 			return false;
 		wrmsr(MSR_TSC_AUX, value);
+		return true;
+	case MSR_SPEC_CTRL:
+		if (!guest_speculation(v).spec_ctrl || value & ~guest_speculation(v).spec_ctrl)
+			return false;
+		v->spec_ctrl = value;
+		return true;
+	case MSR_PRED_CMD: /* write-only, and so is the next */
+		if (!guest_speculation(v).ibpb || value & ~1ull)
+			return false;
+		wrmsr(MSR_PRED_CMD, value);
+		return true;
+	case MSR_FLUSH_CMD:
+		if (!guest_speculation(v).flush_l1d || value & ~1ull)
+			return false;
+		wrmsr(MSR_FLUSH_CMD, value);
 		return true;
 	case MSR_DEBUGCTL:
 		return value == 0; /* no branch records */

@@ -78,6 +78,7 @@ static void write_controls(struct vcpu *v)
 {
 	clear_fields();
 	v->vmx.cpu_based = vmx_cpu_controls();
+	v->vmx.entry_work = vmx_cpu.each_entry;
 	vmwrite(VMCS_PIN_CONTROLS, vmx_pin_controls());
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);

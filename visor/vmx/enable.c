@@ -2,6 +2,7 @@
 /* What this CPU's VMX can do, and turning it on: SDM vol. 3, chapter 24 and appendix A. */
 #include "visor/cpu/x86.h"
 #include "visor/host/frame.h"
+#include "visor/vm/speculation.h"
 #include "visor/vmx/controls.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
@@ -138,6 +139,16 @@ static const char *missing_feature(void)
 	return NULL;
 }
 
+/* What each entry owes where the CPU leaks by speculation. AMD's CPUs, as these say, do not. */
+static uint32_t work_of_each_entry(void)
+{
+	uint32_t edx7 = cpuid(0, 0).eax >= 7 ? cpuid(7, 0).edx : 0;
+	uint64_t arch = speculation_of(edx7, 0).capabilities ? rdmsr(MSR_ARCH_CAPABILITIES) : 0;
+
+	return (speculation_needs_l1d_flush(edx7, arch) ? ENTRY_FLUSH_L1D : 0) |
+	       (speculation_needs_clear(edx7, arch) ? ENTRY_CLEAR_BUFFERS : 0);
+}
+
 bool vmx_enable(const char **reason)
 {
 	uint64_t control = rdmsr(MSR_FEATURE_CONTROL), region;
@@ -150,6 +161,7 @@ bool vmx_enable(const char **reason)
 	if (!(control & FEATURE_CONTROL_LOCK))
 		wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX);
 	vmx_cpu.basic = rdmsr(MSR_VMX_BASIC);
+	vmx_cpu.each_entry = work_of_each_entry();
 	*reason = missing_feature();
 	if (*reason)
 		return false;

@@ -13,11 +13,15 @@
 	 X86_CR4_OSXMMEXCPT | X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE |      \
 	 X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE)
 
+/* What may be owed before an entry. */
+enum { ENTRY_FLUSH_EPT = 1 << 0, ENTRY_FLUSH_L1D = 1 << 1, ENTRY_CLEAR_BUFFERS = 1 << 2, ENTRY_SPEC_CTRL = 1 << 3 };
+
 /* This CPU's VMX, and how it is used: chosen once, for the visor's whole life. */
 extern struct vmx_cpu {
 	uint64_t basic, ept_cap;  /* IA32_VMX_BASIC, IA32_VMX_EPT_VPID_CAP */
 	uint32_t secondary;       /* secondary controls, as written */
 	bool shadow;              /* shadow paging */
+	uint32_t each_entry;      /* work that each entry finds to do */
 } vmx_cpu;
 
 /* enable.c */

@@ -6,6 +6,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
+#include "visor/host/interrupts.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
 
@@ -14,12 +15,37 @@
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx/entry.S");
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "vmx/entry.S");
 
+/* A data segment's selector for VERW, which clears the CPU's buffers where MD_CLEAR says so. */
+static const uint16_t data_selector = HOST_DATA_SELECTOR;
+
+static __attribute__((noinline)) void do_entry_work(struct vcpu *v)
+{
+	uint32_t work = v->vmx.entry_work;
+
+	v->vmx.entry_work = vmx_cpu.each_entry;
+	if (work & ENTRY_FLUSH_EPT)
+		vmx_invept(v->vmx.eptp);
+	if (work & ENTRY_FLUSH_L1D)
+		wrmsr(MSR_FLUSH_CMD, 1);
+	if (work & ENTRY_SPEC_CTRL)
+		wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
+	if (work & ENTRY_CLEAR_BUFFERS)
+		__asm__ volatile("verw %0" : : "m"(data_selector) : "cc");
+}
+
 /* What is owed before the next entry. */
 static inline void before_entry(struct vcpu *v)
 {
-	if (unlikely(v->vmx.flush_wanted)) {
-		vmx_invept(v->vmx.eptp);
-		v->vmx.flush_wanted = false;
+	if (unlikely(v->vmx.entry_work))
+		do_entry_work(v);
+}
+
+/* The visor runs with SPEC_CTRL 0. */
+static inline void leave_guest(struct vcpu *v)
+{
+	if (unlikely(v->spec_ctrl)) {
+		wrmsr(MSR_SPEC_CTRL, 0);
+		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
 	}
 }
 
@@ -38,6 +64,8 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, uint32_t reason,
 	exit_finish(v);
 	vmx_commit(v);
 	vmx_inject_event(v);
+	if (unlikely(v->spec_ctrl) && !v->stop)
+		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
 	before_entry(v);
 	return v->stop;
 }
@@ -105,8 +133,12 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	const uint32_t page_fault = EVENT_VALID | EVENT_EXCEPTION | X86_PF;
 	uint32_t event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
 
-	if (vmx_cpu.shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault)
-		return page_fault_exit(v, reason, event);
+	if (vmx_cpu.shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault) {
+		bool leave = page_fault_exit(v, reason, event);
+
+		before_entry(v);
+		return leave;
+	}
 	return slow_exit(v, reason, NULL, 0);
 }
 
@@ -117,6 +149,7 @@ bool vmx_exit(struct vcpu *v)
 	enum vmmu_fault_result result;
 	struct vmmu_fault fault;
 
+	leave_guest(v);
 	if (unlikely(reason != VMX_EXIT_EPT_VIOLATION && reason != VMX_EXIT_EPT_MISCONFIGURATION))
 		return other_exit(v, reason);
 	fault = read_fault(v, reason);

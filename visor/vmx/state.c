@@ -209,7 +209,8 @@ unsigned vmx_instruction_length(struct vcpu *v)
 
 void vmx_flush(struct vcpu *v)
 {
-	v->vmx.flush_wanted = !vmx_cpu.shadow; /* without VPID every entry does it */
+	if (!vmx_cpu.shadow) /* without VPID every entry does it */
+		v->vmx.entry_work |= ENTRY_FLUSH_EPT;
 }
 
 uint64_t vmx_trace_word(struct vcpu *v)
