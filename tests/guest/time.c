@@ -188,6 +188,93 @@ static void rtc_sane(void)
 	      month, day, hour);
 }
 
+/* ---- What an access may cost ---------------------------------------------------------------------- */
+
+static void rtc_write(uint8_t reg, uint8_t value)
+{
+	out8(0x70, reg);
+	out8(0x71, value);
+}
+
+/* TSC ticks of the quickest of some. */
+static uint64_t quickest(void (*function)(void))
+{
+	uint64_t best = ALL_ONES;
+
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t start = rdtsc(), ticks;
+
+		function();
+		ticks = rdtsc() - start;
+		best = ticks < best ? ticks : best;
+	}
+	return best;
+}
+
+static void write_alarm_enable(void) { out8(0x71, 0x26); }
+static void read_flags(void) { out8(0x70, 0x0c); in8(0x71); }
+static void one_register(void) { (void)apic_read(APIC_VERSION); }
+
+static void copy_out_of_device(void)
+{
+	static uint8_t to[1024];
+	uintptr_t n = sizeof(to);
+	void *d = to;
+	const void *s = (const void *)(uintptr_t)APIC_BASE;
+
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+}
+
+/* The alarm is at a second that no minute has: nothing may look for it through a day. A copy is many accesses. */
+static void no_access_takes_long(void)
+{
+	uint64_t one = quickest(one_register), alarm, flags, copy;
+
+	rtc_write(1, 0x7f);
+	rtc_write(3, 0xff);
+	rtc_write(5, 0xff);
+	out8(0x70, 0x0b);
+	alarm = quickest(write_alarm_enable);
+	flags = quickest(read_flags);
+	rtc_write(0x0b, 0x02);
+	copy = quickest(copy_out_of_device);
+	print("time: ticks of an access %lu, with an alarm that never comes %lu and %lu, of 1024 %lu\n", one, alarm, flags,
+	      copy);
+	check(alarm < 20 * one && flags < 20 * one, "the RTC's alarm takes %lu and %lu ticks, another access %lu", alarm,
+	      flags, one);
+	check(copy < 1024 * one, "1024 accesses by one instruction take %lu ticks, one takes %lu", copy, one);
+}
+
+static uint64_t rounds_in(uint64_t ticks)
+{
+	uint64_t start = rdtsc(), n = 0;
+
+	while (rdtsc() - start < ticks)
+		n++;
+	return n;
+}
+
+/* A timer with a period of one tick leaves the guest time for other things. */
+static void shortest_period(void)
+{
+	uint64_t alone = rounds_in(tsc_hz / 50), with;
+
+	on_interrupt(VECTOR_APIC, count_apic);
+	arrivals = 0;
+	apic_write(APIC_DIVIDE, 0xb); /* by 1 */
+	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | VECTOR_APIC);
+	apic_write(APIC_INITIAL_COUNT, 1);
+	interrupts_on();
+	with = rounds_in(tsc_hz / 50);
+	interrupts_off();
+	apic_write(APIC_LVT_TIMER, APIC_MASKED);
+	apic_write(APIC_INITIAL_COUNT, 0);
+	print("time: rounds of a loop in 20 ms %lu, and %lu beside a timer of the shortest period, %u interrupts\n", alone,
+	      with, arrivals);
+	check(arrivals > 2, "%u interrupts in 20 ms", arrivals);
+	check(with > alone / 4, "%lu rounds beside a timer of the shortest period, %lu without", with, alone);
+}
+
 void test_time(void)
 {
 	apic_enable();
@@ -202,4 +289,6 @@ void test_time(void)
 	priority();
 	apic_timer();
 	rtc_sane();
+	no_access_takes_long();
+	shortest_period();
 }

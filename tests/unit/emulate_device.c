@@ -227,7 +227,7 @@ static void string_in_parts(void **state)
 		assert_int_equal(cpu.rip, 0);
 		parts++;
 	}
-	assert_int_equal(parts, 20);
+	assert_int_equal(parts, 40);
 	assert_int_equal(cpu.rip, 2);
 	assert_int_equal(cpu.gpr[X86_RCX], 0);
 	assert_int_equal(bus->ram[0x40000 + 2499], 0x11);

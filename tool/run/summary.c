@@ -168,6 +168,14 @@ static void print_tables(FILE *to, const json_t *summary)
 	fputc('\n', to);
 }
 
+static void print_longest_exit(FILE *to, const json_t *longest)
+{
+	const char *kind = json_string_value(json_object_get(longest, "kind"));
+
+	if (kind && *kind)
+		fprintf(to, "  longest exit %.3f ms (%s)\n", (double)number(longest, "ns") / 1e6, kind);
+}
+
 /* Exits that there were none of: programs were carried out up to the next page that they touched first. */
 static void print_run_ahead(FILE *to, const json_t *ahead)
 {
@@ -199,6 +207,7 @@ void summary_print(FILE *to, const json_t *summary, const struct run_facts *fact
 	print_entries(to, json_object_get(summary, "entries"));
 	print_tables(to, summary);
 	print_counts(to, "exits", json_object_get(summary, "exits"));
+	print_longest_exit(to, json_object_get(summary, "longest_exit"));
 	print_run_ahead(to, json_object_get(summary, "run_ahead"));
 	print_trace(to, facts);
 	fprintf(to, "  audit        %s%s finding%s%s\n", findings ? palette->red : palette->green,

@@ -24,6 +24,11 @@ struct emulation {
 	const uint8_t *bytes;    /* that it was decoded from */
 	const ZydisDecodedInstruction *instruction;
 	const ZydisDecodedOperand *operand;
+	/*
+	 * Pages that this instruction has translated already, as a CPU's TLB has them: for one that makes many
+	 * accesses. NULL: each is translated anew, or memory->recent knows.
+	 */
+	struct guest_recent *recent;
 	/* Where the memory operand lies, once that has been found out: an instruction has one address. */
 	bool located;
 	struct location operand_at;

@@ -207,7 +207,7 @@ static enum emulate_result translate_for(struct emulation *e, uint64_t gva, bool
 {
 	const unsigned kind = write ? GUEST_RECENT_WRITE : GUEST_RECENT_READ;
 	uint64_t offset = gva % PAGE, page = gva - offset, *known;
-	struct guest_recent *recent = e->memory->recent;
+	struct guest_recent *recent = e->memory->recent ? e->memory->recent : e->recent;
 
 	if (!recent)
 		return translate_anew(e, gva, write, gpa);

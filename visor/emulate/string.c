@@ -3,10 +3,11 @@
 #include "visor/emulate/emulation.h"
 
 /*
- * Rounds of one call; the rest follows when the instruction is run again, after interrupts. A round on a
- * device takes some 600 instructions, so that no call takes longer than an exit may.
+ * Rounds of one call; the rest follows when the instruction is run again, after interrupts. An element in
+ * device memory counts for two and takes some 3,000 instructions, so that no call takes longer than an exit may.
  */
 #define MAX_ROUNDS 128u
+#define ELEMENT_ROUNDS 2u
 /* What a run of elements inside one page counts for, however many they are: 4 pages at most. */
 #define RUN_ROUNDS 32u
 
@@ -273,16 +274,18 @@ enum emulate_result emulate_string(struct emulation *e)
 {
 	unsigned width = address_size(e), rounds = e->memory->rounds ? e->memory->rounds : MAX_ROUNDS;
 	struct string s = describe(e);
+	struct guest_recent recent = {0};
 
 	if (!s.repeats)
 		return one_round(e, &s);
+	e->recent = &recent;
 	for (unsigned round = 0; round < rounds;) {
 		uint64_t left = read_gpr(e, X86_RCX, width), done;
 
 		if (!left)
 			return EMULATE_DONE;
 		TRY(run_of_rounds(e, &s, left, &done));
-		round += done ? RUN_ROUNDS : 1;
+		round += done ? RUN_ROUNDS : e->memory->ram_only ? 1 : ELEMENT_ROUNDS;
 		if (!done)
 			TRY(one_round(e, &s));
 		write_gpr(e, X86_RCX, width, left - (done ? done : 1));

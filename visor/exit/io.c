@@ -6,6 +6,7 @@
 #include "visor/vm/phases.h"
 #include "visor/vm/test_device.h"
 #include "visor/vm/vm.h"
+#include "visor/vm/watch.h"
 
 static uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)
 {
@@ -19,12 +20,14 @@ static uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)
 
 static void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
-	if (port == TEST_DEVICE_PORT && vm->options->test_device && size == 4)
+	if (port == TEST_DEVICE_PORT && vm->options->test_device && size == 4) {
 		test_command_run(vm, value);
-	else if (port == TEST_PHASE_PORT && vm->options->test_device && size == 1)
+		watch_begin(&vm->vcpu); /* what a test asks for may take its time */
+	} else if (port == TEST_PHASE_PORT && vm->options->test_device && size == 1) {
 		phases_mark(vm, (uint8_t)value);
-	else
+	} else {
 		platform_port_write(vm->platform, port, size, value);
+	}
 }
 
 static uint64_t low_bytes(unsigned size)

@@ -142,6 +142,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 	unsigned long long gpa = fault->gpa.v;
 
 	v->vm->fault = *fault;
+	v->vm->watch.kind = EXIT_MEMORY_FAULT;
 	switch (result) {
 	case VMMU_FAULT_EMULATE_MMIO:
 	case VMMU_FAULT_READ_ONLY:

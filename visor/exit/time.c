@@ -11,6 +11,7 @@
 #include "visor/lib/string.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
+#include "visor/vm/watch.h"
 
 /* How long the guest may run before the visor looks at the console again. */
 #define POLL_IDLE_NS 10000000ull
@@ -115,6 +116,7 @@ void exit_hlt(struct vcpu *v)
 		serial_console_poll();
 		arm_timer(v);
 		interrupts_wait();
+		watch_begin(v); /* the guest has asked for that time */
 		tick(v);
 		if (v->stop)
 			return;
@@ -217,4 +219,5 @@ void exit_finish(struct vcpu *v)
 	deliver_nmi(v);
 	deliver_interrupt(v);
 	arm_timer(v);
+	watch_end(v);
 }

@@ -8,6 +8,7 @@
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
+#include "visor/vm/watch.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.S");
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm/entry.S");
@@ -20,6 +21,7 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 
 	/* From here the visor is interruptible where it says so; a pending NMI comes in now. */
 	__asm__ volatile("cli; stgi" : : : "memory");
+	watch_begin(v);
 	v->state.gpr[X86_RAX] = b->rax;
 	v->state.gpr[X86_RSP] = b->rsp;
 	v->state.rip = b->rip;

@@ -44,6 +44,7 @@ const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind)
 void exit_count(struct vcpu *vcpu, enum exit_kind kind)
 {
 	vcpu->vm->exits[kind]++;
+	vcpu->vm->watch.kind = kind;
 }
 
 void counters_read(struct vm *vm, struct counters *out)

@@ -75,8 +75,6 @@ static bool make_run(struct vm *vm, struct region *r, uint64_t n, unsigned order
 
 static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
 {
-	if (vm->options->max_level >= VMMU_LEVEL_1G && make_run(vm, r, n, FRAME_ORDER_1G))
-		return true;
 	/* Shadow tables also fill 4 KiB entries from a run, as many as a fault may need soon. */
 	if ((vm->options->max_level >= VMMU_LEVEL_2M || vm->vcpu.backend->mode == VMMU_MODE_SHADOW) &&
 	    make_run(vm, r, n, FRAME_ORDER_2M))
@@ -198,6 +196,19 @@ static void free_region(struct vm *vm, struct region *r)
 	object_free(r, region_bytes(r->chunk_count));
 }
 
+/*
+ * Frames for pages of 1 GiB are found when the slot is made: to clear as much takes a
+ * tenth of a second and more, too long for an exit. What cannot be had so comes in
+ * smaller ones.
+ */
+static void make_large_runs(struct vm *vm, struct region *r)
+{
+	for (uint64_t n = 0; vm->options->max_level >= VMMU_LEVEL_1G && n < r->chunk_count; n++) {
+		if (!r->chunks[n])
+			make_run(vm, r, n, FRAME_ORDER_1G);
+	}
+}
+
 enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t base, uint64_t bytes)
 {
 	uint64_t first = base / VMMU_PAGE_SIZE, pages = bytes / VMMU_PAGE_SIZE, skew = first % CHUNK_PAGES;
@@ -224,6 +235,7 @@ enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t
 	}
 	r->next = vm->regions;
 	vm->regions = r;
+	make_large_runs(vm, r);
 	return VMMU_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "visor/vm/memory.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
+#include "visor/vm/watch.h"
 
 static void write_tables(const struct counters *c)
 {
@@ -36,6 +37,7 @@ void summary_write(struct vm *vm)
 	json_number("1g", c.engine.pages[VMMU_LEVEL_1G]);
 	json_close();
 	json_number("frames", memory_frames(vm));
+	watch_write(&vm->vcpu);
 	json_number("trace_records", trace_disk_records());
 	json_number("trace_dropped", trace_disk_dropped());
 	json_number("audit_findings", vm->audit_findings);

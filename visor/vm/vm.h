@@ -15,6 +15,7 @@
 #include "visor/vm/exit_kind.h"
 #include "visor/vm/msr_list.h"
 #include "visor/vm/options.h"
+#include "visor/vm/watch_state.h"
 
 #define VM_REASON_BYTES 200
 
@@ -44,6 +45,7 @@ struct vm {
 
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
+	struct watch watch;
 	struct vmmu_trace_ring vcpu_ring, manage_ring;
 	struct phases *phases;          /* NULL until the guest marks one (vm/phases.h) */
 	unsigned audit_findings;

@@ -9,6 +9,7 @@
 #include "visor/host/interrupts.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vm/watch.h"
 
 #define ULL(x) ((unsigned long long)(x))
 
@@ -53,6 +54,7 @@ static inline void leave_guest(struct vcpu *v)
 static __attribute__((noinline)) bool slow_exit(struct vcpu *v, uint32_t reason, const struct vmmu_fault *fault,
                                                 enum vmmu_fault_result result)
 {
+	watch_begin(v);
 	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
 	v->state.rip = vmread(VMCS_GUEST_RIP);
 	v->state.rflags = vmread(VMCS_GUEST_RFLAGS);
