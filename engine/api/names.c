@@ -111,6 +111,7 @@ const char *vmmu_trace_event_name(unsigned event)
 		[VMMU_TRACE_DUMP] = "dump",
 		[VMMU_TRACE_DUMP_END] = "dump_end",
 		[VMMU_TRACE_FOUND] = "found",
+		[VMMU_TRACE_CHECKSUM] = "checksum",
 	};
 
 	return NAME_OF(names, event);

@@ -15,7 +15,8 @@ extern "C" {
 #endif
 
 #define VMMU_TRACE_MAGIC "VMMUTRC" /* 8 bytes with the terminating zero */
-#define VMMU_TRACE_VERSION 1u
+#define VMMU_TRACE_VERSION 2u       /* with checksums */
+#define VMMU_TRACE_VERSION_PLAIN 1u /* without; a reader takes both */
 
 /*
  * Numbers are in files: a number is never given a second meaning and never goes.
@@ -70,6 +71,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_DUMP = 15,            /* entry, level, index: one present entry of the final tables */
 	VMMU_TRACE_DUMP_END = 16,        /* dump_end: the dump is complete */
 	VMMU_TRACE_FOUND = 17,           /* entry, level, index: as it stood when tracing began */
+	VMMU_TRACE_CHECKSUM = 18,        /* checksum: of the records before it in the file */
 	VMMU_TRACE_EVENT_COUNT,
 	VMMU_TRACE_EVENT_MAX = 1023      /* numbers to come stay within this: more is damage */
 };
@@ -181,6 +183,13 @@ struct vmmu_trace_entry {
 	uint64_t reserved;
 };
 
+/* Made by whoever writes the file: vm 0, vcpu VMMU_TRACE_NO_VCPU, a stream of its own. */
+struct vmmu_trace_checksum {
+	uint64_t records;       /* since the one before it, or since the file's beginning */
+	uint64_t crc;           /* vmmu_trace_crc of their bytes */
+	uint64_t reserved[2];
+};
+
 /* DROPS: how many were lost. DUMP_END: how many DUMP records there are. */
 struct vmmu_trace_number {
 	uint64_t records;
@@ -224,6 +233,7 @@ struct vmmu_trace_record {
 		struct vmmu_trace_entry entry;
 		struct vmmu_trace_number drops;
 		struct vmmu_trace_number dump_end;
+		struct vmmu_trace_checksum checksum;
 		uint64_t word[4];     /* of an event that the reader does not know */
 	};
 };
@@ -289,11 +299,19 @@ struct vmmu_trace_file_header {
 	uint64_t dropped;
 	uint64_t ticks_per_second;
 	uint32_t complete;    /* 1 = closed in order; 0 = still running, or cut short */
-	uint32_t reserved0;
+	uint32_t crc;         /* vmmu_trace_crc of the header with 0 here; version 1: 0 */
 	char machine[32];     /* "qemu-npt", "bochs-ept" ... */
 	uint8_t reserved[512 - 88];
 };
 VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is one sector");
+
+/*
+ * CRC-32C (Castagnoli) of `bytes` bytes, as the CPU's CRC32 instruction has it
+ * between inversions (SDM vol. 2, CRC32): goes on from `crc`, which is 0 at first.
+ * Reads the bytes only; no locks, no allocation. Some five instructions a byte: on
+ * a hot path the instruction itself does better.
+ */
+uint32_t vmmu_trace_crc(uint32_t crc, const void *data, size_t bytes);
 
 const char *vmmu_cause_name(unsigned cause);            /* "violation" */
 const char *vmmu_handler_name(unsigned handler);        /* "direct" */

@@ -41,7 +41,7 @@ static struct trace read_trace(void)
 	if (!file || fread(&t.header, sizeof(t.header), 1, file) != 1 ||
 	    memcmp(t.header.magic, VMMU_TRACE_MAGIC, 8))
 		stop("is no trace");
-	if (t.header.version != VMMU_TRACE_VERSION || t.header.record_size != sizeof(*t.record))
+	if ((t.header.version != VMMU_TRACE_VERSION && t.header.version != VMMU_TRACE_VERSION_PLAIN) || t.header.record_size != sizeof(*t.record))
 		stop("is a trace of another version");
 	if (!t.header.complete || t.header.dropped)
 		stop("is not complete: a recording needs every record");

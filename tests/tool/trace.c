@@ -57,8 +57,8 @@ static void headers_that_are_refused(void **state)
 	(void)state;
 	assert_refused(511, "no trace");
 	maker.header.version = 7;
-	assert_refused(maker_size(&maker), "version 7, this vmmu reads version 1");
-	maker.header.version = VMMU_TRACE_VERSION;
+	assert_refused(maker_size(&maker), "version 7, this vmmu reads versions 1 and 2");
+	maker.header.version = VMMU_TRACE_VERSION_PLAIN;
 	maker.header.record_size = 32;
 	assert_refused(maker_size(&maker), "records of 32 bytes");
 	maker.header.magic[0] = 'X';
@@ -585,6 +585,49 @@ static void a_flipped_bit_is_noticed(void **state)
 		fail_msg("%u of %u bits can change unnoticed", unnoticed, bits);
 }
 
+/* The same trace in version 2, with its checksums: not one bit of the file can change. */
+static void no_bit_of_a_file_with_checksums_changes(void **state)
+{
+	struct vmmu_trace_record *sum;
+	uint8_t *file = (uint8_t *)&maker;
+	size_t size;
+
+	(void)state;
+	make_of_all_kinds();
+	maker.header.version = VMMU_TRACE_VERSION;
+	sum = &maker.records[maker.header.records];
+	*sum = (struct vmmu_trace_record){.time = maker.now, .event = VMMU_TRACE_CHECKSUM, .vcpu = VMMU_TRACE_NO_VCPU};
+	sum->checksum.records = maker.header.records;
+	sum->checksum.crc = vmmu_trace_crc(0, maker.records, maker.header.records * sizeof(*sum));
+	maker.header.records++;
+	maker.header.crc = vmmu_trace_crc(0, &maker.header, sizeof(maker.header));
+	assert_verdict("");
+	size = maker_size(&maker);
+	for (size_t bit = 0; bit < 8 * size; bit++) {
+		struct trace_file trace;
+		struct verdict verdict = {0};
+		char *error = NULL;
+
+		/* What a checksum says of itself, its time and place, is no part of the story. */
+		if (bit / 8 >= size - sizeof(*sum) && bit / 8 < size - sizeof(*sum) + offsetof(struct vmmu_trace_record, checksum))
+			continue;
+		if (bit / 8 >= size - sizeof(sum->checksum.reserved))
+			break;
+		file[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		if (trace_parse(&trace, &maker, size, &error)) {
+			verify_trace(&trace, &verdict);
+			trace_close(&trace);
+			if (!verdict.problems)
+				fail_msg("bit %zu of byte %zu changed, and nothing is said", bit % 8, bit / 8);
+		} else {
+			assert_non_null(strstr(error, "vmmu") ? error : strstr(error, "damaged"));
+		}
+		free(verdict.first);
+		free(error);
+		file[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+}
+
 static void a_lost_first_record_is_found(void **state)
 {
 	(void)state;
@@ -603,6 +646,7 @@ int main(void)
 		cmocka_unit_test_setup(a_file_cut_short_keeps_what_is_there, setup),
 		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
 		cmocka_unit_test_setup(a_flipped_bit_is_noticed, setup),
+		cmocka_unit_test_setup(no_bit_of_a_file_with_checksums_changes, setup),
 		cmocka_unit_test_setup(what_a_newer_engine_adds_is_passed_over, setup),
 		cmocka_unit_test_setup(a_growing_file_is_followed, setup),
 		cmocka_unit_test_setup(streams_are_merged_by_time, setup),

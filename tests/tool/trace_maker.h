@@ -21,7 +21,7 @@ static inline void maker_init(struct trace_maker *m)
 {
 	memset(m, 0, sizeof(*m));
 	memcpy(m->header.magic, VMMU_TRACE_MAGIC, sizeof(m->header.magic));
-	m->header.version = VMMU_TRACE_VERSION;
+	m->header.version = VMMU_TRACE_VERSION_PLAIN;
 	m->header.record_size = sizeof(struct vmmu_trace_record);
 	m->header.ticks_per_second = 1000000;
 	m->header.complete = 1;

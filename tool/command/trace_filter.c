@@ -116,6 +116,7 @@ bool filter_other(const struct trace_filter *filter, const struct vmmu_trace_rec
 		return true;
 	case VMMU_TRACE_DUMP:
 	case VMMU_TRACE_DUMP_END:
+	case VMMU_TRACE_CHECKSUM:
 		return false;
 	default:
 		return !range_given(filter);

@@ -119,6 +119,7 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		break;
 	case VMMU_TRACE_DUMP:
 	case VMMU_TRACE_DUMP_END:
+	case VMMU_TRACE_CHECKSUM:
 		break;
 	default:
 		printf("  of a newer vmmu: 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64 " 0x%" PRIx64, r->word[0], r->word[1],

@@ -64,6 +64,7 @@ bool trace_disk_make(struct trace_disk *disk, const char *path, uint64_t bytes, 
 		return false;
 	disk->path = duplicate(path);
 	snprintf(header.machine, sizeof(header.machine), "%s", machine);
+	header.crc = vmmu_trace_crc(0, &header, sizeof(header));
 	if (ftruncate(fd, 0) == 0 && pwrite(fd, &header, sizeof(header), 0) == sizeof(header) &&
 	    ftruncate(fd, (off_t)(sizeof(header) + header.capacity)) == 0)
 		return true;

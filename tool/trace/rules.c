@@ -44,6 +44,7 @@ static const struct {
 	[VMMU_TRACE_DUMP] = {LEVEL | INDEX, 3},
 	[VMMU_TRACE_DUMP_END] = {0, 1},
 	[VMMU_TRACE_FOUND] = {LEVEL | INDEX, 3},
+	[VMMU_TRACE_CHECKSUM] = {0, 2},
 };
 
 /* A record and all that is known when its turn comes. */
@@ -232,13 +233,13 @@ static void check_outcome(const struct look *l)
 
 	if (r->result > RESULT_MAX)
 		broken(l, "no fault ends with result %u", r->result);
-	if (!r->level && (r->fault_end.pfn || r->fault_end.entry))
-		broken(l, "a fault that no entry came of names one");
 	if (!is_direct(l))
 		return;
 	if (l->stream->open && l->stream->began && r->fault_end.gpa != l->stream->address)
 		broken(l, "fault %u ends at 0x%" PRIx64 ", it began at 0x%" PRIx64, r->fault, r->fault_end.gpa,
 		       l->stream->address);
+	if (!r->level && r->result == VMMU_FAULT_FIXED)
+		broken(l, "fault %u is fixed, by an entry of no level", r->fault);
 	if (!r->level || map_get(&l->rules->vcpus, r->vm) == SEVERAL_VCPUS || r->fault_end.gpa >> 57)
 		return;
 	count = replay_walk(l->replay, l->vm, l->vm->root, r->fault_end.gpa, steps);
@@ -446,7 +447,8 @@ void rules_check(struct rules *rules, const struct replay *replay, const struct 
 	struct look l = {.rules = rules, .replay = replay, .trace = trace, .r = r, .number = number,
 	                 .vm = replay_vm_of(replay, r->vm)};
 
-	if (!trace_knows(r))
+	/* A checksum is the file's and no VM's. */
+	if (!trace_knows(r) || r->event == VMMU_TRACE_CHECKSUM)
 		return;
 	if (names_table(r))
 		l.table = replay_table_at(replay, r->page.table);

@@ -16,19 +16,35 @@ enum {
 	RECORDS_PER_READ = 16384,
 };
 
+static bool has_checksums(const struct trace_file *trace)
+{
+	return trace->header.version != VMMU_TRACE_VERSION_PLAIN;
+}
+
+/* While it is being written the header may be read in the middle of that: then it says nothing yet. */
+static uint32_t header_crc(const struct vmmu_trace_file_header *header)
+{
+	struct vmmu_trace_file_header copy = *header;
+
+	copy.crc = 0;
+	return vmmu_trace_crc(0, &copy, sizeof(copy));
+}
+
 static bool header_is_usable(const struct trace_file *trace, char **error)
 {
 	const struct vmmu_trace_file_header *header = &trace->header;
 
 	if (memcmp(header->magic, VMMU_TRACE_MAGIC, sizeof(header->magic)) != 0)
 		*error = formatted("%s is not a vmmu trace; `vmmu run --trace FILE` makes one", trace->path);
-	else if (header->version != VMMU_TRACE_VERSION)
-		*error = formatted("%s is a trace of version %u, this vmmu reads version %u; "
+	else if (header->version != VMMU_TRACE_VERSION && header->version != VMMU_TRACE_VERSION_PLAIN)
+		*error = formatted("%s is a trace of version %u, this vmmu reads versions %u and %u; "
 		                   "use the vmmu that made it, or make the trace again",
-		                   trace->path, header->version, VMMU_TRACE_VERSION);
+		                   trace->path, header->version, VMMU_TRACE_VERSION_PLAIN, VMMU_TRACE_VERSION);
 	else if (header->record_size != RECORD_BYTES)
 		*error = formatted("%s has records of %u bytes, version %u has %u; the file is damaged",
-		                   trace->path, header->record_size, VMMU_TRACE_VERSION, RECORD_BYTES);
+		                   trace->path, header->record_size, header->version, RECORD_BYTES);
+	else if (header->version != VMMU_TRACE_VERSION_PLAIN && header->complete && header_crc(header) != header->crc)
+		*error = formatted("%s has a header that its checksum does not fit; the file is damaged", trace->path);
 	else
 		return true;
 	return false;
@@ -59,6 +75,22 @@ static char *record_fault(const struct vmmu_trace_record *record)
 	return NULL;
 }
 
+/*
+ * Does the checksum in `record` fit what stands before it? If not, no record since
+ * the last one can be believed: they go.
+ */
+static bool check_sum(struct trace_file *trace, const struct vmmu_trace_record *record)
+{
+	if (record->checksum.records == trace->since && record->checksum.crc == trace->crc) {
+		trace->since = trace->crc = 0;
+		return true;
+	}
+	trace->damage = formatted("the checksum of the %llu records from there on does not fit",
+	                          (unsigned long long)trace->since);
+	trace->count -= trace->since;
+	return false;
+}
+
 static void make_room(struct trace_file *trace, uint64_t extra)
 {
 	if (trace->count + extra <= trace->room)
@@ -79,6 +111,13 @@ static uint64_t take_records(struct trace_file *trace, uint64_t n)
 		if (trace->damage)
 			return i;
 		trace->unknown += !trace_knows(record);
+		if (record->event == VMMU_TRACE_CHECKSUM && has_checksums(trace)) {
+			if (!check_sum(trace, record))
+				return i;
+		} else if (has_checksums(trace)) {
+			trace->since++;
+			trace->crc = vmmu_trace_crc(trace->crc, record, RECORD_BYTES);
+		}
 		trace->count++;
 	}
 	return n;
@@ -91,6 +130,8 @@ static void find_ending(struct trace_file *trace)
 	else if (!trace->header.complete)
 		trace->ending = TRACE_OPEN;
 	else if (trace->count < trace->header.records)
+		trace->ending = TRACE_SHORT;
+	else if (has_checksums(trace) && trace->since && !trace->header.dropped)
 		trace->ending = TRACE_SHORT;
 	else
 		trace->ending = TRACE_COMPLETE;
@@ -139,7 +180,7 @@ uint64_t trace_read_more(struct trace_file *trace)
 			break;
 	}
 	find_ending(trace);
-	return trace->count - before;
+	return trace->count > before ? trace->count - before : 0;
 }
 
 bool trace_open(struct trace_file *trace, const char *path, char **error)

@@ -24,6 +24,8 @@ struct trace_file {
 	uint64_t room;
 	enum trace_ending ending;
 	char *damage;                        /* what is wrong with record `count` */
+	uint64_t since;                      /* records behind the last checksum, which nothing vouches for yet */
+	uint32_t crc;                        /* theirs */
 };
 
 /*

@@ -155,6 +155,9 @@ void verify_trace(struct trace_file *trace, struct verdict *verdict)
 	for (uint64_t number = 0; number < trace->count; number++) {
 		uint16_t event = trace->records[number].event;
 
+		/* Its own is the file's, and was looked at when it was read. */
+		if (event == VMMU_TRACE_CHECKSUM)
+			continue;
 		check_sequence(&v, number);
 		if (event != VMMU_TRACE_DUMP)
 			rules_check(&v.rules, &v.replay, trace, number);

@@ -3,6 +3,7 @@
 
 #include "visor/host/clock.h"
 #include "visor/host/disk.h"
+#include "visor/lib/crc32c.h"
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
 
@@ -16,8 +17,16 @@ static struct {
 	uint64_t records, dropped;
 	uint32_t staged;      /* records that wait for their sector to fill */
 	uint32_t unsure;      /* records of the last write, whose end has not been seen */
+	uint32_t since;       /* records since the last checksum ... */
+	uint32_t crc;         /* ... and theirs */
+	uint32_t checksums;   /* records of that kind, their stream's next number */
+	uint32_t unsure_checksums;  /* among `unsure` */
+	uint64_t time;        /* of the record that was taken last */
 	bool open, failed;
 } sink;
+
+/* A block whose checksum is wrong is lost as a whole: 64 KiB. */
+#define RECORDS_PER_CHECKSUM 1024u
 
 static struct vmmu_trace_record stage[RECORDS_PER_SECTOR];
 
@@ -36,6 +45,8 @@ static bool write_header(bool complete)
 	sink.header.records = sink.records;
 	sink.header.dropped = trace_disk_dropped();
 	sink.header.complete = complete;
+	sink.header.crc = 0;
+	sink.header.crc = vmmu_trace_crc(0, &sink.header, sizeof(sink.header));
 	return disk_write(&sink.disk, 0, &sink.header, 1) && disk_flush(&sink.disk);
 }
 
@@ -72,8 +83,18 @@ static void fail(void)
 {
 	sink.failed = true;
 	sink.records -= sink.unsure;
-	sink.dropped += sink.unsure;
+	sink.dropped += sink.unsure - sink.unsure_checksums;
 	sink.unsure = 0;
+}
+
+/* They are staged only, so at most one sector holds any. */
+static uint32_t checksums_in(const struct vmmu_trace_record *records)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; records == stage && i < RECORDS_PER_SECTOR; i++)
+		n += records[i].event == VMMU_TRACE_CHECKSUM;
+	return n;
 }
 
 /* Whole sectors to the disk. What finds no place there is counted. */
@@ -89,8 +110,12 @@ static void write_sectors(const struct vmmu_trace_record *records, uint32_t sect
 	sink.sector += written;
 	sink.records += (uint64_t)written * RECORDS_PER_SECTOR;
 	sink.dropped += (uint64_t)(sectors - written) * RECORDS_PER_SECTOR;
-	if (written)
+	if (written) {
 		sink.unsure = written * RECORDS_PER_SECTOR;
+		sink.unsure_checksums = checksums_in(records);
+	} else {
+		sink.dropped -= checksums_in(records);
+	}
 }
 
 static const struct vmmu_trace_record *first(const struct vmmu_trace_ring *r)
@@ -155,6 +180,21 @@ static uint32_t take(const struct vmmu_trace_record *records, uint32_t n)
 	return n;
 }
 
+/* A checksum of what was taken since the last one. Where records are lost there is none: it would not agree. */
+static void add_checksum(void)
+{
+	struct vmmu_trace_record r = {
+		.time = sink.time, .seq = sink.checksums, .event = VMMU_TRACE_CHECKSUM, .vcpu = VMMU_TRACE_NO_VCPU,
+		.checksum = {.records = sink.since, .crc = sink.crc},
+	};
+
+	if (sink.failed || sink.sector >= sink.disk.sectors)
+		return;
+	sink.checksums++;
+	sink.since = sink.crc = 0;
+	take(&r, 1);
+}
+
 /* Take one piece out of the rings; its records. 0: they are empty. */
 static uint32_t drain_piece(void)
 {
@@ -163,8 +203,15 @@ static uint32_t drain_piece(void)
 	uint32_t taken = 0;
 
 	if (r) {
-		taken = take(first(r), run_length(r, until));
+		const struct vmmu_trace_record *records = first(r);
+
+		taken = take(records, run_length(r, until));
+		sink.crc = crc32c(sink.crc, (const uint64_t *)records, taken * (sizeof(*records) / sizeof(uint64_t)));
+		sink.since += taken;
+		sink.time = records[taken - 1].time;
 		vmmu_trace_ring_take(r, taken);
+		if (sink.since >= RECORDS_PER_CHECKSUM)
+			add_checksum();
 	}
 	return taken;
 }
@@ -206,6 +253,8 @@ bool trace_disk_close(void)
 	while (sink.open && drain_piece())
 		;
 	sink.open = false;
+	if (sink.since)
+		add_checksum();
 	if (sink.staged)
 		write_rest();
 	if (!sink.failed && !disk_flush(&sink.disk))
