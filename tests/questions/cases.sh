@@ -13,6 +13,9 @@ for run in map split two; do
 	done
 done
 
+expect 0 '3,090  leaves set in shadow tables of nested' "$vmmu" check "$kvm/npt-nested.dat.gz"
+expect 0 '^ +0  unexplained' "$vmmu" check "$kvm/npt-nested.dat.gz"
+
 # The same run in each form of recording.
 says check-thp 0 check "$data/thp.txt.zst"
 says check-few 0 check "$data/few.txt.zst"

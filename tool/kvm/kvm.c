@@ -468,6 +468,9 @@ static void take_set(struct kvm *kvm, const struct source_event *event)
 			uint64_t expected = thread->wrote_table + 8 * kvm_index(gfn, level);
 
 			*(at == expected ? &vm->pub.counts.addresses_equal : &vm->pub.counts.addresses_differ) += 1;
+		} else {
+			/* Of a guest's guest: gfn counts in another address space, which no event names. */
+			vm->pub.counts.nested++;
 		}
 		return;
 	}

@@ -35,6 +35,7 @@ struct kvm_counts {
 	uint64_t found;           /* entries of a snapshot */
 	uint64_t found_differ;    /* ... that contradict what was seen */
 	uint64_t faults;
+	uint64_t nested;          /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
 };
 
 /* A top table: where it is in no event, so it has a number. */

@@ -85,6 +85,7 @@ static void say_tdp(const struct ask *ask, const struct kvm_counts *c)
 	line(ask, c->never_seen, "writes to entries not seen before; their old value tells what was there");
 	line(ask, c->after_loss, "writes to entries about which events were lost");
 	line(ask, c->ambiguous, "writes whose old value stood in more than one root");
+	line(ask, c->nested, "leaves set in shadow tables of nested guests; they are not followed");
 	line(ask, c->addresses_equal, "addresses of entries agree with kvm_mmu_set_spte");
 	line(ask, c->addresses_differ, "addresses of entries DIFFER from kvm_mmu_set_spte");
 }
@@ -109,7 +110,7 @@ static void vm_json(const struct ask *ask, json_t *list, unsigned i, const struc
 		{"inferred_confirmed", c->inferred_confirmed}, {"addresses_equal", c->addresses_equal},
 		{"addresses_differ", c->addresses_differ}, {"legacy_set", c->set},
 		{"legacy_set_again_other", c->set_again_other}, {"legacy_set_again_same", c->set_again_same},
-		{"tables_zapped", c->zapped_tables}, {"found", c->found}, {"faults", c->faults},
+		{"tables_zapped", c->zapped_tables}, {"found", c->found}, {"nested", c->nested}, {"faults", c->faults},
 	};
 	json_t *json = json_object();
 

@@ -84,13 +84,10 @@ bool event_is_whole(const struct source_event *event)
 	return true;
 }
 
-static int digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16;
-}
+/* Value of a digit, and 1; 0 = it is none. */
+static const uint8_t digits[256] = {
+	['0'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ['A'] = 11, 12, 13, 14, 15, 16, ['a'] = 11, 12, 13, 14, 15, 16,
+};
 
 /* A number at `text`; its end, or NULL when there is none or it does not fit. */
 static const char *read_number(const char *text, const char *end, unsigned base, uint64_t *value)
@@ -98,6 +95,7 @@ static const char *read_number(const char *text, const char *end, unsigned base,
 	const char *start;
 	bool minus = false;
 	uint64_t n = 0;
+	uint8_t digit;
 
 	if (text < end && *text == '-') {
 		minus = true;
@@ -107,14 +105,19 @@ static const char *read_number(const char *text, const char *end, unsigned base,
 		base = 16;
 		text += 2;
 	}
-	for (start = text; text < end; text++) {
-		unsigned digit = (unsigned)digit_value(*text);
-
-		if (digit >= base)
-			break;
-		if (n > (UINT64_MAX - digit) / base)
-			return NULL;
-		n = n * base + digit;
+	start = text;
+	if (base == 16) {
+		for (; text < end && (digit = digits[(uint8_t)*text]) != 0; text++) {
+			if (n >> 60)
+				return NULL;
+			n = n << 4 | (digit - 1u);
+		}
+	} else {
+		for (; text < end && (digit = digits[(uint8_t)*text]) != 0 && digit <= 10; text++) {
+			if (n > (UINT64_MAX - 9) / 10)
+				return NULL;
+			n = n * 10 + (digit - 1u);
+		}
 	}
 	*value = minus ? 0 - n : n;
 	return text > start ? text : NULL;
