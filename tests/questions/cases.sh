@@ -87,6 +87,15 @@ says vmmu-shadow-faults 0 faults shadow
 says vmmu-diff 1 diff sample@100us @240us
 expect 2 'cannot be known' "$vmmu" pages shadow
 
+# A thread's name is anybody's text: what a terminal would obey is shown as a number.
+printf '  e\033[31mvil\377-10  (   10) [000] ..... 1.000001: kvm_tdp_mmu_spte_changed: as id 0 gfn 0 level 4 old_spte 0 new_spte 100827\n' >evil
+for question in info 'walk --gpa 0' trace check zaps 'info --json'; do
+	# shellcheck disable=SC2086 # words on purpose
+	expect 0 '' "$vmmu" $question evil --color=never </dev/null
+	expect 1 '' grep -q "$(printf '\033\|\377')" output
+done
+expect 0 'e.x1b.31mvil.xff' "$vmmu" info evil
+
 # What cannot be answered
 expect 2 'cannot be known' "$vmmu" dump "$data/shadow.txt.zst"
 expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 1000000000000 "$data/thp.txt.zst"

@@ -50,7 +50,7 @@ struct kvm_root_info {
 struct kvm_vm {
 	int64_t tgid;             /* -1: not known */
 	char name[64];            /* "" = none */
-	char comm[16];            /* of its first thread */
+	char comm[64];            /* of its first thread; an index has it as a terminal may show it */
 	enum kvm_mode mode;
 	unsigned levels;
 	bool tdp, legacy;         /* which events there were */
@@ -67,7 +67,7 @@ struct kvm_vm {
 struct kvm_thread {
 	uint32_t pid;
 	int64_t tgid;             /* -1: not known */
-	char comm[16];
+	char comm[64];            /* 15 bytes in the kernel; likewise */
 	uint16_t vm, vcpu;        /* FACT_NO_VM, FACT_NO_VCPU */
 };
 

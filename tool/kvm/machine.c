@@ -37,8 +37,8 @@ struct thread *machine_thread(struct kvm *kvm, const struct source_event *event)
 	}
 	thread = &kvm->threads[*place];
 	if (memcmp(thread->pub.comm, event->comm, sizeof(event->comm)) != 0) {
-		memcpy(thread->pub.comm, event->comm, sizeof(thread->pub.comm));
-		thread->pub.comm[sizeof(thread->pub.comm) - 1] = '\0';
+		memcpy(thread->pub.comm, event->comm, sizeof(event->comm));
+		thread->pub.comm[sizeof(event->comm) - 1] = '\0';
 		thread->kernel = is_kernel_name(thread->pub.comm);
 	}
 	return thread;

@@ -6,24 +6,14 @@
 #include "../source/source.h"
 #include "index.h"
 
-/* Texts of a trace are anybody's bytes; JSON wants UTF-8. What is no text becomes \xNN. */
+/* Texts of a trace are anybody's bytes; JSON wants UTF-8, and so does a terminal. */
 static json_t *text(const char *bytes)
 {
-	size_t length = bytes ? strlen(bytes) : 0;
-	char *clean = allocate(4 * length + 1), *to = clean;
-	json_t *json;
+	char *clean = printable(bytes ? bytes : "");
+	json_t *json = json_string(clean);
 
-	for (size_t i = 0; i < length; i++) {
-		unsigned char c = (unsigned char)bytes[i];
-
-		if (c >= ' ' && c < 0x7f)
-			*to++ = (char)c;
-		else
-			to += sprintf(to, "\\x%02x", c);
-	}
-	json = json_string(clean);
 	free(clean);
-	return json;
+	return json ? json : json_string("?");
 }
 
 static json_t *number(uint64_t value)

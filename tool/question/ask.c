@@ -438,7 +438,7 @@ struct short_text ask_duration(uint64_t ns)
 char *ask_vm_text(const struct ask *ask, unsigned vm)
 {
 	const struct kvm_vm *v = model_vm(ask->model, vm);
-	const char *name = *v->name ? v->name : *v->comm ? v->comm : "unnamed";
+	char *name = printable(*v->name ? v->name : *v->comm ? v->comm : "unnamed");
 	char *levels = v->levels ? formatted(", %u levels", v->levels) : duplicate("");
 	char *text;
 
@@ -448,16 +448,27 @@ char *ask_vm_text(const struct ask *ask, unsigned vm)
 	else
 		text = formatted("VM %u, %s%s, %s", vm + 1, kvm_mode_name(v->mode), levels, name);
 	free(levels);
+	free(name);
 	return text;
+}
+
+char *ask_which_vm(const struct ask *ask, unsigned vm)
+{
+	return ask->all_vms && model_vm_count(ask->model) > 1 ? formatted(", VM %u", vm + 1) : duplicate("");
 }
 
 char *ask_thread_text(const struct ask *ask, uint32_t thread)
 {
 	const struct kvm_thread *t = model_thread(ask->model, thread);
 
+	char *name, *text;
+
 	if (!t)
 		return duplicate("nobody known");
-	return formatted("%s (thread %u)", *t->comm ? t->comm : "unnamed", t->pid);
+	name = printable(*t->comm ? t->comm : "unnamed");
+	text = formatted("%s (thread %u)", name, t->pid);
+	free(name);
+	return text;
 }
 
 enum kvm_mode ask_mode(const struct ask *ask, const struct fact *fact)

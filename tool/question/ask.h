@@ -70,6 +70,8 @@ struct short_text ask_moment_time(const struct ask *ask);
 struct short_text ask_duration(uint64_t ns);
 /* "VM 1, NPT, 4 levels, qemu-system-x86 (PID 193)". The caller frees. */
 char *ask_vm_text(const struct ask *ask, unsigned vm);
+/* ", VM 2" where there is more than one to tell apart, else "". The caller frees. */
+char *ask_which_vm(const struct ask *ask, unsigned vm);
 /* "tvmm (PID 193)". The caller frees. */
 char *ask_thread_text(const struct ask *ask, uint32_t thread);
 /* "write", "fetch by the guest's page walk", from a fault. The caller frees. */

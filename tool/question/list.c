@@ -123,11 +123,12 @@ static void print_fault(const struct list_question *q, uint64_t number)
 	const struct palette *p = q->ask.palette;
 	const struct fact *fault = model_fact(q->ask.model, number);
 	char *access = ask_access_text(&q->ask, fault), *place = ask_place_text(&q->ask, fault->b);
+	char *vm = ask_which_vm(&q->ask, fault->vm);
 
 	ask_line(&q->ask, "%sfault%s  %s%s s%s  %s at %s0x%09" PRIx64 "%s  by %s%s%s  vCPU %u%s", p->bold, p->off, p->dim,
 	         ask_time(&q->ask, fault->time).text, p->off, access, p->cyan, fault->address, p->off, p->blue, place,
-	         p->off, fault->vcpu, q->ask.all_vms && model_vm_count(q->ask.model) > 1
-	                              ? (char[16]){' ', ' ', 'V', 'M', ' ', (char)('1' + fault->vm % 9), 0} : "");
+	         p->off, fault->vcpu, vm);
+	free(vm);
 	free(access);
 	free(place);
 }

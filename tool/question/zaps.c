@@ -209,7 +209,7 @@ static void print(struct zaps_question *q)
 	for (size_t i = from; i < q->count; i++) {
 		const struct storm *storm = &q->storms[i];
 		uint64_t start = model_fact(q->ask.model, storm->first)->time;
-		char *who = ask_thread_text(&q->ask, storm->thread);
+		char *who = ask_thread_text(&q->ask, storm->thread), *vm = ask_which_vm(&q->ask, storm->vm);
 		char *again = formatted("%s (%s)", text_count(storm->back).text, text_count(storm->same).text);
 		bool pages = storm->low != UINT64_MAX;
 		char *range = pages ? formatted("0x%" PRIx64 "-0x%" PRIx64, storm->low, storm->high)
@@ -219,9 +219,8 @@ static void print(struct zaps_question *q)
 
 		ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s", ask_time(&q->ask, start).text,
 		         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
-		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, q->ask.all_vms && model_vm_count(q->ask.model) > 1
-		                          ? (const char *[]){", VM 1", ", VM 2", ", VM 3", ", VM 4", ", another VM"}
-		                            [storm->vm < 4 ? storm->vm : 4] : "");
+		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm);
+		free(vm);
 		free(who);
 		free(again);
 		free(sizes);
