@@ -416,6 +416,24 @@ static void nmi(void **state)
 	assert_false(platform_take_nmi(m->platform));
 }
 
+/* To itself, by its number: the bootstrap processor goes on at the reset vector. The others are not there. */
+static void init(void **state)
+{
+	struct machine *m = *state;
+	uint32_t code;
+
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0xc4500); /* all but itself */
+	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
+	platform_mmio_write(m->platform, 0xfee00310, 4, 5u << 24);
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0x4500);  /* number 5 */
+	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
+	platform_mmio_write(m->platform, 0xfee00310, 4, 0);
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0x8500);  /* de-assert: no message to itself */
+	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0x4500);
+	assert_int_equal(platform_end(m->platform, &code), VM_REBOOT);
+}
+
 /* The rate in the structure must give back the time that has passed, to a part in a billion. */
 static void paravirtual_clock(void **state)
 {
@@ -621,7 +639,7 @@ int main(void)
 		TEST(console_input), TEST(rtc_and_port_70), TEST(lapic_timer), TEST(mmio_sizes), TEST(pm_timer),
 		TEST(pm_timer_interrupt), TEST(power_off), TEST(reset_by_keyboard_controller),
 		TEST(reset_by_output_port), TEST(reset_by_cf9), TEST(reset_by_port_92), TEST(debug_exit), TEST(fw_cfg),
-		TEST(task_priority), TEST(nmi), TEST(paravirtual_clock),
+		TEST(task_priority), TEST(nmi), TEST(init), TEST(paravirtual_clock),
 		TEST(level_through_ioapic),
 		TEST(reads_are_up_to_date),
 		TEST(keyboard_tests), TEST(absent_keyboard), TEST(keyboard_interrupts),

@@ -170,6 +170,8 @@ static void deliver(struct lapic *l, enum lapic_delivery mode, uint8_t vector, b
 		accept(l, vector, level);
 	else if (mode == LAPIC_NMI)
 		l->nmi = true;
+	else if (mode == LAPIC_INIT)
+		l->init = true;
 }
 
 static void fire_lvt(struct lapic *l, enum lapic_lvt n)
@@ -221,8 +223,8 @@ bool lapic_message(struct lapic *l, uint8_t destination, bool logical, enum lapi
 }
 
 /*
- * 11.6.1. There is one CPU: an interrupt for the others goes nowhere, and INIT
- * and start-up messages have nobody to start.
+ * 11.6.1. There is one CPU: an interrupt for the others goes nowhere, and start-up
+ * messages have nobody to start. INIT to itself resets it.
  */
 static void send_ipi(struct lapic *l)
 {

@@ -49,6 +49,7 @@ struct lapic {
 	uint64_t deadline;                /* TSC value; 0 = disarmed */
 	uint64_t next_event;              /* ns; CLOCK_NEVER */
 	bool nmi;                         /* one is pending */
+	bool init;                        /* the CPU has been told to reset */
 };
 
 void lapic_init(struct lapic *l, uint32_t id, void (*eoi)(void *ctx, uint8_t vector),

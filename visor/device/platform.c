@@ -253,12 +253,23 @@ bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_
 }
 
 /* Writes count only at a register's first byte; narrower ones than 32 bits are taken as if whole. */
+/*
+ * INIT to the bootstrap processor, which is the only one: it goes on at the reset
+ * vector, in firmware (SDM vol. 3, 9.1, 8.4.2), and that starts the machine anew.
+ */
+static void take_init(struct platform *p)
+{
+	if (p->lapic.init)
+		platform_stop(p, VM_REBOOT, 0);
+}
+
 bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64_t value)
 {
 	(void)size;
 	if (in_lapic(p, gpa)) {
 		platform_bring_up_to_now(p);
 		lapic_mmio_write(&p->lapic, gpa & 0xfff, p->now, value);
+		take_init(p);
 	} else if (in_ioapic(gpa)) {
 		ioapic_write(&p->ioapic, gpa & 0xfff, value);
 	} else {
@@ -300,6 +311,7 @@ bool platform_msr_write(struct platform *p, uint32_t msr, uint64_t value)
 		done = p->host.tsc && pv_clock_write(&p->pv_clock, msr, value, read_tsc(p), p->now);
 	else
 		done = lapic_msr_write(&p->lapic, msr, p->now, value);
+	take_init(p);
 	settle(p);
 	return done;
 }
