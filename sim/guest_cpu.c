@@ -370,8 +370,12 @@ static void went_through(struct judged *j, uint64_t pfn, bool cached)
 {
 	struct sim_gm *gm = j->gm;
 
-	if (judge_frame(j, pfn, cached) && j->access->write)
-		sim_gm_store(gm, pfn - gm->first_pfn, j->gva & 4095, j->size, j->value);
+	if (!judge_frame(j, pfn, cached) || !j->access->write)
+		return;
+	/* From now on what others may still read elsewhere is old. */
+	if (gm->copy)
+		gm->copy[pfn - gm->first_pfn].written = true;
+	sim_gm_store(gm, pfn - gm->first_pfn, j->gva & 4095, j->size, j->value);
 }
 
 /*

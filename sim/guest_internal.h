@@ -17,6 +17,8 @@
 			sim_gm_fail(gm, "%s: %s", what, vmmu_status_name(status_)); \
 	} while (0)
 
+/* Is what the page at ram_page says to be found in that frame? */
+bool sim_gm_is_frame_of(const struct sim_gm *gm, uint64_t pfn, uint64_t ram_page);
 bool sim_gm_is_refused(struct sim_gm *gm, enum vmmu_status status);
 
 static inline void sim_gm_lock(struct sim_gm *gm)

@@ -140,7 +140,7 @@ static bool leads_to_frame(void *arg, const struct sim_guest_result *result)
 	if (result->end != SIM_GUEST_DONE)
 		return false;
 	slot = sim_gm_slot_at(q->gm, result->gpa >> 12, &ram_page);
-	return slot && q->pfn == q->gm->first_pfn + ram_page && marks_are_lost(q->gm, result) &&
+	return slot && sim_gm_is_frame_of(q->gm, q->pfn, ram_page) && marks_are_lost(q->gm, result) &&
 	       (!q->write || sim_gm_may_write(slot));
 }
 

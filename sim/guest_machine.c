@@ -202,12 +202,37 @@ static void others_run(struct sim_gm *gm)
 		gm->pause();
 }
 
+/* Frames of pages that are still shared stand so far behind the others. */
+enum { SHARED_FRAMES = 1 << 17 };
+
+static void copy_on_write(struct sim_gm *gm, uint64_t page, unsigned access, struct vmmu_backing *out)
+{
+	uint64_t run = 1ull << gm->order, first = page & ~(run - 1);
+
+	gm->copy[page].made |= access == VMMU_W;
+	if (gm->copy[page].made) {
+		out->order = 0;
+		return;
+	}
+	out->pfn.v += SHARED_FRAMES;
+	out->rights &= ~VMMU_W;
+	for (uint64_t i = first; i < first + run && i < gm->ram_pages; i++)
+		if (gm->copy[i].made)
+			out->order = 0;
+}
+
+bool sim_gm_is_frame_of(const struct sim_gm *gm, uint64_t pfn, uint64_t page)
+{
+	if (pfn == gm->first_pfn + page)
+		return !gm->copy || gm->copy[page].made;
+	return gm->copy && pfn == gm->first_pfn + SHARED_FRAMES + page && !gm->copy[page].written;
+}
+
 static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
                                         unsigned access, struct vmmu_backing *out)
 {
 	struct sim_gm *gm = ctx;
 
-	(void)access;
 	sim_gm_lock(gm);
 	*out = (struct vmmu_backing){
 		.pfn = {gm->first_pfn + slot->backing + gfn.v - (slot->base.v >> 12)},
@@ -215,6 +240,8 @@ static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *
 		.rights = VMMU_RWX,
 		.memtype = VMMU_MEMTYPE_WB,
 	};
+	if (gm->copy)
+		copy_on_write(gm, slot->backing + gfn.v - (slot->base.v >> 12), access, out);
 	sim_gm_unlock(gm);
 	others_run(gm); /* the answer may be old when it comes */
 	return VMMU_BACKING_OK;
@@ -341,7 +368,7 @@ static bool owns_frame(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gf
 {
 	struct sim_gm *gm = ctx;
 
-	return pfn.v == gm->first_pfn + slot->backing + gfn.v - (slot->base.v >> 12);
+	return sim_gm_is_frame_of(gm, pfn.v, slot->backing + gfn.v - (slot->base.v >> 12));
 }
 
 /* ---- the machine ------------------------------------------------------------------------ */
@@ -418,6 +445,8 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	gm->ram = calloc(gm->ram_pages, 4096);
 	gm->written = calloc(gm->ram_pages, sizeof(*gm->written));
 	gm->order = config->order;
+	if (config->copy_on_write && !(gm->copy = calloc(gm->ram_pages, sizeof(*gm->copy))))
+		abort();
 	gm->first_pfn = FIRST_PFN;
 	gm->random = config->seed;
 	if (!gm->ram || !gm->written)
@@ -546,6 +575,7 @@ bool sim_gm_end(struct sim_gm *gm)
 	sim_memory_fini(&gm->tables);
 	free(gm->ram);
 	free(gm->written);
+	free(gm->copy);
 	free(gm);
 	return good;
 }

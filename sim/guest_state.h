@@ -63,6 +63,12 @@ struct sim_gm {
 	uint64_t ram_pages;
 	uint64_t first_pfn;            /* frame of RAM's first page; steps when the host moves it */
 	unsigned order;                /* of the runs that host.backing reports */
+	/*
+	 * Copy on write, and nobody is told: a page is in a frame that may be read, in one
+	 * run with all others, until the host is asked for a write; then in one of its own.
+	 * NULL: there is none. Once a CPU has written the page the first frame is wrong.
+	 */
+	struct sim_gm_copy { bool made, written; } *copy;
 	struct sim_gm_slot slot[SIM_GM_SLOTS];
 	uint64_t slots_changed;        /* in the history's time */
 	struct sim_gm_vcpu vcpu[SIM_GM_VCPUS];
@@ -100,6 +106,7 @@ struct sim_gm_config {
 	uint64_t seed;
 	unsigned vcpus;
 	unsigned order;
+	bool copy_on_write;
 	uint64_t ram_pages;
 	unsigned table_frames;         /* 0: many */
 	uint32_t max_shadow_tables;

@@ -103,7 +103,9 @@ struct vmmu_host {
 
 	/*
 	 * One 4 KiB frame for a paging structure. Contents must be zero when it is
-	 * handed out; the frame must not be reachable by any guest. False = none.
+	 * handed out; the frame must not be reachable by any guest. False = none; a
+	 * frame that no entry can name (unaligned, past MAXPHYADDR) counts as none and
+	 * is given back.
 	 */
 	bool (*table_alloc)(void *ctx, vmmu_hpa *out);
 	void (*table_free)(void *ctx, vmmu_hpa frame);
@@ -122,7 +124,13 @@ struct vmmu_host {
 	 * gfn -> frame, for one access (VMMU_R, VMMU_W or VMMU_X). Called on the
 	 * faulting vCPU with no lock held; may sleep; may call nothing of the
 	 * engine. The answer may be stale by the time it returns: a host that
-	 * takes frames back says so with vmmu_invalidate_begin/_end.
+	 * takes frames back says so with vmmu_invalidate_begin/_end. One change needs
+	 * not be told: copy on write, where a page's answers are without W until a
+	 * question for VMMU_W is answered with W and, it may be, another frame; from
+	 * then on every question has that answer. The engine then sees to it that no
+	 * answer from before is used.
+	 * What cannot be (a frame past the CPU's MAXPHYADDR, a memory type, a right or a
+	 * result that is none) is mapped nowhere: VMMU_FAULT_BAD_BACKING.
 	 */
 	enum vmmu_backing_result (*backing)(void *ctx, const struct vmmu_slot_info *slot,
 	                                    vmmu_gfn gfn, unsigned access,

@@ -253,7 +253,7 @@ VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, word) == 32, "docs/trace-f
  */
 struct vmmu_trace_ring {
 	struct vmmu_trace_record *records;
-	uint32_t size;      /* power of two */
+	uint32_t size;      /* power of two; with 1 there is no room for DROPS, gaps in seq tell of them */
 	uint32_t head;      /* next to be written, free running */
 	uint32_t tail;      /* next to be taken out, free running */
 	uint64_t dropped;

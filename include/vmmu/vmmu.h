@@ -98,12 +98,17 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm);
  * [manage] Records on or off; off costs one predictable branch per event.
  * Switching on first tells, in the management ring, of the VM and of every slot,
  * table and entry that is there, so that the trace can be replayed from nothing.
+ * A fault that is under way then has no PAGE_FAULT record; what it writes from then
+ * on is told of, under its id.
  */
 void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
 
 /* ---- vCPUs and roots ---------------------------------------------------- */
 
-/* [manage] `ring` is this vCPU's alone; NULL: its records are counted as dropped. */
+/*
+ * [manage] `ring` is this vCPU's alone; NULL: its records are counted as dropped.
+ * VMMU_ERR_INVALID for a ring whose size is no power of two, and without a seat.
+ */
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out);
 /* [manage] The vCPU must not be inside any other call. Frees its caches. */
@@ -224,6 +229,7 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
  * [vcpu] Guest memory at [gpa, gpa + bytes) has been written otherwise than by a
  * guest CPU: by the emulator, a device model, a loader. To be called after the
  * write. Dirty pages are noted; what was concluded from the old words is undone.
+ * Long ranges are gone through in pieces; what lies in no slot costs nothing.
  */
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes);
 
@@ -255,7 +261,8 @@ enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_inf
 enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id);
 /*
  * [manage] Same frames at another gpa. Returns when the old place is
- * unreachable. Moving a slot to where it is already changes nothing.
+ * unreachable. Memory that stands before and after is never a hole meanwhile: a
+ * fault at either place answers VMMU_FAULT_RETRY until it can be mapped. Moving a slot to where it is already changes nothing.
  */
 enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base);
 /* [manage] Returns when no CPU holds a right that the new flags take away. */
@@ -291,7 +298,9 @@ void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn);
 /*
  * [manage] The host is about to change or take the frames behind the range.
  * On return no entry and no TLB of any vCPU maps it, and faults that would map
- * it answer RETRY until the matching _end. Ranges may nest and overlap.
+ * it, or whose way leads through a guest table in it (shadow modes), answer RETRY
+ * until the matching _end: until then nothing of it is read through host.guest_read
+ * or stored through host.guest_cmpxchg. Ranges may nest and overlap.
  * A large page that reaches out of the range goes as a whole: invalidating 4 KiB
  * may unmap 1 GiB, and what a host had prefaulted around them faults in anew.
  * vmmu_range_restrict before the prefault keeps such a place in small pages.
@@ -357,6 +366,7 @@ struct vmmu_path {
 void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out);
 
 /* [manage] Every entry that is not zero, tables before their children. */
+/* `fn` is called while vCPUs are shut out of the tables: it must neither call the engine nor wait for a vCPU. */
 typedef void (*vmmu_dump_fn)(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn);
 void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg);
 /* [manage] The same into the management ring, as VMMU_TRACE_DUMP records and one DUMP_END. */

@@ -2,8 +2,7 @@
 /*
  * Bugs that another memory-virtualization engine has had, asked of this one.
  * Each test bears the name of the bug: a CVE number, or "commit_" and the
- * commit that mended it. Those which belong to capabilities that are not there
- * yet are listed in tests/engine/pending.md.
+ * commit that mended it. Those of shadow paging stand in tests/shadow/regressions.c.
  */
 #include "case.h"
 

@@ -495,4 +495,84 @@ MUTANTS = [
            "\tif (who->untold && needed == 2)\n\t\ttell_drops(op);\n",
            "",
            "lost records leave no trace"),
+
+    # ---- answers of the host --------------------------------------------------------
+    Mutant("late-answer-drops-newer-leaf", "engine/map/direct/direct_map.c",
+           "\t\tif (m->older != v->entry)\n\t\t\treturn vmmu_mapped(v, m, 0);\n",
+           "",
+           "an answer from before a copy on write takes the place of the copy"),
+    Mutant("answers-do-not-age", "engine/map/direct/direct_range.c",
+           "\tvmmu_answers_age(&op->map->vm->memory, s->closed);\n",
+           "",
+           "an answer is used although a newer leaf has been removed since"),
+    Mutant("frame-unchecked", "engine/map/prepare.h",
+           "return !(backing->pfn.v & l->no_frame) && ",
+           "return ",
+           "a frame past MAXPHYADDR sets other bits of the entry"),
+    Mutant("memtype-unchecked", "engine/map/prepare.h",
+           "\n\t       (types >> backing->memtype & 1);",
+           "\n\t       (types | 1);",
+           "a memory type that is none sets reserved bits"),
+    Mutant("table-frame-unchecked", "engine/table/table.c",
+           "if (table->hpa.v & ~t->frame_mask) {",
+           "if (false) {",
+           "a frame that no entry can name becomes a table"),
+    Mutant("unknown-answer-taken-for-denied", "engine/map/prepare.c",
+           "\tdefault:\n\t\treturn VMMU_FAULT_BAD_BACKING;",
+           "\tdefault:\n\t\treturn VMMU_FAULT_DENIED;",
+           "a result that is none counts as one of them"),
+
+    # ---- calls from anywhere --------------------------------------------------------
+    Mutant("dump-with-gate-open", "engine/api/inspect.c",
+           "\tclosed = vmmu_gate_close(&vm->tables, managing);\n\tvmmu_each_entry(vm, &op, closed, &each, &d);\n"
+           "\tvmmu_gate_open(&vm->tables, closed);\n",
+           "\tclosed = vmmu_gate_close(&vm->tables, managing);\n\tvmmu_gate_open(&vm->tables, closed);\n"
+           "\tvmmu_each_entry(vm, &op, closed, &each, &d);\n",
+           "tables are looked at while faults free them"),
+    Mutant("move-leaves-a-hole", "engine/api/slot_calls.c",
+           "\tvmmu_invalidation_add(&vm->memory, closed, &move->from);\n"
+           "\tvmmu_invalidation_add(&vm->memory, closed, &move->to);\n"
+           "\tvmmu_gate_open(&vm->tables, closed);\n",
+           "\tvmmu_invalidation_add(&vm->memory, closed, &move->from);\n"
+           "\tvmmu_invalidation_add(&vm->memory, closed, &move->to);\n"
+           "\tvmmu_slot_remove(&vm->memory, closed, slot);\n"
+           "\tvmmu_gate_open(&vm->tables, closed);\n"
+           "\tclosed = vmmu_gate_close(&vm->tables, vmmu_managing_of(op));\n"
+           "\tvmmu_slot_insert(&vm->memory, closed, slot);\n"
+           "\tvmmu_gate_open(&vm->tables, closed);\n",
+           "memory on both sides of a slot's move is a hole for a moment"),
+    Mutant("vm-freed-under-vcpu", "engine/api/vcpu.c",
+           "\tvmmu_spares_drain(&vm->tables, &vcpu->actor);\n\tfree_vcpu(vcpu);\n\tvm->vcpus--;\n"
+           "\tvmmu_manage_unlock(&vm->tables, managing);\n",
+           "\tvm->vcpus--;\n\tvmmu_manage_unlock(&vm->tables, managing);\n"
+           "\tvmmu_spares_drain(&vm->tables, &vcpu->actor);\n\tfree_vcpu(vcpu);\n",
+           "the VM is freed while a vCPU's destroy still uses it"),
+    Mutant("slot-id-doubling-wraps", "engine/api/slot_calls.c",
+           "uint64_t next = capacity ? capacity : 16;",
+           "uint32_t next = capacity ? capacity : 16;",
+           "a slot id from 2^31 on never gets room"),
+    Mutant("prefault-past-its-limit", "engine/api/fault.c",
+           "if (f.gpa.v < limit)",
+           "if (true)",
+           "a prefault past 4 GiB maps what is there modulo 4 GiB"),
+    Mutant("tracing-as-the-fault-began", "engine/table/locks.h",
+           "\top->tracing = atomic_load_explicit(&op->tables->tracing, memory_order_relaxed);\n",
+           "",
+           "a fault under way when tracing begins writes entries that nothing tells of"),
+    Mutant("ring-of-one-ends", "engine/table/trace.c",
+           "who->untold && who->ring && who->ring->size > 1 ? 2 : 1",
+           "who->untold ? 2 : 1",
+           "a ring of one record never records again after a drop"),
+    Mutant("written-in-one-go", "engine/api/shadow_calls.c",
+           "enum { WRITTEN_PER_ENTRY = 32768 };",
+           "enum { WRITTEN_PER_ENTRY = 1 << 30 };",
+           "a long vmmu_guest_written holds the gate for all of its range"),
+    Mutant("empty-tables-stay", "engine/map/direct/direct_range.c",
+           "\tif (cause == VMMU_CAUSE_ZAP_SLOT)\n",
+           "\tif (false)\n",
+           "a slot that is moved about leaves a table at each place"),
+    Mutant("holes-without-bound", "engine/map/direct/mmio.c",
+           ">= HOLE_TABLES)",
+           ">= UINT32_MAX)",
+           "a guest that reads where nothing is gets a table for each place"),
 ]

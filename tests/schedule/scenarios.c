@@ -183,6 +183,23 @@ static void copy_on_write_by_three(struct sim *sim)
 	read_from(sim, 2, 0);
 }
 
+/* Nothing is mapped yet; both readers may have asked before the writer, and map after it. */
+static void copy_on_write_untouched(struct sim *sim)
+{
+	slot(sim, 0, 4 * M, 0, (struct sim_backing_config){.order = 0, .copy_on_write = true});
+}
+
+static void read_0_by_1(void *sim)
+{
+	read_from(sim, 1, 0);
+}
+
+static void read_0_back(struct sim *sim)
+{
+	read_from(sim, 0, 0);
+	read_from(sim, 1, 0);
+}
+
 static void large_copy_on_write(struct sim *sim)
 {
 	slot(sim, 0, 4 * M, 0, (struct sim_backing_config){.order = 9, .copy_on_write = true});
@@ -398,6 +415,8 @@ const struct scenario scenarios[] = {
 	 NULL},
 	{"copy-on-write-two-writers", 3, NULL, copy_on_write_by_three,
 	 {write_page_0, write_0_by_1, read_0_by_2}, NULL},
+	{"copy-on-write-two-readers", 3, NULL, copy_on_write_untouched,
+	 {write_page_0, read_0_by_1, read_0_by_2}, read_0_back},
 	{"large-copy-on-write", 2, NULL, large_copy_on_write,
 	 {write_page_0, read_0_and_1, take_page_0}, NULL},
 	{"copy-on-write-delete", 2, NULL, copy_on_write,

@@ -382,6 +382,7 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.look_percent = 40,
 		.tagged = seed % 2,
 		.lateness = vcpus > 2 ? SIM_GM_CACHED_LATE : SIM_GM_NEVER_LATE,
+		.copy_on_write = (seed + levels + vcpus) % 2,
 		.la57 = true,
 	};
 	struct guest g = {sim_gm_new(&config), config.seed, levels, operations};
@@ -425,6 +426,7 @@ static void threads_of_guest(unsigned levels, unsigned order)
 		.order = order,
 		.ram_pages = RAM_PAGES,
 		.threads = true,
+		.copy_on_write = (seed + levels) % 2,
 		.tagged = true,
 		/* A table that another vCPU has just parked may be written before the flush is done. */
 		.lateness = SIM_GM_CACHED_LATE,
@@ -458,6 +460,7 @@ static void without_memory(unsigned levels)
 			.order = 9,
 			.ram_pages = RAM_PAGES,
 			.la57 = true,
+			.copy_on_write = levels % 2,
 			.fail = {.at = {n, n + 1}},
 		};
 		struct guest g = {sim_gm_new(&config), config.seed, levels, 250};

@@ -217,6 +217,173 @@ static void tables_in_a_pending_range_wait(void **state)
 	end(gm);
 }
 
+/* ---- bugs of others ---------------------------------------------------------------- */
+
+#define LARGE (P | W | U | A | D | PS)
+
+static void stays_true(struct sim_gm *gm, uint64_t gva)
+{
+	sim_gm_access(gm, 0, gva, &user_read, 8, 0);
+	sim_gm_access(gm, 0, gva + K, &user_write, 8, 7);
+	assert_false(gm->failed);
+}
+
+/* A large mapping and a table of the guest's at the same gfn, taking turns: two roles, two tables. */
+static void cve_2026_53359_a_table_is_found_by_its_whole_role(void **state)
+{
+	enum { BOTH = 512 };
+	struct sim_gm *gm = machine_of(1, 0, 0);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		set(gm, BOTH, i, (DATA + i) * K | FULL | D);
+	for (unsigned i = 0; i < 6; i++) {
+		set(gm, DIRECTORY, 1, BOTH * K | (i % 2 ? LARGE : FULL));
+		sim_gm_invlpg(gm, 0, M2);
+		sim_gm_invlpg(gm, 0, M2 + K);
+		stays_true(gm, M2);
+		sim_gm_audit(gm);
+	}
+	end(gm);
+}
+
+/* A table made for a large guest page is none for the page that the entry names next. */
+static void cve_2026_46113_a_large_page_rewritten_from_outside(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 0, 0);
+
+	(void)state;
+	sim_gm_slot_create(gm, 1, 8192, 1024, 1024, 0);
+	set(gm, DIRECTORY, 1, 8192 * K | LARGE);
+	stays_true(gm, M2);
+	set(gm, DIRECTORY, 1, 1024 * K | LARGE);
+	sim_gm_invlpg(gm, 0, M2);
+	sim_gm_invlpg(gm, 0, M2 + K);
+	stays_true(gm, M2);
+	sim_gm_slot_delete(gm, 1);
+	stays_true(gm, M2);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* Two entries of different rights to one table: what each grants is its own. */
+static void cve_2021_38198_rights_of_a_shared_table(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 0, 0);
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++)
+		set(gm, TABLE, i, (DATA + i) * K | FULL | D);
+	set(gm, DIRECTORY, 1, TABLE * K | P | U | A);        /* read only */
+	set(gm, DIRECTORY, 2, TABLE * K | P | W | A);        /* the supervisor's */
+	for (unsigned i = 0; i < 3; i++) {
+		sim_gm_access(gm, 0, i * M2, &user_read, 8, 0);
+		sim_gm_access(gm, 0, i * M2, &user_write, 8, 1);
+		sim_gm_access(gm, 0, i * M2 + K, &read_, 8, 0);
+		sim_gm_access(gm, 0, i * M2 + K, &write_, 8, 2);
+		assert_false(gm->failed);
+	}
+	assert_true(gm->injected > 0);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* Guest tables in memory that the guest cannot write: no accessed bit is set there, and nothing is lost. */
+static void cve_2022_1158_tables_in_read_only_memory(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 0, 0);
+
+	(void)state;
+	set(gm, 200, 0, DATA * K | P | W | U);
+	sim_gm_slot_create(gm, 1, 8192, 64, 200, VMMU_SLOT_READONLY);
+	set(gm, DIRECTORY, 1, 8192 * K | FULL);
+	sim_gm_access(gm, 0, M2, &user_read, 8, 0);
+	sim_gm_access(gm, 0, M2, &user_write, 8, 3);
+	assert_false(gm->failed);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* INVPCID, of every type, while paging is off. */
+static void cve_2022_1789_invpcid_without_paging(void **state)
+{
+	struct sim_gm *gm = bare_machine(1, 0, 0);
+
+	(void)state;
+	sim_gm_access(gm, 0, DATA * K, &write_, 8, 1);
+	for (unsigned type = 1; type < 4; type++) {
+		sim_gm_invpcid(gm, 0, type, 0, 0);
+		sim_gm_access(gm, 0, (DATA + type) * K, &write_, 8, 2);
+		assert_false(gm->failed);
+	}
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* SMEP and SMAP are switched on and off beneath tables that two vCPUs share. */
+static void commit_0be0226f07d1_smep_and_smap_are_part_of_the_role(void **state)
+{
+	static const uint64_t smep = 1u << 20, smap = 1u << 21;
+	struct sim_gm *gm = machine_of(2, 0, 0);
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		set(gm, TABLE, i, (DATA + i) * K | P | W | A | D | (i % 2 ? U : 0));
+	for (unsigned i = 0; i < 8; i++) {
+		struct vmmu_paging p = gm->vcpu[i % 2].paging;
+
+		p.cr0 = (p.cr0 & ~(1ull << 16)) | (i & 1 ? 1ull << 16 : 0);
+		p.cr4 = (p.cr4 & ~(smep | smap)) | (i & 2 ? smep : 0) | (i & 4 ? smap : 0);
+		sim_gm_set_paging(gm, i % 2, &p);
+		for (unsigned n = 0; n < 2; n++)
+			for (unsigned page = 0; page < 4; page++) {
+				sim_gm_access(gm, n, page * K, &read_, 8, 0);
+				sim_gm_access(gm, n, page * K, &write_, 8, page);
+				sim_gm_access(gm, n, page * K, &user_write, 8, page);
+			}
+		assert_false(gm->failed);
+	}
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* A table that the guest has written since is compared before it is linked, whoever links it. */
+static void commit_65855ed8b034_a_child_is_compared_before_it_is_linked(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 0, 0);
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, TABLE, 1, (DATA + 1) * K | FULL | D);
+	stays_true(gm, 0);
+	assert_true(vmmu_guest_release(gm->vcpu[0].engine, vmmu_gpa_of(TABLE * K)));
+	/* Through another directory's entry, with the table parked and rewritten by the guest itself. */
+	set(gm, TABLE, 0, (DATA + 5) * K | FULL | D);
+	set(gm, DIRECTORY, 3, TABLE * K | FULL);
+	stays_true(gm, 3 * M2);
+	stays_true(gm, 0);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* The limit is met in the middle of a fault: what it takes down is nothing that the fault stands on. */
+static void cve_2026_64561_the_quota_takes_no_root(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 0, 1);
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++) {
+		set(gm, 600 + i, 0, (DATA + i % 64) * K | FULL | D);
+		set(gm, 600 + i, 1, (DATA + i % 64 + 1) * K | FULL | D);
+		set(gm, DIRECTORY, i + 1, (600 + i) * K | FULL);
+	}
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < 300; i++)
+			stays_true(gm, (i + 1) * M2);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +394,14 @@ int main(void)
 		cmocka_unit_test(an_implicit_access_is_found_out),
 		cmocka_unit_test(remembered_roots_leave_room_for_faults),
 		cmocka_unit_test(tables_in_a_pending_range_wait),
+		cmocka_unit_test(cve_2026_53359_a_table_is_found_by_its_whole_role),
+		cmocka_unit_test(cve_2026_46113_a_large_page_rewritten_from_outside),
+		cmocka_unit_test(cve_2021_38198_rights_of_a_shared_table),
+		cmocka_unit_test(cve_2022_1158_tables_in_read_only_memory),
+		cmocka_unit_test(cve_2022_1789_invpcid_without_paging),
+		cmocka_unit_test(commit_0be0226f07d1_smep_and_smap_are_part_of_the_role),
+		cmocka_unit_test(commit_65855ed8b034_a_child_is_compared_before_it_is_linked),
+		cmocka_unit_test(cve_2026_64561_the_quota_takes_no_root),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
