@@ -89,6 +89,33 @@ static void a_read_that_is_busy_is_tried_again(void **state)
 	}
 }
 
+/* The words that the walk needs can be read, the rest of the table cannot: it is not linked. */
+static bool is_beside_the_walk(struct host *host, uint64_t gpa)
+{
+	(void)host;
+	return busy && gpa / K == G_TABLE && gpa % K != PAGE * 8;
+}
+
+static void a_table_read_in_part_stays_out_of_reach(void **state)
+{
+	struct host *host = paging_host(state, 1);
+
+	host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER);
+	host_touch(host, 0, (PAGE + 1) * K, VMMU_W | VMMU_ACCESS_USER);
+	assert_true(vmmu_guest_release(host->vcpu[0], vmmu_gpa_of(G_TABLE * K)));
+	host_set(host, G_TABLE, PAGE + 1, (PAGE + 9) * K | GFULL | GD);
+	host->is_busy = is_beside_the_walk;
+	busy = true;
+	assert_result(host_fault(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER), VMMU_FAULT_RETRY);
+	assert_int_equal(host_frame_of(host, 0, (PAGE + 1) * K, NULL), 0);
+	busy = false;
+	host_touch(host, 0, PAGE * K, VMMU_W | VMMU_ACCESS_USER);
+	host_touch(host, 0, (PAGE + 1) * K, VMMU_W | VMMU_ACCESS_USER);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), HOST_FRAMES + PAGE);
+	assert_int_equal(host_frame_of(host, 0, (PAGE + 1) * K, NULL), HOST_FRAMES + PAGE + 9);
+	host_end(host);
+}
+
 /* The page is taken just as the walk reads it; what the walk then has is as good as nothing. */
 static bool taken;
 
@@ -148,6 +175,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SHADOW(nothing_follows_from_a_table_that_is_taken_back),
 		SHADOW(a_read_that_is_busy_is_tried_again),
+		SHADOW(a_table_read_in_part_stays_out_of_reach),
 		SHADOW(a_table_taken_under_the_walk_is_left_alone),
 	};
 
