@@ -39,6 +39,8 @@ zstd -dcq "$data/thp.txt.zst" | head -60 >growing
 expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c '{ cat growing; sleep 5; } | timeout 4 "$0" trace --follow --limit 4 -' "$vmmu"
 expect 0 'L2 2 MiB +gpa 0x000200000 +fault' sh -c 'head -30 growing >grows; { sleep 1; tail -n +31 growing >>grows; } &
 	timeout 10 "$0" trace --follow --limit 10 --vm 189 grows' "$vmmu"
+head -17 growing >short
+expect 124 'L4 512 GiB +gpa 0x000000000 +fault' timeout 5 "$vmmu" trace --follow short
 expect 2 'do not go with it' "$vmmu" trace --follow --last 3 growing
 
 # Questions

@@ -34,7 +34,6 @@ bool model_open_live(struct model **out, const char *path, char **error)
 	*out = NULL;
 	if (!stream_open(&stream, path, error))
 		return false;
-	stream_follow(stream);
 	model = allocate(sizeof(*model));
 	live = allocate(sizeof(*live));
 	model->fd = -1;
@@ -44,6 +43,7 @@ bool model_open_live(struct model **out, const char *path, char **error)
 		model_close(model);
 		return false;
 	}
+	source_follow(live->source);
 	live->kvm = kvm_new(keep, live);
 	live->ring = allocate(MODEL_LIVE_FACTS * sizeof(*live->ring));
 	*out = model;

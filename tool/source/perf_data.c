@@ -581,7 +581,7 @@ static void perf_data_close(void *reader)
 	free(perf);
 }
 
-const struct reader perf_data_reader = {perf_data_next, perf_data_progress, perf_data_close};
+const struct reader perf_data_reader = {perf_data_next, perf_data_progress, perf_data_close, NULL};
 
 bool perf_data_open(void **reader, struct stream *stream, struct source_info *info, char **error)
 {

@@ -174,6 +174,12 @@ void source_close(struct source *source)
 	free(source);
 }
 
+void source_follow(struct source *source)
+{
+	if (source->reader->follow)
+		source->reader->follow(source->state);
+}
+
 bool source_next(struct source *source, struct source_event *event)
 {
 	struct source_info *info = &source->info;

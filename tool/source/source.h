@@ -49,6 +49,8 @@ bool source_open(struct source **source, const char *path, char **error);
 bool source_open_stream(struct source **source, struct stream *stream, const char *name, char **error);
 void source_close(struct source *source);
 
+/* From now on the end of a file of text is not the end: wait for what is added to it. */
+void source_follow(struct source *source);
 /* The next event in the order of time. False at the end. */
 bool source_next(struct source *source, struct source_event *event);
 const struct source_info *source_info(const struct source *source);

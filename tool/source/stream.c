@@ -329,6 +329,9 @@ int stream_to_file(struct stream *stream, char **error)
 void stream_follow(struct stream *stream)
 {
 	stream->follow = true;
+	/* It was looked at to its end so far. */
+	if (stream_is_plain(stream))
+		stream->over = false;
 }
 
 const char *stream_damage(const struct stream *stream)

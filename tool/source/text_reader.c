@@ -358,7 +358,14 @@ static void text_close(void *reader)
 	free(text);
 }
 
-const struct reader text_reader = {text_next, text_progress, text_close};
+static void text_follow(void *reader)
+{
+	struct text *text = reader;
+
+	stream_follow(text->stream);
+}
+
+const struct reader text_reader = {text_next, text_progress, text_close, text_follow};
 
 /* Which tool's text it is, by its first lines. */
 static const char *kind_of(struct stream *stream)

@@ -508,7 +508,7 @@ static void trace_dat_close(void *reader)
 	free(dat);
 }
 
-const struct reader trace_dat_reader = {trace_dat_next, trace_dat_progress, trace_dat_close};
+const struct reader trace_dat_reader = {trace_dat_next, trace_dat_progress, trace_dat_close, NULL};
 
 static void begin(struct trace_dat *dat)
 {
