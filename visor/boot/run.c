@@ -166,7 +166,7 @@ static bool load_write(void *ctx, uint64_t gpa, const void *bytes, size_t n)
 	return memory_write(ctx, gpa, bytes, n);
 }
 
-static bool load(struct vm *vm, const char **kind)
+static bool run_load(struct vm *vm, const char **kind)
 {
 	const struct options *o = vm->options;
 	struct load_request request = {
@@ -213,7 +213,7 @@ static bool set_up_vcpu(struct vm *vm)
 static bool set_up(struct vm *vm, const char **kind)
 {
 	return set_up_control_block(vm) && (!vm->options->trace || set_up_trace(vm)) && set_up_tables(vm) && set_up_memory(vm) &&
-	       load(vm, kind) && set_up_vcpu(vm) && set_up_platform(vm);
+	       run_load(vm, kind) && set_up_vcpu(vm) && set_up_platform(vm);
 }
 
 /* ---- running and taking down ----------------------------------------------------- */
@@ -231,7 +231,7 @@ static void say_start(const struct vm *vm, const char *kind)
 	json_end();
 }
 
-static void run(struct vm *vm)
+static void run_guest(struct vm *vm)
 {
 	if (vm->options->test_device)
 		leftovers_plant();
@@ -304,7 +304,7 @@ void vm_run(const struct options *options, const struct cpu_backend *backend)
 		return;
 	}
 	say_start(&vm, kind);
-	run(&vm);
+	run_guest(&vm);
 	vm.audit_findings = vmmu_audit(vm.mmu, report_finding, NULL);
 	close_trace(&vm);
 	phases_write(&vm);

@@ -6,7 +6,7 @@
 /* SDM vol. 3, table 6-4 "Interrupt and Exception Classes". */
 enum class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
 
-static enum class class_of(unsigned vector)
+static enum class event_class_of(unsigned vector)
 {
 	switch (vector) {
 	case X86_DE:
@@ -25,11 +25,11 @@ static enum class class_of(unsigned vector)
 enum event_outcome event_meets(uint32_t first, unsigned vector)
 {
 	bool exception = (first & (EVENT_VALID | EVENT_TYPE_MASK)) == (EVENT_VALID | EVENT_EXCEPTION);
-	enum class second = class_of(vector);
+	enum class second = event_class_of(vector);
 
 	if (!exception || second == BENIGN)
 		return EVENT_DELIVER_SECOND;
-	switch (class_of(first & 0xff)) {
+	switch (event_class_of(first & 0xff)) {
 	case DOUBLE_FAULT:
 		return EVENT_SHUTDOWN;
 	case PAGE_FAULT:

@@ -86,7 +86,7 @@ uint32_t acpi_pm_read(struct acpi_pm *a, unsigned offset, unsigned size, uint64_
 	return value;
 }
 
-static void write_control(struct acpi_pm *a, uint16_t value)
+static void pm_write_control(struct acpi_pm *a, uint16_t value)
 {
 	a->control = value & CONTROL_WRITABLE;
 	if ((value & CONTROL_SLEEP_ENABLE) && CONTROL_SLEEP_TYPE(value) == SLEEP_TYPE_S5)
@@ -112,7 +112,7 @@ static void write_byte(struct acpi_pm *a, unsigned offset, uint8_t value)
 		break;
 	case CONTROL:
 	case CONTROL + 1:
-		write_control(a, merge(a->control, offset - CONTROL, value));
+		pm_write_control(a, merge(a->control, offset - CONTROL, value));
 		break;
 	}
 }

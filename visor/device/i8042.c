@@ -59,7 +59,7 @@ bool i8042_interrupt(const struct i8042 *k, bool aux)
 	       k->command_byte & (aux ? AUX_INTERRUPT : KEYBOARD_INTERRUPT);
 }
 
-static void answer(struct i8042 *k, uint8_t value)
+static void i8042_answer(struct i8042 *k, uint8_t value)
 {
 	k->output = value;
 	k->output_full = true;
@@ -70,7 +70,7 @@ static void answer(struct i8042 *k, uint8_t value)
 static void time_out(struct i8042 *k, bool aux)
 {
 	k->command_byte &= (uint8_t)~(aux ? AUX_DISABLED : KEYBOARD_DISABLED);
-	answer(k, RESEND);
+	i8042_answer(k, RESEND);
 	k->timed_out = true;
 	k->from_aux = aux;
 }
@@ -99,14 +99,14 @@ void i8042_write_command(struct i8042 *k, uint8_t value)
 	k->pending_command = 0;
 	switch (value) {
 	case COMMAND_READ_BYTE:
-		answer(k, k->command_byte);
+		i8042_answer(k, k->command_byte);
 		break;
 	case COMMAND_SELF_TEST:
-		answer(k, SELF_TEST_PASSED);
+		i8042_answer(k, SELF_TEST_PASSED);
 		break;
 	case COMMAND_TEST_KEYBOARD:
 	case COMMAND_TEST_AUX:
-		answer(k, CLOCK_LINE_LOW);
+		i8042_answer(k, CLOCK_LINE_LOW);
 		break;
 	case COMMAND_DISABLE_KEYBOARD:
 		k->command_byte |= KEYBOARD_DISABLED;
@@ -121,7 +121,7 @@ void i8042_write_command(struct i8042 *k, uint8_t value)
 		k->command_byte &= (uint8_t)~AUX_DISABLED;
 		break;
 	case COMMAND_READ_OUTPUT_PORT:
-		answer(k, k->output_port);
+		i8042_answer(k, k->output_port);
 		break;
 	case COMMAND_WRITE_BYTE:
 	case COMMAND_WRITE_OUTPUT_PORT:

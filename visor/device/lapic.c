@@ -271,7 +271,7 @@ static uint64_t timer_ticks(const struct lapic *l, uint64_t now)
 	return clock_ticks(now - l->timer_start, timer_hz(l));
 }
 
-static uint32_t current_count(const struct lapic *l, uint64_t now)
+static uint32_t lapic_current_count(const struct lapic *l, uint64_t now)
 {
 	uint64_t ticks;
 
@@ -357,7 +357,7 @@ static void write_initial_count(struct lapic *l, uint32_t value, uint64_t now)
 /* A new divider counts on from where the counter stands. */
 static void write_divide(struct lapic *l, uint32_t value, uint64_t now)
 {
-	uint64_t done = l->timer_running ? l->initial_count - current_count(l, now) : 0;
+	uint64_t done = l->timer_running ? l->initial_count - lapic_current_count(l, now) : 0;
 
 	l->divide = value & 0xb;
 	if (l->timer_running)
@@ -418,7 +418,7 @@ static void write_svr(struct lapic *l, uint32_t value)
 }
 
 /* 11.8.5: only level-triggered vectors are told to the I/O APIC. */
-static void end_of_interrupt(struct lapic *l)
+static void lapic_end_of_interrupt(struct lapic *l)
 {
 	int vector = highest_bit(l->isr);
 
@@ -430,7 +430,7 @@ static void end_of_interrupt(struct lapic *l)
 }
 
 /* Register file without the side effects that differ between the modes. False: no such register. */
-static bool read_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t *value)
+static bool lapic_read_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t *value)
 {
 	if (reg >= REG_ISR && reg < REG_ISR + 8)
 		*value = l->isr[reg - REG_ISR];
@@ -470,7 +470,7 @@ static bool read_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t 
 			*value = l->initial_count;
 			break;
 		case REG_CURRENT_COUNT:
-			*value = current_count(l, now);
+			*value = lapic_current_count(l, now);
 			break;
 		case REG_DIVIDE:
 			*value = l->divide;
@@ -481,7 +481,7 @@ static bool read_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t 
 	return true;
 }
 
-static bool write_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t value)
+static bool lapic_write_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t value)
 {
 	if (reg >= REG_LVT_TIMER && reg <= REG_LVT_ERROR) {
 		write_lvt(l, reg - REG_LVT_TIMER, value, now);
@@ -492,7 +492,7 @@ static bool write_register(struct lapic *l, enum reg reg, uint64_t now, uint32_t
 		l->tpr = value & 0xff;
 		break;
 	case REG_EOI:
-		end_of_interrupt(l);
+		lapic_end_of_interrupt(l);
 		break;
 	case REG_SVR:
 		write_svr(l, value);
@@ -533,7 +533,7 @@ static bool xapic_read(struct lapic *l, enum reg reg, uint64_t now, uint32_t *va
 		*value = l->icr[1];
 		return true;
 	default:
-		return read_register(l, reg, now, value);
+		return lapic_read_register(l, reg, now, value);
 	}
 }
 
@@ -553,7 +553,7 @@ static bool xapic_write(struct lapic *l, enum reg reg, uint64_t now, uint32_t va
 		l->icr[1] = value & 0xff000000;
 		return true;
 	default:
-		return write_register(l, reg, now, value);
+		return lapic_write_register(l, reg, now, value);
 	}
 }
 
@@ -651,14 +651,14 @@ static bool x2apic_write(struct lapic *l, enum reg reg, uint64_t now, uint64_t v
 	}
 	if (reg == REG_ICR)
 		l->icr[1] = value >> 32;
-	return write_register(l, reg, now, value);
+	return lapic_write_register(l, reg, now, value);
 }
 
 static bool x2apic_read(struct lapic *l, enum reg reg, uint64_t now, uint64_t *value)
 {
 	uint32_t low;
 
-	if (!read_register(l, reg, now, &low))
+	if (!lapic_read_register(l, reg, now, &low))
 		return false;
 	*value = low;
 	if (reg == REG_ICR)

@@ -121,7 +121,7 @@ bool pic_output(const struct pic *p)
 	return pending_input(&p->master) != NO_INPUT;
 }
 
-static void end_of_interrupt(struct pic_chip *c, unsigned input, bool rotate)
+static void pic_end_of_interrupt(struct pic_chip *c, unsigned input, bool rotate)
 {
 	if (input == NO_INPUT)
 		return;
@@ -131,7 +131,7 @@ static void end_of_interrupt(struct pic_chip *c, unsigned input, bool rotate)
 }
 
 /* Acknowledge cycle of one chip: the input taken, or 7 without an ISR bit when it has gone. */
-static unsigned take(struct pic_chip *c)
+static unsigned pic_take(struct pic_chip *c)
 {
 	unsigned input = pending_input(c);
 
@@ -141,17 +141,17 @@ static unsigned take(struct pic_chip *c)
 	if (!(c->level & (1u << input)))
 		c->irr &= ~(1u << input);
 	if (c->auto_eoi)
-		end_of_interrupt(c, input, c->rotate_on_auto_eoi);
+		pic_end_of_interrupt(c, input, c->rotate_on_auto_eoi);
 	return input;
 }
 
 uint8_t pic_acknowledge(struct pic *p)
 {
-	unsigned input = take(&p->master);
+	unsigned input = pic_take(&p->master);
 
 	if (input != IRQ_CASCADE)
 		return p->master.vector_base + input;
-	input = take(&p->slave);
+	input = pic_take(&p->slave);
 	/* The slave's output falls with the acknowledge: one more request is a new edge. */
 	set_input(&p->master, IRQ_CASCADE, false);
 	update_cascade(p);
@@ -196,16 +196,16 @@ static void write_ocw2(struct pic_chip *c, uint8_t value)
 
 	switch ((enum ocw2)(value >> 5)) {
 	case EOI_NON_SPECIFIC:
-		end_of_interrupt(c, serviced, false);
+		pic_end_of_interrupt(c, serviced, false);
 		break;
 	case EOI_SPECIFIC:
-		end_of_interrupt(c, input, false);
+		pic_end_of_interrupt(c, input, false);
 		break;
 	case ROTATE_NON_SPECIFIC:
-		end_of_interrupt(c, serviced, true);
+		pic_end_of_interrupt(c, serviced, true);
 		break;
 	case ROTATE_SPECIFIC:
-		end_of_interrupt(c, input, true);
+		pic_end_of_interrupt(c, input, true);
 		break;
 	case SET_PRIORITY:
 		c->lowest = input;
@@ -254,7 +254,7 @@ static uint8_t poll(struct pic_chip *c)
 	bool pending = pending_input(c) != NO_INPUT;
 
 	c->poll = false;
-	return pending ? 0x80 | take(c) : 0;
+	return pending ? 0x80 | pic_take(c) : 0;
 }
 
 static uint8_t chip_read(struct pic_chip *c, bool odd)

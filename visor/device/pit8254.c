@@ -58,7 +58,7 @@ static uint64_t elapsed(const struct pit_channel *c, uint64_t tick)
 }
 
 /* Let a count that was written during a period take over at its end. */
-static void settle(struct pit_channel *c, uint64_t tick)
+static void pit_settle(struct pit_channel *c, uint64_t tick)
 {
 	if (c->next_count && tick >= c->next_start) {
 		c->count = c->next_count;
@@ -91,7 +91,7 @@ bool pit_output(const struct pit *p, unsigned channel, uint64_t now)
 	struct pit_channel c = p->channel[channel];
 	uint64_t tick = clock_ticks(now, PIT_HZ);
 
-	settle(&c, tick);
+	pit_settle(&c, tick);
 	return output_at(&c, tick);
 }
 
@@ -118,7 +118,7 @@ bool pit_advance(struct pit *p, uint64_t now)
 		return false; /* what has risen meanwhile is reported then */
 	rose = next_rise(c, p->seen) <= tick;
 	p->seen = tick;
-	settle(c, tick);
+	pit_settle(c, tick);
 	if (rose && periodic(c))
 		p->periodic_floor = now + CLOCK_PERIOD_FLOOR_NS;
 	return rose;
@@ -146,7 +146,7 @@ static uint16_t to_bcd(uint32_t value)
 }
 
 /* The counting element as a read sees it. 65536, or 10000 in BCD, reads as 0. */
-static uint16_t current_count(const struct pit_channel *c, uint64_t tick)
+static uint16_t pit_current_count(const struct pit_channel *c, uint64_t tick)
 {
 	uint64_t modulus = c->bcd ? 10000 : 65536;
 	uint64_t e = elapsed(c, tick), value;
@@ -168,7 +168,7 @@ static void latch_count(struct pit_channel *c, uint64_t tick)
 {
 	if (c->count_latched)
 		return; /* the first latch holds until it is read */
-	c->latched_count = current_count(c, tick);
+	c->latched_count = pit_current_count(c, tick);
 	c->count_latched = true;
 }
 
@@ -185,7 +185,7 @@ static void latch_status(struct pit_channel *c, uint64_t tick)
 
 static uint8_t read_count(struct pit_channel *c, uint64_t tick)
 {
-	uint16_t value = c->count_latched ? c->latched_count : current_count(c, tick);
+	uint16_t value = c->count_latched ? c->latched_count : pit_current_count(c, tick);
 	bool high = c->access == ACCESS_HIGH || (c->access == 3 && c->high_byte_read_next);
 
 	if (c->access == 3)
@@ -203,7 +203,7 @@ uint8_t pit_read(struct pit *p, unsigned reg, uint64_t now)
 	if (reg == CONTROL_WORD)
 		return 0xff; /* write only */
 	c = &p->channel[reg];
-	settle(c, tick);
+	pit_settle(c, tick);
 	if (c->status_latched) {
 		c->status_latched = false;
 		return c->latched_status;
@@ -212,7 +212,7 @@ uint8_t pit_read(struct pit *p, unsigned reg, uint64_t now)
 }
 
 /* A whole new count has been written. It is loaded with the next tick. */
-static void load(struct pit_channel *c, uint16_t raw, uint64_t tick)
+static void pit_load(struct pit_channel *c, uint16_t raw, uint64_t tick)
 {
 	uint32_t count = c->bcd ? from_bcd(raw) : raw;
 
@@ -237,9 +237,9 @@ static void load(struct pit_channel *c, uint16_t raw, uint64_t tick)
 static void write_count(struct pit_channel *c, uint8_t value, uint64_t tick)
 {
 	if (c->access == ACCESS_LOW) {
-		load(c, value, tick);
+		pit_load(c, value, tick);
 	} else if (c->access == ACCESS_HIGH) {
-		load(c, value << 8, tick);
+		pit_load(c, value << 8, tick);
 	} else if (!c->high_byte_written_next) {
 		c->low_byte = value;
 		c->high_byte_written_next = true;
@@ -247,7 +247,7 @@ static void write_count(struct pit_channel *c, uint8_t value, uint64_t tick)
 			c->loaded = false; /* mode 0: the first byte stops the counting */
 	} else {
 		c->high_byte_written_next = false;
-		load(c, value << 8 | c->low_byte, tick);
+		pit_load(c, value << 8 | c->low_byte, tick);
 	}
 }
 
@@ -276,7 +276,7 @@ static void read_back(struct pit *p, uint8_t control, uint64_t tick)
 	}
 }
 
-static void write_control(struct pit *p, uint8_t control, uint64_t tick)
+static void pit_write_control(struct pit *p, uint8_t control, uint64_t tick)
 {
 	unsigned channel = control >> 6;
 
@@ -293,15 +293,15 @@ void pit_write(struct pit *p, unsigned reg, uint8_t value, uint64_t now)
 	uint64_t tick = clock_ticks(now, PIT_HZ);
 
 	for (unsigned i = 0; i < 3; i++)
-		settle(&p->channel[i], tick);
+		pit_settle(&p->channel[i], tick);
 	if (reg == CONTROL_WORD)
-		write_control(p, value, tick);
+		pit_write_control(p, value, tick);
 	else
 		write_count(&p->channel[reg], value, tick);
 }
 
 /* What the gate does depends on the mode (data sheet, "Gate Pin Operations Summary"). */
-static void set_gate(struct pit_channel *c, bool gate, uint64_t tick)
+static void pit_set_gate(struct pit_channel *c, bool gate, uint64_t tick)
 {
 	if (gate == c->gate)
 		return;
@@ -333,7 +333,7 @@ void pit_write_port_b(struct pit *p, uint8_t value, uint64_t now)
 {
 	uint64_t tick = clock_ticks(now, PIT_HZ);
 
-	settle(&p->channel[2], tick);
+	pit_settle(&p->channel[2], tick);
 	p->speaker = value & PORT_B_SPEAKER;
-	set_gate(&p->channel[2], value & PORT_B_GATE, tick);
+	pit_set_gate(&p->channel[2], value & PORT_B_GATE, tick);
 }

@@ -4,7 +4,7 @@
  * interrupt lines to both interrupt controllers, and keeps time.
  *
  * Devices know nothing of each other. After every access that may have changed
- * something, settle() looks at each device's line and passes changes on.
+ * something, platform_settle() looks at each device's line and passes changes on.
  */
 #include "visor/device/platform.h"
 
@@ -116,7 +116,7 @@ static void set_line(struct platform *p, unsigned irq, bool level)
 	ioapic_set_line(&p->ioapic, irq == IRQ_PIT ? IOAPIC_PIN_PIT : irq, level);
 }
 
-static void plan(struct platform *p)
+static void platform_plan(struct platform *p)
 {
 	uint64_t next = pit_next_event(&p->pit);
 
@@ -149,7 +149,7 @@ static void advance(struct platform *p)
  * After whatever may have changed a device: an access, time. Also makes the question
  * for a pending interrupt open again, which each slow exit asks and few change.
  */
-static void settle(struct platform *p)
+static void platform_settle(struct platform *p)
 {
 	p->pending_known = false;
 	set_line(p, IRQ_COM1, uart_interrupt(&p->com1));
@@ -157,7 +157,7 @@ static void settle(struct platform *p)
 	set_line(p, IRQ_KEYBOARD, i8042_interrupt(&p->i8042, false));
 	set_line(p, IRQ_AUX, i8042_interrupt(&p->i8042, true));
 	set_line(p, IRQ_SCI, acpi_pm_interrupt(&p->acpi_pm));
-	plan(p);
+	platform_plan(p);
 }
 
 void platform_bring_up_to_now(struct platform *p)
@@ -175,7 +175,7 @@ void platform_advance(struct platform *p)
 		return;
 	p->now = now;
 	advance(p);
-	settle(p);
+	platform_settle(p);
 }
 
 uint64_t platform_next_event(const struct platform *p)
@@ -189,7 +189,7 @@ bool platform_port_read(struct platform *p, uint16_t port, unsigned size, uint32
 {
 	bool found = platform_bus_read(p, port, size, value);
 
-	settle(p);
+	platform_settle(p);
 	return found;
 }
 
@@ -206,7 +206,7 @@ bool platform_port_write(struct platform *p, uint16_t port, unsigned size, uint3
 
 	if (port >= PORT_PIT && port < PORT_PIT + 4)
 		follow_pit(p);
-	settle(p);
+	platform_settle(p);
 	return found;
 }
 
@@ -226,7 +226,7 @@ static bool in_ioapic(uint64_t gpa)
  * Both have 32-bit registers, 16 bytes apart. A narrower read gives the bytes
  * it names; beyond a register's four bytes there are zeros.
  */
-static uint64_t part_of(uint32_t reg, uint64_t gpa, unsigned size)
+static uint64_t platform_part_of(uint32_t reg, uint64_t gpa, unsigned size)
 {
 	unsigned byte = gpa & 0xf;
 	uint64_t value = byte < 4 ? reg >> 8 * byte : 0;
@@ -248,7 +248,7 @@ bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_
 	} else {
 		return false;
 	}
-	*value = part_of(reg, gpa, size);
+	*value = platform_part_of(reg, gpa, size);
 	return true;
 }
 
@@ -277,7 +277,7 @@ bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64
 			platform_note_display(p);
 		return false;
 	}
-	settle(p);
+	platform_settle(p);
 	return true;
 }
 
@@ -296,7 +296,7 @@ bool platform_msr_read(struct platform *p, uint32_t msr, uint64_t *value)
 		return true;
 	}
 	platform_bring_up_to_now(p);
-	settle(p);
+	platform_settle(p);
 	return lapic_msr_read(&p->lapic, msr, p->now, value);
 }
 
@@ -312,7 +312,7 @@ bool platform_msr_write(struct platform *p, uint32_t msr, uint64_t value)
 	else
 		done = lapic_msr_write(&p->lapic, msr, p->now, value);
 	take_init(p);
-	settle(p);
+	platform_settle(p);
 	return done;
 }
 

@@ -201,7 +201,7 @@ static const struct port_range ranges[] = {
 	{PORT_BIOS_CALL, PORT_BIOS_CALL + 1, WIDE, bios_call_read, bios_call_write},
 };
 
-static const struct port_range *find(uint16_t port)
+static const struct port_range *ports_find(uint16_t port)
 {
 	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++)
 		if (port >= ranges[i].first && port <= ranges[i].last)
@@ -227,7 +227,7 @@ static uint32_t all_ones(unsigned size)
 
 bool platform_bus_read(struct platform *p, uint16_t port, unsigned size, uint32_t *value)
 {
-	const struct port_range *r = find(port);
+	const struct port_range *r = ports_find(port);
 	unsigned inside;
 
 	*value = all_ones(size);
@@ -249,7 +249,7 @@ bool platform_bus_read(struct platform *p, uint16_t port, unsigned size, uint32_
 
 bool platform_bus_write(struct platform *p, uint16_t port, unsigned size, uint32_t value)
 {
-	const struct port_range *r = find(port);
+	const struct port_range *r = ports_find(port);
 	unsigned inside;
 
 	if (!r)

@@ -71,7 +71,7 @@ void rtc_init(struct rtc *r, uint64_t below_4g, uint64_t above_4g, uint64_t wall
 	store_memory_sizes(r, below_4g, above_4g);
 }
 
-static uint8_t encode(const struct rtc *r, uint8_t value)
+static uint8_t rtc_encode(const struct rtc *r, uint8_t value)
 {
 	return r->cmos[REG_B] & B_BINARY ? value : value / 10 << 4 | value % 10;
 }
@@ -84,8 +84,8 @@ static uint8_t decode(const struct rtc *r, uint8_t value)
 static uint8_t encode_hour(const struct rtc *r, uint8_t hour)
 {
 	if (r->cmos[REG_B] & B_24_HOURS)
-		return encode(r, hour);
-	return encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0);
+		return rtc_encode(r, hour);
+	return rtc_encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0);
 }
 
 static uint8_t decode_hour(const struct rtc *r, uint8_t value)
@@ -108,14 +108,14 @@ static void show_time(struct rtc *r, uint64_t now)
 	if (being_set(r))
 		return;
 	c = calendar_from_seconds(r->epoch + now / NS_PER_SECOND);
-	r->cmos[SECONDS] = encode(r, c.second);
-	r->cmos[MINUTES] = encode(r, c.minute);
+	r->cmos[SECONDS] = rtc_encode(r, c.second);
+	r->cmos[MINUTES] = rtc_encode(r, c.minute);
 	r->cmos[HOURS] = encode_hour(r, c.hour);
-	r->cmos[WEEKDAY] = encode(r, c.weekday);
-	r->cmos[DAY] = encode(r, c.day);
-	r->cmos[MONTH] = encode(r, c.month);
-	r->cmos[YEAR] = encode(r, c.year % 100);
-	r->cmos[CENTURY] = encode(r, c.year / 100);
+	r->cmos[WEEKDAY] = rtc_encode(r, c.weekday);
+	r->cmos[DAY] = rtc_encode(r, c.day);
+	r->cmos[MONTH] = rtc_encode(r, c.month);
+	r->cmos[YEAR] = rtc_encode(r, c.year % 100);
+	r->cmos[CENTURY] = rtc_encode(r, c.year / 100);
 }
 
 /* The bytes are the time from now on. The weekday is not a setting: it follows from the date. */
@@ -173,7 +173,7 @@ static int alarm_sixtieth(const struct rtc *r, uint8_t alarm)
 
 	if ((alarm & ALARM_ANY) == ALARM_ANY)
 		return ALARM_ALWAYS;
-	return value < 60 && encode(r, value) == alarm ? value : ALARM_NEVER;
+	return value < 60 && rtc_encode(r, value) == alarm ? value : ALARM_NEVER;
 }
 
 /*
@@ -218,7 +218,7 @@ static void advance_seconds(struct rtc *r, uint64_t second)
 }
 
 /* When will an interrupt that is enabled and not yet raised be due? */
-static uint64_t plan(const struct rtc *r)
+static uint64_t rtc_plan(const struct rtc *r)
 {
 	uint8_t wanted = r->cmos[REG_B] & B_INTERRUPTS;
 	uint64_t event = CLOCK_NEVER, alarm;
@@ -252,7 +252,7 @@ void rtc_advance(struct rtc *r, uint64_t now)
 		r->seen_tick = tick;
 	}
 	if (second_passed || tick_passed)
-		r->next_event = plan(r);
+		r->next_event = rtc_plan(r);
 }
 
 bool rtc_interrupt(const struct rtc *r)
@@ -270,7 +270,7 @@ static uint8_t read_flags(struct rtc *r)
 	uint8_t value = r->flags | (rtc_interrupt(r) ? C_INTERRUPT : 0);
 
 	r->flags = 0;
-	r->next_event = plan(r);
+	r->next_event = rtc_plan(r);
 	return value;
 }
 
@@ -332,5 +332,5 @@ void rtc_write(struct rtc *r, unsigned reg, uint8_t value, uint64_t now)
 		write_b(r, value, now);
 	else if (r->index != REG_C && r->index != REG_D)
 		r->cmos[r->index] = value;
-	r->next_event = plan(r);
+	r->next_event = rtc_plan(r);
 }

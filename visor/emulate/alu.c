@@ -35,7 +35,7 @@ static uint64_t arithmetic_flags(uint64_t result, uint64_t carries, bool overflo
 	       flag_if(carries & 8, X86_FLAG_AF) | flag_if(overflow, X86_FLAG_OF);
 }
 
-static uint64_t add(unsigned size, uint64_t a, uint64_t b, bool carry, uint64_t which, uint64_t *rflags)
+static uint64_t alu_add(unsigned size, uint64_t a, uint64_t b, bool carry, uint64_t which, uint64_t *rflags)
 {
 	uint64_t result = a + b + carry;
 	uint64_t carries = (a & b) | ((a | b) & ~result);
@@ -150,11 +150,11 @@ uint64_t alu(enum alu_operation operation, unsigned size, uint64_t a, uint64_t b
 	b &= value_mask(size);
 	switch (operation) {
 	case ALU_ADD:
-		return add(size, a, b, false, FLAGS_ALL, rflags);
+		return alu_add(size, a, b, false, FLAGS_ALL, rflags);
 	case ALU_ADC:
-		return add(size, a, b, carry, FLAGS_ALL, rflags);
+		return alu_add(size, a, b, carry, FLAGS_ALL, rflags);
 	case ALU_INC:
-		return add(size, a, 1, false, FLAGS_ALL & ~X86_FLAG_CF, rflags);
+		return alu_add(size, a, 1, false, FLAGS_ALL & ~X86_FLAG_CF, rflags);
 	case ALU_SUB:
 		return subtract(size, a, b, false, FLAGS_ALL, rflags);
 	case ALU_SBB:

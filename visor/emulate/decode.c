@@ -29,7 +29,7 @@ uint64_t decode_misses(void)
 }
 
 /* SDM vol. 3, 3.4.5: the code segment's L and D, and before them EFER.LMA and CR0.PE. */
-static ZydisMachineMode mode_of(const struct x86_cpu_state *cpu)
+static ZydisMachineMode decode_mode_of(const struct x86_cpu_state *cpu)
 {
 	uint32_t cs = cpu->segment[X86_CS].access;
 
@@ -87,7 +87,7 @@ static struct set *set_of(struct code code)
 	return &sets[(code.low * 0x9e3779b97f4a7c15ull) >> 58 & (SETS - 1)];
 }
 
-static struct kept *find(struct set *set, ZydisMachineMode mode, struct code code, unsigned count)
+static struct kept *decode_find(struct set *set, ZydisMachineMode mode, struct code code, unsigned count)
 {
 	for (unsigned i = 0; i < WAYS; i++) {
 		if (is_same(&set->way[i], mode, code, count)) {
@@ -119,7 +119,7 @@ static enum emulate_result decode_anew(struct kept *k, ZydisMachineMode mode, co
 enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count,
                            const struct decoded **out)
 {
-	ZydisMachineMode mode = mode_of(cpu);
+	ZydisMachineMode mode = decode_mode_of(cpu);
 	enum emulate_result result = EMULATE_DONE;
 	struct code code;
 	struct kept *k;
@@ -129,7 +129,7 @@ enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes
 		count = EMULATE_MAX_INSTRUCTION;
 	code = code_of(bytes, count);
 	set = set_of(code);
-	k = find(set, mode, code, count);
+	k = decode_find(set, mode, code, count);
 	if (!k) {
 		set->newest = (set->newest + 1) % WAYS;
 		k = &set->way[set->newest];

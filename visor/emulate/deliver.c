@@ -39,20 +39,20 @@ struct deliver {
 			return try_result;                             \
 	} while (0)
 
-static enum deliver_result raise(struct deliver *d, uint8_t vector, uint32_t error)
+static enum deliver_result deliver_raise(struct deliver *d, uint8_t vector, uint32_t error)
 {
 	*d->exception = (struct deliver_exception){.vector = vector, .error = error};
 	return DELIVER_EXCEPTION;
 }
 
-static enum deliver_result raise_for(struct deliver *d, uint8_t vector, uint16_t selector)
+static enum deliver_result deliver_raise_for(struct deliver *d, uint8_t vector, uint16_t selector)
 {
-	return raise(d, vector, (selector & ~SELECTOR_RPL) | d->ext);
+	return deliver_raise(d, vector, (selector & ~SELECTOR_RPL) | d->ext);
 }
 
 /* ---- memory ------------------------------------------------------------------------ */
 
-static enum deliver_result translate(struct deliver *d, uint64_t linear, unsigned access, uint64_t *gpa)
+static enum deliver_result deliver_translate(struct deliver *d, uint64_t linear, unsigned access, uint64_t *gpa)
 {
 	struct vmmu_guest_walk walk;
 
@@ -65,20 +65,20 @@ static enum deliver_result translate(struct deliver *d, uint64_t linear, unsigne
 		*d->exception = (struct deliver_exception){VECTOR_PF, walk.error_code, linear};
 		return DELIVER_EXCEPTION;
 	case VMMU_GUEST_NONCANONICAL:
-		return raise(d, VECTOR_GP, d->ext);
+		return deliver_raise(d, VECTOR_GP, d->ext);
 	default: /* busy */
 		return DELIVER_UNSUPPORTED;
 	}
 }
 
 /* Bytes of a table that the CPU reads by itself: a supervisor's access whatever the CPL. */
-static enum deliver_result read_table(struct deliver *d, uint64_t linear, unsigned bytes, uint64_t *value)
+static enum deliver_result deliver_read_table(struct deliver *d, uint64_t linear, unsigned bytes, uint64_t *value)
 {
 	*value = 0;
 	for (unsigned i = 0; i < bytes; i++) {
 		uint64_t gpa, byte = 0;
 
-		TRY(translate(d, linear + i, VMMU_R | VMMU_ACCESS_IMPLICIT, &gpa));
+		TRY(deliver_translate(d, linear + i, VMMU_R | VMMU_ACCESS_IMPLICIT, &gpa));
 		d->memory->read(d->memory->ctx, gpa, 1, &byte);
 		*value |= (byte & 0xff) << 8 * i;
 	}
@@ -95,19 +95,19 @@ static enum deliver_result read_gate(struct deliver *d)
 	unsigned type;
 
 	if (at + bytes - 1 > d->cpu->idtr.limit)
-		return raise(d, VECTOR_GP, error);
-	TRY(read_table(d, d->cpu->idtr.base + at, 8, &low));
+		return deliver_raise(d, VECTOR_GP, error);
+	TRY(deliver_read_table(d, d->cpu->idtr.base + at, 8, &low));
 	if (d->long_mode)
-		TRY(read_table(d, d->cpu->idtr.base + at + 8, 8, &high));
+		TRY(deliver_read_table(d, d->cpu->idtr.base + at + 8, 8, &high));
 	type = low >> 40 & 0x1f;
 	if (!d->long_mode && (type == 5 || type == 6 || type == 7))
 		return DELIVER_UNSUPPORTED;
 	if (type != 14 && type != 15)
-		return raise(d, VECTOR_GP, error);
+		return deliver_raise(d, VECTOR_GP, error);
 	if (d->event->software && (low >> 45 & 3) < d->cpu->cpl)
-		return raise(d, VECTOR_GP, error);
+		return deliver_raise(d, VECTOR_GP, error);
 	if (!(low >> 47 & 1))
-		return raise(d, VECTOR_NP, error);
+		return deliver_raise(d, VECTOR_NP, error);
 	d->selector = (uint16_t)(low >> 16);
 	d->offset = (low & 0xffff) | (low >> 32 & 0xffff0000) | high << 32;
 	d->interrupt_gate = type == 14;
@@ -118,7 +118,7 @@ static enum deliver_result read_gate(struct deliver *d)
 /* ---- segments -------------------------------------------------------------------------- */
 
 /* The descriptor that `selector` names; `vector` is raised when there is none. */
-static enum deliver_result read_descriptor(struct deliver *d, uint8_t vector, uint16_t selector,
+static enum deliver_result deliver_read_descriptor(struct deliver *d, uint8_t vector, uint16_t selector,
                                            uint64_t *descriptor, uint64_t *where)
 {
 	const struct x86_cpu_state *s = d->cpu;
@@ -127,29 +127,29 @@ static enum deliver_result read_descriptor(struct deliver *d, uint8_t vector, ui
 	uint32_t limit = local ? s->ldtr.limit : s->gdtr.limit;
 
 	if ((local && s->ldtr.access & X86_ACCESS_UNUSABLE) || at + 7 > limit)
-		return raise_for(d, vector, selector);
+		return deliver_raise_for(d, vector, selector);
 	*where = base + at;
-	return read_table(d, base + at, 8, descriptor);
+	return deliver_read_table(d, base + at, 8, descriptor);
 }
 
-static enum deliver_result find_code(struct deliver *d)
+static enum deliver_result deliver_find_code(struct deliver *d)
 {
 	uint64_t descriptor;
 	uint32_t access;
 	uint8_t dpl;
 
 	if (!(d->selector & ~SELECTOR_RPL))
-		return raise(d, VECTOR_GP, d->ext);
-	TRY(read_descriptor(d, VECTOR_GP, d->selector, &descriptor, &d->code_descriptor));
+		return deliver_raise(d, VECTOR_GP, d->ext);
+	TRY(deliver_read_descriptor(d, VECTOR_GP, d->selector, &descriptor, &d->code_descriptor));
 	d->code = segment_of(d->selector, descriptor);
 	access = d->code.access;
 	dpl = ACCESS_DPL(access);
 	if (!(access & ACCESS_CODE_OR_DATA) || !(access & ACCESS_CODE) || dpl > d->cpu->cpl)
-		return raise_for(d, VECTOR_GP, d->selector);
+		return deliver_raise_for(d, VECTOR_GP, d->selector);
 	if (d->long_mode && (access & (X86_ACCESS_LONG | X86_ACCESS_BIG)) != X86_ACCESS_LONG)
-		return raise_for(d, VECTOR_GP, d->selector);
+		return deliver_raise_for(d, VECTOR_GP, d->selector);
 	if (!(access & ACCESS_PRESENT))
-		return raise_for(d, VECTOR_NP, d->selector);
+		return deliver_raise_for(d, VECTOR_NP, d->selector);
 	d->cpl = access & ACCESS_DOWN_OR_CONFORMING ? d->cpu->cpl : dpl;
 	d->code.selector = (uint16_t)((d->selector & ~SELECTOR_RPL) | d->cpl);
 	return DELIVER_DONE;
@@ -160,8 +160,8 @@ static enum deliver_result find_code(struct deliver *d)
 static enum deliver_result read_tss(struct deliver *d, unsigned offset, unsigned bytes, uint64_t *value)
 {
 	if (offset + bytes - 1 > d->cpu->tr.limit)
-		return raise_for(d, VECTOR_TS, d->cpu->tr.selector);
-	return read_table(d, d->cpu->tr.base + offset, bytes, value);
+		return deliver_raise_for(d, VECTOR_TS, d->cpu->tr.selector);
+	return deliver_read_table(d, d->cpu->tr.base + offset, bytes, value);
 }
 
 static enum deliver_result find_stack_long(struct deliver *d)
@@ -193,17 +193,17 @@ static enum deliver_result find_stack_protected(struct deliver *d)
 	TRY(read_tss(d, 4 + 8u * d->cpl, 4, &d->rsp));
 	TRY(read_tss(d, 8 + 8u * d->cpl, 2, &selector));
 	if (!(selector & ~SELECTOR_RPL))
-		return raise(d, VECTOR_TS, d->ext);
-	TRY(read_descriptor(d, VECTOR_TS, (uint16_t)selector, &descriptor, &d->stack_descriptor));
+		return deliver_raise(d, VECTOR_TS, d->ext);
+	TRY(deliver_read_descriptor(d, VECTOR_TS, (uint16_t)selector, &descriptor, &d->stack_descriptor));
 	d->stack = segment_of((uint16_t)selector, descriptor);
 	access = d->stack.access;
 	if ((selector & SELECTOR_RPL) != d->cpl || ACCESS_DPL(access) != d->cpl || !(access & ACCESS_CODE_OR_DATA) ||
 	    access & ACCESS_CODE || !(access & ACCESS_WRITABLE))
-		return raise_for(d, VECTOR_TS, (uint16_t)selector);
-	return access & ACCESS_PRESENT ? DELIVER_DONE : raise_for(d, VECTOR_SS, (uint16_t)selector);
+		return deliver_raise_for(d, VECTOR_TS, (uint16_t)selector);
+	return access & ACCESS_PRESENT ? DELIVER_DONE : deliver_raise_for(d, VECTOR_SS, (uint16_t)selector);
 }
 
-static bool inside_stack(const struct x86_segment *s, uint64_t offset, unsigned bytes)
+static bool deliver_inside_stack(const struct x86_segment *s, uint64_t offset, unsigned bytes)
 {
 	uint64_t last = offset + bytes - 1, top = s->access & X86_ACCESS_BIG ? UINT32_MAX : UINT16_MAX;
 
@@ -219,8 +219,8 @@ static enum deliver_result push_address(struct deliver *d, uint64_t offset, unsi
 		*linear = offset;
 		return DELIVER_DONE;
 	}
-	if (!inside_stack(&d->stack, offset, bytes))
-		return raise(d, VECTOR_SS, (d->cpl == d->cpu->cpl ? 0 : d->stack.selector & ~SELECTOR_RPL) | d->ext);
+	if (!deliver_inside_stack(&d->stack, offset, bytes))
+		return deliver_raise(d, VECTOR_SS, (d->cpl == d->cpu->cpl ? 0 : d->stack.selector & ~SELECTOR_RPL) | d->ext);
 	*linear = (uint32_t)(d->stack.base + offset);
 	return DELIVER_DONE;
 }
@@ -230,17 +230,17 @@ struct push {
 	uint64_t value, gpa[8];
 };
 
-static enum deliver_result locate(struct deliver *d, uint64_t offset, unsigned bytes, struct push *push)
+static enum deliver_result deliver_locate(struct deliver *d, uint64_t offset, unsigned bytes, struct push *push)
 {
 	uint64_t linear;
 
 	TRY(push_address(d, offset, bytes, &linear));
 	for (unsigned i = 0; i < bytes; i++)
-		TRY(translate(d, linear + i, VMMU_W | VMMU_ACCESS_IMPLICIT * (d->cpl < 3), &push->gpa[i]));
+		TRY(deliver_translate(d, linear + i, VMMU_W | VMMU_ACCESS_IMPLICIT * (d->cpl < 3), &push->gpa[i]));
 	return DELIVER_DONE;
 }
 
-static void store(const struct guest_memory *memory, const struct push *push, unsigned bytes)
+static void deliver_store(const struct guest_memory *memory, const struct push *push, unsigned bytes)
 {
 	if (push->gpa[bytes - 1] == push->gpa[0] + bytes - 1 && push->gpa[0] % bytes == 0) {
 		memory->write(memory->ctx, push->gpa[0], bytes, push->value);
@@ -279,10 +279,10 @@ static enum deliver_result push_all(struct deliver *d)
 		rsp -= bytes;
 		if (!d->long_mode)
 			rsp = wide ? (uint32_t)rsp : (uint16_t)rsp;
-		TRY(locate(d, rsp, bytes, &push[i]));
+		TRY(deliver_locate(d, rsp, bytes, &push[i]));
 	}
 	for (unsigned i = 0; i < count; i++)
-		store(d->memory, &push[i], bytes);
+		deliver_store(d->memory, &push[i], bytes);
 	d->rsp = wide ? rsp : (d->rsp & ~0xffffull) | rsp;
 	return DELIVER_DONE;
 }
@@ -290,13 +290,13 @@ static enum deliver_result push_all(struct deliver *d)
 /* ---- all of it --------------------------------------------------------------------------- */
 
 /* The CPU sets a segment's accessed bit when it loads it (SDM vol. 3, 3.4.5.1). */
-static enum deliver_result mark_accessed(struct deliver *d, struct x86_segment *s, uint64_t descriptor)
+static enum deliver_result deliver_mark_accessed(struct deliver *d, struct x86_segment *s, uint64_t descriptor)
 {
 	uint64_t gpa;
 
 	if (!descriptor || s->access & ACCESS_ACCESSED)
 		return DELIVER_DONE;
-	TRY(translate(d, descriptor + 5, VMMU_W | VMMU_ACCESS_IMPLICIT, &gpa));
+	TRY(deliver_translate(d, descriptor + 5, VMMU_W | VMMU_ACCESS_IMPLICIT, &gpa));
 	s->access |= ACCESS_ACCESSED;
 	d->memory->write(d->memory->ctx, gpa, 1, s->access & 0xff);
 	return DELIVER_DONE;
@@ -325,10 +325,10 @@ enum deliver_result deliver_event(struct x86_cpu_state *cpu, const struct guest_
 	if (!(cpu->cr0 & X86_CR0_PE) || cpu->rflags & FLAG_VM)
 		return DELIVER_UNSUPPORTED;
 	TRY(read_gate(&d));
-	TRY(find_code(&d));
+	TRY(deliver_find_code(&d));
 	TRY(d.long_mode ? find_stack_long(&d) : find_stack_protected(&d));
-	TRY(mark_accessed(&d, &d.code, d.code_descriptor));
-	TRY(mark_accessed(&d, &d.stack, d.stack_descriptor));
+	TRY(deliver_mark_accessed(&d, &d.code, d.code_descriptor));
+	TRY(deliver_mark_accessed(&d, &d.stack, d.stack_descriptor));
 	TRY(push_all(&d));
 	enter_handler(&d);
 	return DELIVER_DONE;

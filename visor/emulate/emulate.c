@@ -9,7 +9,7 @@
 
 /* ---- Moves ------------------------------------------------------------------------- */
 
-static enum emulate_result move(struct emulation *e)
+static enum emulate_result emulate_move(struct emulation *e)
 {
 	uint64_t value;
 
@@ -398,7 +398,7 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_MOV:
 	case ZYDIS_MNEMONIC_MOVZX:
 	case ZYDIS_MNEMONIC_MOVNTI:
-		return move;
+		return emulate_move;
 	case ZYDIS_MNEMONIC_MOVSX:
 	case ZYDIS_MNEMONIC_MOVSXD:
 		return move_sign_extended;
@@ -592,7 +592,7 @@ static uint64_t advance_rip(const struct x86_cpu_state *cpu, const ZydisDecodedI
 	return i->machine_mode == ZYDIS_MACHINE_MODE_LONG_64 ? next : next & 0xffffffffu;
 }
 
-static enum emulate_result execute(struct emulation *e, emulate_handler h)
+static enum emulate_result emulate_execute(struct emulation *e, emulate_handler h)
 {
 	enum emulate_result result = EMULATE_UNSUPPORTED;
 
@@ -647,7 +647,7 @@ static void say_why(struct emulate_info *info, enum emulate_result result, const
 		         ZydisMnemonicGetString(d->instruction.mnemonic));
 }
 
-static enum emulate_result carry_out(struct x86_cpu_state *cpu, const struct guest_memory *memory,
+static enum emulate_result emulate_carry_out(struct x86_cpu_state *cpu, const struct guest_memory *memory,
                                      const struct decoded *d, const uint8_t *bytes, uint64_t gpa,
                                      struct emulate_info *info)
 {
@@ -661,7 +661,7 @@ static enum emulate_result carry_out(struct x86_cpu_state *cpu, const struct gue
 	e.instruction = &d->instruction;
 	e.operand = d->operand;
 	e.next_rip = advance_rip(cpu, e.instruction);
-	result = execute(&e, d->handler);
+	result = emulate_execute(&e, d->handler);
 	if (!keeps_progress(d->handler, result))
 		restore(cpu, &before);
 	return result;
@@ -677,7 +677,7 @@ enum emulate_result emulate_instruction(struct x86_cpu_state *cpu, const struct 
 	info->fault_gva = info->fault_gpa = info->error_code = 0;
 	info->reason[0] = '\0';
 	if (result == EMULATE_DONE)
-		result = carry_out(cpu, memory, d, bytes, gpa, info);
+		result = emulate_carry_out(cpu, memory, d, bytes, gpa, info);
 	say_why(info, result, d, bytes, count);
 	return result;
 }

@@ -212,7 +212,7 @@ static enum x86_gpr unused_gpr(const struct emulation *e, int other_than)
 	return candidates[i];
 }
 
-static void emit(struct encoding *c, uint8_t byte)
+static void native_emit(struct encoding *c, uint8_t byte)
 {
 	c->bytes[c->length++] = byte;
 }
@@ -260,14 +260,14 @@ static void emit_prefixes(struct encoding *c, const struct emulation *e)
 			size_prefix = true;
 			mandatory |= i->raw.prefixes[p].type == ZYDIS_PREFIX_TYPE_MANDATORY;
 		} else if (value == 0xf0 || value == 0xf2 || value == 0xf3) {
-			emit(c, value);
+			native_emit(c, value);
 		}
 	}
 	if (!mandatory && has_size(e->decoded) && i->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 &&
 	    i->machine_mode != ZYDIS_MACHINE_MODE_LONG_COMPAT_32 && i->machine_mode != ZYDIS_MACHINE_MODE_LEGACY_32)
 		size_prefix = !size_prefix;
 	if (size_prefix)
-		emit(c, 0x66);
+		native_emit(c, 0x66);
 }
 
 static void emit_legacy(struct encoding *c, const struct emulation *e, const uint8_t *bytes)
@@ -277,9 +277,9 @@ static void emit_legacy(struct encoding *c, const struct emulation *e, const uin
 
 	emit_prefixes(c, e);
 	if (rex) /* W and R as they are; X and B are of the operand's address */
-		emit(c, bytes[i->raw.rex.offset] & 0x4c);
+		native_emit(c, bytes[i->raw.rex.offset] & 0x4c);
 	for (unsigned at = i->raw.prefix_count + (rex && i->raw.rex.offset == i->raw.prefix_count); at < i->raw.modrm.offset; at++)
-		emit(c, bytes[at]);
+		native_emit(c, bytes[at]);
 }
 
 /* Outside 64-bit code W has no meaning for general registers, and here it would. */
@@ -304,18 +304,18 @@ static void emit_vex(struct encoding *c, const struct emulation *e, const uint8_
 	unsigned at = i->raw.vex.offset, last = i->raw.vex.size - 1u;
 	uint8_t fields = bytes[at + last];
 
-	emit(c, bytes[at]);
+	native_emit(c, bytes[at]);
 	if (i->raw.vex.size == 3)
-		emit(c, (uint8_t)((in_64bit(e) ? bytes[at + 1] : bytes[at + 1] | 0x80) | 0x60 | (c->moved ? 0x80 : 0)));
+		native_emit(c, (uint8_t)((in_64bit(e) ? bytes[at + 1] : bytes[at + 1] | 0x80) | 0x60 | (c->moved ? 0x80 : 0)));
 	else if (c->moved)
 		fields |= 0x80;
 	if (drops_w(e) && i->raw.vex.size == 3)
 		fields &= 0x7f;
 	if (!in_64bit(e))
 		fields |= 0x40; /* vvvv names one of eight */
-	emit(c, fields);
+	native_emit(c, fields);
 	for (at += last + 1; at < i->raw.modrm.offset; at++)
-		emit(c, bytes[at]);
+		native_emit(c, bytes[at]);
 }
 
 /* EVEX (SDM vol. 2, 2.7): as VEX, with X and B before, and one more bit for each register. */
@@ -325,12 +325,12 @@ static void emit_evex(struct encoding *c, const struct emulation *e, const uint8
 	unsigned at = i->raw.evex.offset;
 	bool wide = in_64bit(e);
 
-	emit(c, bytes[at]);
-	emit(c, (uint8_t)((wide ? bytes[at + 1] : bytes[at + 1] | 0x90) | 0x60));
-	emit(c, (uint8_t)((wide ? bytes[at + 2] : bytes[at + 2] | 0x40) & (drops_w(e) ? 0x7f : 0xff)));
-	emit(c, (uint8_t)(wide ? bytes[at + 3] : bytes[at + 3] | 0x08));
+	native_emit(c, bytes[at]);
+	native_emit(c, (uint8_t)((wide ? bytes[at + 1] : bytes[at + 1] | 0x90) | 0x60));
+	native_emit(c, (uint8_t)((wide ? bytes[at + 2] : bytes[at + 2] | 0x40) & (drops_w(e) ? 0x7f : 0xff)));
+	native_emit(c, (uint8_t)(wide ? bytes[at + 3] : bytes[at + 3] | 0x08));
 	for (at += 4; at < i->raw.modrm.offset; at++)
-		emit(c, bytes[at]);
+		native_emit(c, bytes[at]);
 }
 
 /* The stack pointer as an operand is in another register; ModRM or vvvv names it. */
@@ -346,7 +346,7 @@ static uint8_t reg_field(const struct encoding *c, const struct emulation *e)
 	return e->instruction->raw.modrm.reg;
 }
 
-static bool encode(struct encoding *c, const struct emulation *e, const uint8_t *bytes)
+static bool native_encode(struct encoding *c, const struct emulation *e, const uint8_t *bytes)
 {
 	const ZydisDecodedInstruction *i = e->instruction;
 	unsigned after = i->length;
@@ -368,10 +368,10 @@ static bool encode(struct encoding *c, const struct emulation *e, const uint8_t 
 		emit_evex(c, e, bytes);
 	else
 		emit_legacy(c, e, bytes);
-	emit(c, (uint8_t)(reg_field(c, e) << 3 | c->base));
+	native_emit(c, (uint8_t)(reg_field(c, e) << 3 | c->base));
 	for (unsigned at = after; at < i->length; at++)
-		emit(c, bytes[at]);
-	emit(c, NEAR_RETURN);
+		native_emit(c, bytes[at]);
+	native_emit(c, NEAR_RETURN);
 	return true;
 }
 
@@ -402,7 +402,7 @@ static bool means_the_same(const struct encoding *c, const struct emulation *e)
 /* ---- the operand's copy ---------------------------------------------------------------------- */
 
 /* The part of a located operand that begins `offset` bytes into it. */
-static struct location part_of(const struct location *at, unsigned offset, unsigned size)
+static struct location native_part_of(const struct location *at, unsigned offset, unsigned size)
 {
 	struct location part = {.gpa = at->gpa + offset, .gpa_next_page = at->gpa_next_page};
 
@@ -412,7 +412,7 @@ static struct location part_of(const struct location *at, unsigned offset, unsig
 	return part;
 }
 
-static unsigned access_size(unsigned left)
+static unsigned native_access_size(unsigned left)
 {
 	return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
@@ -423,8 +423,8 @@ static enum emulate_result read_copy(struct emulation *e, const struct location 
 		struct location part;
 		uint64_t value;
 
-		size = access_size(bytes - done);
-		part = part_of(at, done, size);
+		size = native_access_size(bytes - done);
+		part = native_part_of(at, done, size);
 		TRY(read_location(e, &part, size, &value));
 		memcpy(copy + done, &value, size);
 	}
@@ -438,8 +438,8 @@ static enum emulate_result write_copy(struct emulation *e, const struct location
 		struct location part;
 		uint64_t value = 0;
 
-		size = access_size(bytes - done);
-		part = part_of(at, done, size);
+		size = native_access_size(bytes - done);
+		part = native_part_of(at, done, size);
 		memcpy(&value, copy + done, size);
 		TRY(write_location(e, &part, size, value));
 	}
@@ -448,7 +448,7 @@ static enum emulate_result write_copy(struct emulation *e, const struct location
 
 /* ---- running it ---------------------------------------------------------------------------------- */
 
-static enum emulate_result raise(struct emulation *e, int vector)
+static enum emulate_result native_raise(struct emulation *e, int vector)
 {
 	if (vector == VECTOR_XM && !(e->cpu->cr4 & CR4_OSXMMEXCPT))
 		vector = VECTOR_UD; /* SDM vol. 3, 2.5 */
@@ -471,7 +471,7 @@ static void set_fpu_pointers(const struct emulation *e, uint64_t code, uint64_t 
 	__asm__ volatile("fxrstor64 %0" : : "m"(image));
 }
 
-static enum emulate_result run(struct emulation *e, struct encoding *c, uint8_t *copy, unsigned operand)
+static enum emulate_result native_run_copy(struct emulation *e, struct encoding *c, uint8_t *copy, unsigned operand)
 {
 	struct native_registers r;
 	uint64_t code = 0;
@@ -484,7 +484,7 @@ static enum emulate_result run(struct emulation *e, struct encoding *c, uint8_t 
 		r.gpr[c->instead] = e->cpu->gpr[X86_RSP];
 	vector = e->memory->execute(e->memory->ctx, c->bytes, c->length, &r, &code);
 	if (vector != NATIVE_DONE)
-		return raise(e, vector);
+		return native_raise(e, vector);
 	if (c->moved)
 		r.gpr[X86_RSP] = r.gpr[c->instead];
 	for (unsigned i = 0; i < X86_GPR_COUNT; i++) {
@@ -519,7 +519,7 @@ enum emulate_result emulate_natively(struct emulation *e)
 	unsigned operand, bytes;
 	bool writes;
 
-	if (!native_may_run(e->decoded) || !may_run_here(e) || !encode(&c, e, e->bytes) ||
+	if (!native_may_run(e->decoded) || !may_run_here(e) || !native_encode(&c, e, e->bytes) ||
 	    !means_the_same(&c, e))
 		return EMULATE_UNSUPPORTED;
 	operand = (unsigned)memory_operand(e->decoded);
@@ -529,6 +529,6 @@ enum emulate_result emulate_natively(struct emulation *e)
 	copy = room + at.gpa % ALIGNMENT;
 	if (e->operand[operand].actions & ZYDIS_OPERAND_ACTION_MASK_READ)
 		TRY(read_copy(e, &at, copy, bytes));
-	TRY(run(e, &c, copy, operand));
+	TRY(native_run_copy(e, &c, copy, operand));
 	return writes ? write_copy(e, &at, copy, bytes) : EMULATE_DONE;
 }

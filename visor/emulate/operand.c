@@ -71,7 +71,7 @@ static bool find_segment(ZydisRegister name, enum x86_segment_register *segment)
 	return true;
 }
 
-static bool read_register(const struct emulation *e, ZydisRegister name, unsigned size, uint64_t *value)
+static bool operand_read_register(const struct emulation *e, ZydisRegister name, unsigned size, uint64_t *value)
 {
 	enum x86_segment_register segment;
 	enum x86_gpr index;
@@ -86,7 +86,7 @@ static bool read_register(const struct emulation *e, ZydisRegister name, unsigne
 	return true;
 }
 
-static bool write_register(struct emulation *e, ZydisRegister name, unsigned size, uint64_t value)
+static bool operand_write_register(struct emulation *e, ZydisRegister name, unsigned size, uint64_t value)
 {
 	enum x86_gpr index;
 	unsigned shift;
@@ -161,7 +161,7 @@ bool segment_covers(const struct emulation *e, enum x86_segment_register segment
 
 /* ---- Memory ------------------------------------------------------------------------------ */
 
-static enum emulate_result translate(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
+static enum emulate_result operand_translate(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
 {
 	struct vmmu_guest_walk walk;
 	enum vmmu_guest_result result = guest_translate(e->cpu, e->memory, gva, write ? VMMU_W : VMMU_R, &walk);
@@ -195,7 +195,7 @@ static bool may_touch(const struct emulation *e, uint64_t gpa, bool write)
 
 static enum emulate_result translate_anew(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
 {
-	TRY(translate(e, gva, write, gpa));
+	TRY(operand_translate(e, gva, write, gpa));
 	if (may_touch(e, *gpa, write))
 		return EMULATE_DONE;
 	e->info->fault_gpa = *gpa;
@@ -298,9 +298,9 @@ uint64_t effective_address(const struct emulation *e, unsigned i)
 
 	if (mem->base == ZYDIS_REGISTER_RIP || mem->base == ZYDIS_REGISTER_EIP)
 		address += e->next_rip;
-	else if (read_register(e, mem->base, address_size(e), &part))
+	else if (operand_read_register(e, mem->base, address_size(e), &part))
 		address += part;
-	if (read_register(e, mem->index, address_size(e), &part))
+	if (operand_read_register(e, mem->index, address_size(e), &part))
 		address += part * mem->scale;
 	return address & value_mask(address_size(e));
 }
@@ -337,7 +337,7 @@ enum emulate_result read_operand(struct emulation *e, unsigned i, uint64_t *valu
 		*value = o->imm.value.u;
 		return EMULATE_DONE;
 	case ZYDIS_OPERAND_TYPE_REGISTER:
-		return read_register(e, o->reg.value, size, value) ? EMULATE_DONE : EMULATE_UNSUPPORTED;
+		return operand_read_register(e, o->reg.value, size, value) ? EMULATE_DONE : EMULATE_UNSUPPORTED;
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		TRY(locate_operand(e, i, &at));
 		return read_location(e, &at, size, value);
@@ -354,7 +354,7 @@ enum emulate_result write_operand(struct emulation *e, unsigned i, uint64_t valu
 
 	switch (o->type) {
 	case ZYDIS_OPERAND_TYPE_REGISTER:
-		return write_register(e, o->reg.value, size, value) ? EMULATE_DONE : EMULATE_UNSUPPORTED;
+		return operand_write_register(e, o->reg.value, size, value) ? EMULATE_DONE : EMULATE_UNSUPPORTED;
 	case ZYDIS_OPERAND_TYPE_MEMORY:
 		TRY(locate_operand(e, i, &at));
 		return write_location(e, &at, size, value);

@@ -92,7 +92,7 @@ static enum emulate_result read_element(struct emulation *e, const struct string
 	return read_location(e, &at, s->size, value);
 }
 
-static void step(struct emulation *e, const struct string *s, enum x86_gpr pointer)
+static void string_step(struct emulation *e, const struct string *s, enum x86_gpr pointer)
 {
 	uint64_t by = e->cpu->rflags & X86_FLAG_DF ? -(uint64_t)s->size : s->size;
 
@@ -100,7 +100,7 @@ static void step(struct emulation *e, const struct string *s, enum x86_gpr point
 }
 
 /* The destination is translated before the source is read: a device must not be read in vain. */
-static enum emulate_result move(struct emulation *e, const struct string *s)
+static enum emulate_result string_move(struct emulation *e, const struct string *s)
 {
 	struct location from, to;
 	uint64_t value;
@@ -109,28 +109,28 @@ static enum emulate_result move(struct emulation *e, const struct string *s)
 	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
 	TRY(read_location(e, &from, s->size, &value));
 	TRY(write_location(e, &to, s->size, value));
-	step(e, s, X86_RSI);
-	step(e, s, X86_RDI);
+	string_step(e, s, X86_RSI);
+	string_step(e, s, X86_RDI);
 	return EMULATE_DONE;
 }
 
-static enum emulate_result store(struct emulation *e, const struct string *s)
+static enum emulate_result string_store(struct emulation *e, const struct string *s)
 {
 	struct location to;
 
 	TRY(element(e, X86_ES, X86_RDI, s->size, true, &to));
 	TRY(write_location(e, &to, s->size, read_gpr(e, X86_RAX, s->size)));
-	step(e, s, X86_RDI);
+	string_step(e, s, X86_RDI);
 	return EMULATE_DONE;
 }
 
-static enum emulate_result load(struct emulation *e, const struct string *s)
+static enum emulate_result string_load(struct emulation *e, const struct string *s)
 {
 	uint64_t value;
 
 	TRY(read_element(e, s, s->source_segment, X86_RSI, &value));
 	write_gpr(e, X86_RAX, s->size, value);
-	step(e, s, X86_RSI);
+	string_step(e, s, X86_RSI);
 	return EMULATE_DONE;
 }
 
@@ -141,8 +141,8 @@ static enum emulate_result compare(struct emulation *e, const struct string *s)
 	TRY(read_element(e, s, s->source_segment, X86_RSI, &left));
 	TRY(read_element(e, s, X86_ES, X86_RDI, &right));
 	alu(ALU_SUB, s->size, left, right, &e->cpu->rflags);
-	step(e, s, X86_RSI);
-	step(e, s, X86_RDI);
+	string_step(e, s, X86_RSI);
+	string_step(e, s, X86_RDI);
 	return EMULATE_DONE;
 }
 
@@ -152,7 +152,7 @@ static enum emulate_result scan(struct emulation *e, const struct string *s)
 
 	TRY(read_element(e, s, X86_ES, X86_RDI, &value));
 	alu(ALU_SUB, s->size, read_gpr(e, X86_RAX, s->size), value, &e->cpu->rflags);
-	step(e, s, X86_RDI);
+	string_step(e, s, X86_RDI);
 	return EMULATE_DONE;
 }
 
@@ -160,11 +160,11 @@ static enum emulate_result one_round(struct emulation *e, const struct string *s
 {
 	switch (s->kind) {
 	case STRING_MOVS:
-		return move(e, s);
+		return string_move(e, s);
 	case STRING_STOS:
-		return store(e, s);
+		return string_store(e, s);
 	case STRING_LODS:
-		return load(e, s);
+		return string_load(e, s);
 	case STRING_CMPS:
 		return compare(e, s);
 	default:

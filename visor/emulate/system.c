@@ -20,7 +20,7 @@ enum emulate_result emulate_raise(struct emulation *e, uint8_t vector, uint32_t 
 	return EMULATE_EXCEPTION;
 }
 
-static enum emulate_result raise_for(struct emulation *e, uint8_t vector, uint16_t selector)
+static enum emulate_result system_raise_for(struct emulation *e, uint8_t vector, uint16_t selector)
 {
 	return emulate_raise(e, vector, selector & ~SELECTOR_RPL);
 }
@@ -70,7 +70,7 @@ static enum emulate_result translate_table(struct emulation *e, uint64_t linear,
 	}
 }
 
-static enum emulate_result read_table(struct emulation *e, uint64_t linear, unsigned bytes, uint64_t *value)
+static enum emulate_result system_read_table(struct emulation *e, uint64_t linear, unsigned bytes, uint64_t *value)
 {
 	*value = 0;
 	for (unsigned i = 0; i < bytes; i++) {
@@ -109,19 +109,19 @@ static bool find_descriptor(const struct emulation *e, uint16_t selector, unsign
 	       at + bytes - 1 <= (local ? cpu->ldtr.limit : cpu->gdtr.limit);
 }
 
-static enum emulate_result read_descriptor(struct emulation *e, uint16_t selector, struct descriptor *d)
+static enum emulate_result system_read_descriptor(struct emulation *e, uint16_t selector, struct descriptor *d)
 {
 	uint64_t value;
 
 	if (!find_descriptor(e, selector, 8, &d->where))
-		return raise_for(e, VECTOR_GP, selector);
-	TRY(read_table(e, d->where, 8, &value));
+		return system_raise_for(e, VECTOR_GP, selector);
+	TRY(system_read_table(e, d->where, 8, &value));
 	d->segment = segment_of(selector, value);
 	return EMULATE_DONE;
 }
 
 /* The CPU sets a segment's accessed bit when it loads it (SDM vol. 3, 3.4.5.1). */
-static enum emulate_result mark_accessed(struct emulation *e, struct descriptor *d)
+static enum emulate_result system_mark_accessed(struct emulation *e, struct descriptor *d)
 {
 	if (d->segment.access & ACCESS_ACCESSED)
 		return EMULATE_DONE;
@@ -157,8 +157,8 @@ static enum emulate_result check_stack_segment(struct emulation *e, uint16_t sel
 
 	if ((selector & SELECTOR_RPL) != e->cpu->cpl || ACCESS_DPL(access) != e->cpu->cpl ||
 	    !(access & ACCESS_CODE_OR_DATA) || is_code(access) || !(access & ACCESS_WRITABLE))
-		return raise_for(e, VECTOR_GP, selector);
-	return access & ACCESS_PRESENT ? EMULATE_DONE : raise_for(e, VECTOR_SS, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
+	return access & ACCESS_PRESENT ? EMULATE_DONE : system_raise_for(e, VECTOR_SS, selector);
 }
 
 static enum emulate_result check_data_segment(struct emulation *e, uint16_t selector, struct descriptor *d)
@@ -168,8 +168,8 @@ static enum emulate_result check_data_segment(struct emulation *e, uint16_t sele
 
 	if (!(access & ACCESS_CODE_OR_DATA) || (is_code(access) && !(access & ACCESS_WRITABLE)) ||
 	    (!is_conforming(access) && ((selector & SELECTOR_RPL) > dpl || e->cpu->cpl > dpl)))
-		return raise_for(e, VECTOR_GP, selector);
-	return access & ACCESS_PRESENT ? EMULATE_DONE : raise_for(e, VECTOR_NP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
+	return access & ACCESS_PRESENT ? EMULATE_DONE : system_raise_for(e, VECTOR_NP, selector);
 }
 
 static enum emulate_result load_null(struct emulation *e, enum x86_segment_register n, uint16_t selector)
@@ -182,7 +182,7 @@ static enum emulate_result load_null(struct emulation *e, enum x86_segment_regis
 }
 
 /* The last thing that an instruction does: nothing has changed when it is refused. */
-static enum emulate_result load_segment(struct emulation *e, enum x86_segment_register n, uint16_t selector)
+static enum emulate_result system_load_segment(struct emulation *e, enum x86_segment_register n, uint16_t selector)
 {
 	struct descriptor d;
 
@@ -192,9 +192,9 @@ static enum emulate_result load_segment(struct emulation *e, enum x86_segment_re
 	}
 	if (is_null(selector))
 		return load_null(e, n, selector);
-	TRY(read_descriptor(e, selector, &d));
+	TRY(system_read_descriptor(e, selector, &d));
 	TRY(n == X86_SS ? check_stack_segment(e, selector, &d) : check_data_segment(e, selector, &d));
-	TRY(mark_accessed(e, &d));
+	TRY(system_mark_accessed(e, &d));
 	e->cpu->segment[n] = d.segment;
 	return EMULATE_DONE;
 }
@@ -207,7 +207,7 @@ enum emulate_result emulate_load_segment(struct emulation *e)
 	if (name < ZYDIS_REGISTER_ES || name > ZYDIS_REGISTER_GS || name == ZYDIS_REGISTER_CS)
 		return EMULATE_INVALID; /* MOV CS, m16 */
 	TRY(read_operand(e, 1, &selector));
-	return load_segment(e, X86_ES + (name - ZYDIS_REGISTER_ES), (uint16_t)selector);
+	return system_load_segment(e, X86_ES + (name - ZYDIS_REGISTER_ES), (uint16_t)selector);
 }
 
 /* A far pointer in memory: offset, then selector. */
@@ -242,7 +242,7 @@ enum emulate_result emulate_load_far_pointer(struct emulation *e)
 		if (e->operand[i].type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		TRY(read_far_pointer(e, i, &offset, &selector));
-		TRY(load_segment(e, n, selector));
+		TRY(system_load_segment(e, n, selector));
 		return write_operand(e, 0, offset);
 	}
 	return EMULATE_UNSUPPORTED;
@@ -257,20 +257,20 @@ static enum emulate_result check_code_segment(struct emulation *e, uint16_t sele
 
 	if (is_null(selector))
 		return EMULATE_GENERAL_PROTECTION;
-	TRY(read_descriptor(e, selector, d));
+	TRY(system_read_descriptor(e, selector, d));
 	access = d->segment.access;
 	dpl = ACCESS_DPL(access);
 	if (!(access & ACCESS_CODE_OR_DATA))
 		return EMULATE_UNSUPPORTED; /* a gate, or a task */
 	if (!is_code(access) || (is_conforming(access) ? dpl > e->cpu->cpl
 	                                               : (selector & SELECTOR_RPL) > e->cpu->cpl || dpl != e->cpu->cpl))
-		return raise_for(e, VECTOR_GP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
 	if (in_ia32e_mode(e) && access & X86_ACCESS_LONG && access & X86_ACCESS_BIG)
-		return raise_for(e, VECTOR_GP, selector);
-	return access & ACCESS_PRESENT ? EMULATE_DONE : raise_for(e, VECTOR_NP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
+	return access & ACCESS_PRESENT ? EMULATE_DONE : system_raise_for(e, VECTOR_NP, selector);
 }
 
-static enum emulate_result find_code(struct emulation *e, uint16_t selector, uint64_t offset, struct descriptor *d)
+static enum emulate_result system_find_code(struct emulation *e, uint16_t selector, uint64_t offset, struct descriptor *d)
 {
 	if (!in_protected_mode(e)) {
 		d->segment = real_segment(e, X86_CS, selector);
@@ -283,7 +283,7 @@ static enum emulate_result find_code(struct emulation *e, uint16_t selector, uin
 	} else if (offset > d->segment.limit) {
 		return EMULATE_GENERAL_PROTECTION;
 	}
-	TRY(mark_accessed(e, d));
+	TRY(system_mark_accessed(e, d));
 	d->segment.selector = (uint16_t)((selector & ~SELECTOR_RPL) | e->cpu->cpl);
 	return EMULATE_DONE;
 }
@@ -308,7 +308,7 @@ enum emulate_result emulate_far_jump(struct emulation *e)
 	uint64_t offset;
 
 	TRY(far_target(e, &offset, &selector));
-	TRY(find_code(e, selector, offset, &code));
+	TRY(system_find_code(e, selector, offset, &code));
 	e->cpu->segment[X86_CS] = code.segment;
 	e->next_rip = offset;
 	return EMULATE_DONE;
@@ -322,7 +322,7 @@ enum emulate_result emulate_far_call(struct emulation *e)
 	uint64_t offset;
 
 	TRY(far_target(e, &offset, &selector));
-	TRY(find_code(e, selector, offset, &code));
+	TRY(system_find_code(e, selector, offset, &code));
 	TRY(push_value(e, size, e->cpu->segment[X86_CS].selector));
 	TRY(push_value(e, size, e->next_rip));
 	e->cpu->segment[X86_CS] = code.segment;
@@ -407,14 +407,14 @@ static enum emulate_result read_system(struct emulation *e, uint16_t selector, s
 	uint64_t low, high = 0;
 
 	if (selector & SELECTOR_LOCAL || !find_descriptor(e, selector, bytes, &d->where))
-		return raise_for(e, VECTOR_GP, selector);
-	TRY(read_table(e, d->where, 8, &low));
+		return system_raise_for(e, VECTOR_GP, selector);
+	TRY(system_read_table(e, d->where, 8, &low));
 	if (in_ia32e_mode(e))
-		TRY(read_table(e, d->where + 8, 8, &high));
+		TRY(system_read_table(e, d->where + 8, 8, &high));
 	d->segment = segment_of(selector, low);
 	d->segment.base |= high << 32;
 	if (in_ia32e_mode(e) && (high >> 40 & 0x1f || sign_extend(d->segment.base & value_mask(6), 6) != d->segment.base))
-		return raise_for(e, VECTOR_GP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
 	return EMULATE_DONE;
 }
 
@@ -423,7 +423,7 @@ static unsigned system_type(const struct descriptor *d)
 	return d->segment.access & (ACCESS_TYPE | ACCESS_CODE_OR_DATA);
 }
 
-static enum emulate_result load_ldt(struct emulation *e, uint16_t selector)
+static enum emulate_result system_load_ldt(struct emulation *e, uint16_t selector)
 {
 	struct descriptor d;
 
@@ -433,9 +433,9 @@ static enum emulate_result load_ldt(struct emulation *e, uint16_t selector)
 	}
 	TRY(read_system(e, selector, &d));
 	if (system_type(&d) != SYSTEM_LDT)
-		return raise_for(e, VECTOR_GP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
 	if (!(d.segment.access & ACCESS_PRESENT))
-		return raise_for(e, VECTOR_NP, selector);
+		return system_raise_for(e, VECTOR_NP, selector);
 	e->cpu->ldtr = d.segment;
 	return EMULATE_DONE;
 }
@@ -449,9 +449,9 @@ static enum emulate_result load_task(struct emulation *e, uint16_t selector)
 		return EMULATE_GENERAL_PROTECTION;
 	TRY(read_system(e, selector, &d));
 	if (system_type(&d) != SYSTEM_TSS && (in_ia32e_mode(e) || system_type(&d) != SYSTEM_TSS16))
-		return raise_for(e, VECTOR_GP, selector);
+		return system_raise_for(e, VECTOR_GP, selector);
 	if (!(d.segment.access & ACCESS_PRESENT))
-		return raise_for(e, VECTOR_NP, selector);
+		return system_raise_for(e, VECTOR_NP, selector);
 	d.segment.access |= SYSTEM_TSS_BUSY;
 	TRY(write_table_byte(e, d.where + 5, d.segment.access & 0xff));
 	e->cpu->tr = d.segment;
@@ -467,7 +467,7 @@ enum emulate_result emulate_load_system(struct emulation *e)
 	if (e->cpu->cpl)
 		return EMULATE_GENERAL_PROTECTION;
 	TRY(read_operand(e, 0, &selector));
-	return e->instruction->mnemonic == ZYDIS_MNEMONIC_LLDT ? load_ldt(e, (uint16_t)selector)
+	return e->instruction->mnemonic == ZYDIS_MNEMONIC_LLDT ? system_load_ldt(e, (uint16_t)selector)
 	                                                       : load_task(e, (uint16_t)selector);
 }
 
@@ -522,7 +522,7 @@ enum emulate_result emulate_look_at_descriptor(struct emulation *e)
 	e->cpu->rflags &= ~X86_FLAG_ZF;
 	if (is_null((uint16_t)selector) || !find_descriptor(e, (uint16_t)selector, 8, &d.where))
 		return EMULATE_DONE;
-	TRY(read_table(e, d.where, 8, &low));
+	TRY(system_read_table(e, d.where, 8, &low));
 	d.segment = segment_of((uint16_t)selector, low);
 	if (!passes(e, &d, (uint16_t)selector))
 		return EMULATE_DONE;

@@ -56,20 +56,20 @@ struct switching {
 			return try_result;                                 \
 	} while (0)
 
-static enum task_switch_result raise(struct switching *s, uint8_t vector, uint32_t error)
+static enum task_switch_result task_switch_raise(struct switching *s, uint8_t vector, uint32_t error)
 {
 	s->out->exception = (struct deliver_exception){.vector = vector, .error = error};
 	return TASK_SWITCH_EXCEPTION;
 }
 
-static enum task_switch_result raise_for(struct switching *s, uint8_t vector, uint16_t selector)
+static enum task_switch_result task_switch_raise_for(struct switching *s, uint8_t vector, uint16_t selector)
 {
-	return raise(s, vector, (selector & ~SELECTOR_RPL) | s->ext);
+	return task_switch_raise(s, vector, (selector & ~SELECTOR_RPL) | s->ext);
 }
 
 /* ---- memory -------------------------------------------------------------------------- */
 
-static enum task_switch_result translate(struct switching *s, uint64_t linear, unsigned access, uint64_t *gpa)
+static enum task_switch_result task_switch_translate(struct switching *s, uint64_t linear, unsigned access, uint64_t *gpa)
 {
 	struct vmmu_guest_walk walk;
 
@@ -87,16 +87,16 @@ static enum task_switch_result translate(struct switching *s, uint64_t linear, u
 }
 
 /* `access` for each page that the range touches; `bytes` at most a page. */
-static enum task_switch_result locate(struct switching *s, uint64_t linear, unsigned bytes, unsigned access,
+static enum task_switch_result task_switch_locate(struct switching *s, uint64_t linear, unsigned bytes, unsigned access,
                                       struct span *span)
 {
 	unsigned room = PAGE - linear % PAGE;
 
 	linear &= UINT32_MAX;
 	span->first = bytes < room ? bytes : room;
-	TRY(translate(s, linear, access, &span->gpa[0]));
+	TRY(task_switch_translate(s, linear, access, &span->gpa[0]));
 	if (bytes > room)
-		TRY(translate(s, (linear + room) & UINT32_MAX, access, &span->gpa[1]));
+		TRY(task_switch_translate(s, (linear + room) & UINT32_MAX, access, &span->gpa[1]));
 	return TASK_SWITCH_DONE;
 }
 
@@ -104,7 +104,7 @@ static enum task_switch_result locate(struct switching *s, uint64_t linear, unsi
 static enum task_switch_result locate_table(struct switching *s, uint64_t linear, unsigned bytes, bool write,
                                             struct span *span)
 {
-	return locate(s, linear, bytes, (write ? VMMU_W : VMMU_R) | VMMU_ACCESS_IMPLICIT, span);
+	return task_switch_locate(s, linear, bytes, (write ? VMMU_W : VMMU_R) | VMMU_ACCESS_IMPLICIT, span);
 }
 
 static uint64_t gpa_in(const struct span *span, unsigned offset)
@@ -153,18 +153,18 @@ static enum task_switch_result find_new_tss(struct switching *s)
 	unsigned type;
 
 	if (!at || selector & SELECTOR_LOCAL || at + 7 > s->cpu->gdtr.limit)
-		return raise_for(s, back ? VECTOR_TS : VECTOR_GP, selector);
+		return task_switch_raise_for(s, back ? VECTOR_TS : VECTOR_GP, selector);
 	TRY(locate_table(s, s->cpu->gdtr.base + at, 8, false, &span));
 	s->descriptor = read_span(s, &span, 0, 8);
 	access = segment_of(selector, s->descriptor).access;
 	type = access & (ACCESS_TYPE | ACCESS_CODE_OR_DATA);
 	if ((type & ~(SYSTEM_TSS | SYSTEM_TSS_BUSY)) || !(type & SYSTEM_TSS16) || !(type & SYSTEM_TSS_BUSY) == back)
-		return raise_for(s, back ? VECTOR_TS : VECTOR_GP, selector);
+		return task_switch_raise_for(s, back ? VECTOR_TS : VECTOR_GP, selector);
 	if (!(access & ACCESS_PRESENT))
-		return raise_for(s, VECTOR_NP, selector);
+		return task_switch_raise_for(s, VECTOR_NP, selector);
 	s->new = type & 8 ? &tss32 : &tss16;
 	if (segment_of(selector, s->descriptor).limit < s->new->bytes - 1u)
-		return raise_for(s, VECTOR_TS, selector);
+		return task_switch_raise_for(s, VECTOR_TS, selector);
 	return TASK_SWITCH_DONE;
 }
 
@@ -178,7 +178,7 @@ static enum task_switch_result locate_all(struct switching *s)
 
 	s->old = cpu->tr.access & 8 ? &tss32 : &tss16;
 	if (cpu->tr.access & X86_ACCESS_UNUSABLE || cpu->tr.limit < s->old->saved + s->old->saved_bytes - 1u)
-		return raise_for(s, VECTOR_TS, cpu->tr.selector);
+		return task_switch_raise_for(s, VECTOR_TS, cpu->tr.selector);
 	TRY(locate_table(s, cpu->tr.base + s->old->saved, s->old->saved_bytes, true, &s->save));
 	TRY(locate_table(s, new_base, s->new->bytes, false, &s->load));
 	if (link)
@@ -259,12 +259,12 @@ static enum task_switch_result load_cr3(struct switching *s)
 	if (cpu->cr4 & X86_CR4_PAE &&
 	    vmmu_guest_load_pdptes(s->memory->host, s->memory->ctx, &s->memory->cpu, cr3, cpu->pdpte) !=
 	            VMMU_GUEST_OK)
-		return raise(s, VECTOR_GP, s->ext);
+		return task_switch_raise(s, VECTOR_GP, s->ext);
 	cpu->cr3 = cr3;
 	return TASK_SWITCH_DONE;
 }
 
-static enum task_switch_result read_descriptor(struct switching *s, uint8_t vector, uint16_t selector,
+static enum task_switch_result task_switch_read_descriptor(struct switching *s, uint8_t vector, uint16_t selector,
                                                uint64_t *descriptor, uint64_t *where)
 {
 	const struct x86_cpu_state *cpu = s->cpu;
@@ -274,14 +274,14 @@ static enum task_switch_result read_descriptor(struct switching *s, uint8_t vect
 	struct span span;
 
 	if ((local && cpu->ldtr.access & X86_ACCESS_UNUSABLE) || at + 7 > limit)
-		return raise_for(s, vector, selector);
+		return task_switch_raise_for(s, vector, selector);
 	*where = base + at;
 	TRY(locate_table(s, *where, 8, false, &span));
 	*descriptor = read_span(s, &span, 0, 8);
 	return TASK_SWITCH_DONE;
 }
 
-static enum task_switch_result load_ldt(struct switching *s)
+static enum task_switch_result task_switch_load_ldt(struct switching *s)
 {
 	uint16_t selector = (uint16_t)field(s, s->new->ldt, 2);
 	uint64_t descriptor, where;
@@ -291,17 +291,17 @@ static enum task_switch_result load_ldt(struct switching *s)
 	if (!(selector & ~SELECTOR_RPL))
 		return TASK_SWITCH_DONE;
 	if (selector & SELECTOR_LOCAL)
-		return raise_for(s, VECTOR_TS, selector);
-	TRY(read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
+		return task_switch_raise_for(s, VECTOR_TS, selector);
+	TRY(task_switch_read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
 	ldt = segment_of(selector, descriptor);
 	if ((ldt.access & (ACCESS_TYPE | ACCESS_CODE_OR_DATA)) != SYSTEM_LDT || !(ldt.access & ACCESS_PRESENT))
-		return raise_for(s, VECTOR_TS, selector);
+		return task_switch_raise_for(s, VECTOR_TS, selector);
 	s->cpu->ldtr = ldt;
 	return TASK_SWITCH_DONE;
 }
 
 /* The CPU sets a segment's accessed bit when it loads it (SDM vol. 3, 3.4.5.1). */
-static enum task_switch_result take(struct switching *s, enum x86_segment_register n, struct x86_segment *segment,
+static enum task_switch_result task_switch_take(struct switching *s, enum x86_segment_register n, struct x86_segment *segment,
                                     uint64_t where)
 {
 	struct span type;
@@ -322,16 +322,16 @@ static enum task_switch_result load_code(struct switching *s, uint16_t selector)
 	struct x86_segment code;
 
 	if (!(selector & ~SELECTOR_RPL))
-		return raise_for(s, VECTOR_TS, selector);
-	TRY(read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
+		return task_switch_raise_for(s, VECTOR_TS, selector);
+	TRY(task_switch_read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
 	code = segment_of(selector, descriptor);
 	dpl = ACCESS_DPL(code.access);
 	if (!(code.access & ACCESS_CODE_OR_DATA) || !(code.access & ACCESS_CODE) ||
 	    (code.access & ACCESS_DOWN_OR_CONFORMING ? dpl > rpl : dpl != rpl))
-		return raise_for(s, VECTOR_TS, selector);
+		return task_switch_raise_for(s, VECTOR_TS, selector);
 	if (!(code.access & ACCESS_PRESENT))
-		return raise_for(s, VECTOR_NP, selector);
-	TRY(take(s, X86_CS, &code, where));
+		return task_switch_raise_for(s, VECTOR_NP, selector);
+	TRY(task_switch_take(s, X86_CS, &code, where));
 	s->cpu->cpl = (uint8_t)rpl;
 	/* Until SS is loaded, what stands there is of this privilege level and cannot be used. */
 	s->cpu->segment[X86_SS] = (struct x86_segment){.selector = (uint16_t)rpl, .access = X86_ACCESS_UNUSABLE | rpl << 5};
@@ -344,15 +344,15 @@ static enum task_switch_result load_stack(struct switching *s, uint16_t selector
 	struct x86_segment stack;
 
 	if (!(selector & ~SELECTOR_RPL))
-		return raise_for(s, VECTOR_TS, selector);
-	TRY(read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
+		return task_switch_raise_for(s, VECTOR_TS, selector);
+	TRY(task_switch_read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
 	stack = segment_of(selector, descriptor);
 	if (!(stack.access & ACCESS_CODE_OR_DATA) || stack.access & ACCESS_CODE || !(stack.access & ACCESS_WRITABLE) ||
 	    ACCESS_DPL(stack.access) != s->cpu->cpl || (selector & SELECTOR_RPL) != s->cpu->cpl)
-		return raise_for(s, VECTOR_TS, selector);
+		return task_switch_raise_for(s, VECTOR_TS, selector);
 	if (!(stack.access & ACCESS_PRESENT))
-		return raise_for(s, VECTOR_SS, selector);
-	return take(s, X86_SS, &stack, where);
+		return task_switch_raise_for(s, VECTOR_SS, selector);
+	return task_switch_take(s, X86_SS, &stack, where);
 }
 
 static enum task_switch_result load_data(struct switching *s, enum x86_segment_register n, uint16_t selector)
@@ -364,16 +364,16 @@ static enum task_switch_result load_data(struct switching *s, enum x86_segment_r
 
 	if (!(selector & ~SELECTOR_RPL))
 		return TASK_SWITCH_DONE;
-	TRY(read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
+	TRY(task_switch_read_descriptor(s, VECTOR_TS, selector, &descriptor, &where));
 	data = segment_of(selector, descriptor);
 	dpl = ACCESS_DPL(data.access);
 	conforming = data.access & ACCESS_CODE && data.access & ACCESS_DOWN_OR_CONFORMING;
 	if (!(data.access & ACCESS_CODE_OR_DATA) || (data.access & ACCESS_CODE && !(data.access & ACCESS_WRITABLE)) ||
 	    (!conforming && (rpl > dpl || s->cpu->cpl > dpl)))
-		return raise_for(s, VECTOR_TS, selector);
+		return task_switch_raise_for(s, VECTOR_TS, selector);
 	if (!(data.access & ACCESS_PRESENT))
-		return raise_for(s, VECTOR_NP, selector);
-	return take(s, n, &data, where);
+		return task_switch_raise_for(s, VECTOR_NP, selector);
+	return task_switch_take(s, n, &data, where);
 }
 
 static void load_virtual_8086(struct switching *s, const uint16_t *selector)
@@ -394,7 +394,7 @@ static enum task_switch_result load_segments(struct switching *s)
 	for (unsigned i = 0; i < l->segment_count; i++)
 		selector[i] = (uint16_t)field(s, l->segments + i * l->width, 2);
 	if (cpu->rflags & X86_FLAG_VM) {
-		TRY(load_ldt(s));
+		TRY(task_switch_load_ldt(s));
 		load_virtual_8086(s, selector);
 		return TASK_SWITCH_DONE;
 	}
@@ -402,7 +402,7 @@ static enum task_switch_result load_segments(struct switching *s)
 		if (i != X86_CS && i != X86_SS)
 			cpu->segment[i] = (struct x86_segment){.selector = selector[i], .access = X86_ACCESS_UNUSABLE};
 	}
-	TRY(load_ldt(s));
+	TRY(task_switch_load_ldt(s));
 	TRY(load_code(s, selector[X86_CS]));
 	TRY(load_stack(s, selector[X86_SS]));
 	TRY(load_data(s, X86_ES, selector[X86_ES]));
@@ -411,7 +411,7 @@ static enum task_switch_result load_segments(struct switching *s)
 	return load_data(s, X86_GS, selector[X86_GS]);
 }
 
-static bool inside_stack(const struct x86_segment *stack, uint32_t offset, unsigned bytes)
+static bool task_switch_inside_stack(const struct x86_segment *stack, uint32_t offset, unsigned bytes)
 {
 	uint64_t last = (uint64_t)offset + bytes - 1;
 
@@ -429,9 +429,9 @@ static enum task_switch_result push_error(struct switching *s)
 	uint32_t offset = (uint32_t)((cpu->gpr[X86_RSP] - s->new->width) & mask);
 	struct span to;
 
-	if (!inside_stack(stack, offset, s->new->width))
-		return raise(s, VECTOR_SS, s->ext);
-	TRY(locate(s, stack->base + offset, s->new->width, VMMU_W, &to));
+	if (!task_switch_inside_stack(stack, offset, s->new->width))
+		return task_switch_raise(s, VECTOR_SS, s->ext);
+	TRY(task_switch_locate(s, stack->base + offset, s->new->width, VMMU_W, &to));
 	write_span(s, &to, 0, s->new->width, s->how->error);
 	cpu->gpr[X86_RSP] = (cpu->gpr[X86_RSP] & ~mask) | offset;
 	return TASK_SWITCH_DONE;
@@ -458,6 +458,6 @@ enum task_switch_result switch_task(struct x86_cpu_state *cpu, const struct gues
 	if (how->has_error)
 		TRY(push_error(&s));
 	if (cpu->rip > cpu->segment[X86_CS].limit)
-		return raise(&s, VECTOR_GP, s.ext);
+		return task_switch_raise(&s, VECTOR_GP, s.ext);
 	return TASK_SWITCH_DONE;
 }

@@ -19,7 +19,7 @@ static void init_mode(const struct x86_cpu_state *cpu, const struct guest_memory
 }
 
 /* CR3 and the PDPTEs say where the tables are, and nothing of what they mean. */
-static const struct vmmu_guest_mode *mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
+static const struct vmmu_guest_mode *translate_mode_of(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
 {
 	struct vmmu_paging *known = &memory->mode->registers;
 
@@ -52,14 +52,14 @@ enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const st
 	}
 	access |= (cpu->cpl == 3 ? VMMU_ACCESS_USER : 0) | (cpu->rflags & X86_FLAG_AC ? VMMU_ACCESS_AC : 0);
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < TRIES; i++) {
-		result = vmmu_guest_walk(memory->host, memory->ctx, mode_of(cpu, memory), vmmu_gva_of(gva), access, out);
+		result = vmmu_guest_walk(memory->host, memory->ctx, translate_mode_of(cpu, memory), vmmu_gva_of(gva), access, out);
 		tell_stored(memory, out);
 	}
 	return result;
 }
 
 /* The largest access of a bus: a power of two up to 8 that is not more than `n`. */
-static unsigned access_size(uint64_t n)
+static unsigned translate_access_size(uint64_t n)
 {
 	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
 }
@@ -76,7 +76,7 @@ static bool fetch_part(const struct guest_memory *memory, uint64_t gpa, uint8_t 
 		return true;
 	}
 	for (unsigned i = 0; i < n; i += size) {
-		size = access_size(n - i);
+		size = translate_access_size(n - i);
 		if (!memory->read(memory->ctx, gpa + i, size, &value))
 			return false;
 		memcpy(bytes + i, &value, size);

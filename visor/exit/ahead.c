@@ -106,7 +106,7 @@ static bool is_undisturbed(struct vcpu *v)
 	       !(v->backend->read_special(v, CPU_SPECIAL_DR7) & X86_DR7_ENABLED);
 }
 
-static bool in_64bit_code(const struct x86_cpu_state *s)
+static bool ahead_in_64bit_code(const struct x86_cpu_state *s)
 {
 	return (s->efer & X86_EFER_LMA) && (s->segment[X86_CS].access & X86_ACCESS_LONG);
 }
@@ -120,7 +120,7 @@ static bool is_plain_code(const struct x86_cpu_state *s)
 {
 	return s->cpl == USER && !(s->rflags & (X86_FLAG_TF | X86_FLAG_VM)) &&
 	       !(s->rflags & X86_FLAG_AC && s->cr0 & X86_CR0_AM) &&
-	       (in_64bit_code(s) || s->segment[X86_CS].access & s->segment[X86_SS].access & X86_ACCESS_BIG);
+	       (ahead_in_64bit_code(s) || s->segment[X86_CS].access & s->segment[X86_SS].access & X86_ACCESS_BIG);
 }
 
 /* ---- instructions -------------------------------------------------------------------- */
@@ -128,11 +128,11 @@ static bool is_plain_code(const struct x86_cpu_state *s)
 /* In 32-bit code: is all that an instruction may have within the code segment? */
 static bool is_within_code(const struct x86_cpu_state *s)
 {
-	return in_64bit_code(s) || s->rip + EMULATE_MAX_INSTRUCTION <= s->segment[X86_CS].limit;
+	return ahead_in_64bit_code(s) || s->rip + EMULATE_MAX_INSTRUCTION <= s->segment[X86_CS].limit;
 }
 
 /* The page that CS:RIP is on. False: it cannot be executed, as the CPU will find out by itself. */
-static bool find_code(struct way *w, uint64_t gva)
+static bool ahead_find_code(struct way *w, uint64_t gva)
 {
 	const struct x86_cpu_state *s = &w->vcpu->state;
 	struct vmmu_guest_walk walk;
@@ -146,7 +146,7 @@ static bool find_code(struct way *w, uint64_t gva)
 	return w->code;
 }
 
-static enum emulate_result emulate(struct way *w, const uint8_t *bytes, unsigned count)
+static enum emulate_result ahead_emulate(struct way *w, const uint8_t *bytes, unsigned count)
 {
 	return emulate_instruction(&w->vcpu->state, &w->memory, bytes, count, UINT64_MAX, &w->info);
 }
@@ -159,17 +159,17 @@ static enum emulate_result one_instruction(struct way *w)
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	enum emulate_result result;
 
-	if (!is_within_code(s) || !find_code(w, gva))
+	if (!is_within_code(s) || !ahead_find_code(w, gva))
 		return EMULATE_TRUNCATED;
 	if (rest >= EMULATE_MAX_INSTRUCTION)
-		return emulate(w, w->code + gva % PAGE, EMULATE_MAX_INSTRUCTION);
-	result = emulate(w, w->code + gva % PAGE, (unsigned)rest);
+		return ahead_emulate(w, w->code + gva % PAGE, EMULATE_MAX_INSTRUCTION);
+	result = ahead_emulate(w, w->code + gva % PAGE, (unsigned)rest);
 	if (result == EMULATE_TRUNCATED)
-		result = emulate(w, bytes, guest_fetch(s, &w->memory, bytes, sizeof(bytes)));
+		result = ahead_emulate(w, bytes, guest_fetch(s, &w->memory, bytes, sizeof(bytes)));
 	return result;
 }
 
-static enum emulate_result step(struct way *w)
+static enum emulate_result ahead_step(struct way *w)
 {
 	struct x86_cpu_state *s = &w->vcpu->state;
 	uint64_t rcx = s->gpr[X86_RCX];
@@ -190,14 +190,14 @@ static bool run_to_fault(struct way *w)
 	enum emulate_result result = EMULATE_DONE;
 
 	for (unsigned i = 0; result == EMULATE_DONE && i < INSTRUCTIONS; i++)
-		result = step(w);
+		result = ahead_step(w);
 	return result == EMULATE_PAGE_FAULT;
 }
 
 /* ---- one way ---------------------------------------------------------------------------- */
 
 /* The guest's tables deny it; but the engine must know, who takes the table that will be written out of reach. */
-static bool raise(struct way *w, struct vmmu_fault *fault)
+static bool ahead_raise(struct way *w, struct vmmu_fault *fault)
 {
 	const uint32_t of_access = VMMU_PF_WRITE | VMMU_PF_USER | VMMU_PF_FETCH;
 	struct vcpu *v = w->vcpu;
@@ -216,7 +216,7 @@ static bool is_another(const struct emulate_info *met, const struct vmmu_fault *
 	       !(met->error_code & VMMU_PF_WRITE) != !(fault->access & VMMU_W);
 }
 
-static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
+static enum ahead_result ahead_run_piece(struct vcpu *v, struct vmmu_fault *fault)
 {
 	struct way w = {.vcpu = v, .memory = v->vm->bus, .code_page = UINT64_MAX};
 	uint64_t resume_flag = v->state.rflags & X86_FLAG_RF;
@@ -233,7 +233,7 @@ static enum ahead_result run(struct vcpu *v, struct vmmu_fault *fault)
 	if (met)
 		v->state.rflags |= resume_flag;
 	v->backend->write_registers(v);
-	if (!met || !raise(&w, &next))
+	if (!met || !ahead_raise(&w, &next))
 		return AHEAD_MOVED;
 	*fault = next;
 	return AHEAD_MET;
@@ -247,7 +247,7 @@ enum ahead_result ahead_run(struct vcpu *v, struct vmmu_fault *fault)
 	v->backend->read_state(v);
 	if (!is_undisturbed(v) || !is_plain_code(&v->state))
 		return AHEAD_STAYED;
-	result = run(v, fault);
+	result = ahead_run_piece(v, fault);
 	if (result == AHEAD_MET)
 		ahead_note_injection(v, fault);
 	note_result(v, from, result == AHEAD_MET);

@@ -57,7 +57,7 @@ static bool make_unneeded(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result w
 }
 
 /* `why` the engine leaves the access to us. */
-static bool carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
+static bool memory_carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
 {
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	struct emulate_info info;
@@ -106,14 +106,14 @@ static bool carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_result why)
 
 bool exit_emulate(struct vcpu *v, uint64_t gpa)
 {
-	return carry_out(v, gpa, VMMU_FAULT_EMULATE_MMIO);
+	return memory_carry_out(v, gpa, VMMU_FAULT_EMULATE_MMIO);
 }
 
 /* When the guest's own walk made the access, gpa is one of its tables and not the operand. */
-static void emulate(struct vcpu *v, const struct vmmu_fault *fault)
+static void memory_emulate(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	v->backend->read_state(v);
-	carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, VMMU_FAULT_EMULATE_MMIO);
+	memory_carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, VMMU_FAULT_EMULATE_MMIO);
 }
 
 /* A write to RAM that the CPU cannot make: to a shadowed table, or against what an entry can say. */
@@ -121,7 +121,7 @@ static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 {
 	v->backend->read_state(v);
 	if (!(v->event & EVENT_VALID))
-		carry_out(v, fault->gpa.v, why);
+		memory_carry_out(v, fault->gpa.v, why);
 	else if (!delivery_carry_out(v) && !make_unneeded(v, fault->gpa.v, why))
 		vm_fail(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
 		          (unsigned long long)fault->gpa.v,
@@ -151,7 +151,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		else if (fault->access & VMMU_X && !(fault->access & VMMU_ACCESS_WALK))
 			vm_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
 		else
-			emulate(v, fault);
+			memory_emulate(v, fault);
 		break;
 	case VMMU_FAULT_INJECT_PF:
 		shadow_inject(v, fault);

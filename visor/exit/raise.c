@@ -4,7 +4,7 @@
 #include "visor/exit/exit.h"
 #include "visor/vm/vm.h"
 
-static bool in_64bit_code(struct vcpu *v)
+static bool raise_in_64bit_code(struct vcpu *v)
 {
 	return v->backend->in_64bit_code(v);
 }
@@ -54,7 +54,7 @@ void exit_instruction_done(struct vcpu *v)
 void exit_skip_bytes(struct vcpu *v, unsigned length)
 {
 	v->state.rip += length;
-	if (!in_64bit_code(v))
+	if (!raise_in_64bit_code(v))
 		v->state.rip &= UINT32_MAX;
 	exit_instruction_done(v);
 }

@@ -37,7 +37,7 @@ uint64_t shadow_real_efer(const struct vmmu_paging *guest)
 /* ---- the guest's registers ------------------------------------------------------ */
 
 /* From now on the guest has these registers. */
-static enum vmmu_status load(struct vcpu *v, const struct vmmu_paging *next)
+static enum vmmu_status shadow_load(struct vcpu *v, const struct vmmu_paging *next)
 {
 	enum vmmu_status status = vmmu_vcpu_set_paging(v->mmu, next);
 	struct vmmu_root root;
@@ -61,10 +61,10 @@ void shadow_read_paging(struct vcpu *v, struct vmmu_paging *out)
 	*out = v->paging;
 }
 
-/* load() on the guest's behalf: it cannot go on without. */
+/* shadow_load() on the guest's behalf: it cannot go on without. */
 void shadow_write_paging(struct vcpu *v, const struct vmmu_paging *next)
 {
-	enum vmmu_status status = load(v, next);
+	enum vmmu_status status = shadow_load(v, next);
 
 	if (status != VMMU_OK)
 		vm_fail(v, "no tables for the guest's registers (CR3 %llx): %s", (unsigned long long)next->cr3,
@@ -78,7 +78,7 @@ enum vmmu_status shadow_start(struct vcpu *v)
 		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer, .cpu = v->vm->bus.cpu,
 	};
 
-	return load(v, &first);
+	return shadow_load(v, &first);
 }
 
 /* ---- faults ----------------------------------------------------------------------- */

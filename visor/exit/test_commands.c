@@ -66,7 +66,7 @@ static void stat(struct vm *vm, uint64_t *result)
 	}
 }
 
-static uint32_t run(struct vm *vm, struct test_command *c)
+static uint32_t command_run(struct vm *vm, struct test_command *c)
 {
 	const uint64_t *arg = c->arg;
 
@@ -117,7 +117,7 @@ void test_command_run(struct vm *vm, uint32_t gpa)
 		return;
 	}
 	memset(c.result, 0, sizeof(c.result));
-	c.status = run(vm, &c);
+	c.status = command_run(vm, &c);
 	/* The command may have taken away the memory that it stood in. */
 	if (!memory_write(vm, gpa, &c, sizeof(c)))
 		vm_fail(&vm->vcpu, "test device: there is no memory for the answer at %x", gpa);

@@ -23,7 +23,7 @@ static void write_to(const void *at)
 	*byte = *byte;
 }
 
-static void execute(void *at)
+static void violate_execute(void *at)
 {
 	((void (*)(void))(uintptr_t)at)();
 }
@@ -33,14 +33,14 @@ static void execute_data(void)
 	static uint8_t code[16];
 
 	code[0] = OPCODE_RET;
-	execute(code);
+	violate_execute(code);
 }
 
 static void execute_stack(void)
 {
 	volatile uint8_t code[4] = {OPCODE_RET};
 
-	execute((void *)(uintptr_t)code);
+	violate_execute((void *)(uintptr_t)code);
 }
 
 /* Down to the page below the stack, which takes the page fault's own frame too: a double fault. */
@@ -79,7 +79,7 @@ void violate(struct vm *vm, uint64_t which, uint64_t gpa)
 		break;
 	case TEST_EXECUTE_GUEST:
 		if (memory_write(vm, gpa, &code, 1))
-			execute(memory_page(vm, gpa, false));
+			violate_execute(memory_page(vm, gpa, false));
 		break;
 	case TEST_READ_PAGE_0:
 		(void)*(volatile uint32_t *)pointer(8);

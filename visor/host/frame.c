@@ -155,7 +155,7 @@ enum frame_use frame_use_of(uint64_t address)
 static struct boot_range taken[BOOT_MAX_MODULES + 3];
 static unsigned taken_count;
 
-static void take(uint64_t base, uint64_t end)
+static void frame_take(uint64_t base, uint64_t end)
 {
 	taken[taken_count++] = (struct boot_range){base & ~(FRAME_BYTES - 1),
 	                                           (end + FRAME_BYTES - 1) & ~(FRAME_BYTES - 1)};
@@ -222,7 +222,7 @@ static bool place_frames(uint64_t base, uint64_t end, void *arg)
 		return false;
 	frames = (void *)(uintptr_t)base;
 	memset(frames, 0, bytes); /* all FRAME_RESERVED */
-	take(base, base + bytes);
+	frame_take(base, base + bytes);
 	return true;
 }
 
@@ -243,10 +243,10 @@ bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end)
 		lists[ZONE_LOW][i].next = lists[ZONE_LOW][i].previous = &lists[ZONE_LOW][i];
 		lists[ZONE_HIGH][i].next = lists[ZONE_HIGH][i].previous = &lists[ZONE_HIGH][i];
 	}
-	take(0, LOW_MEMORY_END);
-	take((uintptr_t)visor_image_start, (uintptr_t)visor_image_end);
+	frame_take(0, LOW_MEMORY_END);
+	frame_take((uintptr_t)visor_image_start, (uintptr_t)visor_image_end);
 	for (unsigned i = 0; i < boot->module_count; i++)
-		take(boot->modules[i].base, boot->modules[i].end);
+		frame_take(boot->modules[i].base, boot->modules[i].end);
 	for (unsigned i = 0; i < boot->memory_count; i++) {
 		uint64_t end = boot->memory[i].end < mapped ? boot->memory[i].end : mapped;
 

@@ -146,7 +146,7 @@ static uint8_t stack_of(unsigned vector)
 	       vector == X86_MC ? STACK_MACHINE_CHECK : 0;
 }
 
-static void set_gate(unsigned vector)
+static void interrupts_set_gate(unsigned vector)
 {
 	uint64_t to = (uintptr_t)trap_stubs + vector * STUB_BYTES;
 
@@ -179,7 +179,7 @@ void interrupts_init(void)
 	struct descriptor_pointer idtr = {sizeof(idt) - 1, (uintptr_t)idt};
 
 	for (unsigned v = 0; v < 256; v++)
-		set_gate(v);
+		interrupts_set_gate(v);
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 	set_task_register();
 	write_dr7(X86_DR7_RESET); /* whatever the firmware had set */

@@ -14,7 +14,7 @@ static void put(void *ctx, char c)
 	serial_log_byte((uint8_t)c);
 }
 
-static __attribute__((format(printf, 1, 2))) void emit(const char *format, ...)
+static __attribute__((format(printf, 1, 2))) void log_emit(const char *format, ...)
 {
 	va_list args;
 
@@ -40,9 +40,9 @@ static void quoted(const char *s)
 		unsigned char c = (unsigned char)*s;
 
 		if (c == '"' || c == '\\')
-			emit("\\%c", c);
+			log_emit("\\%c", c);
 		else if (c < 0x20 || c >= 0x7f)
-			emit("\\u%04x", c);
+			log_emit("\\u%04x", c);
 		else
 			put(NULL, (char)c);
 	}
@@ -60,7 +60,7 @@ static void key_of(const char *key)
 
 void json_begin(const char *event)
 {
-	emit("@vmmu {");
+	log_emit("@vmmu {");
 	json_first = true;
 	json_string("event", event);
 }
@@ -74,7 +74,7 @@ void json_string(const char *key, const char *value)
 void json_number(const char *key, uint64_t value)
 {
 	key_of(key);
-	emit("%llu", (unsigned long long)value);
+	log_emit("%llu", (unsigned long long)value);
 }
 
 void json_open(const char *key)
@@ -92,5 +92,5 @@ void json_close(void)
 
 void json_end(void)
 {
-	emit("}\n");
+	log_emit("}\n");
 }

@@ -17,7 +17,7 @@ struct free_object {
 static struct free_object *classes[CLASS_COUNT];
 static uint64_t count, bytes;
 
-static unsigned class_of(size_t size)
+static unsigned object_class_of(size_t size)
 {
 	unsigned c = 0;
 
@@ -52,7 +52,7 @@ static bool refill(unsigned c)
 
 static void *alloc_small(size_t size)
 {
-	unsigned c = class_of(size);
+	unsigned c = object_class_of(size);
 	struct free_object *o;
 
 	if (!classes[c] && !refill(c))
@@ -89,8 +89,8 @@ void object_free(void *object, size_t size)
 		frame_free((uintptr_t)object, order_of(size));
 		return;
 	}
-	o->next = classes[class_of(size)];
-	classes[class_of(size)] = o;
+	o->next = classes[object_class_of(size)];
+	classes[object_class_of(size)] = o;
 }
 
 uint64_t object_count(void)

@@ -29,7 +29,7 @@ enum {
 static volatile uint32_t *page; /* NULL: x2APIC mode */
 static uint64_t timer_per_tsc_32; /* as 32.32 */
 
-static void write_register(unsigned reg, uint32_t value)
+static void timer_write_register(unsigned reg, uint32_t value)
 {
 	if (page)
 		page[reg / 4] = value;
@@ -37,14 +37,14 @@ static void write_register(unsigned reg, uint32_t value)
 		wrmsr(X2APIC_MSRS + reg / 16, value);
 }
 
-static uint32_t read_register(unsigned reg)
+static uint32_t timer_read_register(unsigned reg)
 {
 	return page ? page[reg / 4] : (uint32_t)rdmsr(X2APIC_MSRS + reg / 16);
 }
 
 static void timer_interrupt(void)
 {
-	write_register(REG_EOI, 0);
+	timer_write_register(REG_EOI, 0);
 }
 
 bool timer_init(void)
@@ -58,26 +58,26 @@ bool timer_init(void)
 		wrmsr(MSR_APIC_BASE, base |= BASE_ENABLE);
 	page = base & BASE_X2APIC ? NULL : (volatile uint32_t *)(uintptr_t)(base & BASE_ADDRESS);
 	interrupts_handle(VECTOR_TIMER, timer_interrupt);
-	write_register(REG_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
-	write_register(REG_TPR, 0);
-	write_register(REG_LVT_LINT0, LVT_MASKED); /* the PICs' line */
-	write_register(REG_TIMER_DIVIDE, DIVIDE_BY_1);
-	write_register(REG_LVT_TIMER, VECTOR_TIMER);
+	timer_write_register(REG_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
+	timer_write_register(REG_TPR, 0);
+	timer_write_register(REG_LVT_LINT0, LVT_MASKED); /* the PICs' line */
+	timer_write_register(REG_TIMER_DIVIDE, DIVIDE_BY_1);
+	timer_write_register(REG_LVT_TIMER, VECTOR_TIMER);
 	return true;
 }
 
 void timer_counter_start(void)
 {
-	write_register(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
-	write_register(REG_TIMER_INITIAL, UINT32_MAX);
+	timer_write_register(REG_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
+	timer_write_register(REG_TIMER_INITIAL, UINT32_MAX);
 }
 
 uint32_t timer_counter_elapsed(void)
 {
-	uint32_t elapsed = UINT32_MAX - read_register(REG_TIMER_CURRENT);
+	uint32_t elapsed = UINT32_MAX - timer_read_register(REG_TIMER_CURRENT);
 
-	write_register(REG_TIMER_INITIAL, 0);
-	write_register(REG_LVT_TIMER, VECTOR_TIMER);
+	timer_write_register(REG_TIMER_INITIAL, 0);
+	timer_write_register(REG_LVT_TIMER, VECTOR_TIMER);
 	return elapsed;
 }
 
@@ -92,5 +92,5 @@ void timer_set(uint64_t tsc_ticks)
 
 	if (count > UINT32_MAX)
 		count = UINT32_MAX;
-	write_register(REG_TIMER_INITIAL, count ? (uint32_t)count : 1);
+	timer_write_register(REG_TIMER_INITIAL, count ? (uint32_t)count : 1);
 }

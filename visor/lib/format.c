@@ -73,7 +73,7 @@ static const char *parse_directive(const char *f, struct directive *d, va_list *
 	return f;
 }
 
-static void put_string(format_put put, void *ctx, const struct directive *d, const char *s)
+static void format_put_string(format_put put, void *ctx, const struct directive *d, const char *s)
 {
 	int n = 0;
 
@@ -89,7 +89,7 @@ static void put_directive(format_put put, void *ctx, char kind, struct directive
 
 	switch (kind) {
 	case 's':
-		put_string(put, ctx, d, va_arg(*args, const char *));
+		format_put_string(put, ctx, d, va_arg(*args, const char *));
 		break;
 	case 'c':
 		c = (char)va_arg(*args, int);

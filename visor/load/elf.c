@@ -150,7 +150,7 @@ static bool note_entry(const struct elf_image *e, const Elf64_Phdr *h, uint64_t 
 	return false;
 }
 
-static bool load_segment(struct loader *l, const struct elf_image *e, const Elf64_Phdr *h)
+static bool elf_load_segment(struct loader *l, const struct elf_image *e, const Elf64_Phdr *h)
 {
 	return check_segment(l, e, h) && take_range(l, h->p_paddr, h->p_memsz) &&
 	       put(l, h->p_paddr, e->bytes + h->p_offset, h->p_filesz);
@@ -168,7 +168,7 @@ bool load_elf_segments(struct loader *l, uint64_t *entry)
 
 		if (h.p_type != PT_LOAD || !h.p_memsz)
 			continue;
-		if (!load_segment(l, &e, &h))
+		if (!elf_load_segment(l, &e, &h))
 			return false;
 		entry_found = entry_found || note_entry(&e, &h, entry);
 	}

@@ -140,7 +140,7 @@ static bool read_header(struct loader *l, struct bzimage *b)
 	return true;
 }
 
-static bool put_command_line(struct loader *l, const struct bzimage *b, uint8_t *zero_page)
+static bool linux_put_command_line(struct loader *l, const struct bzimage *b, uint8_t *zero_page)
 {
 	const char *text = l->request->command_line ? l->request->command_line : "";
 	size_t length = strlen(text);
@@ -177,7 +177,7 @@ static bool put_initrd(struct loader *l, const struct bzimage *b, uint8_t *zero_
 	return take_range(l, at, initrd->size) && put(l, at, initrd->bytes, initrd->size);
 }
 
-static void put_memory_map(const struct loader *l, uint8_t *zero_page)
+static void linux_put_memory_map(const struct loader *l, uint8_t *zero_page)
 {
 	struct guest_memory_range range[GUEST_MEMORY_RANGES];
 	unsigned n = guest_memory_map(l->request->memory_bytes, range);
@@ -214,8 +214,8 @@ static bool put_zero_page(struct loader *l, const struct bzimage *b)
 	zero_page[TYPE_OF_LOADER] = LOADER_UNDEFINED;
 	put32(zero_page + CODE32_START, b->load_address);
 	put64(zero_page + ZERO_PAGE_RSDP, l->rsdp);
-	put_memory_map(l, zero_page);
-	if (!put_command_line(l, b, zero_page) || !put_initrd(l, b, zero_page))
+	linux_put_memory_map(l, zero_page);
+	if (!linux_put_command_line(l, b, zero_page) || !put_initrd(l, b, zero_page))
 		return false;
 	l->result->cpu.gpr[X86_RSI] = at;
 	return put(l, at, zero_page, sizeof(zero_page));

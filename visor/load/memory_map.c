@@ -2,7 +2,7 @@
 /* A PC's memory map: conventional memory, the video hole, firmware, RAM, devices, RAM. */
 #include "visor/load/memory_map.h"
 
-static unsigned add(struct guest_memory_range *out, unsigned n, uint64_t base, uint64_t end,
+static unsigned memmap_add(struct guest_memory_range *out, unsigned n, uint64_t base, uint64_t end,
                     enum guest_memory_type type)
 {
 	if (end > base)
@@ -20,11 +20,11 @@ unsigned guest_memory_map(uint64_t memory_bytes, struct guest_memory_range out[G
 	uint64_t low = guest_memory_low_end(memory_bytes);
 	unsigned n = 0;
 
-	n = add(out, n, 0, GUEST_EBDA, GUEST_MEMORY_RAM);
-	n = add(out, n, GUEST_EBDA, GUEST_VIDEO_BASE, GUEST_MEMORY_RESERVED);
-	n = add(out, n, GUEST_FIRMWARE_BASE, GUEST_FIRMWARE_END, GUEST_MEMORY_RESERVED);
-	n = add(out, n, GUEST_FIRMWARE_END, low, GUEST_MEMORY_RAM);
-	return add(out, n, GUEST_HIGH_BASE, GUEST_HIGH_BASE + (memory_bytes - low), GUEST_MEMORY_RAM);
+	n = memmap_add(out, n, 0, GUEST_EBDA, GUEST_MEMORY_RAM);
+	n = memmap_add(out, n, GUEST_EBDA, GUEST_VIDEO_BASE, GUEST_MEMORY_RESERVED);
+	n = memmap_add(out, n, GUEST_FIRMWARE_BASE, GUEST_FIRMWARE_END, GUEST_MEMORY_RESERVED);
+	n = memmap_add(out, n, GUEST_FIRMWARE_END, low, GUEST_MEMORY_RAM);
+	return memmap_add(out, n, GUEST_HIGH_BASE, GUEST_HIGH_BASE + (memory_bytes - low), GUEST_MEMORY_RAM);
 }
 
 /* What lies between video memory and firmware is where option ROMs would be: plain memory here. */
@@ -33,7 +33,7 @@ unsigned guest_memory_slots(uint64_t memory_bytes, struct guest_memory_range out
 	uint64_t low = guest_memory_low_end(memory_bytes);
 	unsigned n = 0;
 
-	n = add(out, n, 0, GUEST_VIDEO_BASE, GUEST_MEMORY_RAM);
-	n = add(out, n, GUEST_VIDEO_END, low, GUEST_MEMORY_RAM);
-	return add(out, n, GUEST_HIGH_BASE, GUEST_HIGH_BASE + (memory_bytes - low), GUEST_MEMORY_RAM);
+	n = memmap_add(out, n, 0, GUEST_VIDEO_BASE, GUEST_MEMORY_RAM);
+	n = memmap_add(out, n, GUEST_VIDEO_END, low, GUEST_MEMORY_RAM);
+	return memmap_add(out, n, GUEST_HIGH_BASE, GUEST_HIGH_BASE + (memory_bytes - low), GUEST_MEMORY_RAM);
 }

@@ -115,7 +115,7 @@ static bool room_for(struct loader *l, const char *what, uint64_t from, uint64_t
 	return true;
 }
 
-static bool put_string(struct loader *l, const char *what, const char *text, uint32_t *gpa)
+static bool multiboot_put_string(struct loader *l, const char *what, const char *text, uint32_t *gpa)
 {
 	size_t bytes;
 
@@ -129,7 +129,7 @@ static bool put_string(struct loader *l, const char *what, const char *text, uin
  * "The normal C-style command line" (3.3) begins with the program's name, and boot loaders have always put the
  * image's there: kernels take the first word away (Xen) or leave it alone.
  */
-static bool put_command_line(struct loader *l, uint32_t *gpa)
+static bool multiboot_put_command_line(struct loader *l, uint32_t *gpa)
 {
 	const char *name = l->request->kernel.name, *words = l->request->command_line;
 	size_t name_bytes, words_bytes;
@@ -137,7 +137,7 @@ static bool put_command_line(struct loader *l, uint32_t *gpa)
 	if (!name || !*name)
 		name = "kernel";
 	if (!words || !*words)
-		return put_string(l, "command line", name, gpa);
+		return multiboot_put_string(l, "command line", name, gpa);
 	name_bytes = strlen(name);
 	words_bytes = strlen(words) + 1;
 	return room_for(l, "command line", LOW_AREA, name_bytes + 1 + words_bytes, 1, gpa) &&
@@ -153,7 +153,7 @@ static bool put_module(struct loader *l, const char *what, const struct load_blo
 
 	if (!room_for(l, what, GUEST_FIRMWARE_END, module->size ? module->size : 1, MODULE_ALIGN, &start) ||
 	    !put(l, start, module->bytes, module->size) ||
-	    !put_string(l, "module's command line", string, &name))
+	    !multiboot_put_string(l, "module's command line", string, &name))
 		return false;
 	put32(entry, start);
 	put32(entry + 4, start + module->size);
@@ -184,7 +184,7 @@ static bool put_modules(struct loader *l, uint8_t *info)
 }
 
 /* The size field of an entry does not count itself. */
-static bool put_memory_map(struct loader *l, uint8_t *info)
+static bool multiboot_put_memory_map(struct loader *l, uint8_t *info)
 {
 	struct guest_memory_range range[GUEST_MEMORY_RANGES];
 	unsigned n = guest_memory_map(l->request->memory_bytes, range);
@@ -210,8 +210,8 @@ static bool put_strings(struct loader *l, uint8_t *info)
 {
 	uint32_t command_line, name;
 
-	if (!put_command_line(l, &command_line) ||
-	    !put_string(l, "loader name", LOADER_NAME, &name))
+	if (!multiboot_put_command_line(l, &command_line) ||
+	    !multiboot_put_string(l, "loader name", LOADER_NAME, &name))
 		return false;
 	put32(info + 16, command_line);
 	put32(info + 64, name);
@@ -227,7 +227,7 @@ bool write_multiboot_info(struct loader *l, uint32_t *gpa)
 	put32(info + 4, GUEST_EBDA >> 10);
 	put32(info + 8, (low_end - GUEST_FIRMWARE_END) >> 10);
 	return room_for(l, "multiboot information", LOW_AREA, sizeof(info), 16, gpa) &&
-	       put_strings(l, info) && put_modules(l, info) && put_memory_map(l, info) &&
+	       put_strings(l, info) && put_modules(l, info) && multiboot_put_memory_map(l, info) &&
 	       put(l, *gpa, info, sizeof(info));
 }
 

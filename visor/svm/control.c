@@ -11,7 +11,7 @@
 #define GUEST_ASID 1
 
 /* The MSR permission map has two bits per register, read and write (15.11). */
-static void pass_msr(uint8_t *bitmap, uint32_t msr)
+static void svm_pass_msr(uint8_t *bitmap, uint32_t msr)
 {
 	uint32_t bit = msr < 0x2000 ? msr * 2 : 0x4000 + (msr & 0x1fff) * 2;
 
@@ -30,7 +30,7 @@ static void fill_bitmaps(struct vcpu *v)
 	memset((void *)(uintptr_t)v->svm.io_bitmap, 0xff, VMMU_PAGE_SIZE << IO_BITMAP_ORDER);
 	memset(msrs, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
 	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		pass_msr(msrs, own[i]);
+		svm_pass_msr(msrs, own[i]);
 }
 
 /* Without nested paging the visor must see what becomes of the guest's own (15.12.15, 15.8). */

@@ -9,7 +9,7 @@
 #define ULL(x) ((unsigned long long)(x))
 
 /* EXITINFO1: 15.10.2, figure 15-3. */
-static void handle_io(struct vcpu *v)
+static void svm_handle_io(struct vcpu *v)
 {
 	uint64_t info = v->svm.vmcb->exit_info1;
 	struct io_access io = {
@@ -25,7 +25,7 @@ static void handle_io(struct vcpu *v)
 	exit_io(v, &io);
 }
 
-static void handle_cr(struct vcpu *v, uint64_t exit_code)
+static void svm_handle_cr(struct vcpu *v, uint64_t exit_code)
 {
 	bool write = exit_code >= SVM_EXIT_CR_WRITE;
 	struct cr_access access;
@@ -50,7 +50,7 @@ static void handle_task_switch(struct vcpu *v)
 	exit_task_switch(v, (uint16_t)b->exit_info1, source);
 }
 
-static void undefined_instruction(struct vcpu *v)
+static void svm_undefined_instruction(struct vcpu *v)
 {
 	exit_count(v, EXIT_UNDEFINED);
 	exit_raise(v, X86_UD, false, 0);
@@ -69,10 +69,10 @@ void svm_handle(struct vcpu *v)
 	}
 	switch (b->exit_code) {
 	case SVM_EXIT_CR_READ ... SVM_EXIT_CR_LAST:
-		handle_cr(v, b->exit_code);
+		svm_handle_cr(v, b->exit_code);
 		break;
 	case SVM_EXIT_CR0_SELECTIVE:
-		handle_cr(v, SVM_EXIT_CR_WRITE + 0);
+		svm_handle_cr(v, SVM_EXIT_CR_WRITE + 0);
 		break;
 	case SVM_EXIT_DR_WRITE ... SVM_EXIT_DR_WRITE_LAST:
 		svm_handle_dr_write(v, (unsigned)b->exit_code & 15);
@@ -120,7 +120,7 @@ void svm_handle(struct vcpu *v)
 		exit_hlt(v);
 		break;
 	case SVM_EXIT_IO:
-		handle_io(v);
+		svm_handle_io(v);
 		break;
 	case SVM_EXIT_MSR:
 		exit_msr(v, b->exit_info1 & 1);
@@ -147,7 +147,7 @@ void svm_handle(struct vcpu *v)
 	case SVM_EXIT_INVLPGB:
 	case SVM_EXIT_INVLPGB_ILLEGAL:
 	case SVM_EXIT_TLBSYNC:
-		undefined_instruction(v);
+		svm_undefined_instruction(v);
 		break;
 	default:
 		exit_count(v, EXIT_OTHER);

@@ -14,7 +14,7 @@ _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm/entry.S");
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
-static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
+static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
                                                 enum vmmu_fault_result result)
 {
 	struct vmcb *b = v->svm.vmcb;
@@ -42,7 +42,7 @@ static __attribute__((noinline)) bool slow_exit(struct vcpu *v, const struct vmm
 	return v->stop;
 }
 
-static __attribute__((noinline)) void reinject_event(struct vcpu *v)
+static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
 {
 	svm_recover_event(v);
 	svm_inject_event(v);
@@ -59,10 +59,10 @@ static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, st
 	v->memory_faults++;
 	result = vmmu_fault(v->mmu, &fault);
 	if (unlikely(result > VMMU_FAULT_RETRY))
-		return slow_exit(v, &fault, result);
+		return svm_slow_exit(v, &fault, result);
 	b->event_injection = 0;
 	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
-		reinject_event(v);
+		svm_reinject_event(v);
 	return false;
 }
 
@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, st
  * has the address). The guest's own faults end here, too. Apart, so that a nested
  * page fault saves no registers for it.
  */
-static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmcb *b)
+static __attribute__((noinline)) bool svm_page_fault_exit(struct vcpu *v, struct vmcb *b)
 {
 	struct vmmu_fault fault =
 		vmmu_fault_from_pf(b->exit_info1, vmmu_gva_of(b->exit_info2), b->cpl, b->rflags, b->rip);
@@ -79,7 +79,7 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 	enum vmmu_fault_result result;
 
 	if (unlikely(b->cr3 != v->svm.root))
-		return slow_exit(v, NULL, 0);
+		return svm_slow_exit(v, NULL, 0);
 	if (unlikely(v->tracing))
 		fault.word = svm_trace_word(v);
 	v->memory_faults++;
@@ -91,10 +91,10 @@ static __attribute__((noinline)) bool page_fault_exit(struct vcpu *v, struct vmc
 		return false;
 	}
 	if (unlikely(result > VMMU_FAULT_RETRY))
-		return slow_exit(v, &fault, result);
+		return svm_slow_exit(v, &fault, result);
 	b->event_injection = 0;
 	if (unlikely(delivering))
-		reinject_event(v);
+		svm_reinject_event(v);
 	return false;
 }
 
@@ -104,8 +104,8 @@ static inline __attribute__((always_inline)) bool dispatch(struct vcpu *v, struc
 	if (likely(b->exit_code == SVM_EXIT_NPF))
 		return memory_exit(v, b);
 	if (b->exit_code == SVM_EXIT_EXCEPTION + X86_PF)
-		return page_fault_exit(v, b);
-	return slow_exit(v, NULL, 0);
+		return svm_page_fault_exit(v, b);
+	return svm_slow_exit(v, NULL, 0);
 }
 
 /* The visor runs with SPEC_CTRL 0. */

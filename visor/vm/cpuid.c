@@ -213,7 +213,7 @@ static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 	return r;
 }
 
-static struct cpuid answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+static struct cpuid cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	if (leaf == LEAF_HYPERVISOR) /* "vmmu visor" */
 		return (struct cpuid){LEAF_HYPERVISOR, 0x756d6d76, 0x73697620, 0x2020726f};
@@ -246,9 +246,9 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	if (kept->valid && kept->leaf == leaf && kept->subleaf == subleaf)
 		return kept->answer;
 	if (is_live(leaf))
-		return answer(v, leaf, subleaf);
+		return cpuid_answer(v, leaf, subleaf);
 	*kept = (struct cpuid_kept){
-		.leaf = leaf, .subleaf = subleaf, .valid = true, .answer = answer(v, leaf, subleaf)};
+		.leaf = leaf, .subleaf = subleaf, .valid = true, .answer = cpuid_answer(v, leaf, subleaf)};
 	return kept->answer;
 }
 

@@ -48,7 +48,7 @@ static struct speculation guest_speculation(struct vcpu *v)
 	return speculation_of(cpuid_for_guest(v, 7, 0).edx, cpuid_for_guest(v, 0x80000008, 0).ebx);
 }
 
-static bool read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
+static bool msr_read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	if (platform_msr_owned(msr))
 		return platform_msr_read(v->vm->platform, msr, value);
@@ -87,7 +87,7 @@ static bool read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 	}
 }
 
-static bool write_register(struct vcpu *v, uint32_t msr, uint64_t value)
+static bool msr_write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	/* No CPU has more address bits (11.4.4). */
 	if (msr == MSR_APIC_BASE && value >> v->vm->bus.cpu.maxphyaddr)
@@ -153,7 +153,7 @@ static void note_refusal(struct vm *vm, uint32_t msr, bool write)
 
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-	bool done = read_register(v, msr, value);
+	bool done = msr_read_register(v, msr, value);
 
 	if (!done)
 		note_refusal(v->vm, msr, false);
@@ -162,7 +162,7 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-	bool done = write_register(v, msr, value);
+	bool done = msr_write_register(v, msr, value);
 
 	if (!done)
 		note_refusal(v->vm, msr, true);

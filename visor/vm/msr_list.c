@@ -82,7 +82,7 @@ static const struct range amd_list[] = {
 #define LENGTH(list) (sizeof(list) / sizeof((list)[0]))
 
 /* The range around msr, and where its kept values begin; NULL: none. */
-static const struct range *find(bool intel, uint32_t msr, unsigned *slot)
+static const struct range *msr_list_find(bool intel, uint32_t msr, unsigned *slot)
 {
 	const struct range *list = intel ? intel_list : amd_list;
 	size_t length = intel ? LENGTH(intel_list) : LENGTH(amd_list);
@@ -102,7 +102,7 @@ static const struct range *find(bool intel, uint32_t msr, unsigned *slot)
 enum msr_list_answer msr_list_read(const struct msr_list_state *s, bool intel, uint32_t msr, uint64_t *value)
 {
 	unsigned slot;
-	const struct range *r = find(intel, msr, &slot);
+	const struct range *r = msr_list_find(intel, msr, &slot);
 
 	if (!r)
 		return MSR_LIST_ABSENT;
@@ -116,7 +116,7 @@ enum msr_list_answer msr_list_read(const struct msr_list_state *s, bool intel, u
 enum msr_list_answer msr_list_write(struct msr_list_state *s, bool intel, uint32_t msr, uint64_t value)
 {
 	unsigned slot;
-	const struct range *r = find(intel, msr, &slot);
+	const struct range *r = msr_list_find(intel, msr, &slot);
 
 	if (!r)
 		return MSR_LIST_ABSENT;

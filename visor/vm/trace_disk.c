@@ -162,7 +162,7 @@ static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
 }
 
 /* Take up to `n` records of the ring's front; returns how many. Whole sectors go out as they stand. */
-static uint32_t take(const struct vmmu_trace_record *records, uint32_t n)
+static uint32_t trace_disk_take(const struct vmmu_trace_record *records, uint32_t n)
 {
 	uint32_t room = RECORDS_PER_SECTOR - sink.staged;
 
@@ -192,7 +192,7 @@ static void add_checksum(void)
 		return;
 	sink.checksums++;
 	sink.since = sink.crc = 0;
-	take(&r, 1);
+	trace_disk_take(&r, 1);
 }
 
 /* Take one piece out of the rings; its records. 0: they are empty. */
@@ -205,7 +205,7 @@ static uint32_t drain_piece(void)
 	if (r) {
 		const struct vmmu_trace_record *records = first(r);
 
-		taken = take(records, run_length(r, until));
+		taken = trace_disk_take(records, run_length(r, until));
 		sink.crc = crc32c(sink.crc, (const uint64_t *)records, taken * (sizeof(*records) / sizeof(uint64_t)));
 		sink.since += taken;
 		sink.time = records[taken - 1].time;

@@ -14,7 +14,7 @@
  * The bitmap has four parts of 1 KiB: reads of low and of high MSRs, writes of
  * low and of high ones (25.6.9). All ones but for the guest's own registers.
  */
-static void pass_msr(uint8_t *bitmap, uint32_t msr)
+static void vmx_pass_msr(uint8_t *bitmap, uint32_t msr)
 {
 	uint32_t part = msr < 0x2000 ? 0 : 1024, bit = msr & 0x1fff;
 
@@ -32,7 +32,7 @@ static void fill_msr_bitmap(uint8_t *bitmap)
 
 	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
 	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		pass_msr(bitmap, own[i]);
+		vmx_pass_msr(bitmap, own[i]);
 }
 
 void vmx_write_host_state(void)

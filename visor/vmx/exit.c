@@ -9,7 +9,7 @@
 #define ULL(x) ((unsigned long long)(x))
 
 /* Qualification of I/O instructions: table 28-5. Address size and segment: table 28-8. */
-static void handle_io(struct vcpu *v)
+static void vmx_handle_io(struct vcpu *v)
 {
 	uint64_t q = vmread(VMCS_QUALIFICATION);
 	struct io_access io = {
@@ -30,7 +30,7 @@ static void handle_io(struct vcpu *v)
 }
 
 /* Qualification of control-register accesses: table 28-3. */
-static void handle_cr(struct vcpu *v)
+static void vmx_handle_cr(struct vcpu *v)
 {
 	uint64_t q = vmread(VMCS_QUALIFICATION);
 	unsigned number = q & 15, type = q >> 4 & 3, gpr = q >> 8 & 15;
@@ -63,7 +63,7 @@ static void handle_exception(struct vcpu *v)
 		vm_fail(v, "exception %u in the guest ends it", event & 0xff);
 }
 
-static void undefined_instruction(struct vcpu *v)
+static void vmx_undefined_instruction(struct vcpu *v)
 {
 	exit_count(v, EXIT_UNDEFINED);
 	exit_raise(v, X86_UD, false, 0);
@@ -115,10 +115,10 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		exit_raise(v, X86_GP, true, 0);
 		break;
 	case VMX_EXIT_CR_ACCESS:
-		handle_cr(v);
+		vmx_handle_cr(v);
 		break;
 	case VMX_EXIT_IO:
-		handle_io(v);
+		vmx_handle_io(v);
 		break;
 	case VMX_EXIT_RDMSR:
 	case VMX_EXIT_WRMSR:
@@ -138,7 +138,7 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_INVVPID:
 	case VMX_EXIT_VMFUNC:
 	case VMX_EXIT_ENCLS:
-		undefined_instruction(v);
+		vmx_undefined_instruction(v);
 		break;
 	default:
 		exit_count(v, reason == VMX_EXIT_INVLPG ? EXIT_INVLPG : EXIT_OTHER);

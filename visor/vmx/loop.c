@@ -51,7 +51,7 @@ static inline void leave_guest(struct vcpu *v)
 }
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
-static __attribute__((noinline)) bool slow_exit(struct vcpu *v, uint32_t reason, const struct vmmu_fault *fault,
+static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t reason, const struct vmmu_fault *fault,
                                                 enum vmmu_fault_result result)
 {
 	watch_begin(v);
@@ -94,14 +94,14 @@ static inline __attribute__((always_inline)) struct vmmu_fault read_fault(struct
 	return vmmu_fault_from_ept_violation(qualification, gpa, rip);
 }
 
-static __attribute__((noinline)) void reinject_event(struct vcpu *v)
+static __attribute__((noinline)) void vmx_reinject_event(struct vcpu *v)
 {
 	vmx_recover_event(v);
 	vmx_inject_event(v);
 }
 
 /* A #PF under vmx_cpu.shadow paging; CR2 is still the guest's own (28.2.1). The guest's own faults end here, too. */
-static bool page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
+static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 {
 	unsigned cpl = vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3;
 	struct vmmu_fault fault =
@@ -123,9 +123,9 @@ static bool page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 		return false;
 	}
 	if (unlikely(result > VMMU_FAULT_RETRY))
-		return slow_exit(v, reason, &fault, result);
+		return vmx_slow_exit(v, reason, &fault, result);
 	if (unlikely(delivering))
-		reinject_event(v);
+		vmx_reinject_event(v);
 	return false;
 }
 
@@ -136,12 +136,12 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	uint32_t event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
 
 	if (vmx_cpu.shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault) {
-		bool leave = page_fault_exit(v, reason, event);
+		bool leave = vmx_page_fault_exit(v, reason, event);
 
 		before_entry(v);
 		return leave;
 	}
-	return slow_exit(v, reason, NULL, 0);
+	return vmx_slow_exit(v, reason, NULL, 0);
 }
 
 /* Called by vmx/entry.S. True: leave the loop. */
@@ -159,9 +159,9 @@ bool vmx_exit(struct vcpu *v)
 		fault.word = vmx_trace_word(v);
 	result = vmmu_fault(v->mmu, &fault);
 	if (unlikely(result > VMMU_FAULT_RETRY))
-		return slow_exit(v, reason, &fault, result);
+		return vmx_slow_exit(v, reason, &fault, result);
 	if (unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID))
-		reinject_event(v);
+		vmx_reinject_event(v);
 	before_entry(v);
 	return false;
 }
