@@ -115,6 +115,21 @@ static inline struct vmmu_op vmmu_manage_op(struct vmmu_vm *vm)
 	return op;
 }
 
+/*
+ * The same leaf with W given, or taken. With W goes the dirty bit, where the CPU has
+ * one. The operation says on whose behalf: a map may come to keep accessed and dirty
+ * bits otherwise.
+ */
+static inline uint64_t vmmu_leaf_writable(const struct vmmu_op *op, uint64_t leaf)
+{
+	return vmmu_grant_write(&op->map->layout, leaf);
+}
+
+static inline uint64_t vmmu_leaf_protected(const struct vmmu_op *op, uint64_t leaf)
+{
+	return vmmu_revoke_write(&op->map->layout, leaf);
+}
+
 static inline void *vmmu_object_alloc(struct vmmu_vm *vm, size_t size)
 {
 	return vm->tables.host->object_alloc(vm->tables.ctx, size);

@@ -100,7 +100,7 @@ MUTANTS = [
            "every second table is never given back"),
     Mutant("children-not-retired", "engine/table/table.c",
            "static const struct vmmu_visitor retire = {.leaf = pass_leaf, .table_pre = retire_pre, .table_post = retire_post};",
-           "static const struct vmmu_visitor retire = {.leaf = pass_leaf};\n\t(void)retire_left, (void)retire_below;",
+           "static const struct vmmu_visitor retire = {.leaf = pass_leaf};\n\t(void)retire_post, (void)retire_pre;",
            "tables below a removed one leak"),
     Mutant("hint-outlives-table", "engine/table/table.c",
            "\top->map->retired++;\n",

@@ -49,7 +49,7 @@ SHADOW_MUTANTS = [
            "",
            "a guest table is read although another vCPU's flush for it is still to come"),
     Mutant("held-page-mapped-writable", BUILD,
-           "return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_revoke_write(l, bits) : bits;",
+           "return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_leaf_protected(b->op, bits) : bits;",
            "return bits;",
            "reading a shadowed guest table makes it writable"),
     Mutant("write-to-table-not-seen", BUILD,

@@ -68,7 +68,7 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
                                               struct vmmu_visit *v)
 {
 	struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_fault_gfn(f));
-	uint64_t value = vmmu_grant_write(&vcpu->map->layout, v->entry);
+	uint64_t value = vmmu_leaf_writable(v->op, v->entry);
 
 	if (!slot)
 		return 0;

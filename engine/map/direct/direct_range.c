@@ -182,10 +182,10 @@ void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, ui
 		prune_ends(op, managing, first, end, cause);
 }
 
-static uint64_t protected_leaf(const struct vmmu_layout *l, uint64_t leaf, bool forbid)
+static uint64_t protected_leaf(const struct vmmu_op *op, uint64_t leaf, bool forbid)
 {
-	leaf = vmmu_revoke_write(l, leaf);
-	return forbid ? leaf & ~(l->format->soft_host_writable | l->format->soft_map_writable) : leaf;
+	leaf = vmmu_leaf_protected(op, leaf);
+	return forbid ? leaf & ~op->map->layout.soft_writable : leaf;
 }
 
 static enum vmmu_next protect_leaf(struct vmmu_visit *v, void *arg)
@@ -198,7 +198,7 @@ static enum vmmu_next protect_leaf(struct vmmu_visit *v, void *arg)
 		return VMMU_STOP;
 	if (!vmmu_is_leaf(l, v->level, v->entry))
 		return VMMU_NEXT;
-	value = protected_leaf(l, v->entry, s->forbid);
+	value = protected_leaf(v->op, v->entry, s->forbid);
 	if (value != v->entry && !vmmu_entry_write(v, value, VMMU_CAUSE_PROTECT))
 		return VMMU_AGAIN;
 	return VMMU_NEXT;

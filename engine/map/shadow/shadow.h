@@ -282,7 +282,7 @@ static inline void vmmu_shadow_give_write(struct vmmu_visit *v)
 
 	if (v->level == VMMU_LEVEL_4K && (v->entry & l->format->soft_map_writable) &&
 	    !(v->entry & l->format->write))
-		vmmu_shadow_write(v, vmmu_grant_write(l, v->entry), VMMU_CAUSE_PERMISSION);
+		vmmu_shadow_write(v, vmmu_leaf_writable(v->op, v->entry), VMMU_CAUSE_PERMISSION);
 }
 
 enum { VMMU_PAE_ENTRIES = 4 };

@@ -103,11 +103,10 @@ static struct vmmu_shadow *descend(struct vmmu_build *b)
 /* What the leaf is to say besides its frame. */
 static uint64_t bits_for(struct vmmu_build *b)
 {
-	const struct vmmu_layout *l = &b->op->map->layout;
 	uint64_t bits = vmmu_shadow_leaf_bits(b->op, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
 
 	/* W comes back when the table is parked. */
-	return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_revoke_write(l, bits) : bits;
+	return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_leaf_protected(b->op, bits) : bits;
 }
 
 /* The guest's leaf. */

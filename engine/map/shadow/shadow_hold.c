@@ -11,7 +11,7 @@ static void take_write(struct vmmu_exclusive x, struct vmmu_link *link, bool for
 {
 	const struct vmmu_layout *l = &x.op->map->layout;
 	struct vmmu_visit v = vmmu_shadow_entry(x.op, vmmu_shadow_of(link), vmmu_link_index(link));
-	uint64_t value = vmmu_revoke_write(l, v.entry);
+	uint64_t value = vmmu_leaf_protected(x.op, v.entry);
 
 	if (forbid)
 		value &= ~l->soft_writable;

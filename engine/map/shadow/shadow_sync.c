@@ -66,7 +66,7 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
 	                        vmmu_shadow_leaf_bits(x.op, vcpu->hit.info.flags, backing, rights, 0));
 	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(x.op), gfn))
-		*value = vmmu_revoke_write(l, *value);
+		*value = vmmu_leaf_protected(x.op, *value);
 	return true;
 }
 

@@ -28,9 +28,9 @@ void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn)
 	map = unpaged_leaf(x, gfn, &v);
 	if (!map)
 		return;
-	/* A large leaf goes as a whole. */
-	value = v.level > VMMU_LEVEL_4K ? 0 : vmmu_revoke_write(&map->layout, v.entry);
 	before = vmmu_op_on(x.op, map);
+	/* A large leaf goes as a whole. */
+	value = v.level > VMMU_LEVEL_4K ? 0 : vmmu_leaf_protected(x.op, v.entry);
 	if (value != v.entry)
 		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
 	vmmu_op_on(x.op, before);
