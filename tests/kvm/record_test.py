@@ -32,7 +32,7 @@ try two vmmu record -o /out/two.dat --buffer 8M -- sh -c 'vmm --memory 8 write:6
 
 # A VM that runs already, and ends while it is recorded.
 start vmm --memory 8 --vcpus 2 write:100 say:ready wait:/tmp/go write:200 log:on write@*:50 log:get write:70 discard:20 \
-	delete add read:30 pause:200
+	delete pause:700 add read:30 pause:700
 (await entries /out/running.log; touch /tmp/go) &
 try running vmmu record -o /out/running.dat --buffer 8M
 wait $vmm
@@ -52,10 +52,10 @@ wait $vmm
 
 try none vmmu record -o /out/none.dat
 try nobody vmmu record --pid 1 -o /out/none.dat
-try absent vmmu record -o /out/none.dat -- /nonexistent
+try absent vmmu record --snapshot=none -o /out/none.dat -- /nonexistent
 try unwritable vmmu record -o /nowhere/x.dat --all --for 1
-try status vmmu record -o /out/status.dat -- sh -c 'exit 7'
-try killed vmmu record -o /out/status.dat -- sh -c 'kill -9 $$'
+try status vmmu record --snapshot=none -o /out/status.dat -- sh -c 'exit 7'
+try killed vmmu record --snapshot=none -o /out/status.dat -- sh -c 'kill -9 $$'
 instances before
 
 # A buffer that nobody empties for a while.
@@ -190,7 +190,10 @@ def check_found(checks, lines, machine):
     begin = next((re.search(r"pages_4k=(\d+) pages_2m=(\d+)", s) for s in said if s.startswith("counts when=begin")), None)
     checks.expect("as many pages are found as KVM counts", begin and (found[1], found[2]) == (int(begin[1]), int(begin[2]))
                   and found[1] >= 100, (found, begin and begin[0]))
-    checks.expect("slots are found", sum(s.startswith("slot ") for s in said) == 2, said)
+    slots = [re.search(r"id=(\d+) gfn=(\S+) pages=(\S+)", s).groups() for s in said if s.startswith("slot ")]
+    checks.expect("slots are found", slots[:2] == [("0", "0x0", "0x2000"), ("1", "0x40000", "0x800")], slots)
+    checks.expect("a slot that goes is noticed, and one that comes", slots[-2:] ==
+                  [("1", "0x40000", "0x0"), ("1", "0x40000", "0x800")], slots)
     checks.expect("what was found is what later writes replace", writes > 300 and not wrong, (writes, wrong[:5]))
     checks.expect("all that was found or written goes with the VM", left == 0, left)
 
@@ -243,6 +246,8 @@ def check(checks, result, machine, keep, vmmu):
     else:
         events = collections.Counter(n for n, _ in reports["map"][0])
         checks.expect("shadow: leaves are told", events["kvm_mmu_set_spte"] > 64, events)
+    slots = {s.split()[1] for s in markers(reports["two"][0]) if s.startswith("slot ")}
+    checks.expect("slots of VMs that a command starts", len(slots) == 2, slots)
     checks.expect("two VMs in one recording", len({s for s in markers(reports["two"][0]) if s.startswith("vm ")}) == 2 or
                   machine == "bochs", markers(reports["two"][0]))
     if machine != "shadow":

@@ -45,6 +45,8 @@ struct session {
 	struct vms vms;         /* those that have been marked */
 	pid_t *threads;         /* of these, marked */
 	size_t thread_count;
+	struct snapshot_reader *reader; /* NULL: not needed yet, or not to be had */
+	char *no_reader;        /* why not */
 	struct page_counts begin, end;
 	struct timespec start;
 	uint64_t lost;
@@ -175,6 +177,27 @@ static void look_for_vms(struct session *s)
 	vms_free(&now);
 	if (more && !o->command && !o->all)
 		tracing_filter_threads(&s->tracing, s->threads, s->thread_count);
+}
+
+/* May tables and slots be read? Asked once, where there is a VM; it takes a moment. */
+static void prepare_reader(struct session *s)
+{
+	if (s->reader || s->no_reader)
+		return;
+	if (s->options->snapshot)
+		s->reader = snapshot_open(&s->no_reader);
+	else
+		s->no_reader = duplicate("--snapshot=none");
+}
+
+/* Slots come and go without an event; here they are looked at now and then. */
+static void look_for_slots(struct session *s)
+{
+	if (!s->vms.count)
+		return;
+	prepare_reader(s);
+	if (s->reader)
+		snapshot_slots(s->reader, &s->vms, &s->marker);
 }
 
 /* What the kernel has noted about threads that came and went between two looks. */
@@ -361,6 +384,7 @@ static const char *record(struct session *s)
 		poll(&wait, 1, patience_ms(s));
 		take_signals(s);
 		look_for_vms(s);
+		look_for_slots(s);
 	}
 	if (live)
 		fputs("\r\033[K", stderr);
@@ -468,38 +492,24 @@ static void let_drain(void)
 	usleep(2 * DRAIN_LOOK_EVERY_MS * 1000);
 }
 
-/* Before anything is recorded, for it takes a while: can tables be read that exist already? */
-static struct snapshot_reader *prepare_snapshot(struct session *s, char **why_not)
-{
-	struct vms vms = vms_now();
-	struct snapshot_reader *reader = NULL;
-
-	if (!s->options->snapshot)
-		*why_not = duplicate("--snapshot=none");
-	else if (!s->tracing.tdp_mmu)
-		*why_not = duplicate("KVM keeps them outside its TDP MMU");
-	else if (vms.count)
-		reader = snapshot_open(why_not);
-	vms_free(&vms);
-	return reader;
-}
-
 /* What the VMs' tables hold before any event, or that it is not known. */
-static void find_tables(struct session *s, struct snapshot_reader *reader, const char *why_not)
+static void find_tables(struct session *s)
 {
 	const char *whose = s->vms.count == 1 ? s->vms.vm[0].name : "the VMs that run already";
+	const char *why_not = s->no_reader ? s->no_reader : s->tracing.tdp_mmu ? "not all are in KVM's list" :
+	                      "KVM keeps them outside its TDP MMU";
 	struct snapshot snapshot = {0};
 
 	if (!s->vms.count)
 		return;
-	if (reader)
-		snapshot = snapshot_take(reader, &s->vms, &s->marker, s->tracing.buffer / 8, let_drain);
+	if (s->reader && s->tracing.tdp_mmu)
+		snapshot = snapshot_take(s->reader, &s->vms, &s->marker, s->tracing.buffer / 8, let_drain);
 	if (snapshot.vms)
 		note("found %s entries in %s tables of %s", text_count(snapshot.entries).text,
 		     text_count(snapshot.tables).text, whose);
 	if (snapshot.vms < s->vms.count)
 		complain("the tables of %s are not read (%s): entries written before now will show only when they "
-		         "change", whose, why_not ? why_not : "not all are in KVM's list");
+		         "change", whose, why_not);
 	if (snapshot.unsteady)
 		complain("%s tables changed at every attempt to read them and are not known",
 		         text_count(snapshot.unsteady).text);
@@ -509,9 +519,14 @@ static bool begin(struct session *s, char **error)
 {
 	struct tracing_wish wish = {.buffer = s->options->buffer, .exits = s->options->exits,
 	                            .nested = s->options->nested, .stacks = s->options->stacks};
-	char *output = duplicate(s->options->output), *why_not = NULL;
-	struct snapshot_reader *reader;
+	char *output = duplicate(s->options->output);
+	struct vms already = vms_now();
 	bool ok;
+
+	/* Before anything is recorded and any VM starts: later, it would keep us from looking at what there is. */
+	if (already.count || s->options->command)
+		prepare_reader(s);
+	vms_free(&already);
 
 	if (!tracing_open(&s->tracing, &wish, error)) {
 		free(output);
@@ -521,11 +536,8 @@ static bool begin(struct session *s, char **error)
 	free(output);
 	if (!s->drain)
 		return false;
-	reader = prepare_snapshot(s, &why_not);
 	ok = marker_open(&s->marker, &s->tracing) && tracing_on(&s->tracing, true);
 	if (!ok) {
-		snapshot_close(reader);
-		free(why_not);
 		*error = formatted("tracing cannot be switched on: %s", strerror(errno));
 		return false;
 	}
@@ -536,9 +548,7 @@ static bool begin(struct session *s, char **error)
 	ok = tracing_events_on(&s->tracing, error);
 	counts_read(&s->begin);
 	if (ok)
-		find_tables(s, reader, why_not);
-	snapshot_close(reader);
-	free(why_not);
+		find_tables(s);
 	return ok && start_command(s, error);
 }
 
@@ -552,6 +562,8 @@ static void clean_up(struct session *s)
 		drain_free(s->drain);
 	}
 	tracing_close(&s->tracing);
+	snapshot_close(s->reader);
+	free(s->no_reader);
 	vms_free(&s->vms);
 	free(s->threads);
 	if (s->signals >= 0)

@@ -25,9 +25,23 @@ struct places {
 	uint32_t vm_list, userspace_pid, tdp_mmu_roots, debugfs_dentry, memslots;       /* struct kvm */
 	uint32_t link, spt, gfn, role;                                                  /* struct kvm_mmu_page */
 	uint32_t d_name;                                                                /* struct dentry */
-	uint32_t id_hash, node_idx;                                                     /* struct kvm_memslots */
+	uint32_t id_hash, node_idx, generation;                                                 /* struct kvm_memslots */
 	uint32_t id_node, base_gfn, npages, userspace_addr, flags, slot_id;             /* struct kvm_memory_slot */
 	bool have_names, have_slots;
+};
+
+struct slot {
+	unsigned as;
+	uint32_t id, flags;
+	uint64_t gfn, pages, hva;
+};
+
+/* A VM's slots as they were put into the recording last. */
+struct vm_slots {
+	char id[32];
+	uint64_t generation[2]; /* KVM's, which counts changes; one for each address space */
+	struct slot *slots;
+	size_t count;
 };
 
 struct snapshot_reader {
@@ -39,6 +53,8 @@ struct snapshot_reader {
 	uint64_t room, written;
 	void (*pause)(void);
 	struct snapshot snapshot;
+	struct vm_slots *known;
+	size_t known_count;
 	/* of the VM that is being read */
 	char id[32];
 	uint64_t tables, entries;
@@ -63,6 +79,7 @@ static bool find_places(struct kernel_memory *m, struct places *p, char **error)
 	p->have_slots = kernel_member(m, "kvm", "memslots", &p->memslots) &&
 	                kernel_member(m, "kvm_memslots", "id_hash", &p->id_hash) &&
 	                kernel_member(m, "kvm_memslots", "node_idx", &p->node_idx) &&
+	                kernel_member(m, "kvm_memslots", "generation", &p->generation) &&
 	                kernel_member(m, "kvm_memory_slot", "id_node", &p->id_node) &&
 	                kernel_member(m, "kvm_memory_slot", "base_gfn", &p->base_gfn) &&
 	                kernel_member(m, "kvm_memory_slot", "npages", &p->npages) &&
@@ -191,38 +208,110 @@ static void read_roots(struct snapshot_reader *r, uint64_t kvm)
 
 /* ---- slots ------------------------------------------------------------------------ */
 
-static void read_slot(struct snapshot_reader *r, uint64_t slot, unsigned as)
+static struct vm_slots *known_slots(struct snapshot_reader *r)
 {
-	uint64_t gfn = kernel_word(r->memory, slot + r->at.base_gfn), pages = kernel_word(r->memory, slot + r->at.npages);
-	char *line = formatted("vmmu: slot vm=%s as=%u id=%u gfn=0x%" PRIx64 " pages=0x%" PRIx64 " hva=0x%" PRIx64
-	                       " flags=0x%x", r->id, as, word32(r, slot + r->at.slot_id) & 0xffff, gfn, pages,
-	                       kernel_word(r->memory, slot + r->at.userspace_addr),
-	                       word32(r, slot + r->at.flags));
+	for (size_t i = 0; i < r->known_count; i++)
+		if (strcmp(r->known[i].id, r->id) == 0)
+			return &r->known[i];
+	r->known = reallocate(r->known, (r->known_count + 1) * sizeof(*r->known));
+	r->known[r->known_count] = (struct vm_slots){.generation = {~0ull, ~0ull}};
+	memcpy(r->known[r->known_count].id, r->id, sizeof(r->id));
+	return &r->known[r->known_count++];
+}
 
-	if (pages)
-		put(r, line);
+static void put_slot(struct snapshot_reader *r, const struct slot *slot, uint64_t pages)
+{
+	char *line = formatted("vmmu: slot vm=%s as=%u id=%u gfn=0x%" PRIx64 " pages=0x%" PRIx64 " hva=0x%" PRIx64
+	                       " flags=0x%x", r->id, slot->as, slot->id, slot->gfn, pages, slot->hva, slot->flags);
+
+	put(r, line);
 	free(line);
 }
 
+static const struct slot *slot_with_id(const struct vm_slots *in, unsigned as, uint32_t id)
+{
+	for (size_t i = 0; i < in->count; i++)
+		if (in->slots[i].as == as && in->slots[i].id == id)
+			return &in->slots[i];
+	return NULL;
+}
+
+static void add_slot(struct vm_slots *to, const struct slot *slot)
+{
+	to->slots = reallocate(to->slots, (to->count + 1) * sizeof(*to->slots));
+	to->slots[to->count++] = *slot;
+}
+
+/* What differs goes into the recording. Slots of the other address space stay as they are. */
+static void replace_slots(struct snapshot_reader *r, struct vm_slots *known, struct vm_slots *now, unsigned as)
+{
+	for (size_t i = 0; i < now->count; i++) {
+		const struct slot *before = slot_with_id(known, as, now->slots[i].id);
+
+		if (!before || memcmp(before, &now->slots[i], sizeof(*before)) != 0)
+			put_slot(r, &now->slots[i], now->slots[i].pages);
+	}
+	for (size_t i = 0; i < known->count; i++) {
+		if (known->slots[i].as != as)
+			add_slot(now, &known->slots[i]);
+		else if (!slot_with_id(now, as, known->slots[i].id))
+			put_slot(r, &known->slots[i], 0);
+	}
+	free(known->slots);
+	known->slots = now->slots;
+	known->count = now->count;
+}
+
 /* The hash by id holds every slot of an address space once; its links are one of a pair. */
-static void read_slots(struct snapshot_reader *r, uint64_t kvm)
+static void collect_slots(struct snapshot_reader *r, uint64_t memslots, unsigned as, struct vm_slots *now)
 {
 	enum { BUCKETS = 128, LINK_BYTES = 16 };
+	uint64_t hash[BUCKETS];
+	uint32_t link = r->at.id_node + (word32(r, memslots + r->at.node_idx) & 1) * LINK_BYTES;
+
+	if (!kernel_read(r->memory, memslots + r->at.id_hash, hash, sizeof(hash), NULL))
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		uint64_t node = hash[i];
+
+		for (int n = 0; node && n < MANY; n++, node = kernel_word(r->memory, node)) {
+			uint64_t at = node - link;
+			struct slot slot;
+
+			memset(&slot, 0, sizeof(slot));         /* compared as a whole */
+			slot.as = as;
+			slot.id = word32(r, at + r->at.slot_id) & 0xffff;
+			slot.flags = word32(r, at + r->at.flags);
+			slot.gfn = kernel_word(r->memory, at + r->at.base_gfn);
+			slot.pages = kernel_word(r->memory, at + r->at.npages);
+			slot.hva = kernel_word(r->memory, at + r->at.userspace_addr);
+			if (slot.pages)
+				add_slot(now, &slot);
+		}
+	}
+}
+
+static void read_slots(struct snapshot_reader *r, uint64_t kvm)
+{
+	const uint64_t changing = 1ull << 63;   /* in KVM's generation: a change is under way */
+	struct vm_slots *known = known_slots(r);
 
 	for (unsigned as = 0; r->at.have_slots && as < 2; as++) {
-		uint64_t slots = kernel_word(r->memory, kvm + r->at.memslots + as * sizeof(uint64_t));
-		uint64_t hash[BUCKETS];
-		uint32_t link;
+		uint64_t memslots = kernel_word(r->memory, kvm + r->at.memslots + as * sizeof(uint64_t));
+		uint64_t generation = memslots ? kernel_word(r->memory, memslots + r->at.generation) : 0;
+		struct vm_slots now = {0};
 
-		if (!slots || !kernel_read(r->memory, slots + r->at.id_hash, hash, sizeof(hash), NULL))
+		if (!memslots || generation & changing || generation == known->generation[as])
 			continue;
-		link = r->at.id_node + (word32(r, slots + r->at.node_idx) & 1) * LINK_BYTES;
-		for (unsigned i = 0; i < BUCKETS; i++) {
-			uint64_t node = hash[i];
-
-			for (int n = 0; node && n < MANY; n++, node = kernel_word(r->memory, node))
-				read_slot(r, node - link, as);
+		collect_slots(r, memslots, as, &now);
+		/* Changed while they were read: next time. */
+		if (kernel_word(r->memory, kvm + r->at.memslots + as * sizeof(uint64_t)) != memslots ||
+		    kernel_word(r->memory, memslots + r->at.generation) != generation) {
+			free(now.slots);
+			continue;
 		}
+		replace_slots(r, known, &now, as);
+		known->generation[as] = generation;
 	}
 }
 
@@ -295,21 +384,38 @@ void snapshot_close(struct snapshot_reader *r)
 	if (!r)
 		return;
 	kernel_memory_close(r->memory);
+	for (size_t i = 0; i < r->known_count; i++)
+		free(r->known[i].slots);
+	free(r->known);
 	free(r);
+}
+
+/* Each VM in KVM's list that was asked for. */
+static void each_vm(struct snapshot_reader *r, const struct vms *vms,
+                    void (*read)(struct snapshot_reader *r, uint64_t kvm))
+{
+	uint64_t next = kernel_word(r->memory, r->vm_list);
+
+	for (int i = 0; next && next != r->vm_list && i < MANY; i++, next = kernel_word(r->memory, next))
+		if (is_wanted(r, vms, next - r->at.vm_list))
+			read(r, next - r->at.vm_list);
 }
 
 struct snapshot snapshot_take(struct snapshot_reader *r, const struct vms *vms, struct marker *m, uint64_t room,
                               void (*pause)(void))
 {
-	uint64_t next = kernel_word(r->memory, r->vm_list);
-
 	r->marker = m;
 	r->room = room;
 	r->pause = pause;
 	r->written = 0;
 	r->snapshot = (struct snapshot){0};
-	for (int i = 0; next && next != r->vm_list && i < MANY; i++, next = kernel_word(r->memory, next))
-		if (is_wanted(r, vms, next - r->at.vm_list))
-			read_vm(r, next - r->at.vm_list);
+	each_vm(r, vms, read_vm);
 	return r->snapshot;
+}
+
+void snapshot_slots(struct snapshot_reader *r, const struct vms *vms, struct marker *m)
+{
+	r->marker = m;
+	r->room = UINT64_MAX;
+	each_vm(r, vms, read_slots);
 }

@@ -29,6 +29,11 @@ struct snapshot_reader *snapshot_open(char **error);
  */
 struct snapshot snapshot_take(struct snapshot_reader *r, const struct vms *vms, struct marker *m, uint64_t room,
                               void (*pause)(void));
+/*
+ * Slots of these VMs as far as they have changed since they were last asked for: markers
+ * "slot", with pages=0x0 for one that is gone. Cheap when nothing has changed.
+ */
+void snapshot_slots(struct snapshot_reader *r, const struct vms *vms, struct marker *m);
 void snapshot_close(struct snapshot_reader *r);
 
 #endif
