@@ -427,6 +427,27 @@ static void answers_that_cannot_be_are_refused(void **state)
 	host_end(host);
 }
 
+/* A fault that maps nothing names no entry, whatever stands there. */
+static void a_refusal_names_no_entry(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 0);
+	struct answer answer = {VMMU_BACKING_OK, {.pfn = {0x5000}, .rights = VMMU_R, .memtype = VMMU_MEMTYPE_WB}};
+	struct vmmu_fault fault;
+
+	host->backing = give;
+	host->arg = &answer;
+	assert_ok(host_slot(host, 0, 0, PAGES * K, 0));
+	assert_ok(host_slot(host, 1, G, PAGES * K, VMMU_SLOT_READONLY));
+	for (uint64_t base = 0; base <= G; base += G) {
+		assert_result(host_fault(host, 0, base, VMMU_R), VMMU_FAULT_FIXED);
+		assert_result(host_fault_at(host, 0, base, VMMU_W | VMMU_ACCESS_PRESENT, &fault),
+		              base ? VMMU_FAULT_READ_ONLY : VMMU_FAULT_DENIED);
+		assert_int_equal(fault.entry, 0);
+		assert_int_equal(fault.level, 0);
+	}
+	host_end(host);
+}
+
 /* The last frame that the CPU can name is a frame like any other. */
 static void the_last_frame_is_given(void **state)
 {
@@ -496,6 +517,7 @@ int main(void)
 		SHADOW(the_direct_map_has_the_same_frame),
 		ALL(a_run_out_of_step_gives_only_what_is_in_step),
 		ALL(answers_that_cannot_be_are_refused),
+		DIRECT(a_refusal_names_no_entry),
 		ALL(the_last_frame_is_given),
 		ALL(table_frames_that_cannot_be_are_refused),
 	};

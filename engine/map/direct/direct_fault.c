@@ -19,6 +19,13 @@ static inline enum vmmu_fault_result report(struct vmmu_fault *f, const struct v
 	return m->result;
 }
 
+/* Nothing was mapped: what on_present may have left there says nothing of the answer. */
+static inline enum vmmu_fault_result without_entry(struct vmmu_fault *f, enum vmmu_fault_result result)
+{
+	f->entry = 0;
+	return result;
+}
+
 /* ---- the entry is there: nothing to ask the host ------------------------------ */
 
 static void trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu_trace_event event,
@@ -143,7 +150,7 @@ map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint6
 
 	/* The entry only saves time: without memory for its path the answer is the same. */
 	if (!op->map->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(op))
-		return VMMU_FAULT_EMULATE_MMIO;
+		return without_entry(f, VMMU_FAULT_EMULATE_MMIO);
 	inside = vmmu_op_enter(op);
 	if (!vmmu_is_stale(&vcpu->vm->memory, inside, m.gfn, sequence))
 		vmmu_mmio_map(op, inside, &m);
@@ -192,12 +199,12 @@ VMMU_INLINE enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmm
 		return map_mmio(vcpu, op, f, sequence);
 	f->slot = vcpu->hit.info.id;
 	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
-		return VMMU_FAULT_READ_ONLY;
+		return without_entry(f, VMMU_FAULT_READ_ONLY);
 	if (!vmmu_have_spares(op))
-		return VMMU_FAULT_NO_MEMORY;
+		return without_entry(f, VMMU_FAULT_NO_MEMORY);
 
 	result = vmmu_prepare_backing(vcpu, op, f, &backing);
-	return result ? result : map_backing(vcpu, op, f, sequence, &backing);
+	return result ? without_entry(f, result) : map_backing(vcpu, op, f, sequence, &backing);
 }
 
 /* The questions that one fault puts to the host at most, when others map the page meanwhile. */
