@@ -2,11 +2,14 @@
 /* Random numbers (xorshift64*) and random orders. */
 #include "guest.h"
 
-static uint64_t random_state = 88172645463325252ull;
+#define RANDOM_START 88172645463325252ull
+
+static uint64_t random_state = RANDOM_START;
 
 void random_seed(uint64_t seed)
 {
-	random_state ^= seed * 0x9e3779b97f4a7c15ull;
+	random_state = RANDOM_START ^ seed * 0x9e3779b97f4a7c15ull;
+	random_state = random_state ? random_state : RANDOM_START;
 }
 
 uint64_t random_next(void)
