@@ -82,6 +82,7 @@ void test_claims(void);
 void test_stress_switch(void);
 void test_time(void);
 void test_touch(void);
+void test_umip(void);
 
 void end_by_halt(void);
 void end_by_bios_call(void);

@@ -13,7 +13,7 @@ GUEST_BOTH  := main command_line console ram random string timers device space m
 GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec mmio time control debug breakpoints nmi events delivery delivery_paging \
                delivery_tables paging hostile registers fresh bench stress_pcid stress_hostile
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
-LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch stress_off
+LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch umip stress_off
 LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST_ALL_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -ffreestanding -fno-pic -fno-stack-protector \
                 -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \

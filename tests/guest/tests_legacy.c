@@ -19,6 +19,7 @@ const struct test all_tests[] = {
 	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
 	{"task-switch", test_task_switch},
+	{"umip", test_umip},
 	{"end-by-bios-call", end_by_bios_call},
 	{NULL, NULL},
 };

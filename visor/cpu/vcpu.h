@@ -32,7 +32,12 @@ enum cpu_special {
 };
 
 /* What a guest has only where the back end can give it. */
-enum cpu_feature { CPU_FEATURE_RDTSCP, CPU_FEATURE_INVPCID, CPU_FEATURE_LA57 };
+enum cpu_feature {
+	CPU_FEATURE_RDTSCP,
+	CPU_FEATURE_INVPCID,
+	CPU_FEATURE_LA57,
+	CPU_FEATURE_UMIP_BY_EXITS,   /* where the CPU has none: SGDT, SIDT, SLDT and STR exit while CR4.UMIP is set */
+};
 
 /*
  * Exceptions that no guest may keep to itself: the delivery of these two can raise

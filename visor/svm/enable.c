@@ -87,7 +87,7 @@ void svm_shadow_describe(struct vmmu_cpu *out)
 /* Nothing needs switching on: what CPUID shows works in a guest. A nested walk knows four levels here. */
 bool svm_allows(enum cpu_feature feature)
 {
-	return feature != CPU_FEATURE_LA57;
+	return feature != CPU_FEATURE_LA57 && feature != CPU_FEATURE_UMIP_BY_EXITS;
 }
 
 /* On shadow tables a guest's PCIDs are not the CPU's: INVPCID would be refused. */

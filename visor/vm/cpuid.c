@@ -45,8 +45,9 @@ enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
 #define PKU_7C BIT(3)
 #define OSPKE_7C BIT(4)
 #define LA57_7C BIT(16)
+#define UMIP_7C BIT(2)
 #define FEATURES_7C                                                                                \
-	(BIT(1) /* VBMI */ | BIT(2) /* UMIP */ | PKU_7C | BIT(6) | BITS(12, 8) | BIT(14) | LA57_7C | RDPID_7C)
+	(BIT(1) /* VBMI */ | UMIP_7C | PKU_7C | BIT(6) | BITS(12, 8) | BIT(14) | LA57_7C | RDPID_7C)
 #define FEATURES_7D BIT(4) /* fast short REP MOV */
 #define FEATURES_81C                                                                               \
 	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) |  \
@@ -86,6 +87,8 @@ static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
 			filtered.ecx &= ~RDPID_7C;
 		if (!v->backend->allows(CPU_FEATURE_LA57))
 			filtered.ecx &= ~LA57_7C;
+		if (v->backend->allows(CPU_FEATURE_UMIP_BY_EXITS))
+			filtered.ecx |= UMIP_7C;
 		if (filtered.ecx & PKU_7C && v->backend->read_cr4(v) & X86_CR4_PKE)
 			filtered.ecx |= OSPKE_7C;
 		filtered.edx = r->edx & (FEATURES_7D | SPECULATION_7D);

@@ -134,6 +134,8 @@ static const char *missing_feature(void)
 	if (refused_controls())
 		return refused_controls();
 	vmx_cpu.secondary = vmx_adjusted(MSR_VMX_PROCBASED_CTLS2, wanted);
+	vmx_cpu.umip_by_exits = !(cpuid(7, 0).ecx & CPUID_7C_UMIP) &&
+	                        vmx_adjusted(MSR_VMX_PROCBASED_CTLS2, CPU2_DESCRIPTOR_TABLES) & CPU2_DESCRIPTOR_TABLES;
 	if (!vmx_cpu.shadow && missing_in_ept())
 		return missing_in_ept();
 	return NULL;
@@ -231,6 +233,7 @@ bool vmx_allows(enum cpu_feature feature)
 	case CPU_FEATURE_RDTSCP: return vmx_cpu.secondary & CPU2_RDTSCP;
 	case CPU_FEATURE_INVPCID: return vmx_cpu.secondary & CPU2_INVPCID;
 	case CPU_FEATURE_LA57: return vmx_cpu.shadow;
+	case CPU_FEATURE_UMIP_BY_EXITS: return vmx_cpu.umip_by_exits;
 	}
 	__builtin_unreachable();
 }

@@ -124,6 +124,12 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_WRMSR:
 		exit_msr(v, reason == VMX_EXIT_WRMSR);
 		break;
+	case VMX_EXIT_GDTR_IDTR:
+	case VMX_EXIT_LDTR_TR:
+		exit_count(v, EXIT_OTHER);
+		vmx_read_state(v);
+		exit_emulate(v, UINT64_MAX);
+		break;
 	case VMX_EXIT_XSETBV:
 		exit_xsetbv(v);
 		break;
