@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../trace/bits.h"
 #include "../trace/describe.h"
+#include "../trace/reverse.h"
 #include "../trace/view.h"
 #include "../question/question.h"
 #include "command.h"
 
-enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_GVA = 0x100, OPTION_ROOT };
+enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_GVA = 0x100, OPTION_ROOT, OPTION_BITS, OPTION_RMAP };
 
 struct walk {
 	struct view view;
@@ -17,6 +19,8 @@ struct walk {
 	bool is_gva, given;
 	uint64_t root;              /* top table; 0: the one loaded last */
 	bool brief;                 /* no history */
+	bool bits;                  /* entries taken apart */
+	bool rmap;                  /* instead: which entries map the gpa */
 
 	struct replay replay;
 	struct replay_vm *vm;
@@ -61,7 +65,44 @@ static void print_steps(const struct walk *walk)
 		printf("[%3u]  0x%09" PRIx64 "  0x%016" PRIx64 "  %s%s%s\n", step->index,
 		       step->table.v + sizeof(uint64_t) * step->index, step->entry, colour, meaning, p->off);
 		free(meaning);
+		if (walk->bits)
+			bits_print(&walk->vm->decoder, step->level, step->entry, 9);
 	}
+}
+
+/* ---- the other way round: from a guest page to the entries that map it ------------------ */
+
+struct reverse {
+	const struct walk *walk;
+	unsigned count;
+};
+
+static void print_reverse(void *arg, const struct replay_table *table, unsigned index)
+{
+	struct reverse *reverse = arg;
+	const struct walk *walk = reverse->walk;
+	char *meaning = describe_entry(&walk->vm->decoder, table->level, replay_entry(table, index));
+
+	printf("  0x%09" PRIx64 "  L%u table 0x%09" PRIx64 "[%3u]  0x%016" PRIx64 "  %s\n",
+	       table->hpa + sizeof(uint64_t) * index, table->level, table->hpa, index, replay_entry(table, index), meaning);
+	free(meaning);
+	reverse->count++;
+}
+
+static void show_reverse(const struct walk *walk)
+{
+	struct reverse reverse = {.walk = walk};
+	const struct palette *p = walk->view.palette;
+
+	printf("%sEntries that map guest-physical 0x%" PRIx64 " %s%s\n\n", p->bold, walk->address, walk->label, p->off);
+	reverse_map(walk->vm, walk->address >> VMMU_PAGE_SHIFT, print_reverse, &reverse);
+	if (walk->vm->decoder.mode == VMMU_MODE_SHADOW)
+		printf("\n%u entr%s. Under shadow paging the guest maps a page where it likes: the engine keeps these in a "
+		       "list,\nthe reverse map, to find them when the page is taken away or write-protected.\n", reverse.count,
+		       reverse.count == 1 ? "y" : "ies");
+	else
+		printf("\n%u entr%s. A direct map has one place for each page, which a walk from the root finds: it keeps no\n"
+		       "reverse map.\n", reverse.count, reverse.count == 1 ? "y" : "ies");
 }
 
 /* The first gfn that the shadow leaf at the walk's end maps: its last write tells. */
@@ -253,6 +294,8 @@ static bool prepare(struct walk *walk)
 	walk->vm = view_vm(&walk->view, &walk->replay);
 	if (!walk->vm)
 		return false;
+	if (walk->rmap)
+		return true;
 	if (!is_address_of_mode(walk))
 		return false;
 	if (walk->root && !replay_table_at(&walk->replay, walk->root)) {
@@ -266,6 +309,10 @@ static bool prepare(struct walk *walk)
 
 static void show(struct walk *walk)
 {
+	if (walk->rmap) {
+		show_reverse(walk);
+		return;
+	}
 	print_heading(walk);
 	print_steps(walk);
 	print_result(walk);
@@ -305,10 +352,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!parse_address(arg, &walk->root) || !walk->root)
 			argp_error(state, "--root takes the host-physical address of a table, in hex, not \"%s\"", arg);
 		return 0;
+	case OPTION_BITS:
+		walk->bits = true;
+		return 0;
+	case OPTION_RMAP:
+		walk->rmap = true;
+		return 0;
 	case OPTION_BRIEF:
 		walk->brief = true;
 		return 0;
 	case ARGP_KEY_END:
+		if (walk->rmap && walk->is_gva)
+			argp_error(state, "--rmap goes from a guest page to its entries: give --gpa X");
 		if (!walk->given)
 			argp_error(state, "which address? Give --gpa X, or --gva X under shadow paging");
 		return 0;
@@ -322,6 +377,8 @@ static const struct argp_option options[] = {
 	{"gva", OPTION_GVA, "X", 0, "Under shadow paging: the guest-virtual address", 1},
 	{"root", OPTION_ROOT, "HPA", 0,
 	 "The top table to begin with (default: the one that was loaded last)", 1},
+	{"bits", OPTION_BITS, NULL, 0, "Take each entry apart, bit by bit", 1},
+	{"rmap", OPTION_RMAP, NULL, 0, "Instead, all entries that map the page at --gpa: the reverse map", 1},
 	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},
 	{0},
 };
