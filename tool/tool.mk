@@ -18,6 +18,7 @@ tool: $(VMMU)
 MACHINE     ?= bochs
 MEMORY      ?= 256M
 PAGE_SIZE   ?= 2m
+MMU         ?=
 INTERACTIVE ?=
 KERNEL      ?= .cache/kernels/cloud-amd64/vmlinuz
 INITRD      ?= $(BUILD)/initramfs/run.cpio.gz
@@ -26,13 +27,14 @@ RUN_NEEDS := $(VMMU) $(BUILD)/visor.elf $(INITRD)
 
 .PHONY: run iso install
 #   make run MACHINE=qemu   the same under NPT, in seconds (default: bochs, which has EPT)
+#   make run MACHINE=qemu MMU=shadow   without nested paging
 #   make run INTERACTIVE=1  with a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=
 run:
 	@scripts/setup build emulators kernels
 	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guest' --no-print-directory \
 		BUILD=$(BUILD) $(RUN_NEEDS)
 	@scripts/run-guest $(BUILD) $(MACHINE) $(KERNEL) $(INITRD) --memory $(MEMORY) \
-		--page-size $(PAGE_SIZE) $(if $(INTERACTIVE),--append vmmu.shell)
+		--page-size $(PAGE_SIZE) $(if $(MMU),--mmu $(MMU)) $(if $(INTERACTIVE),--append vmmu.shell)
 
 #   make iso       build/vmmu.iso, which boots the same on a real machine
 iso: $(RUN_NEEDS)
