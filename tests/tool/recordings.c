@@ -309,6 +309,37 @@ static void a_write_belongs_to_the_root_that_holds_its_old_value(void **state)
 	kvm_free(host.kvm);
 }
 
+static void five_levels_and_system_management_mode(void **state)
+{
+	struct host host = host_new();
+	struct source_event event = event_at(&host, EVENT_GET_PAGE);
+
+	(void)state;
+	event_set(&event, FIELD_GFN, 0);
+	event_set(&event, FIELD_ROLE, 5 | ROLE_DIRECT);
+	event_set(&event, FIELD_CREATED, 1);
+	kvm_take(host.kvm, &event);
+	event.field[FIELD_ROLE] = 4 | ROLE_DIRECT;
+	kvm_take(host.kvm, &event);
+	for (unsigned level = 5; level >= 2; level--)
+		changed(&host, 0, level, 0, TABLE(5 - level));
+	changed(&host, 5, 1, 0, PAGE(1));
+	assert_int_equal(kvm_vm_at(host.kvm, 0)->root_count, 1);
+	assert_int_equal(kvm_vm_at(host.kvm, 0)->levels, 5);
+	/* Another address space: the same gfn, empty there. */
+	event = event_at(&host, EVENT_SPTE_CHANGED);
+	event_set(&event, FIELD_AS_ID, 1);
+	event_set(&event, FIELD_GFN, 0);
+	event_set(&event, FIELD_LEVEL, 5);
+	event_set(&event, FIELD_OLD, 0);
+	event_set(&event, FIELD_NEW, TABLE(9));
+	kvm_take(host.kvm, &event);
+	assert_int_equal(facts[fact_count - 1].root, 2);
+	assert_int_equal(kvm_vm_at(host.kvm, 0)->roots[1].as_id, 1);
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	kvm_free(host.kvm);
+}
+
 static void a_split_fills_its_table_before_it_is_linked(void **state)
 {
 	struct host host = host_new();
@@ -603,6 +634,7 @@ int main(void)
 		cmocka_unit_test(what_is_missing_is_told),
 		cmocka_unit_test(pages_of_the_ring_buffer),
 		cmocka_unit_test(a_write_belongs_to_the_root_that_holds_its_old_value),
+		cmocka_unit_test(five_levels_and_system_management_mode),
 		cmocka_unit_test(a_split_fills_its_table_before_it_is_linked),
 		cmocka_unit_test(entries_of_an_unlinked_table_go_one_by_one),
 		cmocka_unit_test(a_fast_fault_is_a_write),
