@@ -309,6 +309,34 @@ static void a_write_belongs_to_the_root_that_holds_its_old_value(void **state)
 	kvm_free(host.kvm);
 }
 
+static void of_two_roots_that_fit_the_valid_one_goes_on(void **state)
+{
+	struct host host = host_new();
+
+	(void)state;
+	grow(&host, 0);
+	changed(&host, 5, 1, 0, PAGE(1));
+	changed(&host, 6, 1, 0, PAGE(2));
+	happens(&host, EVENT_ZAP_ALL);
+	/* The same frames come back while the old root still holds them. */
+	grow(&host, 10);
+	changed(&host, 5, 1, 0, PAGE(1));
+	changed(&host, 6, 1, 0, PAGE(2));
+	/* What stays mapped is the new root's, what is dropped outside a fault the old one's. */
+	changed(&host, 5, 1, PAGE(1), PAGE(1) & ~2ull);
+	assert_int_equal(facts[fact_count - 1].root, 2);
+	assert_true(facts[fact_count - 1].flags & FACT_AMBIGUOUS);
+	changed(&host, 6, 1, PAGE(2), 0);
+	assert_int_equal(facts[fact_count - 1].root, 1);
+	assert_true(facts[fact_count - 1].flags & FACT_AMBIGUOUS);
+	changed(&host, 5, 1, PAGE(1), 0);
+	assert_int_equal(facts[fact_count - 1].root, 1);
+	assert_false(facts[fact_count - 1].flags & FACT_AMBIGUOUS);
+	assert_int_equal(kvm_counts_all(host.kvm).ambiguous, 2);
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	kvm_free(host.kvm);
+}
+
 static void five_levels_and_system_management_mode(void **state)
 {
 	struct host host = host_new();
@@ -634,6 +662,7 @@ int main(void)
 		cmocka_unit_test(what_is_missing_is_told),
 		cmocka_unit_test(pages_of_the_ring_buffer),
 		cmocka_unit_test(a_write_belongs_to_the_root_that_holds_its_old_value),
+		cmocka_unit_test(of_two_roots_that_fit_the_valid_one_goes_on),
 		cmocka_unit_test(five_levels_and_system_management_mode),
 		cmocka_unit_test(a_split_fills_its_table_before_it_is_linked),
 		cmocka_unit_test(entries_of_an_unlinked_table_go_one_by_one),
