@@ -33,6 +33,33 @@ struct storm {
 	uint64_t looks, entries;
 };
 
+/* And the host copies pages on write, is busy at times, and has words that cannot be read just then. */
+static _Atomic bool copied[RAM];
+static _Atomic unsigned questions, reads;
+
+static enum vmmu_backing_result answer(struct host *host, const struct vmmu_slot_info *slot, uint64_t gfn,
+                                       unsigned access, struct vmmu_backing *out)
+{
+	uint64_t page = gfn % RAM;
+
+	(void)host;
+	if (access & VMMU_W)
+		copied[page] = true;
+	host_plain_answer(slot, gfn, out);
+	if (!copied[page]) {
+		out->pfn.v += RAM;
+		out->rights &= ~VMMU_W;
+	}
+	return ++questions % 64 ? VMMU_BACKING_OK : VMMU_BACKING_RETRY;
+}
+
+static bool is_busy_at_times(struct host *host, uint64_t gpa)
+{
+	(void)host;
+	(void)gpa;
+	return ++reads % 512 == 0;
+}
+
 struct member {
 	struct storm *storm;
 	unsigned vcpu;
@@ -62,7 +89,7 @@ static void *run_vcpu(void *arg)
 			vmmu_vcpu_set_paging(host->vcpu[me->vcpu], &paging);
 		} else {
 			host_fault(host, me->vcpu, shadow ? address : address % (RAM * K),
-			           VMMU_R | VMMU_ACCESS_USER);
+			           (r >> 50 & 3 ? VMMU_R : VMMU_W) | VMMU_ACCESS_USER);
 		}
 		me->storm->faults++;
 	}
@@ -127,6 +154,8 @@ static void anything_goes_while_vcpus_fault(void **state)
 	struct member member[VCPUS];
 	pthread_t thread[VCPUS];
 
+	host->backing = answer;
+	host->is_busy = is_busy_at_times;
 	config.max_shadow_tables = 1;
 	config.ring = &ring;
 	host_make(host, &config, VCPUS);
