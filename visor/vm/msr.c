@@ -147,7 +147,7 @@ static void note_refusal(struct vm *vm, uint32_t msr, bool write)
 	r->msr[seen] = msr;
 	r->write[seen] = write;
 	r->count++;
-	log_line("visor: #GP to the guest: it %s MSR %x, which it does not have%s", write ? "writes" : "reads", msr,
+	log_line("visor: #GP to the guest: %s of MSR %x refused%s", write ? "WRMSR" : "RDMSR", msr,
 	         r->count == MSR_REFUSALS ? "; further ones are not told" : "");
 }
 
