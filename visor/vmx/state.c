@@ -49,7 +49,7 @@ static void write_cr0_of_guest(uint64_t value)
 }
 
 /* `real` is what the CPU gets of it. UMIP of a CPU that has none is made of exits (25.6.2), for as long as it is set. */
-static void set_cr4(uint64_t value, uint64_t real)
+static void vmx_set_cr4(uint64_t value, uint64_t real)
 {
 	vmwrite(VMCS_CR4_SHADOW, value);
 	if (vmx_cpu.umip_by_exits) {
@@ -61,7 +61,7 @@ static void set_cr4(uint64_t value, uint64_t real)
 
 static void write_cr4_of_guest(uint64_t value)
 {
-	set_cr4(value, value);
+	vmx_set_cr4(value, value);
 }
 
 uint64_t vmx_read_efer(struct vcpu *v)
@@ -91,7 +91,7 @@ void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 	vmwrite(VMCS_GUEST_CR3, root->pointer);
 	vmwrite(VMCS_CR0_SHADOW, p->cr0);
 	vmwrite(VMCS_GUEST_CR0, (shadow_real_cr0(p) & ~cache) | rdmsr(MSR_VMX_CR0_FIXED0));
-	set_cr4(p->cr4, shadow_real_cr4(p));
+	vmx_set_cr4(p->cr4, shadow_real_cr4(p));
 	write_real_efer(shadow_real_efer(p));
 }
 
