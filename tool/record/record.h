@@ -3,12 +3,15 @@
  * `vmmu record`: what KVM does to the second-level tables of running VMs, from
  * its trace events into a file. The parts:
  *
- *   session.c    the order of it all, from the options to the summary
+ *   session.c    the order of it all, from the options to the end
+ *   subjects.c   whom it records: VMs, threads, slots, tables that exist already
+ *   command.c    the program that is started for it
+ *   save.c       the file, the summary, the comparison with KVM's counts
  *   tracing.c    the tracefs instance: events, filters, buffers, loss
  *   drain.c      one thread for each CPU moves its buffer into a file
  *   trace_dat.c  the file, trace-cmd's format version 6
  *   vms.c        which VMs there are, their names and threads
- *   snapshot.c   the tables that exist already, read from the kernel's memory
+ *   snapshot.c   slots, and tables that exist already, read from the kernel's memory
  *   kernel_memory.c   how that is read, and where things are in it
  *   marker.c     what no event says goes into the stream as text
  *   counts.c     KVM's own page counts, and whether the events add up to them
@@ -30,7 +33,9 @@ struct record_options {
 	char **command;         /* NULL-terminated; NULL: none */
 };
 
-/* Exit status: the command's own where there is one, else as in base/exit_status.h. */
+enum { RECORD_DONE = 0, RECORD_FAILED = 2 };
+
+/* Exit status: RECORD_FAILED; else the command's own where there is one, or RECORD_DONE. */
 int record_session(const struct record_options *options);
 
 #endif
