@@ -549,7 +549,8 @@ static bool may_be_anything(const struct vmmu_trace_record *r, size_t byte)
 		       byte == offsetof(struct vmmu_trace_record, entry.spte) + 1;
 	case VMMU_TRACE_FAULT_END:
 		return byte == offsetof(struct vmmu_trace_record, result) ||
-		       byte == offsetof(struct vmmu_trace_record, fault_end.entry) + 1;
+		       byte == offsetof(struct vmmu_trace_record, fault_end.entry) + 1 ||
+		       byte >= offsetof(struct vmmu_trace_record, fault_end.handler);
 	default:
 		return byte == offsetof(struct vmmu_trace_record, cause);
 	}

@@ -5,6 +5,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
 #include "visor/host/log.h"
+#include "visor/lib/format.h"
 #include "visor/vm/counters.h"
 #include "visor/vm/vm.h"
 
@@ -39,10 +40,13 @@ void watch_end(struct vcpu *v)
 void watch_write(struct vcpu *v)
 {
 	const struct watch *w = &v->vm->watch;
+	char rip[17];
 
 	json_open("longest_exit");
 	json_string("kind", w->longest ? exit_kind_name(v, w->longest_kind) : "");
 	json_number("ns", clock_ticks_to_ns(w->longest));
-	json_number("rip", w->longest_rip);
+	/* As in `end`: readers of JSON take numbers of 63 bits at most. */
+	snprintf(rip, sizeof(rip), "%llx", (unsigned long long)w->longest_rip);
+	json_string("rip", rip);
 	json_close();
 }
