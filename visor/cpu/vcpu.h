@@ -138,6 +138,8 @@ struct vcpu {
 	uint32_t kept_event;          /* an interrupt whose delivery met a fault of the guest's own: it is
 	                               * delivered when the guest takes interrupts again; or 0 */
 	uint64_t memory_faults;       /* exits counted on the hot path */
+	uint64_t refused_rip, refused_gva;   /* shadow paging: where the CPU refuses what its tables allow ... */
+	unsigned refused;                    /* ... and how many times in a row */
 	uint64_t spec_ctrl;           /* the guest's SPEC_CTRL: in the CPU while it runs, 0 there else */
 	uint64_t xcr0;                /* the guest's, live in the CPU */
 	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */

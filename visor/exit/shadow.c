@@ -97,6 +97,28 @@ static enum vmmu_status note_pkru(struct vcpu *v)
 	return status;
 }
 
+/* So many faults in a row at one place, about which the tables say that there should be none. */
+#define REFUSED_MAX 100000u
+
+/*
+ * The CPU has refused an access that its tables allow. A stale entry of its TLB does that once. A CPU that does not
+ * keep to the manual does it for ever (protection keys of Bochs 2.7 bind the supervisor's own pages), with no exit
+ * but this one. True: the VM has failed of it.
+ */
+static bool refused_for_good(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	if (v->refused_rip != fault->rip || v->refused_gva != fault->gva.v) {
+		v->refused_rip = fault->rip;
+		v->refused_gva = fault->gva.v;
+		v->refused = 0;
+	}
+	if (++v->refused < REFUSED_MAX)
+		return false;
+	vm_fail(v, "the CPU keeps refusing an access to %llx (error code %llx) that its tables allow: it does not do "
+	        "as the manual says", (unsigned long long)fault->gva.v, (unsigned long long)fault->error_code);
+	return true;
+}
+
 enum vmmu_fault_result shadow_fault(struct vcpu *v, struct vmmu_fault *fault)
 {
 	enum ahead_result ahead = AHEAD_STAYED;
@@ -109,6 +131,8 @@ enum vmmu_fault_result shadow_fault(struct vcpu *v, struct vmmu_fault *fault)
 	if (ahead == AHEAD_MET)
 		return VMMU_FAULT_INJECT_PF;
 	result = vmmu_fault(v->mmu, fault);
+	if (unlikely(result == VMMU_FAULT_SPURIOUS) && refused_for_good(v, fault))
+		return VMMU_FAULT_BAD_ENTRY;
 	/* What the access needs beside the engine has been done. */
 	if (ahead == AHEAD_MOVED && result > VMMU_FAULT_RETRY)
 		return VMMU_FAULT_RETRY;
