@@ -26,6 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "
 import bounds  # noqa: E402
 import figures  # noqa: E402
 
+DUMP_SAMPLES = 6    # pages of each trace of which dump and walk are asked alike
 LONGEST_EXIT_NS = 1_000_000  # measured: 273,000, which is the trace going to its disk
 
 TIMEOUT = {"qemu": 300, "bochs": 600}  # seconds; more than ten times what a quiet machine needs
@@ -147,6 +148,22 @@ class Runner:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             (folder / name).write_text(done.stdout + done.stderr)
             require(done.returncode == 0, f"{name}: {first_line(done.stdout + done.stderr)}")
+        self.judge_dump(folder / "trace")
+
+    def output_of(self, *words):
+        done = subprocess.run([self.build / "vmmu", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False)
+        require(done.returncode == 0, f"vmmu {words[0]}: {first_line(done.stdout + done.stderr)}")
+        return done.stdout
+
+    def judge_dump(self, trace):
+        """`dump` and `walk` say the same of a page: where it is, and under shadow paging which gpa it is."""
+        runs = re.findall(r"^ *L\d  (gpa|gva) (0x\w+)-(0x\w+)(?: -> gpa (0x\w+))? -> hpa (0x\w+)", self.output_of("dump", trace), re.M)
+        for kind, first, _, gpa, hpa in runs[::max(1, len(runs) // DUMP_SAMPLES)]:
+            walked = self.output_of("walk", trace, f"--{kind}", first, "--brief")
+            require(f"host-physical 0x{int(hpa, 16):012x}" in walked, f"dump says {first} is at {hpa}, walk says:\n{walked}")
+            if kind == "gva":
+                require(f"guest-physical 0x{int(gpa, 16):012x}" in walked, f"dump says {first} is gpa {gpa}, walk says:\n{walked}")
 
 
 def on_small_disk(words, folder, size):
