@@ -9,8 +9,6 @@
 #include "../record/record.h"
 #include "command.h"
 
-_Static_assert((int)RECORD_DONE == EXIT_OK && (int)RECORD_FAILED == EXIT_TROUBLE, "one meaning for every command");
-
 #define DEFAULT_OUTPUT "vmmu-record.dat"
 
 enum {

@@ -33,9 +33,7 @@ struct record_options {
 	char **command;         /* NULL-terminated; NULL: none */
 };
 
-enum { RECORD_DONE = 0, RECORD_FAILED = 2 };
-
-/* Exit status: RECORD_FAILED; else the command's own where there is one, or RECORD_DONE. */
+/* The command's own exit status where there is one, else as in base/exit_status.h. */
 int record_session(const struct record_options *options);
 
 #endif

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../base/exit_status.h"
 #include "../base/text.h"
 #include "session.h"
 
@@ -193,9 +194,9 @@ static void clean_up(struct session *s)
 static int exit_status(const struct session *s, bool ok)
 {
 	if (!ok)
-		return RECORD_FAILED;
+		return EXIT_TROUBLE;
 	if (!s->command_ended)
-		return RECORD_DONE;
+		return EXIT_OK;
 	return WIFSIGNALED(s->command_status) ? 128 + WTERMSIG(s->command_status) : WEXITSTATUS(s->command_status);
 }
 
@@ -210,7 +211,7 @@ int record_session(const struct record_options *options)
 	if (!tracing_usable(&error) || !session_choose(&s, &error) || !catch_signals(&s, &error)) {
 		complain("%s", error);
 		free(error);
-		return RECORD_FAILED;
+		return EXIT_TROUBLE;
 	}
 	leftovers = tracing_remove_leftovers();
 	if (leftovers)
