@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A whole host of libvmmu: one VM, one vCPU, one slot, two faults.
+ * A whole host of libvmmu: one VM, one vCPU, one slot, three faults.
  *
  * It runs in user space. What a hypervisor calls host-physical memory is here
  * 8 MiB of ordinary memory, and an hpa is an offset into it: the lower half
