@@ -65,7 +65,9 @@ static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *
 
 	(void)ctx, (void)access;
 	*out = (struct vmmu_backing){.pfn = vmmu_pfn_of((slot->backing + offset) >> VMMU_PAGE_SHIFT),
-	                             .order = 9, .rights = VMMU_RWX, .memtype = VMMU_MEMTYPE_WB};
+	                             .order = 9,
+	                             .rights = VMMU_RWX,
+	                             .memtype = VMMU_MEMTYPE_WB};
 	return VMMU_BACKING_OK;
 }
 
@@ -136,14 +138,24 @@ int main(void)
 	struct vmmu_trace_ring vcpu_ring = {.records = records[0], .size = 128};
 	struct vmmu_trace_ring ring = {.records = records[1], .size = 128};
 	struct my_host my = {.memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
-	                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), .next_table = GUEST_BYTES};
+	                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+	                     .next_table = GUEST_BYTES};
 	struct vmmu_host host = {
-		.object_alloc = object_alloc, .object_free = object_free, .table_alloc = table_alloc,
-		.table_free = table_free, .table_read_base = (uintptr_t)my.memory,
-		.table_write_base = (uintptr_t)my.memory, .backing = backing, .flush = flush, .time = now,
+		.object_alloc = object_alloc,
+		.object_free = object_free,
+		.table_alloc = table_alloc,
+		.table_free = table_free,
+		.table_read_base = (uintptr_t)my.memory,
+		.table_write_base = (uintptr_t)my.memory,
+		.backing = backing,
+		.flush = flush,
+		.time = now,
 	};
 	struct vmmu_config config = {
-		.host = &host, .host_ctx = &my, .mode = VMMU_MODE_EPT, .ring = &ring,
+		.host = &host,
+		.host_ctx = &my,
+		.mode = VMMU_MODE_EPT,
+		.ring = &ring,
 		.cpu = {.maxphyaddr = 46, .page_2m = true, .page_1g = true, .ad = true},
 	};
 	/* 2 MiB and one page at gpa 0: large enough for a large leaf, with a small one behind it. */

@@ -86,11 +86,11 @@ bool sim_backing_init(struct sim_backing *backing, const struct sim_backing_conf
 	uint64_t pfn = frames(ctx, 18, pages + lead + config->skew) + lead + config->skew;
 
 	insert_at(backing, 0, (struct sim_extent){
-		.offset = -(int64_t)BEFORE,
-		.pages = pages,
-		.pfn = pfn,
-		.shared = config->copy_on_write,
-	});
+				      .offset = -(int64_t)BEFORE,
+				      .pages = pages,
+				      .pfn = pfn,
+				      .shared = config->copy_on_write,
+			      });
 	return true;
 }
 
@@ -155,11 +155,11 @@ static bool bring(struct sim_backing *backing, struct sim_memory *memory, uint64
 		    backing->extent[place].offset < first + (int64_t)(1ull << order))
 			continue; /* order 0 always fits: offset itself has no extent */
 		insert_at(backing, place, (struct sim_extent){
-			.offset = first,
-			.pages = 1ull << order,
-			.pfn = frames(ctx, order, 1ull << order),
-			.shared = backing->config.copy_on_write,
-		});
+						  .offset = first,
+						  .pages = 1ull << order,
+						  .pfn = frames(ctx, order, 1ull << order),
+						  .shared = backing->config.copy_on_write,
+					  });
 		return true;
 	}
 }

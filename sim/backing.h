@@ -15,22 +15,22 @@
 #include <vmmu/vmmu.h>
 
 struct sim_backing_config {
-	uint8_t order;         /* largest run reported, 0 to 18 */
-	uint8_t rights;        /* 0 = RWX */
-	uint8_t memtype;       /* enum vmmu_memtype, when memtype_set; else WB */
+	uint8_t order;   /* largest run reported, 0 to 18 */
+	uint8_t rights;  /* 0 = RWX */
+	uint8_t memtype; /* enum vmmu_memtype, when memtype_set; else WB */
 	bool memtype_set;
 	bool ignore_pat;
-	bool demand;           /* frames at first touch, 2^order at a time */
-	bool copy_on_write;    /* read-only until written, then another frame */
-	uint64_t skew;         /* contiguous: pages by which frames are out of step with gfns */
-	uint64_t pages;        /* contiguous: length; 0 = 3 GiB */
+	bool demand;        /* frames at first touch, 2^order at a time */
+	bool copy_on_write; /* read-only until written, then another frame */
+	uint64_t skew;      /* contiguous: pages by which frames are out of step with gfns */
+	uint64_t pages;     /* contiguous: length; 0 = 3 GiB */
 };
 
 struct sim_extent {
-	int64_t offset;        /* pages from the slot's base; may begin before it */
+	int64_t offset; /* pages from the slot's base; may begin before it */
 	uint64_t pages;
 	uint64_t pfn;
-	bool shared;           /* copy on write still to come */
+	bool shared; /* copy on write still to come */
 };
 
 /* A frame that the engine may still map although the host has given out another. */
@@ -42,14 +42,14 @@ struct sim_transition {
 
 struct sim_backing {
 	struct sim_backing_config config;
-	struct sim_extent *extent;   /* sorted by offset, disjoint */
+	struct sim_extent *extent; /* sorted by offset, disjoint */
 	unsigned extents;
 	unsigned room;
 	struct sim_transition *transition;
 	unsigned transitions;
 	/* scripts */
-	unsigned retries;            /* answer RETRY this many times */
-	int64_t denied_offset;       /* answer DENIED in this range for these accesses */
+	unsigned retries;      /* answer RETRY this many times */
+	int64_t denied_offset; /* answer DENIED in this range for these accesses */
 	uint64_t denied_pages;
 	uint8_t denied_access;
 };

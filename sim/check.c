@@ -128,7 +128,7 @@ struct visit {
 	struct sim_census *census;
 	bool judge;
 	bool good;
-	const struct sim_replay *replay;   /* compare each entry with it */
+	const struct sim_replay *replay; /* compare each entry with it */
 };
 
 static void visit_leaf(struct visit *v, uint64_t entry_hpa, unsigned level, uint64_t gfn,
@@ -168,7 +168,8 @@ static void visit_refused(struct visit *v, uint64_t entry_hpa, unsigned level, u
 		v->census->mmio++;
 	} else if (v->judge) {
 		sim_fail(v->sim, entry_hpa, "the level %u entry for gfn %#lx is %#lx: no CPU accepts it and it "
-		         "is no MMIO entry", level, gfn, raw);
+		                            "is no MMIO entry",
+		         level, gfn, raw);
 		v->good = false;
 	}
 }
@@ -232,8 +233,8 @@ static bool tlbs_good(struct sim *sim)
 		for (unsigned j = 0; j < SIM_TLB_PAGES; j++) {
 			const struct sim_tlb_page *page = &tlb->page[j];
 			const char *wrong = !page->valid ? NULL
-				: sim_ref_judge_leaf(&sim->ref, page->gfn, page->level, page->pfn, page->rights,
-				                     page->memtype, page->ignore_pat);
+			                                 : sim_ref_judge_leaf(&sim->ref, page->gfn, page->level, page->pfn, page->rights,
+			                                                      page->memtype, page->ignore_pat);
 			if (wrong) {
 				sim_fail(sim, page->entry_hpa,
 				         "no flush is owed, yet vCPU %u remembers a translation of gfn %#lx that %s",
@@ -255,7 +256,8 @@ static bool tlbs_good(struct sim *sim)
 			if (!found) {
 				sim_fail(sim, table->entry_hpa,
 				         "no flush is owed, yet vCPU %u remembers table %#lx for gfn %#lx, which is "
-				         "not there any more", i, table->table, table->gfn);
+				         "not there any more",
+				         i, table->table, table->gfn);
 				return false;
 			}
 		}

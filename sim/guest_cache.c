@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define ADDRESS 0xffffffffff000ull   /* bits 51:12 */
+#define ADDRESS 0xffffffffff000ull /* bits 51:12 */
 
 static bool serves(const struct sim_path *p, uint64_t linear)
 {

@@ -21,18 +21,18 @@
 
 struct sim_path {
 	bool valid;
-	bool whole;          /* ends with a page */
+	bool whole; /* ends with a page */
 	bool global;
-	uint8_t shift;       /* log2 of the bytes of linear addresses that it serves */
-	uint8_t entries;     /* of value[] */
+	uint8_t shift;   /* log2 of the bytes of linear addresses that it serves */
+	uint8_t entries; /* of value[] */
 	uint16_t pcid;
-	uint64_t first;      /* linear address >> shift */
+	uint64_t first; /* linear address >> shift */
 	uint64_t value[SIM_CACHE_DEPTH];
 };
 
 struct sim_guest_cache {
 	struct sim_path path[SIM_CACHE_PATHS];
-	unsigned used;       /* paths above were never filled since all were forgotten */
+	unsigned used; /* paths above were never filled since all were forgotten */
 	uint64_t random;
 };
 

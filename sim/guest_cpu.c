@@ -257,7 +257,8 @@ static void walk(struct sim_gm *gm, const struct sim_guest_cpu *cpu, const struc
 static void remember(struct sim_gm *gm, struct sim_gm_vcpu *v, const struct sim_guest_cpu *cpu,
                      uint64_t gva, const struct sim_guest_result *found)
 {
-	unsigned levels = !cpu->lma ? 2 : cpu->la57 ? 5 : 4;
+	unsigned levels = !cpu->lma ? 2 : cpu->la57 ? 5
+	                                            : 4;
 	uint64_t leaf = found->entry[found->tables - 1];
 
 	for (unsigned entries = 1; entries <= found->tables; entries++) {
@@ -325,7 +326,7 @@ struct judged {
 	const struct sim_guest_access *access;
 	unsigned size;
 	uint64_t value;
-	uint64_t since;       /* the history's time when the engine was called */
+	uint64_t since; /* the history's time when the engine was called */
 };
 
 static void describe(struct judged *j, const char *what, uint64_t engine)
@@ -335,12 +336,13 @@ static void describe(struct judged *j, const char *what, uint64_t engine)
 
 	sim_gm_truth(j->gm, j->n, j->gva, j->access, &truth);
 	sim_gm_fail(j->gm, "vCPU %u gva %#lx %s%s%s%s: %s: %#lx; by the guest's tables %s %#lx "
-	            "(cr0 %#lx cr3 %#lx cr4 %#lx efer %#lx pkru %#x)", j->n, j->gva,
+	                   "(cr0 %#lx cr3 %#lx cr4 %#lx efer %#lx pkru %#x)",
+	            j->n, j->gva,
 	            j->access->user ? "user " : "",
-	            j->access->write ? "write" : j->access->fetch ? "fetch" : "read",
+	            j->access->write ? "write" : j->access->fetch ? "fetch"
+	                                                          : "read",
 	            j->access->ac ? " ac" : "", j->access->implicit ? " implicit" : "", what, engine,
-	            truth.end == SIM_GUEST_DONE ? "gpa" : "#PF", truth.end == SIM_GUEST_DONE ? truth.gpa
-	                                                                                    : truth.code,
+	            truth.end == SIM_GUEST_DONE ? "gpa" : "#PF", truth.end == SIM_GUEST_DONE ? truth.gpa : truth.code,
 	            p->cr0, p->cr3, p->cr4, p->efer, p->pkru);
 }
 
@@ -560,8 +562,11 @@ static void judge_all_kinds(struct sim_gm *gm, unsigned n, const struct sim_gues
                             const struct sim_path *path, uint64_t gva)
 {
 	for (unsigned kind = 0; kind < 6; kind++) {
-		struct sim_guest_access access = {.write = kind % 3 == 1, .fetch = kind % 3 == 2,
-		                                  .user = kind >= 3};
+		struct sim_guest_access access = {
+			.write = kind % 3 == 1,
+			.fetch = kind % 3 == 2,
+			.user = kind >= 3,
+		};
 		struct judged j = {gm, n, gva, &access, 0, 0, 0};
 		struct sim_guest_result found;
 

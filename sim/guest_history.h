@@ -9,19 +9,19 @@
 
 #include <vmmu/types.h>
 
-#define SIM_HISTORY_OPEN (~0ull)   /* a store that is not complete: the old word may still count */
+#define SIM_HISTORY_OPEN (~0ull) /* a store that is not complete: the old word may still count */
 
 struct sim_change {
-	uint64_t time;       /* the new word is there */
-	uint64_t until;      /* the old one must not be used any more */
+	uint64_t time;  /* the new word is there */
+	uint64_t until; /* the old one must not be used any more */
 	uint64_t old;
-	uint32_t previous;   /* change of the same page, plus one */
-	uint16_t word;       /* of 8 bytes, in its page */
+	uint32_t previous; /* change of the same page, plus one */
+	uint16_t word;     /* of 8 bytes, in its page */
 };
 
 /* What an instruction of the guest invalidates (SDM vol. 3, 4.10.4.1). */
 enum sim_forgets {
-	SIM_FORGETS_ALL,     /* every PCID */
+	SIM_FORGETS_ALL, /* every PCID */
 	SIM_FORGETS_PCID,
 	SIM_FORGETS_PAGE,    /* one page's translations; all of the PCID's paging-structure caches */
 	SIM_FORGETS_ADDRESS, /* one page's translations, and what leads to it */
@@ -43,16 +43,16 @@ struct sim_history {
 	uint64_t clock;
 	struct sim_change *change;
 	uint32_t changes, room;
-	uint32_t open;       /* changes that are */
+	uint32_t open; /* changes that are */
 	uint32_t oldest_open;
-	uint64_t longest;    /* from a store until it was complete */
-	uint32_t *last;      /* change of each page, plus one */
+	uint64_t longest; /* from a store until it was complete */
+	uint32_t *last;   /* change of each page, plus one */
 	uint64_t pages;
 };
 
 struct sim_word {
 	uint64_t value;
-	uint64_t begin;      /* when it was stored */
+	uint64_t begin; /* when it was stored */
 };
 
 void sim_history_init(struct sim_history *history, uint64_t pages);

@@ -60,7 +60,9 @@ bool sim_gm_possible(struct sim_gm *gm, unsigned vcpu, uint64_t gva,
                      sim_gm_accept accept, void *arg);
 
 /* May an access reach this frame? As things are, or at least within the architecture's time. */
-enum sim_gm_verdict { SIM_GM_WRONG, SIM_GM_LATE, SIM_GM_RIGHT };
+enum sim_gm_verdict { SIM_GM_WRONG,
+	              SIM_GM_LATE,
+	              SIM_GM_RIGHT };
 enum sim_gm_verdict sim_gm_judge_frame(struct sim_gm *gm, unsigned vcpu, uint64_t gva,
                                        const struct sim_guest_access *access, uint64_t pfn);
 /* What the guest's tables say now. */

@@ -17,7 +17,7 @@
 struct past {
 	struct sim_gm *gm;
 	uint64_t from, to;
-	uint64_t at;                        /* the walk has come so far in time */
+	uint64_t at; /* the walk has come so far in time */
 	unsigned depth;
 	unsigned choice[SIM_CACHE_DEPTH];
 	unsigned choices[SIM_CACHE_DEPTH];

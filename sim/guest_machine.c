@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLES_AT 0xc0000000u      /* below 4 GiB: CR3 has 32 bits outside long mode */
+#define TABLES_AT 0xc0000000u /* below 4 GiB: CR3 has 32 bits outside long mode */
 #define TABLE_FRAMES 4096u
 #define FIRST_PFN 0x100000u
 #define CHANGES_KEPT 200000u
-#define NOTHING (~0u)              /* no change */
-#define NOBODY (~0u)               /* a management call: every vCPU runs on */
+#define NOTHING (~0u) /* no change */
+#define NOBODY (~0u)  /* a management call: every vCPU runs on */
 
 void sim_gm_fail(struct sim_gm *gm, const char *format, ...)
 {
@@ -429,12 +429,17 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 {
 	struct sim_gm *gm = calloc(1, sizeof(*gm));
 	struct sim_memory_config memory = {
-		.base = TABLES_AT, .seed = config->seed,
-		.frames = config->table_frames ? config->table_frames : TABLE_FRAMES};
+		.base = TABLES_AT, .seed = config->seed, .frames = config->table_frames ? config->table_frames : TABLE_FRAMES};
 	struct vmmu_config vm = {
 		.mode = VMMU_MODE_SHADOW,
-		.cpu = {.maxphyaddr = SIM_GM_PHYSICAL_BITS, .page_2m = true, .page_1g = true, .ad = true,
-		        .nx = true, .levels5 = config->la57},
+		.cpu = {
+			.maxphyaddr = SIM_GM_PHYSICAL_BITS,
+			.page_2m = true,
+			.page_1g = true,
+			.ad = true,
+			.nx = true,
+			.levels5 = config->la57,
+		},
 		.max_shadow_tables = config->max_shadow_tables,
 		.id = 1,
 	};
@@ -609,8 +614,13 @@ void sim_gm_slot_create(struct sim_gm *gm, unsigned n, uint64_t gfn, uint64_t pa
 {
 	struct sim_gm_slot slot = {
 		.presence = SIM_GM_CHANGING,
-		.info = {.id = n, .flags = flags, .base = {gfn << 12}, .bytes = pages << 12,
-		         .backing = ram_page},
+		.info = {
+			.id = n,
+			.flags = flags,
+			.base = {gfn << 12},
+			.bytes = pages << 12,
+			.backing = ram_page,
+		},
 		.moving_to = gfn << 12,
 		.flags_before = flags,
 	};
@@ -698,8 +708,7 @@ void sim_gm_migrate(struct sim_gm *gm)
 	gm->busy = NOBODY;
 	for (unsigned i = 0; i < SIM_GM_SLOTS; i++)
 		if (gm->slot[i].presence == SIM_GM_PRESENT)
-			SIM_GM_MUST(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base,
-			                                                    gm->slot[i].info.bytes));
+			SIM_GM_MUST(gm, "invalidate", vmmu_invalidate_begin(gm->vm, gm->slot[i].info.base, gm->slot[i].info.bytes));
 	sim_gm_lock(gm);
 	gm->first_pfn += 1u << 18;
 	if (gm->first_pfn >> 30)

@@ -17,22 +17,22 @@
 #include <pthread.h>
 
 struct sim_memory_config {
-	uint64_t base;       /* hpa of the first frame */
+	uint64_t base; /* hpa of the first frame */
 	unsigned frames;
-	bool single_view;    /* one mapping for both: ThreadSanitizer tells addresses apart, not frames */
-	uint64_t seed;       /* order in which free frames are handed out again */
+	bool single_view; /* one mapping for both: ThreadSanitizer tells addresses apart, not frames */
+	uint64_t seed;    /* order in which free frames are handed out again */
 };
 
 /* Which allocations are to fail: the nth, counted from 1; 0 = none. */
 struct sim_fail_plan {
 	uint64_t at[2];
-	bool from_first_on;  /* memory has run out: everything from at[0] on fails */
+	bool from_first_on; /* memory has run out: everything from at[0] on fails */
 };
 
 struct sim_frame {
 	bool in_use;
-	uint8_t level;       /* as linked into a tree: 0 while it hangs nowhere */
-	uint64_t gfn;        /* first gfn it covers when linked */
+	uint8_t level; /* as linked into a tree: 0 while it hangs nowhere */
+	uint64_t gfn;  /* first gfn it covers when linked */
 };
 
 struct sim_object;
@@ -48,13 +48,13 @@ struct sim_memory {
 	unsigned free_count;
 	unsigned in_use;
 	uint64_t random;
-	uint64_t attempts;       /* allocations asked for so far, objects and frames */
-	uint64_t failed;         /* of these, refused by the plan */
+	uint64_t attempts; /* allocations asked for so far, objects and frames */
+	uint64_t failed;   /* of these, refused by the plan */
 	struct sim_fail_plan plan;
-	unsigned objects;        /* alive */
+	unsigned objects;          /* alive */
 	struct sim_object *object; /* all of them */
 	size_t object_bytes;
-	const char *error;       /* first misuse by the caller: wrong size, double free ... */
+	const char *error; /* first misuse by the caller: wrong size, double free ... */
 	pthread_mutex_t lock;
 };
 

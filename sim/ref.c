@@ -42,8 +42,12 @@ static bool meets(uint64_t a, uint64_t a_pages, uint64_t b, uint64_t b_pages)
 void sim_ref_init(struct sim_ref *ref, uint64_t reach, uint32_t max_slots, unsigned max_level,
                   bool has_ignore_pat)
 {
-	*ref = (struct sim_ref){.reach = reach, .max_slots = max_slots, .max_level = max_level,
-	                        .has_ignore_pat = has_ignore_pat};
+	*ref = (struct sim_ref){
+		.reach = reach,
+		.max_slots = max_slots,
+		.max_level = max_level,
+		.has_ignore_pat = has_ignore_pat,
+	};
 }
 
 void sim_ref_copy(struct sim_ref *to, const struct sim_ref *from)

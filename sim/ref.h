@@ -11,29 +11,29 @@
 struct sim_ref_slot {
 	struct vmmu_slot_info info;
 	struct sim_backing *backing;
-	uint8_t *dirty;             /* one enum sim_dirty per page, when the slot logs */
+	uint8_t *dirty; /* one enum sim_dirty per page, when the slot logs */
 };
 
 enum sim_dirty {
-	SIM_CLEAN,        /* must not be reported, must not be writable */
-	SIM_DIRTY,        /* written since the last round: must be reported */
-	SIM_MAY_WRITE,    /* a write was let through but has not been made: may be reported */
+	SIM_CLEAN,     /* must not be reported, must not be writable */
+	SIM_DIRTY,     /* written since the last round: must be reported */
+	SIM_MAY_WRITE, /* a write was let through but has not been made: may be reported */
 };
 
 struct sim_ref_range {
 	uint64_t gfn;
 	uint64_t pages;
-	unsigned level;             /* caps only */
+	unsigned level; /* caps only */
 };
 
 struct sim_ref {
-	uint64_t reach;             /* pages that a guest address can name */
+	uint64_t reach; /* pages that a guest address can name */
 	uint32_t max_slots;
-	unsigned max_level;         /* of a leaf */
-	bool has_ignore_pat;        /* EPT */
-	struct sim_ref_slot *slot;  /* sorted by base */
+	unsigned max_level;        /* of a leaf */
+	bool has_ignore_pat;       /* EPT */
+	struct sim_ref_slot *slot; /* sorted by base */
 	unsigned slots;
-	struct sim_ref_range *cap;  /* disjoint */
+	struct sim_ref_range *cap; /* disjoint */
 	unsigned caps;
 	struct sim_ref_range *busy; /* under invalidation, may repeat */
 	unsigned busies;

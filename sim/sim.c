@@ -76,8 +76,9 @@ static void set_defaults(struct sim_config *config)
 /* How far guest addresses go: the config's word, the CPU's width, the tables' reach. */
 static uint64_t reach_of(const struct sim_config *config)
 {
-	unsigned levels = config->levels ? config->levels
-	                : config->mode == VMMU_MODE_NPT && config->cpu.levels5 ? 5 : 4;
+	unsigned levels = config->levels                                         ? config->levels
+	                  : config->mode == VMMU_MODE_NPT && config->cpu.levels5 ? 5
+	                                                                         : 4;
 	unsigned bits = config->cpu.maxphyaddr;
 
 	if (config->guest_maxphyaddr && config->guest_maxphyaddr < bits)

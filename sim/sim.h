@@ -73,7 +73,7 @@ struct sim_census {
 	uint64_t leaves[VMMU_LEVEL_MAX + 1];
 	uint64_t tables[VMMU_LEVEL_MAX + 1];
 	uint64_t mmio;
-	uint64_t nonzero;      /* entries */
+	uint64_t nonzero; /* entries */
 };
 bool sim_census(struct sim *sim, struct sim_census *out);
 void sim_drain(struct sim *sim);

@@ -25,7 +25,7 @@ struct sim_config {
 	uint8_t guest_maxphyaddr;
 	uint32_t max_slots;
 	bool no_mmio_cache;
-	unsigned vcpus;            /* 0 = 1 */
+	unsigned vcpus; /* 0 = 1 */
 	uint64_t seed;
 	unsigned table_frames;     /* 0 = 4096 */
 	unsigned evict_percent;    /* of the modelled TLBs; 0 = they keep all they can hold */
@@ -45,7 +45,7 @@ struct sim_vcpu {
 	struct sim_walker walker;
 	struct sim_tlb tlb;
 	struct vmmu_trace_ring ring;
-	uint64_t writing;                    /* gfn + 1 of the write under way, 0 = none */
+	uint64_t writing; /* gfn + 1 of the write under way, 0 = none */
 };
 
 struct sim {
@@ -54,35 +54,35 @@ struct sim {
 	struct sim_trace trace;
 	struct vmmu_host host;
 	struct vmmu_vm *vm;
-	struct vmmu_trace_ring ring;         /* of management calls */
+	struct vmmu_trace_ring ring; /* of management calls */
 	struct sim_vcpu vcpu[SIM_MAX_VCPUS];
 	unsigned vcpus;
 	struct sim_backing backing[SIM_MAX_BACKINGS];
 	unsigned backings;
 	struct sim_ref ref;
-	struct sim_ref *ref_after;           /* while a call is under way: what will hold when it is done */
+	struct sim_ref *ref_after; /* while a call is under way: what will hold when it is done */
 	uint64_t next_pfn;
 	uint64_t clock;
 	uint64_t random;
-	uint64_t interest[SIM_INTERESTS];    /* gfns looked at after each write */
+	uint64_t interest[SIM_INTERESTS]; /* gfns looked at after each write */
 	unsigned interests;
 	/* counted */
-	uint64_t writes;                     /* entries written, as the hook saw them */
+	uint64_t writes; /* entries written, as the hook saw them */
 	uint64_t flushes;
-	uint64_t rounds;                     /* dirty logs fetched */
+	uint64_t rounds; /* dirty logs fetched */
 	uint64_t backing_calls;
-	uint64_t ad_writes;                  /* A/D bits the CPU had to set itself */
+	uint64_t ad_writes; /* A/D bits the CPU had to set itself */
 	/* a test's own hook behind the model's */
 	void (*on_point)(void *arg, unsigned point, uint64_t table, unsigned index);
 	void *on_point_arg;
 	void (*on_relax)(void *arg);
-	void (*on_flush)(void *arg);         /* between the CPUs of one flush: they forget at different times */
-	struct vmmu_fault fault;             /* the last one, as the engine left it */
+	void (*on_flush)(void *arg); /* between the CPUs of one flush: they forget at different times */
+	struct vmmu_fault fault;     /* the last one, as the engine left it */
 	/* verdict */
 	bool failed;
 	char failure[512];
 	pthread_mutex_t lock;
-	pthread_rwlock_t walks;              /* threads: held by a walk; a flush waits for all of them */
+	pthread_rwlock_t walks; /* threads: held by a walk; a flush waits for all of them */
 };
 
 #endif

@@ -91,16 +91,16 @@ void sim_tlb_insert(struct sim_tlb *tlb, uint64_t gpa, const struct sim_walk *wa
 	uint64_t inside = gfn & (vmmu_level_pages(level) - 1);
 
 	insert_page(tlb, &(struct sim_tlb_page){
-		.valid = true,
-		.level = level,
-		.gfn = gfn - inside,
-		.pfn = walk->pfn - inside,
-		.rights = walk->rights,
-		.memtype = walk->memtype,
-		.ignore_pat = walk->ignore_pat,
-		.dirty = walk->dirty,
-		.entry_hpa = walk->steps ? walk->step[walk->steps - 1].entry_hpa : 0,
-	});
+				 .valid = true,
+				 .level = level,
+				 .gfn = gfn - inside,
+				 .pfn = walk->pfn - inside,
+				 .rights = walk->rights,
+				 .memtype = walk->memtype,
+				 .ignore_pat = walk->ignore_pat,
+				 .dirty = walk->dirty,
+				 .entry_hpa = walk->steps ? walk->step[walk->steps - 1].entry_hpa : 0,
+			 });
 }
 
 struct sim_tlb_page *sim_tlb_page_for(struct sim_tlb *tlb, uint64_t gfn)

@@ -18,22 +18,22 @@
 
 struct sim_tlb_page {
 	bool valid;
-	uint8_t level;        /* size remembered; may be smaller than the leaf it came from */
-	uint64_t gfn;         /* aligned to the size */
-	uint64_t pfn;         /* frame of gfn */
+	uint8_t level; /* size remembered; may be smaller than the leaf it came from */
+	uint64_t gfn;  /* aligned to the size */
+	uint64_t pfn;  /* frame of gfn */
 	uint8_t rights;
 	uint8_t memtype;
 	bool ignore_pat;
-	bool dirty;           /* a write need not set D first */
-	uint64_t entry_hpa;   /* where it came from, for the report */
+	bool dirty;         /* a write need not set D first */
+	uint64_t entry_hpa; /* where it came from, for the report */
 };
 
 struct sim_tlb_table {
 	bool valid;
-	uint8_t level;        /* of the table named */
-	uint64_t gfn;         /* first gfn the table covers */
+	uint8_t level; /* of the table named */
+	uint64_t gfn;  /* first gfn the table covers */
 	uint64_t table;
-	uint8_t rights;       /* AND of the entries above */
+	uint8_t rights; /* AND of the entries above */
 	uint64_t entry_hpa;
 };
 

@@ -223,8 +223,7 @@ static bool replay_record(struct sim_replay *replay, struct sim_replay *alive, s
 		return true;
 	case VMMU_TRACE_SPTE_CHANGED:
 		if (!sim_replay_get(alive, alive_key(r->spte.table)))
-			return wrong(error, size, "entry %u of table %" PRIx64
-			             " was written, which no record has made", r->index, r->spte.table);
+			return wrong(error, size, "entry %u of table %" PRIx64 " was written, which no record has made", r->index, r->spte.table);
 		if (!apply(replay, r))
 			wait_for_turn(w, r);
 		else if (w->count)
@@ -247,8 +246,7 @@ bool sim_trace_replay(struct sim_trace *trace, struct sim_replay *replay, char *
 	if (good && w.count) {
 		const struct vmmu_trace_record *r = w.record[0];
 
-		good = wrong(error, size, "record %" PRIu64 ": entry %u of table %" PRIx64 " was %" PRIx64
-		             " by its own account, but the records before it leave %" PRIx64 " there",
+		good = wrong(error, size, "record %" PRIu64 ": entry %u of table %" PRIx64 " was %" PRIx64 " by its own account, but the records before it leave %" PRIx64 " there",
 		             r->time, r->index, r->spte.table, r->spte.old_spte, sim_replay_get(replay, entry_of(r)));
 	}
 	free(w.record);
@@ -282,9 +280,9 @@ static bool pairs_ok(const struct sim_trace *trace, char *error, size_t size)
 {
 	for (size_t i = 0; i < trace->records; i++) {
 		const struct vmmu_trace_record *r = &trace->record[i];
-		unsigned other = r->event == VMMU_TRACE_PAGE_FAULT  ? VMMU_TRACE_FAULT_END
-		               : r->event == VMMU_TRACE_FLUSH_OWED ? VMMU_TRACE_FLUSH_DONE
-		                                                   : 0;
+		unsigned other = r->event == VMMU_TRACE_PAGE_FAULT   ? VMMU_TRACE_FAULT_END
+		                 : r->event == VMMU_TRACE_FLUSH_OWED ? VMMU_TRACE_FLUSH_DONE
+		                                                     : 0;
 		size_t j = i + 1;
 
 		if (!other)
@@ -350,7 +348,7 @@ void sim_trace_history(struct sim_trace *trace, uint64_t entry_hpa, FILE *out)
 	for (size_t i = 0; i < trace->records; i++) {
 		const struct vmmu_trace_record *r = &trace->record[i];
 		bool about_table = r->page.table == table && (r->event == VMMU_TRACE_GET_PAGE ||
-		                   r->event == VMMU_TRACE_PREPARE_ZAP_PAGE || r->event == VMMU_TRACE_FREE_PAGE);
+		                                              r->event == VMMU_TRACE_PREPARE_ZAP_PAGE || r->event == VMMU_TRACE_FREE_PAGE);
 		bool about_entry = r->event == VMMU_TRACE_SPTE_CHANGED && r->spte.table == table &&
 		                   r->index == index;
 		bool flush = r->event == VMMU_TRACE_FLUSH_OWED || r->event == VMMU_TRACE_FLUSH_DONE;

@@ -31,9 +31,9 @@ size_t sim_trace_count(const struct sim_trace *trace, unsigned event);
 
 /* Tables as the records say they are: the value of each entry that is not zero. */
 struct sim_replay {
-	uint64_t *hpa;      /* of the entry; 0 = place is free */
+	uint64_t *hpa; /* of the entry; 0 = place is free */
 	uint64_t *value;
-	size_t room;        /* power of two */
+	size_t room; /* power of two */
 	size_t used;
 };
 

@@ -6,13 +6,13 @@
 
 #include <stdlib.h>
 
-#define RSVD_PRESENT 9u          /* EXITINFO1 bits 0 and 3 */
-#define GUEST_USER 4u            /* EXITINFO1 bit 2: nested accesses are user accesses */
+#define RSVD_PRESENT 9u /* EXITINFO1 bits 0 and 3 */
+#define GUEST_USER 4u   /* EXITINFO1 bit 2: nested accesses are user accesses */
 #define NPF_FINAL (1ull << 32)
 #define NPF_WALK (1ull << 33)
 #define EPT_LINEAR_VALID 0x80u
 #define EPT_FINAL 0x100u
-#define MANY 8                   /* exits that one access may take before it counts as stuck */
+#define MANY 8 /* exits that one access may take before it counts as stuck */
 
 bool sim_vcpu_init(struct sim *sim, unsigned n, enum vmmu_status *status)
 {
@@ -89,7 +89,7 @@ void sim_vcpu_speculate(struct sim *sim, unsigned n, uint64_t gfn)
 		sim_fail(sim, start.table, "vCPU %u: its paging-structure cache leads to a freed table", n);
 	/* By way of a remembered table the CPU may see more than by way of the root. */
 	const char *wrong = walk.end != SIM_WALK_MAPPED || !walk.rights ? NULL
-		: sim_judge_page(sim, gfn, walk.pfn, walk.rights, walk.memtype, walk.ignore_pat);
+	                                                                : sim_judge_page(sim, gfn, walk.pfn, walk.rights, walk.memtype, walk.ignore_pat);
 	if (wrong)
 		sim_fail(sim, walk.step[walk.steps - 1].entry_hpa,
 		         "vCPU %u sees, from what it remembers, an entry for gfn %#lx that %s", n, gfn, wrong);
@@ -100,7 +100,7 @@ void sim_vcpu_speculate(struct sim *sim, unsigned n, uint64_t gfn)
 
 struct attempt {
 	bool through;
-	struct sim_walk walk;        /* what stopped it, when not through */
+	struct sim_walk walk; /* what stopped it, when not through */
 };
 
 static void judge_use(struct sim *sim, unsigned n, uint64_t gfn, const struct sim_tlb_page *page,
@@ -201,7 +201,8 @@ static struct vmmu_fault exit_for(const struct sim *sim, uint64_t gpa, unsigned 
 		uint64_t rights = walk->end == SIM_WALK_RIGHTS ? walk->rights : 0;
 
 		return vmmu_fault_from_ept_violation((access & VMMU_RWX) | rights << 3 | EPT_LINEAR_VALID |
-		                                     (of_walk ? 0 : EPT_FINAL), vmmu_gpa_of(gpa), rip);
+		                                             (of_walk ? 0 : EPT_FINAL),
+		                                     vmmu_gpa_of(gpa), rip);
 	}
 	uint64_t info = GUEST_USER | (of_walk ? NPF_WALK : NPF_FINAL);
 

@@ -18,9 +18,9 @@ struct sim_cpu {
 	uint8_t maxphyaddr;
 	bool page_2m;
 	bool page_1g;
-	bool exec_only;   /* EPT */
-	bool nx;          /* NPT: EFER.NXE of the host */
-	bool la57;        /* NPT: CR4.LA57 of the host */
+	bool exec_only; /* EPT */
+	bool nx;        /* NPT: EFER.NXE of the host */
+	bool la57;      /* NPT: CR4.LA57 of the host */
 };
 
 /* How the walk reaches memory. */
@@ -30,12 +30,15 @@ struct sim_bus {
 	bool (*set_bits)(void *ctx, uint64_t hpa, uint64_t expected, uint64_t bits);
 };
 
-enum sim_entry_kind { SIM_ENTRY_ABSENT, SIM_ENTRY_BAD, SIM_ENTRY_TABLE, SIM_ENTRY_LEAF };
+enum sim_entry_kind { SIM_ENTRY_ABSENT,
+	              SIM_ENTRY_BAD,
+	              SIM_ENTRY_TABLE,
+	              SIM_ENTRY_LEAF };
 
 struct sim_entry {
 	enum sim_entry_kind kind;
-	uint8_t rights;       /* VMMU_R/W/X this entry grants */
-	uint64_t address;     /* hpa of the next table or of the page */
+	uint8_t rights;   /* VMMU_R/W/X this entry grants */
+	uint64_t address; /* hpa of the next table or of the page */
 	uint8_t memtype;
 	bool ignore_pat;
 };
@@ -56,28 +59,28 @@ extern const struct sim_format sim_format_npt;
 
 enum sim_walk_end {
 	SIM_WALK_MAPPED,
-	SIM_WALK_ABSENT,       /* a non-present entry */
-	SIM_WALK_RIGHTS,       /* present, but the rights along the path do not allow the access */
-	SIM_WALK_BAD,          /* EPT misconfiguration, or reserved bit */
-	SIM_WALK_BUS,          /* the path leads to memory that is no paging structure */
+	SIM_WALK_ABSENT, /* a non-present entry */
+	SIM_WALK_RIGHTS, /* present, but the rights along the path do not allow the access */
+	SIM_WALK_BAD,    /* EPT misconfiguration, or reserved bit */
+	SIM_WALK_BUS,    /* the path leads to memory that is no paging structure */
 };
 
 struct sim_walk_step {
 	uint8_t level;
-	uint8_t rights;         /* AND over the path up to and with this entry */
+	uint8_t rights; /* AND over the path up to and with this entry */
 	uint64_t entry_hpa;
 	uint64_t entry;
 };
 
 struct sim_walk {
 	enum sim_walk_end end;
-	uint8_t rights;         /* AND over the path so far */
-	uint8_t level;          /* of the entry that ended the walk */
-	uint64_t pfn;           /* MAPPED: frame of the asked-for page itself */
+	uint8_t rights; /* AND over the path so far */
+	uint8_t level;  /* of the entry that ended the walk */
+	uint64_t pfn;   /* MAPPED: frame of the asked-for page itself */
 	uint8_t memtype;
 	bool ignore_pat;
-	bool dirty;             /* the leaf's D bit is set, or there is none to set */
-	unsigned ad_writes;     /* A/D bits the CPU had to set */
+	bool dirty;         /* the leaf's D bit is set, or there is none to set */
+	unsigned ad_writes; /* A/D bits the CPU had to set */
 	unsigned steps;
 	struct sim_walk_step step[VMMU_LEVEL_MAX];
 };
@@ -86,7 +89,7 @@ struct sim_walker {
 	const struct sim_format *format;
 	struct sim_cpu cpu;
 	struct sim_bus bus;
-	bool ad;                /* as the root pointer says */
+	bool ad; /* as the root pointer says */
 };
 
 /* Where a walk begins: at the root, or at a table that a paging-structure cache names. */

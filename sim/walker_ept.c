@@ -3,7 +3,7 @@
 #include "walker.h"
 
 enum {
-	EPT_PRESENT_BITS = 7,     /* bits 2:0: an entry is present when any of them is set */
+	EPT_PRESENT_BITS = 7, /* bits 2:0: an entry is present when any of them is set */
 	EPT_BIT_LEAF = 1 << 7,
 	EPT_IGNORE_PAT = 1 << 6,
 };

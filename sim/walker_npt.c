@@ -11,7 +11,7 @@ enum {
 	NPT_US = 1 << 2,
 	NPT_PWT = 1 << 3,
 	NPT_PCD = 1 << 4,
-	NPT_PS = 1 << 7,      /* in a PDPE or PDE */
+	NPT_PS = 1 << 7, /* in a PDPE or PDE */
 	NPT_PAT_LARGE = 1 << 12,
 };
 #define NPT_NX (1ull << 63)
@@ -41,7 +41,10 @@ static uint64_t reserved(const struct sim_cpu *cpu, unsigned level, bool leaf)
 static uint8_t memtype(uint64_t raw)
 {
 	static const uint8_t reset_pat[4] = {
-		VMMU_MEMTYPE_WB, VMMU_MEMTYPE_WT, VMMU_MEMTYPE_UC /* UC- */, VMMU_MEMTYPE_UC,
+		VMMU_MEMTYPE_WB,
+		VMMU_MEMTYPE_WT,
+		VMMU_MEMTYPE_UC /* UC- */,
+		VMMU_MEMTYPE_UC,
 	};
 
 	return reset_pat[((raw & NPT_PCD) ? 2 : 0) | ((raw & NPT_PWT) ? 1 : 0)];

@@ -56,7 +56,8 @@ COVERAGE_COMMANDS :=
 -include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
 SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" "tests/check/circles $(BUILD)/engine" \
-	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers" "tests/check/names" "tests/check/statics"
+	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers" "tests/check/names" "tests/check/statics" \
+	"tests/check/format"
 
 # ---- targets ------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@
 #define PROTECTIONS 50
 #define PROTECT_BYTES (1 * MIB)
 
-enum { NO_PHASE = 0, BOOT = 1, FIRST_OF_OURS = 2 };
+enum { NO_PHASE = 0,
+       BOOT = 1,
+       FIRST_OF_OURS = 2 };
 
 static uint8_t *memory;
 static int there[2], back[2];

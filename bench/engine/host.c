@@ -119,12 +119,20 @@ void host_start(struct host *host, const struct host_config *config)
 		.host = &host->table,
 		.host_ctx = host,
 		.mode = config->mode,
-		.cpu = {.maxphyaddr = 46, .page_2m = true, .page_1g = true, .ad = true, .nx = true, .exec_only = true},
+		.cpu = {
+			.maxphyaddr = 46,
+			.page_2m = true,
+			.page_1g = true,
+			.ad = true,
+			.nx = true,
+			.exec_only = true,
+		},
 		.max_vcpus = config->max_vcpus,
 	};
 
 	*host = (struct host){.frames_max = config->table_frames ? config->table_frames : 65536,
-	                      .order = config->order, .ram_bytes = config->ram_bytes};
+	                      .order = config->order,
+	                      .ram_bytes = config->ram_bytes};
 	host->frames = host_map((size_t)host->frames_max * VMMU_PAGE_SIZE);
 	host->freed = host_map(host->frames_max * sizeof(*host->freed));
 	if (host->ram_bytes)

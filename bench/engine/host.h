@@ -11,11 +11,11 @@
 #include <vmmu/vmmu.h>
 
 struct host {
-	unsigned char *frames;      /* for tables: frame n is at hpa n * 4096 */
+	unsigned char *frames; /* for tables: frame n is at hpa n * 4096 */
 	uint32_t frames_used, frames_max;
 	uint32_t *freed, freed_count;
-	unsigned order;             /* of the runs that host.backing names */
-	unsigned char *ram;         /* the guest's, where its own tables are read; may be NULL */
+	unsigned order;     /* of the runs that host.backing names */
+	unsigned char *ram; /* the guest's, where its own tables are read; may be NULL */
 	uint64_t ram_bytes;
 	struct vmmu_host table;
 	struct vmmu_vm *vm;
@@ -25,10 +25,10 @@ struct host {
 /* What a VM is made with; zero means the usual. */
 struct host_config {
 	enum vmmu_mode mode;
-	uint32_t table_frames;      /* room for tables; 0 = 65536 */
-	uint32_t max_vcpus;         /* as in struct vmmu_config */
-	unsigned order;             /* of host.backing's runs */
-	uint64_t ram_bytes;         /* guest memory that can be read */
+	uint32_t table_frames; /* room for tables; 0 = 65536 */
+	uint32_t max_vcpus;    /* as in struct vmmu_config */
+	unsigned order;        /* of host.backing's runs */
+	uint64_t ram_bytes;    /* guest memory that can be read */
 };
 
 /* A VM with one vCPU and no slot. Ends the program where that fails. */

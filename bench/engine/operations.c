@@ -16,10 +16,10 @@
 #include <string.h>
 #include <valgrind/callgrind.h>
 
-#define PAGE  ((uint64_t)VMMU_PAGE_SIZE)
-#define MIB   (1ull << 20)
-#define GIB   (1ull << 30)
-#define PAGES 16384ull          /* 64 MiB of 4 KiB pages */
+#define PAGE ((uint64_t)VMMU_PAGE_SIZE)
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+#define PAGES 16384ull /* 64 MiB of 4 KiB pages */
 
 static const char *row_name;
 
@@ -307,7 +307,8 @@ static void slot_delete(void)
 
 /* ---- shadow paging ----------------------------------------------------------------- */
 
-enum { ROOTS = 16, TOUCHED = 256 };
+enum { ROOTS = 16,
+       TOUCHED = 256 };
 
 /* Guest tables for ROOTS address spaces, each mapping the first 2 MiB of its data by 4 KiB. */
 static uint64_t guest_root(struct host *host, unsigned root)
@@ -324,7 +325,10 @@ static uint64_t guest_root(struct host *host, unsigned root)
 static void set_cr3(struct host *host, uint64_t cr3)
 {
 	struct vmmu_paging paging = {
-		.cr0 = 0x80010011, .cr3 = cr3, .cr4 = 0x20, .efer = 0xd00, .cpu = {.maxphyaddr = 46, .page_1g = true}};
+		.cr0 = 0x80010011, .cr3 = cr3, .cr4 = 0x20, .efer = 0xd00, .cpu = {
+										   .maxphyaddr = 46,
+										   .page_1g = true,
+									   }};
 
 	if (vmmu_vcpu_set_paging(host->vcpu, &paging) != VMMU_OK)
 		exit(1);

@@ -16,8 +16,8 @@ struct vmmu_mode_ops {
 	const struct vmmu_format *format;
 	/* Table levels when the config leaves the choice. */
 	unsigned (*levels)(const struct vmmu_cpu *cpu);
-	bool levels_fixed;   /* the config has no choice */
-	bool follows_guest;  /* by the guest's own tables: the host reads them, the CPU can withhold X */
+	bool levels_fixed;  /* the config has no choice */
+	bool follows_guest; /* by the guest's own tables: the host reads them, the CPU can withhold X */
 	/* Add the mode's maps to a VM. False: no memory, none is left behind. */
 	bool (*create_maps)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                    const struct vmmu_layout *layout);

@@ -3,7 +3,8 @@
 #include "api/api.h"
 #include "table/table_hash.h"
 
-enum { MAX_VCPUS_DEFAULT = 1024, MAX_VCPUS = 0xffff };
+enum { MAX_VCPUS_DEFAULT = 1024,
+       MAX_VCPUS = 0xffff };
 
 static bool host_is_complete(const struct vmmu_host *h)
 {

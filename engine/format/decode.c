@@ -5,7 +5,10 @@
 static uint8_t decode_memtype(const struct vmmu_layout *l, uint64_t entry)
 {
 	static const uint8_t pat[4] = {
-		VMMU_MEMTYPE_WB, VMMU_MEMTYPE_WT, VMMU_MEMTYPE_WC, VMMU_MEMTYPE_UC,
+		VMMU_MEMTYPE_WB,
+		VMMU_MEMTYPE_WT,
+		VMMU_MEMTYPE_WC,
+		VMMU_MEMTYPE_UC,
 	};
 
 	return l->format->has_memtype ? entry >> 3 & 7 : pat[entry >> 3 & 3];
@@ -17,8 +20,7 @@ void vmmu_trace_decoder(const struct vmmu_trace_record *vm, struct vmmu_decoder 
 	bool width_known = c->maxphyaddr >= 32 && c->maxphyaddr <= 52;
 
 	*out = (struct vmmu_decoder){
-		.mode = c->mode == VMMU_MODE_NPT || c->mode == VMMU_MODE_SHADOW ?
-		                (enum vmmu_mode)c->mode : VMMU_MODE_EPT,
+		.mode = c->mode == VMMU_MODE_NPT || c->mode == VMMU_MODE_SHADOW ? (enum vmmu_mode)c->mode : VMMU_MODE_EPT,
 		.levels = c->levels == 5 ? 5 : 4,
 		.cpu = {
 			.maxphyaddr = width_known ? (uint8_t)c->maxphyaddr : 52,

@@ -18,38 +18,39 @@
 /* Bits high..low, both included. */
 #define VMMU_BITS(high, low) ((~0ull >> (63 - (high))) & (~0ull << (low)))
 
-enum { VMMU_ENTRIES = 512, VMMU_INDEX_BITS = 9 };
+enum { VMMU_ENTRIES = 512,
+       VMMU_INDEX_BITS = 9 };
 
 struct vmmu_format {
 	const char *name;
-	const char *source;       /* where the manual draws it */
+	const char *source; /* where the manual draws it */
 	uint8_t levels_max;
-	bool write_needs_read;    /* W without R is a misconfiguration (EPT) */
-	bool has_memtype;         /* a leaf carries the type itself in bits 5:3 (EPT) */
-	bool bare_tables;         /* a reference to a table need not have rights (PAE's top level) */
+	bool write_needs_read; /* W without R is a misconfiguration (EPT) */
+	bool has_memtype;      /* a leaf carries the type itself in bits 5:3 (EPT) */
+	bool bare_tables;      /* a reference to a table need not have rights (PAE's top level) */
 
-	uint64_t present;         /* present when any of these is set */
-	uint64_t read, write, exec;   /* bits that grant; 0 = granted by presence */
-	uint64_t no_exec;         /* bit that withholds X; 0 = none */
-	uint64_t user;            /* bit that grants use at CPL 3; 0 = granted by presence */
-	uint64_t key;             /* the guest's protection key; 0 = none */
-	uint64_t always;          /* set in every present entry (NPT: the user bit) */
-	uint64_t huge;            /* leaf marker above level 1 */
-	uint64_t accessed;        /* every present entry */
-	uint64_t dirty;           /* leaves */
-	uint64_t table_reserved;  /* must be 0 in an entry that references a table, any level */
-	uint64_t upper_reserved;  /* the same from level 3 up */
+	uint64_t present;                               /* present when any of these is set */
+	uint64_t read, write, exec;                     /* bits that grant; 0 = granted by presence */
+	uint64_t no_exec;                               /* bit that withholds X; 0 = none */
+	uint64_t user;                                  /* bit that grants use at CPL 3; 0 = granted by presence */
+	uint64_t key;                                   /* the guest's protection key; 0 = none */
+	uint64_t always;                                /* set in every present entry (NPT: the user bit) */
+	uint64_t huge;                                  /* leaf marker above level 1 */
+	uint64_t accessed;                              /* every present entry */
+	uint64_t dirty;                                 /* leaves */
+	uint64_t table_reserved;                        /* must be 0 in an entry that references a table, any level */
+	uint64_t upper_reserved;                        /* the same from level 3 up */
 	uint64_t soft_host_writable, soft_map_writable; /* ignored by hardware */
 
 	/* The CPU's root register: the root table's address, and ... */
-	uint64_t pointer;         /* these bits, */
-	uint64_t pointer_ad;      /* these where the CPU keeps accessed and dirty bits, */
-	uint8_t pointer_levels;   /* and the levels less one from this bit on (0: nowhere) */
+	uint64_t pointer;       /* these bits, */
+	uint64_t pointer_ad;    /* these where the CPU keeps accessed and dirty bits, */
+	uint8_t pointer_levels; /* and the levels less one from this bit on (0: nowhere) */
 
 	/* An entry the CPU refuses in a way of its own, kept for MMIO. */
-	uint64_t mmio_mark;       /* these bits set ... */
-	uint64_t mmio_clear;      /* ... and these clear make an MMIO entry */
-	bool mmio_by_reserved;    /* the mark includes bit 51, reserved only if MAXPHYADDR < 52 */
+	uint64_t mmio_mark;    /* these bits set ... */
+	uint64_t mmio_clear;   /* ... and these clear make an MMIO entry */
+	bool mmio_by_reserved; /* the mark includes bit 51, reserved only if MAXPHYADDR < 52 */
 };
 
 extern const struct vmmu_format vmmu_format_ept;
@@ -57,44 +58,46 @@ extern const struct vmmu_format vmmu_format_long_mode;
 extern const struct vmmu_format vmmu_format_shadow;
 
 /* Beside VMMU_RWX in a leaf's rights: not at CPL 3. Only where the format has a user bit. */
-enum { VMMU_SUPERVISOR = 1u << 3, VMMU_RIGHTS_COUNT = 16 };
+enum { VMMU_SUPERVISOR = 1u << 3,
+       VMMU_RIGHTS_COUNT = 16 };
 
 /*
  * The slot generation inside an MMIO entry: 20 bits, in places no format uses
  * for its mark: 9 low ones at 11:3 and 11 high ones at 62:52.
  */
-enum { VMMU_MMIO_GEN_BITS = 20, VMMU_MMIO_GEN_LOW_BITS = 9 };
+enum { VMMU_MMIO_GEN_BITS = 20,
+       VMMU_MMIO_GEN_LOW_BITS = 9 };
 #define VMMU_MMIO_GEN_MASK ((1u << VMMU_MMIO_GEN_BITS) - 1)
 
 struct vmmu_layout {
 	const struct vmmu_format *format;
 	struct vmmu_cpu cpu;
 	uint8_t levels;
-	uint8_t leaf_level_max;             /* largest leaf the CPU can */
+	uint8_t leaf_level_max; /* largest leaf the CPU can */
 	bool mmio_supported;
-	uint64_t present, huge;             /* the format's, beside what they are used with */
-	uint64_t address;                   /* bits MAXPHYADDR-1:12 */
-	uint64_t no_frame;                  /* bits that no frame number has */
-	uint64_t pointer;                   /* what the root register holds beside the address */
+	uint64_t present, huge; /* the format's, beside what they are used with */
+	uint64_t address;       /* bits MAXPHYADDR-1:12 */
+	uint64_t no_frame;      /* bits that no frame number has */
+	uint64_t pointer;       /* what the root register holds beside the address */
 	/*
 	 * VMMU_RWX and VMMU_SUPERVISOR -> bits. Accessed and dirty are set from the
 	 * start, dirty only with W: the CPU then never stores to an entry by
 	 * itself and every change of it is ours to trace.
 	 */
 	uint64_t rights[VMMU_RIGHTS_COUNT];
-	uint8_t grants[VMMU_RWX + 1];       /* the same -> what the CPU makes of those bits */
-	uint64_t memtype[8];                /* enum vmmu_memtype -> bits */
+	uint8_t grants[VMMU_RWX + 1]; /* the same -> what the CPU makes of those bits */
+	uint64_t memtype[8];          /* enum vmmu_memtype -> bits */
 	uint64_t ignore_pat;
-	uint64_t accessed, dirty;           /* 0 when the CPU has no such bits */
-	uint64_t table;                     /* bits of every entry that references a table */
-	uint64_t table_mask, table_mark;    /* entry & mask == mark says table */
-	uint64_t leaf[VMMU_LEVEL_MAX + 1];  /* bits of every leaf at a level, without rights */
+	uint64_t accessed, dirty;               /* 0 when the CPU has no such bits */
+	uint64_t table;                         /* bits of every entry that references a table */
+	uint64_t table_mask, table_mark;        /* entry & mask == mark says table */
+	uint64_t leaf[VMMU_LEVEL_MAX + 1];      /* bits of every leaf at a level, without rights */
 	uint8_t leaf_shift[VMMU_LEVEL_MAX + 1]; /* log2 of the bytes it maps */
-	uint64_t soft_writable;             /* both software bits of a leaf that may become writable */
+	uint64_t soft_writable;                 /* both software bits of a leaf that may become writable */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
 	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
-	uint64_t mmio;                      /* an MMIO entry of generation 0 */
-	uint64_t mmio_mask;                 /* entry & mask == mark says MMIO */
+	uint64_t mmio;      /* an MMIO entry of generation 0 */
+	uint64_t mmio_mask; /* entry & mask == mark says MMIO */
 	uint64_t mmio_mark;
 };
 
@@ -155,10 +158,10 @@ static inline unsigned vmmu_entry_rights(const struct vmmu_layout *l, uint64_t e
 
 /* What a leaf is to say, besides which frame it maps. */
 struct vmmu_leaf {
-	uint8_t rights;          /* VMMU_RWX to grant now, VMMU_SUPERVISOR */
+	uint8_t rights; /* VMMU_RWX to grant now, VMMU_SUPERVISOR */
 	uint8_t memtype;
 	bool ignore_pat;
-	bool writable;           /* slot and host allow W, and a fault may set it without asking again */
+	bool writable; /* slot and host allow W, and a fault may set it without asking again */
 };
 
 /* The bits of a leaf that depend neither on its frame nor on its level. */

@@ -29,29 +29,29 @@ struct vmmu_guest_format {
 	const char *source;
 	uint8_t levels;
 	uint8_t entry_bytes;
-	uint8_t index_bits;       /* of a table; the top one may have fewer, as many as address_bits leave */
-	uint8_t address_bits;     /* of a linear address */
-	bool canonical;           /* bits above must repeat the highest one; else they are cut off */
-	bool top_in_registers;    /* PAE: the top table is registers, loaded with CR3 */
-	bool huge_needs_pse;      /* the marker counts only with CR4.PSE */
+	uint8_t index_bits;    /* of a table; the top one may have fewer, as many as address_bits leave */
+	uint8_t address_bits;  /* of a linear address */
+	bool canonical;        /* bits above must repeat the highest one; else they are cut off */
+	bool top_in_registers; /* PAE: the top table is registers, loaded with CR3 */
+	bool huge_needs_pse;   /* the marker counts only with CR4.PSE */
 
 	/* What the bits of an entry mean. */
-	uint64_t present;         /* present when any of these is set */
+	uint64_t present;                 /* present when any of these is set */
 	uint64_t read, write, user, exec; /* bits that grant; 0 = granted by presence: VMMU_GUEST_GRANT */
-	uint8_t grants[8];        /* the same: bits 2:0 of an entry -> VMMU_PAGE_* */
-	uint64_t no_exec;         /* bit that withholds X, with EFER.NXE; 0 = none */
-	uint64_t accessed, dirty; /* 0 = kept nowhere */
-	uint64_t huge;            /* leaf marker above level 1 */
-	uint64_t huge_pat;        /* selects a PAT entry in a huge leaf, where its address would have a 0 */
+	uint8_t grants[8];                /* the same: bits 2:0 of an entry -> VMMU_PAGE_* */
+	uint64_t no_exec;                 /* bit that withholds X, with EFER.NXE; 0 = none */
+	uint64_t accessed, dirty;         /* 0 = kept nowhere */
+	uint64_t huge;                    /* leaf marker above level 1 */
+	uint64_t huge_pat;                /* selects a PAT entry in a huge leaf, where its address would have a 0 */
 	uint64_t global;
-	uint64_t key;             /* protection key, with CR4.PKE; 0 = none */
+	uint64_t key; /* protection key, with CR4.PKE; 0 = none */
 
-	uint64_t root;            /* address bits of CR3 */
-	uint64_t address;         /* address bits of an entry, before MAXPHYADDR narrows them */
-	uint64_t huge_high;       /* bits of a huge leaf that are address bits further up (PSE-36), ... */
-	uint8_t huge_high_shift;  /* ... so many places to the left */
-	uint64_t reserved;        /* must be 0 in every entry of whatever CPU */
-	uint8_t huge_level_max;   /* highest level at which the marker is known */
+	uint64_t root;           /* address bits of CR3 */
+	uint64_t address;        /* address bits of an entry, before MAXPHYADDR narrows them */
+	uint64_t huge_high;      /* bits of a huge leaf that are address bits further up (PSE-36), ... */
+	uint8_t huge_high_shift; /* ... so many places to the left */
+	uint64_t reserved;       /* must be 0 in every entry of whatever CPU */
+	uint8_t huge_level_max;  /* highest level at which the marker is known */
 };
 
 /* The format of that number; NULL for VMMU_GUEST_NO_PAGING and for any other. */

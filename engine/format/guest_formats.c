@@ -103,7 +103,10 @@ static const struct vmmu_guest_format five_level = {
 const struct vmmu_guest_format *vmmu_guest_format_of(enum vmmu_guest_format_number number)
 {
 	static const struct vmmu_guest_format *const formats[] = {
-		&two_level, &pae, &four_level, &five_level,
+		&two_level,
+		&pae,
+		&four_level,
+		&five_level,
 	};
 
 	for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)

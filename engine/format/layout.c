@@ -112,8 +112,8 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		.address = VMMU_BITS(cpu->maxphyaddr - 1, 12),
 		.no_frame = ~(VMMU_BITS(cpu->maxphyaddr - 1, 12) >> VMMU_PAGE_SHIFT),
 		.leaf_level_max = cpu->page_1g && cpu->page_2m ? VMMU_LEVEL_1G
-		                  : cpu->page_2m               ? VMMU_LEVEL_2M
-		                                               : VMMU_LEVEL_4K,
+	                          : cpu->page_2m               ? VMMU_LEVEL_2M
+	                                                       : VMMU_LEVEL_4K,
 		.accessed = cpu->ad ? format->accessed : 0,
 		.dirty = cpu->ad ? format->dirty : 0,
 	};

@@ -2,16 +2,16 @@
 /* What the guest's control registers make of its page-table format. */
 #include "format/guest.h"
 
-#define CR0_WP    VMMU_BIT(16)
-#define CR0_PG    VMMU_BIT(31)
-#define CR4_PSE   VMMU_BIT(4)
-#define CR4_PAE   VMMU_BIT(5)
-#define CR4_LA57  VMMU_BIT(12)
-#define CR4_SMEP  VMMU_BIT(20)
-#define CR4_SMAP  VMMU_BIT(21)
-#define CR4_PKE   VMMU_BIT(22)
-#define EFER_LMA  VMMU_BIT(10)
-#define EFER_NXE  VMMU_BIT(11)
+#define CR0_WP VMMU_BIT(16)
+#define CR0_PG VMMU_BIT(31)
+#define CR4_PSE VMMU_BIT(4)
+#define CR4_PAE VMMU_BIT(5)
+#define CR4_LA57 VMMU_BIT(12)
+#define CR4_SMEP VMMU_BIT(20)
+#define CR4_SMAP VMMU_BIT(21)
+#define CR4_PKE VMMU_BIT(22)
+#define EFER_LMA VMMU_BIT(10)
+#define EFER_NXE VMMU_BIT(11)
 
 /* SDM vol. 3, 4.1.1 "Four Paging Modes", and the fifth that came later. */
 static enum vmmu_guest_format_number format_for(const struct vmmu_paging *r)

@@ -18,7 +18,7 @@ struct walk {
 	const struct vmmu_guest_mode *mode;
 	uint64_t gva;
 	bool write, user, fetch, excused;
-	const struct vmmu_guest_guard *guard;  /* NULL: every entry may be looked at */
+	const struct vmmu_guest_guard *guard; /* NULL: every entry may be looked at */
 	struct vmmu_guest_walk *out;
 };
 

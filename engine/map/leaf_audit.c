@@ -30,7 +30,8 @@ static void check_rights(struct vmmu_audit *a, const struct vmmu_slot *slot,
 		if (step->level > VMMU_LEVEL_4K)
 			vmmu_audit_finding(a, "writable huge leaf in a slot that logs", step, gfn);
 		else if (!(atomic_load_explicit(&slot->dirty[page / 64], memory_order_relaxed) >>
-		                   page % 64 & 1))
+		                   page % 64 &
+		           1))
 			vmmu_audit_finding(a, "writable leaf that the dirty log does not know", step, gfn);
 	}
 }
@@ -45,7 +46,7 @@ void vmmu_audit_leaf(struct vmmu_audit *a, const struct vmmu_path_step *step, ui
 	a->leaves[step->level]++;
 	if (!slot || gfn + pages > slot->end) {
 		vmmu_audit_finding(a, slot ? "leaf reaches over the edge of its slot" : "leaf outside every slot",
-		        step, gfn);
+		                   step, gfn);
 		return;
 	}
 	if (vmmu_cap_of(slot, gfn, step->level) < step->level)

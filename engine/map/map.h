@@ -76,8 +76,8 @@ struct vmmu_map_ops {
 struct vmmu_vm {
 	struct vmmu_tables tables;
 	struct vmmu_memory memory;
-	struct vmmu_map *maps;       /* the first is that of vCPUs */
-	uint16_t map_ids;            /* given so far: none is given twice */
+	struct vmmu_map *maps; /* the first is that of vCPUs */
+	uint16_t map_ids;      /* given so far: none is given twice */
 	const struct vmmu_mode_ops *mode;
 	uint32_t vcpus;
 };

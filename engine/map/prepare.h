@@ -106,7 +106,8 @@ static inline uint64_t vmmu_backing_bits(const struct vmmu_op *op, uint32_t flag
 /* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
 static inline unsigned vmmu_one_access(unsigned wanted)
 {
-	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X : VMMU_R;
+	return wanted & VMMU_W ? VMMU_W : wanted & VMMU_X ? VMMU_X
+	                                                  : VMMU_R;
 }
 
 /*
@@ -128,8 +129,8 @@ enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result);
 
 /* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
 static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                              const struct vmmu_fault *f,
-                                              struct vmmu_backing *backing)
+                                                          const struct vmmu_fault *f,
+                                                          struct vmmu_backing *backing)
 {
 	struct vmmu_tables *t = op->tables;
 	enum vmmu_backing_result result =

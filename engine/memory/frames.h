@@ -21,8 +21,8 @@
 
 struct vmmu_link {
 	struct vmmu_link *next;
-	struct vmmu_link **at;       /* what points here; NULL: it hangs nowhere */
-	uint64_t place;              /* gfn mapped << 9 | index in its table */
+	struct vmmu_link **at; /* what points here; NULL: it hangs nowhere */
+	uint64_t place;        /* gfn mapped << 9 | index in its table */
 };
 
 static inline unsigned vmmu_link_index(const struct vmmu_link *link)
@@ -57,30 +57,30 @@ static inline void vmmu_link_unhang(struct vmmu_link *link)
  * for again until memory.sequence moves on.
  */
 struct vmmu_run {
-	struct vmmu_backing backing;             /* pfn: what `first` would have; order 0: none known */
+	struct vmmu_backing backing; /* pfn: what `first` would have; order 0: none known */
 	uint64_t sequence;
-	uint64_t first, end;                     /* gfns, of one slot */
+	uint64_t first, end; /* gfns, of one slot */
 };
 
 struct vmmu_block {
-	struct vmmu_block *next;                 /* in its bucket */
-	uint64_t number;                         /* gfn / 512 */
-	struct vmmu_link *huge;                  /* 2 MiB leaves */
-	struct vmmu_link *page[VMMU_ENTRIES];    /* 4 KiB leaves */
+	struct vmmu_block *next;              /* in its bucket */
+	uint64_t number;                      /* gfn / 512 */
+	struct vmmu_link *huge;               /* 2 MiB leaves */
+	struct vmmu_link *page[VMMU_ENTRIES]; /* 4 KiB leaves */
 	struct vmmu_run run;
 	/*
 	 * frames.clock when the host last gave a frame that may be written and had not
 	 * been known: from before, another frame may have been its answer.
 	 */
 	uint64_t changed;
-	bool unpaged;                            /* the map of guests without paging has, or had, leaves here */
+	bool unpaged; /* the map of guests without paging has, or had, leaves here */
 };
 
 enum { VMMU_BLOCK_BUCKETS = 1024 };
 
 struct vmmu_frames {
 	struct vmmu_block *bucket[VMMU_BLOCK_BUCKETS];
-	_Atomic uint64_t clock;                  /* read by those who are about to ask the host */
+	_Atomic uint64_t clock; /* read by those who are about to ask the host */
 };
 
 /* What the host has said of the block until now counts no more, if it has not arrived yet. */

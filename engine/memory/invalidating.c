@@ -17,7 +17,7 @@ void vmmu_invalidation_add(struct vmmu_memory *m, struct vmmu_closed closed, str
 }
 
 void vmmu_invalidation_remove(struct vmmu_memory *m, struct vmmu_closed closed,
-                         const struct vmmu_invalidation *invalidation)
+                              const struct vmmu_invalidation *invalidation)
 {
 	struct vmmu_invalidation **at = &m->invalidating;
 
@@ -28,7 +28,7 @@ void vmmu_invalidation_remove(struct vmmu_memory *m, struct vmmu_closed closed,
 }
 
 struct vmmu_invalidation *vmmu_invalidation_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
-                                       uint64_t end)
+                                                 uint64_t end)
 {
 	for (struct vmmu_invalidation **at = &m->invalidating; *at; at = &(*at)->next) {
 		struct vmmu_invalidation *found = *at;

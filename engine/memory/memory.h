@@ -19,9 +19,9 @@ enum { VMMU_MAX_SLOTS_DEFAULT = 32764 };
 
 struct vmmu_slot {
 	struct vmmu_slot_info info;
-	uint64_t first, end;         /* gfns */
-	uint8_t *caps;               /* largest level for each 2 MiB block; NULL: no cap anywhere */
-	_Atomic uint64_t *dirty;     /* one bit a page; NULL: not logging */
+	uint64_t first, end;     /* gfns */
+	uint8_t *caps;           /* largest level for each 2 MiB block; NULL: no cap anywhere */
+	_Atomic uint64_t *dirty; /* one bit a page; NULL: not logging */
 };
 
 /* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
@@ -31,13 +31,13 @@ struct vmmu_invalidation {
 };
 
 struct vmmu_memory {
-	struct vmmu_slot **sorted;   /* by first gfn */
+	struct vmmu_slot **sorted; /* by first gfn */
 	struct vmmu_slot **by_id;
 	uint32_t count;
-	uint32_t capacity;           /* of both arrays: slots in one, ids in the other */
+	uint32_t capacity; /* of both arrays: slots in one, ids in the other */
 	uint32_t id_capacity;
 	uint32_t max_slots;
-	uint64_t limit;              /* first gfn past what a guest can name */
+	uint64_t limit; /* first gfn past what a guest can name */
 
 	/* Steps at each slot change. Its low bits are in every MMIO entry. */
 	_Atomic uint64_t generation;
@@ -49,8 +49,8 @@ struct vmmu_memory {
 
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
 struct vmmu_slot_hit {
-	uint64_t generation;         /* 0: nothing cached */
-	struct vmmu_slot *slot;      /* valid inside the gate while generation stands */
+	uint64_t generation;    /* 0: nothing cached */
+	struct vmmu_slot *slot; /* valid inside the gate while generation stands */
 	struct vmmu_slot_info info;
 	uint64_t first, end;
 };
@@ -120,9 +120,9 @@ void vmmu_answers_age(struct vmmu_memory *m, struct vmmu_closed closed);
 /* Each steps sequence. */
 void vmmu_invalidation_add(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_invalidation *invalidation);
 void vmmu_invalidation_remove(struct vmmu_memory *m, struct vmmu_closed closed,
-                         const struct vmmu_invalidation *invalidation);
+                              const struct vmmu_invalidation *invalidation);
 /* Take out one that was begun for exactly this range; NULL if there is none. */
 struct vmmu_invalidation *vmmu_invalidation_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
-                                       uint64_t end);
+                                                 uint64_t end);
 
 #endif

@@ -33,9 +33,17 @@ struct vmmu_op;
 #define VMMU_ASSERT(x) ((void)sizeof(x))
 #endif
 
-struct vmmu_managing { VMMU_PROOF(struct vmmu_tables *tables) };
-struct vmmu_inside { VMMU_PROOF(struct vmmu_actor *who) };
-struct vmmu_closed { VMMU_PROOF(struct vmmu_tables *tables) };
-struct vmmu_exclusive { struct vmmu_op *op; };
+struct vmmu_managing {
+	VMMU_PROOF(struct vmmu_tables *tables)
+};
+struct vmmu_inside {
+	VMMU_PROOF(struct vmmu_actor *who)
+};
+struct vmmu_closed {
+	VMMU_PROOF(struct vmmu_tables *tables)
+};
+struct vmmu_exclusive {
+	struct vmmu_op *op;
+};
 
 #endif

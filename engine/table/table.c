@@ -214,7 +214,11 @@ static void retire_post(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
                        enum vmmu_cause cause)
 {
-	static const struct vmmu_visitor retire = {.leaf = pass_leaf, .table_pre = retire_pre, .table_post = retire_post};
+	static const struct vmmu_visitor retire = {
+		.leaf = pass_leaf,
+		.table_pre = retire_pre,
+		.table_post = retire_post,
+	};
 	struct vmmu_top top = {table->hpa, table->level};
 	uint64_t pages = vmmu_level_pages(table->level + 1u);
 	struct retiring r = {.closed = closed, .cause = cause};

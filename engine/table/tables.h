@@ -20,20 +20,22 @@
 #define VMMU_GFNS (1ull << 40)
 
 struct vmmu_table {
-	struct vmmu_table *next;    /* spares, or tables that wait for a flush */
-	struct vmmu_table *chain;   /* bucket */
+	struct vmmu_table *next;  /* spares, or tables that wait for a flush */
+	struct vmmu_table *chain; /* bucket */
 	vmmu_hpa hpa;
-	vmmu_gfn gfn;               /* first gfn it translates */
+	vmmu_gfn gfn; /* first gfn it translates */
 	uint8_t level;
-	uint8_t generation;         /* of the array of the hash that it is in */
+	uint8_t generation; /* of the array of the hash that it is in */
 };
 
 /* Tables by their frames (table_hash.c): one array in the VM, and longer ones as tables become many. */
-enum { VMMU_HASH_FIRST_BITS = 10, VMMU_HASH_STEP_BITS = 3, VMMU_HASH_LATER = 5 };
+enum { VMMU_HASH_FIRST_BITS = 10,
+       VMMU_HASH_STEP_BITS = 3,
+       VMMU_HASH_LATER = 5 };
 struct vmmu_table_hash {
 	struct vmmu_table *_Atomic first[1 << VMMU_HASH_FIRST_BITS];
 	struct vmmu_table *_Atomic *later[VMMU_HASH_LATER];
-	_Atomic uint32_t newest;    /* which array takes what comes: 0 is `first` */
+	_Atomic uint32_t newest; /* which array takes what comes: 0 is `first` */
 	_Atomic uint32_t tables;
 	_Atomic bool growing;
 };
@@ -64,20 +66,20 @@ static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
  */
 enum { VMMU_HINT_LEVEL = VMMU_LEVEL_2M };
 struct vmmu_hint {
-	uint64_t retired;                  /* map->retired at that time; 0: no hint */
-	uint64_t block;                    /* gfn / vmmu_level_pages(VMMU_LEVEL_1G) */
+	uint64_t retired; /* map->retired at that time; 0: no hint */
+	uint64_t block;   /* gfn / vmmu_level_pages(VMMU_LEVEL_1G) */
 	vmmu_hpa table;
 };
 
 struct vmmu_actor {
-	_Alignas(64) _Atomic bool inside;  /* the gate; on a cache line of its own */
+	_Alignas(64) _Atomic bool inside; /* the gate; on a cache line of its own */
 	_Alignas(64) uint16_t id;
 	uint32_t seq;
 	uint32_t faults;
-	uint32_t room;                     /* records known to fit into the ring */
+	uint32_t room; /* records known to fit into the ring */
 	struct vmmu_trace_ring *ring;
-	uint64_t untold;                   /* drops not yet told in the ring */
-	struct vmmu_table *spare;          /* frames zero, ready to be linked */
+	uint64_t untold;          /* drops not yet told in the ring */
+	struct vmmu_table *spare; /* frames zero, ready to be linked */
 	unsigned spares;
 	struct vmmu_hint hint;
 	struct vmmu_counters count;
@@ -86,28 +88,30 @@ struct vmmu_actor {
 struct vmmu_tables {
 	const struct vmmu_host *host;
 	void *ctx;
-	uintptr_t read_base;               /* host->table_read_base */
-	uint64_t frame_mask;               /* address bits that a frame for a table can have */
+	uintptr_t read_base; /* host->table_read_base */
+	uint64_t frame_mask; /* address bits that a frame for a table can have */
 	uint16_t vm_id;
 	_Atomic bool tracing;
-	_Atomic bool managed;              /* the management lock */
+	_Atomic bool managed; /* the management lock */
 	_Alignas(64) _Atomic bool closed;
 	/* Flushes pending, those of either epoch in a half of their own. Beside `closed`, which all read. */
 	_Atomic uint64_t flushes_pending;
-	_Atomic uint32_t epoch;            /* 0 or 1; management steps it when it waits (locks.h) */
+	_Atomic uint32_t epoch; /* 0 or 1; management steps it when it waits (locks.h) */
 	_Alignas(64) struct vmmu_actor manager;
-	struct vmmu_actor **actors;        /* vCPUs; the management lock guards it */
+	struct vmmu_actor **actors; /* vCPUs; the management lock guards it */
 	uint32_t actors_max;
-	uint32_t actors_end;               /* past the last seat that is taken */
-	uint32_t header_bytes;             /* of a struct vmmu_table and what a map has behind it */
-	bool manager_counts_flushes;             /* its flushes are counted in flushes_pending, too: see locks.h */
-	_Atomic bool locked;               /* the shadow lock */
+	uint32_t actors_end;         /* past the last seat that is taken */
+	uint32_t header_bytes;       /* of a struct vmmu_table and what a map has behind it */
+	bool manager_counts_flushes; /* its flushes are counted in flushes_pending, too: see locks.h */
+	_Atomic bool locked;         /* the shadow lock */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table_hash hash;
 };
 
 /* What the CPU translates through a map. */
-enum vmmu_input { VMMU_INPUT_GPA, VMMU_INPUT_GVA, VMMU_INPUT_NESTED_GPA };
+enum vmmu_input { VMMU_INPUT_GPA,
+	          VMMU_INPUT_GVA,
+	          VMMU_INPUT_NESTED_GPA };
 
 /*
  * One way from a VM's addresses to its frames: an object with operations. What
@@ -118,45 +122,45 @@ struct vmmu_map {
 	const struct vmmu_map_ops *ops;
 	struct vmmu_layout layout;
 	struct vmmu_vm *vm;
-	struct vmmu_map *next;             /* the VM's next map */
-	struct vmmu_table *root;           /* NULL: it has as many as its vCPUs ask for */
+	struct vmmu_map *next;   /* the VM's next map */
+	struct vmmu_table *root; /* NULL: it has as many as its vCPUs ask for */
 	/*
 	 * Steps when a table is unlinked; written with the gate closed. It begins with
 	 * the map's id in its high bits, so that no two maps ever have the same number,
 	 * and a hint tells by it the map and the moment at once.
 	 */
 	uint64_t retired;
-	uint16_t id;                       /* not 0; `root` of trace records */
-	uint8_t input;                     /* enum vmmu_input */
+	uint16_t id;   /* not 0; `root` of trace records */
+	uint8_t input; /* enum vmmu_input */
 	uint8_t leaf_level_max;
-	uint8_t whole_level_max;           /* of an entry whose table may be unlinked as a whole */
-	uint8_t path_tables;               /* below the root: what one fault may need */
-	bool mmio_cache;                   /* accesses without a slot leave an entry behind */
-	_Atomic uint32_t hole_tables;      /* made for such entries since the VM began */
-	bool flush_all;                    /* its TLBs cannot be flushed by gfns */
+	uint8_t whole_level_max;      /* of an entry whose table may be unlinked as a whole */
+	uint8_t path_tables;          /* below the root: what one fault may need */
+	bool mmio_cache;              /* accesses without a slot leave an entry behind */
+	_Atomic uint32_t hole_tables; /* made for such entries since the VM began */
+	bool flush_all;               /* its TLBs cannot be flushed by gfns */
 };
 
 enum { VMMU_MAP_ID_SHIFT = 48 };
 
 /* The flush that an operation needs, as data: done by vmmu_op_flush when no lock is held. */
 struct vmmu_needed_flush {
-	uint64_t pending;          /* what it adds to tables->flushes_pending; 0: it is not counted */
+	uint64_t pending; /* what it adds to tables->flushes_pending; 0: it is not counted */
 	bool needed;
-	bool all;                  /* of a map whose TLBs know no gfns */
-	bool tables;               /* a non-leaf entry went away */
-	enum vmmu_cause cause;     /* of the last write that needed one */
-	uint64_t start, end;       /* gfns */
-	struct vmmu_table *freed;  /* unlinked; go back to the host after the flush */
+	bool all;                 /* of a map whose TLBs know no gfns */
+	bool tables;              /* a non-leaf entry went away */
+	enum vmmu_cause cause;    /* of the last write that needed one */
+	uint64_t start, end;      /* gfns */
+	struct vmmu_table *freed; /* unlinked; go back to the host after the flush */
 	unsigned freed_count;
 };
 
 struct vmmu_op {
 	struct vmmu_tables *tables;
 	struct vmmu_actor *who;
-	struct vmmu_map *map;      /* whose entries are read and written; management goes over all */
-	bool tracing;              /* as of the last time it entered the gate (locks.h) */
+	struct vmmu_map *map; /* whose entries are read and written; management goes over all */
+	bool tracing;         /* as of the last time it entered the gate (locks.h) */
 	uint32_t fault;
-	enum vmmu_cause cause;     /* of a fault: why it maps */
+	enum vmmu_cause cause; /* of a fault: why it maps */
 	struct vmmu_needed_flush flush;
 };
 

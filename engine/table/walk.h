@@ -11,19 +11,19 @@
 
 struct vmmu_visit {
 	struct vmmu_op *op;
-	vmmu_gfn gfn;        /* first gfn that the entry translates */
+	vmmu_gfn gfn; /* first gfn that the entry translates */
 	vmmu_hpa table;
 	uint16_t index;
 	uint8_t level;
-	bool unreached;      /* no CPU can come to the table: what changes in it needs no flush */
-	uint64_t entry;      /* as last read, or as the writer left it */
+	bool unreached;       /* no CPU can come to the table: what changes in it needs no flush */
+	uint64_t entry;       /* as last read, or as the writer left it */
 	const vmmu_hpa *path; /* the tables above it by level, from where the walk began */
 };
 
 enum vmmu_next {
-	VMMU_NEXT,     /* on to the entry behind this one */
-	VMMU_DESCEND,  /* into the table that visit->entry references now */
-	VMMU_AGAIN,    /* it changed under us: read it anew and call again */
+	VMMU_NEXT,    /* on to the entry behind this one */
+	VMMU_DESCEND, /* into the table that visit->entry references now */
+	VMMU_AGAIN,   /* it changed under us: read it anew and call again */
 	VMMU_STOP,
 };
 

@@ -24,7 +24,7 @@ extern "C" {
  * instruction, which on the path of every fault costs more than it saves.
  */
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, uint64_t error_code,
-                                              uint64_t rip)
+                                                 uint64_t rip)
 {
 	struct vmmu_fault f;
 
@@ -48,7 +48,7 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, 
  * valid, bit 8 set when the access was the final one and not the guest's walk.
  */
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_violation(uint64_t qualification, vmmu_gpa gpa,
-                                                              uint64_t rip)
+                                                                 uint64_t rip)
 {
 	uint32_t access = qualification & VMMU_RWX;
 
@@ -71,7 +71,8 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_misconfig(vmmu_gpa gpa, u
  */
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa gpa, uint64_t rip)
 {
-	uint32_t access = exitinfo1 & 0x10 ? VMMU_X : exitinfo1 & 2 ? VMMU_W : VMMU_R;
+	uint32_t access = exitinfo1 & 0x10 ? VMMU_X : exitinfo1 & 2 ? VMMU_W
+	                                                            : VMMU_R;
 
 	/* Bits 0, 3, 33 and 2 moved to where enum VMMU_ACCESS_* has them, without a branch. */
 	access |= (exitinfo1 << 4 & VMMU_ACCESS_PRESENT) | (exitinfo1 << 2 & VMMU_ACCESS_RESERVED) |
@@ -85,9 +86,10 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_
  * access's own. `implicit` supervisor accesses at CPL 3 come with U clear.
  */
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_pf(uint64_t error_code, vmmu_gva cr2, unsigned cpl,
-                                                   uint64_t rflags, uint64_t rip)
+                                                      uint64_t rflags, uint64_t rip)
 {
-	uint32_t access = error_code & 0x10 ? VMMU_X : error_code & 2 ? VMMU_W : VMMU_R;
+	uint32_t access = error_code & 0x10 ? VMMU_X : error_code & 2 ? VMMU_W
+	                                                              : VMMU_R;
 	struct vmmu_fault f;
 
 	access |= (error_code << 4 & VMMU_ACCESS_PRESENT) | (error_code << 2 & VMMU_ACCESS_RESERVED) |

@@ -24,16 +24,16 @@ extern "C" {
 
 /* What the virtual CPU's CPUID promises its guest. */
 struct vmmu_guest_cpu {
-	uint8_t maxphyaddr;      /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
-	bool pse36;              /* CPUID 1:EDX[17] */
-	bool page_1g;            /* CPUID 80000001H:EDX[26] */
-	bool bit8_reserved;      /* AMD: bit 8 must be 0 in a PML4E and in a PDPE that names a table */
+	uint8_t maxphyaddr; /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
+	bool pse36;         /* CPUID 1:EDX[17] */
+	bool page_1g;       /* CPUID 80000001H:EDX[26] */
+	bool bit8_reserved; /* AMD: bit 8 must be 0 in a PML4E and in a PDPE that names a table */
 };
 
 /* The registers that decide how linear addresses are translated. */
 struct vmmu_paging {
 	uint64_t cr0, cr3, cr4, efer;
-	uint64_t pdpte[4];       /* PAE only: as vmmu_guest_load_pdptes read them */
+	uint64_t pdpte[4]; /* PAE only: as vmmu_guest_load_pdptes read them */
 	uint32_t pkru;
 	struct vmmu_guest_cpu cpu;
 };
@@ -46,13 +46,13 @@ struct vmmu_guest_format;
  */
 struct vmmu_guest_mode {
 	struct vmmu_paging registers;
-	const struct vmmu_guest_format *format;     /* NULL: paging is off */
-	uint8_t levels;                             /* 0: paging is off */
-	uint8_t huge_level_max;                     /* highest level at which a leaf may stand */
-	bool no_exec;                               /* bit 63 withholds X */
-	bool keys;                                  /* protection keys count */
-	bool fetch_reported;                        /* #PF error codes have the I/D bit */
-	uint64_t address;                           /* of an entry: a table or a small page */
+	const struct vmmu_guest_format *format; /* NULL: paging is off */
+	uint8_t levels;                         /* 0: paging is off */
+	uint8_t huge_level_max;                 /* highest level at which a leaf may stand */
+	bool no_exec;                           /* bit 63 withholds X */
+	bool keys;                              /* protection keys count */
+	bool fetch_reported;                    /* #PF error codes have the I/D bit */
+	uint64_t address;                       /* of an entry: a table or a small page */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
 	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
 	/*
@@ -83,11 +83,11 @@ enum {
 
 enum vmmu_guest_result {
 	VMMU_GUEST_OK = 0,
-	VMMU_GUEST_FAULT,         /* #PF with error_code, CR2 = gva */
-	VMMU_GUEST_NONCANONICAL,  /* #GP(0), or #SS(0) for a stack access */
-	VMMU_GUEST_NO_MEMORY,     /* a table lies where there is no guest memory: step[] says where;
+	VMMU_GUEST_FAULT,        /* #PF with error_code, CR2 = gva */
+	VMMU_GUEST_NONCANONICAL, /* #GP(0), or #SS(0) for a stack access */
+	VMMU_GUEST_NO_MEMORY,    /* a table lies where there is no guest memory: step[] says where;
 	                           * error_code is that of an entry that is not present */
-	VMMU_GUEST_BUSY,          /* the host says so; or an entry changed meanwhile; or it is an entry's own table that
+	VMMU_GUEST_BUSY,         /* the host says so; or an entry changed meanwhile; or it is an entry's own table that
 	                           * is walked (self-map), which is settled by the next try */
 };
 
@@ -102,21 +102,21 @@ enum {
 
 struct vmmu_guest_step {
 	uint8_t level;
-	uint8_t rights;           /* VMMU_PAGE_* that the entry itself grants */
-	bool stored;              /* the walk has set bits in it: its page is dirty now */
-	vmmu_gpa where;           /* the entry; PAE's top level: index into the registers */
-	uint64_t entry;           /* with the accessed and dirty bits that the walk has set */
+	uint8_t rights; /* VMMU_PAGE_* that the entry itself grants */
+	bool stored;    /* the walk has set bits in it: its page is dirty now */
+	vmmu_gpa where; /* the entry; PAE's top level: index into the registers */
+	uint64_t entry; /* with the accessed and dirty bits that the walk has set */
 };
 
 struct vmmu_guest_walk {
-	vmmu_gpa gpa;             /* after OK */
-	uint32_t error_code;      /* after FAULT, NO_MEMORY */
-	uint8_t level;            /* of the leaf; 0 with paging off */
-	uint8_t page_shift;       /* log2 of its bytes: 12, 21, 22, 30; 64 with paging off */
-	uint8_t rights;           /* VMMU_PAGE_* along the path */
+	vmmu_gpa gpa;        /* after OK */
+	uint32_t error_code; /* after FAULT, NO_MEMORY */
+	uint8_t level;       /* of the leaf; 0 with paging off */
+	uint8_t page_shift;  /* log2 of its bytes: 12, 21, 22, 30; 64 with paging off */
+	uint8_t rights;      /* VMMU_PAGE_* along the path */
 	uint8_t key;
-	bool global, dirty;       /* as the leaf says when the walk is done */
-	uint8_t steps;            /* from the top table down */
+	bool global, dirty; /* as the leaf says when the walk is done */
+	uint8_t steps;      /* from the top table down */
 	struct vmmu_guest_step step[VMMU_LEVEL_MAX];
 };
 

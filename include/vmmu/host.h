@@ -54,42 +54,42 @@ struct vmmu_flush;
 
 /* Where a guest frame lives. Filled in by vmmu_host.backing. */
 struct vmmu_backing {
-	vmmu_pfn pfn;      /* frame that backs the gfn that was asked for */
-	uint8_t order;     /* log2 of the naturally aligned run of frames around pfn that backs
+	vmmu_pfn pfn;    /* frame that backs the gfn that was asked for */
+	uint8_t order;   /* log2 of the naturally aligned run of frames around pfn that backs
 	                    * the equally aligned run of gfns: 0 = this page only, 9 = 2 MiB,
 	                    * 18 = 1 GiB. May reach past the slot; the engine clips. rights, memtype
 	                    * and ignore_pat hold for all of the run: a page that differs, a hooked
 	                    * one, must lie in no run, neither when it is asked for nor when a
 	                    * neighbour is */
-	uint8_t rights;    /* VMMU_R/W/X the host grants; W may be left out on a read access
+	uint8_t rights;  /* VMMU_R/W/X the host grants; W may be left out on a read access
 	                    * (copy on write) and granted on a later write access. What the CPU's
 	                    * tables could only express by granting more (W without R; X alone
 	                    * without execute-only; no X without NX) is not mapped: FAULT_DENIED */
-	uint8_t memtype;   /* enum vmmu_memtype. One that changes reaches entries that are there by
+	uint8_t memtype; /* enum vmmu_memtype. One that changes reaches entries that are there by
 	                    * vmmu_invalidate_begin and _end: a fault on such an entry does not ask */
-	bool ignore_pat;   /* EPT: the guest's PAT does not count (SDM vol. 3, 29.3.7.2) */
+	bool ignore_pat; /* EPT: the guest's PAT does not count (SDM vol. 3, 29.3.7.2) */
 };
 
 enum vmmu_backing_result {
 	VMMU_BACKING_OK = 0,
-	VMMU_BACKING_RETRY,      /* busy: the vCPU should re-execute the access later */
+	VMMU_BACKING_RETRY, /* busy: the vCPU should re-execute the access later */
 	VMMU_BACKING_NO_MEMORY,
-	VMMU_BACKING_DENIED,     /* the host forbids this access (poisoned, not executable) */
+	VMMU_BACKING_DENIED, /* the host forbids this access (poisoned, not executable) */
 };
 
 /* What became of a read of guest memory. */
 enum vmmu_guest_read {
 	VMMU_GUEST_READ_OK = 0,
-	VMMU_GUEST_READ_NONE,    /* no memory there */
-	VMMU_GUEST_READ_BUSY,    /* memory that cannot be read just now (swapped out, on the move): nothing
+	VMMU_GUEST_READ_NONE, /* no memory there */
+	VMMU_GUEST_READ_BUSY, /* memory that cannot be read just now (swapped out, on the move): nothing
 	                          * follows from it, the vCPU comes again (VMMU_FAULT_RETRY) */
 };
 
 enum vmmu_guest_swap {
 	VMMU_GUEST_SWAPPED = 0,
-	VMMU_GUEST_CHANGED,      /* it was not `expected`: nothing has happened */
-	VMMU_GUEST_READ_ONLY,    /* memory that the guest cannot write: its CPU's store would be lost, too */
-	VMMU_GUEST_SWAP_BUSY,    /* not just now, as for a read: nothing has happened */
+	VMMU_GUEST_CHANGED,   /* it was not `expected`: nothing has happened */
+	VMMU_GUEST_READ_ONLY, /* memory that the guest cannot write: its CPU's store would be lost, too */
+	VMMU_GUEST_SWAP_BUSY, /* not just now, as for a read: nothing has happened */
 };
 
 struct vmmu_host {
@@ -198,19 +198,19 @@ enum vmmu_point {
 	VMMU_POINT_ENTRY_AFTER,      /* the entry has its new value */
 	VMMU_POINT_GATE_ENTER,       /* a walker enters the tables */
 	VMMU_POINT_GATE_LEAVE,
-	VMMU_POINT_GATE_CLOSE,       /* an invalidation begins to shut walkers out */
+	VMMU_POINT_GATE_CLOSE, /* an invalidation begins to shut walkers out */
 	VMMU_POINT_GATE_OPEN,
-	VMMU_POINT_FLUSH_BEFORE,     /* host.flush is about to be called */
+	VMMU_POINT_FLUSH_BEFORE, /* host.flush is about to be called */
 	VMMU_POINT_FLUSH_DONE,
-	VMMU_POINT_TABLE_FREE,       /* a table is about to go back to the host */
+	VMMU_POINT_TABLE_FREE, /* a table is about to go back to the host */
 };
 
 /* What must be forgotten. All of it names guest-physical mappings of one VM. */
 struct vmmu_flush {
-	uint32_t id;         /* matches the trace's flush_owed / flush_done records */
+	uint32_t id; /* matches the trace's flush_owed / flush_done records */
 	uint16_t vm;
-	bool all;            /* everything of this VM; start/pages are then the widest range */
-	bool tables_freed;   /* non-leaf entries went away: paging-structure caches hold them too */
+	bool all;          /* everything of this VM; start/pages are then the widest range */
+	bool tables_freed; /* non-leaf entries went away: paging-structure caches hold them too */
 	vmmu_gfn start;
 	uint64_t pages;
 };

@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define VMMU_TRACE_MAGIC "VMMUTRC" /* 8 bytes with the terminating zero */
+#define VMMU_TRACE_MAGIC "VMMUTRC"  /* 8 bytes with the terminating zero */
 #define VMMU_TRACE_VERSION 2u       /* with checksums */
 #define VMMU_TRACE_VERSION_PLAIN 1u /* without; a reader takes both */
 
@@ -27,17 +27,17 @@ extern "C" {
 /* Why an entry was written, a table made, or a flush needed. */
 enum vmmu_cause {
 	VMMU_CAUSE_NONE = 0,
-	VMMU_CAUSE_VIOLATION = 1,    /* EPT violation or nested page fault, on demand */
-	VMMU_CAUSE_PREFAULT = 2,     /* vmmu_prefault */
-	VMMU_CAUSE_MMIO = 3,         /* an MMIO entry cached, or a stale one replaced */
-	VMMU_CAUSE_SPLIT = 4,        /* a huge leaf became a table of smaller ones */
-	VMMU_CAUSE_PERMISSION = 5,   /* rights of a present leaf widened by a fault */
-	VMMU_CAUSE_PROTECT = 6,      /* rights narrowed (slot flags, dirty log) */
-	VMMU_CAUSE_ZAP_SLOT = 7,     /* slot deleted or moved */
-	VMMU_CAUSE_ZAP_RANGE = 8,    /* host invalidation, page-size restriction */
-	VMMU_CAUSE_ZAP_REMAP = 9,    /* the host gave another frame: drop before install */
-	VMMU_CAUSE_ZAP_MMIO = 10,    /* MMIO generation wrapped */
-	VMMU_CAUSE_ZAP_VM = 11,      /* VM torn down */
+	VMMU_CAUSE_VIOLATION = 1,  /* EPT violation or nested page fault, on demand */
+	VMMU_CAUSE_PREFAULT = 2,   /* vmmu_prefault */
+	VMMU_CAUSE_MMIO = 3,       /* an MMIO entry cached, or a stale one replaced */
+	VMMU_CAUSE_SPLIT = 4,      /* a huge leaf became a table of smaller ones */
+	VMMU_CAUSE_PERMISSION = 5, /* rights of a present leaf widened by a fault */
+	VMMU_CAUSE_PROTECT = 6,    /* rights narrowed (slot flags, dirty log) */
+	VMMU_CAUSE_ZAP_SLOT = 7,   /* slot deleted or moved */
+	VMMU_CAUSE_ZAP_RANGE = 8,  /* host invalidation, page-size restriction */
+	VMMU_CAUSE_ZAP_REMAP = 9,  /* the host gave another frame: drop before install */
+	VMMU_CAUSE_ZAP_MMIO = 10,  /* MMIO generation wrapped */
+	VMMU_CAUSE_ZAP_VM = 11,    /* VM torn down */
 	VMMU_CAUSE_SLOT_CREATE = 12,
 	VMMU_CAUSE_SLOT_DELETE = 13,
 	VMMU_CAUSE_SLOT_MOVE = 14,
@@ -73,7 +73,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_FOUND = 17,           /* entry, level, index: as it stood when tracing began */
 	VMMU_TRACE_CHECKSUM = 18,        /* checksum: of the records before it in the file */
 	VMMU_TRACE_EVENT_COUNT,
-	VMMU_TRACE_EVENT_MAX = 1023      /* numbers to come stay within this: more is damage */
+	VMMU_TRACE_EVENT_MAX = 1023 /* numbers to come stay within this: more is damage */
 };
 
 /* ---- Payloads: 32 bytes each, by event. What is reserved is 0 ------------------- */
@@ -89,23 +89,23 @@ enum vmmu_trace_feature {
 };
 
 struct vmmu_trace_config {
-	uint64_t mode;          /* enum vmmu_mode */
-	uint64_t levels;        /* of its tables */
-	uint64_t maxphyaddr;    /* of the CPU */
-	uint64_t features;      /* enum vmmu_trace_feature */
+	uint64_t mode;       /* enum vmmu_mode */
+	uint64_t levels;     /* of its tables */
+	uint64_t maxphyaddr; /* of the CPU */
+	uint64_t features;   /* enum vmmu_trace_feature */
 };
 
 struct vmmu_trace_root_load {
-	uint64_t table;         /* hpa of the top table */
-	uint64_t pointer;       /* EPTP, nCR3 or CR3 */
+	uint64_t table;   /* hpa of the top table */
+	uint64_t pointer; /* EPTP, nCR3 or CR3 */
 	uint64_t reserved[2];
 };
 
 struct vmmu_trace_slot {
 	uint64_t base_gfn;
 	uint64_t pages;
-	uint64_t backing;       /* the host's handle */
-	uint64_t old_base_gfn;  /* before a move */
+	uint64_t backing;      /* the host's handle */
+	uint64_t old_base_gfn; /* before a move */
 };
 
 /*
@@ -120,73 +120,73 @@ enum vmmu_trace_word {
 };
 
 struct vmmu_trace_page_fault {
-	uint64_t address;       /* gpa; under shadow paging CR2 */
-	uint64_t error_code;    /* exit qualification, EXITINFO1, or that of the #PF */
+	uint64_t address;    /* gpa; under shadow paging CR2 */
+	uint64_t error_code; /* exit qualification, EXITINFO1, or that of the #PF */
 	uint64_t guest_rip;
-	uint64_t word;          /* enum vmmu_trace_word */
+	uint64_t word; /* enum vmmu_trace_word */
 };
 
 /* Which of a VM's ways to map handled a fault. The first two write their leaves by one function, direct_map. */
 enum vmmu_handler {
-	VMMU_HANDLER_NONE = 0,       /* not told: a trace of an older engine */
-	VMMU_HANDLER_DIRECT = 1,     /* gpa -> hpa: EPT, NPT */
-	VMMU_HANDLER_UNPAGED = 2,    /* gpa -> hpa, below shadow paging: the guest has paging off */
-	VMMU_HANDLER_SHADOW = 3,     /* gva -> hpa: the guest's tables and the slots together */
+	VMMU_HANDLER_NONE = 0,    /* not told: a trace of an older engine */
+	VMMU_HANDLER_DIRECT = 1,  /* gpa -> hpa: EPT, NPT */
+	VMMU_HANDLER_UNPAGED = 2, /* gpa -> hpa, below shadow paging: the guest has paging off */
+	VMMU_HANDLER_SHADOW = 3,  /* gva -> hpa: the guest's tables and the slots together */
 	VMMU_HANDLER_COUNT
 };
 
 struct vmmu_trace_fault_end {
 	uint64_t gpa;
 	uint64_t pfn;
-	uint64_t entry;         /* that now translates the address */
-	uint64_t handler;       /* enum vmmu_handler */
+	uint64_t entry;   /* that now translates the address */
+	uint64_t handler; /* enum vmmu_handler */
 };
 
 struct vmmu_trace_spte_changed {
-	uint64_t table;         /* hpa */
-	uint64_t gfn;           /* the first that the entry covers */
+	uint64_t table; /* hpa */
+	uint64_t gfn;   /* the first that the entry covers */
 	uint64_t old_spte;
 	uint64_t new_spte;
 };
 
 struct vmmu_trace_page {
-	uint64_t table;         /* hpa */
-	uint64_t gfn;           /* the first that it covers; 0 in FREE_PAGE */
+	uint64_t table; /* hpa */
+	uint64_t gfn;   /* the first that it covers; 0 in FREE_PAGE */
 	uint64_t reserved[2];
 };
 
 struct vmmu_trace_flush {
 	uint64_t start_gfn;
 	uint64_t pages;
-	uint64_t tables;        /* that wait for it */
+	uint64_t tables; /* that wait for it */
 	uint64_t reserved;
 };
 
 struct vmmu_trace_mmio {
-	uint64_t addr;          /* gpa */
+	uint64_t addr; /* gpa */
 	uint64_t gfn;
 	uint64_t guest_rip;
 	uint64_t spte;
 };
 
 struct vmmu_trace_check_mmio {
-	uint64_t kvm_gen;       /* the slots' generation now */
-	uint64_t spte_gen;      /* the one in the entry */
+	uint64_t kvm_gen;  /* the slots' generation now */
+	uint64_t spte_gen; /* the one in the entry */
 	uint64_t spte;
 	uint64_t reserved;
 };
 
 struct vmmu_trace_entry {
-	uint64_t table;         /* hpa */
-	uint64_t gfn;           /* the first that the entry covers */
+	uint64_t table; /* hpa */
+	uint64_t gfn;   /* the first that the entry covers */
 	uint64_t spte;
 	uint64_t reserved;
 };
 
 /* Made by whoever writes the file: vm 0, vcpu VMMU_TRACE_NO_VCPU, a stream of its own. */
 struct vmmu_trace_checksum {
-	uint64_t records;       /* since the one before it, or since the file's beginning */
-	uint64_t crc;           /* vmmu_trace_crc of their bytes */
+	uint64_t records; /* since the one before it, or since the file's beginning */
+	uint64_t crc;     /* vmmu_trace_crc of their bytes */
 	uint64_t reserved[2];
 };
 
@@ -198,25 +198,25 @@ struct vmmu_trace_number {
 
 /* 64 bytes, little endian, no padding. */
 struct vmmu_trace_record {
-	uint64_t time;      /* host clock, unit in the file header */
-	uint32_t seq;       /* counts up by one per vCPU stream; a gap is a loss */
-	uint16_t event;     /* enum vmmu_trace_event */
+	uint64_t time;  /* host clock, unit in the file header */
+	uint32_t seq;   /* counts up by one per vCPU stream; a gap is a loss */
+	uint16_t event; /* enum vmmu_trace_event */
 	uint8_t level;
-	uint8_t cause;      /* enum vmmu_cause */
+	uint8_t cause; /* enum vmmu_cause */
 	uint16_t vm;
-	uint16_t vcpu;      /* VMMU_TRACE_NO_VCPU: a management call */
-	uint32_t fault;     /* id of the fault this belongs to, 0 = none */
-	uint16_t root;      /* root id */
+	uint16_t vcpu;  /* VMMU_TRACE_NO_VCPU: a management call */
+	uint32_t fault; /* id of the fault this belongs to, 0 = none */
+	uint16_t root;  /* root id */
 	union {
-		uint16_t index;       /* of the entry in its table, 0 to 511 */
-		uint16_t slot_flags;  /* VMMU_SLOT_* */
+		uint16_t index;      /* of the entry in its table, 0 to 511 */
+		uint16_t slot_flags; /* VMMU_SLOT_* */
 	};
 	union {
-		uint32_t aux;         /* whichever it is */
+		uint32_t aux; /* whichever it is */
 		uint32_t slot_id;
-		uint32_t access;      /* VMMU_R/W/X | VMMU_ACCESS_* */
-		uint32_t result;      /* enum vmmu_fault_result */
-		uint32_t created;     /* 1 = made now, all zero; 0 = found when tracing began */
+		uint32_t access;  /* VMMU_R/W/X | VMMU_ACCESS_* */
+		uint32_t result;  /* enum vmmu_fault_result */
+		uint32_t created; /* 1 = made now, all zero; 0 = found when tracing began */
 		uint32_t flush_id;
 	};
 	union {
@@ -234,7 +234,7 @@ struct vmmu_trace_record {
 		struct vmmu_trace_number drops;
 		struct vmmu_trace_number dump_end;
 		struct vmmu_trace_checksum checksum;
-		uint64_t word[4];     /* of an event that the reader does not know */
+		uint64_t word[4]; /* of an event that the reader does not know */
 	};
 };
 VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_record) == 64, "records are 64 bytes");
@@ -253,9 +253,9 @@ VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, word) == 32, "docs/trace-f
  */
 struct vmmu_trace_ring {
 	struct vmmu_trace_record *records;
-	uint32_t size;      /* power of two; with 1 there is no room for DROPS, gaps in seq tell of them */
-	uint32_t head;      /* next to be written, free running */
-	uint32_t tail;      /* next to be taken out, free running */
+	uint32_t size; /* power of two; with 1 there is no room for DROPS, gaps in seq tell of them */
+	uint32_t head; /* next to be written, free running */
+	uint32_t tail; /* next to be taken out, free running */
 	uint64_t dropped;
 };
 
@@ -294,13 +294,13 @@ struct vmmu_trace_file_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t record_size;
-	uint64_t capacity;    /* bytes of the sink after the header; 0 = not bounded */
-	uint64_t records;     /* valid when complete */
+	uint64_t capacity; /* bytes of the sink after the header; 0 = not bounded */
+	uint64_t records;  /* valid when complete */
 	uint64_t dropped;
 	uint64_t ticks_per_second;
-	uint32_t complete;    /* 1 = closed in order; 0 = still running, or cut short */
-	uint32_t crc;         /* vmmu_trace_crc of the header with 0 here; version 1: 0 */
-	char machine[32];     /* "qemu-npt", "bochs-ept" ... */
+	uint32_t complete; /* 1 = closed in order; 0 = still running, or cut short */
+	uint32_t crc;      /* vmmu_trace_crc of the header with 0 here; version 1: 0 */
+	char machine[32];  /* "qemu-npt", "bochs-ept" ... */
 	uint8_t reserved[512 - 88];
 };
 VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is one sector");
@@ -313,9 +313,9 @@ VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is 
  */
 uint32_t vmmu_trace_crc(uint32_t crc, const void *data, size_t bytes);
 
-const char *vmmu_cause_name(unsigned cause);            /* "violation" */
-const char *vmmu_handler_name(unsigned handler);        /* "direct" */
-const char *vmmu_trace_event_name(unsigned event);      /* "kvm_page_fault" */
+const char *vmmu_cause_name(unsigned cause);       /* "violation" */
+const char *vmmu_handler_name(unsigned handler);   /* "direct" */
+const char *vmmu_trace_event_name(unsigned event); /* "kvm_page_fault" */
 
 #ifdef __cplusplus
 }

@@ -30,17 +30,47 @@ extern "C" {
 #define VMMU_PAGE_SHIFT 12
 #define VMMU_PAGE_SIZE 4096u
 
-typedef struct { uint64_t v; } vmmu_gva;
-typedef struct { uint64_t v; } vmmu_gpa;
-typedef struct { uint64_t v; } vmmu_hpa;
-typedef struct { uint64_t v; } vmmu_gfn;
-typedef struct { uint64_t v; } vmmu_pfn;
+typedef struct {
+	uint64_t v;
+} vmmu_gva;
+typedef struct {
+	uint64_t v;
+} vmmu_gpa;
+typedef struct {
+	uint64_t v;
+} vmmu_hpa;
+typedef struct {
+	uint64_t v;
+} vmmu_gfn;
+typedef struct {
+	uint64_t v;
+} vmmu_pfn;
 
-static inline vmmu_gva vmmu_gva_of(uint64_t v) { vmmu_gva x = {v}; return x; }
-static inline vmmu_gpa vmmu_gpa_of(uint64_t v) { vmmu_gpa x = {v}; return x; }
-static inline vmmu_hpa vmmu_hpa_of(uint64_t v) { vmmu_hpa x = {v}; return x; }
-static inline vmmu_gfn vmmu_gfn_of(uint64_t v) { vmmu_gfn x = {v}; return x; }
-static inline vmmu_pfn vmmu_pfn_of(uint64_t v) { vmmu_pfn x = {v}; return x; }
+static inline vmmu_gva vmmu_gva_of(uint64_t v)
+{
+	vmmu_gva x = {v};
+	return x;
+}
+static inline vmmu_gpa vmmu_gpa_of(uint64_t v)
+{
+	vmmu_gpa x = {v};
+	return x;
+}
+static inline vmmu_hpa vmmu_hpa_of(uint64_t v)
+{
+	vmmu_hpa x = {v};
+	return x;
+}
+static inline vmmu_gfn vmmu_gfn_of(uint64_t v)
+{
+	vmmu_gfn x = {v};
+	return x;
+}
+static inline vmmu_pfn vmmu_pfn_of(uint64_t v)
+{
+	vmmu_pfn x = {v};
+	return x;
+}
 
 static inline vmmu_gfn vmmu_gpa_gfn(vmmu_gpa a) { return vmmu_gfn_of(a.v >> VMMU_PAGE_SHIFT); }
 static inline vmmu_gpa vmmu_gfn_gpa(vmmu_gfn n) { return vmmu_gpa_of(n.v << VMMU_PAGE_SHIFT); }
@@ -51,7 +81,10 @@ static inline vmmu_hpa vmmu_pfn_hpa(vmmu_pfn n) { return vmmu_hpa_of(n.v << VMMU
  * Levels count from the leaves, as in both manuals' figures read bottom up:
  * 1 = the table whose entries map 4 KiB, 2 = 2 MiB, 3 = 1 GiB, 4, 5.
  */
-enum { VMMU_LEVEL_4K = 1, VMMU_LEVEL_2M = 2, VMMU_LEVEL_1G = 3, VMMU_LEVEL_MAX = 5 };
+enum { VMMU_LEVEL_4K = 1,
+       VMMU_LEVEL_2M = 2,
+       VMMU_LEVEL_1G = 3,
+       VMMU_LEVEL_MAX = 5 };
 
 /* Number of 4 KiB pages that one entry at `level` covers. */
 static inline uint64_t vmmu_level_pages(unsigned level) { return 1ull << (9 * (level - 1)); }
@@ -66,12 +99,12 @@ enum vmmu_access {
 	VMMU_W = 1 << 1,
 	VMMU_X = 1 << 2,
 	VMMU_RWX = VMMU_R | VMMU_W | VMMU_X,
-	VMMU_ACCESS_PRESENT = 1 << 4,    /* the CPU found a present entry: a rights fault */
-	VMMU_ACCESS_RESERVED = 1 << 5,   /* EPT misconfiguration, or NPF with the RSV bit */
-	VMMU_ACCESS_WALK = 1 << 6,       /* the guest's own page walk made the access */
+	VMMU_ACCESS_PRESENT = 1 << 4,  /* the CPU found a present entry: a rights fault */
+	VMMU_ACCESS_RESERVED = 1 << 5, /* EPT misconfiguration, or NPF with the RSV bit */
+	VMMU_ACCESS_WALK = 1 << 6,     /* the guest's own page walk made the access */
 	VMMU_ACCESS_USER = 1 << 7,
-	VMMU_ACCESS_IMPLICIT = 1 << 8,   /* a supervisor's access whatever the CPL (descriptor tables) */
-	VMMU_ACCESS_AC = 1 << 9          /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
+	VMMU_ACCESS_IMPLICIT = 1 << 8, /* a supervisor's access whatever the CPL (descriptor tables) */
+	VMMU_ACCESS_AC = 1 << 9        /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
 };
 
 /*
@@ -90,19 +123,19 @@ enum vmmu_memtype {
 /* What an API call can answer. 0 is success, everything else names the reason. */
 enum vmmu_status {
 	VMMU_OK = 0,
-	VMMU_ERR_NO_MEMORY,        /* the host gave no frame or no object */
-	VMMU_ERR_INVALID,          /* an argument is outside its documented range */
-	VMMU_ERR_UNSUPPORTED,      /* the CPU described in the config lacks it */
-	VMMU_ERR_BUSY,             /* vCPUs or an invalidation still use it */
-	VMMU_ERR_SLOT_EXISTS,      /* a slot with this id is there already */
-	VMMU_ERR_SLOT_MISSING,     /* no slot with this id */
-	VMMU_ERR_SLOT_OVERLAP,     /* the range meets another slot */
-	VMMU_ERR_SLOT_EMPTY,       /* zero pages */
-	VMMU_ERR_SLOT_MISALIGNED,  /* base, size or backing is not page aligned */
-	VMMU_ERR_SLOT_WRAP,        /* base + size passes 2^64 */
-	VMMU_ERR_SLOT_BEYOND,      /* past the guest's MAXPHYADDR, or the tables' reach */
-	VMMU_ERR_SLOT_ID,          /* id at or above config.max_slots */
-	VMMU_ERR_SLOT_FLAGS,       /* unknown or contradictory flag bits */
+	VMMU_ERR_NO_MEMORY,       /* the host gave no frame or no object */
+	VMMU_ERR_INVALID,         /* an argument is outside its documented range */
+	VMMU_ERR_UNSUPPORTED,     /* the CPU described in the config lacks it */
+	VMMU_ERR_BUSY,            /* vCPUs or an invalidation still use it */
+	VMMU_ERR_SLOT_EXISTS,     /* a slot with this id is there already */
+	VMMU_ERR_SLOT_MISSING,    /* no slot with this id */
+	VMMU_ERR_SLOT_OVERLAP,    /* the range meets another slot */
+	VMMU_ERR_SLOT_EMPTY,      /* zero pages */
+	VMMU_ERR_SLOT_MISALIGNED, /* base, size or backing is not page aligned */
+	VMMU_ERR_SLOT_WRAP,       /* base + size passes 2^64 */
+	VMMU_ERR_SLOT_BEYOND,     /* past the guest's MAXPHYADDR, or the tables' reach */
+	VMMU_ERR_SLOT_ID,         /* id at or above config.max_slots */
+	VMMU_ERR_SLOT_FLAGS,      /* unknown or contradictory flag bits */
 	VMMU_STATUS_COUNT
 };
 

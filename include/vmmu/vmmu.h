@@ -49,37 +49,37 @@ struct vmmu_vcpu;
 /* ---- VMs ---------------------------------------------------------------- */
 
 enum vmmu_mode {
-	VMMU_MODE_EPT = 1, /* SDM vol. 3, 29.3 "The Extended Page Table Mechanism (EPT)" */
-	VMMU_MODE_NPT = 2, /* APM vol. 2, 15.25 "Nested Paging" */
+	VMMU_MODE_EPT = 1,    /* SDM vol. 3, 29.3 "The Extended Page Table Mechanism (EPT)" */
+	VMMU_MODE_NPT = 2,    /* APM vol. 2, 15.25 "Nested Paging" */
 	VMMU_MODE_SHADOW = 3, /* no nested paging: gva -> hpa in one, see "Shadow paging" below */
 };
 
 /* The CPU that will walk the tables, as its CPUID and capability MSRs describe it. */
 struct vmmu_cpu {
-	uint8_t maxphyaddr;  /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
-	bool page_2m;        /* EPT: IA32_VMX_EPT_VPID_CAP[16]; NPT: always */
-	bool page_1g;        /* EPT: IA32_VMX_EPT_VPID_CAP[17]; NPT: CPUID 80000001H:EDX[26] */
-	bool exec_only;      /* EPT: IA32_VMX_EPT_VPID_CAP[0] */
-	bool ad;             /* EPT: IA32_VMX_EPT_VPID_CAP[21]; NPT: always */
-	bool nx;             /* NPT: EFER.NXE of the host; EPT: always */
-	bool levels5;        /* EPT: IA32_VMX_EPT_VPID_CAP[7]; NPT: CR4.LA57 of the host */
+	uint8_t maxphyaddr; /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
+	bool page_2m;       /* EPT: IA32_VMX_EPT_VPID_CAP[16]; NPT: always */
+	bool page_1g;       /* EPT: IA32_VMX_EPT_VPID_CAP[17]; NPT: CPUID 80000001H:EDX[26] */
+	bool exec_only;     /* EPT: IA32_VMX_EPT_VPID_CAP[0] */
+	bool ad;            /* EPT: IA32_VMX_EPT_VPID_CAP[21]; NPT: always */
+	bool nx;            /* NPT: EFER.NXE of the host; EPT: always */
+	bool levels5;       /* EPT: IA32_VMX_EPT_VPID_CAP[7]; NPT: CR4.LA57 of the host */
 };
 
 struct vmmu_config {
-	const struct vmmu_host *host;     /* must outlive the VM */
-	void *host_ctx;                   /* first argument of every callback */
+	const struct vmmu_host *host; /* must outlive the VM */
+	void *host_ctx;               /* first argument of every callback */
 	enum vmmu_mode mode;
 	struct vmmu_cpu cpu;
-	uint8_t levels;                   /* 4 or 5; 0 = 4, or 5 under NPT when cpu.levels5 */
-	uint8_t guest_maxphyaddr;         /* 0 = as far as the tables and the CPU reach */
-	uint8_t max_level;                /* largest leaf: VMMU_LEVEL_4K .. _1G; 0 = what the CPU can */
+	uint8_t levels;           /* 4 or 5; 0 = 4, or 5 under NPT when cpu.levels5 */
+	uint8_t guest_maxphyaddr; /* 0 = as far as the tables and the CPU reach */
+	uint8_t max_level;        /* largest leaf: VMMU_LEVEL_4K .. _1G; 0 = what the CPU can */
 	uint8_t reserved;
-	uint16_t id;                      /* shown in the trace */
-	uint32_t max_slots;               /* 0 = 32764 */
-	uint32_t max_vcpus;               /* 0 = 1024 */
-	bool no_mmio_cache;               /* report MMIO, but never store an MMIO entry */
-	uint32_t max_shadow_tables;       /* shadow: older ones go beyond it; 0 = 2048, at least 64 and 32 a vCPU */
-	struct vmmu_trace_ring *ring;     /* for management calls, theirs alone; may be NULL */
+	uint16_t id;                  /* shown in the trace */
+	uint32_t max_slots;           /* 0 = 32764 */
+	uint32_t max_vcpus;           /* 0 = 1024 */
+	bool no_mmio_cache;           /* report MMIO, but never store an MMIO entry */
+	uint32_t max_shadow_tables;   /* shadow: older ones go beyond it; 0 = 2048, at least 64 and 32 a vCPU */
+	struct vmmu_trace_ring *ring; /* for management calls, theirs alone; may be NULL */
 };
 
 /*
@@ -115,8 +115,8 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu);
 
 struct vmmu_root {
-	vmmu_hpa table;     /* the top table */
-	uint64_t pointer;   /* EPTP (SDM vol. 3, 25.6.11) or nCR3 (APM vol. 2, 15.25.3) */
+	vmmu_hpa table;   /* the top table */
+	uint64_t pointer; /* EPTP (SDM vol. 3, 25.6.11) or nCR3 (APM vol. 2, 15.25.3) */
 	uint8_t levels;
 	uint16_t id;
 };
@@ -128,38 +128,38 @@ enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out);
 
 /* In traces, so append-only: see <vmmu/trace.h>. */
 enum vmmu_fault_result {
-	VMMU_FAULT_FIXED = 1,           /* an entry was written; run the guest again */
-	VMMU_FAULT_SPURIOUS = 2,        /* the tables already allow it; run the guest again */
-	VMMU_FAULT_RETRY = 3,           /* lost a race with an invalidation, or the host is busy; run again */
-	VMMU_FAULT_EMULATE_MMIO = 4,    /* no slot there: emulate the access as a device's */
-	VMMU_FAULT_READ_ONLY = 5,       /* a write to a read-only slot: emulate or drop it */
-	VMMU_FAULT_WRITE_TABLE = 6,     /* a write to a guest table in use: emulate it (shadow modes) */
-	VMMU_FAULT_REFLECT = 7,         /* belongs to the L1 hypervisor (nested modes) */
-	VMMU_FAULT_INJECT_PF = 8,       /* belongs to the guest: inject #PF (shadow modes) */
-	VMMU_FAULT_NO_MEMORY = 9,       /* no frame for a table or for the page; nothing changed */
-	VMMU_FAULT_DENIED = 10,         /* the host forbids this access */
-	VMMU_FAULT_BAD_ENTRY = 11,      /* the CPU met an entry no engine wrote; tables are damaged */
-	VMMU_FAULT_BEYOND = 12,         /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
-	VMMU_FAULT_EMULATE_WRITE = 13,  /* a write to RAM that no entry can allow: emulate it (shadow modes) */
-	VMMU_FAULT_BAD_BACKING = 14,    /* host.backing said what cannot be: nothing is mapped, the host is at fault */
+	VMMU_FAULT_FIXED = 1,          /* an entry was written; run the guest again */
+	VMMU_FAULT_SPURIOUS = 2,       /* the tables already allow it; run the guest again */
+	VMMU_FAULT_RETRY = 3,          /* lost a race with an invalidation, or the host is busy; run again */
+	VMMU_FAULT_EMULATE_MMIO = 4,   /* no slot there: emulate the access as a device's */
+	VMMU_FAULT_READ_ONLY = 5,      /* a write to a read-only slot: emulate or drop it */
+	VMMU_FAULT_WRITE_TABLE = 6,    /* a write to a guest table in use: emulate it (shadow modes) */
+	VMMU_FAULT_REFLECT = 7,        /* belongs to the L1 hypervisor (nested modes) */
+	VMMU_FAULT_INJECT_PF = 8,      /* belongs to the guest: inject #PF (shadow modes) */
+	VMMU_FAULT_NO_MEMORY = 9,      /* no frame for a table or for the page; nothing changed */
+	VMMU_FAULT_DENIED = 10,        /* the host forbids this access */
+	VMMU_FAULT_BAD_ENTRY = 11,     /* the CPU met an entry no engine wrote; tables are damaged */
+	VMMU_FAULT_BEYOND = 12,        /* gpa past the guest's MAXPHYADDR; shadow: gva not canonical */
+	VMMU_FAULT_EMULATE_WRITE = 13, /* a write to RAM that no entry can allow: emulate it (shadow modes) */
+	VMMU_FAULT_BAD_BACKING = 14,   /* host.backing said what cannot be: nothing is mapped, the host is at fault */
 	VMMU_FAULT_RESULT_COUNT
 };
 
 struct vmmu_fault {
 	/* in */
-	vmmu_gpa gpa;          /* shadow modes: out, what the guest's tables make of gva */
-	vmmu_gva gva;          /* shadow modes: CR2 */
-	uint32_t access;       /* VMMU_R/W/X | VMMU_ACCESS_* */
-	uint64_t error_code;   /* exit qualification or EXITINFO1, for the trace only; after
+	vmmu_gpa gpa;        /* shadow modes: out, what the guest's tables make of gva */
+	vmmu_gva gva;        /* shadow modes: CR2 */
+	uint32_t access;     /* VMMU_R/W/X | VMMU_ACCESS_* */
+	uint64_t error_code; /* exit qualification or EXITINFO1, for the trace only; after
 	                        * INJECT_PF the error code to inject, with gva in CR2 */
-	uint64_t rip;          /* guest RIP, for the trace only */
-	uint64_t word;         /* anything the host wants in the trace (CPL, CR3 ...) */
+	uint64_t rip;        /* guest RIP, for the trace only */
+	uint64_t word;       /* anything the host wants in the trace (CPL, CR3 ...) */
 	/* out */
-	uint32_t id;           /* fault id in the trace */
-	uint32_t slot;         /* slot id when one covers gpa, else UINT32_MAX */
-	vmmu_pfn pfn;          /* frame of gpa's page after FIXED or SPURIOUS */
-	uint64_t entry;        /* entry that now translates gpa */
-	uint8_t level;         /* its level; 0 = none */
+	uint32_t id;    /* fault id in the trace */
+	uint32_t slot;  /* slot id when one covers gpa, else UINT32_MAX */
+	vmmu_pfn pfn;   /* frame of gpa's page after FIXED or SPURIOUS */
+	uint64_t entry; /* entry that now translates gpa */
+	uint8_t level;  /* its level; 0 = none */
 };
 
 /*
@@ -243,16 +243,16 @@ bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa);
 /* ---- Memory slots ------------------------------------------------------- */
 
 enum {
-	VMMU_SLOT_READONLY = 1u << 0,   /* guest writes come back as VMMU_FAULT_READ_ONLY */
-	VMMU_SLOT_LOG_DIRTY = 1u << 1,  /* first write to each 4 KiB page is recorded */
+	VMMU_SLOT_READONLY = 1u << 0,  /* guest writes come back as VMMU_FAULT_READ_ONLY */
+	VMMU_SLOT_LOG_DIRTY = 1u << 1, /* first write to each 4 KiB page is recorded */
 };
 
 struct vmmu_slot_info {
-	uint32_t id;          /* below config.max_slots */
-	uint32_t flags;       /* VMMU_SLOT_* */
-	vmmu_gpa base;        /* bytes, page aligned */
-	uint64_t bytes;       /* page aligned */
-	uint64_t backing;     /* host's own handle; passed to host.backing, never read */
+	uint32_t id;      /* below config.max_slots */
+	uint32_t flags;   /* VMMU_SLOT_* */
+	vmmu_gpa base;    /* bytes, page aligned */
+	uint64_t bytes;   /* page aligned */
+	uint64_t backing; /* host's own handle; passed to host.backing, never read */
 };
 
 /* [manage] Each refusal names its reason; nothing has changed then. */
@@ -318,19 +318,19 @@ enum vmmu_entry_kind {
 	VMMU_ENTRY_TABLE,
 	VMMU_ENTRY_LEAF,
 	VMMU_ENTRY_MMIO,
-	VMMU_ENTRY_BAD,      /* would make the CPU report a misconfiguration or reserved bit */
+	VMMU_ENTRY_BAD, /* would make the CPU report a misconfiguration or reserved bit */
 };
 
 struct vmmu_entry_info {
 	enum vmmu_entry_kind kind;
-	uint8_t rights;        /* VMMU_R/W/X as the CPU will apply them */
-	uint8_t memtype;       /* EPT leaf */
+	uint8_t rights;  /* VMMU_R/W/X as the CPU will apply them */
+	uint8_t memtype; /* EPT leaf */
 	bool ignore_pat;
 	bool accessed, dirty;
-	bool host_writable;    /* software: slot and host allow W */
-	bool map_writable;     /* software: W may be set without asking again */
-	vmmu_pfn pfn;          /* table or frame */
-	uint32_t mmio_gen;     /* MMIO entry: slot generation it was made in, low 20 bits */
+	bool host_writable; /* software: slot and host allow W */
+	bool map_writable;  /* software: W may be set without asking again */
+	vmmu_pfn pfn;       /* table or frame */
+	uint32_t mmio_gen;  /* MMIO entry: slot generation it was made in, low 20 bits */
 };
 
 /* What the tables' owner would need to decode an entry away from the VM. */
@@ -359,7 +359,7 @@ struct vmmu_path_step {
 	struct vmmu_entry_info info;
 };
 struct vmmu_path {
-	unsigned steps;     /* from the root down; the last one ends the translation */
+	unsigned steps; /* from the root down; the last one ends the translation */
 	struct vmmu_path_step step[VMMU_LEVEL_MAX];
 };
 /* [manage] The walk that the CPU would make for gpa. */
@@ -378,8 +378,8 @@ struct vmmu_stats {
 	uint64_t faults[VMMU_FAULT_RESULT_COUNT];               /* by result */
 	uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
 	uint64_t tables_freed[VMMU_LEVEL_MAX + 1];
-	uint64_t pages[VMMU_LEVEL_MAX + 1];                     /* leaves now present, by level */
-	uint64_t mmio_hits;                                     /* faults answered by a cached MMIO entry */
+	uint64_t pages[VMMU_LEVEL_MAX + 1]; /* leaves now present, by level */
+	uint64_t mmio_hits;                 /* faults answered by a cached MMIO entry */
 	uint64_t flushes;
 	uint64_t trace_dropped;
 };

@@ -16,7 +16,10 @@
 #include <vmmu/version.h>
 #include <vmmu/vmmu.h>
 
-enum { FRAMES = 64, RESUME = 1, EMULATE, STOP };
+enum { FRAMES = 64,
+       RESUME = 1,
+       EMULATE,
+       STOP };
 
 static unsigned char memory[FRAMES][VMMU_PAGE_SIZE] __attribute__((aligned(4096)));
 static unsigned frames_used, flushes;

@@ -77,8 +77,11 @@ static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *
 	(void)ctx;
 	(void)slot;
 	(void)access;
-	*out = (struct vmmu_backing){.pfn = vmmu_pfn_of(gfn.v + (4 * G >> VMMU_PAGE_SHIFT)), .rights = VMMU_RWX,
-	                             .memtype = VMMU_MEMTYPE_WB};
+	*out = (struct vmmu_backing){
+		.pfn = vmmu_pfn_of(gfn.v + (4 * G >> VMMU_PAGE_SHIFT)),
+		.rights = VMMU_RWX,
+		.memtype = VMMU_MEMTYPE_WB,
+	};
 	return VMMU_BACKING_OK;
 }
 
@@ -112,11 +115,22 @@ static int setup(void **state)
 	(void)state;
 	machine = aligned_alloc(4096, (sizeof(*machine) + 4095) & ~4095ul);
 	memset(machine, 0, sizeof(*machine));
-	host = (struct vmmu_host){.object_alloc = object_alloc, .object_free = object_free, .table_alloc = table_alloc,
-	                          .table_free = table_free, .table_read_base = (uintptr_t)machine->frame,
-	                          .table_write_base = (uintptr_t)machine->frame, .backing = backing, .flush = flush};
-	struct vmmu_config config = {.host = &host, .mode = VMMU_MODE_EPT, .max_vcpus = 100,
-	                             .cpu = {.maxphyaddr = 46, .page_2m = true, .page_1g = true}};
+	host = (struct vmmu_host){
+		.object_alloc = object_alloc,
+		.object_free = object_free,
+		.table_alloc = table_alloc,
+		.table_free = table_free,
+		.table_read_base = (uintptr_t)machine->frame,
+		.table_write_base = (uintptr_t)machine->frame,
+		.backing = backing,
+		.flush = flush,
+	};
+	struct vmmu_config config = {
+		.host = &host,
+		.mode = VMMU_MODE_EPT,
+		.max_vcpus = 100,
+		.cpu = {.maxphyaddr = 46, .page_2m = true, .page_1g = true},
+	};
 
 	assert_int_equal(vmmu_vm_create(&config, &vm), VMMU_OK);
 	/* The VM, its vCPUs' seats, the map, the root's header. */

@@ -173,8 +173,8 @@ static void damage_met_by_the_cpu_is_reported(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t was, now, writes = p.sim->writes;
 		struct vmmu_fault fault = ept
-			? vmmu_fault_from_ept_misconfig(vmmu_gpa_of(gpas[i]), 0)
-			: vmmu_fault_from_npf(0x10000000d, vmmu_gpa_of(gpas[i]), 0);
+		                                  ? vmmu_fault_from_ept_misconfig(vmmu_gpa_of(gpas[i]), 0)
+		                                  : vmmu_fault_from_npf(0x10000000d, vmmu_gpa_of(gpas[i]), 0);
 
 		sim_memory_load(&p.sim->memory, hpas[i], &was);
 		sim_memory_store(&p.sim->memory, hpas[i], was | 1ull << 48);

@@ -36,8 +36,7 @@ static inline uint64_t contiguous(struct sim *sim, uint64_t base, unsigned order
 
 static inline uint64_t on_demand(struct sim *sim, uint64_t base, unsigned order)
 {
-	return sim_backing_new(sim, base, &(struct sim_backing_config){.order = (uint8_t)order,
-	                                                              .demand = true});
+	return sim_backing_new(sim, base, &(struct sim_backing_config){.order = (uint8_t)order, .demand = true});
 }
 
 /* A number from the environment: seeds and budgets of the longer runs. */
@@ -63,8 +62,14 @@ static inline struct sim *sim_default(void **state)
 
 extern enum vmmu_mode case_ept, case_npt;
 
-#define EPT(test) {#test " [ept]", test, NULL, NULL, &case_ept}
-#define NPT(test) {#test " [npt]", test, NULL, NULL, &case_npt}
+#define EPT(test) \
+	{ \
+#test " [ept]", test, NULL, NULL, &case_ept \
+	}
+#define NPT(test) \
+	{ \
+#test " [npt]", test, NULL, NULL, &case_npt \
+	}
 #define BOTH(test) EPT(test), NPT(test)
 
 #define MODES enum vmmu_mode case_ept = VMMU_MODE_EPT, case_npt = VMMU_MODE_NPT

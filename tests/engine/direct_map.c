@@ -22,13 +22,16 @@ static void tables_start_empty(void **state)
 /* Exactly the missing part of a path, counted in writes. */
 static void a_fault_builds_only_what_is_missing(void **state)
 {
-	static const struct { uint64_t gpa; unsigned writes; } touch[] = {
-		{5 * M, 4},                 /* all levels */
-		{5 * M, 0},                 /* nothing */
-		{5 * M + K, 1},             /* the leaf */
-		{7 * M, 2},                 /* another level-1 table */
-		{3 * G, 3},                 /* another level-2 table */
-		{600 * G, 4},               /* another level-3 table */
+	static const struct {
+		uint64_t gpa;
+		unsigned writes;
+	} touch[] = {
+		{5 * M, 4},     /* all levels */
+		{5 * M, 0},     /* nothing */
+		{5 * M + K, 1}, /* the leaf */
+		{7 * M, 2},     /* another level-1 table */
+		{3 * G, 3},     /* another level-2 table */
+		{600 * G, 4},   /* another level-3 table */
 		{600 * G + 4 * M, 2},
 	};
 	struct sim *sim = sim_default(state);
@@ -77,8 +80,7 @@ static void try_sizes(const struct sim_config *config, uint64_t base, unsigned o
 {
 	static const uint64_t sizes[] = {K, 2 * M, 4 * M + K, 1 * G, 2 * G + 2 * M};
 	struct sim *sim = sim_start(config);
-	uint64_t backing = sim_backing_new(sim, base, &(struct sim_backing_config){
-		.order = (uint8_t)order, .skew = skew});
+	uint64_t backing = sim_backing_new(sim, base, &(struct sim_backing_config){.order = (uint8_t)order, .skew = skew});
 
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		sim_slot_create(sim, 0, base, sizes[i], 0, backing);
@@ -221,8 +223,10 @@ static void a_second_vcpu_finds_it_spurious(void **state)
 		                 present ? VMMU_FAULT_SPURIOUS : VMMU_FAULT_FIXED);
 		uint64_t entry = fault.entry;
 
-		fault = (struct vmmu_fault){.gpa = vmmu_gpa_of(5 * M + 0x123), .access = VMMU_R |
-		                            (present ? VMMU_ACCESS_PRESENT : 0)};
+		fault = (struct vmmu_fault){
+			.gpa = vmmu_gpa_of(5 * M + 0x123),
+			.access = VMMU_R | (present ? VMMU_ACCESS_PRESENT : 0),
+		};
 		assert_int_equal(vmmu_fault(sim->vcpu[1].engine, &fault), VMMU_FAULT_SPURIOUS);
 		assert_int_equal(fault.entry, entry);
 		assert_int_equal(fault.level, 2);
@@ -356,8 +360,12 @@ static void an_incomplete_host_is_refused(void **state)
 {
 	struct sim *sim = sim_default(state);
 	struct vmmu_host whole = sim->host, host;
-	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
-	                             .cpu = sim_cpu_full()};
+	struct vmmu_config config = {
+		.host = &host,
+		.host_ctx = sim,
+		.mode = mode_of(state),
+		.cpu = sim_cpu_full(),
+	};
 	struct vmmu_vm *vm = NULL;
 
 	for (unsigned missing = 0; missing < 6; missing++) {
@@ -385,8 +393,13 @@ static void a_minimal_host_will_do(void **state)
 {
 	struct sim *sim = sim_default(state);
 	struct vmmu_host host = sim->host;
-	struct vmmu_config config = {.host = &host, .host_ctx = sim, .mode = mode_of(state),
-	                             .cpu = sim_cpu_full(), .max_vcpus = 2};
+	struct vmmu_config config = {
+		.host = &host,
+		.host_ctx = sim,
+		.mode = mode_of(state),
+		.cpu = sim_cpu_full(),
+		.max_vcpus = 2,
+	};
 	struct vmmu_slot_info slot = {.bytes = 16 * M, .backing = contiguous(sim, 0, 9)};
 	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M), .access = VMMU_W};
 	struct vmmu_vcpu *vcpu[3];
@@ -484,9 +497,9 @@ static void building_owes_no_flush(void **state)
 	uint64_t before = sim->flushes;
 
 	for (uint64_t gpa = 0; gpa < 64 * M; gpa += 3 * M) {
-		sim_access(sim, 0, gpa, VMMU_R);        /* built */
-		sim_access(sim, 1, gpa, VMMU_W);        /* widened */
-		sim_access(sim, 0, gpa, VMMU_W);        /* spurious, from a stale TLB */
+		sim_access(sim, 0, gpa, VMMU_R);         /* built */
+		sim_access(sim, 1, gpa, VMMU_W);         /* widened */
+		sim_access(sim, 0, gpa, VMMU_W);         /* spurious, from a stale TLB */
 		sim_access(sim, 1, 4 * G + gpa, VMMU_R); /* MMIO cached */
 	}
 	sim_access(sim, 0, 2 * G, VMMU_W);

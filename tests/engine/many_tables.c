@@ -18,13 +18,14 @@
 #include <vmmu/vmmu.h>
 
 /* Beyond 4 x 1024 tables the second array takes what comes, beyond 4 x 8192 the third. */
-enum { TABLES = 40000, FRAMES = TABLES + 1024 };
+enum { TABLES = 40000,
+       FRAMES = TABLES + 1024 };
 #define MIB2 0x200000ull
 
 struct host {
 	unsigned char *frames;
 	uint32_t *free, free_count;
-	size_t objects, refused, refuse_from;   /* refuse objects of so many bytes or more; 0: none */
+	size_t objects, refused, refuse_from; /* refuse objects of so many bytes or more; 0: none */
 	struct vmmu_host table;
 	struct vmmu_vm *vm;
 	struct vmmu_vcpu *vcpu;
@@ -75,7 +76,11 @@ static enum vmmu_backing_result backing(void *ctx, const struct vmmu_slot_info *
 	(void)ctx;
 	(void)slot;
 	(void)access;
-	*out = (struct vmmu_backing){.pfn = {0x1000000 + gfn.v}, .rights = VMMU_RWX, .memtype = VMMU_MEMTYPE_WB};
+	*out = (struct vmmu_backing){
+		.pfn = {0x1000000 + gfn.v},
+		.rights = VMMU_RWX,
+		.memtype = VMMU_MEMTYPE_WB,
+	};
 	return VMMU_BACKING_OK;
 }
 
@@ -87,8 +92,13 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 
 static void start(struct host *h, size_t refuse_from)
 {
-	struct vmmu_config config = {.host = &h->table, .host_ctx = h, .mode = VMMU_MODE_EPT, .max_vcpus = 1,
-	                             .cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true}};
+	struct vmmu_config config = {
+		.host = &h->table,
+		.host_ctx = h,
+		.mode = VMMU_MODE_EPT,
+		.max_vcpus = 1,
+		.cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true},
+	};
 	struct vmmu_slot_info slot = {.bytes = TABLES * MIB2};
 
 	*h = (struct host){.refuse_from = refuse_from};
@@ -98,10 +108,16 @@ static void start(struct host *h, size_t refuse_from)
 	assert_true(h->frames != MAP_FAILED && h->free);
 	for (uint32_t i = 0; i < FRAMES; i++)
 		h->free[h->free_count++] = i;
-	h->table = (struct vmmu_host){.object_alloc = object_alloc, .object_free = object_free,
-	                              .table_alloc = table_alloc, .table_free = table_free,
-	                              .table_read_base = (uintptr_t)h->frames,
-	                              .table_write_base = (uintptr_t)h->frames, .backing = backing, .flush = flush};
+	h->table = (struct vmmu_host){
+		.object_alloc = object_alloc,
+		.object_free = object_free,
+		.table_alloc = table_alloc,
+		.table_free = table_free,
+		.table_read_base = (uintptr_t)h->frames,
+		.table_write_base = (uintptr_t)h->frames,
+		.backing = backing,
+		.flush = flush,
+	};
 	assert_int_equal(vmmu_vm_create(&config, &h->vm), VMMU_OK);
 	assert_int_equal(vmmu_slot_create(h->vm, &slot), VMMU_OK);
 	assert_int_equal(vmmu_vcpu_create(h->vm, 0, NULL, &h->vcpu), VMMU_OK);

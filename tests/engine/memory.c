@@ -99,8 +99,7 @@ static void splits_and_caps(struct sim *sim)
 
 static void frames_come_and_go(struct sim *sim)
 {
-	uint64_t cow = sim_backing_new(sim, 1 * G, &(struct sim_backing_config){
-		.order = 9, .copy_on_write = true});
+	uint64_t cow = sim_backing_new(sim, 1 * G, &(struct sim_backing_config){.order = 9, .copy_on_write = true});
 
 	MUST(sim, sim_slot_create(sim, 0, 0, 16 * M, 0, on_demand(sim, 0, 9)));
 	MUST(sim, sim_slot_create(sim, 1, 1 * G, 16 * M, 0, cow));

@@ -117,8 +117,12 @@ static void the_generation_comes_round(void **state)
 	config.unwatched = true;
 	config.untraced = true;
 	struct sim *sim = sim_start(&config);
-	struct vmmu_slot_info info = {.id = 1, .base = vmmu_gpa_of(1 * G), .bytes = K,
-	                              .backing = contiguous(sim, 1 * G, 0)};
+	struct vmmu_slot_info info = {
+		.id = 1,
+		.base = vmmu_gpa_of(1 * G),
+		.bytes = K,
+		.backing = contiguous(sim, 1 * G, 0),
+	};
 	uint64_t lone = contiguous(sim, 8 * G, 0);
 	uint32_t generation = 0;
 

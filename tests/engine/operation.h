@@ -11,8 +11,21 @@
 #include "units.h"
 
 enum kind {
-	CREATE, DELETE, MOVE, FLAGS, RESTRICT, SWAP, BEGIN, END, DIRTY, MARK, ACCESS, WALK, PREFAULT,
-	STARVE, KINDS
+	CREATE,
+	DELETE,
+	MOVE,
+	FLAGS,
+	RESTRICT,
+	SWAP,
+	BEGIN,
+	END,
+	DIRTY,
+	MARK,
+	ACCESS,
+	WALK,
+	PREFAULT,
+	STARVE,
+	KINDS
 };
 
 struct op {
@@ -20,8 +33,8 @@ struct op {
 	uint32_t id;
 	uint64_t base;
 	uint64_t bytes;
-	uint32_t flags;      /* slot flags, rights of an access, level of a cap ... */
-	uint32_t backing;    /* kind and order of a new backing */
+	uint32_t flags;   /* slot flags, rights of an access, level of a cap ... */
+	uint32_t backing; /* kind and order of a new backing */
 	unsigned vcpu;
 };
 
@@ -34,7 +47,9 @@ static inline struct sim_backing_config backing_of(uint32_t choice)
 	struct sim_backing_config config = {.order = orders[choice % 8]};
 
 	switch (choice / 8 % 8) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		config.demand = true;
 		break;
 	case 3:
@@ -73,7 +88,9 @@ static inline struct sim_config config_of(enum vmmu_mode mode, uint64_t seed)
 }
 
 struct open_ranges {
-	struct { uint64_t base, bytes; } range[OPS_MAX];
+	struct {
+		uint64_t base, bytes;
+	} range[OPS_MAX];
 	unsigned count;
 };
 

@@ -41,8 +41,24 @@ static uint64_t some_size(uint64_t *r)
 static enum kind some_kind(uint64_t *r)
 {
 	static const enum kind likely[] = {
-		CREATE, CREATE, DELETE, MOVE, FLAGS, FLAGS, RESTRICT, SWAP, SWAP, BEGIN, END, END, DIRTY,
-		DIRTY, MARK, WALK, PREFAULT, STARVE,
+		CREATE,
+		CREATE,
+		DELETE,
+		MOVE,
+		FLAGS,
+		FLAGS,
+		RESTRICT,
+		SWAP,
+		SWAP,
+		BEGIN,
+		END,
+		END,
+		DIRTY,
+		DIRTY,
+		MARK,
+		WALK,
+		PREFAULT,
+		STARVE,
 	};
 	unsigned n = (unsigned)sim_random_below(r, 40);
 
@@ -210,10 +226,11 @@ static void print_test(enum vmmu_mode mode, uint64_t seed, const struct op *ops,
 	fprintf(stderr, "\tstruct sim_config config = sim_config_default(%s);\n\n\t(void)state;\n",
 	        mode == VMMU_MODE_EPT ? "VMMU_MODE_EPT" : "VMMU_MODE_NPT");
 	fprintf(stderr, "\tconfig.seed = %lu;\n\tconfig.vcpus = %u;\n\tconfig.max_level = %u;\n"
-	        "\tconfig.max_slots = %u;\n\tconfig.evict_percent = %u;\n", seed, c.vcpus, c.max_level,
+	                "\tconfig.max_slots = %u;\n\tconfig.evict_percent = %u;\n",
+	        seed, c.vcpus, c.max_level,
 	        c.max_slots, c.evict_percent);
 	fprintf(stderr, "\tconfig.cpu.page_1g = %d;\n\tconfig.cpu.exec_only = %d;\n\tconfig.cpu.ad = %d;\n"
-	        "\tconfig.no_mmio_cache = %d;\n\tconfig.cpu.levels5 = %d;\n\tconfig.levels = %u;\n",
+	                "\tconfig.no_mmio_cache = %d;\n\tconfig.cpu.levels5 = %d;\n\tconfig.levels = %u;\n",
 	        c.cpu.page_1g, c.cpu.exec_only, c.cpu.ad, c.no_mmio_cache, c.cpu.levels5, c.levels);
 	fprintf(stderr, "\tstruct sim *sim = sim_start(&config);\n\n");
 	for (unsigned i = 0; i < count; i++)

@@ -46,7 +46,7 @@ static struct {
 
 static void now(void)
 {
-	void (*then)(struct sim *sim) = during.then;
+	void (*then)(struct sim * sim) = during.then;
 
 	during.then = NULL;
 	if (then)
@@ -476,10 +476,10 @@ static void cve_2024_35804_emulated_writes_are_logged(void **state)
 	uint64_t pages;
 
 	sim_slot_create(sim, 0, 4 * M, 4 * M, VMMU_SLOT_LOG_DIRTY, contiguous(sim, 4 * M, 0));
-	sim_mark_dirty(sim, 0, 4 * M);            /* not mapped at all */
+	sim_mark_dirty(sim, 0, 4 * M); /* not mapped at all */
 	assert_int_equal(sim_access(sim, 0, 5 * M, VMMU_R), SIM_OK);
-	sim_mark_dirty(sim, 0, 5 * M);            /* mapped for reading */
-	sim_mark_dirty(sim, -1, 8 * M - K);   /* by a device */
+	sim_mark_dirty(sim, 0, 5 * M);      /* mapped for reading */
+	sim_mark_dirty(sim, -1, 8 * M - K); /* by a device */
 	assert_int_equal(sim_dirty_log(sim, 0, &pages), VMMU_OK);
 	assert_int_equal(pages, 3);
 	assert_int_equal(sim_dirty_log(sim, 0, &pages), VMMU_OK);

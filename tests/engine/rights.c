@@ -6,15 +6,12 @@ MODES;
 
 static uint64_t typed(struct sim *sim, uint64_t base, unsigned type, bool ignore_pat, unsigned order)
 {
-	return sim_backing_new(sim, base, &(struct sim_backing_config){
-		.order = (uint8_t)order, .memtype = (uint8_t)type, .memtype_set = true,
-		.ignore_pat = ignore_pat});
+	return sim_backing_new(sim, base, &(struct sim_backing_config){.order = (uint8_t)order, .memtype = (uint8_t)type, .memtype_set = true, .ignore_pat = ignore_pat});
 }
 
 static uint64_t granting(struct sim *sim, uint64_t base, unsigned rights, unsigned order)
 {
-	return sim_backing_new(sim, base, &(struct sim_backing_config){
-		.order = (uint8_t)order, .rights = (uint8_t)rights});
+	return sim_backing_new(sim, base, &(struct sim_backing_config){.order = (uint8_t)order, .rights = (uint8_t)rights});
 }
 
 static void memory_types_reach_the_cpu(void **state)
@@ -43,8 +40,11 @@ static void memory_types_reach_the_cpu(void **state)
 /* What the reset PAT can express; the rest must be something no more cacheable than asked for. */
 static void nested_memory_types_go_through_the_pat(void **state)
 {
-	static const struct { uint8_t asked, seen; } types[] = {
-		{VMMU_MEMTYPE_WB, VMMU_MEMTYPE_WB}, {VMMU_MEMTYPE_WT, VMMU_MEMTYPE_WT},
+	static const struct {
+		uint8_t asked, seen;
+	} types[] = {
+		{VMMU_MEMTYPE_WB, VMMU_MEMTYPE_WB},
+		{VMMU_MEMTYPE_WT, VMMU_MEMTYPE_WT},
 		{VMMU_MEMTYPE_UC, VMMU_MEMTYPE_UC},
 	};
 	struct sim *sim = sim_default(state);
@@ -174,8 +174,7 @@ static void copy_on_write(void **state)
 
 		config.vcpus = 3;
 		struct sim *sim = sim_start(&config);
-		uint64_t b = sim_backing_new(sim, 0, &(struct sim_backing_config){
-			.order = (uint8_t)order, .copy_on_write = true});
+		uint64_t b = sim_backing_new(sim, 0, &(struct sim_backing_config){.order = (uint8_t)order, .copy_on_write = true});
 
 		sim_slot_create(sim, 0, 0, 2 * G, 0, b);
 		for (unsigned v = 0; v < 3; v++)
@@ -206,8 +205,7 @@ static void copy_on_write_in_a_logging_slot(void **state)
 
 	config.vcpus = 2;
 	struct sim *sim = sim_start(&config);
-	uint64_t b = sim_backing_new(sim, 0, &(struct sim_backing_config){
-		.order = 9, .copy_on_write = true});
+	uint64_t b = sim_backing_new(sim, 0, &(struct sim_backing_config){.order = 9, .copy_on_write = true});
 
 	sim_slot_create(sim, 0, 0, 8 * M, VMMU_SLOT_LOG_DIRTY, b);
 	for (uint64_t gpa = 0; gpa < 32 * K; gpa += K)

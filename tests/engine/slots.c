@@ -129,9 +129,16 @@ static void refuses_unknown_flags(void **state)
 
 static void refuses_overlap(void **state)
 {
-	static const struct { uint64_t base, bytes; } meets[] = {
-		{4 * M, 4 * M}, {4 * M, K}, {8 * M - K, K}, {0, 4 * M + K}, {8 * M - K, 8 * M},
-		{0, 64 * M}, {5 * M, 1 * M},
+	static const struct {
+		uint64_t base, bytes;
+	} meets[] = {
+		{4 * M, 4 * M},
+		{4 * M, K},
+		{8 * M - K, K},
+		{0, 4 * M + K},
+		{8 * M - K, 8 * M},
+		{0, 64 * M},
+		{5 * M, 1 * M},
 	};
 	struct sim *sim = sim_default(state);
 	uint64_t b = contiguous(sim, 0, 0);
@@ -267,9 +274,16 @@ static void moving_takes_the_frames_along(void **state)
 static void flags_take_write_away_and_give_it_back(void **state)
 {
 	static const uint32_t flags[] = {
-		VMMU_SLOT_READONLY, 0, VMMU_SLOT_LOG_DIRTY, VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY,
-		VMMU_SLOT_LOG_DIRTY, VMMU_SLOT_READONLY, VMMU_SLOT_LOG_DIRTY, 0,
-		VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY, 0,
+		VMMU_SLOT_READONLY,
+		0,
+		VMMU_SLOT_LOG_DIRTY,
+		VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY,
+		VMMU_SLOT_LOG_DIRTY,
+		VMMU_SLOT_READONLY,
+		VMMU_SLOT_LOG_DIRTY,
+		0,
+		VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY,
+		0,
 	};
 	struct sim_config config = sim_config_default(mode_of(state));
 

@@ -74,8 +74,13 @@ static void expect_unmapped(struct sim *sim, uint64_t base, uint64_t bytes, unsi
 
 static void create(struct sim *sim, uint32_t id, uint64_t base, uint64_t bytes, uint32_t flags)
 {
-	struct vmmu_slot_info info = {.id = id, .flags = flags, .base = vmmu_gpa_of(base),
-	                              .bytes = bytes, .backing = id};
+	struct vmmu_slot_info info = {
+		.id = id,
+		.flags = flags,
+		.base = vmmu_gpa_of(base),
+		.bytes = bytes,
+		.backing = id,
+	};
 
 	assert_int_equal(vmmu_slot_create(sim->vm, &info), VMMU_OK);
 }
@@ -116,7 +121,8 @@ static void one_round(struct sim *sim, uint64_t *seed)
 		break;
 	case 5:
 		assert_int_equal(vmmu_range_restrict(sim->vm, vmmu_gpa_of(SPAN / 2), SPAN / 2,
-		                                     1 + (unsigned)sim_random_below(seed, 3)), VMMU_OK);
+		                                     1 + (unsigned)sim_random_below(seed, 3)),
+		                 VMMU_OK);
 		break;
 	}
 }
@@ -155,8 +161,7 @@ static void storm(enum vmmu_mode mode, uint64_t seed)
 	assert_true(accesses > VCPUS);
 	/* The reference was not kept; tell it where things stand, for the last look. */
 	sim_ref_slot_create(&sim->ref, &(struct vmmu_slot_info){.bytes = SPAN / 2}, &sim->backing[0]);
-	sim_ref_slot_create(&sim->ref, &(struct vmmu_slot_info){.id = 1, .base = vmmu_gpa_of(SPAN / 2),
-	                    .bytes = SPAN / 2}, &sim->backing[1]);
+	sim_ref_slot_create(&sim->ref, &(struct vmmu_slot_info){.id = 1, .base = vmmu_gpa_of(SPAN / 2), .bytes = SPAN / 2}, &sim->backing[1]);
 	assert_sound(sim);
 }
 

@@ -23,8 +23,13 @@ static void a_fault_tells_its_story(void **state)
 	uint64_t b = contiguous(sim, 0, 0);
 
 	sim_slot_create(sim, 3, 0, 16 * M, VMMU_SLOT_LOG_DIRTY, b);
-	struct vmmu_fault fault = {.gpa = vmmu_gpa_of(5 * M + 0x123), .access = VMMU_W,
-	                           .error_code = 0x182, .rip = 0xffffffff81234567, .word = 0xabcd};
+	struct vmmu_fault fault = {
+		.gpa = vmmu_gpa_of(5 * M + 0x123),
+		.access = VMMU_W,
+		.error_code = 0x182,
+		.rip = 0xffffffff81234567,
+		.word = 0xabcd,
+	};
 
 	sim_ref_mark(&sim->ref, 5 * M / K, SIM_MAY_WRITE);
 	assert_int_equal(vmmu_fault(sim->vcpu[0].engine, &fault), VMMU_FAULT_FIXED);
@@ -84,8 +89,7 @@ static void causes_name_the_reason(void **state)
 {
 	struct sim *sim = sim_default(state);
 	uint64_t b = contiguous(sim, 0, 9);
-	uint64_t cow = sim_backing_new(sim, 64 * M, &(struct sim_backing_config){
-		.order = 0, .copy_on_write = true});
+	uint64_t cow = sim_backing_new(sim, 64 * M, &(struct sim_backing_config){.order = 0, .copy_on_write = true});
 	struct vmmu_stats s;
 
 	sim_slot_create(sim, 0, 0, 16 * M, 0, b);

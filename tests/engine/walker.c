@@ -112,14 +112,26 @@ static void ept_ands_rights_over_the_path(void **state)
 static void ept_misconfigurations(void **state)
 {
 	/* Level (3 = leaf's frame), bits to set, bits to clear. */
-	static const struct { unsigned frame; uint64_t set, clear; } bad[] = {
-		{0, 0x08, 0}, {0, 0x80, 0}, {0, 0x40, 0},            /* PML4E 7:3 */
-		{1, 0x08, 0}, {1, 0x40, 0}, {2, 0x20, 0}, {2, 0x40, 0}, /* table 6:3 */
-		{0, 1ull << 40, 0}, {1, 1ull << 51, 0}, {3, 1ull << 40, 0}, /* MAXPHYADDR */
-		{0, 0, 1}, {1, 0, 1}, {2, 0, 1}, {3, 0, 1},          /* W without R */
-		{3, 0, 3},                                           /* X alone, not supported */
-		{3, 0x38, 0},                                        /* memory type 7 */
-		{1, 0x80 | 1ull << 13, 0}, {2, 0x80 | 1ull << 12, 0}, /* misaligned large pages */
+	static const struct {
+		unsigned frame;
+		uint64_t set, clear;
+	} bad[] = {
+		{0, 0x08, 0}, {0, 0x80, 0}, {0, 0x40, 0}, /* PML4E 7:3 */
+		{1, 0x08, 0},
+		{1, 0x40, 0},
+		{2, 0x20, 0},
+		{2, 0x40, 0}, /* table 6:3 */
+		{0, 1ull << 40, 0},
+		{1, 1ull << 51, 0},
+		{3, 1ull << 40, 0}, /* MAXPHYADDR */
+		{0, 0, 1},
+		{1, 0, 1},
+		{2, 0, 1},
+		{3, 0, 1},    /* W without R */
+		{3, 0, 3},    /* X alone, not supported */
+		{3, 0x38, 0}, /* memory type 7 */
+		{1, 0x80 | 1ull << 13, 0},
+		{2, 0x80 | 1ull << 12, 0}, /* misaligned large pages */
 	};
 
 	(void)state;
@@ -151,8 +163,12 @@ static void ept_execute_only_needs_support(void **state)
 
 static void large_pages_and_their_absence(void **state)
 {
-	const struct { const struct sim_format *format; uint64_t table, leaf; } formats[] = {
-		{&sim_format_ept, 7, 0xb7}, {&sim_format_npt, 7, 0x87},
+	const struct {
+		const struct sim_format *format;
+		uint64_t table, leaf;
+	} formats[] = {
+		{&sim_format_ept, 7, 0xb7},
+		{&sim_format_npt, 7, 0x87},
 	};
 
 	(void)state;
@@ -260,8 +276,14 @@ static void decoder_agrees_with_walker(void **state)
 		struct vmmu_decoder decoder = {
 			.mode = mode_of(state),
 			.levels = 4,
-			.cpu = {.maxphyaddr = cpu.maxphyaddr, .page_2m = true, .page_1g = cpu.page_1g,
-			        .exec_only = cpu.exec_only, .ad = true, .nx = cpu.nx},
+			.cpu = {
+				.maxphyaddr = cpu.maxphyaddr,
+				.page_2m = true,
+				.page_1g = cpu.page_1g,
+				.exec_only = cpu.exec_only,
+				.ad = true,
+				.nx = cpu.nx,
+			},
 		};
 		unsigned level = 1 + (unsigned)sim_random_below(&seed, 4);
 		uint64_t raw = random_entry(&seed);

@@ -21,8 +21,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static uint64_t place(uint8_t choice, uint8_t page)
 {
 	static const uint64_t places[] = {
-		0, 2 * M, 4 * M, 6 * M, 1 * G - 2 * M, 1 * G, 2 * G, 513 * G,
-		(1ull << 46) - 2 * M, (1ull << 48) - 4 * M, 1ull << 48, ~0ull << 21,
+		0,
+		2 * M,
+		4 * M,
+		6 * M,
+		1 * G - 2 * M,
+		1 * G,
+		2 * G,
+		513 * G,
+		(1ull << 46) - 2 * M,
+		(1ull << 48) - 4 * M,
+		1ull << 48,
+		~0ull << 21,
 	};
 
 	return places[choice % (sizeof(places) / sizeof(places[0]))] + page * K;
@@ -32,7 +42,18 @@ static uint64_t length(uint8_t choice)
 {
 	/* Of a kind as an address: whole pages mostly, one size that is none, and nothing. */
 	static const uint64_t lengths[] = {
-		K, 2 * K, 16 * K, 1 * M, 2 * M, 2 * M + K, 6 * M, 1 * G, 3 * G, 512 * G, 100, 0,
+		K,
+		2 * K,
+		16 * K,
+		1 * M,
+		2 * M,
+		2 * M + K,
+		6 * M,
+		1 * G,
+		3 * G,
+		512 * G,
+		100,
+		0,
 	};
 
 	return lengths[choice % (sizeof(lengths) / sizeof(lengths[0]))];

@@ -20,9 +20,9 @@ static void make_plausible(uint8_t *kernel, size_t size)
 	memcpy(kernel + 0x202, "HdrS", 4);
 	kernel[0x207] = 2;
 	kernel[0x211] |= 1;
-	kernel[0x1f5] &= 1;           /* code of at most 8 KiB */
+	kernel[0x1f5] &= 1; /* code of at most 8 KiB */
 	memset(kernel + 0x1f6, 0, 2);
-	kernel[0x25b] &= 0x0f;        /* load address and size below 256 MiB */
+	kernel[0x25b] &= 0x0f; /* load address and size below 256 MiB */
 	memset(kernel + 0x25c, 0, 4);
 	kernel[0x263] &= 0x0f;
 }

@@ -14,15 +14,15 @@
 #define MAX_ACCESSES 200000u
 
 struct input {
-	uint8_t mode;             /* bits 1:0 CPU mode, 2 paging, 3 LA57, 4 user, 5 gpa known */
-	uint8_t length;           /* of the instruction */
+	uint8_t mode;   /* bits 1:0 CPU mode, 2 paging, 3 LA57, 4 user, 5 gpa known */
+	uint8_t length; /* of the instruction */
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	uint8_t flags[2];
 	uint64_t gpr[X86_GPR_COUNT];
 	uint64_t gpa;
 	uint64_t base[3];
 	uint32_t limit, access;
-	uint8_t tables[256];      /* repeated all over guest memory */
+	uint8_t tables[256]; /* repeated all over guest memory */
 } __attribute__((packed));
 
 static struct input in;
@@ -71,12 +71,20 @@ static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size
 static struct x86_cpu_state make_cpu(void)
 {
 	static const uint32_t code[] = {0x9b, 0x9b, 0xc09b, 0xa09b};
-	struct x86_cpu_state cpu = {.rflags = 2u | in.flags[0] | in.flags[1] << 8, .rip = 0x1000, .cr3 = 0x1000};
+	struct x86_cpu_state cpu = {
+		.rflags = 2u | in.flags[0] | in.flags[1] << 8,
+		.rip = 0x1000,
+		.cr3 = 0x1000,
+	};
 	unsigned mode = in.mode & 3;
 
 	memcpy(cpu.gpr, in.gpr, sizeof(cpu.gpr));
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
-		cpu.segment[i] = (struct x86_segment){.base = in.base[i % 3], .limit = in.limit, .access = in.access};
+		cpu.segment[i] = (struct x86_segment){
+			.base = in.base[i % 3],
+			.limit = in.limit,
+			.access = in.access,
+		};
 	cpu.segment[X86_CS].access = code[mode];
 	cpu.cr0 = (mode ? X86_CR0_PE : 0) | (mode && (in.mode & 4) ? X86_CR0_PG | X86_CR0_WP : 0);
 	cpu.cr4 = X86_CR4_PSE | (in.mode & 8 ? X86_CR4_LA57 : 0) | (mode == 3 || in.mode & 0x40 ? X86_CR4_PAE : 0);
@@ -130,8 +138,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct vmmu_host host = {.guest_read = guest_read, .guest_cmpxchg = guest_cmpxchg};
 	struct vmmu_guest_mode paging = {.levels = 0};
-	const struct guest_memory memory = {.read = read, .write = write, .host = &host, .mode = &paging,
-	                                    .cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true}};
+	const struct guest_memory memory = {
+		.read = read,
+		.write = write,
+		.host = &host,
+		.mode = &paging,
+		.cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true},
+	};
 	struct x86_cpu_state cpu, before;
 	struct emulate_info info;
 	enum emulate_result result;

@@ -55,7 +55,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r.kernel = (struct load_blob){.bytes = kernel, .size = size - PREFIX};
 	r.module_count = data[1] >> 4;
 	for (unsigned i = 0; i < r.module_count; i++)
-		r.modules[i] = (struct load_blob){.bytes = module, .size = data[3] * 1024u, .command_line = "module"};
+		r.modules[i] = (struct load_blob){
+			.bytes = module,
+			.size = data[3] * 1024u,
+			.command_line = "module",
+		};
 	fuzz_load(&r);
 	free(kernel);
 	return 0;

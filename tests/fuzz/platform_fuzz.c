@@ -104,19 +104,24 @@ static void operate(struct platform *p, struct machine *m, const uint8_t *op)
 
 	memcpy(&value, op + 3, 4);
 	switch (op[0] & 15) {
-	case 0: case 1: case 2:
+	case 0:
+	case 1:
+	case 2:
 		platform_port_write(p, choose_port(op[1], op[2]), size & 7 ? size : 4, value);
 		break;
-	case 3: case 4:
+	case 3:
+	case 4:
 		platform_port_read(p, choose_port(op[1], op[2]), size & 7 ? size : 4, &value);
 		break;
-	case 5: case 6:
+	case 5:
+	case 6:
 		platform_mmio_write(p, choose_gpa(op[1], op[2]), size, value);
 		break;
 	case 7:
 		platform_mmio_read(p, choose_gpa(op[1], op[2]), size, &wide);
 		break;
-	case 8: case 9:
+	case 8:
+	case 9:
 		platform_msr_write(p, choose_msr(op[1], op[2]), op[7] & 1 ? value : value | (uint64_t)op[7] << 32);
 		break;
 	case 10:
@@ -145,8 +150,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct machine m = {0};
 	const struct platform_config config = {.memory_bytes = 256u << 20, .cpus = 1, .tsc_hz = 3000000000};
-	const struct platform_host host = {.console_out = console_out, .now_ns = now_ns, .wall_clock = wall_clock,
-	                                   .ctx = &m, .tsc = tsc, .write_memory = write_memory};
+	const struct platform_host host = {
+		.console_out = console_out,
+		.now_ns = now_ns,
+		.wall_clock = wall_clock,
+		.ctx = &m,
+		.tsc = tsc,
+		.write_memory = write_memory,
+	};
 	struct platform *p = malloc(platform_size());
 
 	platform_init(p, &config, &host);

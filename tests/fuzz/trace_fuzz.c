@@ -71,8 +71,7 @@ static void use(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vmmu_trace_file_header header = {
-		.magic = VMMU_TRACE_MAGIC, .version = size > 1 && data[0] & 2 ? VMMU_TRACE_VERSION : VMMU_TRACE_VERSION_PLAIN,
-		.record_size = sizeof(struct vmmu_trace_record), .ticks_per_second = 1000000};
+		.magic = VMMU_TRACE_MAGIC, .version = size > 1 && data[0] & 2 ? VMMU_TRACE_VERSION : VMMU_TRACE_VERSION_PLAIN, .record_size = sizeof(struct vmmu_trace_record), .ticks_per_second = 1000000};
 	uint8_t *file;
 
 	if (size == 0)

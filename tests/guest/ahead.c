@@ -10,19 +10,30 @@
 #include "space.h"
 #include "user.h"
 
-enum { PAGES = 64, FAULTS_MAX = 2 * PAGES + 8, STATUS_FLAGS = 0x8d5, FLAG_AF = 0x10, FLAG_IF = 0x200 };
-enum { ERROR_PRESENT = 1, ERROR_WRITE = 2, ERROR_USER = 4 };
+enum { PAGES = 64,
+       FAULTS_MAX = 2 * PAGES + 8,
+       STATUS_FLAGS = 0x8d5,
+       FLAG_AF = 0x10,
+       FLAG_IF = 0x200 };
+enum { ERROR_PRESENT = 1,
+       ERROR_WRITE = 2,
+       ERROR_USER = 4 };
 
 /* Linear places, from paging->window on. The pages lie on both sides of a table's end. */
 enum {
-	CODE = 0, STACK = 0x2000, EXTRA = 0x3000, TABLE = 0x4000,
-	DATA = 0x400000 - PAGES / 2 * 0x1000, SOURCE = 0xc00000 - PAGES / 2 * 0x1000, OWN = 0x1000000,
+	CODE = 0,
+	STACK = 0x2000,
+	EXTRA = 0x3000,
+	TABLE = 0x4000,
+	DATA = 0x400000 - PAGES / 2 * 0x1000,
+	SOURCE = 0xc00000 - PAGES / 2 * 0x1000,
+	OWN = 0x1000000,
 };
 
 enum mapping {
-	AT_ONCE,        /* a page is mapped for all accesses when it faults */
-	READ_FIRST,     /* ... for what it is wanted for */
-	ON_WRITE,       /* it is there to be read, and copied when it is written */
+	AT_ONCE,    /* a page is mapped for all accesses when it faults */
+	READ_FIRST, /* ... for what it is wanted for */
+	ON_WRITE,   /* it is there to be read, and copied when it is written */
 };
 
 struct shape {
@@ -30,18 +41,42 @@ struct shape {
 	const uint8_t *code, *code_end;
 	enum mapping mapping;
 	unsigned faults;
-	bool merges;                /* a second exit for one page can be the first for the next */
-	bool modifies;              /* instructions that read and then write */
-	uintptr_t undefined_flags;  /* where it faults */
-	enum code_place { ANYWHERE, ACROSS_PAGES, AT_PAGE_END } code_place;
+	bool merges;               /* a second exit for one page can be the first for the next */
+	bool modifies;             /* instructions that read and then write */
+	uintptr_t undefined_flags; /* where it faults */
+	enum code_place { ANYWHERE,
+		          ACROSS_PAGES,
+		          AT_PAGE_END } code_place;
 };
 
 #define CODE_OF(name) extern const uint8_t ahead_##name[], ahead_##name##_end[]
-CODE_OF(store); CODE_OF(load); CODE_OF(load_store); CODE_OF(modify); CODE_OF(call); CODE_OF(across);
-CODE_OF(across_down); CODE_OF(stosb); CODE_OF(stos_wide); CODE_OF(stosb_down); CODE_OF(movsb); CODE_OF(movs_wide);
-CODE_OF(movs_overlapping); CODE_OF(scasb); CODE_OF(lods_stos); CODE_OF(counted); CODE_OF(unrolled); CODE_OF(far);
-CODE_OF(each_byte); CODE_OF(own_code); CODE_OF(device); CODE_OF(own_table); CODE_OF(cpuid);
-#define SHAPE_AT(place, name, ...) {#name, ahead_##name, ahead_##name##_end, __VA_ARGS__, place}
+CODE_OF(store);
+CODE_OF(load);
+CODE_OF(load_store);
+CODE_OF(modify);
+CODE_OF(call);
+CODE_OF(across);
+CODE_OF(across_down);
+CODE_OF(stosb);
+CODE_OF(stos_wide);
+CODE_OF(stosb_down);
+CODE_OF(movsb);
+CODE_OF(movs_wide);
+CODE_OF(movs_overlapping);
+CODE_OF(scasb);
+CODE_OF(lods_stos);
+CODE_OF(counted);
+CODE_OF(unrolled);
+CODE_OF(far);
+CODE_OF(each_byte);
+CODE_OF(own_code);
+CODE_OF(device);
+CODE_OF(own_table);
+CODE_OF(cpuid);
+#define SHAPE_AT(place, name, ...) \
+	{ \
+#name, ahead_##name, ahead_##name##_end, __VA_ARGS__, place \
+	}
 #define SHAPE(name, ...) SHAPE_AT(ANYWHERE, name, __VA_ARGS__)
 
 static const struct shape shapes[] = {
@@ -83,7 +118,7 @@ struct outcome {
 	unsigned faults;
 	struct fault fault[FAULTS_MAX];
 	struct user_registers end;
-	uint32_t sum;               /* of all that the program may have written */
+	uint32_t sum; /* of all that the program may have written */
 	uint64_t exits;
 };
 /* QEMU's CPU finds a page missing when such an instruction reads; others when it is about to write. */
@@ -124,7 +159,8 @@ static uintptr_t read_cr2(void)
 {
 	uintptr_t v;
 
-	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(v));
 	return v;
 }
 
@@ -216,8 +252,15 @@ static struct user_registers prepare(const struct shape *s)
 	bool own = is(s, ahead_own_table);
 	uint64_t pages = linear(own ? OWN : DATA);
 	struct user_registers r = {
-		.ax = 0x5a, .cx = PAGES * PAGE, .dx = pages + PAGES * PAGE, .si = linear(SOURCE), .di = pages,
-		.bp = linear(EXTRA), .sp = linear(STACK) + PAGE - 64, .ip = linear(CODE) + code_offset(s), .flags = 2,
+		.ax = 0x5a,
+		.cx = PAGES * PAGE,
+		.dx = pages + PAGES * PAGE,
+		.si = linear(SOURCE),
+		.di = pages,
+		.bp = linear(EXTRA),
+		.sp = linear(STACK) + PAGE - 64,
+		.ip = linear(CODE) + code_offset(s),
+		.flags = 2,
 	};
 
 	running = s;
@@ -353,8 +396,12 @@ static void check_exits(const struct shape *s)
 /* An instruction breakpoint where nothing is executed. */
 static void arm_breakpoint(bool on)
 {
-	__asm__ volatile("mov %0, %%dr0" : : "r"((uintptr_t)linear(EXTRA)));
-	__asm__ volatile("mov %0, %%dr7" : : "r"((uintptr_t)(on ? 0x401 : 0x400)));
+	__asm__ volatile("mov %0, %%dr0"
+	                 :
+	                 : "r"((uintptr_t)linear(EXTRA)));
+	__asm__ volatile("mov %0, %%dr7"
+	                 :
+	                 : "r"((uintptr_t)(on ? 0x401 : 0x400)));
 }
 
 static void run_shape(const struct shape *s)

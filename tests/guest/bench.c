@@ -19,7 +19,10 @@ static inline uint32_t time_touch(uint64_t gpa)
 {
 	uint64_t start = rdtsc();
 
-	__asm__ volatile("movq $1, (%0)" : : "r"(gpa) : "memory");
+	__asm__ volatile("movq $1, (%0)"
+	                 :
+	                 : "r"(gpa)
+	                 : "memory");
 	return (uint32_t)(rdtsc() - start);
 }
 
@@ -28,7 +31,8 @@ static inline uint32_t time_cpuid(void)
 	uint32_t a = 0x80000000, b, c = 0, d;
 	uint64_t start = rdtsc();
 
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	__asm__ volatile("cpuid"
+	                 : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	return (uint32_t)(rdtsc() - start);
 }
 

@@ -8,7 +8,9 @@
 #include "guest.h"
 
 #define STACK_BYTES 2048u
-enum { EXECUTE = 0, WRITE = 1, READ_WRITE = 3 };
+enum { EXECUTE = 0,
+       WRITE = 1,
+       READ_WRITE = 3 };
 
 /* Breakpoint 0, of this type; 8 bytes long where it is on data. */
 static uint64_t control_word(unsigned type)
@@ -28,9 +30,15 @@ static void try(uint64_t address, unsigned type)
 {
 	uint64_t none = 1u << 10;
 
-	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr7" : : "r"(address), "r"(control_word(type)) : "memory");
+	__asm__ volatile("mov %0, %%dr0; mov %1, %%dr7"
+	                 :
+	                 : "r"(address), "r"(control_word(type))
+	                 : "memory");
 	exits();
-	__asm__ volatile("mov %0, %%dr7" : : "r"(none) : "memory");
+	__asm__ volatile("mov %0, %%dr7"
+	                 :
+	                 : "r"(none)
+	                 : "memory");
 	check(true, "never: the guest goes on");
 }
 

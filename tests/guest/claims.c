@@ -6,7 +6,9 @@
  */
 #include "space.h"
 
-enum { SPACES = 2, SWITCHES = 1000, INVALIDATIONS = 1000 };
+enum { SPACES = 2,
+       SWITCHES = 1000,
+       INVALIDATIONS = 1000 };
 
 static uint64_t address_in_space(unsigned i)
 {

@@ -21,7 +21,10 @@ static uint32_t divide(uint64_t *value, uint32_t by)
 {
 	uint32_t high = (uint32_t)(*value >> 32), low = (uint32_t)*value, rest = high % by;
 
-	__asm__("divl %2" : "+a"(low), "+d"(rest) : "r"(by) : "cc");
+	__asm__("divl %2"
+	        : "+a"(low), "+d"(rest)
+	        : "r"(by)
+	        : "cc");
 	*value = (uint64_t)(high / by) << 32 | low;
 	return rest;
 }

@@ -100,16 +100,24 @@ static uint32_t read_pkru(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("rdpkru" : "=a"(low), "=d"(high) : "c"(0));
+	__asm__ volatile("rdpkru"
+	                 : "=a"(low), "=d"(high)
+	                 : "c"(0));
 	return low;
 }
 
 static void write_pkru(uint32_t value)
 {
-	__asm__ volatile("wrpkru" : : "a"(value), "c"(0), "d"(0) : "memory");
+	__asm__ volatile("wrpkru"
+	                 :
+	                 : "a"(value), "c"(0), "d"(0)
+	                 : "memory");
 }
 
-enum { KEY = 5, PF_KEY = 1 << 5, PF_WRITE = 1 << 1, PF_PRESENT = 1 << 0 };
+enum { KEY = 5,
+       PF_KEY = 1 << 5,
+       PF_WRITE = 1 << 1,
+       PF_PRESENT = 1 << 0 };
 #define ENTRY_KEY ((uint64_t)KEY << 59)
 
 static void refuses(bool write, uint64_t linear, uint32_t error)

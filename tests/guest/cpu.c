@@ -26,16 +26,24 @@ struct table_register {
 } __attribute__((packed));
 
 enum {
-	SELECTOR_DATA = 0x10, SELECTOR_CODE64 = 0x18, SELECTOR_TSS = 0x20, /* two entries */
-	SELECTOR_USER_DATA = 0x33, SELECTOR_USER_CODE = 0x3b, /* as in user_entry.S */
-	GDT_BYTES = 0x30, GDT_USER_BYTES = 0x40, /* the descriptors for CPL 3 are there only while they are used */
+	SELECTOR_DATA = 0x10,
+	SELECTOR_CODE64 = 0x18,
+	SELECTOR_TSS = 0x20, /* two entries */
+	SELECTOR_USER_DATA = 0x33,
+	SELECTOR_USER_CODE = 0x3b, /* as in user_entry.S */
+	GDT_BYTES = 0x30,
+	GDT_USER_BYTES = 0x40, /* the descriptors for CPL 3 are there only while they are used */
 };
 
 /* Each on a page of its own, so that one can go away without another. */
 static _Alignas(4096) struct gate first_idt[256];
 static _Alignas(4096) uint64_t first_gdt[512] = {
-	0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff,
-	[SELECTOR_USER_DATA / 8] = 0x00cff3000000ffff, [SELECTOR_USER_CODE / 8] = 0x00affb000000ffff,
+	0,
+	0x00cf9b000000ffff,
+	0x00cf93000000ffff,
+	0x00af9b000000ffff,
+	[SELECTOR_USER_DATA / 8] = 0x00cff3000000ffff,
+	[SELECTOR_USER_CODE / 8] = 0x00affb000000ffff,
 };
 static _Alignas(4096) struct tss first_tss;
 
@@ -54,14 +62,18 @@ static void load_idt(void)
 {
 	struct table_register r = {sizeof(first_idt) - 1, (uintptr_t)idt};
 
-	__asm__ volatile("lidt %0" : : "m"(r));
+	__asm__ volatile("lidt %0"
+	                 :
+	                 : "m"(r));
 }
 
 static void load_gdt(unsigned bytes)
 {
 	struct table_register r = {(uint16_t)(bytes - 1), (uintptr_t)gdt};
 
-	__asm__ volatile("lgdt %0" : : "m"(r));
+	__asm__ volatile("lgdt %0"
+	                 :
+	                 : "m"(r));
 }
 
 static void load_tss(void)
@@ -72,7 +84,9 @@ static void load_tss(void)
 	gdt[SELECTOR_TSS / 8] = (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
 	                        (base >> 24 & 0xff) << 56;
 	gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
-	__asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+	__asm__ volatile("ltr %w0"
+	                 :
+	                 : "r"(SELECTOR_TSS));
 }
 
 static void set_gate(unsigned vector)
@@ -80,8 +94,7 @@ static void set_gate(unsigned vector)
 	uint64_t entry = (uintptr_t)interrupt_entries + 16 * vector;
 
 	idt[vector] = (struct gate){
-		.offset0 = (uint16_t)entry, .selector = SELECTOR_CODE64, .type = 0x8e,
-		.offset16 = (uint16_t)(entry >> 16), .offset32 = (uint32_t)(entry >> 32)};
+		.offset0 = (uint16_t)entry, .selector = SELECTOR_CODE64, .type = 0x8e, .offset16 = (uint16_t)(entry >> 16), .offset32 = (uint32_t)(entry >> 32)};
 }
 
 void interrupts_setup(void)
@@ -131,7 +144,8 @@ static uint64_t read_cr2(void)
 {
 	uint64_t v;
 
-	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(v));
 	return v;
 }
 

@@ -3,7 +3,8 @@
 #include "guest.h"
 
 enum {
-	SELECTOR_CODE32 = 0x08, SELECTOR_DATA = 0x10, /* as in boot_legacy.S; 18h and 20h are the user's */
+	SELECTOR_CODE32 = 0x08,
+	SELECTOR_DATA = 0x10, /* as in boot_legacy.S; 18h and 20h are the user's */
 	SELECTOR_TSS = 0x28,
 };
 
@@ -25,7 +26,11 @@ struct table_register {
 
 static _Alignas(4096) struct gate idt[256];
 static _Alignas(8) uint64_t gdt[6] = {
-	0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
+	0,
+	0x00cf9b000000ffff,
+	0x00cf93000000ffff,
+	0x00cffb000000ffff,
+	0x00cff3000000ffff,
 };
 static struct tss tss = {.ss0 = SELECTOR_DATA};
 static interrupt_fn handlers[256];
@@ -41,7 +46,9 @@ static void load_gdt_and_tss(void)
 	uint64_t base = (uintptr_t)&tss;
 
 	gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
-	__asm__ volatile("lgdt %0; ltr %w1" : : "m"(r), "r"(SELECTOR_TSS));
+	__asm__ volatile("lgdt %0; ltr %w1"
+	                 :
+	                 : "m"(r), "r"(SELECTOR_TSS));
 }
 
 void interrupts_setup(void)
@@ -51,10 +58,16 @@ void interrupts_setup(void)
 	for (unsigned v = 0; v < 256; v++) {
 		uint32_t entry = (uintptr_t)interrupt_entries + 16 * v;
 
-		idt[v] = (struct gate){.offset0 = (uint16_t)entry, .selector = SELECTOR_CODE32, .type = 0x8e,
-		                       .offset16 = (uint16_t)(entry >> 16)};
+		idt[v] = (struct gate){
+			.offset0 = (uint16_t)entry,
+			.selector = SELECTOR_CODE32,
+			.type = 0x8e,
+			.offset16 = (uint16_t)(entry >> 16),
+		};
 	}
-	__asm__ volatile("lidt %0" : : "m"(r));
+	__asm__ volatile("lidt %0"
+	                 :
+	                 : "m"(r));
 	load_gdt_and_tss();
 }
 
@@ -67,7 +80,8 @@ static uint32_t read_cr2(void)
 {
 	uint32_t v;
 
-	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(v));
 	return v;
 }
 

@@ -13,17 +13,36 @@
 #define RFLAGS_RF (1u << 16)
 #define CR0_AM (1u << 18)
 
-enum { DR6_B0 = 1 << 0, DR6_B1 = 1 << 1, DR6_BD = 1 << 13, DR6_BS = 1 << 14 };
-enum { DR7_L0 = 1 << 0, DR7_L1 = 1 << 2, DR7_GD = 1 << 13, DR7_FIXED = 1 << 10 };
+enum { DR6_B0 = 1 << 0,
+       DR6_B1 = 1 << 1,
+       DR6_BD = 1 << 13,
+       DR6_BS = 1 << 14 };
+enum { DR7_L0 = 1 << 0,
+       DR7_L1 = 1 << 2,
+       DR7_GD = 1 << 13,
+       DR7_FIXED = 1 << 10 };
 #define DR7_WRITE_4_AT_1 (0xdull << 20) /* breakpoint 1: on writes, 4 bytes */
 
-#define DEBUG_REGISTER(n)                                                                                    \
-	static uint64_t read_dr##n(void) { uint64_t v; __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v)); return v; } \
-	static void write_dr##n(uint64_t v) { __asm__ volatile("mov %0, %%dr" #n : : "r"(v) : "memory"); }
+#define DEBUG_REGISTER(n) \
+	static uint64_t read_dr##n(void) \
+	{ \
+		uint64_t v; \
+		__asm__ volatile("mov %%dr" #n ", %0" \
+		                 : "=r"(v)); \
+		return v; \
+	} \
+	static void write_dr##n(uint64_t v) { __asm__ volatile("mov %0, %%dr" #n \
+		                                               : \
+		                                               : "r"(v) \
+		                                               : "memory"); }
 DEBUG_REGISTER(6)
 DEBUG_REGISTER(7)
-static void write_dr0(uint64_t v) { __asm__ volatile("mov %0, %%dr0" : : "r"(v)); }
-static void write_dr1(uint64_t v) { __asm__ volatile("mov %0, %%dr1" : : "r"(v)); }
+static void write_dr0(uint64_t v) { __asm__ volatile("mov %0, %%dr0"
+	                                             :
+	                                             : "r"(v)); }
+static void write_dr1(uint64_t v) { __asm__ volatile("mov %0, %%dr1"
+	                                             :
+	                                             : "r"(v)); }
 
 #define DR6_CLEAR 0xffff0ff0
 
@@ -82,7 +101,9 @@ static void single_step_behind_sti(void)
 	                 "pushf; orl %1, (%%rsp); popf\n\t"
 	                 "sti\n"
 	                 "1:	cli; pushf; andl %2, (%%rsp); popf\n\t"
-	                 : "=m"(behind) : "i"(RFLAGS_TF), "i"(~RFLAGS_TF) : "rax", "memory", "cc");
+	                 : "=m"(behind)
+	                 : "i"(RFLAGS_TF), "i"(~RFLAGS_TF)
+	                 : "rax", "memory", "cc");
 	check(traps >= 4, "%u traps while stepping over STI", traps);
 	check_trap(0, behind, DR6_BS, "a step over STI");
 }
@@ -92,7 +113,8 @@ static void breakpoints(void)
 	static volatile uint32_t word;
 	uint64_t at, behind;
 
-	__asm__ volatile("lea 1f(%%rip), %0; lea 2f(%%rip), %1; jmp 3f; 1: nop; 2: ret; 3:" : "=r"(at), "=r"(behind));
+	__asm__ volatile("lea 1f(%%rip), %0; lea 2f(%%rip), %1; jmp 3f; 1: nop; 2: ret; 3:"
+	                 : "=r"(at), "=r"(behind));
 	write_dr0(at);
 	write_dr1((uintptr_t)&word);
 	write_dr7(DR7_FIXED | DR7_L0 | DR7_L1 | DR7_WRITE_4_AT_1);
@@ -101,7 +123,8 @@ static void breakpoints(void)
 	check_equal(traps, 1, "traps at an instruction breakpoint");
 	check_trap(0, at, DR6_B0, "an instruction breakpoint");
 	traps = 0;
-	__asm__ volatile("lea 1f(%%rip), %0; movl $7, %1; 1:" : "=&r"(behind), "=m"(word));
+	__asm__ volatile("lea 1f(%%rip), %0; movl $7, %1; 1:"
+	                 : "=&r"(behind), "=m"(word));
 	check_equal(traps, 1, "traps by a watched word");
 	check_trap(0, behind, DR6_B1, "a watched word");
 	write_dr7(DR7_FIXED);
@@ -114,7 +137,9 @@ static void debug_register_access(void)
 
 	traps = 0;
 	__asm__ volatile("lea 1f(%%rip), %0; mov %1, %%dr7; 1: mov %%dr0, %%rax"
-	                 : "=&r"(at) : "r"((uint64_t)DR7_FIXED | DR7_GD) : "rax");
+	                 : "=&r"(at)
+	                 : "r"((uint64_t)DR7_FIXED | DR7_GD)
+	                 : "rax");
 	check_equal(traps, 1, "traps by an access to a guarded debug register");
 	check_trap(0, at, DR6_BD, "a guarded debug register");
 	check_equal(trap_dr7 & DR7_GD, 0, "DR7.GD in the handler");
@@ -126,7 +151,8 @@ static void int1(void)
 	uint64_t behind;
 
 	traps = 0;
-	__asm__ volatile("lea 1f(%%rip), %0; .byte 0xf1; 1:" : "=&r"(behind));
+	__asm__ volatile("lea 1f(%%rip), %0; .byte 0xf1; 1:"
+	                 : "=&r"(behind));
 	check_equal(traps, 1, "traps by INT1");
 	check(trap_rip[0] == behind, "INT1 returns to 0x%lx instead of 0x%lx", trap_rip[0], behind);
 }
@@ -142,14 +168,19 @@ static void int1_behind_mov_ss(void)
 	                 "mov %%ecx, %%ss\n\t"
 	                 ".byte 0xf1\n"
 	                 "1:	pushf; andl %2, (%%rsp); popf\n\t"
-	                 : "=m"(behind) : "i"(RFLAGS_TF), "i"(~RFLAGS_TF) : "rax", "rcx", "memory", "cc");
+	                 : "=m"(behind)
+	                 : "i"(RFLAGS_TF), "i"(~RFLAGS_TF)
+	                 : "rax", "rcx", "memory", "cc");
 	check(traps >= 1, "no trap by INT1 behind MOV SS");
 	check_trap(0, behind, DR6_BS, "INT1 behind MOV SS with TF set");
 }
 
 /* ---- #AC: only at CPL 3 ------------------------------------------------------------------- */
 
-enum { USER_DATA = 0x33, USER_CODE = 0x3b, KERNEL_CODE = 0x18, KERNEL_DATA = 0x10 };
+enum { USER_DATA = 0x33,
+       USER_CODE = 0x3b,
+       KERNEL_CODE = 0x18,
+       KERNEL_DATA = 0x10 };
 
 struct table_register {
 	uint16_t limit;
@@ -190,7 +221,9 @@ static void add_user_segments(struct table_register gdtr)
 	gdt[USER_DATA / 8] = 0x00cff3000000ffff;
 	gdt[USER_CODE / 8] = 0x00affb000000ffff;
 	gdtr.limit = USER_CODE / 8 * 8 + 7;
-	__asm__ volatile("lgdt %0" : : "m"(gdtr));
+	__asm__ volatile("lgdt %0"
+	                 :
+	                 : "m"(gdtr));
 }
 
 static void alignment(void)
@@ -202,7 +235,8 @@ static void alignment(void)
 
 	memcpy((void *)(uintptr_t)frame, code, sizeof(code));
 	space_map(read_cr3(), linear, frame | ENTRY_P | ENTRY_W | ENTRY_U, 1);
-	__asm__ volatile("sgdt %0" : "=m"(gdtr));
+	__asm__ volatile("sgdt %0"
+	                 : "=m"(gdtr));
 	add_user_segments(gdtr);
 	interrupt_stack(VECTOR_AC, stack + PAGE);
 	interrupt_stack(VECTOR_UD, stack + PAGE);
@@ -218,7 +252,9 @@ static void alignment(void)
 		check_equal(user_rip, linear, "return address of #AC");
 	}
 	write_cr0(read_cr0() & ~(uintptr_t)CR0_AM);
-	__asm__ volatile("lgdt %0" : : "m"(gdtr));
+	__asm__ volatile("lgdt %0"
+	                 :
+	                 : "m"(gdtr));
 	on_interrupt(VECTOR_AC, NULL);
 	on_interrupt(VECTOR_UD, NULL);
 	interrupt_stack(VECTOR_AC, 0);

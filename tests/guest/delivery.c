@@ -13,13 +13,22 @@
 
 /* ---- What goes missing -------------------------------------------------------------------- */
 
-enum { IDT, GDT, TSS, STACK, STACK_EDGE, PIECES };
+enum { IDT,
+       GDT,
+       TSS,
+       STACK,
+       STACK_EDGE,
+       PIECES };
 
 static const struct {
 	const char *name;
 	uint64_t bytes;
 } pieces[PIECES] = {
-	{"IDT", PAGE}, {"GDT", PAGE}, {"TSS", PAGE}, {"stack", 2 * PAGE}, {"stack across an edge", 2 * PAGE},
+	{"IDT", PAGE},
+	{"GDT", PAGE},
+	{"TSS", PAGE},
+	{"stack", 2 * PAGE},
+	{"stack across an edge", 2 * PAGE},
 };
 static uint64_t piece_page[PIECES];
 

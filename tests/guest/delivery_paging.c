@@ -13,7 +13,10 @@
 
 #define VECTOR_DF 8
 
-enum { IDT, TSS, STACK, PIECES };
+enum { IDT,
+       TSS,
+       STACK,
+       PIECES };
 static const char *const piece_name[PIECES] = {"IDT", "TSS", "stack"};
 
 /* The IDT's first 32 gates end at a page's edge: the gate of #PF stays when the others go. */
@@ -32,7 +35,8 @@ static void map_missing(struct frame *f)
 {
 	faults++;
 	fault_seen = *f;
-	__asm__ volatile("mov %%cr2, %0" : "=r"(fault_address));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(fault_address));
 	space_map(read_cr3(), missing_linear, missing_entry, 1);
 }
 

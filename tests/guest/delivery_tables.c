@@ -49,7 +49,8 @@ static uint64_t *gate_of(unsigned vector)
 {
 	struct table_register idtr;
 
-	__asm__ volatile("sidt %0" : "=m"(idtr));
+	__asm__ volatile("sidt %0"
+	                 : "=m"(idtr));
 	return (uint64_t *)(uintptr_t)(idtr.base + 16 * vector);
 }
 

@@ -15,7 +15,8 @@ void record_event(struct frame *f)
 {
 	deliveries++;
 	seen = *f;
-	__asm__ volatile("mov %%cr2, %0" : "=r"(seen_cr2));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(seen_cr2));
 	if (f->vector == VECTOR_APIC)
 		apic_write(APIC_EOI, 0);
 	else if (f->vector == VECTOR_PIC)
@@ -34,9 +35,13 @@ void record_event(struct frame *f)
 	                 "1: " instruction "\n" \
 	                 "2:" \
 	                 : "=m"(return_address), "=m"(resume_address), "=m"(trigger_address) \
-	                 : "r"(at_fault), "r"(EVENT_NOT_MAPPED) : "rax", "rcx", "rdx", "cc", "memory")
+	                 : "r"(at_fault), "r"(EVENT_NOT_MAPPED) \
+	                 : "rax", "rcx", "rdx", "cc", "memory")
 
-static void raise_int(void) { RAISE("int $0x50", 0); }
+static void raise_int(void)
+{
+	RAISE("int $0x50", 0);
+}
 static void raise_breakpoint(void) { RAISE("int3", 0); }
 static void raise_undefined(void) { RAISE("ud2", 1); }
 static void raise_protection(void) { RAISE("mov $0x3b, %%eax; mov %%ax, %%ds", 1); }

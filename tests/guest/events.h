@@ -12,8 +12,8 @@ struct event {
 	void (*raise)(void);
 	unsigned vector;
 	uint64_t error;
-	bool exact_return;   /* synchronous: the return address is known */
-	unsigned skipped;    /* bytes of a trigger before the instruction that faults */
+	bool exact_return; /* synchronous: the return address is known */
+	unsigned skipped;  /* bytes of a trigger before the instruction that faults */
 };
 enum { EVENTS = 7 };
 extern const struct event events[EVENTS];

@@ -38,7 +38,10 @@ static void run_untouched(uint64_t base)
 
 	*(volatile uint8_t *)at(base + PAGE) = 0xc3;
 	/* AL is the low byte of the address that is added to: 2,048 times is 0 modulo 256. */
-	__asm__ volatile("call *%1" : : "a"(&scratch), "r"(base) : "memory");
+	__asm__ volatile("call *%1"
+	                 :
+	                 : "a"(&scratch), "r"(base)
+	                 : "memory");
 	check_equal(scratch, before, "byte after a page of zeros was run");
 }
 

@@ -16,8 +16,12 @@ static void vector_registers(void)
 	static uint64_t upper[4] __attribute__((aligned(32)));
 	uint64_t sum = 0;
 
-	__asm__ volatile("mov %%cr4, %%rax; or $0x200, %%rax; mov %%rax, %%cr4" : : : "rax", "memory");
-	__asm__ volatile("fxsave %0" : "=m"(area));
+	__asm__ volatile("mov %%cr4, %%rax; or $0x200, %%rax; mov %%rax, %%cr4"
+	                 :
+	                 :
+	                 : "rax", "memory");
+	__asm__ volatile("fxsave %0"
+	                 : "=m"(area));
 	check_equal(area.bytes[0] | area.bytes[1] << 8, 0x37f, "FCW");
 	check_equal(area.bytes[24] | area.bytes[25] << 8, 0x1f80, "MXCSR");
 	for (unsigned i = 32; i < 160 + 256; i++)
@@ -28,14 +32,20 @@ static void vector_registers(void)
 		return;
 	}
 	__asm__ volatile("mov %%cr4, %%rax; or $0x40000, %%rax; mov %%rax, %%cr4; xor %%ecx, %%ecx; xor %%edx, %%edx\n\t"
-	                 "mov $7, %%eax; xsetbv" : : : "rax", "rcx", "rdx", "memory");
+	                 "mov $7, %%eax; xsetbv"
+	                 :
+	                 :
+	                 : "rax", "rcx", "rdx", "memory");
 	for (unsigned i = 0; i < 3; i++) {
 		if (i == 0)
-			__asm__ volatile("vmovups %%ymm0, %0" : "=m"(upper));
+			__asm__ volatile("vmovups %%ymm0, %0"
+			                 : "=m"(upper));
 		else if (i == 1)
-			__asm__ volatile("vmovups %%ymm5, %0" : "=m"(upper));
+			__asm__ volatile("vmovups %%ymm5, %0"
+			                 : "=m"(upper));
 		else
-			__asm__ volatile("vmovups %%ymm15, %0" : "=m"(upper));
+			__asm__ volatile("vmovups %%ymm15, %0"
+			                 : "=m"(upper));
 		check_equal(upper[0] | upper[1] | upper[2] | upper[3], 0, "a YMM register");
 	}
 }
@@ -44,15 +54,20 @@ static void debug_registers(void)
 {
 	uint64_t v;
 
-	__asm__ volatile("mov %%dr0, %0" : "=r"(v));
+	__asm__ volatile("mov %%dr0, %0"
+	                 : "=r"(v));
 	check_equal(v, 0, "DR0");
-	__asm__ volatile("mov %%dr3, %0" : "=r"(v));
+	__asm__ volatile("mov %%dr3, %0"
+	                 : "=r"(v));
 	check_equal(v, 0, "DR3");
-	__asm__ volatile("mov %%dr6, %0" : "=r"(v));
+	__asm__ volatile("mov %%dr6, %0"
+	                 : "=r"(v));
 	check_equal(v, 0xffff0ff0, "DR6");
-	__asm__ volatile("mov %%dr7, %0" : "=r"(v));
+	__asm__ volatile("mov %%dr7, %0"
+	                 : "=r"(v));
 	check_equal(v, 0x400, "DR7");
-	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(v));
 	check_equal(v, 0, "CR2");
 }
 

@@ -22,8 +22,8 @@
 
 enum {
 	GUEST_FAILURES_MAX = 96,
-	GUEST_EXCEPTION = 97,   /* an exception that no test had asked for */
-	GUEST_UNFIT = 98,       /* the machine lacks what the guest needs */
+	GUEST_EXCEPTION = 97, /* an exception that no test had asked for */
+	GUEST_UNFIT = 98,     /* the machine lacks what the guest needs */
 	GUEST_NO_SUCH_TEST = 99,
 };
 
@@ -110,14 +110,16 @@ bool check_count(bool passed);
 FORMAT(3, 4)
 void check_failed(const char *file, int line, const char *format, ...);
 /* Say that part of a test was left out, and why. */
-FORMAT(1, 2) void skip(const char *format, ...);
+FORMAT(1, 2)
+void skip(const char *format, ...);
 
 /* ---- Console and end ----------------------------------------------------- */
 
 /* For a machine whose firmware has left the serial port alone. */
 void console_setup(void);
 /* %u %x %d (with l or ll: 64 bits), %s, %c, %%, a width with leading zeros. */
-FORMAT(1, 2) void print(const char *format, ...);
+FORMAT(1, 2)
+void print(const char *format, ...);
 void print_list(const char *format, va_list args);
 _Noreturn void guest_exit(uint32_t code);
 
@@ -195,12 +197,19 @@ void on_interrupt(unsigned vector, interrupt_fn handler);
 /* Give `vector` a stack of its own through the TSS; 0 takes it away. */
 void interrupt_stack(unsigned vector, uint64_t top);
 /* Move a structure that the CPU reads when it delivers an event into another page. */
-enum descriptor_table { TABLE_IDT, TABLE_GDT, TABLE_TSS };
+enum descriptor_table { TABLE_IDT,
+	                TABLE_GDT,
+	                TABLE_TSS };
 void move_table(enum descriptor_table which, uint64_t page);
 
 enum {
-	VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_PF = 14,
-	VECTOR_PIC = 0x20,   /* IRQ 0 .. 15 */
+	VECTOR_DB = 1,
+	VECTOR_BP = 3,
+	VECTOR_OF = 4,
+	VECTOR_UD = 6,
+	VECTOR_GP = 13,
+	VECTOR_PF = 14,
+	VECTOR_PIC = 0x20, /* IRQ 0 .. 15 */
 	VECTOR_APIC = 0x40,
 	VECTOR_SPURIOUS = 0xff,
 };
@@ -208,11 +217,22 @@ enum {
 /* ---- Local APIC, PIC, PIT -------------------------------------------------- */
 
 enum {
-	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_LDR = 0xd0,
-	APIC_SVR = 0xf0, APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310, APIC_LVT_TIMER = 0x320,
-	APIC_LVT_LINT0 = 0x350, APIC_INITIAL_COUNT = 0x380, APIC_CURRENT_COUNT = 0x390,
+	APIC_ID = 0x20,
+	APIC_VERSION = 0x30,
+	APIC_TPR = 0x80,
+	APIC_EOI = 0xb0,
+	APIC_LDR = 0xd0,
+	APIC_SVR = 0xf0,
+	APIC_ICR = 0x300,
+	APIC_ICR_HIGH = 0x310,
+	APIC_LVT_TIMER = 0x320,
+	APIC_LVT_LINT0 = 0x350,
+	APIC_INITIAL_COUNT = 0x380,
+	APIC_CURRENT_COUNT = 0x390,
 	APIC_DIVIDE = 0x3e0,
-	APIC_MASKED = 1 << 16, APIC_PERIODIC = 1 << 17, APIC_SELF = 1 << 18,
+	APIC_MASKED = 1 << 16,
+	APIC_PERIODIC = 1 << 17,
+	APIC_SELF = 1 << 18,
 };
 #define APIC_BASE UINT64_C(0xfee00000)
 #define IOAPIC_BASE UINT64_C(0xfec00000)
@@ -222,7 +242,8 @@ void apic_enable(void);
 void pic_setup(uint16_t mask);
 void pic_end(unsigned irq);
 /* Let channel 0 count, with IRQ 0 alone unmasked. */
-enum pit_mode { PIT_ONE_SHOT = 0, PIT_PERIODIC = 2 };
+enum pit_mode { PIT_ONE_SHOT = 0,
+	        PIT_PERIODIC = 2 };
 void pit_start(enum pit_mode mode, uint16_t count);
 #define PIT_HZ UINT64_C(1193182)
 /* Let the TSC run against `pit_ticks` (below 65536) of the PIT's channel 2; TSC ticks per second. */
@@ -248,34 +269,51 @@ bool tables_know_gpas(void);
 
 /* ---- Instructions ---------------------------------------------------------- */
 
-static inline void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
-static inline void out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port)); }
+static inline void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1"
+	                                                             :
+	                                                             : "a"(v), "Nd"(port)); }
+static inline void out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1"
+	                                                               :
+	                                                               : "a"(v), "Nd"(port)); }
 static inline void out32(uint16_t port, uint32_t v)
 {
-	__asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port) : "memory");
+	__asm__ volatile("outl %0, %1"
+	                 :
+	                 : "a"(v), "Nd"(port)
+	                 : "memory");
 }
 static inline uint8_t in8(uint16_t port)
 {
 	uint8_t v;
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	__asm__ volatile("inb %1, %0"
+	                 : "=a"(v)
+	                 : "Nd"(port));
 	return v;
 }
 static inline uint16_t in16(uint16_t port)
 {
 	uint16_t v;
-	__asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+	__asm__ volatile("inw %1, %0"
+	                 : "=a"(v)
+	                 : "Nd"(port));
 	return v;
 }
 static inline uint32_t in32(uint16_t port)
 {
 	uint32_t v;
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+	__asm__ volatile("inl %1, %0"
+	                 : "=a"(v)
+	                 : "Nd"(port)
+	                 : "memory");
 	return v;
 }
 static inline uint64_t rdtsc(void)
 {
 	uint32_t low, high;
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("rdtsc"
+	                 : "=a"(low), "=d"(high)
+	                 :
+	                 : "memory");
 	return (uint64_t)high << 32 | low;
 }
 struct cpuid {
@@ -284,23 +322,39 @@ struct cpuid {
 static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid r;
-	__asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(subleaf));
+	__asm__ volatile("cpuid"
+	                 : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
+	                 : "a"(leaf), "c"(subleaf));
 	return r;
 }
 static inline uint64_t read_msr(uint32_t msr)
 {
 	uint32_t low, high;
-	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	__asm__ volatile("rdmsr"
+	                 : "=a"(low), "=d"(high)
+	                 : "c"(msr));
 	return (uint64_t)high << 32 | low;
 }
 static inline void write_msr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	__asm__ volatile("wrmsr"
+	                 :
+	                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	                 : "memory");
 }
-static inline void interrupts_on(void) { __asm__ volatile("sti" : : : "memory"); }
-static inline void interrupts_off(void) { __asm__ volatile("cli" : : : "memory"); }
+static inline void interrupts_on(void) { __asm__ volatile("sti"
+	                                                  :
+	                                                  :
+	                                                  : "memory"); }
+static inline void interrupts_off(void) { __asm__ volatile("cli"
+	                                                   :
+	                                                   :
+	                                                   : "memory"); }
 /* HLT in STI's shadow: no interrupt can slip in between. */
-static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt; cli" : : : "memory"); }
+static inline void wait_for_interrupt(void) { __asm__ volatile("sti; hlt; cli"
+	                                                       :
+	                                                       :
+	                                                       : "memory"); }
 
 static inline uint64_t load(uint64_t gpa) { return *(volatile uint64_t *)at(gpa); }
 static inline void store(uint64_t gpa, uint64_t value) { *(volatile uint64_t *)at(gpa) = value; }

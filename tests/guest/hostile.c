@@ -50,11 +50,11 @@ static void addresses(void)
 		if (gpa < APIC_BASE - 64 * MIB)
 			see_nothing_at(gpa);
 	see_nothing_at(end);
-	see_nothing_at(0xfed40000);       /* TPM */
+	see_nothing_at(0xfed40000); /* TPM */
 	see_nothing_at(APIC_BASE + PAGE);
 	see_nothing_at(APIC_BASE - PAGE);
 	see_nothing_at(IOAPIC_BASE + PAGE);
-	see_nothing_at(0xffe00000);       /* where a PC keeps its firmware */
+	see_nothing_at(0xffe00000); /* where a PC keeps its firmware */
 	see_nothing_at(64 * GIB);
 	see_nothing_at(256 * GIB);
 	see_nothing_at(511 * GIB);
@@ -77,7 +77,10 @@ static uint64_t region; /* 4 KiB aligned operand for VMXON and friends */
 	static void name(void *unused) \
 	{ \
 		(void)unused; \
-		__asm__ volatile(text : : "a"(region), "c"(0) : "memory", "cc"); \
+		__asm__ volatile(text \
+		                 : \
+		                 : "a"(region), "c"(0) \
+		                 : "memory", "cc"); \
 	}
 INSTRUCTION(try_vmxon, "push %%rax; vmxon (%%rsp); pop %%rax")
 INSTRUCTION(try_vmxoff, "vmxoff")
@@ -104,12 +107,24 @@ static void instructions(void)
 		const char *name;
 		void (*run)(void *);
 	} list[] = {
-		{"VMXON", try_vmxon}, {"VMXOFF", try_vmxoff}, {"VMPTRLD", try_vmptrld}, {"VMCLEAR", try_vmclear},
-		{"VMREAD", try_vmread}, {"VMWRITE", try_vmwrite}, {"VMLAUNCH", try_vmlaunch},
-		{"VMRESUME", try_vmresume}, {"INVEPT", try_invept}, {"INVVPID", try_invvpid},
-		{"VMRUN", try_vmrun}, {"VMLOAD", try_vmload},
-		{"VMSAVE", try_vmsave}, {"STGI", try_stgi}, {"CLGI", try_clgi}, {"SKINIT", try_skinit},
-		{"INVLPGA", try_invlpga}, {"GETSEC", try_getsec},
+		{"VMXON", try_vmxon},
+		{"VMXOFF", try_vmxoff},
+		{"VMPTRLD", try_vmptrld},
+		{"VMCLEAR", try_vmclear},
+		{"VMREAD", try_vmread},
+		{"VMWRITE", try_vmwrite},
+		{"VMLAUNCH", try_vmlaunch},
+		{"VMRESUME", try_vmresume},
+		{"INVEPT", try_invept},
+		{"INVVPID", try_invvpid},
+		{"VMRUN", try_vmrun},
+		{"VMLOAD", try_vmload},
+		{"VMSAVE", try_vmsave},
+		{"STGI", try_stgi},
+		{"CLGI", try_clgi},
+		{"SKINIT", try_skinit},
+		{"INVLPGA", try_invlpga},
+		{"GETSEC", try_getsec},
 	};
 
 	for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
@@ -145,7 +160,10 @@ static void try_cr4(void *bits)
 {
 	uint64_t v;
 
-	__asm__ volatile("mov %%cr4, %0; or %1, %0; mov %0, %%cr4" : "=&r"(v) : "r"(bits) : "memory");
+	__asm__ volatile("mov %%cr4, %0; or %1, %0; mov %0, %%cr4"
+	                 : "=&r"(v)
+	                 : "r"(bits)
+	                 : "memory");
 }
 
 static void try_cr0_without_pe(void *unused)
@@ -153,7 +171,10 @@ static void try_cr0_without_pe(void *unused)
 	uint64_t v;
 
 	(void)unused;
-	__asm__ volatile("mov %%cr0, %0; and $~1, %0; mov %0, %%cr0" : "=&r"(v) : : "memory");
+	__asm__ volatile("mov %%cr0, %0; and $~1, %0; mov %0, %%cr0"
+	                 : "=&r"(v)
+	                 :
+	                 : "memory");
 }
 
 /* Whatever a register is called: it has a value, or the answer is #GP. */
@@ -243,13 +264,18 @@ void end_by_triple_fault(void)
 		uint64_t base;
 	} __attribute__((packed)) none = {0, 0};
 
-	__asm__ volatile("lidt %0; ud2" : : "m"(none));
+	__asm__ volatile("lidt %0; ud2"
+	                 :
+	                 : "m"(none));
 }
 
 /* No page table anywhere: neither the next instruction nor the handler of its fault is to be had. */
 void end_by_root_nowhere(void)
 {
-	__asm__ volatile("mov %0, %%cr3" : : "r"(UINT64_C(0xd0000000)) : "memory");
+	__asm__ volatile("mov %0, %%cr3"
+	                 :
+	                 : "r"(UINT64_C(0xd0000000))
+	                 : "memory");
 }
 
 enum { CODE_LONG_AND_BIG = 0x40 };
@@ -263,13 +289,16 @@ static void try_long_and_big(void *unused)
 	} __attribute__((packed)) gdtr;
 
 	(void)unused;
-	__asm__ volatile("sgdt %0" : "=m"(gdtr));
+	__asm__ volatile("sgdt %0"
+	                 : "=m"(gdtr));
 	memcpy(gdt, (const void *)(uintptr_t)gdtr.base, gdtr.limit + 1u < sizeof(gdt) ? gdtr.limit + 1u : sizeof(gdt));
 	gdt[CODE_LONG_AND_BIG / 8] = 0x00ef9b000000ffff;
 	gdtr.base = (uintptr_t)gdt;
 	gdtr.limit = sizeof(gdt) - 1;
 	__asm__ volatile("lgdt %0; push %1; lea 1f(%%rip), %%rax; push %%rax; lretq; 1:"
-	                 : : "m"(gdtr), "i"(CODE_LONG_AND_BIG) : "rax", "memory");
+	                 :
+	                 : "m"(gdtr), "i"(CODE_LONG_AND_BIG)
+	                 : "rax", "memory");
 }
 
 /*

@@ -41,7 +41,10 @@ static void copy_between(void)
 
 	store(from + PAGE, 0xabcdef);
 	store(from + 2 * PAGE - 8, 0x123456789abcdef0);
-	__asm__ volatile("rep movsb" : "+S"(s), "+D"(d), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+S"(s), "+D"(d), "+c"(n)
+	                 :
+	                 : "memory");
 	check_equal(n, 0, "count left by REP MOVSB");
 	check_equal((uintptr_t)s, from + 100 + 2 * PAGE, "RSI after REP MOVSB");
 	check(!memcmp((void *)(uintptr_t)(from + 100), (void *)(uintptr_t)(to + 50), 2 * PAGE),
@@ -54,7 +57,10 @@ static void fill_backwards(void)
 	uint64_t base = fresh_pages(3), n = 2 * PAGE / 8;
 	void *d = (void *)(uintptr_t)(base + 2 * PAGE + 8);
 
-	__asm__ volatile("std; rep stosq; cld" : "+D"(d), "+c"(n) : "a"(0x5a5a5a5a5a5a5a5a) : "memory");
+	__asm__ volatile("std; rep stosq; cld"
+	                 : "+D"(d), "+c"(n)
+	                 : "a"(0x5a5a5a5a5a5a5a5a)
+	                 : "memory");
 	check_equal(load(base + 16), 0x5a5a5a5a5a5a5a5a, "lowest word of a backward REP STOSQ");
 	check_equal(load(base + 8), 0, "the word below a backward REP STOSQ");
 	check_equal(load(base + 2 * PAGE + 16), 0, "the word above a backward REP STOSQ");
@@ -66,15 +72,19 @@ static void locked(void)
 	uint64_t expected = 0, low = 0, high = 0, one = 1;
 	bool equal;
 
-	__asm__ volatile("lock xaddq %0, %1" : "+r"(one), "+m"(*(volatile uint64_t *)a));
+	__asm__ volatile("lock xaddq %0, %1"
+	                 : "+r"(one), "+m"(*(volatile uint64_t *)a));
 	check(one == 0 && load(a) == 1, "LOCK XADD on a fresh page");
-	__asm__ volatile("lock cmpxchgq %3, %1" : "+a"(expected), "+m"(*(volatile uint64_t *)b), "=@ccz"(equal)
+	__asm__ volatile("lock cmpxchgq %3, %1"
+	                 : "+a"(expected), "+m"(*(volatile uint64_t *)b), "=@ccz"(equal)
 	                 : "r"(7ull));
 	check(equal && load(b) == 7, "LOCK CMPXCHG on a fresh page");
-	__asm__ volatile("lock cmpxchg16b %2" : "+a"(low), "+d"(high), "+m"(*(volatile __int128 *)c), "=@ccz"(equal)
+	__asm__ volatile("lock cmpxchg16b %2"
+	                 : "+a"(low), "+d"(high), "+m"(*(volatile __int128 *)c), "=@ccz"(equal)
 	                 : "b"(5ull), "c"(6ull));
 	check(equal && load(c) == 5 && load(c + 8) == 6, "LOCK CMPXCHG16B on a fresh page");
-	__asm__ volatile("lock btsq $63, %0" : "+m"(*(volatile uint64_t *)d));
+	__asm__ volatile("lock btsq $63, %0"
+	                 : "+m"(*(volatile uint64_t *)d));
 	check_equal(load(d), 1ull << 63, "LOCK BTS on a fresh page");
 }
 
@@ -91,7 +101,9 @@ static void call_through(void)
 		device_ok("invalidate", TEST_INVALIDATE, code, PAGE, 0, 0);
 	}
 	__asm__ volatile("mov %%rsp, %%rbx; mov %2, %%rsp; call *(%1); mov %%rbx, %%rsp"
-	                 : "=a"(result) : "r"(pointer), "r"(stack) : "rbx", "memory");
+	                 : "=a"(result)
+	                 : "r"(pointer), "r"(stack)
+	                 : "rbx", "memory");
 	check_equal(result, 0x12345678, "a call through three untouched pages");
 }
 
@@ -101,7 +113,9 @@ static void push_pop(void)
 
 	store(source, 0xfeedface12345678);
 	__asm__ volatile("mov %%rsp, %%rbx; mov %2, %%rsp; pushq (%0); popq (%1); mov %%rbx, %%rsp"
-	                 : : "r"(source), "r"(target), "r"(stack) : "rbx", "memory");
+	                 :
+	                 : "r"(source), "r"(target), "r"(stack)
+	                 : "rbx", "memory");
 	check_equal(load(target), 0xfeedface12345678, "PUSH m64, POP m64 over a fresh stack");
 }
 
@@ -110,7 +124,10 @@ static void vectors(void)
 	uint64_t from = fresh_pages(2) + PAGE - 8, to = fresh_pages(2) + PAGE - 8;
 
 	store(from, 0x1111);
-	__asm__ volatile("movups (%0), %%xmm0; movups %%xmm0, (%1)" : : "r"(from), "r"(to) : "memory");
+	__asm__ volatile("movups (%0), %%xmm0; movups %%xmm0, (%1)"
+	                 :
+	                 : "r"(from), "r"(to)
+	                 : "memory");
 	check(load(to) == 0x1111 && load(to + 8) == 0, "MOVUPS across fresh pages");
 }
 

@@ -20,7 +20,10 @@ static uint64_t ones; /* what a 64-bit read of nothing gives */
 #define READ(instruction, type, want) \
 	do { \
 		uint64_t r_ = 0x0123456789abcdef; \
-		__asm__ volatile(instruction : "+a"(r_) : "m"(*(type)(UNBACKED + 0x128)) : "cc"); \
+		__asm__ volatile(instruction \
+		                 : "+a"(r_) \
+		                 : "m"(*(type)(UNBACKED + 0x128)) \
+		                 : "cc"); \
 		check_equal(r_, want, instruction); \
 	} while (0)
 
@@ -64,15 +67,25 @@ static void flag_reads(void)
 	bool zero, carry, sign;
 	m32 p = (m32)UNBACKED;
 
-	__asm__ volatile("cmpl %2, %1" : "=@ccz"(zero) : "m"(*p), "r"((uint32_t)ones));
+	__asm__ volatile("cmpl %2, %1"
+	                 : "=@ccz"(zero)
+	                 : "m"(*p), "r"((uint32_t)ones));
 	check(zero, "CMP m32, r32 with an equal value does not set ZF");
-	__asm__ volatile("cmpl %1, %2" : "=@ccz"(zero) : "m"(*p), "r"((uint32_t)ones));
+	__asm__ volatile("cmpl %1, %2"
+	                 : "=@ccz"(zero)
+	                 : "m"(*p), "r"((uint32_t)ones));
 	check(zero, "CMP r32, m32 with an equal value does not set ZF");
-	__asm__ volatile("cmpb $0x12, %1" : "=@ccz"(zero) : "m"(*(m8)p));
+	__asm__ volatile("cmpb $0x12, %1"
+	                 : "=@ccz"(zero)
+	                 : "m"(*(m8)p));
 	check(!zero, "CMP m8, imm8 with another value sets ZF");
-	__asm__ volatile("testl $0x80000000, %1" : "=@ccs"(sign) : "m"(*p));
+	__asm__ volatile("testl $0x80000000, %1"
+	                 : "=@ccs"(sign)
+	                 : "m"(*p));
 	check_equal(sign, ones >> 63, "SF after TEST m32, imm32");
-	__asm__ volatile("btl $5, %1" : "=@ccc"(carry) : "m"(*p));
+	__asm__ volatile("btl $5, %1"
+	                 : "=@ccc"(carry)
+	                 : "m"(*p));
 	check_equal(carry, ones & 1, "CF after BT m32, imm8");
 }
 
@@ -80,17 +93,28 @@ static void addressing_modes(void)
 {
 	uint64_t base = UNBACKED, index = 0x40, value;
 
-	__asm__ volatile("movl 0x10(%1,%2,4), %k0" : "=r"(value) : "r"(base), "r"(index));
+	__asm__ volatile("movl 0x10(%1,%2,4), %k0"
+	                 : "=r"(value)
+	                 : "r"(base), "r"(index));
 	check_equal(value, ones & 0xffffffff, "MOV with base, index and displacement");
-	__asm__ volatile("movl 0x7ffffff0(%1), %k0" : "=r"(value) : "r"(base - 0x7ffffff0));
+	__asm__ volatile("movl 0x7ffffff0(%1), %k0"
+	                 : "=r"(value)
+	                 : "r"(base - 0x7ffffff0));
 	check_equal(value, ones & 0xffffffff, "MOV with a 32-bit displacement");
-	__asm__ volatile("movl (%k1), %k0" : "=r"(value) : "r"(base));
+	__asm__ volatile("movl (%k1), %k0"
+	                 : "=r"(value)
+	                 : "r"(base));
 	check_equal(value, ones & 0xffffffff, "MOV with an address-size prefix");
-	__asm__ volatile("movabsl 0xd0000200, %%eax" : "=a"(value));
+	__asm__ volatile("movabsl 0xd0000200, %%eax"
+	                 : "=a"(value));
 	check_equal(value & 0xffffffff, ones & 0xffffffff, "MOV EAX, moffs");
-	__asm__ volatile("movabsq 0xd0000200, %%rax" : "=a"(value));
+	__asm__ volatile("movabsq 0xd0000200, %%rax"
+	                 : "=a"(value));
 	check_equal(value, ones, "MOV RAX, moffs");
-	__asm__ volatile("mov %1, %%r13; movq (%%r13), %%r15; mov %%r15, %0" : "=r"(value) : "r"(base) : "r13", "r15");
+	__asm__ volatile("mov %1, %%r13; movq (%%r13), %%r15; mov %%r15, %0"
+	                 : "=r"(value)
+	                 : "r"(base)
+	                 : "r13", "r15");
 	check_equal(value, ones, "MOV R15, [R13]");
 	for (unsigned offset = 1; offset < 8; offset++) {
 		check_equal(*(m64)(UNBACKED + offset), ones, "8 bytes, misaligned");
@@ -106,25 +130,48 @@ static void plain_writes(void)
 	m64 p = (m64)(UNBACKED + 0x300);
 	uint64_t value = 0x1122334455667788;
 
-	__asm__ volatile("movb $0x12, %0" : "=m"(*(m8)p));
-	__asm__ volatile("movw $0x1234, %0" : "=m"(*(m16)p));
-	__asm__ volatile("movl $0x12345678, %0" : "=m"(*(m32)p));
-	__asm__ volatile("movq $0x12345678, %0" : "=m"(*p));
-	__asm__ volatile("movb %b1, %0" : "=m"(*(m8)p) : "q"(value));
-	__asm__ volatile("movb %h1, %0" : "=m"(*(m8)p) : "Q"(value));
-	__asm__ volatile("movw %w1, %0" : "=m"(*(m16)p) : "r"(value));
-	__asm__ volatile("movl %k1, %0" : "=m"(*(m32)p) : "r"(value));
-	__asm__ volatile("movq %1, %0" : "=m"(*p) : "r"(value));
-	__asm__ volatile("movnti %1, %0" : "=m"(*p) : "r"(value));
-	__asm__ volatile("movabsl %%eax, 0xd0000300" : : "a"(value) : "memory");
-	__asm__ volatile("setc %0" : "=m"(*(m8)p));
+	__asm__ volatile("movb $0x12, %0"
+	                 : "=m"(*(m8)p));
+	__asm__ volatile("movw $0x1234, %0"
+	                 : "=m"(*(m16)p));
+	__asm__ volatile("movl $0x12345678, %0"
+	                 : "=m"(*(m32)p));
+	__asm__ volatile("movq $0x12345678, %0"
+	                 : "=m"(*p));
+	__asm__ volatile("movb %b1, %0"
+	                 : "=m"(*(m8)p)
+	                 : "q"(value));
+	__asm__ volatile("movb %h1, %0"
+	                 : "=m"(*(m8)p)
+	                 : "Q"(value));
+	__asm__ volatile("movw %w1, %0"
+	                 : "=m"(*(m16)p)
+	                 : "r"(value));
+	__asm__ volatile("movl %k1, %0"
+	                 : "=m"(*(m32)p)
+	                 : "r"(value));
+	__asm__ volatile("movq %1, %0"
+	                 : "=m"(*p)
+	                 : "r"(value));
+	__asm__ volatile("movnti %1, %0"
+	                 : "=m"(*p)
+	                 : "r"(value));
+	__asm__ volatile("movabsl %%eax, 0xd0000300"
+	                 :
+	                 : "a"(value)
+	                 : "memory");
+	__asm__ volatile("setc %0"
+	                 : "=m"(*(m8)p));
 	*(m64)(UNBACKED + PAGE - 3) = value;
 	check_equal(*p, ones, "nothing, after writes to it");
 }
 
 #define CHANGE(instruction, type) \
 	do { \
-		__asm__ volatile(instruction : "+m"(*(type)(UNBACKED + 0x440)) : "r"(0x5ull) : "cc"); \
+		__asm__ volatile(instruction \
+		                 : "+m"(*(type)(UNBACKED + 0x440)) \
+		                 : "r"(0x5ull) \
+		                 : "cc"); \
 		check_equal(*(m64)(UNBACKED + 0x440), ones, "nothing, after " instruction); \
 	} while (0)
 
@@ -148,18 +195,26 @@ static void changes(void)
 	CHANGE("lock; addl %k1, %0", m32);
 	CHANGE("lock; decl %0", m32);
 
-	__asm__ volatile("xchgl %k0, %1" : "+r"(value), "+m"(*(m32)(UNBACKED + 8)));
+	__asm__ volatile("xchgl %k0, %1"
+	                 : "+r"(value), "+m"(*(m32)(UNBACKED + 8)));
 	check_equal(value, ones & 0xffffffff, "value that XCHG took out of nothing");
 	value = 3;
-	__asm__ volatile("lock; xaddl %k0, %1" : "+r"(value), "+m"(*(m32)(UNBACKED + 8)));
+	__asm__ volatile("lock; xaddl %k0, %1"
+	                 : "+r"(value), "+m"(*(m32)(UNBACKED + 8)));
 	check_equal(value, ones & 0xffffffff, "value that XADD took out of nothing");
 	value = ones & 0xffffffff;
-	__asm__ volatile("lock; cmpxchgl %k3, %1" : "+a"(value), "+m"(*(m32)(UNBACKED + 8)), "=@ccz"(zero) : "r"(9));
+	__asm__ volatile("lock; cmpxchgl %k3, %1"
+	                 : "+a"(value), "+m"(*(m32)(UNBACKED + 8)), "=@ccz"(zero)
+	                 : "r"(9));
 	check(zero, "CMPXCHG with an equal value does not set ZF");
 	value = 0x1234;
-	__asm__ volatile("lock; cmpxchgl %k3, %1" : "+a"(value), "+m"(*(m32)(UNBACKED + 8)), "=@ccz"(zero) : "r"(9));
+	__asm__ volatile("lock; cmpxchgl %k3, %1"
+	                 : "+a"(value), "+m"(*(m32)(UNBACKED + 8)), "=@ccz"(zero)
+	                 : "r"(9));
 	check(!zero && value == (ones & 0xffffffff), "CMPXCHG with another value: EAX 0x%lx", value);
-	__asm__ volatile("addl $1, %1" : "=@ccz"(zero) : "m"(*(m32)(UNBACKED + 8)));
+	__asm__ volatile("addl $1, %1"
+	                 : "=@ccz"(zero)
+	                 : "m"(*(m32)(UNBACKED + 8)));
 	check_equal(zero, ones & 1, "ZF after ADD m32, 1");
 }
 
@@ -173,29 +228,47 @@ static void strings(uint64_t ram)
 	bool equal;
 
 	memset(d, 0x33, 512);
-	__asm__ volatile("rep movsb" : "+S"(s), "+D"(d), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+S"(s), "+D"(d), "+c"(n)
+	                 :
+	                 : "memory");
 	check(n == 0 && load(ram + 32) == ones && load(ram + 40) == 0x3333333333333333, "REP MOVSB out of nothing");
 	n = 5;
-	__asm__ volatile("rep movsq" : "+S"(s), "+D"(d), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsq"
+	                 : "+S"(s), "+D"(d), "+c"(n)
+	                 :
+	                 : "memory");
 	check(n == 0 && load(ram + 72) == ones && load(ram + 80) == 0x3333333333333333, "REP MOVSQ out of nothing");
 	check_equal((uintptr_t)s, UNBACKED + 80, "RSI after the string moves");
 
 	s = (const void *)(uintptr_t)ram;
 	d = (void *)(UNBACKED + PAGE - 16);
 	n = 8;
-	__asm__ volatile("rep movsl" : "+S"(s), "+D"(d), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsl"
+	                 : "+S"(s), "+D"(d), "+c"(n)
+	                 :
+	                 : "memory");
 	check((uintptr_t)d == UNBACKED + PAGE + 16 && n == 0, "RDI after REP MOVSD across pages of nothing");
 	n = 8;
-	__asm__ volatile("rep stosw" : "+D"(d), "+c"(n) : "a"(1) : "memory");
+	__asm__ volatile("rep stosw"
+	                 : "+D"(d), "+c"(n)
+	                 : "a"(1)
+	                 : "memory");
 	check((uintptr_t)d == UNBACKED + PAGE + 32 && n == 0, "RDI after REP STOSW");
-	__asm__ volatile("std; stosl; cld" : "+D"(d) : "a"(1) : "memory");
+	__asm__ volatile("std; stosl; cld"
+	                 : "+D"(d)
+	                 : "a"(1)
+	                 : "memory");
 	check_equal((uintptr_t)d, UNBACKED + PAGE + 28, "RDI after a backward STOSD");
 
 	s = (const void *)UNBACKED;
-	__asm__ volatile("lodsq" : "+S"(s), "=a"(value));
+	__asm__ volatile("lodsq"
+	                 : "+S"(s), "=a"(value));
 	check(value == ones && (uintptr_t)s == UNBACKED + 8, "LODSQ from nothing");
 	d = (void *)UNBACKED;
-	__asm__ volatile("scasl" : "+D"(d), "=@ccz"(equal) : "a"((uint32_t)ones));
+	__asm__ volatile("scasl"
+	                 : "+D"(d), "=@ccz"(equal)
+	                 : "a"((uint32_t)ones));
 	check(equal && (uintptr_t)d == UNBACKED + 4, "SCASD at nothing");
 }
 
@@ -203,10 +276,14 @@ static void stack_forms(uint64_t ram)
 {
 	uint64_t value;
 
-	__asm__ volatile("pushq %1; popq %0" : "=r"(value) : "m"(*(m64)UNBACKED));
+	__asm__ volatile("pushq %1; popq %0"
+	                 : "=r"(value)
+	                 : "m"(*(m64)UNBACKED));
 	check_equal(value, ones, "PUSH m64 from nothing");
 	store(ram, 0x99);
-	__asm__ volatile("pushq %1; popq %0" : "=m"(*(m64)UNBACKED) : "m"(*(m64)ram));
+	__asm__ volatile("pushq %1; popq %0"
+	                 : "=m"(*(m64)UNBACKED)
+	                 : "m"(*(m64)ram));
 	check_equal(*(m64)UNBACKED, ones, "nothing, after POP m64");
 }
 
@@ -236,22 +313,32 @@ static void local_apic(void)
 
 	check(apic_read(APIC_VERSION) != 0 && apic_read(APIC_VERSION) != 0xffffffff, "local APIC version 0x%x",
 	      apic_read(APIC_VERSION));
-	__asm__ volatile("movl $0x20, %0" : "=m"(*tpr));
+	__asm__ volatile("movl $0x20, %0"
+	                 : "=m"(*tpr));
 	check_equal(*tpr, 0x20, "TPR after MOV m32, imm32");
-	__asm__ volatile("movl %1, %0" : "=m"(*tpr) : "r"(value));
+	__asm__ volatile("movl %1, %0"
+	                 : "=m"(*tpr)
+	                 : "r"(value));
 	check_equal(*tpr, 0x30, "TPR after MOV m32, r32");
-	__asm__ volatile("orl $0x40, %0" : "+m"(*tpr));
+	__asm__ volatile("orl $0x40, %0"
+	                 : "+m"(*tpr));
 	check_equal(*tpr, 0x70, "TPR after OR m32, imm");
-	__asm__ volatile("andl %1, %0" : "+m"(*tpr) : "r"(0x50));
+	__asm__ volatile("andl %1, %0"
+	                 : "+m"(*tpr)
+	                 : "r"(0x50));
 	check_equal(*tpr, 0x50, "TPR after AND m32, r32");
-	__asm__ volatile("addl $0x10, %0" : "+m"(*tpr));
+	__asm__ volatile("addl $0x10, %0"
+	                 : "+m"(*tpr));
 	check_equal(*tpr, 0x60, "TPR after ADD m32, imm");
-	__asm__ volatile("xorl $0x20, %0" : "+m"(*tpr));
+	__asm__ volatile("xorl $0x20, %0"
+	                 : "+m"(*tpr));
 	check_equal(*tpr, 0x40, "TPR after XOR m32, imm");
 	value = 0x80;
-	__asm__ volatile("xchgl %0, %1" : "+r"(value), "+m"(*tpr));
+	__asm__ volatile("xchgl %0, %1"
+	                 : "+r"(value), "+m"(*tpr));
 	check(value == 0x40 && *tpr == 0x80, "XCHG with the TPR: took 0x%x, left 0x%x", value, *tpr);
-	__asm__ volatile("movl $0, %0" : "=m"(*tpr));
+	__asm__ volatile("movl $0, %0"
+	                 : "=m"(*tpr));
 	check_equal(*tpr, 0, "TPR after 0");
 	apic_write(APIC_LDR, 0x5a000000);
 	check_equal(apic_read(APIC_LDR), 0x5a000000, "logical destination register");
@@ -263,7 +350,10 @@ static void local_apic(void)
 static void divide_by_tpr(void *unused)
 {
 	(void)unused;
-	__asm__ volatile("divl %0" : : "m"(*(m32)(APIC_BASE + APIC_TPR)), "a"(100), "d"(0) : "cc");
+	__asm__ volatile("divl %0"
+	                 :
+	                 : "m"(*(m32)(APIC_BASE + APIC_TPR)), "a"(100), "d"(0)
+	                 : "cc");
 }
 
 static void whole_arithmetic(void)
@@ -273,27 +363,57 @@ static void whole_arithmetic(void)
 	bool zero;
 
 	*tpr = 0x60;
-	__asm__ volatile("bsfl %1, %0" : "=r"(low) : "m"(*tpr) : "cc");
+	__asm__ volatile("bsfl %1, %0"
+	                 : "=r"(low)
+	                 : "m"(*tpr)
+	                 : "cc");
 	check_equal(low, 5, "BSF r32, m32");
-	__asm__ volatile("bsrl %1, %0" : "=r"(low) : "m"(*tpr) : "cc");
+	__asm__ volatile("bsrl %1, %0"
+	                 : "=r"(low)
+	                 : "m"(*tpr)
+	                 : "cc");
 	check_equal(low, 6, "BSR r32, m32");
-	__asm__ volatile("mull %3" : "=a"(low), "=d"(high) : "a"(0x80000000), "m"(*tpr) : "cc");
+	__asm__ volatile("mull %3"
+	                 : "=a"(low), "=d"(high)
+	                 : "a"(0x80000000), "m"(*tpr)
+	                 : "cc");
 	check(low == 0 && high == 0x30, "MUL m32: 0x%x, 0x%x", high, low);
-	__asm__ volatile("imull %3" : "=a"(low), "=d"(high) : "a"(-2), "m"(*tpr) : "cc");
+	__asm__ volatile("imull %3"
+	                 : "=a"(low), "=d"(high)
+	                 : "a"(-2), "m"(*tpr)
+	                 : "cc");
 	check(low == (uint32_t)-0xc0 && high == UINT32_MAX, "IMUL m32: 0x%x, 0x%x", high, low);
-	__asm__ volatile("divl %3" : "=a"(low), "=d"(high) : "a"(1000), "m"(*tpr), "d"(0) : "cc");
+	__asm__ volatile("divl %3"
+	                 : "=a"(low), "=d"(high)
+	                 : "a"(1000), "m"(*tpr), "d"(0)
+	                 : "cc");
 	check(low == 1000 / 0x60 && high == 1000 % 0x60, "DIV m32: %u, rest %u", low, high);
-	__asm__ volatile("idivl %3" : "=a"(low), "=d"(high) : "a"(-1000), "m"(*tpr), "d"(-1) : "cc");
+	__asm__ volatile("idivl %3"
+	                 : "=a"(low), "=d"(high)
+	                 : "a"(-1000), "m"(*tpr), "d"(-1)
+	                 : "cc");
 	check(low == (uint32_t)(-1000 / 0x60) && high == (uint32_t)(-1000 % 0x60), "IDIV m32: 0x%x, 0x%x", low, high);
-	__asm__ volatile("shldl $4, %1, %0" : "+m"(*tpr) : "r"(0x50000000) : "cc");
+	__asm__ volatile("shldl $4, %1, %0"
+	                 : "+m"(*tpr)
+	                 : "r"(0x50000000)
+	                 : "cc");
 	check_equal(*tpr, 0x05, "TPR after SHLD m32, r32, imm8"); /* 60h << 4 | 5, of which eight bits are there */
 	*tpr = 0x60;
-	__asm__ volatile("shrdl %%cl, %1, %0" : "+m"(*tpr) : "r"(0), "c"(1) : "cc");
+	__asm__ volatile("shrdl %%cl, %1, %0"
+	                 : "+m"(*tpr)
+	                 : "r"(0), "c"(1)
+	                 : "cc");
 	check_equal(*tpr, 0x30, "TPR after SHRD m32, r32, CL");
-	__asm__ volatile("clc; rcrl $1, %0" : "+m"(*tpr) : : "cc");
+	__asm__ volatile("clc; rcrl $1, %0"
+	                 : "+m"(*tpr)
+	                 :
+	                 : "cc");
 	check_equal(*tpr, 0x18, "TPR after RCR m32, 1");
 	*tpr = 0;
-	__asm__ volatile("bsfl %1, %k2" : "=@ccz"(zero) : "m"(*tpr), "r"(0) : "cc");
+	__asm__ volatile("bsfl %1, %k2"
+	                 : "=@ccz"(zero)
+	                 : "m"(*tpr), "r"(0)
+	                 : "cc");
 	check(zero, "BSF of 0 leaves ZF clear");
 	check_equal(vector_of(divide_by_tpr, NULL), 0, "vector of DIV by a register that reads 0");
 }
@@ -307,18 +427,28 @@ static void x87(void)
 	uint64_t sum;
 
 	*tpr = 0x60;
-	__asm__ volatile("fninit; fldcw %1; fildl %2; lea 1f(%%rip), %0; 1: fiaddl %2" : "=r"(at) : "m"(control), "m"(*tpr));
-	__asm__ volatile("fxsave64 %0" : "=m"(image));
+	__asm__ volatile("fninit; fldcw %1; fildl %2; lea 1f(%%rip), %0; 1: fiaddl %2"
+	                 : "=r"(at)
+	                 : "m"(control), "m"(*tpr));
+	__asm__ volatile("fxsave64 %0"
+	                 : "=m"(image));
 	/* The guest's own addresses, not the visor's; QEMU keeps none. */
 	check(image[1] == at || !image[1], "FIP after FIADD m32: 0x%lx instead of 0x%lx", image[1], at);
 	check(image[2] == APIC_BASE + APIC_TPR || !image[1], "FDP after FIADD m32: 0x%lx", image[2]);
-	__asm__ volatile("fistpll %0" : "=m"(sum));
+	__asm__ volatile("fistpll %0"
+	                 : "=m"(sum));
 	check_equal(sum, 0xc0, "FILD m32, FIADD m32");
-	__asm__ volatile("fildll %1; fistpl %0" : "=m"(*tpr) : "m"((uint64_t){0x70}));
+	__asm__ volatile("fildll %1; fistpl %0"
+	                 : "=m"(*tpr)
+	                 : "m"((uint64_t){0x70}));
 	check_equal(*tpr, 0x70, "TPR after FISTP m32");
-	__asm__ volatile("movd %1, %%mm1; paddd %%mm1, %%mm1; movd %%mm1, %k0; emms" : "=r"(sum) : "m"(*tpr));
+	__asm__ volatile("movd %1, %%mm1; paddd %%mm1, %%mm1; movd %%mm1, %k0; emms"
+	                 : "=r"(sum)
+	                 : "m"(*tpr));
 	check_equal(sum, 0xe0, "MOVD mm, m32");
-	__asm__ volatile("movd %1, %%mm1; movq %%mm1, %0; emms" : "=m"(*(m64)tpr) : "r"(0x20));
+	__asm__ volatile("movd %1, %%mm1; movq %%mm1, %0; emms"
+	                 : "=m"(*(m64)tpr)
+	                 : "r"(0x20));
 	check_equal(*tpr, 0x20, "TPR after MOVQ m64, mm");
 }
 
@@ -333,9 +463,13 @@ static void vectors(void)
 	                 : "m"(*(const uint64_t(*)[2])tpr), "m"(*(const uint64_t(*)[2])(UNBACKED + 0xff9)));
 	check(pair[0] == 0x80 && pair[1] == 0, "MOVDQU xmm, m128: 0x%lx, 0x%lx", pair[1], pair[0]);
 	check(nothing[0] == ones && nothing[1] == ones, "MOVUPS xmm, m128 across two pages of nothing");
-	__asm__ volatile("movd %1, %%xmm10; movss %%xmm10, %0" : "=m"(*tpr) : "r"(0x10));
+	__asm__ volatile("movd %1, %%xmm10; movss %%xmm10, %0"
+	                 : "=m"(*tpr)
+	                 : "r"(0x10));
 	check_equal(*tpr, 0x10, "TPR after MOVSS m32, xmm");
-	__asm__ volatile("movd %1, %%xmm1; paddd %2, %%xmm1; movd %%xmm1, %k0" : "=r"(pair[0]) : "r"(5), "m"(*(const uint64_t(*)[2])tpr));
+	__asm__ volatile("movd %1, %%xmm1; paddd %2, %%xmm1; movd %%xmm1, %k0"
+	                 : "=r"(pair[0])
+	                 : "r"(5), "m"(*(const uint64_t(*)[2])tpr));
 	check_equal(pair[0], 0x15, "PADDD xmm, m128");
 	*tpr = 0;
 }
@@ -350,13 +484,18 @@ static void wide_vectors(void)
 		return;
 	}
 	write_cr4(read_cr4() | 1 << 18);
-	__asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
+	__asm__ volatile("xsetbv"
+	                 :
+	                 : "a"(7), "d"(0), "c"(0));
 	__asm__ volatile("vmovdqu %1, %%ymm5; vmovdqu %%ymm5, %2; vmovdqu %%ymm5, %0"
-	                 : "=m"(value) : "m"(*(const uint64_t(*)[4])(UNBACKED + 0x80)), "m"(*(uint64_t(*)[4])(UNBACKED + 0x100)));
+	                 : "=m"(value)
+	                 : "m"(*(const uint64_t(*)[4])(UNBACKED + 0x80)), "m"(*(uint64_t(*)[4])(UNBACKED + 0x100)));
 	for (unsigned i = 0; i < 4; i++)
 		check_equal(value[i], ones, "VMOVDQU ymm, m256");
 	*(m32)(APIC_BASE + APIC_TPR) = 0x50;
-	__asm__ volatile("vbroadcastss %1, %%ymm6; vmovups %%ymm6, %0" : "=m"(value) : "m"(*(m32)(APIC_BASE + APIC_TPR)));
+	__asm__ volatile("vbroadcastss %1, %%ymm6; vmovups %%ymm6, %0"
+	                 : "=m"(value)
+	                 : "m"(*(m32)(APIC_BASE + APIC_TPR)));
 	check(value[0] == 0x5000000050 && value[3] == 0x5000000050, "VBROADCASTSS ymm, m32: 0x%lx", value[3]);
 	*(m32)(APIC_BASE + APIC_TPR) = 0;
 }

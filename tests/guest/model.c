@@ -2,7 +2,9 @@
 #include "model.h"
 #include "user.h"
 
-enum { ERROR_P = 1, ERROR_RESERVED = 8, EFLAGS_AC = 1 << 18 };
+enum { ERROR_P = 1,
+       ERROR_RESERVED = 8,
+       EFLAGS_AC = 1 << 18 };
 
 static uint64_t pdpte[4];
 
@@ -15,7 +17,7 @@ void model_user_code(uint64_t gpa, uint64_t linear)
 	static const uint8_t code[ACCESS_KINDS][USER_CODE_BYTES] = {
 		[ACCESS_LOAD] = {0x8b, 0x02, 0x0f, 0x0b},  /* mov (%edx), %eax */
 		[ACCESS_STORE] = {0x89, 0x02, 0x0f, 0x0b}, /* mov %eax, (%edx) */
-		[ACCESS_CALL] = {0xff, 0xe2},                          /* jmp *%edx */
+		[ACCESS_CALL] = {0xff, 0xe2},              /* jmp *%edx */
 	};
 
 	memcpy((void *)(uintptr_t)gpa, code, sizeof(code));
@@ -122,13 +124,17 @@ static uintptr_t read_flags(void)
 {
 	uintptr_t v;
 
-	__asm__ volatile("pushf; pop %0" : "=r"(v));
+	__asm__ volatile("pushf; pop %0"
+	                 : "=r"(v));
 	return v;
 }
 
 static void write_flags(uintptr_t v)
 {
-	__asm__ volatile("push %0; popf" : : "r"(v) : "memory", "cc");
+	__asm__ volatile("push %0; popf"
+	                 :
+	                 : "r"(v)
+	                 : "memory", "cc");
 }
 
 static bool make_user_access(const struct foretold *f, uint32_t *value)

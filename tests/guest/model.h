@@ -6,13 +6,16 @@
 #include "sim/guest_model.h"
 #include "space.h"
 
-enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_CALL, ACCESS_KINDS };
+enum access { ACCESS_LOAD,
+	      ACCESS_STORE,
+	      ACCESS_CALL,
+	      ACCESS_KINDS };
 
 struct foretold {
 	uint64_t linear;
 	enum access access;
-	bool ac;                   /* with EFLAGS.AC set */
-	bool user;                 /* at CPL 3, by the code of model_user_code */
+	bool ac;   /* with EFLAGS.AC set */
+	bool user; /* at CPL 3, by the code of model_user_code */
 	struct sim_guest_result result;
 };
 

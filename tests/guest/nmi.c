@@ -48,7 +48,8 @@ static uint64_t flags_now(void)
 {
 	uint64_t flags;
 
-	__asm__ volatile("pushf; pop %0" : "=r"(flags));
+	__asm__ volatile("pushf; pop %0"
+	                 : "=r"(flags));
 	return flags;
 }
 
@@ -61,7 +62,10 @@ static void note_debug(struct frame *f)
 static void behind_shadow(void)
 {
 	handled = 0;
-	__asm__ volatile("mov %%ss, %%ecx; sti; mov %%ecx, %%ss; nop; cli" : : : "ecx");
+	__asm__ volatile("mov %%ss, %%ecx; sti; mov %%ecx, %%ss; nop; cli"
+	                 :
+	                 :
+	                 : "ecx");
 	apic_write(APIC_ICR, APIC_SELF | ICR_NMI);
 	__asm__ volatile("sti; nop; cli");
 	check_equal(handled, 1, "NMIs around STI");

@@ -9,18 +9,25 @@ static uint64_t read_cr3(void)
 {
 	uint64_t v;
 
-	__asm__ volatile("mov %%cr3, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr3, %0"
+	                 : "=r"(v));
 	return v;
 }
 
 static void write_cr3(uint64_t v)
 {
-	__asm__ volatile("mov %0, %%cr3" : : "r"(v) : "memory");
+	__asm__ volatile("mov %0, %%cr3"
+	                 :
+	                 : "r"(v)
+	                 : "memory");
 }
 
 static void invalidate_page(uint64_t linear)
 {
-	__asm__ volatile("invlpg (%0)" : : "r"(linear) : "memory");
+	__asm__ volatile("invlpg (%0)"
+	                 :
+	                 : "r"(linear)
+	                 : "memory");
 }
 
 /* The tables that this guest started with, in other pages: PML4 and first PDPT. */

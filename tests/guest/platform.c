@@ -4,7 +4,11 @@
 
 /* ---- fw_cfg (QEMU's docs/specs/fw_cfg) ---------------------------------------------------- */
 
-enum { FW_SELECT = 0x510, FW_DATA = 0x511, FW_SIGNATURE = 0, FW_RAM_SIZE = 3, FW_CPUS = 5 };
+enum { FW_SELECT = 0x510,
+       FW_DATA = 0x511,
+       FW_SIGNATURE = 0,
+       FW_RAM_SIZE = 3,
+       FW_CPUS = 5 };
 
 static uint64_t fw_read(uint16_t key, unsigned bytes)
 {
@@ -26,7 +30,10 @@ static void firmware_configuration(uint64_t page)
 	check(fw_read(FW_RAM_SIZE, 8) >= ram_end(), "fw_cfg RAM size 0x%lx below the memory map's end 0x%lx",
 	      fw_read(FW_RAM_SIZE, 8), ram_end());
 	out16(FW_SELECT, FW_SIGNATURE);
-	__asm__ volatile("rep insb" : "+D"(to), "+c"(n) : "d"(FW_DATA) : "memory");
+	__asm__ volatile("rep insb"
+	                 : "+D"(to), "+c"(n)
+	                 : "d"(FW_DATA)
+	                 : "memory");
 	check(n == 0 && (uint32_t)load(page) == 0x554d4551, "REP INSB of the fw_cfg signature: 0x%lx", load(page));
 }
 
@@ -47,11 +54,18 @@ static void unknown_ports(uint64_t page)
 		check_equal(in16(ports[i]), 0xffff, "a word from an unknown port");
 		check_equal(in32(ports[i]), 0xffffffff, "a double word from an unknown port");
 	}
-	__asm__ volatile("rep insb" : "+D"(to), "+c"(n) : "d"(0x1234) : "memory");
+	__asm__ volatile("rep insb"
+	                 : "+D"(to), "+c"(n)
+	                 : "d"(0x1234)
+	                 : "memory");
 	check(n == 0 && load(page + PAGE - 16) == ALL_ONES && load(page + PAGE + 8) == ALL_ONES &&
-	      load(page + PAGE + 16) == 0, "REP INSB from an unknown port across two fresh pages");
+	              load(page + PAGE + 16) == 0,
+	      "REP INSB from an unknown port across two fresh pages");
 	n = 8;
-	__asm__ volatile("rep outsl" : "+S"(from), "+c"(n) : "d"(0x1234) : "memory");
+	__asm__ volatile("rep outsl"
+	                 : "+S"(from), "+c"(n)
+	                 : "d"(0x1234)
+	                 : "memory");
 	check(n == 0 && (uintptr_t)from == page + PAGE + 16, "REP OUTSD to an unknown port");
 }
 

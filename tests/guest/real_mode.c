@@ -27,9 +27,14 @@ void end_by_bios_call(void)
 	} __attribute__((packed)) table = {0x3ff, 0};
 
 	interrupts_off();
-	__asm__ volatile("lidt %0" : : "m"(table));
+	__asm__ volatile("lidt %0"
+	                 :
+	                 : "m"(table));
 	write_cr0(read_cr0() & ~(uintptr_t)1);
-	__asm__ volatile("int $0x10" : : "a"(0x0e41) : "memory");
+	__asm__ volatile("int $0x10"
+	                 :
+	                 : "a"(0x0e41)
+	                 : "memory");
 	write_cr0(read_cr0() | 1);
 	check(false, "a BIOS has answered");
 }

@@ -20,7 +20,7 @@ static void create(uint32_t id, uint32_t flags, uint64_t base, uint64_t bytes)
 	device_ok("slot create", TEST_SLOT_CREATE, id, flags, base, bytes);
 }
 
-static void delete(uint32_t id)
+static void delete (uint32_t id)
 {
 	device_ok("slot delete", TEST_SLOT_DELETE, id, 0, 0, 0);
 }
@@ -55,7 +55,7 @@ static void come_and_go(uint64_t base)
 	check_filled("slot in use", base, 4 * MIB);
 	audit("with a slot in use");
 	print("EXPECT once 0x%lx 0x%lx\n", base, 4 * MIB);
-	delete(SLOT);
+	delete (SLOT);
 	check_all("deleted slot", base, 4 * MIB, ALL_ONES);
 	audit("after a slot was deleted");
 }
@@ -67,7 +67,7 @@ static void come_again(uint64_t base)
 		create(SLOT, 0, base, 2 * MIB);
 		check_all("slot made again", base, 2 * MIB, 0);
 		fill(base, 2 * MIB);
-		delete(SLOT);
+		delete (SLOT);
 		check_all("slot deleted again", base, 2 * MIB, ALL_ONES);
 	}
 	audit("after a slot came and went");
@@ -81,7 +81,7 @@ static void memory_over_mmio(uint64_t base)
 	check_all("slot over cached MMIO", base, 16 * PAGE, 0);
 	store(base + PAGE, 0x77);
 	check_equal(load(base + PAGE), 0x77, "a word in memory where MMIO was");
-	delete(SLOT);
+	delete (SLOT);
 	check_all("MMIO again", base, 16 * PAGE, ALL_ONES);
 	audit("after memory came over MMIO");
 }
@@ -98,12 +98,13 @@ static void read_only_from_start(uint64_t base)
 	before = violations();
 	check_all("read-only slot, read again", base, MIB, 0);
 	check_equal(violations() - before, 0, "violations of reads in a read-only slot");
-	__asm__ volatile("lock; xadd %0, %1" : "+r"(old), "+m"(*(volatile uintptr_t *)at(base)));
+	__asm__ volatile("lock; xadd %0, %1"
+	                 : "+r"(old), "+m"(*(volatile uintptr_t *)at(base)));
 	check_equal(old, 0, "value that XADD read from read-only memory");
 	check_equal(load(base), 0, "read-only memory after XADD");
 	audit("with a read-only slot");
 	print("EXPECT read-only 0x%lx 0x%lx\n", base, MIB);
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static void change_flags(uint64_t base)
@@ -117,7 +118,8 @@ static void change_flags(uint64_t base)
 	for (uint64_t offset = 0; offset < 2 * MIB; offset += PAGE / 2)
 		store(base + offset, 0x4141414141414141);
 	check_filled("read-only after writes", base, 2 * MIB);
-	__asm__ volatile("xchg %0, %1" : "+r"(value), "+m"(*(volatile uintptr_t *)at(base)));
+	__asm__ volatile("xchg %0, %1"
+	                 : "+r"(value), "+m"(*(volatile uintptr_t *)at(base)));
 	check_equal(value, (uintptr_t)pattern(0), "value that XCHG read from read-only memory");
 	check_equal(load(base), pattern(0), "read-only memory after XCHG");
 	device_ok("make writable", TEST_SLOT_FLAGS, SLOT, 0, 0, 0);
@@ -125,7 +127,7 @@ static void change_flags(uint64_t base)
 		store(base + offset, 0x4141414141414141);
 	check_all("writable again", base, 2 * MIB, 0x4141414141414141);
 	audit("after a slot became writable");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static void move(uint64_t base)
@@ -143,7 +145,7 @@ static void move(uint64_t base)
 	check_filled("slot moved by a page", to + PAGE, 2 * MIB + 8 * PAGE);
 	check_equal(load(to), ALL_ONES, "the page that the slot left");
 	audit("after a slot moved by a page");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static void restrict_and_back(uint64_t base)
@@ -169,7 +171,7 @@ static void restrict_and_back(uint64_t base)
 	check((leaf && level == before) || shadow, "no longer restricted, but the leaf is of level %u, not %u",
 	      level, before);
 	audit("after a restriction was taken off");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static void invalidate(uint64_t base)
@@ -186,7 +188,7 @@ static void invalidate(uint64_t base)
 	before = violations();
 	check_filled("once more", base, 4 * MIB);
 	check_equal(violations() - before, 0, "violations on memory that is mapped");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static void prefault(uint64_t base)
@@ -198,7 +200,7 @@ static void prefault(uint64_t base)
 		check(device(TEST_PREFAULT, base, 4 * MIB, VMMU_W, 0) == VMMU_FAULT_DENIED, "prefault by gpa answers %u",
 		      last_command.status);
 		check_equal(last_command.result[0], 0, "bytes prefaulted");
-		delete(SLOT);
+		delete (SLOT);
 		return;
 	}
 	check(device(TEST_PREFAULT, base, 4 * MIB, VMMU_W, 0) == VMMU_FAULT_FIXED, "prefault answers %u",
@@ -209,7 +211,7 @@ static void prefault(uint64_t base)
 	check_filled("prefaulted", base, 4 * MIB);
 	check_equal(violations() - before, 0, "violations on prefaulted memory");
 	audit("after a prefault");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 #ifdef __x86_64__
@@ -223,7 +225,7 @@ static void high(uint64_t base)
 	check_equal(load(base - 2 * MIB - 8), ALL_ONES, "below the slot");
 	check_equal(load(base + 2 * MIB), ALL_ONES, "above the slot");
 	audit("with a slot across a GiB");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 #endif
@@ -279,7 +281,7 @@ static void dirty_log(uint64_t base)
 	write_some(base, 300);
 	check_dirty("switched on while mapped");
 	audit("after the dirty log was switched");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 #ifdef __x86_64__
@@ -289,19 +291,26 @@ static void dirty_by_page_walk(uint64_t base)
 {
 	uint64_t old, tables = base + 7 * PAGE;
 
-	__asm__ volatile("mov %%cr3, %0" : "=r"(old));
+	__asm__ volatile("mov %%cr3, %0"
+	                 : "=r"(old));
 	create(SLOT, VMMU_SLOT_LOG_DIRTY, base, DIRTY_PAGES * PAGE);
 	memcpy((void *)at(tables), (const void *)(uintptr_t)old, PAGE);
 	for (unsigned i = 0; i < 512; i++) /* accessed bits off */
 		store(tables + 8 * i, load(tables + 8 * i) & ~0x20ull);
 	device_ok("dirty log", TEST_DIRTY_LOG, SLOT, (uintptr_t)bitmap, DIRTY_PAGES / 64, 0);
-	__asm__ volatile("mov %0, %%cr3" : : "r"(tables) : "memory");
+	__asm__ volatile("mov %0, %%cr3"
+	                 :
+	                 : "r"(tables)
+	                 : "memory");
 	(void)load(base);
-	__asm__ volatile("mov %0, %%cr3" : : "r"(old) : "memory");
+	__asm__ volatile("mov %0, %%cr3"
+	                 :
+	                 : "r"(old)
+	                 : "memory");
 	write_some(base, 0);
 	written[0] = 1 << 7;
 	check_dirty("after a page walk");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 #endif
@@ -334,7 +343,7 @@ static void refusals(uint64_t base)
 	refused("move onto RAM", VMMU_ERR_SLOT_OVERLAP, TEST_SLOT_MOVE, SLOT, MIB, 0, 0);
 	check_filled("after refusals", base, 2 * MIB);
 	audit("after refusals");
-	delete(SLOT);
+	delete (SLOT);
 }
 
 static uint64_t next_area(void)

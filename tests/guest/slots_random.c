@@ -7,7 +7,10 @@
 #include "guest.h"
 #include <vmmu/vmmu.h>
 
-enum { SLOTS = 6, FIRST_ID = 200, PAGES_MAX = 1024, PLACES = 8 };
+enum { SLOTS = 6,
+       FIRST_ID = 200,
+       PAGES_MAX = 1024,
+       PLACES = 8 };
 
 /* Places are 8 MiB apart, a slot is at most 4 MiB: no two slots can meet. */
 #define PLACE_BYTES (8 * MIB)
@@ -46,13 +49,17 @@ static void create(unsigned i)
 {
 	struct model *m = &models[i];
 
-	*m = (struct model){.there = true, .place = free_place(), .pages = 1 + (unsigned)random_below(PAGES_MAX)};
+	*m = (struct model){
+		.there = true,
+		.place = free_place(),
+		.pages = 1 + (unsigned)random_below(PAGES_MAX),
+	};
 	m->base = base_in(m->place);
 	m->flags = (uint32_t)random_below(4) == 0 ? VMMU_SLOT_LOG_DIRTY : 0;
 	device_ok("create", TEST_SLOT_CREATE, FIRST_ID + i, m->flags, m->base, m->pages * PAGE);
 }
 
-static void delete(unsigned i)
+static void delete (unsigned i)
 {
 	struct model *m = &models[i];
 
@@ -80,7 +87,8 @@ static void change_flags(unsigned i)
 	struct model *m = &models[i];
 	uint32_t flags = (uint32_t)random_below(3);
 
-	flags = flags == 0 ? 0 : flags == 1 ? VMMU_SLOT_READONLY : VMMU_SLOT_LOG_DIRTY;
+	flags = flags == 0 ? 0 : flags == 1 ? VMMU_SLOT_READONLY
+	                                    : VMMU_SLOT_LOG_DIRTY;
 	device_ok("flags", TEST_SLOT_FLAGS, FIRST_ID + i, flags, 0, 0);
 	if (flags & VMMU_SLOT_LOG_DIRTY && !(m->flags & VMMU_SLOT_LOG_DIRTY)) {
 		/* A new log: what it held before is nobody's business. */
@@ -163,8 +171,20 @@ static void prefault(unsigned i)
 static void one_step(void)
 {
 	static void (*const operations[])(unsigned) = {
-		write, write, write, verify, verify, verify, change_flags, dirty_log, dirty_log, invalidate,
-		restrict_level, prefault, move, delete,
+		write,
+		write,
+		write,
+		verify,
+		verify,
+		verify,
+		change_flags,
+		dirty_log,
+		dirty_log,
+		invalidate,
+		restrict_level,
+		prefault,
+		move,
+		delete,
 	};
 	unsigned i = (unsigned)random_below(SLOTS);
 
@@ -191,7 +211,7 @@ void test_slots_random(void)
 	for (unsigned i = 0; i < SLOTS; i++)
 		if (models[i].there) {
 			verify(i);
-			delete(i);
+			delete (i);
 		}
 	audit("after random operations");
 }

@@ -169,7 +169,7 @@ static const struct paging modes[] = {
 
 void paging_reload(uint32_t cr3, uint32_t cr4); /* boot.S */
 
-static uint64_t first_root; /* what the guest started with */
+static uint64_t first_root;                    /* what the guest started with */
 static _Alignas(4096) uint64_t top_level[512]; /* the same below a fifth level */
 
 uint64_t space_new(void)

@@ -16,8 +16,13 @@
 #include "guest.h"
 
 enum entry_bits {
-	ENTRY_P = 1 << 0, ENTRY_W = 1 << 1, ENTRY_U = 1 << 2, ENTRY_A = 1 << 5, ENTRY_D = 1 << 6,
-	ENTRY_LARGE = 1 << 7, ENTRY_G = 1 << 8,
+	ENTRY_P = 1 << 0,
+	ENTRY_W = 1 << 1,
+	ENTRY_U = 1 << 2,
+	ENTRY_A = 1 << 5,
+	ENTRY_D = 1 << 6,
+	ENTRY_LARGE = 1 << 7,
+	ENTRY_G = 1 << 8,
 };
 #define ENTRY_NX (UINT64_C(1) << 63)
 
@@ -41,11 +46,11 @@ void paging_turn_off(void);
 
 /* ---- Frames: physical memory from a pool that each mode starts with afresh ---- */
 
-void frames_start(void);                         /* all are free again */
-uint64_t frame_take(void);                       /* 4 KiB of zeros */
+void frames_start(void);                                  /* all are free again */
+uint64_t frame_take(void);                                /* 4 KiB of zeros */
 uint64_t frames_take(unsigned count, uint64_t alignment); /* contiguous; contents are left */
 struct range frames_left(void);
-void frames_give_back(uint64_t first);           /* all that were taken from this one on */
+void frames_give_back(uint64_t first); /* all that were taken from this one on */
 /* A frame with its tag in its first and last word; what a mapping of it must show. */
 uint64_t frame_tagged(void);
 void frame_set_tag(uint64_t gpa);
@@ -53,38 +58,75 @@ uint32_t tag_of(uint64_t gpa);
 
 /* ---- Entries and tables: `table` is where it is reached, at its gpa or mapped elsewhere ---- */
 
-unsigned level_shift(unsigned level);            /* log2 of the bytes that an entry covers */
+unsigned level_shift(unsigned level); /* log2 of the bytes that an entry covers */
 unsigned table_entries(unsigned level);
 unsigned index_of(uint64_t linear, unsigned level);
-unsigned large_level(void);                      /* highest level whose entries may map a page */
+unsigned large_level(void); /* highest level whose entries may map a page */
 uint64_t entry_read(uint64_t table, unsigned index);
 void entry_write(uint64_t table, unsigned index, uint64_t value);
 /* What makes an entry of `level` reference the table at gpa with all rights. */
 uint64_t link_to(uint64_t gpa, unsigned level);
 uint64_t address_in(uint64_t entry);
 
-uint64_t space_new(void);                        /* a root: home and nothing else */
+uint64_t space_new(void); /* a root: home and nothing else */
 /* The table that holds the entry of `level` for linear; those on the way are made. */
 uint64_t space_table(uint64_t root, uint64_t linear, unsigned level);
 void space_map(uint64_t root, uint64_t linear, uint64_t entry, unsigned level);
 
 /* ---- Registers ---- */
 
-static inline uintptr_t read_cr0(void) { uintptr_t v; __asm__ volatile("mov %%cr0, %0" : "=r"(v)); return v; }
-static inline void write_cr0(uintptr_t v) { __asm__ volatile("mov %0, %%cr0" : : "r"(v) : "memory"); }
-static inline uint64_t read_cr3(void) { uintptr_t v; __asm__ volatile("mov %%cr3, %0" : "=r"(v)); return v; }
-static inline void write_cr3(uint64_t v) { __asm__ volatile("mov %0, %%cr3" : : "r"((uintptr_t)v) : "memory"); }
-static inline uintptr_t read_cr4(void) { uintptr_t v; __asm__ volatile("mov %%cr4, %0" : "=r"(v)); return v; }
-static inline void write_cr4(uintptr_t v) { __asm__ volatile("mov %0, %%cr4" : : "r"(v) : "memory"); }
+static inline uintptr_t read_cr0(void)
+{
+	uintptr_t v;
+	__asm__ volatile("mov %%cr0, %0"
+	                 : "=r"(v));
+	return v;
+}
+static inline void write_cr0(uintptr_t v) { __asm__ volatile("mov %0, %%cr0"
+	                                                     :
+	                                                     : "r"(v)
+	                                                     : "memory"); }
+static inline uint64_t read_cr3(void)
+{
+	uintptr_t v;
+	__asm__ volatile("mov %%cr3, %0"
+	                 : "=r"(v));
+	return v;
+}
+static inline void write_cr3(uint64_t v) { __asm__ volatile("mov %0, %%cr3"
+	                                                    :
+	                                                    : "r"((uintptr_t)v)
+	                                                    : "memory"); }
+static inline uintptr_t read_cr4(void)
+{
+	uintptr_t v;
+	__asm__ volatile("mov %%cr4, %0"
+	                 : "=r"(v));
+	return v;
+}
+static inline void write_cr4(uintptr_t v) { __asm__ volatile("mov %0, %%cr4"
+	                                                     :
+	                                                     : "r"(v)
+	                                                     : "memory"); }
 static inline void invalidate_page(uint64_t linear)
 {
-	__asm__ volatile("invlpg (%0)" : : "r"((uintptr_t)linear) : "memory");
+	__asm__ volatile("invlpg (%0)"
+	                 :
+	                 : "r"((uintptr_t)linear)
+	                 : "memory");
 }
 
 enum {
-	CR0_WP = 1 << 16, CR0_PG = 1 << 31,
-	CR4_PSE = 1 << 4, CR4_PAE = 1 << 5, CR4_PGE = 1 << 7, CR4_LA57 = 1 << 12, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21,
-	MSR_EFER = (int)0xc0000080, EFER_NXE = 1 << 11,
+	CR0_WP = 1 << 16,
+	CR0_PG = 1 << 31,
+	CR4_PSE = 1 << 4,
+	CR4_PAE = 1 << 5,
+	CR4_PGE = 1 << 7,
+	CR4_LA57 = 1 << 12,
+	CR4_SMEP = 1 << 20,
+	CR4_SMAP = 1 << 21,
+	MSR_EFER = (int)0xc0000080,
+	EFER_NXE = 1 << 11,
 };
 
 /* ---- Accesses ---- */

@@ -37,7 +37,7 @@ static uint64_t place(unsigned n, unsigned level)
 struct alias {
 	uint64_t root[2];
 	uint64_t table;
-	uint64_t shown[8];         /* by its first entries; 0: not present */
+	uint64_t shown[8]; /* by its first entries; 0: not present */
 };
 
 /* The table is at places 1 and 2 of the first tree and at place 5 of the second. */

@@ -6,7 +6,12 @@
  */
 #include "model.h"
 
-enum { KINDS = 8, PAGES = KINDS * KINDS, RET = 0xc3, CODE_AT = 0x800, USER_CODE_AT = 0x900, UD2 = 0x0b0f };
+enum { KINDS = 8,
+       PAGES = KINDS * KINDS,
+       RET = 0xc3,
+       CODE_AT = 0x800,
+       USER_CODE_AT = 0x900,
+       UD2 = 0x0b0f };
 
 static uint64_t root, spare_frame;
 
@@ -40,10 +45,10 @@ static void flip_pse(void)
 static const struct control {
 	const char *name;
 	void (*flip)(void);
-	uint32_t leaf;             /* the CPUID leaf and bit that offers it */
+	uint32_t leaf; /* the CPUID leaf and bit that offers it */
 	unsigned bit;
 } controls[] = {
-	{"WP", flip_wp, 1, 0},     /* every CPU with paging and an FPU */
+	{"WP", flip_wp, 1, 0}, /* every CPU with paging and an FPU */
 	{"PGE", flip_pge, 1, 13},
 	{"SMEP", flip_smep, 7, 7},
 	{"SMAP", flip_smap, 7, 20},
@@ -125,10 +130,15 @@ static void map_user_code(void)
 static void access_once(void)
 {
 	unsigned n = random_pick(PAGES + KINDS);
-	struct foretold f = {.access = random_pick(ACCESS_KINDS), .ac = random_pick(2), .user = random_pick(2)};
+	struct foretold f = {
+		.access = random_pick(ACCESS_KINDS),
+		.ac = random_pick(2),
+		.user = random_pick(2),
+	};
 
 	f.linear = n < PAGES ? page(n / KINDS, n % KINDS) : large_page(n - PAGES);
-	f.linear += f.access != ACCESS_CALL ? 16 : f.user ? USER_CODE_AT : CODE_AT;
+	f.linear += f.access != ACCESS_CALL ? 16 : f.user ? USER_CODE_AT
+	                                                  : CODE_AT;
 	foretell(&f);
 	check_foretold(&f, (uint32_t)random_next());
 }

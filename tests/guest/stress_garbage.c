@@ -10,14 +10,16 @@
 #include "model.h"
 
 enum {
-	TABLES = 24, CONTENTS = 8, FRAMES = TABLES + CONTENTS,
-	CHANGES = 8,               /* entries that change between two accesses, at most */
-	CODE_AT = 0x800,           /* where every page of contents has a RET */
+	TABLES = 24,
+	CONTENTS = 8,
+	FRAMES = TABLES + CONTENTS,
+	CHANGES = 8,     /* entries that change between two accesses, at most */
+	CODE_AT = 0x800, /* where every page of contents has a RET */
 	RET = 0xc3,
 };
 
-static uint64_t pool;              /* FRAMES of tables and contents, alone in a region of 4 MiB */
-static uint64_t roots;             /* PAE: a page of top tables, 32 bytes each */
+static uint64_t pool;  /* FRAMES of tables and contents, alone in a region of 4 MiB */
+static uint64_t roots; /* PAE: a page of top tables, 32 bytes each */
 static uint64_t home_root;
 
 #define REGION (4 * MIB)
@@ -57,7 +59,7 @@ static uint64_t random_address(void)
 {
 	switch (random_pick(16)) {
 	case 0:
-		return pool;                                             /* fit for a large page */
+		return pool; /* fit for a large page */
 	case 1:
 		return pool | (random_next() & (REGION - 1) & ~(PAGE - 1)); /* one that may be unaligned */
 	case 2:
@@ -85,7 +87,8 @@ static uint64_t random_entry(void)
 /* The entries by which this program is mapped, if the page is taken for a root. */
 static unsigned home_entries(void)
 {
-	return paging->levels == 2 ? index_of(paging->window, 2) : paging->levels >= 4 ? 1 : 0;
+	return paging->levels == 2 ? index_of(paging->window, 2) : paging->levels >= 4 ? 1
+	                                                                               : 0;
 }
 
 static void fill_table(uint64_t table)

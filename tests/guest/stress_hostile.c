@@ -32,7 +32,9 @@ static void nothing_to_do(struct frame *f)
 static void on_debug(struct frame *f)
 {
 	f->rflags |= 1 << 16; /* RF */
-	__asm__ volatile("mov %0, %%dr7" : : "r"((uintptr_t)0x400));
+	__asm__ volatile("mov %0, %%dr7"
+	                 :
+	                 : "r"((uintptr_t)0x400));
 }
 
 static void attempt(void (*function)(void *), struct attempt *a)
@@ -73,9 +75,26 @@ static uint64_t value(void)
 static const struct {
 	uint32_t first, count;
 } msr_ranges[] = {
-	{0, 0x100}, {0x100, 0x100}, {0x170, 0x30}, {0x1a0, 0x60}, {0x200, 0x100}, {0x300, 0xb0}, {0x400, 0x80}, {0x480, 0x20},
-	{0x570, 0x20}, {0x6e0, 1}, {0x800, 0x40}, {0xc80, 0x20}, {0xda0, 1}, {0xc0000080, 8}, {0xc0000100, 4},
-	{0xc0010000, 0x120}, {0xc0011000, 0x40}, {0x40000000, 0x20}, {0x40000070, 0x10}, {0x4b564d00, 8},
+	{0, 0x100},
+	{0x100, 0x100},
+	{0x170, 0x30},
+	{0x1a0, 0x60},
+	{0x200, 0x100},
+	{0x300, 0xb0},
+	{0x400, 0x80},
+	{0x480, 0x20},
+	{0x570, 0x20},
+	{0x6e0, 1},
+	{0x800, 0x40},
+	{0xc80, 0x20},
+	{0xda0, 1},
+	{0xc0000080, 8},
+	{0xc0000100, 4},
+	{0xc0010000, 0x120},
+	{0xc0011000, 0x40},
+	{0x40000000, 0x20},
+	{0x40000070, 0x10},
+	{0x4b564d00, 8},
 };
 
 static uint32_t some_msr(void)
@@ -145,8 +164,12 @@ static void efer(void)
 static void do_cr0(void *argument) { write_cr0(((struct attempt *)argument)->a); }
 static void do_cr3(void *argument) { write_cr3(((struct attempt *)argument)->a); }
 static void do_cr4(void *argument) { write_cr4(((struct attempt *)argument)->a); }
-static void do_cr8(void *argument) { __asm__ volatile("mov %0, %%cr8" : : "r"(((struct attempt *)argument)->a)); }
-static void do_lmsw(void *argument) { __asm__ volatile("lmsw %w0" : : "r"(((struct attempt *)argument)->a)); }
+static void do_cr8(void *argument) { __asm__ volatile("mov %0, %%cr8"
+	                                              :
+	                                              : "r"(((struct attempt *)argument)->a)); }
+static void do_lmsw(void *argument) { __asm__ volatile("lmsw %w0"
+	                                               :
+	                                               : "r"(((struct attempt *)argument)->a)); }
 
 static bool checks_cr3(void)
 {
@@ -171,7 +194,10 @@ static void control(void)
 		write_cr0(cr0);
 		break;
 	case 2: /* the same tables, with bits that mean little; reserved ones where the CPU refuses them: QEMU's does not */
-		a = (struct attempt){.what = "cr3", .a = cr3 | (value() & (checks_cr3() ? 0xffff000000000fff : 0xfff))};
+		a = (struct attempt){
+			.what = "cr3",
+			.a = cr3 | (value() & (checks_cr3() ? 0xffff000000000fff : 0xfff)),
+		};
 		attempt(do_cr3, &a);
 		write_cr3(cr3);
 		break;
@@ -198,14 +224,44 @@ static void do_debug(void *argument)
 	const struct attempt *a = argument;
 
 	switch (a->b) {
-	case 0: __asm__ volatile("mov %0, %%dr0" : : "r"(a->a)); break;
-	case 1: __asm__ volatile("mov %0, %%dr1" : : "r"(a->a)); break;
-	case 2: __asm__ volatile("mov %0, %%dr2" : : "r"(a->a)); break;
-	case 3: __asm__ volatile("mov %0, %%dr3" : : "r"(a->a)); break;
-	case 4: __asm__ volatile("mov %0, %%dr4" : : "r"(a->a)); break;
-	case 5: __asm__ volatile("mov %0, %%dr5" : : "r"(a->a)); break;
-	case 6: __asm__ volatile("mov %0, %%dr6" : : "r"(a->a)); break;
-	default: __asm__ volatile("mov %0, %%dr7" : : "r"(a->a));
+	case 0:
+		__asm__ volatile("mov %0, %%dr0"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 1:
+		__asm__ volatile("mov %0, %%dr1"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 2:
+		__asm__ volatile("mov %0, %%dr2"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 3:
+		__asm__ volatile("mov %0, %%dr3"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 4:
+		__asm__ volatile("mov %0, %%dr4"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 5:
+		__asm__ volatile("mov %0, %%dr5"
+		                 :
+		                 : "r"(a->a));
+		break;
+	case 6:
+		__asm__ volatile("mov %0, %%dr6"
+		                 :
+		                 : "r"(a->a));
+		break;
+	default: __asm__ volatile("mov %0, %%dr7"
+		                  :
+		                  : "r"(a->a));
 	}
 }
 
@@ -218,14 +274,20 @@ static void debug(void)
 	extern const uint8_t image_start[], image_end[];
 
 	for (unsigned i = 0; i < 4; i++) {
-		struct attempt a = {.what = "dr", .a = random_pick(2) ? value() : random_pick(0x200000), .b = random_pick(8)};
+		struct attempt a = {
+			.what = "dr",
+			.a = random_pick(2) ? value() : random_pick(0x200000),
+			.b = random_pick(8),
+		};
 
 		if (a.b < 4 && a.a + 8 > (uintptr_t)image_start && a.a < (uintptr_t)image_end)
 			a.a += 0x200000;
 		attempt(do_debug, &a);
 	}
 	(void)cpuid(0, 0);
-	__asm__ volatile("mov %0, %%dr7" : : "r"((uintptr_t)0x400));
+	__asm__ volatile("mov %0, %%dr7"
+	                 :
+	                 : "r"((uintptr_t)0x400));
 }
 
 /* ---- ports ------------------------------------------------------------------------------------ */
@@ -236,8 +298,16 @@ static bool is_left_alone(uint32_t port, unsigned size)
 	static const struct {
 		uint16_t first, last;
 	} alone[] = {
-		{0x60, 0x60}, {0x64, 0x64}, {0x92, 0x92}, {0xb8, 0xb9}, {0xcf8, 0xcff}, {0xf4, 0xf7}, {0x3f8, 0x3ff}, {0x600, 0x60b},
-		{TEST_DEVICE_PORT, TEST_DEVICE_PORT + 7}, {TEST_PHASE_PORT, TEST_PHASE_PORT},
+		{0x60, 0x60},
+		{0x64, 0x64},
+		{0x92, 0x92},
+		{0xb8, 0xb9},
+		{0xcf8, 0xcff},
+		{0xf4, 0xf7},
+		{0x3f8, 0x3ff},
+		{0x600, 0x60b},
+		{TEST_DEVICE_PORT, TEST_DEVICE_PORT + 7},
+		{TEST_PHASE_PORT, TEST_PHASE_PORT},
 	};
 
 	for (unsigned i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
@@ -275,7 +345,12 @@ static void do_port(void *argument)
 static void ports(void)
 {
 	unsigned size = random_pick(3);
-	struct attempt a = {.what = "port", .a = some_port(1u << size), .b = value(), .c = size + 4 * random_pick(2)};
+	struct attempt a = {
+		.what = "port",
+		.a = some_port(1u << size),
+		.b = value(),
+		.c = size + 4 * random_pick(2),
+	};
 
 	attempt(do_port, &a);
 }
@@ -286,14 +361,52 @@ static void do_string(void *argument)
 	uint64_t n = a->b >> 8, di = a->c, si = a->c;
 
 	switch (a->b & 7) {
-	case 0: __asm__ volatile("rep insb" : "+D"(di), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 1: __asm__ volatile("rep insw" : "+D"(di), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 2: __asm__ volatile("rep insl" : "+D"(di), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 3: __asm__ volatile("std; rep insb; cld" : "+D"(di), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 4: __asm__ volatile("rep outsb" : "+S"(si), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 5: __asm__ volatile("rep outsw" : "+S"(si), "+c"(n) : "d"(a->a) : "memory"); break;
-	case 6: __asm__ volatile("rep outsl" : "+S"(si), "+c"(n) : "d"(a->a) : "memory"); break;
-	default: __asm__ volatile("addr32 rep insb" : "+D"(di), "+c"(n) : "d"(a->a) : "memory");
+	case 0:
+		__asm__ volatile("rep insb"
+		                 : "+D"(di), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 1:
+		__asm__ volatile("rep insw"
+		                 : "+D"(di), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep insl"
+		                 : "+D"(di), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 3:
+		__asm__ volatile("std; rep insb; cld"
+		                 : "+D"(di), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep outsb"
+		                 : "+S"(si), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 5:
+		__asm__ volatile("rep outsw"
+		                 : "+S"(si), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	case 6:
+		__asm__ volatile("rep outsl"
+		                 : "+S"(si), "+c"(n)
+		                 : "d"(a->a)
+		                 : "memory");
+		break;
+	default: __asm__ volatile("addr32 rep insb"
+		                  : "+D"(di), "+c"(n)
+		                  : "d"(a->a)
+		                  : "memory");
 	}
 }
 
@@ -311,7 +424,12 @@ static uint64_t somewhere(void)
 
 static void strings(void)
 {
-	struct attempt a = {.what = "string", .a = some_port(4), .b = random_pick(8) | random_pick(64) << 8, .c = somewhere()};
+	struct attempt a = {
+		.what = "string",
+		.a = some_port(4),
+		.b = random_pick(8) | random_pick(64) << 8,
+		.c = somewhere(),
+	};
 
 	attempt(do_string, &a);
 	__asm__ volatile("cld");
@@ -326,32 +444,111 @@ static void do_memory(void *argument)
 	uint64_t v = a->b, di, si, n;
 
 	switch (a->c) {
-	case 0: __asm__ volatile("movb %1, %b0" : "+q"(v) : "m"(*p)); break;
-	case 1: __asm__ volatile("movq %1, %0" : "+r"(v) : "m"(*(volatile uint64_t *)p)); break;
-	case 2: __asm__ volatile("movw %w1, %0" : "=m"(*(volatile uint16_t *)p) : "r"(v)); break;
-	case 3: __asm__ volatile("movl %k1, %0" : "=m"(*(volatile uint32_t *)p) : "r"(v)); break;
-	case 4: __asm__ volatile("lock xaddl %k0, %1" : "+r"(v), "+m"(*(volatile uint32_t *)p) : : "cc"); break;
-	case 5: __asm__ volatile("xchgq %0, %1" : "+r"(v), "+m"(*(volatile uint64_t *)p)); break;
-	case 6: __asm__ volatile("btsl $3, %0" : "+m"(*(volatile uint32_t *)p) : : "cc"); break;
-	case 7: __asm__ volatile("movdqu %0, %%xmm0" : : "m"(*(volatile uint64_t *)p)); break;
-	case 8: __asm__ volatile("movups %%xmm0, %0" : "=m"(*(volatile uint64_t *)p)); break;
-	case 9: __asm__ volatile("divl %1" : "+a"(v) : "m"(*(volatile uint32_t *)p), "d"(0) : "cc"); break;
-	case 10: __asm__ volatile("cmpxchg16b %0" : "+m"(*(volatile uint64_t *)p) : "a"(v), "b"(v), "c"(v), "d"(v) : "cc"); break;
-	case 11: __asm__ volatile("fildl %0; fistpl %0" : "+m"(*(volatile uint32_t *)p)); break;
+	case 0:
+		__asm__ volatile("movb %1, %b0"
+		                 : "+q"(v)
+		                 : "m"(*p));
+		break;
+	case 1:
+		__asm__ volatile("movq %1, %0"
+		                 : "+r"(v)
+		                 : "m"(*(volatile uint64_t *)p));
+		break;
+	case 2:
+		__asm__ volatile("movw %w1, %0"
+		                 : "=m"(*(volatile uint16_t *)p)
+		                 : "r"(v));
+		break;
+	case 3:
+		__asm__ volatile("movl %k1, %0"
+		                 : "=m"(*(volatile uint32_t *)p)
+		                 : "r"(v));
+		break;
+	case 4:
+		__asm__ volatile("lock xaddl %k0, %1"
+		                 : "+r"(v), "+m"(*(volatile uint32_t *)p)
+		                 :
+		                 : "cc");
+		break;
+	case 5:
+		__asm__ volatile("xchgq %0, %1"
+		                 : "+r"(v), "+m"(*(volatile uint64_t *)p));
+		break;
+	case 6:
+		__asm__ volatile("btsl $3, %0"
+		                 : "+m"(*(volatile uint32_t *)p)
+		                 :
+		                 : "cc");
+		break;
+	case 7:
+		__asm__ volatile("movdqu %0, %%xmm0"
+		                 :
+		                 : "m"(*(volatile uint64_t *)p));
+		break;
+	case 8:
+		__asm__ volatile("movups %%xmm0, %0"
+		                 : "=m"(*(volatile uint64_t *)p));
+		break;
+	case 9:
+		__asm__ volatile("divl %1"
+		                 : "+a"(v)
+		                 : "m"(*(volatile uint32_t *)p), "d"(0)
+		                 : "cc");
+		break;
+	case 10:
+		__asm__ volatile("cmpxchg16b %0"
+		                 : "+m"(*(volatile uint64_t *)p)
+		                 : "a"(v), "b"(v), "c"(v), "d"(v)
+		                 : "cc");
+		break;
+	case 11:
+		__asm__ volatile("fildl %0; fistpl %0"
+		                 : "+m"(*(volatile uint32_t *)p));
+		break;
 	case 12:
 		di = scratch, si = a->a, n = v % 64;
-		__asm__ volatile("rep movsb" : "+D"(di), "+S"(si), "+c"(n) : : "memory");
+		__asm__ volatile("rep movsb"
+		                 : "+D"(di), "+S"(si), "+c"(n)
+		                 :
+		                 : "memory");
 		break;
 	case 13:
 		di = a->a, n = v % 64;
-		__asm__ volatile("rep stosl" : "+D"(di), "+c"(n) : "a"(0x10000) : "memory");
+		__asm__ volatile("rep stosl"
+		                 : "+D"(di), "+c"(n)
+		                 : "a"(0x10000)
+		                 : "memory");
 		break;
-	case 14: __asm__ volatile("shldl $3, %k1, %0" : "+m"(*(volatile uint32_t *)p) : "r"(v) : "cc"); break;
-	case 15: __asm__ volatile("pushq %0; popq %0" : "+m"(*(volatile uint64_t *)p)); break;
-	case 16: __asm__ volatile("movw %0, %%fs" : : "m"(*(volatile uint16_t *)p)); break;
-	case 17: __asm__ volatile("sidt %0" : "=m"(*p) : : "memory"); break;
-	case 18: __asm__ volatile("larl %1, %k0" : "+r"(v) : "m"(*(volatile uint16_t *)p) : "cc"); break;
-	default: __asm__ volatile("xlatb" : "+a"(v) : "b"(a->a));
+	case 14:
+		__asm__ volatile("shldl $3, %k1, %0"
+		                 : "+m"(*(volatile uint32_t *)p)
+		                 : "r"(v)
+		                 : "cc");
+		break;
+	case 15:
+		__asm__ volatile("pushq %0; popq %0"
+		                 : "+m"(*(volatile uint64_t *)p));
+		break;
+	case 16:
+		__asm__ volatile("movw %0, %%fs"
+		                 :
+		                 : "m"(*(volatile uint16_t *)p));
+		break;
+	case 17:
+		__asm__ volatile("sidt %0"
+		                 : "=m"(*p)
+		                 :
+		                 : "memory");
+		break;
+	case 18:
+		__asm__ volatile("larl %1, %k0"
+		                 : "+r"(v)
+		                 : "m"(*(volatile uint16_t *)p)
+		                 : "cc");
+		break;
+	default: __asm__ volatile("xlatb"
+		                  : "+a"(v)
+		                  : "b"(a->a));
 	}
 }
 
@@ -382,25 +579,96 @@ static void memory(void)
 
 /* Each is followed by a RET. RAX, RCX and RDX hold something, RBX points to RAM. */
 static const char *const instructions[] = {
-	"\x0f\x01\xc1", "\x0f\x01\xc2", "\x0f\x01\xc3", "\x0f\x01\xc4", "\x0f\x01\xc8", "\x0f\x01\xca", "\x0f\x01\xcb",
-	"\x0f\x01\xcf", "\x0f\x01\xd0", "\x0f\x01\xd1", "\x0f\x01\xd4", "\x0f\x01\xd5", "\x0f\x01\xd6", "\x0f\x01\xd7",
-	"\x0f\x01\xd8", "\x0f\x01\xd9", "\x0f\x01\xda", "\x0f\x01\xdb", "\x0f\x01\xdc", "\x0f\x01\xdd", "\x0f\x01\xde",
-	"\x0f\x01\xdf", "\x0f\x01\xee", "\x0f\x01\xef", "\x0f\x01\xf8", "\x0f\x01\xf9", "\x0f\x01\xfa", "\x0f\x01\xfc",
-	"\x0f\x01\xfd", "\x0f\x01\xfe", "\x0f\x01\xff", /* VMCALL to PSMASH */
-	"\xf3\x0f\xc7\x33", "\x0f\xc7\x33", "\x66\x0f\xc7\x33", "\x0f\xc7\x3b", "\x0f\x78\x03", "\x0f\x79\x03",
-	"\x66\x0f\x38\x80\x03", "\x66\x0f\x38\x81\x03", "\x66\x0f\x38\x82\x03", "\x0f\xc7\x1b", "\x0f\xc7\x2b",
-	"\x0f\x37", "\x0f\xaa", "\x0f\x08", "\x0f\x09", "\xf3\x0f\x09", "\x0f\x33", "\x0f\x31", "\x0f\x06", "\x0f\x0b",
-	"\x0f\x01\x3b", "\x0f\x00\x13", "\x0f\x00\x1b", "\x0f\x00\x23", "\x0f\xc7\xf0", "\x0f\xc7\xf8", "\xf3\x0f\xc7\xf8",
-	"\x0f\xae\x23", "\x0f\xae\x2b", "\x0f\xae\x33", "\x0f\xc7\x23", "\x0f\xae\xf8", "\x0f\x0d\x03", "\xf3\x0f\xae\xf0",
-	"\xf3\x0f\xae\xd0", "\xf3\x0f\xae\xd8", "\x0f\x20\xf8", "\x0f\x22\xf8", "\x0f\x21\xe0", "\x0f\x24\xc0", "\x0f\x26\xc0",
-	"\x0f\x3f", "\xf1", "\xcc", "\xcd\x81", "\xd6", "\x0e", "\x62\xf1\x7c\x48\x10\x03", "\xc4\xe2\x79\x18\x03", "\xf0\x90",
+	"\x0f\x01\xc1",
+	"\x0f\x01\xc2",
+	"\x0f\x01\xc3",
+	"\x0f\x01\xc4",
+	"\x0f\x01\xc8",
+	"\x0f\x01\xca",
+	"\x0f\x01\xcb",
+	"\x0f\x01\xcf",
+	"\x0f\x01\xd0",
+	"\x0f\x01\xd1",
+	"\x0f\x01\xd4",
+	"\x0f\x01\xd5",
+	"\x0f\x01\xd6",
+	"\x0f\x01\xd7",
+	"\x0f\x01\xd8",
+	"\x0f\x01\xd9",
+	"\x0f\x01\xda",
+	"\x0f\x01\xdb",
+	"\x0f\x01\xdc",
+	"\x0f\x01\xdd",
+	"\x0f\x01\xde",
+	"\x0f\x01\xdf",
+	"\x0f\x01\xee",
+	"\x0f\x01\xef",
+	"\x0f\x01\xf8",
+	"\x0f\x01\xf9",
+	"\x0f\x01\xfa",
+	"\x0f\x01\xfc",
+	"\x0f\x01\xfd",
+	"\x0f\x01\xfe",
+	"\x0f\x01\xff", /* VMCALL to PSMASH */
+	"\xf3\x0f\xc7\x33",
+	"\x0f\xc7\x33",
+	"\x66\x0f\xc7\x33",
+	"\x0f\xc7\x3b",
+	"\x0f\x78\x03",
+	"\x0f\x79\x03",
+	"\x66\x0f\x38\x80\x03",
+	"\x66\x0f\x38\x81\x03",
+	"\x66\x0f\x38\x82\x03",
+	"\x0f\xc7\x1b",
+	"\x0f\xc7\x2b",
+	"\x0f\x37",
+	"\x0f\xaa",
+	"\x0f\x08",
+	"\x0f\x09",
+	"\xf3\x0f\x09",
+	"\x0f\x33",
+	"\x0f\x31",
+	"\x0f\x06",
+	"\x0f\x0b",
+	"\x0f\x01\x3b",
+	"\x0f\x00\x13",
+	"\x0f\x00\x1b",
+	"\x0f\x00\x23",
+	"\x0f\xc7\xf0",
+	"\x0f\xc7\xf8",
+	"\xf3\x0f\xc7\xf8",
+	"\x0f\xae\x23",
+	"\x0f\xae\x2b",
+	"\x0f\xae\x33",
+	"\x0f\xc7\x23",
+	"\x0f\xae\xf8",
+	"\x0f\x0d\x03",
+	"\xf3\x0f\xae\xf0",
+	"\xf3\x0f\xae\xd0",
+	"\xf3\x0f\xae\xd8",
+	"\x0f\x20\xf8",
+	"\x0f\x22\xf8",
+	"\x0f\x21\xe0",
+	"\x0f\x24\xc0",
+	"\x0f\x26\xc0",
+	"\x0f\x3f",
+	"\xf1",
+	"\xcc",
+	"\xcd\x81",
+	"\xd6",
+	"\x0e",
+	"\x62\xf1\x7c\x48\x10\x03",
+	"\xc4\xe2\x79\x18\x03",
+	"\xf0\x90",
 };
 
 static void do_instruction(void *argument)
 {
 	const struct attempt *a = argument;
 
-	__asm__ volatile("call *%0" : : "r"(code_page), "a"(a->a), "c"(a->b), "d"(a->c), "b"(scratch + 8 * PAGE)
+	__asm__ volatile("call *%0"
+	                 :
+	                 : "r"(code_page), "a"(a->a), "c"(a->b), "d"(a->c), "b"(scratch + 8 * PAGE)
 	                 : "memory", "cc", "rsi", "rdi");
 }
 
@@ -453,7 +721,7 @@ void test_stress_hostile(void)
 	home = read_cr3();
 	interrupts_off();
 	on_interrupt(VECTOR_DB, on_debug);
-	on_interrupt(2, nothing_to_do);          /* NMI: an LVT entry may ask for one */
+	on_interrupt(2, nothing_to_do); /* NMI: an LVT entry may ask for one */
 	on_interrupt(VECTOR_BP, nothing_to_do);
 	on_interrupt(0x81, nothing_to_do);
 	fill_canary();

@@ -5,7 +5,7 @@
  */
 #include "space.h"
 
-static uint64_t root, linear, block;   /* the place in the window, and what it maps */
+static uint64_t root, linear, block; /* the place in the window, and what it maps */
 
 static uint64_t bytes_at(unsigned level)
 {
@@ -26,7 +26,9 @@ static uint64_t sample(unsigned i, unsigned level)
 	struct range free = frames_left();
 	uint64_t base = level == 3 ? free.base : 0, pages = (level == 3 ? free.bytes : bytes_at(level)) / PAGE;
 
-	return base + (i == 0 ? 0 : i == 1 ? pages - 1 : random_pick((uint32_t)pages)) * PAGE;
+	return base + (i == 0 ? 0 : i == 1 ? pages - 1
+	                                   : random_pick((uint32_t)pages)) *
+	                      PAGE;
 }
 
 static void check_data(unsigned level, const char *when)

@@ -6,7 +6,9 @@
  */
 #include "space.h"
 
-enum { FRAMES = 16, ENTRIES = 8, FLAT_PAGES = 64 };
+enum { FRAMES = 16,
+       ENTRIES = 8,
+       FLAT_PAGES = 64 };
 
 static uint64_t frames[FRAMES];
 /*

@@ -6,13 +6,16 @@
  */
 #include "space.h"
 
-enum { SPACES = 6, PAGES = 8, FRAMES = 16, CR4_PCIDE = 1 << 17 };
+enum { SPACES = 6,
+       PAGES = 8,
+       FRAMES = 16,
+       CR4_PCIDE = 1 << 17 };
 #define CR3_KEEP (UINT64_C(1) << 63)
 
 struct space {
 	uint64_t root;
-	uint64_t frame[PAGES];     /* 0: nothing there */
-	uint64_t old[PAGES];       /* what the CPU may still remember; NONE: nothing */
+	uint64_t frame[PAGES]; /* 0: nothing there */
+	uint64_t old[PAGES];   /* what the CPU may still remember; NONE: nothing */
 };
 #define NONE ALL_ONES
 
@@ -110,7 +113,10 @@ static void invpcid(uint64_t type, uint64_t pcid, uint64_t linear)
 		uint64_t pcid, linear;
 	} descriptor = {pcid, linear};
 
-	__asm__ volatile("invpcid %0, %1" : : "m"(descriptor), "r"(type) : "memory");
+	__asm__ volatile("invpcid %0, %1"
+	                 :
+	                 : "m"(descriptor), "r"(type)
+	                 : "memory");
 }
 
 static void forget_by_pcid(void)

@@ -7,21 +7,27 @@
 #include "space.h"
 
 enum {
-	FRAMES = 24, DATA = 4,
+	FRAMES = 24,
+	DATA = 4,
 	/* Exits that a page may cost until the hypervisor has seen that it is a table no longer. */
 	EXITS_PER_PAGE = 16,
 };
 
-enum use { FREE, PAGE_TABLE, DIRECTORY, ROOT, CONTENTS, USES };
+enum use { FREE,
+	   PAGE_TABLE,
+	   DIRECTORY,
+	   ROOT,
+	   CONTENTS,
+	   USES };
 
 struct page {
 	uint64_t gpa;
 	enum use use;
-	uint32_t seed;             /* of what CONTENTS holds */
+	uint32_t seed; /* of what CONTENTS holds */
 };
 
 static struct page pages[FRAMES];
-static uint64_t data[DATA];        /* what the tables map */
+static uint64_t data[DATA]; /* what the tables map */
 static uint64_t home_root;
 
 static uint64_t leaf(uint64_t gpa)
@@ -62,7 +68,10 @@ static void fill_by_string(uint64_t gpa, uint32_t seed)
 
 	for (unsigned i = 0; i < PAGE / 4; i++)
 		source[i] = word(seed, i);
-	__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+	__asm__ volatile("rep movsl"
+	                 : "+D"(to), "+S"(from), "+c"(count)
+	                 :
+	                 : "memory");
 }
 
 /* Clear it first, as a kernel does: one instruction. */
@@ -71,7 +80,10 @@ static void fill_cleared(uint64_t gpa, uint32_t seed)
 	void *to = (void *)(uintptr_t)gpa;
 	uintptr_t count = PAGE / 4;
 
-	__asm__ volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(0) : "memory");
+	__asm__ volatile("rep stosl"
+	                 : "+D"(to), "+c"(count)
+	                 : "a"(0)
+	                 : "memory");
 	for (unsigned i = 0; i < PAGE / 4; i++)
 		check(word_at(gpa)[i] == 0, "word %u of a cleared page is 0x%x", i, word_at(gpa)[i]);
 	fill_by_words(gpa, seed);

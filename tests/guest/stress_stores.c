@@ -13,17 +13,18 @@
 
 enum {
 	FRAMES = 16,
-	USED = 16, MARGIN = 16,   /* entries that are written; bytes that no store exceeds */
+	USED = 16,
+	MARGIN = 16, /* entries that are written; bytes that no store exceeds */
 	IMAGE = 64,
-	FIFTH = 5,                /* the entry that is used of a table in a table */
-	ENTRY_BITS = 0xff67,      /* those that change: P W U A D G, available ones, the frame's lowest four */
+	FIFTH = 5,           /* the entry that is used of a table in a table */
+	ENTRY_BITS = 0xff67, /* those that change: P W U A D G, available ones, the frame's lowest four */
 };
 
-static uint64_t frames;           /* what the entries may name: pages or page tables */
-static uint64_t shown[FRAMES];    /* what the window shows through each: a tagged frame */
-static uint64_t table, copy;      /* that is written, and its twin */
-static unsigned level;            /* of the table */
-static unsigned first;            /* the entries that are written: USED from here on */
+static uint64_t frames;        /* what the entries may name: pages or page tables */
+static uint64_t shown[FRAMES]; /* what the window shows through each: a tagged frame */
+static uint64_t table, copy;   /* that is written, and its twin */
+static unsigned level;         /* of the table */
+static unsigned first;         /* the entries that are written: USED from here on */
 
 struct store {
 	const char *name;
@@ -37,7 +38,10 @@ struct store {
 #define STORE(name, type, instruction) \
 	static uintptr_t name(volatile uint8_t *to, const uint8_t *image) \
 	{ \
-		__asm__ volatile(instruction : : "D"(to), "r"(*(const type *)image) : "memory"); \
+		__asm__ volatile(instruction \
+		                 : \
+		                 : "D"(to), "r"(*(const type *)image) \
+		                 : "memory"); \
 		return 0; \
 	}
 STORE(mov2, uint16_t, "movw %1, (%0)")
@@ -50,19 +54,28 @@ STORE(movnti8, uint64_t, "movnti %1, (%0)")
 
 static uintptr_t mov1(volatile uint8_t *to, const uint8_t *image)
 {
-	__asm__ volatile("movb %1, (%0)" : : "D"(to), "a"(*image) : "memory");
+	__asm__ volatile("movb %1, (%0)"
+	                 :
+	                 : "D"(to), "a"(*image)
+	                 : "memory");
 	return 0;
 }
 
 static uintptr_t movups(volatile uint8_t *to, const uint8_t *image)
 {
-	__asm__ volatile("movups (%1), %%xmm0; movups %%xmm0, (%0)" : : "D"(to), "S"(image) : "memory");
+	__asm__ volatile("movups (%1), %%xmm0; movups %%xmm0, (%0)"
+	                 :
+	                 : "D"(to), "S"(image)
+	                 : "memory");
 	return 0;
 }
 
 static uintptr_t movq_xmm(volatile uint8_t *to, const uint8_t *image)
 {
-	__asm__ volatile("movups (%1), %%xmm0; movq %%xmm0, (%0)" : : "D"(to), "S"(image) : "memory");
+	__asm__ volatile("movups (%1), %%xmm0; movq %%xmm0, (%0)"
+	                 :
+	                 : "D"(to), "S"(image)
+	                 : "memory");
 	return 0;
 }
 
@@ -71,7 +84,10 @@ static uintptr_t rep_movsb(volatile uint8_t *to, const uint8_t *image)
 {
 	uintptr_t count = 13;
 
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(image), "+c"(count) : : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+D"(to), "+S"(image), "+c"(count)
+	                 :
+	                 : "memory");
 	return (uintptr_t)to % PAGE + count;
 }
 
@@ -79,7 +95,10 @@ static uintptr_t rep_movsd(volatile uint8_t *to, const uint8_t *image)
 {
 	uintptr_t count = 3;
 
-	__asm__ volatile("rep movsl" : "+D"(to), "+S"(image), "+c"(count) : : "memory");
+	__asm__ volatile("rep movsl"
+	                 : "+D"(to), "+S"(image), "+c"(count)
+	                 :
+	                 : "memory");
 	return (uintptr_t)to % PAGE + count;
 }
 
@@ -90,13 +109,19 @@ static uintptr_t rep_movsb_down(volatile uint8_t *to, const uint8_t *image)
 
 	to += 10;
 	image += 10;
-	__asm__ volatile("std; rep movsb; cld" : "+D"(to), "+S"(image), "+c"(count) : : "memory");
+	__asm__ volatile("std; rep movsb; cld"
+	                 : "+D"(to), "+S"(image), "+c"(count)
+	                 :
+	                 : "memory");
 	return (uintptr_t)to % PAGE + count;
 }
 
 static uintptr_t stosd(volatile uint8_t *to, const uint8_t *image)
 {
-	__asm__ volatile("stosl" : "+D"(to) : "a"(*(const uint32_t *)image) : "memory");
+	__asm__ volatile("stosl"
+	                 : "+D"(to)
+	                 : "a"(*(const uint32_t *)image)
+	                 : "memory");
 	return (uintptr_t)to % PAGE;
 }
 
@@ -107,10 +132,14 @@ static uintptr_t push(volatile uint8_t *to, const uint8_t *image)
 
 #ifdef __x86_64__
 	__asm__ volatile("mov %%rsp, %%rbx; mov %0, %%rsp; push %1; mov %%rbx, %%rsp"
-	                 : : "r"(top), "r"(*(const uintptr_t *)image) : "rbx", "memory");
+	                 :
+	                 : "r"(top), "r"(*(const uintptr_t *)image)
+	                 : "rbx", "memory");
 #else
 	__asm__ volatile("mov %%esp, %%ebx; mov %0, %%esp; push %1; mov %%ebx, %%esp"
-	                 : : "r"(top), "r"(*(const uintptr_t *)image) : "ebx", "memory");
+	                 :
+	                 : "r"(top), "r"(*(const uintptr_t *)image)
+	                 : "ebx", "memory");
 #endif
 	return 0;
 }
@@ -119,22 +148,30 @@ static uintptr_t push(volatile uint8_t *to, const uint8_t *image)
 	static uintptr_t xchg_##name(volatile uint8_t *to, const uint8_t *image) \
 	{ \
 		type v = *(const type *)image; \
-		__asm__ volatile("xchg" suffix " %0, (%1)" : "+a"(v) : "D"(to) : "memory"); \
+		__asm__ volatile("xchg" suffix " %0, (%1)" \
+		                 : "+a"(v) \
+		                 : "D"(to) \
+		                 : "memory"); \
 		return (uintptr_t)v; \
 	} \
 	/* Once with a wrong guess, then with the right one. */ \
 	static uintptr_t cmpxchg_##name(volatile uint8_t *to, const uint8_t *image) \
 	{ \
-		type seen = (type)~*(volatile type *)to, v = *(const type *)image; \
+		type seen = (type) ~*(volatile type *)to, v = *(const type *)image; \
 		uint8_t equal; \
 		__asm__ volatile("lock; cmpxchg" suffix " %3, (%2)\n\tlock; cmpxchg" suffix " %3, (%2)\n\tsete %1" \
-		                 : "+a"(seen), "=q"(equal) : "D"(to), "d"(v) : "memory", "cc"); \
+		                 : "+a"(seen), "=q"(equal) \
+		                 : "D"(to), "d"(v) \
+		                 : "memory", "cc"); \
 		return (uintptr_t)seen + equal; \
 	} \
 	static uintptr_t xadd_##name(volatile uint8_t *to, const uint8_t *image) \
 	{ \
 		type v = (type)(*(const type *)image - *(volatile type *)to); \
-		__asm__ volatile("lock; xadd" suffix " %0, (%1)" : "+a"(v) : "D"(to) : "memory", "cc"); \
+		__asm__ volatile("lock; xadd" suffix " %0, (%1)" \
+		                 : "+a"(v) \
+		                 : "D"(to) \
+		                 : "memory", "cc"); \
 		return (uintptr_t)v; \
 	} \
 	/* AND and OR make the old word into the new one, XOR with their difference leaves it. */ \
@@ -142,9 +179,14 @@ static uintptr_t push(volatile uint8_t *to, const uint8_t *image)
 	{ \
 		type v = *(const type *)image; \
 		__asm__ volatile("lock; and" suffix " %0, (%1)\n\tlock; or" suffix " %0, (%1)" \
-		                 : : "a"(v), "D"(to) : "memory", "cc"); \
+		                 : \
+		                 : "a"(v), "D"(to) \
+		                 : "memory", "cc"); \
 		v = (type)(v ^ *(volatile type *)to); \
-		__asm__ volatile("lock; xor" suffix " %0, (%1)" : : "a"(v), "D"(to) : "memory", "cc"); \
+		__asm__ volatile("lock; xor" suffix " %0, (%1)" \
+		                 : \
+		                 : "a"(v), "D"(to) \
+		                 : "memory", "cc"); \
 		return (uintptr_t)v; \
 	}
 EXCHANGE(1, uint8_t, "b")
@@ -188,7 +230,9 @@ static uintptr_t arithmetic(volatile uint8_t *to, const uint8_t *image)
 	to = (volatile uint8_t *)((uintptr_t)to / paging->entry_bytes * paging->entry_bytes + 1);
 	__asm__ volatile("lock; incb (%1)\n\tlock; negb (%1)\n\tlock; notb (%1)\n\tlock; subb %2, (%1)\n\t"
 	                 "lock; addb $0x35, (%1)\n\tlock; adcb $3, (%1)\n\tlock; decb (%1)\n\tsetc %0"
-	                 : "=q"(carry) : "D"(to), "q"(*image) : "memory", "cc");
+	                 : "=q"(carry)
+	                 : "D"(to), "q"(*image)
+	                 : "memory", "cc");
 	return carry;
 }
 
@@ -203,22 +247,45 @@ static uintptr_t bits(volatile uint8_t *to, const uint8_t *image)
 	__asm__ volatile("lock; btsl %k5, (%4)\n\tsetc %0\n\tlock; btrl %k5, (%4)\n\tsetc %1\n\t"
 	                 "lock; btcl %k5, (%4)\n\tsetc %2\n\tbtl %k5, (%4)\n\tsetc %3"
 	                 : "=m"(carry[0]), "=m"(carry[1]), "=m"(carry[2]), "=m"(carry[3])
-	                 : "D"(start), "S"(bit) : "memory", "cc");
+	                 : "D"(start), "S"(bit)
+	                 : "memory", "cc");
 	return carry[0] + 2u * carry[1] + 4u * carry[2] + 8u * carry[3];
 }
 
 static const struct store stores[] = {
-	{"MOV 1", 1, mov1}, {"MOV 2", 1, mov2}, {"MOV 4", 1, mov4}, {"MOVNTI 4", 1, movnti4},
-	{"MOVUPS", 1, movups}, {"MOVQ", 1, movq_xmm}, {"PUSH", 1, push},
-	{"REP MOVSB", 1, rep_movsb}, {"REP MOVSD", 1, rep_movsd}, {"REP MOVSB down", 1, rep_movsb_down},
-	{"STOSD", 1, stosd}, {"XCHG 1", 1, xchg_1}, {"XCHG 2", 1, xchg_2}, {"XCHG 4", 1, xchg_4},
-	{"CMPXCHG 1", 1, cmpxchg_1}, {"CMPXCHG 2", 1, cmpxchg_2}, {"CMPXCHG 4", 1, cmpxchg_4},
-	{"XADD 1", 1, xadd_1}, {"XADD 2", 1, xadd_2}, {"XADD 4", 1, xadd_4},
-	{"AND OR XOR 1", 1, logic_1}, {"AND OR XOR 2", 1, logic_2}, {"AND OR XOR 4", 1, logic_4},
-	{"CMPXCHG8B", 4, cmpxchg8b}, {"INC to DEC", 1, arithmetic}, {"BTS to BT", 1, bits},
+	{"MOV 1", 1, mov1},
+	{"MOV 2", 1, mov2},
+	{"MOV 4", 1, mov4},
+	{"MOVNTI 4", 1, movnti4},
+	{"MOVUPS", 1, movups},
+	{"MOVQ", 1, movq_xmm},
+	{"PUSH", 1, push},
+	{"REP MOVSB", 1, rep_movsb},
+	{"REP MOVSD", 1, rep_movsd},
+	{"REP MOVSB down", 1, rep_movsb_down},
+	{"STOSD", 1, stosd},
+	{"XCHG 1", 1, xchg_1},
+	{"XCHG 2", 1, xchg_2},
+	{"XCHG 4", 1, xchg_4},
+	{"CMPXCHG 1", 1, cmpxchg_1},
+	{"CMPXCHG 2", 1, cmpxchg_2},
+	{"CMPXCHG 4", 1, cmpxchg_4},
+	{"XADD 1", 1, xadd_1},
+	{"XADD 2", 1, xadd_2},
+	{"XADD 4", 1, xadd_4},
+	{"AND OR XOR 1", 1, logic_1},
+	{"AND OR XOR 2", 1, logic_2},
+	{"AND OR XOR 4", 1, logic_4},
+	{"CMPXCHG8B", 4, cmpxchg8b},
+	{"INC to DEC", 1, arithmetic},
+	{"BTS to BT", 1, bits},
 #ifdef __x86_64__
-	{"MOV 8", 1, mov8}, {"MOVNTI 8", 1, movnti8}, {"XCHG 8", 1, xchg_8},
-	{"CMPXCHG 8", 1, cmpxchg_8}, {"XADD 8", 1, xadd_8}, {"AND OR XOR 8", 1, logic_8},
+	{"MOV 8", 1, mov8},
+	{"MOVNTI 8", 1, movnti8},
+	{"XCHG 8", 1, xchg_8},
+	{"CMPXCHG 8", 1, cmpxchg_8},
+	{"XADD 8", 1, xadd_8},
+	{"AND OR XOR 8", 1, logic_8},
 	{"CMPXCHG16B", 16, cmpxchg16b},
 #endif
 };
@@ -316,7 +383,8 @@ static void check_some(const char *name)
 	unsigned last = table_entries(level) - 1;
 
 	for (unsigned n = 0; n < 8; n++) {
-		unsigned i = n == 0 ? 0 : n == 1 ? last : random_pick(last + 1);
+		unsigned i = n == 0 ? 0 : n == 1 ? last
+		                                 : random_pick(last + 1);
 
 		check_shows(linear_of(i), shown_by(entry_read(table, i)), name);
 	}
@@ -335,10 +403,16 @@ static void fill_whole(void)
 	uintptr_t count = table_entries(level);
 
 	if (paging->entry_bytes == 4)
-		__asm__ volatile("rep stosl" : "+D"(to), "+c"(count) : "a"((uint32_t)entry) : "memory");
+		__asm__ volatile("rep stosl"
+		                 : "+D"(to), "+c"(count)
+		                 : "a"((uint32_t)entry)
+		                 : "memory");
 #ifdef __x86_64__
 	else
-		__asm__ volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(entry) : "memory");
+		__asm__ volatile("rep stosq"
+		                 : "+D"(to), "+c"(count)
+		                 : "a"(entry)
+		                 : "memory");
 #else
 	else
 		for (unsigned i = 0; i < count; i++)

@@ -6,12 +6,14 @@
  */
 #include "space.h"
 
-enum { SPACES_MAX = 12, PAGES = 16, SHARED = 4 };
+enum { SPACES_MAX = 12,
+       PAGES = 16,
+       SHARED = 4 };
 
 struct space {
 	uint64_t root;
-	uint64_t frame[PAGES];      /* what each page of the window shows; 0: nothing */
-	uint32_t written[PAGES];    /* word 1 of the frame */
+	uint64_t frame[PAGES];   /* what each page of the window shows; 0: nothing */
+	uint32_t written[PAGES]; /* word 1 of the frame */
 };
 
 static struct space spaces[SPACES_MAX];

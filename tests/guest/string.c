@@ -6,7 +6,10 @@ void *memcpy(void *to, const void *from, size_t n)
 {
 	void *result = to;
 
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+D"(to), "+S"(from), "+c"(n)
+	                 :
+	                 : "memory");
 	return result;
 }
 
@@ -14,7 +17,10 @@ void *memset(void *to, int value, size_t n)
 {
 	void *result = to;
 
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+	__asm__ volatile("rep stosb"
+	                 : "+D"(to), "+c"(n)
+	                 : "a"(value)
+	                 : "memory");
 	return result;
 }
 

@@ -8,14 +8,40 @@
 
 /* The first five are the guest's own. */
 enum {
-	CODE = 0x08, DATA = 0x10, MAIN = 0x28, NEXT = 0x30, SERVER = 0x38, GUARD = 0x40, SERVER16 = 0x48, CODE16 = 0x50,
-	STACK16 = 0x58, ABSENT = 0x60, GDT_ENTRIES = 13,
+	CODE = 0x08,
+	DATA = 0x10,
+	MAIN = 0x28,
+	NEXT = 0x30,
+	SERVER = 0x38,
+	GUARD = 0x40,
+	SERVER16 = 0x48,
+	CODE16 = 0x50,
+	STACK16 = 0x58,
+	ABSENT = 0x60,
+	GDT_ENTRIES = 13,
 };
 enum { VECTOR_SERVER = 0x90 };
 
 /* 32-bit TSS (SDM vol. 3, figure 8-2), as words; 16-bit (figure 8-10), as half words. */
-enum { TSS_LINK, TSS_CR3 = 7, TSS_EIP, TSS_EFLAGS, TSS_ESP = 14, TSS_ES = 18, TSS_CS, TSS_SS, TSS_FS = 22, TSS_GS, TSS_WORDS = 26 };
-enum { TSS16_IP = 7, TSS16_FLAGS, TSS16_SP = 13, TSS16_ES = 17, TSS16_CS, TSS16_SS, TSS16_DS, TSS16_HALVES = 22 };
+enum { TSS_LINK,
+       TSS_CR3 = 7,
+       TSS_EIP,
+       TSS_EFLAGS,
+       TSS_ESP = 14,
+       TSS_ES = 18,
+       TSS_CS,
+       TSS_SS,
+       TSS_FS = 22,
+       TSS_GS,
+       TSS_WORDS = 26 };
+enum { TSS16_IP = 7,
+       TSS16_FLAGS,
+       TSS16_SP = 13,
+       TSS16_ES = 17,
+       TSS16_CS,
+       TSS16_SS,
+       TSS16_DS,
+       TSS16_HALVES = 22 };
 
 #define FLAG_NT (1u << 14)
 #define BUSY 2u
@@ -72,7 +98,8 @@ static uint32_t cr3(void)
 {
 	uint32_t v;
 
-	__asm__ volatile("mov %%cr3, %0" : "=r"(v));
+	__asm__ volatile("mov %%cr3, %0"
+	                 : "=r"(v));
 	return v;
 }
 
@@ -102,7 +129,8 @@ static void load_tables(void)
 		uint32_t base;
 	} __attribute__((packed)) r;
 
-	__asm__ volatile("sgdt %0" : "=m"(r));
+	__asm__ volatile("sgdt %0"
+	                 : "=m"(r));
 	for (unsigned i = 0; i < 5; i++)
 		gdt[i] = ((const uint64_t *)(uintptr_t)r.base)[i];
 	gdt[MAIN / 8] = task(tss_main, sizeof(tss_main));
@@ -115,8 +143,11 @@ static void load_tables(void)
 	gdt[ABSENT / 8] = segment(0, 0xffff, 0x13);
 	r.limit = sizeof(gdt) - 1;
 	r.base = (uintptr_t)gdt;
-	__asm__ volatile("lgdt %0; ltr %w1" : : "m"(r), "r"(MAIN));
-	__asm__ volatile("sidt %0" : "=m"(r));
+	__asm__ volatile("lgdt %0; ltr %w1"
+	                 :
+	                 : "m"(r), "r"(MAIN));
+	__asm__ volatile("sidt %0"
+	                 : "=m"(r));
 	idt = (uint64_t *)(uintptr_t)r.base;
 	idt[VECTOR_SERVER] = (uint64_t)SERVER << 16 | 0x85ull << 40;
 	fill(tss_server, task_server, stack_server);
@@ -147,7 +178,10 @@ static void jump(void)
 #define CARRIES(instruction) \
 	({ \
 		uint32_t a_ = 0x11111111, b_ = 0x22222222, s_ = 0x33333333, d_ = 0x44444444; \
-		__asm__ volatile(instruction : "+a"(a_), "+b"(b_), "+S"(s_), "+D"(d_) : : "memory", "cc"); \
+		__asm__ volatile(instruction \
+		                 : "+a"(a_), "+b"(b_), "+S"(s_), "+D"(d_) \
+		                 : \
+		                 : "memory", "cc"); \
 		a_ == 0x11111111 && b_ == 0x22222222 && s_ == 0x33333333 && d_ == 0x44444444; \
 	})
 
@@ -192,7 +226,10 @@ static void exception(void)
 	idt[13] = (uint64_t)GUARD << 16 | 0x85ull << 40;
 	guard_faulted = tss_next;
 	for (unsigned i = 1; i <= 2; i++) {
-		__asm__ volatile("mov %w0, %%fs" : : "a"(0x7f8) : "memory"); /* two bytes: 8e e0 */
+		__asm__ volatile("mov %w0, %%fs"
+		                 :
+		                 : "a"(0x7f8)
+		                 : "memory"); /* two bytes: 8e e0 */
 		check_equal(guard_runs, i, "runs of the task for #GP");
 		check_equal(guard_error, 0x7f8, "the error code on its stack");
 	}
@@ -202,19 +239,28 @@ static void exception(void)
 static void call_busy(void *unused)
 {
 	(void)unused;
-	__asm__ volatile("lcall $0x30, $0" : : : "memory"); /* NEXT, which runs */
+	__asm__ volatile("lcall $0x30, $0"
+	                 :
+	                 :
+	                 : "memory"); /* NEXT, which runs */
 }
 
 static void call_absent_segment(void *unused)
 {
 	(void)unused;
-	__asm__ volatile("lcall $0x38, $0" : : : "eax", "memory");
+	__asm__ volatile("lcall $0x38, $0"
+	                 :
+	                 :
+	                 : "eax", "memory");
 }
 
 static void return_to_available(void *unused)
 {
 	(void)unused;
-	__asm__ volatile("pushfl; orl $1 << 14, (%%esp); popfl; iret" : : : "memory", "cc");
+	__asm__ volatile("pushfl; orl $1 << 14, (%%esp); popfl; iret"
+	                 :
+	                 :
+	                 : "memory", "cc");
 }
 
 static void refused(void)
@@ -225,7 +271,10 @@ static void refused(void)
 	tss_next[TSS_LINK] = SERVER; /* available: nobody is to be returned to there */
 	check_equal(vector_of(return_to_available, NULL), 10, "vector of IRET to a task that is not busy");
 	check_equal(last_trap.error, SERVER, "its error code");
-	__asm__ volatile("pushfl; andl $~(1 << 14), (%%esp); popfl" : : : "memory", "cc");
+	__asm__ volatile("pushfl; andl $~(1 << 14), (%%esp); popfl"
+	                 :
+	                 :
+	                 : "memory", "cc");
 }
 
 /* In the new task: FS is not present. The handler runs there, and its frame says where that task began. */

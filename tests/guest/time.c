@@ -109,7 +109,10 @@ static void priority(void)
 	for (unsigned i = 0; i < 1000; i++)
 		__asm__ volatile("pause");
 	check_equal(arrivals, 0, "interrupts above which the task priority stands");
-	__asm__ volatile("mov %0, %%cr8" : : "r"(0ull) : "memory");
+	__asm__ volatile("mov %0, %%cr8"
+	                 :
+	                 : "r"(0ull)
+	                 : "memory");
 	__asm__ volatile("nop; nop");
 	interrupts_off();
 	check_equal(arrivals, 1, "interrupts after CR8 = 0");
@@ -212,7 +215,11 @@ static uint64_t quickest(void (*function)(void))
 }
 
 static void write_alarm_enable(void) { out8(0x71, 0x26); }
-static void read_flags(void) { out8(0x70, 0x0c); in8(0x71); }
+static void read_flags(void)
+{
+	out8(0x70, 0x0c);
+	in8(0x71);
+}
 static void one_register(void) { (void)apic_read(APIC_VERSION); }
 
 static void copy_out_of_device(void)
@@ -222,7 +229,10 @@ static void copy_out_of_device(void)
 	void *d = to;
 	const void *s = (const void *)(uintptr_t)APIC_BASE;
 
-	__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+D"(d), "+S"(s), "+c"(n)
+	                 :
+	                 : "memory");
 }
 
 /* The alarm is at a second that no minute has: nothing may look for it through a day. A copy is many accesses. */

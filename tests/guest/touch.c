@@ -32,7 +32,8 @@ static struct touched touched_of(struct range range)
 static uint64_t page_of(const struct touched *t, uint64_t i)
 {
 	unsigned kind = (unsigned)i % 3;
-	uint64_t within = kind == 0 ? 0 : kind == 1 ? t->stride - 1 : (uint32_t)(i * 0x9e3779b1) * t->stride >> 32;
+	uint64_t within = kind == 0 ? 0 : kind == 1 ? t->stride - 1
+	                                            : (uint32_t)(i * 0x9e3779b1) * t->stride >> 32;
 
 	return t->range.base + (i * t->stride + within) * PAGE;
 }
@@ -43,7 +44,10 @@ static bool page_is_zero(uint64_t gpa)
 	uintptr_t left = PAGE / 4;
 	bool zero;
 
-	__asm__ volatile("repe scasl" : "+D"(p), "+c"(left), "=@ccz"(zero) : "a"(0) : "memory");
+	__asm__ volatile("repe scasl"
+	                 : "+D"(p), "+c"(left), "=@ccz"(zero)
+	                 : "a"(0)
+	                 : "memory");
 	return zero;
 }
 

@@ -7,11 +7,15 @@
 #include "space.h"
 #include "user.h"
 
-enum { CR4_UMIP = 1 << 11, INSTRUCTION_BYTES = 3 };
+enum { CR4_UMIP = 1 << 11,
+       INSTRUCTION_BYTES = 3 };
 
 /* At (%edx), each followed by UD2, which ends the user's program. */
 static const uint8_t code[][INSTRUCTION_BYTES + 2] = {
-	{0x0f, 0x01, 0x02, 0x0f, 0x0b}, {0x0f, 0x01, 0x0a, 0x0f, 0x0b}, {0x0f, 0x00, 0x02, 0x0f, 0x0b}, {0x0f, 0x00, 0x0a, 0x0f, 0x0b},
+	{0x0f, 0x01, 0x02, 0x0f, 0x0b},
+	{0x0f, 0x01, 0x0a, 0x0f, 0x0b},
+	{0x0f, 0x00, 0x02, 0x0f, 0x0b},
+	{0x0f, 0x00, 0x0a, 0x0f, 0x0b},
 };
 static const char *const names[] = {"SGDT", "SIDT", "SLDT", "STR"};
 
@@ -41,7 +45,8 @@ static uint32_t store_task_register(void)
 {
 	uint32_t v = 0xffffffff;
 
-	__asm__ volatile("str %0" : "+r"(v));
+	__asm__ volatile("str %0"
+	                 : "+r"(v));
 	return v;
 }
 
@@ -60,7 +65,8 @@ void test_umip(void)
 	}
 	interrupts_off();
 	on_interrupt(VECTOR_GP, skip_instruction);
-	__asm__ volatile("sgdt %0" : "=m"(before));
+	__asm__ volatile("sgdt %0"
+	                 : "=m"(before));
 	for (unsigned round = 0; round < 2; round++) {
 		write_cr4(cr4);
 		for (unsigned i = 0; i < 4; i++)
@@ -69,11 +75,14 @@ void test_umip(void)
 		check_equal(read_cr4(), cr4 | CR4_UMIP, "CR4 with UMIP");
 		for (unsigned i = 0; i < 4; i++)
 			as_user(i, true);
-		__asm__ volatile("sgdt %0" : "=m"(after));
+		__asm__ volatile("sgdt %0"
+		                 : "=m"(after));
 		check(before.limit == after.limit && before.base == after.base, "SGDT at CPL 0: limit 0x%x, base 0x%x",
 		      after.limit, after.base);
 		check_equal(store_task_register(), task, "STR to a register at CPL 0");
-		__asm__ volatile("lgdt %0" : : "m"(after));
+		__asm__ volatile("lgdt %0"
+		                 :
+		                 : "m"(after));
 	}
 	write_cr4(cr4);
 	on_interrupt(VECTOR_GP, NULL);

@@ -2,7 +2,8 @@
 #include "user.h"
 
 #ifdef __x86_64__
-enum { KERNEL_CODE = 0x18, KERNEL_DATA = 0x10 };
+enum { KERNEL_CODE = 0x18,
+       KERNEL_DATA = 0x10 };
 #else
 enum { KERNEL_CODE = 0x08 };
 #endif
@@ -63,7 +64,8 @@ static void leave_with_fault(struct frame *f)
 {
 	uintptr_t cr2;
 
-	__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+	__asm__ volatile("mov %%cr2, %0"
+	                 : "=r"(cr2));
 	leave(f);
 	last_trap = (struct trap){f->vector, f->error, running->ip, cr2};
 	faulted = true;

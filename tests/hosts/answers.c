@@ -16,11 +16,12 @@ MODES;
  * Each page is a frame shared by all until somebody is to write it, and a frame of its
  * own from then on. The shared frames are one run of 2 MiB, which is told.
  */
-enum { SHARED = 0x400000, OWN = 0x900001 };
+enum { SHARED = 0x400000,
+       OWN = 0x900001 };
 
 struct copies {
 	_Atomic bool made[PAGES];
-	_Atomic bool any;              /* the run is one no more */
+	_Atomic bool any; /* the run is one no more */
 	uint8_t order;
 };
 
@@ -196,7 +197,9 @@ static void an_answer_during_a_call_is_no_newer_than_what_it_removes(void **stat
 /* ---- shadow: a frame for a gfn, whatever the way to it -------------------------------- */
 
 /* Page ALIAS of the guest's address space is memory page PAGE, too. */
-enum { ALIAS = 100, FAR_ALIAS = 400, NEIGHBOUR = 7 };
+enum { ALIAS = 100,
+       FAR_ALIAS = 400,
+       NEIGHBOUR = 7 };
 
 static struct host *aliasing(void **state, unsigned vcpus, struct copies *copies)
 {
@@ -319,8 +322,12 @@ static enum vmmu_backing_result skewed(struct host *host, const struct vmmu_slot
 {
 	(void)slot;
 	(void)access;
-	*out = (struct vmmu_backing){.pfn = {skewed_frame(gfn)}, .order = *(uint8_t *)host->arg,
-	                             .rights = VMMU_RWX, .memtype = VMMU_MEMTYPE_WB};
+	*out = (struct vmmu_backing){
+		.pfn = {skewed_frame(gfn)},
+		.order = *(uint8_t *)host->arg,
+		.rights = VMMU_RWX,
+		.memtype = VMMU_MEMTYPE_WB,
+	};
 	return VMMU_BACKING_OK;
 }
 
@@ -451,8 +458,7 @@ static void a_refusal_names_no_entry(void **state)
 /* The last frame that the CPU can name is a frame like any other. */
 static void the_last_frame_is_given(void **state)
 {
-	struct answer last = {VMMU_BACKING_OK, {.pfn = {(1ull << 34) - 1}, .rights = VMMU_R,
-	                                        .memtype = VMMU_MEMTYPE_UC}};
+	struct answer last = {VMMU_BACKING_OK, {.pfn = {(1ull << 34) - 1}, .rights = VMMU_R, .memtype = VMMU_MEMTYPE_UC}};
 	struct host *host = host_with(mode_of(state), 1, 0);
 
 	host->backing = give;

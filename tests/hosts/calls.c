@@ -217,7 +217,8 @@ static void a_long_write_holds_nobody_up(void **state)
 /* Each page that it touches is dirty, and no other. */
 static void a_long_write_marks_what_it_touches(void **state)
 {
-	enum { FIRST = 3, LAST = 200 };
+	enum { FIRST = 3,
+	       LAST = 200 };
 	uint64_t bitmap[8];
 	struct host *host = host_with(mode_of(state), 1, 64);
 

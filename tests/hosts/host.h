@@ -32,10 +32,11 @@
 #define M 0x100000ull
 #define G 0x40000000ull
 
-enum { HOST_TABLES = 16384, HOST_VCPUS = 4 };
-#define HOST_TABLES_AT 0x40000000ull     /* hpa of the first frame for tables */
-#define HOST_FRAMES 0x200000ull          /* frame of the first page of guest memory */
-#define HOST_OBJECT_MAX (1ull << 30)     /* no larger object is given */
+enum { HOST_TABLES = 16384,
+       HOST_VCPUS = 4 };
+#define HOST_TABLES_AT 0x40000000ull /* hpa of the first frame for tables */
+#define HOST_FRAMES 0x200000ull      /* frame of the first page of guest memory */
+#define HOST_OBJECT_MAX (1ull << 30) /* no larger object is given */
 
 struct host;
 typedef enum vmmu_backing_result (*host_backing)(struct host *host, const struct vmmu_slot_info *slot,
@@ -43,10 +44,10 @@ typedef enum vmmu_backing_result (*host_backing)(struct host *host, const struct
                                                  struct vmmu_backing *out);
 
 struct host {
-	unsigned char *tables;           /* frames for paging structures */
+	unsigned char *tables; /* frames for paging structures */
 	uint32_t free_table[HOST_TABLES];
 	uint32_t free_tables;
-	unsigned char *ram;              /* guest memory for guest_read: gpa 0 and on */
+	unsigned char *ram; /* guest memory for guest_read: gpa 0 and on */
 	uint64_t ram_pages;
 	_Atomic int64_t tables_live, objects_live, object_bytes, flushes;
 	pthread_mutex_t lock;
@@ -54,7 +55,7 @@ struct host {
 	struct vmmu_vm *vm;
 	struct vmmu_vcpu *vcpu[HOST_VCPUS];
 	unsigned vcpus;
-	uint32_t findings;               /* of audits */
+	uint32_t findings; /* of audits */
 	/* what a test does in the middle of the engine's calls; NULL: nothing */
 	host_backing backing;
 	void (*on_flush)(struct host *host);
@@ -248,8 +249,14 @@ static inline struct vmmu_config host_config(struct host *host, enum vmmu_mode m
 		.host = &host->calls,
 		.host_ctx = host,
 		.mode = mode,
-		.cpu = {.maxphyaddr = 46, .page_2m = true, .page_1g = true, .exec_only = true, .ad = true,
-		        .nx = true},
+		.cpu = {
+			.maxphyaddr = 46,
+			.page_2m = true,
+			.page_1g = true,
+			.exec_only = true,
+			.ad = true,
+			.nx = true,
+		},
 	};
 }
 
@@ -429,9 +436,20 @@ static inline enum vmmu_fault_result host_late_end(struct host_late *late)
 
 /* ---- guests with page tables of their own (shadow paging) ------------------------------ */
 
-enum { GP = 1, GW = 2, GU = 4, GA = 0x20, GD = 0x40, GPS = 0x80, GFULL = GP | GW | GU | GA };
+enum { GP = 1,
+       GW = 2,
+       GU = 4,
+       GA = 0x20,
+       GD = 0x40,
+       GPS = 0x80,
+       GFULL = GP | GW | GU | GA };
 /* Pages of guest memory that hold its tables. */
-enum { G_ROOT = 16, G_PDPT, G_DIRECTORY, G_TABLE, G_OTHER_TABLE, G_FREE = 32 };
+enum { G_ROOT = 16,
+       G_PDPT,
+       G_DIRECTORY,
+       G_TABLE,
+       G_OTHER_TABLE,
+       G_FREE = 32 };
 
 static inline void host_set(struct host *host, uint64_t page, unsigned index, uint64_t entry)
 {
@@ -511,9 +529,18 @@ static inline enum vmmu_mode mode_of(void **state)
 	return *(const enum vmmu_mode *)*state;
 }
 
-#define EPT(test) {#test " [ept]", test, NULL, NULL, &mode_ept}
-#define NPT(test) {#test " [npt]", test, NULL, NULL, &mode_npt}
-#define SHADOW(test) {#test " [shadow]", test, NULL, NULL, &mode_shadow}
+#define EPT(test) \
+	{ \
+#test " [ept]", test, NULL, NULL, &mode_ept \
+	}
+#define NPT(test) \
+	{ \
+#test " [npt]", test, NULL, NULL, &mode_npt \
+	}
+#define SHADOW(test) \
+	{ \
+#test " [shadow]", test, NULL, NULL, &mode_shadow \
+	}
 #define DIRECT(test) EPT(test), NPT(test)
 #define ALL(test) EPT(test), NPT(test), SHADOW(test)
 #define MODES enum vmmu_mode mode_ept = VMMU_MODE_EPT, mode_npt = VMMU_MODE_NPT, mode_shadow = VMMU_MODE_SHADOW

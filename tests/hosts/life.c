@@ -116,7 +116,8 @@ static void a_slot_that_goes_takes_all_with_it(void **state)
 /* A guest reads wherever nothing is: what remembers these holes is bounded. */
 static void holes_cost_no_more_than_so_much(void **state)
 {
-	enum { TOUCHES = 12000, BOUND = 4096 + 64 };
+	enum { TOUCHES = 12000,
+	       BOUND = 4096 + 64 };
 	struct host *host = host_with(mode_of(state), 1, 64);
 
 	assert_ok(host_slot(host, 0, 0, 64 * K, 0));

@@ -8,7 +8,11 @@
 
 MODES;
 
-enum { TREES = 16, FIRST_TREE = 100, TABLES = 400, DATA = 1000, RAM = 4096 };
+enum { TREES = 16,
+       FIRST_TREE = 100,
+       TABLES = 400,
+       DATA = 1000,
+       RAM = 4096 };
 
 /* Page tables of guests: so many of them that tables come and go with each switch. */
 static void make_trees(struct host *host)
@@ -145,7 +149,8 @@ static void one_look(struct storm *storm, unsigned what)
 
 static void anything_goes_while_vcpus_fault(void **state)
 {
-	enum { WHAT = 12, VCPUS = 2 };
+	enum { WHAT = 12,
+	       VCPUS = 2 };
 	static struct vmmu_trace_record record[1024];
 	struct vmmu_trace_ring ring = {.records = record, .size = 1024};
 	struct host *host = host_new(RAM);

@@ -7,7 +7,9 @@
 
 MODES;
 
-enum { PAGE = 100, HOLE = 300, GARBAGE = 0x5a };
+enum { PAGE = 100,
+       HOLE = 300,
+       GARBAGE = 0x5a };
 
 static struct host *paging_host(void **state, unsigned vcpus)
 {
@@ -21,13 +23,13 @@ static struct host *paging_host(void **state, unsigned vcpus)
 
 /* The guest's entry for PAGE as the page looks while the host has it. */
 static const uint64_t scraps[] = {
-	0,                                   /* a #PF would be the guest's own */
-	GP | GU | GA,                        /* page 0, read only: one of a protection */
-	PAGE * K | GFULL | GD | 1ull << 50,  /* a reserved bit */
-	HOLE * K | GFULL | GD,               /* no memory: MMIO */
-	260 * K | GFULL | GD,                /* the read-only slot */
-	(1ull << 45) | GFULL | GD,           /* past all slots */
-	PAGE * K | GP | GW | GU,             /* A and D to be set */
+	0,                                 /* a #PF would be the guest's own */
+	GP | GU | GA,                      /* page 0, read only: one of a protection */
+	PAGE *K | GFULL | GD | 1ull << 50, /* a reserved bit */
+	HOLE *K | GFULL | GD,              /* no memory: MMIO */
+	260 * K | GFULL | GD,              /* the read-only slot */
+	(1ull << 45) | GFULL | GD,         /* past all slots */
+	PAGE *K | GP | GW | GU,            /* A and D to be set */
 };
 enum { SCRAPS = sizeof(scraps) / sizeof(*scraps) };
 

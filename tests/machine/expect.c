@@ -182,8 +182,12 @@ static void take_slot(struct trace *t, const struct vmmu_trace_record *r)
 	if (r->cause == VMMU_CAUSE_SLOT_DELETE)
 		*s = t->slots[--t->slot_count];
 	else
-		*s = (struct slot){.id = r->slot_id, .flags = r->slot_flags, .base = r->slot.base_gfn,
-		                   .pages = r->slot.pages};
+		*s = (struct slot){
+			.id = r->slot_id,
+			.flags = r->slot_flags,
+			.base = r->slot.base_gfn,
+			.pages = r->slot.pages,
+		};
 }
 
 static void check_against_slot(const struct trace *t, const struct leaf_write *w, uint64_t entry)

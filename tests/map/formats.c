@@ -22,7 +22,11 @@
 #define ACCESSED BIT(8)
 #define DIRTY BIT(9)
 
-enum { FRAMES = 8, TOP = 1, LEVEL_3, LEVEL_2, LEVEL_1 };
+enum { FRAMES = 8,
+       TOP = 1,
+       LEVEL_3,
+       LEVEL_2,
+       LEVEL_1 };
 
 static uint64_t memory[FRAMES][512];
 
@@ -77,7 +81,8 @@ static struct vmmu_guest_mode mode_of_ept(void)
 		.address = ept.address & (BIT(46) - 1)};
 
 	for (unsigned access = 0; access < 16; access++) {
-		unsigned needed = access & 1 ? VMMU_PAGE_WRITE : access & 4 ? VMMU_PAGE_EXEC : VMMU_PAGE_READ;
+		unsigned needed = access & 1 ? VMMU_PAGE_WRITE : access & 4 ? VMMU_PAGE_EXEC
+		                                                            : VMMU_PAGE_READ;
 
 		for (unsigned page = 0; page <= VMMU_PAGE_ALL; page++)
 			if (!(page & needed))

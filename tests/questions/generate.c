@@ -14,14 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 4096, TABLE_BASE = 0x100000, PAGE_BASE = 0x1000000 };
+enum { PAGE = 4096,
+       TABLE_BASE = 0x100000,
+       PAGE_BASE = 0x1000000 };
 
 static bool text;
 static uint64_t wanted, made, now = 1000000000, pages;
 static uint8_t page[PAGE];
 static size_t used;
 static uint64_t page_time, data_bytes;
-static unsigned char *written;   /* one state per guest page: 0 empty, 1 read-only, 2 writable */
+static unsigned char *written; /* one state per guest page: 0 empty, 1 read-only, 2 writable */
 
 static void put(const void *data, size_t size)
 {
@@ -60,10 +62,25 @@ static void record(const void *data, size_t size)
 	last = now;
 }
 
-struct common { uint16_t type; uint8_t flags, preempt; int32_t pid; };
-struct changed { struct common c; uint64_t gfn, old, new; uint8_t level, as_id, pad[6]; };
-struct fault { struct common c; uint32_t vcpu, pad; uint64_t rip, address, error; };
-struct range { struct common c; uint64_t start, end; };
+struct common {
+	uint16_t type;
+	uint8_t flags, preempt;
+	int32_t pid;
+};
+struct changed {
+	struct common c;
+	uint64_t gfn, old, new;
+	uint8_t level, as_id, pad[6];
+};
+struct fault {
+	struct common c;
+	uint32_t vcpu, pad;
+	uint64_t rip, address, error;
+};
+struct range {
+	struct common c;
+	uint64_t start, end;
+};
 
 static const char formats[3][1200] = {
 	"name: kvm_tdp_mmu_spte_changed\nID: 1646\nformat:\n"

@@ -113,8 +113,7 @@ static void take_fault(struct recording *r, const struct vmmu_trace_record *begi
                        const struct vmmu_trace_record *end)
 {
 	struct recording_kind kind = {
-		.access = begin->access, .result = end->result, .level = end->level,
-		.entry = end->fault_end.entry};
+		.access = begin->access, .result = end->result, .level = end->level, .entry = end->fault_end.entry};
 	struct recording_event *e = new_event(r);
 
 	if (recording_has_leaf(&kind))

@@ -18,7 +18,7 @@
 #define FRAMES (1u << 14)
 
 struct host {
-	uint8_t *memory;             /* frames for tables, at hpa 0 */
+	uint8_t *memory; /* frames for tables, at hpa 0 */
 	uint32_t next;
 	uint32_t free[FRAMES];
 	uint32_t frees;
@@ -152,9 +152,12 @@ static void play_fault(struct player *p, const struct recording_event *e, size_t
 
 static void play_slot(struct player *p, const struct recording_event *e, size_t at)
 {
-	struct vmmu_slot_info info = {.id = e->id, .flags = e->flags,
-	                              .base = {e->gfn << VMMU_PAGE_SHIFT},
-	                              .bytes = e->pages << VMMU_PAGE_SHIFT};
+	struct vmmu_slot_info info = {
+		.id = e->id,
+		.flags = e->flags,
+		.base = {e->gfn << VMMU_PAGE_SHIFT},
+		.bytes = e->pages << VMMU_PAGE_SHIFT,
+	};
 	enum vmmu_status status = VMMU_ERR_INVALID;
 
 	if (e->cause == VMMU_CAUSE_SLOT_CREATE)

@@ -17,9 +17,9 @@
 #define SPINS 2000 /* points in a row at which every actor waits */
 
 struct fiber {
-	void *sp;          /* while it rests */
+	void *sp; /* while it rests */
 	void *stack;
-	void *shadow;      /* the sanitizer's own record of a fiber that rests */
+	void *shadow; /* the sanitizer's own record of a fiber that rests */
 	bool done;
 	bool waiting;
 };
@@ -28,7 +28,7 @@ struct fiber {
 struct choice {
 	uint8_t option[EXPLORE_ACTORS];
 	uint8_t options;
-	uint8_t taken;     /* index into option */
+	uint8_t taken; /* index into option */
 };
 
 static struct {
@@ -36,19 +36,19 @@ static struct {
 	void *world;
 	struct fiber fiber[EXPLORE_ACTORS];
 	struct fiber main;
-	int current;                   /* -1: no run under way */
+	int current; /* -1: no run under way */
 	struct choice choice[EXPLORE_POINTS];
 	unsigned points;
-	unsigned forced;               /* leading choices that are given */
+	unsigned forced; /* leading choices that are given */
 	unsigned bound, interruptions;
 	unsigned spins;
 	bool is_stuck;
 	bool misfit;
-	const uint8_t *replay;         /* actors by point, instead of choices */
+	const uint8_t *replay; /* actors by point, instead of choices */
 	unsigned replay_points;
 	bool sampling;
 	uint64_t random;
-	unsigned usual_points;         /* of the runs before, to draw places from */
+	unsigned usual_points; /* of the runs before, to draw places from */
 } x = {.current = -1};
 
 /* ---- fibers ------------------------------------------------------------------ */
@@ -140,9 +140,9 @@ static bool ready(unsigned n)
 }
 
 enum passing {
-	AT_POINT,   /* could go on itself: passing control is an interruption */
-	WAITS,      /* the next in turn goes on, so that no two wait for ever on each other */
-	ENDED,      /* whoever */
+	AT_POINT, /* could go on itself: passing control is an interruption */
+	WAITS,    /* the next in turn goes on, so that no two wait for ever on each other */
+	ENDED,    /* whoever */
 };
 
 /* Those that may go on here; the first of them does so without an interruption. */
@@ -254,7 +254,8 @@ void explore_wait(void)
 		if (++x.spins > SPINS)
 			x.is_stuck = true;
 	}
-	switch_to(x.is_stuck ? -1 : ready((unsigned)x.current) ? x.current : (int)choose(WAITS));
+	switch_to(x.is_stuck ? -1 : ready((unsigned)x.current) ? x.current
+	                                                       : (int)choose(WAITS));
 }
 
 /* ---- a run ------------------------------------------------------------------------ */

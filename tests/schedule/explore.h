@@ -26,9 +26,9 @@ typedef void (*explore_actor)(void *world);
 
 /* The world that one run happens in. */
 struct explore_job {
-	void *(*begin)(const void *arg);   /* makes a fresh world */
-	bool (*end)(void *world);          /* judges and unmakes it; true: sound */
-	void (*stuck)(void *world);        /* no actor gets anywhere: record it as a finding */
+	void *(*begin)(const void *arg); /* makes a fresh world */
+	bool (*end)(void *world);        /* judges and unmakes it; true: sound */
+	void (*stuck)(void *world);      /* no actor gets anywhere: record it as a finding */
 	const void *arg;
 	unsigned actors;
 	explore_actor actor[EXPLORE_ACTORS];
@@ -36,19 +36,19 @@ struct explore_job {
 
 struct explore_result {
 	uint64_t runs;
-	unsigned bound;                    /* highest number of interruptions begun with */
-	bool exhausted;                    /* every schedule up to it was run */
-	uint64_t sampled;                  /* further ones, taken at random */
+	unsigned bound;   /* highest number of interruptions begun with */
+	bool exhausted;   /* every schedule up to it was run */
+	uint64_t sampled; /* further ones, taken at random */
 	bool sound;
 	char schedule[2 * EXPLORE_POINTS]; /* of the run that failed */
 };
 
 struct explore_budget {
-	unsigned bound;      /* interruptions at most */
-	uint64_t runs;       /* schedules in order */
-	uint64_t samples;    /* when these were not all: so many more, with places and actors drawn by */
+	unsigned bound;   /* interruptions at most */
+	uint64_t runs;    /* schedules in order */
+	uint64_t samples; /* when these were not all: so many more, with places and actors drawn by */
 	uint64_t seed;
-	double seconds;      /* instead of runs and samples: half of this time for each; 0 = not */
+	double seconds; /* instead of runs and samples: half of this time for each; 0 = not */
 };
 
 /* Run schedules until one fails or the budget is used up. */

@@ -13,7 +13,17 @@
 #include "guest_machine.h"
 
 /* Frames. Those of slot 1 may go. */
-enum { TOP = 16, UPPER, MIDDLE, DIRECTORY, LEAF, VIEW, LEAF2, TOP2, DATA = 32, SLOT1 = 48, FRAMES = 64,
+enum { TOP = 16,
+       UPPER,
+       MIDDLE,
+       DIRECTORY,
+       LEAF,
+       VIEW,
+       LEAF2,
+       TOP2,
+       DATA = 32,
+       SLOT1 = 48,
+       FRAMES = 64,
        MORE = 128 /* leaf tables, for want of room */ };
 enum { GUEST_LEAF_PAGES = 8 };
 
@@ -21,7 +31,7 @@ struct guest_mode {
 	const char *name;
 	unsigned levels;
 	unsigned entry_bytes;
-	uint64_t span;            /* bytes that a leaf table maps */
+	uint64_t span; /* bytes that a leaf table maps */
 };
 extern const struct guest_mode guest_modes[];
 extern const unsigned guest_mode_count;
@@ -32,7 +42,11 @@ extern const struct guest_mode *guest_mode;
 /* An entry that names frame: present, writable, user's, accessed; and dirty. */
 uint64_t guest_entry(unsigned frame);
 uint64_t guest_entry_with(unsigned frame, unsigned remove);
-enum { GUEST_WRITE = 2, GUEST_USER = 4, GUEST_ACCESSED = 0x20, GUEST_DIRTY = 0x40, GUEST_LARGE = 0x80 };
+enum { GUEST_WRITE = 2,
+       GUEST_USER = 4,
+       GUEST_ACCESSED = 0x20,
+       GUEST_DIRTY = 0x40,
+       GUEST_LARGE = 0x80 };
 
 /* Fill the tables and let every vCPU run on them. */
 void guest_begin(struct sim_gm *gm);

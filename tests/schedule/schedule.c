@@ -128,7 +128,9 @@ static void reap(struct tally *t)
 #if defined(VMMU_COVERAGE)
 void __gcov_dump(void); /* libgcov's: what _exit would lose */
 #else
-static void __gcov_dump(void) {}
+static void __gcov_dump(void)
+{
+}
 #endif
 
 static void start(const struct options *o, const struct schedule_case *c, struct tally *t)
@@ -181,9 +183,18 @@ static int run_all(struct options *o)
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-enum { KEY_BOUND = 'b', KEY_RUNS = 'r', KEY_SAMPLES = 'n', KEY_SEED = 's', KEY_ONLY = 'o',
-       KEY_MODE = 'm', KEY_SCHEDULE = 'S', KEY_LIST = 'l', KEY_JOBS = 'j', KEY_SECONDS = 't',
-       KEY_SHADOW = 'x', KEY_DIRECT = 'd' };
+enum { KEY_BOUND = 'b',
+       KEY_RUNS = 'r',
+       KEY_SAMPLES = 'n',
+       KEY_SEED = 's',
+       KEY_ONLY = 'o',
+       KEY_MODE = 'm',
+       KEY_SCHEDULE = 'S',
+       KEY_LIST = 'l',
+       KEY_JOBS = 'j',
+       KEY_SECONDS = 't',
+       KEY_SHADOW = 'x',
+       KEY_DIRECT = 'd' };
 
 static const struct argp_option argp_options[] = {
 	{"bound", KEY_BOUND, "N", 0, "interruptions per schedule, at most (2)", 0},
@@ -191,10 +202,12 @@ static const struct argp_option argp_options[] = {
 	{"samples", KEY_SAMPLES, "N", 0, "when these are not all: further ones drawn at random (0)", 0},
 	{"seed", KEY_SEED, "N", 0, "for the drawing (1)", 0},
 	{"seconds", KEY_SECONDS, "N", 0, "for all together, instead of runs and samples: in order for half "
-	                                 "of the time, at random for the rest", 0},
+                                         "of the time, at random for the rest",
+         0},
 	{"only", KEY_ONLY, "NAME", 0, "this scenario", 0},
 	{"mode", KEY_MODE, "NAME", 0, "this format: ept, npt; or guest under shadow paging: 32-bit, pae, "
-	                              "4-level, 5-level", 0},
+                                      "4-level, 5-level",
+         0},
 	{"direct", KEY_DIRECT, NULL, 0, "direct maps only", 0},
 	{"shadow", KEY_SHADOW, NULL, 0, "shadow paging only", 0},
 	{"schedule", KEY_SCHEDULE, "STRING", 0, "one run by the schedule that a failure printed", 0},

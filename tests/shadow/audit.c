@@ -11,7 +11,9 @@
 
 #include "machine.h"
 
-enum { PAGES = 512, FIRST_TABLE = 2048, TABLES = 40 };
+enum { PAGES = 512,
+       FIRST_TABLE = 2048,
+       TABLES = 40 };
 
 static char rules[4096];
 

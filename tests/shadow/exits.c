@@ -7,7 +7,9 @@
  */
 #include "machine.h"
 
-enum { K_PDPT = 40, K_DIRECTORY, K_TABLE };
+enum { K_PDPT = 40,
+       K_DIRECTORY,
+       K_TABLE };
 
 #define UPPER 0xffff800000000000ull
 

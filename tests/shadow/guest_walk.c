@@ -26,13 +26,19 @@ static unsigned every = 127;
 
 /* ---- guest memory: a few frames ------------------------------------------------- */
 
-enum { FRAMES = 6, PML5 = 0, PML4, PDPT, DIRECTORY, TABLE, SPARE };
+enum { FRAMES = 6,
+       PML5 = 0,
+       PML4,
+       PDPT,
+       DIRECTORY,
+       TABLE,
+       SPARE };
 
 struct memory {
 	uint8_t byte[FRAMES][4096];
 	unsigned swaps;
-	unsigned fail_swaps;     /* answer CHANGED this many times */
-	uint64_t change_to;      /* ... and store this first */
+	unsigned fail_swaps; /* answer CHANGED this many times */
+	uint64_t change_to;  /* ... and store this first */
 	bool read_only;
 };
 
@@ -92,12 +98,15 @@ struct machine {
 	struct vmmu_guest_mode mode;
 	struct sim_guest_cpu cpu;
 	uint64_t gva;
-	uint64_t upper_gpa, lower_gpa;    /* the two entries under test */
+	uint64_t upper_gpa, lower_gpa; /* the two entries under test */
 	unsigned size;
 	uint64_t compared;
 };
 
-enum kind { K32, K_PAE, K_4LEVEL, K_5LEVEL };
+enum kind { K32,
+	    K_PAE,
+	    K_4LEVEL,
+	    K_5LEVEL };
 
 /* The model's words for the same registers. */
 static void apply(struct machine *m)
@@ -132,7 +141,8 @@ static struct machine *new_machine(enum kind kind)
 
 	assert_non_null(m);
 	m->paging.cpu = (struct vmmu_guest_cpu){.maxphyaddr = 38, .pse36 = true, .page_1g = true};
-	m->gva = kind == K32 ? 0xc0c03123 : kind == K_PAE ? 0xc0a03123 : 0xffff8000c0a03123;
+	m->gva = kind == K32 ? 0xc0c03123 : kind == K_PAE ? 0xc0a03123
+	                                                  : 0xffff8000c0a03123;
 	m->size = kind == K32 ? 4 : 8;
 	if (kind == K_5LEVEL) {
 		m->gva = 0xff123400c0a03123;
@@ -144,7 +154,9 @@ static struct machine *new_machine(enum kind kind)
 	}
 	m->paging.pdpte[3] = DIRECTORY * 4096 | 1;
 	m->paging.cr3 = (kind == K_5LEVEL ? PML5 : kind == K_4LEVEL ? PML4
-	                : kind == K_PAE ? PDPT : DIRECTORY) * 4096u;
+	                                   : kind == K_PAE          ? PDPT
+	                                                            : DIRECTORY) *
+	                4096u;
 	m->upper_gpa = DIRECTORY * 4096 + (kind == K32 ? 4 * (m->gva >> 22 & 1023)
 	                                               : 8 * (m->gva >> 21 & 511));
 	m->lower_gpa = TABLE * 4096 + (kind == K32 ? 4 * (m->gva >> 12 & 1023)
@@ -169,12 +181,9 @@ static const struct {
 	{"user read, AC", VMMU_R | VMMU_ACCESS_USER | VMMU_ACCESS_AC, {.user = true, .ac = true}},
 	{"user write", VMMU_W | VMMU_ACCESS_USER, {.write = true, .user = true}},
 	{"user fetch", VMMU_X | VMMU_ACCESS_USER, {.fetch = true, .user = true}},
-	{"implicit read at CPL 3", VMMU_R | VMMU_ACCESS_USER | VMMU_ACCESS_IMPLICIT,
-	 {.user = true, .implicit = true}},
-	{"implicit read, AC", VMMU_R | VMMU_ACCESS_IMPLICIT | VMMU_ACCESS_AC,
-	 {.implicit = true, .ac = true}},
-	{"implicit write, AC", VMMU_W | VMMU_ACCESS_IMPLICIT | VMMU_ACCESS_AC,
-	 {.write = true, .implicit = true, .ac = true}},
+	{"implicit read at CPL 3", VMMU_R | VMMU_ACCESS_USER | VMMU_ACCESS_IMPLICIT, {.user = true, .implicit = true}},
+	{"implicit read, AC", VMMU_R | VMMU_ACCESS_IMPLICIT | VMMU_ACCESS_AC, {.implicit = true, .ac = true}},
+	{"implicit write, AC", VMMU_W | VMMU_ACCESS_IMPLICIT | VMMU_ACCESS_AC, {.write = true, .implicit = true, .ac = true}},
 };
 #define ACCESSES (sizeof(accesses) / sizeof(accesses[0]))
 
@@ -308,10 +317,26 @@ static void all_combinations(enum kind kind)
 	free(m);
 }
 
-static void every_combination_32bit(void **state) { (void)state; all_combinations(K32); }
-static void every_combination_pae(void **state) { (void)state; all_combinations(K_PAE); }
-static void every_combination_4level(void **state) { (void)state; all_combinations(K_4LEVEL); }
-static void every_combination_5level(void **state) { (void)state; all_combinations(K_5LEVEL); }
+static void every_combination_32bit(void **state)
+{
+	(void)state;
+	all_combinations(K32);
+}
+static void every_combination_pae(void **state)
+{
+	(void)state;
+	all_combinations(K_PAE);
+}
+static void every_combination_4level(void **state)
+{
+	(void)state;
+	all_combinations(K_4LEVEL);
+}
+static void every_combination_5level(void **state)
+{
+	(void)state;
+	all_combinations(K_5LEVEL);
+}
 
 /* ---- every single bit, at every level, under every CPU --------------------------------- */
 
@@ -354,7 +379,9 @@ static void flip_everywhere(enum kind kind, struct vmmu_guest_cpu cpu, unsigned 
 		sim_guest_translate(&m->cpu, load, &m->memory, m->gva, &accesses[0].model, &path);
 		for (unsigned t = 0; t < path.tables; t++) {
 			unsigned shift = kind == K32 ? 22 - 10 * t
-			               : (kind == K_PAE ? 21 : kind == K_4LEVEL ? 39 : 48) - 9 * t;
+			                             : (kind == K_PAE ? 21 : kind == K_4LEVEL ? 39
+			                                                                      : 48) -
+			                                       9 * t;
 			uint64_t index = m->gva >> shift & (kind == K32 ? 1023 : 511);
 			uint64_t gpa = path.table[t] + index * m->size;
 
@@ -406,9 +433,16 @@ static enum vmmu_guest_result walk(struct machine *m, uint64_t gva, unsigned acc
 static void canonical_addresses(void **state)
 {
 	static const uint64_t gvas[] = {
-		0x00007fffffffffff, 0x0000800000000000, 0xffff7fffffffffff, 0xffff800000000000,
-		0x00ffffffffffffff, 0x0100000000000000, 0xfeffffffffffffff, 0xff00000000000000,
-		0, ~0ull,
+		0x00007fffffffffff,
+		0x0000800000000000,
+		0xffff7fffffffffff,
+		0xffff800000000000,
+		0x00ffffffffffffff,
+		0x0100000000000000,
+		0xfeffffffffffffff,
+		0xff00000000000000,
+		0,
+		~0ull,
 	};
 
 	(void)state;

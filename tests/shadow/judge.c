@@ -15,7 +15,12 @@
 #include "guest_internal.h"
 #include "guest_machine.h"
 
-enum { ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, DATA = 64 };
+enum { ROOT = 16,
+       PDPT,
+       DIRECTORY,
+       TABLE,
+       OTHER_TABLE,
+       DATA = 64 };
 
 #define FULL 0x67u
 #define K 4096ull
@@ -31,8 +36,12 @@ static void set(struct sim_gm *gm, unsigned table, unsigned index, uint64_t entr
 /* A 4-level guest that has read page 0 and uses PCID 1. `may_be_late`: as for an engine that lags. */
 static struct sim_gm *machine(bool may_be_late)
 {
-	struct sim_gm_config config = {.seed = 5, .vcpus = 1, .ram_pages = 512,
-	                               .lateness = may_be_late ? SIM_GM_ALL_LATE : SIM_GM_NEVER_LATE};
+	struct sim_gm_config config = {
+		.seed = 5,
+		.vcpus = 1,
+		.ram_pages = 512,
+		.lateness = may_be_late ? SIM_GM_ALL_LATE : SIM_GM_NEVER_LATE,
+	};
 	struct sim_gm *gm = sim_gm_new(&config);
 	struct vmmu_paging p = gm->vcpu[0].paging;
 

@@ -19,8 +19,16 @@
 #include "guest_machine.h"
 
 enum {
-	ROOT = 16, PDPT, DIRECTORY, TABLE, OTHER_TABLE, OTHER_DIRECTORY,
-	ROOT2 = 24, PDPT2, DIRECTORY2, TABLE2,
+	ROOT = 16,
+	PDPT,
+	DIRECTORY,
+	TABLE,
+	OTHER_TABLE,
+	OTHER_DIRECTORY,
+	ROOT2 = 24,
+	PDPT2,
+	DIRECTORY2,
+	TABLE2,
 	DATA = 64,
 };
 
@@ -37,7 +45,8 @@ enum {
 #define M2 0x200000ull
 
 __attribute__((unused)) static const struct sim_guest_access
-	read_ = {.write = false}, write_ = {.write = true}, user_read = {.user = true},
+	read_ = {.write = false},
+	write_ = {.write = true}, user_read = {.user = true},
 	user_write = {.write = true, .user = true};
 
 #define end(gm) assert_true(sim_gm_end(gm))
@@ -50,8 +59,14 @@ static inline void set(struct sim_gm *gm, unsigned table, unsigned index, uint64
 /* A machine with memory; paging is off. */
 static inline struct sim_gm *bare_machine(unsigned vcpus, unsigned order, uint32_t limit)
 {
-	struct sim_gm_config config = {.seed = 3, .vcpus = vcpus, .order = order, .ram_pages = 4096,
-	                               .max_shadow_tables = limit, .la57 = true};
+	struct sim_gm_config config = {
+		.seed = 3,
+		.vcpus = vcpus,
+		.order = order,
+		.ram_pages = 4096,
+		.max_shadow_tables = limit,
+		.la57 = true,
+	};
 	struct sim_gm *gm = sim_gm_new(&config);
 
 	sim_gm_slot_create(gm, 0, 0, 4096, 0, 0);

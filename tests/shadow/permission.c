@@ -22,13 +22,13 @@
 #include "tests/guest/permission/combinations.h"
 
 enum {
-	PAGES = 4096,              /* of RAM: up to both targets */
-	ROOT = 16,                 /* the first page of the tables, all below 1 MiB */
+	PAGES = 4096, /* of RAM: up to both targets */
+	ROOT = 16,    /* the first page of the tables, all below 1 MiB */
 	TABLES_END = 256,
 };
 #define K UINT64_C(4096)
-#define TABLE_RIGHTS 0x67u     /* P W U A D */
-#define ROOM_RIGHTS 0x63u      /* the supervisor's */
+#define TABLE_RIGHTS 0x67u /* P W U A D */
+#define ROOM_RIGHTS 0x63u  /* the supervisor's */
 
 static unsigned every = 97;
 
@@ -36,9 +36,9 @@ struct trial {
 	struct sim_gm *gm;
 	const struct space *space;
 	struct vmmu_paging paging;
-	unsigned used;             /* pages of tables */
-	uint64_t entry_gpa[6];     /* of the way to the address under test, by level */
-	uint64_t upper, lower;     /* what stands there before each access */
+	unsigned used;         /* pages of tables */
+	uint64_t entry_gpa[6]; /* of the way to the address under test, by level */
+	uint64_t upper, lower; /* what stands there before each access */
 	uint64_t tried;
 };
 
@@ -239,8 +239,13 @@ static void switch_on_all_pairs(struct trial *t, bool pse)
 /* Host pages of `order`; large enough ones allow large shadow pages. */
 static void try_space(const struct space *space, unsigned order)
 {
-	struct sim_gm_config config = {.seed = 1, .vcpus = 1, .order = order, .ram_pages = PAGES,
-	                               .la57 = space->mode == MODE_5LEVEL};
+	struct sim_gm_config config = {
+		.seed = 1,
+		.vcpus = 1,
+		.order = order,
+		.ram_pages = PAGES,
+		.la57 = space->mode == MODE_5LEVEL,
+	};
 	struct trial t = {.gm = sim_gm_new(&config), .space = space};
 	uint32_t number = 0;
 

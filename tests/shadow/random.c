@@ -24,8 +24,8 @@
 #include "random.h"
 
 #define RAM_PAGES 2048u
-#define TABLES 20u              /* frames that serve as tables most of the time */
-#define BIG_FIRST 1024u         /* slot 1: aligned to 2 MiB */
+#define TABLES 20u      /* frames that serve as tables most of the time */
+#define BIG_FIRST 1024u /* slot 1: aligned to 2 MiB */
 
 static unsigned long operations = 6000;
 static uint64_t seed = 1;
@@ -33,7 +33,7 @@ static uint64_t seed = 1;
 struct guest {
 	struct sim_gm *gm;
 	uint64_t random;
-	unsigned levels;            /* 0: no paging, 2 to 5; 6: any, switched while it runs;
+	unsigned levels; /* 0: no paging, 2 to 5; 6: any, switched while it runs;
 	                             * 7: 4 on the first vCPU, none on the others */
 	unsigned long operations;
 };
@@ -147,7 +147,8 @@ static uint64_t some_gva(struct guest *g, const struct vmmu_paging *p)
 static void random_paging(struct guest *g, unsigned n)
 {
 	struct vmmu_paging p = g->gm->vcpu[n].paging;
-	unsigned levels = g->levels == 6 ? (unsigned)below(g, 6) : g->levels == 7 ? 4 * !n : g->levels;
+	unsigned levels = g->levels == 6 ? (unsigned)below(g, 6) : g->levels == 7 ? 4 * !n
+	                                                                          : g->levels;
 	struct sim_gm *gm = g->gm;
 
 	if (levels == 1)
@@ -440,7 +441,8 @@ static void threads_of_guest(unsigned levels, unsigned order)
 		thread[n] = (struct thread){.guest = g, .n = n};
 		thread[n].guest.random += n;
 		assert_int_equal(pthread_create(&thread[n].id, NULL,
-		                                n < SIM_GM_VCPUS ? cpu_thread : host_thread, &thread[n]), 0);
+		                                n < SIM_GM_VCPUS ? cpu_thread : host_thread, &thread[n]),
+		                 0);
 	}
 	for (unsigned n = 0; n <= SIM_GM_VCPUS; n++)
 		pthread_join(thread[n].id, NULL);
@@ -472,11 +474,23 @@ static void without_memory(unsigned levels)
 	assert_false(refused);
 }
 
-static void no_memory_pae(void **state) { (void)state; without_memory(3); }
-static void no_memory_any_mode(void **state) { (void)state; without_memory(6); }
+static void no_memory_pae(void **state)
+{
+	(void)state;
+	without_memory(3);
+}
+static void no_memory_any_mode(void **state)
+{
+	(void)state;
+	without_memory(6);
+}
 
 #define GUEST(name, levels, vcpus, order, limit) \
-	static void name(void **state) { (void)state; random_guest(levels, vcpus, order, limit); }
+	static void name(void **state) \
+	{ \
+		(void)state; \
+		random_guest(levels, vcpus, order, limit); \
+	}
 
 GUEST(without_paging, 0, 2, 9, 0)
 GUEST(two_levels, 2, 1, 0, 0)
@@ -491,7 +505,11 @@ GUEST(four_levels_beside_none, 7, 3, 0, 0)
 GUEST(any_mode_few_tables, 6, 2, 4, 64)
 
 #define THREADS(name, levels, order) \
-	static void name(void **state) { (void)state; threads_of_guest(levels, order); }
+	static void name(void **state) \
+	{ \
+		(void)state; \
+		threads_of_guest(levels, order); \
+	}
 
 THREADS(threads_two_levels, 2, 9)
 THREADS(threads_pae, 3, 9)

@@ -274,8 +274,8 @@ static void cve_2021_38198_rights_of_a_shared_table(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 2; i++)
 		set(gm, TABLE, i, (DATA + i) * K | FULL | D);
-	set(gm, DIRECTORY, 1, TABLE * K | P | U | A);        /* read only */
-	set(gm, DIRECTORY, 2, TABLE * K | P | W | A);        /* the supervisor's */
+	set(gm, DIRECTORY, 1, TABLE * K | P | U | A); /* read only */
+	set(gm, DIRECTORY, 2, TABLE * K | P | W | A); /* the supervisor's */
 	for (unsigned i = 0; i < 3; i++) {
 		sim_gm_access(gm, 0, i * M2, &user_read, 8, 0);
 		sim_gm_access(gm, 0, i * M2, &user_write, 8, 1);

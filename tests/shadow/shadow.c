@@ -453,15 +453,17 @@ static void a_root_let_go_of_and_a_tagged_tlb(void **state)
 
 /* ---- while a flush is due ------------------------------------------------------------- */
 
-enum { FIRST, WRITER, SECOND };
+enum { FIRST,
+       WRITER,
+       SECOND };
 
 /* What vCPU SECOND does while FIRST's flush is on its way, and what came of it. */
 static struct {
 	struct sim_gm *gm;
-	bool writes;                    /* an emulated store; else an access */
+	bool writes; /* an emulated store; else an access */
 	bool done;
 	enum vmmu_fault_result result;
-	uint64_t entries;               /* written meanwhile */
+	uint64_t entries; /* written meanwhile */
 } during;
 
 static void second_goes_on(void *arg, unsigned busy)
@@ -579,8 +581,12 @@ static void hosts_that_are_refused(void **state)
 	struct sim_gm_config sim_config = {.seed = 1, .vcpus = 1, .ram_pages = 64};
 	struct sim_gm *gm = sim_gm_new(&sim_config);
 	struct vmmu_host host = gm->host;
-	struct vmmu_config config = {.host = &host, .host_ctx = gm, .mode = VMMU_MODE_SHADOW,
-	                             .cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true}};
+	struct vmmu_config config = {
+		.host = &host,
+		.host_ctx = gm,
+		.mode = VMMU_MODE_SHADOW,
+		.cpu = {.maxphyaddr = 46, .page_2m = true, .ad = true},
+	};
 	struct vmmu_paging p = gm->vcpu[0].paging;
 	struct vmmu_vcpu *vcpu;
 	struct vmmu_vm *vm;

@@ -23,10 +23,13 @@
 #include "memory.h"
 #include "random.h"
 
-enum { VCPUS = 3, PAGES = 512, TABLES = 12, ROUNDS = 600 };
+enum { VCPUS = 3,
+       PAGES = 512,
+       TABLES = 12,
+       ROUNDS = 600 };
 
 static struct {
-	unsigned levels;       /* of the guests' paging: 2 to 5 */
+	unsigned levels; /* of the guests' paging: 2 to 5 */
 	struct sim_memory tables;
 	struct vmmu_host host;
 	struct vmmu_vm *vm;
@@ -136,7 +139,7 @@ static const uint16_t places[4] = {0, 1, 2, 511};
 static uint64_t some_entry(uint64_t *random)
 {
 	uint64_t frame = sim_random_below(random, 12) ? 1 + sim_random_below(random, TABLES)
-	                                             : sim_random_below(random, PAGES);
+	                                              : sim_random_below(random, PAGES);
 
 	frame = frame << 12 | 0x27 | (sim_random(random) & 0x40) |
 	        (sim_random_below(random, 60) ? 0 : 0x80);
@@ -321,10 +324,26 @@ static void vcpus_share_shadow_tables(unsigned levels)
 	sim_memory_fini(&m.tables);
 }
 
-static void two_levels(void **state) { (void)state; vcpus_share_shadow_tables(2); }
-static void pae(void **state) { (void)state; vcpus_share_shadow_tables(3); }
-static void four_levels(void **state) { (void)state; vcpus_share_shadow_tables(4); }
-static void five_levels(void **state) { (void)state; vcpus_share_shadow_tables(5); }
+static void two_levels(void **state)
+{
+	(void)state;
+	vcpus_share_shadow_tables(2);
+}
+static void pae(void **state)
+{
+	(void)state;
+	vcpus_share_shadow_tables(3);
+}
+static void four_levels(void **state)
+{
+	(void)state;
+	vcpus_share_shadow_tables(4);
+}
+static void five_levels(void **state)
+{
+	(void)state;
+	vcpus_share_shadow_tables(5);
+}
 
 int main(void)
 {

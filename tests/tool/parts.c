@@ -35,7 +35,8 @@ static void sizes(void **state)
 	assert_true(parse_size("77", &n));
 	assert_int_equal(n, 77);
 	for (const char *const *bad = (const char *const[]){"", "M", "1.5G", "-1", "1GB", "99999999999999T", " 1",
-	     "1 M", NULL}; *bad; bad++)
+	                                                    "1 M", NULL};
+	     *bad; bad++)
 		assert_false(parse_size(*bad, &n));
 }
 
@@ -353,10 +354,14 @@ static void what_may_be_shown(void **state)
 	is_shown_as("\033]0;title\007", "\\x1b]0;title\\x07");
 	is_shown_as("a\r\n\tb\x7f", "a\\x0d\\x0a\tb\\x7f");
 	is_shown_as("Grüße, 世界 😀", "Grüße, 世界 😀");
-	is_shown_as("\x9b" "31m", "\\x9b31m");                      /* CSI of 8 bits */
-	is_shown_as("\xc2\x9b" "31m", "\\xc2\\x9b31m");            /* the same in UTF-8 */
+	is_shown_as("\x9b"
+	            "31m",
+	            "\\x9b31m"); /* CSI of 8 bits */
+	is_shown_as("\xc2\x9b"
+	            "31m",
+	            "\\xc2\\x9b31m");                                     /* the same in UTF-8 */
 	is_shown_as("\xc0\x9b\xe0\x80\x9b", "\\xc0\\x9b\\xe0\\x80\\x9b"); /* and longer than need be */
-	is_shown_as("\xe2\x80\xae", "\\xe2\\x80\\xae");          /* right to left from here */
+	is_shown_as("\xe2\x80\xae", "\\xe2\\x80\\xae");                   /* right to left from here */
 	is_shown_as("\xed\xa0\x80\xf5\x80\x80\x80\xff\xc3", "\\xed\\xa0\\x80\\xf5\\x80\\x80\\x80\\xff\\xc3");
 	assert_string_equal(some, "ab\\x1b");
 	free(some);

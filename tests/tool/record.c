@@ -36,7 +36,9 @@ static void qemu_names(void **state)
 {
 	(void)state;
 #define NAME(arguments, name) expect_name(arguments, sizeof(arguments) - 1, name)
-	NAME("qemu\0-m\0" "512\0-name\0web1\0", "web1");
+	NAME("qemu\0-m\0"
+	     "512\0-name\0web1\0",
+	     "web1");
 	NAME("qemu\0-name\0guest=db,debug-threads=on\0-m\0", "db");
 	NAME("qemu\0--name\0a b\0", "a b");
 	NAME("qemu\0-m\0", NULL);
@@ -76,7 +78,12 @@ static void processes(void **state)
 	free(threads);
 	free(comm);
 	for (int i = 0; i < 3; i++)
-		vms.vm[i] = (struct vm){.pid = 10 + i, .fd = 4, .comm = strdup("qemu"), .name = strdup(i ? "b" : "a")};
+		vms.vm[i] = (struct vm){
+			.pid = 10 + i,
+			.fd = 4,
+			.comm = strdup("qemu"),
+			.name = strdup(i ? "b" : "a"),
+		};
 	vms_keep(&vms, 0, "b");
 	assert_int_equal(vms.count, 2);
 	vms_keep(&vms, 12, "qemu");

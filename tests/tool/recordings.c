@@ -52,15 +52,18 @@ static void lines_of_all_tools(void **state)
 {
 	(void)state;
 	assert_one("  vmm-181     (    180) [003] ...1.     8.395692: kvm_tdp_mmu_spte_changed: as id 0 gfn 0 level 4 "
-	           "old_spte 0 new_spte 114974827\n", EVENT_SPTE_CHANGED, "vmm", 181, 180, 8395692000);
+	           "old_spte 0 new_spte 114974827\n",
+	           EVENT_SPTE_CHANGED, "vmm", 181, 180, 8395692000);
 	assert_one("  CPU 0/KVM-4711  [000] d..1.   100.000001: kvm_page_fault: vcpu 0 rip 0x1 address 0x2 error_code 0x6\n",
 	           EVENT_PAGE_FAULT, "CPU 0/KVM", 4711, -1, 100000001000);
 	assert_one("  a-b [1] c-7  [000] 15.708939123: kvm_mmu_zap_all_fast: kvm-mmu-valid-gen 0 used_pages 0\n",
 	           EVENT_ZAP_ALL, "a-b [1] c", 7, -1, 15708939123);
 	assert_one("   CPU 1/KVM   239 [001]    21.127650:   kvmmmu:kvm_tdp_mmu_spte_changed: as id 0 gfn 1 level 1 "
-	           "old_spte 0 new_spte 1\n", EVENT_SPTE_CHANGED, "CPU 1/KVM", 239, -1, 21127650000);
+	           "old_spte 0 new_spte 1\n",
+	           EVENT_SPTE_CHANGED, "CPU 1/KVM", 239, -1, 21127650000);
 	assert_one("   CPU 1/KVM   200/239 [001]    21.127650:   kvm:kvm_unmap_hva_range: mmu notifier unmap range: "
-	           "0x1000 -- 0x2000\n", EVENT_UNMAP, "CPU 1/KVM", 239, 200, 21127650000);
+	           "0x1000 -- 0x2000\n",
+	           EVENT_UNMAP, "CPU 1/KVM", 239, 200, 21127650000);
 	assert_one("  vmm-181     (-----) [003] ...1.     8.395692: kvm_fast_mmio: fast mmio at gpa 0xfee00000\n",
 	           EVENT_FAST_MMIO, "vmm", 181, -1, 8395692000);
 }
@@ -112,7 +115,7 @@ static void fields_by_name(void **state)
 	assert_int_equal(event.field[FIELD_ROLE], 2);
 	assert_int_equal(event.field[FIELD_CREATED], 0);
 	event = event_of("fast_page_fault", "vcpu 2 gva 40000000 error_code P|W|U sptep 00000000184726e8 old 0x1081e0e65 "
-	                 "new 1081e0e67 spurious 0 fixed 1");
+	                                    "new 1081e0e67 spurious 0 fixed 1");
 	assert_int_equal(event.field[FIELD_VCPU], 2);
 	assert_int_equal(event.field[FIELD_ADDRESS], 0x40000000);
 	assert_int_equal(event.field[FIELD_OLD], 0x1081e0e65);
@@ -170,20 +173,20 @@ static void pages_of_the_ring_buffer(void **state)
 	size_t size;
 
 	(void)state;
-	words[0] = 1000;                          /* time stamp */
-	words[4] = 2 | 5u << 5;                   /* 8 bytes, 5 later */
+	words[0] = 1000;        /* time stamp */
+	words[4] = 2 | 5u << 5; /* 8 bytes, 5 later */
 	words[5] = 0x11111111;
-	words[7] = 30 | 1u << 5;                  /* time goes on by 1 + (2 << 27) */
+	words[7] = 30 | 1u << 5; /* time goes on by 1 + (2 << 27) */
 	words[8] = 2;
-	words[9] = 0 | 3u << 5;                   /* a long one: 4 + 8 bytes */
+	words[9] = 0 | 3u << 5; /* a long one: 4 + 8 bytes */
 	words[10] = 12;
 	words[11] = 0x22222222;
-	words[13] = 29 | 1u << 5;                 /* padding of 8 bytes */
+	words[13] = 29 | 1u << 5; /* padding of 8 bytes */
 	words[14] = 4;
 	words[15] = 1 | 1u << 5;
 	words[16] = 0x33333333;
-	words[2] = 13 * 4;                        /* commit */
-	words[17] = 99;                           /* events missed */
+	words[2] = 13 * 4; /* commit */
+	words[17] = 99;    /* events missed */
 	words[2] |= 3u << 30;
 	assert_true(ring_page_open(&page, (const uint8_t *)words, sizeof(words)));
 	assert_int_equal(page.missed, 99);
@@ -237,8 +240,13 @@ static struct host host_new(void)
 
 static struct source_event event_at(struct host *host, enum event_id id)
 {
-	return (struct source_event){.time = host->now += 1000, .pid = host->pid, .tgid = host->tgid, .id = id,
-	                             .comm = "vmm"};
+	return (struct source_event){
+		.time = host->now += 1000,
+		.pid = host->pid,
+		.tgid = host->tgid,
+		.id = id,
+		.comm = "vmm",
+	};
 }
 
 static void changed(struct host *host, uint64_t gfn, unsigned level, uint64_t old, uint64_t new)
@@ -269,9 +277,9 @@ static void happens(struct host *host, enum event_id id)
 	kvm_take(host->kvm, &event);
 }
 
-#define TABLE(n) (0x100000ull + (n) * 0x1000ull + 0x827)
-#define PAGE(n) (0x800000ull + (n) * 0x1000ull + 0xe67)
-#define HUGE(n) (0x40000000ull + (n) * 0x200000ull + 0xee7)
+#define TABLE(n) (0x100000ull + (n)*0x1000ull + 0x827)
+#define PAGE(n) (0x800000ull + (n)*0x1000ull + 0xe67)
+#define HUGE(n) (0x40000000ull + (n)*0x200000ull + 0xee7)
 
 /* A root with one table below it at each level, for gfn 0. */
 static void grow(struct host *host, unsigned first_table)

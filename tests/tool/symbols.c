@@ -25,7 +25,8 @@
 
 /* ---- A kallsyms table made from its description --------------------------------- */
 
-enum { NAMES = 1500, TABLE_ROOM = 1 << 17 };
+enum { NAMES = 1500,
+       TABLE_ROOM = 1 << 17 };
 #define BASE 0xffffffff81000000ull
 
 struct image {
@@ -235,9 +236,10 @@ static void system_map_and_proc_kallsyms(void **state)
 	(void)state;
 	assert_null(parse_text("ffffffff81000000 T _text\nffffffff81000000 T startup_64\n"
 	                       "ffffffff81000200 t helper\nffffffff81000180 D data\n"
-	                       "ffffffffc0000000 t in_module\t[ext4]\nffffffff81000400 T _etext\n", &symbols));
+	                       "ffffffffc0000000 t in_module\t[ext4]\nffffffff81000400 T _etext\n",
+	                       &symbols));
 	text = symbols_describe(&symbols, 0xffffffff810001ffull);
-	assert_string_equal(text, "startup_64+0x1ff");    /* not _text, not the data */
+	assert_string_equal(text, "startup_64+0x1ff"); /* not _text, not the data */
 	free(text);
 	text = symbols_describe(&symbols, 0xffffffffc0000004ull);
 	assert_string_equal(text, "in_module+0x4");
@@ -266,7 +268,8 @@ static void texts_that_are_refused(void **state)
 
 /* ---- Compressions --------------------------------------------------------------------------- */
 
-enum { PLAIN = 3 << 20, PACKED_ROOM = 8 << 20 };
+enum { PLAIN = 3 << 20,
+       PACKED_ROOM = 8 << 20 };
 
 static uint8_t *plain, *packed;
 
@@ -326,7 +329,8 @@ static void every_compression_unpacks(void **state)
 	deflateEnd(&gzip);
 
 	assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, plain, PLAIN, packed, &size,
-	                                         PACKED_ROOM), LZMA_OK);
+	                                         PACKED_ROOM),
+	                 LZMA_OK);
 	assert_unpacks("xz", size);
 
 	lzma_lzma_preset(&options, 1);

@@ -113,7 +113,7 @@ static void damaged_records_stop_the_reading(void **state)
 	struct trace_file trace;
 
 	(void)state;
-	maker.records[4].index = 512;    /* a write */
+	maker.records[4].index = 512; /* a write */
 	trace = parsed();
 	assert_int_equal(trace.ending, TRACE_DAMAGED);
 	assert_int_equal(trace.count, 4);
@@ -522,7 +522,7 @@ static bool is_noticed(void)
 static bool may_be_anything(const struct vmmu_trace_record *r, size_t byte)
 {
 	size_t in_event = offsetof(struct vmmu_trace_record, event);
-	bool unknown = byte == in_event || byte == in_event + 1;    /* it becomes one that is passed over */
+	bool unknown = byte == in_event || byte == in_event + 1; /* it becomes one that is passed over */
 
 	if (byte < offsetof(struct vmmu_trace_record, seq))
 		return true;
@@ -597,7 +597,11 @@ static void no_bit_of_a_file_with_checksums_changes(void **state)
 	make_of_all_kinds();
 	maker.header.version = VMMU_TRACE_VERSION;
 	sum = &maker.records[maker.header.records];
-	*sum = (struct vmmu_trace_record){.time = maker.now, .event = VMMU_TRACE_CHECKSUM, .vcpu = VMMU_TRACE_NO_VCPU};
+	*sum = (struct vmmu_trace_record){
+		.time = maker.now,
+		.event = VMMU_TRACE_CHECKSUM,
+		.vcpu = VMMU_TRACE_NO_VCPU,
+	};
 	sum->checksum.records = maker.header.records;
 	sum->checksum.crc = vmmu_trace_crc(0, maker.records, maker.header.records * sizeof(*sum));
 	maker.header.records++;

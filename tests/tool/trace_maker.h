@@ -13,7 +13,7 @@ enum { MAKER_MAX = 4096 };
 struct trace_maker {
 	struct vmmu_trace_file_header header;
 	struct vmmu_trace_record records[MAKER_MAX];
-	uint32_t seq[2];               /* vCPU 0, management */
+	uint32_t seq[2]; /* vCPU 0, management */
 	uint64_t now;
 };
 
@@ -33,8 +33,7 @@ static inline struct vmmu_trace_record *maker_add(struct trace_maker *m, unsigne
 	struct vmmu_trace_record *r = &m->records[m->header.records++];
 
 	*r = (struct vmmu_trace_record){
-		.time = m->now += 10, .seq = m->seq[vcpu == VMMU_TRACE_NO_VCPU]++, .event = (uint16_t)event,
-		.vcpu = vcpu, .vm = 1, .root = 1};
+		.time = m->now += 10, .seq = m->seq[vcpu == VMMU_TRACE_NO_VCPU]++, .event = (uint16_t)event, .vcpu = vcpu, .vm = 1, .root = 1};
 	return r;
 }
 
@@ -48,7 +47,7 @@ static inline void maker_vm(struct trace_maker *m, enum vmmu_mode mode)
 		.levels = 4,
 		.maxphyaddr = 40,
 		.features = VMMU_TRACE_PAGE_2M | VMMU_TRACE_PAGE_1G | VMMU_TRACE_EXEC_ONLY |
-		            VMMU_TRACE_AD | VMMU_TRACE_NX,
+	                    VMMU_TRACE_AD | VMMU_TRACE_NX,
 	};
 }
 

@@ -5,7 +5,19 @@
 #include "visor/cpu/vcpu.h"
 #include "visor/cpu/event.h"
 
-enum { DE = 0, DB = 1, BP = 3, UD = 6, DF = 8, TS = 10, NP = 11, SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, CP = 21 };
+enum { DE = 0,
+       DB = 1,
+       BP = 3,
+       UD = 6,
+       DF = 8,
+       TS = 10,
+       NP = 11,
+       SS = 12,
+       GP = 13,
+       PF = 14,
+       MF = 16,
+       AC = 17,
+       CP = 21 };
 
 static const unsigned benign[] = {DB, BP, UD, MF, AC}, contributory[] = {DE, TS, NP, SS, GP, CP};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

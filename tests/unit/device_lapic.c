@@ -133,7 +133,7 @@ static void one_shot(void **state)
 	struct lapic l = fresh();
 
 	(void)state;
-	set(&l, 0x3e0, 0x3, 0);       /* divide by 16 */
+	set(&l, 0x3e0, 0x3, 0); /* divide by 16 */
 	set(&l, 0x320, 0x40, 0);
 	set(&l, 0x380, 1000, 5000);
 	assert_int_equal(get(&l, 0x390, 5000), 1000);
@@ -156,7 +156,7 @@ static void periodic(void **state)
 	struct lapic l = fresh();
 
 	(void)state;
-	set(&l, 0x3e0, 0xb, 0);       /* divide by 1 */
+	set(&l, 0x3e0, 0xb, 0); /* divide by 1 */
 	set(&l, 0x320, 0x20040, 0);
 	set(&l, 0x380, ms, 0);
 	lapic_advance(&l, ms);
@@ -205,7 +205,9 @@ static void periodic_floor(void **state)
 
 static void dividers(void **state)
 {
-	static const struct { uint32_t code, by; } d[] = {{0, 2}, {1, 4}, {2, 8}, {3, 16}, {8, 32}, {9, 64}, {10, 128}, {11, 1}};
+	static const struct {
+		uint32_t code, by;
+	} d[] = {{0, 2}, {1, 4}, {2, 8}, {3, 16}, {8, 32}, {9, 64}, {10, 128}, {11, 1}};
 
 	(void)state;
 	for (unsigned i = 0; i < 8; i++) {
@@ -331,8 +333,8 @@ static void x2apic(void **state)
 	assert_int_equal(value, 1); /* LDR: cluster 0, first of it */
 	assert_false(lapic_msr_write(&l, X2 + 0x0d, 0, 1));
 	assert_false(lapic_msr_read(&l, X2 + 0x0e, 0, &value)); /* no DFR */
-	assert_false(lapic_msr_write(&l, X2 + 0x0b, 0, 1));      /* EOI takes 0 */
-	assert_true(lapic_msr_write(&l, X2 + 0x3f, 0, 0x44));    /* self IPI */
+	assert_false(lapic_msr_write(&l, X2 + 0x0b, 0, 1));     /* EOI takes 0 */
+	assert_true(lapic_msr_write(&l, X2 + 0x3f, 0, 0x44));   /* self IPI */
 	assert_int_equal(lapic_acknowledge(&l), 0x44);
 	assert_true(lapic_msr_write(&l, X2 + 0x0b, 0, 0));
 	assert_true(lapic_msr_write(&l, X2 + 0x30, 0, 0xffffffff00000045)); /* broadcast */

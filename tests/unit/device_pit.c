@@ -184,7 +184,7 @@ static void new_count(void **state)
 	pit_advance(&p, at(30));
 	pit_write(&p, 0, 5000 & 0xff, at(30));
 	pit_write(&p, 0, 5000 >> 8, at(30));
-	pit_write(&p, 3, 0xe2, at(31)); /* read back the status of channel 0 */
+	pit_write(&p, 3, 0xe2, at(31));                  /* read back the status of channel 0 */
 	assert_int_equal(pit_read(&p, 0, at(31)), 0xf4); /* output high, null count, access 3, mode 2 */
 	assert_int_equal(pit_next_event(&p), at(10001));
 	assert_true(pit_advance(&p, at(10001)));

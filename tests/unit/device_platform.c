@@ -67,8 +67,15 @@ static bool write_memory(void *ctx, uint64_t gpa, const void *bytes, size_t n)
 static int fresh(void **state)
 {
 	struct machine *m = calloc(1, sizeof(*m));
-	struct platform_host host = {.console_out = console_out, .now_ns = now_ns, .wall_clock = wall_clock, .note = count_note, .ctx = m,
-	                             .tsc = tsc, .write_memory = write_memory};
+	struct platform_host host = {
+		.console_out = console_out,
+		.now_ns = now_ns,
+		.wall_clock = wall_clock,
+		.note = count_note,
+		.ctx = m,
+		.tsc = tsc,
+		.write_memory = write_memory,
+	};
 	struct platform_config config = {.memory_bytes = 5ull << 30, .cpus = 1, .tsc_hz = TSC_HZ};
 
 	m->platform = malloc(platform_size());
@@ -220,7 +227,7 @@ static void rtc_and_port_70(void **state)
 
 	out(m, 0x70, 1, 0x09);
 	assert_int_equal(in(m, 0x71, 1), 0x23); /* 2023 */
-	out(m, 0x70, 2, 0x6060); /* index and data in one write */
+	out(m, 0x70, 2, 0x6060);                /* index and data in one write */
 	assert_int_equal(in(m, 0x71, 1), 0x60);
 }
 
@@ -295,7 +302,7 @@ static void power_off(void **state)
 	struct machine *m = *state;
 
 	assert_int_equal(in(m, 0x604, 2), 1); /* ACPI mode from the start */
-	out(m, 0x604, 2, 1 << 10 | 0x2000); /* another sleep type */
+	out(m, 0x604, 2, 1 << 10 | 0x2000);   /* another sleep type */
 	assert_int_equal(end_of(m), VM_RUNNING);
 	out(m, 0x604, 2, 5 << 10);
 	assert_int_equal(end_of(m), VM_RUNNING);
@@ -425,10 +432,10 @@ static void init(void **state)
 	platform_mmio_write(m->platform, 0xfee00300, 4, 0xc4500); /* all but itself */
 	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
 	platform_mmio_write(m->platform, 0xfee00310, 4, 5u << 24);
-	platform_mmio_write(m->platform, 0xfee00300, 4, 0x4500);  /* number 5 */
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0x4500); /* number 5 */
 	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
 	platform_mmio_write(m->platform, 0xfee00310, 4, 0);
-	platform_mmio_write(m->platform, 0xfee00300, 4, 0x8500);  /* de-assert: no message to itself */
+	platform_mmio_write(m->platform, 0xfee00300, 4, 0x8500); /* de-assert: no message to itself */
 	assert_int_equal(platform_end(m->platform, &code), VM_RUNNING);
 	platform_mmio_write(m->platform, 0xfee00300, 4, 0x4500);
 	assert_int_equal(platform_end(m->platform, &code), VM_REBOOT);
@@ -524,7 +531,7 @@ static void bios_call(void **state)
 	out(m, 0xb8, 2, 0x0e10);
 	assert_int_equal(end_of(m), VM_FAILED);
 	assert_string_equal(platform_end_reason(m->platform), "the guest takes interrupt 10h (AH=0eh) by the vector of "
-	                    "a BIOS, and there is no BIOS");
+	                                                      "a BIOS, and there is no BIOS");
 	out(m, 0xb8, 2, 0x0e13); /* the first one counts */
 	assert_non_null(strstr(platform_end_reason(m->platform), "10h"));
 }
@@ -635,15 +642,35 @@ static void keyboard_tests(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(unknown_ports), TEST(wide_accesses), TEST(pit_through_pic), TEST(pit_through_ioapic),
-		TEST(console_input), TEST(rtc_and_port_70), TEST(lapic_timer), TEST(mmio_sizes), TEST(pm_timer),
-		TEST(pm_timer_interrupt), TEST(power_off), TEST(reset_by_keyboard_controller),
-		TEST(reset_by_output_port), TEST(reset_by_cf9), TEST(reset_by_port_92), TEST(debug_exit), TEST(fw_cfg),
-		TEST(task_priority), TEST(nmi), TEST(init), TEST(paravirtual_clock),
+		TEST(unknown_ports),
+		TEST(wide_accesses),
+		TEST(pit_through_pic),
+		TEST(pit_through_ioapic),
+		TEST(console_input),
+		TEST(rtc_and_port_70),
+		TEST(lapic_timer),
+		TEST(mmio_sizes),
+		TEST(pm_timer),
+		TEST(pm_timer_interrupt),
+		TEST(power_off),
+		TEST(reset_by_keyboard_controller),
+		TEST(reset_by_output_port),
+		TEST(reset_by_cf9),
+		TEST(reset_by_port_92),
+		TEST(debug_exit),
+		TEST(fw_cfg),
+		TEST(task_priority),
+		TEST(nmi),
+		TEST(init),
+		TEST(paravirtual_clock),
 		TEST(level_through_ioapic),
 		TEST(reads_are_up_to_date),
-		TEST(keyboard_tests), TEST(absent_keyboard), TEST(keyboard_interrupts),
-		TEST(bios_call), TEST(display), TEST(display_memory),
+		TEST(keyboard_tests),
+		TEST(absent_keyboard),
+		TEST(keyboard_interrupts),
+		TEST(bios_call),
+		TEST(display),
+		TEST(display_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,14 @@
 #include "tests/unit/unit.h"
 #include "visor/device/uart16550.h"
 
-enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCRATCH };
+enum { DATA,
+       IER,
+       IIR,
+       LCR,
+       MCR,
+       LSR,
+       MSR,
+       SCRATCH };
 
 static char sent[256];
 static size_t sent_count;

@@ -15,13 +15,16 @@
 #define LIST "docs/emulated-instructions.md"
 #define OPERAND (DEVICE_BASE + 0x100)
 
-enum how { SOFTWARE, NATIVE, ABSENT, HOW_COUNT };
+enum how { SOFTWARE,
+	   NATIVE,
+	   ABSENT,
+	   HOW_COUNT };
 
 struct form {
 	ZydisMnemonic mnemonic;
-	unsigned bits;           /* of the memory operand */
-	const char *kind;        /* " far", " to a segment register"; else "" */
-	bool tried[3], done[3];  /* in each mode */
+	unsigned bits;          /* of the memory operand */
+	const char *kind;       /* " far", " to a segment register"; else "" */
+	bool tried[3], done[3]; /* in each mode */
 	enum how how;
 };
 
@@ -34,7 +37,7 @@ static const char *const mode_names[3] = {"64-bit", "32-bit", "16-bit"};
 /* ---- reasons --------------------------------------------------------------------------------- */
 
 static const struct {
-	const char *prefix;      /* of mnemonics; the first that fits counts */
+	const char *prefix; /* of mnemonics; the first that fits counts */
 	const char *why;
 } reasons[] = {
 	{"aes", "Key Locker, which CPUID does not offer to guests"},
@@ -187,7 +190,12 @@ static struct form *form_of(const struct decoded *d, unsigned bits)
 		if (forms[i].mnemonic == d->instruction.mnemonic && forms[i].bits == bits && forms[i].kind == kind)
 			return &forms[i];
 	assert_true(form_count < FORMS_MAX);
-	forms[form_count] = (struct form){.mnemonic = d->instruction.mnemonic, .bits = bits, .kind = kind, .how = ABSENT};
+	forms[form_count] = (struct form){
+		.mnemonic = d->instruction.mnemonic,
+		.bits = bits,
+		.kind = kind,
+		.how = ABSENT,
+	};
 	return &forms[form_count++];
 }
 
@@ -281,7 +289,7 @@ static void evex(unsigned mode)
 	static const uint8_t rest[][2] = {{0x03, 0}, {0x04, 0x0b}, {0x23, 0}, {0x33, 0}};
 
 	for (unsigned map = 1; map < 7; map++)
-		for (unsigned last = 0; last < 8; last++) /* W, pp */
+		for (unsigned last = 0; last < 8; last++)               /* W, pp */
 			for (unsigned length = 0; length < 6; length++) /* L'L, b */
 				for (unsigned mask = 0; mask < 2; mask++)
 					for (unsigned opcode = 0; opcode < 256; opcode++) {

@@ -156,9 +156,12 @@ static void a_loop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(found_again, fresh_cpu), cmocka_unit_test_setup(changed_bytes, fresh_cpu),
-		cmocka_unit_test_setup(other_modes, fresh_cpu), cmocka_unit_test_setup(cut_short, fresh_cpu),
-		cmocka_unit_test_setup(invalid, fresh_cpu),     cmocka_unit_test_setup(many, fresh_cpu),
+		cmocka_unit_test_setup(found_again, fresh_cpu),
+		cmocka_unit_test_setup(changed_bytes, fresh_cpu),
+		cmocka_unit_test_setup(other_modes, fresh_cpu),
+		cmocka_unit_test_setup(cut_short, fresh_cpu),
+		cmocka_unit_test_setup(invalid, fresh_cpu),
+		cmocka_unit_test_setup(many, fresh_cpu),
 		cmocka_unit_test_setup(a_loop, fresh_cpu),
 	};
 

@@ -3,9 +3,21 @@
 #include "tests/unit/emulate_fixture.h"
 #include "visor/emulate/deliver.h"
 
-enum { IDT = 0x1000, GDT = 0x2000, TSS = 0x3000, STACK = 0x8000, INNER_STACK = 0x9000, TABLES = 0x10000 };
-enum { CODE0 = 0x08, DATA0 = 0x10, CODE3 = 0x18, DATA3 = 0x20, CODE0_64 = 0x28, CODE3_64 = 0x30 };
-enum { VECTOR = 0x41, HANDLER = 0x12345678, RIP = 0x4000 };
+enum { IDT = 0x1000,
+       GDT = 0x2000,
+       TSS = 0x3000,
+       STACK = 0x8000,
+       INNER_STACK = 0x9000,
+       TABLES = 0x10000 };
+enum { CODE0 = 0x08,
+       DATA0 = 0x10,
+       CODE3 = 0x18,
+       DATA3 = 0x20,
+       CODE0_64 = 0x28,
+       CODE3_64 = 0x30 };
+enum { VECTOR = 0x41,
+       HANDLER = 0x12345678,
+       RIP = 0x4000 };
 enum { NOT_PRESENT_STACK = 0x200000 };
 
 struct machine {
@@ -17,22 +29,25 @@ struct machine {
 
 static void set_gate32(struct bus *b, unsigned vector, uint16_t selector, uint32_t offset, unsigned type)
 {
-	set64(b, IDT + 8 * vector, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)type << 40 |
-	                                   (uint64_t)(offset >> 16) << 48);
+	set64(b, IDT + 8 * vector, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)type << 40 | (uint64_t)(offset >> 16) << 48);
 }
 
 static void set_gate64(struct bus *b, unsigned vector, uint16_t selector, uint64_t offset, unsigned type, unsigned ist)
 {
-	set64(b, IDT + 16 * vector, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 |
-	                                    (uint64_t)type << 40 | (offset >> 16 & 0xffff) << 48);
+	set64(b, IDT + 16 * vector, (offset & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 | (uint64_t)type << 40 | (offset >> 16 & 0xffff) << 48);
 	set64(b, IDT + 16 * vector + 8, offset >> 32);
 }
 
 static void start(struct machine *m, struct x86_cpu_state cpu)
 {
 	static const uint64_t gdt[] = {
-		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
-		0x00af9a000000ffff /* not accessed yet */, 0x00affb000000ffff,
+		0,
+		0x00cf9b000000ffff,
+		0x00cf93000000ffff,
+		0x00cffb000000ffff,
+		0x00cff3000000ffff,
+		0x00af9a000000ffff /* not accessed yet */,
+		0x00affb000000ffff,
 	};
 
 	m->bus = bus_new(&m->memory);
@@ -113,7 +128,12 @@ static uint64_t at64(const struct machine *m, uint64_t gpa)
 }
 
 static const struct delivery external = {.vector = VECTOR};
-static const struct delivery with_error = {.vector = VECTOR, .fault = true, .has_error = true, .error = 0x1234};
+static const struct delivery with_error = {
+	.vector = VECTOR,
+	.fault = true,
+	.has_error = true,
+	.error = 0x1234,
+};
 static const struct delivery software = {.vector = VECTOR, .software = true};
 
 static void protected_mode_same_level(void **state)
@@ -312,11 +332,16 @@ static void what_is_not_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(protected_mode_same_level), cmocka_unit_test(protected_mode_to_an_inner_level),
-		cmocka_unit_test(protected_mode_small_stack), cmocka_unit_test(long_mode_same_level),
-		cmocka_unit_test(long_mode_to_an_inner_level), cmocka_unit_test(long_mode_by_ist),
-		cmocka_unit_test(gates_are_checked), cmocka_unit_test(segments_are_checked),
-		cmocka_unit_test(a_missing_stack_is_a_page_fault), cmocka_unit_test(what_is_not_known),
+		cmocka_unit_test(protected_mode_same_level),
+		cmocka_unit_test(protected_mode_to_an_inner_level),
+		cmocka_unit_test(protected_mode_small_stack),
+		cmocka_unit_test(long_mode_same_level),
+		cmocka_unit_test(long_mode_to_an_inner_level),
+		cmocka_unit_test(long_mode_by_ist),
+		cmocka_unit_test(gates_are_checked),
+		cmocka_unit_test(segments_are_checked),
+		cmocka_unit_test(a_missing_stack_is_a_page_fault),
+		cmocka_unit_test(what_is_not_known),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,15 +82,15 @@ static void every_size(void **state)
 
 	(void)state;
 	bus->device_value = 0x8877665544332211;
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x8a\x00"), EMULATE_DONE);         /* mov (%rax), %al */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x8a\x00"), EMULATE_DONE); /* mov (%rax), %al */
 	expect_access(0, false, DEVICE_BASE, 1, 0x11);
 	assert_int_equal(cpu.gpr[X86_RAX], 0x11);
 	cpu.gpr[X86_RAX] = 0;
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x66\x8b\x08"), EMULATE_DONE);     /* mov (%rax), %cx */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x66\x8b\x08"), EMULATE_DONE); /* mov (%rax), %cx */
 	expect_access(1, false, DEVICE_BASE, 2, 0x2211);
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x8b\x08"), EMULATE_DONE);         /* mov (%rax), %ecx */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x8b\x08"), EMULATE_DONE); /* mov (%rax), %ecx */
 	expect_access(2, false, DEVICE_BASE, 4, 0x44332211);
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x48\x8b\x08"), EMULATE_DONE);     /* mov (%rax), %rcx */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x48\x8b\x08"), EMULATE_DONE); /* mov (%rax), %rcx */
 	expect_access(3, false, DEVICE_BASE, 8, 0x8877665544332211);
 	assert_true(cpu.gpr[X86_RCX] == 0x8877665544332211);
 }
@@ -120,14 +120,14 @@ static void real_mode(void **state)
 	cpu.gpr[X86_RBX] = 0xfff0;
 	cpu.gpr[X86_RSI] = 0x30;
 	cpu.gpr[X86_RAX] = 0x1234abcd;
-	assert_int_equal(RUN(&cpu, UNKNOWN, "\x89\x00"), EMULATE_DONE);         /* mov %ax, (%bx,%si) */
+	assert_int_equal(RUN(&cpu, UNKNOWN, "\x89\x00"), EMULATE_DONE); /* mov %ax, (%bx,%si) */
 	assert_memory_equal(bus->ram + 0x20020, "\xcd\xab\x00", 3);
 	assert_int_equal(RUN(&cpu, UNKNOWN, "\x66\x26\x89\x00"), EMULATE_DONE); /* mov %eax, %es:(%bx,%si) */
 	assert_memory_equal(bus->ram + 0x30020, "\xcd\xab\x34\x12", 4);
 	cpu.gpr[X86_RDI] = 0xfffe0000;
-	assert_int_equal(RUN(&cpu, UNKNOWN, "\xab"), EMULATE_DONE);             /* stos %ax, %es:(%di) */
+	assert_int_equal(RUN(&cpu, UNKNOWN, "\xab"), EMULATE_DONE); /* stos %ax, %es:(%di) */
 	assert_memory_equal(bus->ram + 0x30000, "\xcd\xab", 2);
-	assert_int_equal(cpu.gpr[X86_RDI], 0xfffe0002);                         /* the upper half stays */
+	assert_int_equal(cpu.gpr[X86_RDI], 0xfffe0002); /* the upper half stays */
 	assert_int_equal(cpu.rip, 7);
 }
 
@@ -287,16 +287,16 @@ static void refused(void **state)
 	(void)state;
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x0f\x6f\x00"), EMULATE_UNSUPPORTED); /* movq (%rax), %mm0 */
 	assert_string_equal(info.reason, "unsupported instruction movq");
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf7\x28"), EMULATE_UNSUPPORTED);     /* imull (%rax), twice the width */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf7\x28"), EMULATE_UNSUPPORTED); /* imull (%rax), twice the width */
 	assert_string_equal(info.reason, "unsupported instruction imul");
 	assert_int_equal(RUN(&cpu, UNKNOWN, "\x48\x0f\xc7\x08"), EMULATE_UNSUPPORTED); /* cmpxchg16b */
 	assert_string_equal(info.reason, "unsupported instruction cmpxchg16b");
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x06"), EMULATE_INVALID);             /* push %es: not in 64-bit mode */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\x06"), EMULATE_INVALID); /* push %es: not in 64-bit mode */
 	assert_string_equal(info.reason, "no valid instruction begins with byte 06");
 	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xc7\x00\x01"), EMULATE_TRUNCATED);
 	assert_string_equal(info.reason, "only 3 bytes of an instruction could be read");
 	assert_int_equal(run(&cpu, DEVICE_BASE, "", 0), EMULATE_TRUNCATED);
-	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf0\x89\x00"), EMULATE_INVALID);     /* lock mov */
+	assert_int_equal(RUN(&cpu, DEVICE_BASE, "\xf0\x89\x00"), EMULATE_INVALID); /* lock mov */
 	assert_int_equal(RUN(&cpu, 0x7f000000, "\x89\x00"), EMULATE_NO_MEMORY);
 	assert_int_equal(info.fault_gpa, 0x7f000000);
 	assert_memory_equal(&cpu, &before, sizeof(cpu));
@@ -366,10 +366,22 @@ static void protected_mode_16(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reported_address), TEST(read_modify_write), TEST(every_size), TEST(across_pages), TEST(real_mode),
-		TEST(protected_mode_segments), TEST(canonical_addresses), TEST(rip_relative), TEST(string_fault),
-		TEST(string_in_parts), TEST(stack), TEST(refused), TEST(length_by_mode),
-		TEST(compare_exchange_8), TEST(protected_mode_16), TEST(names),
+		TEST(reported_address),
+		TEST(read_modify_write),
+		TEST(every_size),
+		TEST(across_pages),
+		TEST(real_mode),
+		TEST(protected_mode_segments),
+		TEST(canonical_addresses),
+		TEST(rip_relative),
+		TEST(string_fault),
+		TEST(string_in_parts),
+		TEST(stack),
+		TEST(refused),
+		TEST(length_by_mode),
+		TEST(compare_exchange_8),
+		TEST(protected_mode_16),
+		TEST(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,10 +23,10 @@ struct access {
 /* RAM at 0, a device that remembers who touched it, nothing elsewhere. */
 struct bus {
 	uint8_t ram[RAM_BYTES];
-	uint64_t device_value;             /* what it reads as, low bytes first */
+	uint64_t device_value; /* what it reads as, low bytes first */
 	struct access access[MAX_ACCESSES];
 	unsigned accesses;
-	unsigned stored;                   /* times the walk told of accessed and dirty bits */
+	unsigned stored; /* times the walk told of accessed and dirty bits */
 	struct vmmu_host host;
 	struct vmmu_guest_mode mode;
 };
@@ -109,8 +109,13 @@ static inline struct bus *bus_new(struct guest_memory *memory)
 
 	b->host = (struct vmmu_host){.guest_read = bus_guest_read, .guest_cmpxchg = bus_guest_cmpxchg};
 	*memory = (struct guest_memory){
-		.read = bus_read, .write = bus_write, .ctx = b, .host = &b->host, .stored = bus_stored,
-		.cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true}, .mode = &b->mode,
+		.read = bus_read,
+		.write = bus_write,
+		.ctx = b,
+		.host = &b->host,
+		.stored = bus_stored,
+		.cpu = {.maxphyaddr = 52, .pse36 = true, .page_1g = true},
+		.mode = &b->mode,
 	};
 	return b;
 }
@@ -152,8 +157,12 @@ static inline struct x86_cpu_state cpu_32bit(void)
 /* Paging on; the caller sets CR3. */
 static inline struct x86_cpu_state cpu_64bit(void)
 {
-	struct x86_cpu_state cpu = {.rflags = 2, .cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_WP, .cr4 = X86_CR4_PAE,
-	                            .efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE};
+	struct x86_cpu_state cpu = {
+		.rflags = 2,
+		.cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_WP,
+		.cr4 = X86_CR4_PAE,
+		.efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE,
+	};
 
 	flat_segments(&cpu, 0xa09b, 0xc093, 0xffffffff);
 	return cpu;

@@ -92,18 +92,18 @@ static void calls(void **state)
 	assert_int_equal(pushed(8), 0x4005);
 	cpu.gpr[X86_RBX] = 0x5000;
 	set64(bus, 0x5000, 0x6000);
-	GOES_TO(cpu, "\xff\xd3", 0x5000, STACK - 8);             /* call *%rbx */
-	GOES_TO(cpu, "\xff\x13", 0x6000, STACK - 8);             /* call *(%rbx) */
+	GOES_TO(cpu, "\xff\xd3", 0x5000, STACK - 8); /* call *%rbx */
+	GOES_TO(cpu, "\xff\x13", 0x6000, STACK - 8); /* call *(%rbx) */
 	assert_int_equal(pushed(8), 0x4002);
-	GOES_TO(cpu, "\xff\xe3", 0x5000, STACK);                 /* jmp *%rbx */
-	GOES_TO(cpu, "\xff\x23", 0x6000, STACK);                 /* jmp *(%rbx) */
-	GOES_TO(cpu, "\xeb\xfe", 0x4000, STACK);                 /* to itself */
+	GOES_TO(cpu, "\xff\xe3", 0x5000, STACK); /* jmp *%rbx */
+	GOES_TO(cpu, "\xff\x23", 0x6000, STACK); /* jmp *(%rbx) */
+	GOES_TO(cpu, "\xeb\xfe", 0x4000, STACK); /* to itself */
 
 	cpu = in_32bit();
 	GOES_TO(cpu, "\xe8\xf0\xff\xff\xff", 0x3ff5, STACK - 4);
 	assert_int_equal(pushed(4), 0x4005);
 	cpu.rip = 0xfffffff0;
-	GOES_TO(cpu, "\xeb\x20", 0x12, STACK);                   /* EIP has 32 bits */
+	GOES_TO(cpu, "\xeb\x20", 0x12, STACK); /* EIP has 32 bits */
 }
 
 static void returns(void **state)
@@ -114,14 +114,14 @@ static void returns(void **state)
 	set64(bus, STACK, 0x00006000);
 	set64(bus, STACK + 8, 0x7000);
 	GOES_TO(cpu, "\xc3", 0x6000, STACK + 8);
-	GOES_TO(cpu, "\xf3\xc3", 0x6000, STACK + 8);             /* repz ret */
-	GOES_TO(cpu, "\xc2\x10\x00", 0x6000, STACK + 24);        /* ret $16 */
+	GOES_TO(cpu, "\xf3\xc3", 0x6000, STACK + 8);      /* repz ret */
+	GOES_TO(cpu, "\xc2\x10\x00", 0x6000, STACK + 24); /* ret $16 */
 	GOES_TO(in_32bit(), "\xc3", 0x6000, STACK + 4);
 	GOES_TO(in_32bit(), "\xc2\x08\x00", 0x6000, STACK + 12);
 
 	cpu.gpr[X86_RBP] = STACK + 8;
 	cpu.gpr[X86_RSP] = 0x100;
-	GOES_TO(cpu, "\xc9", 0x4001, STACK + 16);                /* leave */
+	GOES_TO(cpu, "\xc9", 0x4001, STACK + 16); /* leave */
 	assert_int_equal(RUN(&cpu, "\xc9"), EMULATE_DONE);
 	assert_int_equal(cpu.gpr[X86_RBP], 0x7000);
 }
@@ -141,11 +141,11 @@ static void left_to_the_cpu(void **state)
 	(void)state;
 	memory.ram_only = true; /* the CPU has not come there yet */
 	memory.page = ram_page;
-	REFUSED(cpu, "\x66\xe9\x10\x00\x00\x00");                /* makers differ */
+	REFUSED(cpu, "\x66\xe9\x10\x00\x00\x00"); /* makers differ */
 	REFUSED(cpu, "\x66\xc3");
-	REFUSED(cpu, "\xff\x1b");                                /* lcall *(%rbx) */
-	REFUSED(cpu, "\xcb");                                    /* lret */
-	cpu.gpr[X86_RBX] = 0x800000000000;                       /* not canonical with four levels */
+	REFUSED(cpu, "\xff\x1b");          /* lcall *(%rbx) */
+	REFUSED(cpu, "\xcb");              /* lret */
+	cpu.gpr[X86_RBX] = 0x800000000000; /* not canonical with four levels */
 	REFUSED(cpu, "\xff\xe3");
 	REFUSED(cpu, "\xff\xd3");
 	set64(bus, STACK, 0x800000000000);
@@ -158,7 +158,7 @@ static void left_to_the_cpu(void **state)
 	REFUSED(cpu, "\xe8\xfb\x0f\x00\x00");
 	cpu.segment[X86_CS].limit = UINT32_MAX;
 	cpu.rip = 0x1fff0;
-	GOES_TO(cpu, "\x66\xe9\x10\x00", 4, STACK);              /* IP has 16 bits */
+	GOES_TO(cpu, "\x66\xe9\x10\x00", 4, STACK); /* IP has 16 bits */
 }
 
 /* Where the CPU has come to the instruction, it is #GP(0) to go where one cannot. */
@@ -229,11 +229,11 @@ static void ram_alone(void **state)
 	want_ram_only();
 	cpu.gpr[X86_RBX] = DEVICE_BASE;
 	cpu.gpr[X86_RAX] = 0x1122334455667788;
-	NO_MEMORY(&cpu, "\x8b\x03", DEVICE_BASE);       /* mov (%rbx), %eax */
-	NO_MEMORY(&cpu, "\x01\x03", DEVICE_BASE);       /* add %eax, (%rbx) */
+	NO_MEMORY(&cpu, "\x8b\x03", DEVICE_BASE); /* mov (%rbx), %eax */
+	NO_MEMORY(&cpu, "\x01\x03", DEVICE_BASE); /* add %eax, (%rbx) */
 	cpu.gpr[X86_RBX] = 0x9ff0;
 	assert_int_equal(RUN(&cpu, "\x8b\x0b"), EMULATE_DONE);
-	NO_MEMORY(&cpu, "\x89\x03", 0x9ff0);            /* read-only */
+	NO_MEMORY(&cpu, "\x89\x03", 0x9ff0); /* read-only */
 	/* Across into what is no RAM: the part that is stays as it was. */
 	cpu.gpr[X86_RBX] = 0x8ffe;
 	NO_MEMORY(&cpu, "\x01\x03", 0x9000);
@@ -290,7 +290,7 @@ static void stores_up_to_a_fault(void **state)
 
 	(void)state;
 	want_ram_only();
-	set64(bus, 0x2000 + 8, 0x3000 | 7);                    /* 4 KiB pages from 1 GiB on */
+	set64(bus, 0x2000 + 8, 0x3000 | 7); /* 4 KiB pages from 1 GiB on */
 	set64(bus, 0x3000, 0x4000 | 7);
 	set64(bus, 0x4000 + 8 * 0, 0x20000 | 7);
 	set64(bus, 0x4000 + 8 * 1, 0x30000 | 7);

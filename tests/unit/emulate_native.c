@@ -39,7 +39,7 @@ asm(".macro I undefined text:vararg\n"
     ".popsection\n"
     ".endm\n"
     ".set AF, 0x10\n"
-    ".set SHIFT, 0x10 | 0x800 | 1\n"  /* counts beyond 1 and beyond the width */
+    ".set SHIFT, 0x10 | 0x800 | 1\n" /* counts beyond 1 and beyond the width */
     ".set ROTATE, 0x800\n"
     ".set BITS, 0x800 | 0x80 | 0x10 | 4\n"
 
@@ -240,8 +240,6 @@ asm(".macro I undefined text:vararg\n"
     "I 0 kmovw (%rbx), %k1\n I 0 kmovq %k2, (%rbx)\n I 0 vpinsrd $1, (%rbx), %xmm17, %xmm2\n"
     "I 0 vcvtsi2sdl (%rbx), %xmm17, %xmm2\n I 0 vfmadd213ph (%rbx), %zmm1, %zmm2\n I 0 xlatb\n");
 
-
-
 struct test_instruction {
 	const uint8_t *bytes;
 	uint64_t size;
@@ -260,7 +258,7 @@ extern const struct test_instruction native_table[];
  */
 #define EXTENDED_BYTES 2752
 #define EXTENDED_COMPONENTS 0xe7u /* x87, SSE, AVX, AVX-512; what the CPU lacks is left out */
-#define EXTENDED_POINTERS 6, 18 /* opcode and addresses of the last x87 instruction: offset and bytes */
+#define EXTENDED_POINTERS 6, 18   /* opcode and addresses of the last x87 instruction: offset and bytes */
 
 struct native_state {
 	struct native_registers r;
@@ -272,17 +270,21 @@ static uint8_t *code;
 
 static void load_extended(const struct native_state *s)
 {
-	asm volatile("xrstor64 %0" : : "m"(s->extended), "a"(EXTENDED_COMPONENTS), "d"(0));
+	asm volatile("xrstor64 %0"
+	             :
+	             : "m"(s->extended), "a"(EXTENDED_COMPONENTS), "d"(0));
 }
 
 static void store_extended(struct native_state *s)
 {
-	asm volatile("xsave64 %0" : "+m"(s->extended) : "a"(EXTENDED_COMPONENTS), "d"(0));
+	asm volatile("xsave64 %0"
+	             : "+m"(s->extended)
+	             : "a"(EXTENDED_COMPONENTS), "d"(0));
 }
 
 /* Not to be inlined: nothing may come between the instruction and the registers that it uses. */
 static __attribute__((noinline, no_sanitize("address", "undefined"))) int run(struct native_state *s,
-                                                                               struct native_registers *r)
+                                                                              struct native_registers *r)
 {
 	int vector;
 
@@ -307,7 +309,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
 	if (rip - (uintptr_t)code >= 4096)
 		abort();
-	r[REG_RAX] = number == SIGILL ? 6 : number == SIGSEGV ? 13 : info->si_code == FPE_INTDIV ? 0 : 19;
+	r[REG_RAX] = number == SIGILL ? 6 : number == SIGSEGV     ? 13
+	                            : info->si_code == FPE_INTDIV ? 0
+	                                                          : 19;
 	r[REG_RIP] = (greg_t)(uintptr_t)native_recover;
 }
 
@@ -381,7 +385,8 @@ static uint64_t segment_base_fs(void)
 {
 	uint64_t base;
 
-	asm("movq %%fs:0, %0" : "=r"(base)); /* the ABI keeps the base there */
+	asm("movq %%fs:0, %0"
+	    : "=r"(base)); /* the ABI keeps the base there */
 	return base;
 }
 
@@ -393,14 +398,24 @@ static uint64_t access_of(const struct test_instruction *t, const struct native_
 
 static struct x86_cpu_state cpu_of(const struct native_state *s, bool wide)
 {
-	struct x86_cpu_state cpu = {.efer = wide ? X86_EFER_LMA : 0, .cr0 = X86_CR0_PE, .cr4 = 1 << 10,
-	                            .rflags = s->r.rflags, .rip = 0x1000};
+	struct x86_cpu_state cpu = {
+		.efer = wide ? X86_EFER_LMA : 0,
+		.cr0 = X86_CR0_PE,
+		.cr4 = 1 << 10,
+		.rflags = s->r.rflags,
+		.rip = 0x1000,
+	};
 	uint16_t cs, ds;
 
-	asm("mov %%cs, %0\n mov %%ds, %1" : "=r"(cs), "=r"(ds));
+	asm("mov %%cs, %0\n mov %%ds, %1"
+	    : "=r"(cs), "=r"(ds));
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++)
 		cpu.segment[i] = (struct x86_segment){.selector = ds, .access = 0xc093, .limit = UINT32_MAX};
-	cpu.segment[X86_CS] = (struct x86_segment){.selector = cs, .access = wide ? 0xa09b : 0xc09b, .limit = UINT32_MAX};
+	cpu.segment[X86_CS] = (struct x86_segment){
+		.selector = cs,
+		.access = wide ? 0xa09b : 0xc09b,
+		.limit = UINT32_MAX,
+	};
 	cpu.segment[X86_FS].base = wide ? segment_base_fs() : 0;
 	memcpy(cpu.gpr, s->r.gpr, sizeof(cpu.gpr));
 	return cpu;

@@ -5,13 +5,30 @@
 #define AT (DEVICE_BASE + 0x100)
 #define RUN(cpu, code) run(cpu, (const uint8_t *)(code), sizeof(code) - 1)
 
-enum { GDT = 0x2000, LDT = 0x2800, TSS = 0x3000 };
+enum { GDT = 0x2000,
+       LDT = 0x2800,
+       TSS = 0x3000 };
 enum {
-	CODE0 = 0x08, DATA0 = 0x10, CODE3 = 0x18, DATA3 = 0x20, LDT_SELECTOR = 0x28, TASK = 0x30, BUSY_TASK = 0x38,
-	ABSENT = 0x40, CONFORMING = 0x48, READ_ONLY = 0x50, EXECUTE_ONLY = 0x58, SMALL = 0x60, CALL_GATE = 0x68,
-	CODE_64 = 0x70, GDT_LIMIT = 0x77,
+	CODE0 = 0x08,
+	DATA0 = 0x10,
+	CODE3 = 0x18,
+	DATA3 = 0x20,
+	LDT_SELECTOR = 0x28,
+	TASK = 0x30,
+	BUSY_TASK = 0x38,
+	ABSENT = 0x40,
+	CONFORMING = 0x48,
+	READ_ONLY = 0x50,
+	EXECUTE_ONLY = 0x58,
+	SMALL = 0x60,
+	CALL_GATE = 0x68,
+	CODE_64 = 0x70,
+	GDT_LIMIT = 0x77,
 };
-enum { BR = 5, NP = 11, SS = 12, GP = 13 };
+enum { BR = 5,
+       NP = 11,
+       SS = 12,
+       GP = 13 };
 
 static struct guest_memory memory;
 static struct bus *bus;
@@ -26,9 +43,21 @@ static enum emulate_result run(struct x86_cpu_state *cpu, const uint8_t *code, s
 static int fresh(void **state)
 {
 	static const uint64_t gdt[] = {
-		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff2000000ffff /* not accessed */,
-		0x000082002800000f, 0x0000890030000067, 0x00008b0030000067, 0x00cf13000000ffff, 0x00cf9e000000ffff,
-		0x00cf91000000ffff, 0x00cf98000000ffff, 0x00009b000000ffff, 0x00008c0000080000, 0x00af9b000000ffff,
+		0,
+		0x00cf9b000000ffff,
+		0x00cf93000000ffff,
+		0x00cffb000000ffff,
+		0x00cff2000000ffff /* not accessed */,
+		0x000082002800000f,
+		0x0000890030000067,
+		0x00008b0030000067,
+		0x00cf13000000ffff,
+		0x00cf9e000000ffff,
+		0x00cf91000000ffff,
+		0x00cf98000000ffff,
+		0x00009b000000ffff,
+		0x00008c0000080000,
+		0x00af9b000000ffff,
 	};
 
 	(void)state;
@@ -309,8 +338,15 @@ static void looks(void **state)
 		uint16_t selector;
 		bool lar, lsl, verr, verw; /* at CPL 0 */
 	} t[] = {
-		{0, 0, 0, 0, 0}, {DATA0, 1, 1, 1, 1}, {DATA0 | 1, 0, 0, 0, 0}, {CODE0, 1, 1, 1, 0}, {EXECUTE_ONLY, 1, 1, 0, 0},
-		{READ_ONLY, 1, 1, 1, 0}, {CONFORMING | 3, 1, 1, 1, 0}, {TASK, 1, 1, 0, 0}, {CALL_GATE, 1, 0, 0, 0},
+		{0, 0, 0, 0, 0},
+		{DATA0, 1, 1, 1, 1},
+		{DATA0 | 1, 0, 0, 0, 0},
+		{CODE0, 1, 1, 1, 0},
+		{EXECUTE_ONLY, 1, 1, 0, 0},
+		{READ_ONLY, 1, 1, 1, 0},
+		{CONFORMING | 3, 1, 1, 1, 0},
+		{TASK, 1, 1, 0, 0},
+		{CALL_GATE, 1, 0, 0, 0},
 		{GDT_LIMIT + 1, 0, 0, 0, 0},
 	};
 
@@ -409,9 +445,18 @@ static void stack_forms(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(load_data_segments), TEST(load_stack_segment), TEST(far_pointers), TEST(far_jumps), TEST(far_calls),
-		TEST(near_16_bits), TEST(descriptor_tables), TEST(system_selectors), TEST(user_mode_prevention), TEST(looks),
-		TEST(bounds_and_privileges), TEST(stack_forms),
+		TEST(load_data_segments),
+		TEST(load_stack_segment),
+		TEST(far_pointers),
+		TEST(far_jumps),
+		TEST(far_calls),
+		TEST(near_16_bits),
+		TEST(descriptor_tables),
+		TEST(system_selectors),
+		TEST(user_mode_prevention),
+		TEST(looks),
+		TEST(bounds_and_privileges),
+		TEST(stack_forms),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

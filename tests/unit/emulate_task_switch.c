@@ -3,14 +3,38 @@
 #include "tests/unit/emulate_fixture.h"
 #include "visor/emulate/task_switch.h"
 
-enum { GDT = 0x2000, LDT = 0x2800, OLD = 0x3000, NEW = 0x3ff0 /* across a page */, STACK = 0x8000, TABLES = 0x10000 };
+enum { GDT = 0x2000,
+       LDT = 0x2800,
+       OLD = 0x3000,
+       NEW = 0x3ff0 /* across a page */,
+       STACK = 0x8000,
+       TABLES = 0x10000 };
 enum {
-	CODE0 = 0x08, DATA0 = 0x10, CODE3 = 0x18, DATA3 = 0x20, LDT_SELECTOR = 0x28, OLD_TASK = 0x30, NEW_TASK = 0x38,
-	ABSENT_CODE = 0x40, ABSENT_DATA = 0x48, READ_ONLY = 0x50, CONFORMING = 0x58, SMALL_CODE = 0x60, EXECUTE_ONLY = 0x68,
-	GDT_LIMIT = 0x6f, LOCAL_DATA = 0x04 /* the LDT's first */,
+	CODE0 = 0x08,
+	DATA0 = 0x10,
+	CODE3 = 0x18,
+	DATA3 = 0x20,
+	LDT_SELECTOR = 0x28,
+	OLD_TASK = 0x30,
+	NEW_TASK = 0x38,
+	ABSENT_CODE = 0x40,
+	ABSENT_DATA = 0x48,
+	READ_ONLY = 0x50,
+	CONFORMING = 0x58,
+	SMALL_CODE = 0x60,
+	EXECUTE_ONLY = 0x68,
+	GDT_LIMIT = 0x6f,
+	LOCAL_DATA = 0x04 /* the LDT's first */,
 };
-enum { TS = 10, NP = 11, SS = 12, GP = 13, PF = 14 };
-enum { AVAILABLE16 = 0x81, AVAILABLE = 0x89, BUSY = 0x02, NT = 1 << 14 };
+enum { TS = 10,
+       NP = 11,
+       SS = 12,
+       GP = 13,
+       PF = 14 };
+enum { AVAILABLE16 = 0x81,
+       AVAILABLE = 0x89,
+       BUSY = 0x02,
+       NT = 1 << 14 };
 
 struct machine {
 	struct guest_memory memory;
@@ -71,11 +95,19 @@ static void fill_tss16(struct machine *m, uint64_t at)
 static void start(struct machine *m, bool old16, bool new16)
 {
 	const uint64_t gdt[] = {
-		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
+		0,
+		0x00cf9b000000ffff,
+		0x00cf93000000ffff,
+		0x00cffb000000ffff,
+		0x00cff3000000ffff,
 		system_descriptor(LDT, 0xf, 0x82),
 		system_descriptor(OLD, old16 ? 0x2b : 0x67, (old16 ? AVAILABLE16 : AVAILABLE) | BUSY),
 		system_descriptor(NEW, new16 ? 0x2b : 0x67, new16 ? AVAILABLE16 : AVAILABLE),
-		0x00cf1b000000ffff, 0x00cf13000000ffff, 0x00cf91000000ffff, 0x00cf9e000000ffff, 0x00009b000000ffff,
+		0x00cf1b000000ffff,
+		0x00cf13000000ffff,
+		0x00cf91000000ffff,
+		0x00cf9e000000ffff,
+		0x00009b000000ffff,
 		0x00cf98000000ffff,
 	};
 
@@ -86,8 +118,12 @@ static void start(struct machine *m, bool old16, bool new16)
 		set64(m->bus, GDT + 8 * i, gdt[i]);
 	set64(m->bus, LDT, 0x00cf92000000ffff); /* not accessed yet */
 	m->cpu.gdtr = (struct x86_table_register){GDT_LIMIT, GDT};
-	m->cpu.tr = (struct x86_segment){.selector = OLD_TASK, .access = old16 ? 0x83 : 0x8b, .limit = old16 ? 0x2b : 0x67,
-	                                 .base = OLD};
+	m->cpu.tr = (struct x86_segment){
+		.selector = OLD_TASK,
+		.access = old16 ? 0x83 : 0x8b,
+		.limit = old16 ? 0x2b : 0x67,
+		.base = OLD,
+	};
 	m->cpu.ldtr.access = X86_ACCESS_UNUSABLE;
 	m->cpu.rip = 0x4567;
 	m->cpu.rflags = 0x246 | NT;
@@ -504,7 +540,7 @@ static void refused_after(void **state)
 		{0x4c, 0, TS, 0},
 		{0x4c, 3, TS, 0},
 		{0x4c, DATA0, TS, DATA0},
-		{0x4c, CODE3, TS, CODE3},                       /* RPL 0, DPL 3 */
+		{0x4c, CODE3, TS, CODE3}, /* RPL 0, DPL 3 */
 		{0x4c, CODE0 | 3, TS, CODE0},
 		{0x4c, ABSENT_CODE, NP, ABSENT_CODE},
 		{0x4c, GDT_LIMIT + 1, TS, GDT_LIMIT + 1},
@@ -524,7 +560,11 @@ static void refused_after(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		for (unsigned external = 0; external < 2; external++) {
-			struct task_switch how = {.selector = NEW_TASK, .source = TASK_SWITCH_GATE, .external = external};
+			struct task_switch how = {
+				.selector = NEW_TASK,
+				.source = TASK_SWITCH_GATE,
+				.external = external,
+			};
 			struct machine m;
 
 			start(&m, false, false);
@@ -545,7 +585,12 @@ static void refused_after(void **state)
 
 static void refused_last(void **state)
 {
-	struct task_switch how = {.selector = NEW_TASK, .source = TASK_SWITCH_GATE, .external = true, .has_error = true};
+	struct task_switch how = {
+		.selector = NEW_TASK,
+		.source = TASK_SWITCH_GATE,
+		.external = true,
+		.has_error = true,
+	};
 	struct machine m;
 
 	(void)state;

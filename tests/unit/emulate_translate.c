@@ -279,8 +279,17 @@ static void fetch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(paging_off), TEST(two_levels), TEST(pae), TEST(four_levels), TEST(five_levels), TEST(rights),
-		TEST(protection_keys), TEST(accessed_and_dirty), TEST(registers_change), TEST(missing_table), TEST(fetch),
+		TEST(paging_off),
+		TEST(two_levels),
+		TEST(pae),
+		TEST(four_levels),
+		TEST(five_levels),
+		TEST(rights),
+		TEST(protection_keys),
+		TEST(accessed_and_dirty),
+		TEST(registers_change),
+		TEST(missing_table),
+		TEST(fetch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,7 +105,10 @@ static void runs_are_aligned_and_zero(void **state)
 static void nothing_is_lost(void **state)
 {
 	enum { HELD = 700 };
-	static struct { uint64_t address; unsigned order; } held[HELD];
+	static struct {
+		uint64_t address;
+		unsigned order;
+	} held[HELD];
 	uint64_t free_before, largest = 0, again = 0;
 
 	(void)state;
@@ -162,7 +165,8 @@ static void tables_lie_low(void **state)
 static void objects(void **state)
 {
 	static const size_t sizes[] = {1, 64, 65, 200, 2048, 2049, 4096, 4097, 300000};
-	enum { KINDS = sizeof(sizes) / sizeof(sizes[0]), EACH = 40 };
+	enum { KINDS = sizeof(sizes) / sizeof(sizes[0]),
+	       EACH = 40 };
 	static uint8_t *held[KINDS][EACH];
 	uint64_t bytes = 0;
 
@@ -197,9 +201,12 @@ static void objects(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(never_what_is_taken), cmocka_unit_test(past_what_is_mapped),
-		cmocka_unit_test(runs_are_aligned_and_zero), cmocka_unit_test(nothing_is_lost),
-		cmocka_unit_test(tables_lie_low), cmocka_unit_test(objects),
+		cmocka_unit_test(never_what_is_taken),
+		cmocka_unit_test(past_what_is_mapped),
+		cmocka_unit_test(runs_are_aligned_and_zero),
+		cmocka_unit_test(nothing_is_lost),
+		cmocka_unit_test(tables_lie_low),
+		cmocka_unit_test(objects),
 	};
 
 	return cmocka_run_group_tests(tests, map_machine, NULL);

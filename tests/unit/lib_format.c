@@ -31,12 +31,12 @@
 #undef strncmp
 #undef strstr
 
-#define SAME(...)                                                                  \
-	do {                                                                       \
-		char ours[200], theirs[200];                                       \
-		int n = snprintf(theirs, sizeof(theirs), __VA_ARGS__);             \
+#define SAME(...) \
+	do { \
+		char ours[200], theirs[200]; \
+		int n = snprintf(theirs, sizeof(theirs), __VA_ARGS__); \
 		assert_int_equal(visor_snprintf(ours, sizeof(ours), __VA_ARGS__), n); \
-		assert_string_equal(ours, theirs);                                 \
+		assert_string_equal(ours, theirs); \
 	} while (0)
 
 static void as_printf(void **state)
@@ -106,7 +106,9 @@ static void strings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(as_printf), cmocka_unit_test(too_long), cmocka_unit_test(copies),
+		cmocka_unit_test(as_printf),
+		cmocka_unit_test(too_long),
+		cmocka_unit_test(copies),
 		cmocka_unit_test(strings),
 	};
 

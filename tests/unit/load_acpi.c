@@ -79,13 +79,13 @@ static void fixed_description(void **state)
 	assert_int_equal(get32(fadt + 56), PORT_PM1A_EVENT);
 	assert_int_equal(get32(fadt + 64), PORT_PM1A_CONTROL);
 	assert_int_equal(get32(fadt + 76), PORT_PM_TIMER);
-	assert_int_equal(get32(fadt + 48), 0);         /* no SMI command port */
-	assert_int_equal(get16(fadt + 109) & 2, 0);    /* no 8042 keyboard */
+	assert_int_equal(get32(fadt + 48), 0);      /* no SMI command port */
+	assert_int_equal(get16(fadt + 109) & 2, 0); /* no 8042 keyboard */
 	assert_int_equal(get64(fadt + 120), PORT_RESET);
 	assert_int_equal(fadt[128], RESET_VALUE);
 	assert_memory_equal(dsdt, "DSDT", 4);
 	assert_int_equal(sum(dsdt, get32(dsdt + 4)), 0);
-	assert_int_equal(get32(fadt + 36) % 64, 0);    /* FACS is aligned on 64 bytes */
+	assert_int_equal(get32(fadt + 36) % 64, 0); /* FACS is aligned on 64 bytes */
 	assert_memory_equal(g->memory + get32(fadt + 36), "FACS", 4);
 	guest_free(g);
 }

@@ -186,11 +186,23 @@ static void bad_requests(void **state)
 
 static void make_elf32(void)
 {
-	Elf32_Ehdr h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_EXEC,
-	                .e_machine = EM_386, .e_entry = ELF_VADDR32 + 16, .e_phoff = 64,
-	                .e_phentsize = sizeof(Elf32_Phdr), .e_phnum = 1};
-	Elf32_Phdr p = {.p_type = PT_LOAD, .p_offset = ELF_DATA, .p_vaddr = ELF_VADDR32, .p_paddr = ELF_PADDR,
-	                .p_filesz = ELF_FILE_BYTES, .p_memsz = ELF_MEMORY_BYTES};
+	Elf32_Ehdr h = {
+		.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+		.e_type = ET_EXEC,
+		.e_machine = EM_386,
+		.e_entry = ELF_VADDR32 + 16,
+		.e_phoff = 64,
+		.e_phentsize = sizeof(Elf32_Phdr),
+		.e_phnum = 1,
+	};
+	Elf32_Phdr p = {
+		.p_type = PT_LOAD,
+		.p_offset = ELF_DATA,
+		.p_vaddr = ELF_VADDR32,
+		.p_paddr = ELF_PADDR,
+		.p_filesz = ELF_FILE_BYTES,
+		.p_memsz = ELF_MEMORY_BYTES,
+	};
 
 	memset(image, 0xee, sizeof(image));
 	memcpy(image, &h, sizeof(h));
@@ -199,11 +211,23 @@ static void make_elf32(void)
 
 static void make_elf64(void)
 {
-	Elf64_Ehdr h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_EXEC,
-	                .e_machine = EM_X86_64, .e_entry = ELF_VADDR64 + 16, .e_phoff = 64,
-	                .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1};
-	Elf64_Phdr p = {.p_type = PT_LOAD, .p_offset = ELF_DATA, .p_vaddr = ELF_VADDR64, .p_paddr = ELF_PADDR,
-	                .p_filesz = ELF_FILE_BYTES, .p_memsz = ELF_MEMORY_BYTES};
+	Elf64_Ehdr h = {
+		.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_entry = ELF_VADDR64 + 16,
+		.e_phoff = 64,
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 1,
+	};
+	Elf64_Phdr p = {
+		.p_type = PT_LOAD,
+		.p_offset = ELF_DATA,
+		.p_vaddr = ELF_VADDR64,
+		.p_paddr = ELF_PADDR,
+		.p_filesz = ELF_FILE_BYTES,
+		.p_memsz = ELF_MEMORY_BYTES,
+	};
 
 	memset(image, 0xee, sizeof(image));
 	memcpy(image, &h, sizeof(h));

@@ -117,7 +117,11 @@ static void record(unsigned which)
 		r->dropped++;
 		return;
 	}
-	r->records[head % RING] = (struct vmmu_trace_record){.time = ++now, .event = VMMU_TRACE_DUMP, .vcpu = (uint16_t)which};
+	r->records[head % RING] = (struct vmmu_trace_record){
+		.time = ++now,
+		.event = VMMU_TRACE_DUMP,
+		.vcpu = (uint16_t)which,
+	};
 	r->head = head + 1;
 }
 
@@ -260,7 +264,10 @@ static void only_a_prepared_disk(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(checksums), cmocka_unit_test(in_order), cmocka_unit_test(too_small), cmocka_unit_test(failing),
+		cmocka_unit_test(checksums),
+		cmocka_unit_test(in_order),
+		cmocka_unit_test(too_small),
+		cmocka_unit_test(failing),
 		cmocka_unit_test(only_a_prepared_disk),
 	};
 

@@ -58,13 +58,29 @@ static void every_word(void **state)
 
 static void sizes(void **state)
 {
-	static const struct { const char *line; uint64_t bytes; } good[] = {
-		{"memory=2M", 2 << 20}, {"memory=0x400000", 4 << 20}, {"memory=4096K", 4 << 20},
-		{"memory=8388608", 8 << 20}, {"memory=1024G", 1ull << 40},
+	static const struct {
+		const char *line;
+		uint64_t bytes;
+	} good[] = {
+		{"memory=2M", 2 << 20},
+		{"memory=0x400000", 4 << 20},
+		{"memory=4096K", 4 << 20},
+		{"memory=8388608", 8 << 20},
+		{"memory=1024G", 1ull << 40},
 	};
 	static const char *const bad[] = {
-		"memory=", "memory=M", "memory=1M", "memory=3000001", "memory=1025G", "memory=64X", "memory=64MM",
-		"memory=99999999999999999999", "memory=18446744073709551615G", "memory=-1", "memory=0x", "memory=64 M",
+		"memory=",
+		"memory=M",
+		"memory=1M",
+		"memory=3000001",
+		"memory=1025G",
+		"memory=64X",
+		"memory=64MM",
+		"memory=99999999999999999999",
+		"memory=18446744073709551615G",
+		"memory=-1",
+		"memory=0x",
+		"memory=64 M",
 	};
 
 	(void)state;
@@ -126,8 +142,12 @@ static void wrong_roles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults), cmocka_unit_test(every_word), cmocka_unit_test(sizes),
-		cmocka_unit_test(names_the_word), cmocka_unit_test(roles), cmocka_unit_test(wrong_roles),
+		cmocka_unit_test(defaults),
+		cmocka_unit_test(every_word),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(names_the_word),
+		cmocka_unit_test(roles),
+		cmocka_unit_test(wrong_roles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

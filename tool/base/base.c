@@ -24,7 +24,10 @@ void out_of_memory_status(int status)
 /* Bytes of the character at `text` that a terminal shows as one; 0: it is none, or an order to the terminal. */
 static size_t shown_length(const unsigned char *text, size_t size)
 {
-	size_t length = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2 : text[0] >> 4 == 14 ? 3 : text[0] >> 3 == 30 ? 4 : 0;
+	size_t length = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2
+	                             : text[0] >> 4 == 14      ? 3
+	                             : text[0] >> 3 == 30      ? 4
+	                                                       : 0;
 	uint32_t code = length == 1 ? text[0] : text[0] & (0xffu >> (length + 1));
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 

@@ -5,8 +5,8 @@
 
 enum {
 	EXIT_OK = 0,
-	EXIT_DIFFERENCE = 1,   /* `check` or `diff` found one */
-	EXIT_TROUBLE = 2,      /* usage, or a file that cannot be used */
+	EXIT_DIFFERENCE = 1, /* `check` or `diff` found one */
+	EXIT_TROUBLE = 2,    /* usage, or a file that cannot be used */
 };
 
 #endif

@@ -9,14 +9,16 @@
 #include "base.h"
 
 struct map {
-	struct map_entry { uint64_t key, value; } *entries;
-	uint64_t room;           /* a power of two; 0 = nothing there yet */
-	uint64_t count, seed;    /* seed 0: one is drawn when the first key comes */
-	bool has_none;           /* the key that marks free entries has a place of its own */
+	struct map_entry {
+		uint64_t key, value;
+	} * entries;
+	uint64_t room;        /* a power of two; 0 = nothing there yet */
+	uint64_t count, seed; /* seed 0: one is drawn when the first key comes */
+	bool has_none;        /* the key that marks free entries has a place of its own */
 	uint64_t of_none;
 };
 
-#define MAP_NONE UINT64_MAX  /* no value */
+#define MAP_NONE UINT64_MAX /* no value */
 
 /* All zero will do as well. */
 void map_init(struct map *map, uint64_t seed);

@@ -174,8 +174,14 @@ bool parse_colour_mode(const char *text, enum colour_mode *mode)
 const struct palette *palette_for(FILE *stream, enum colour_mode mode)
 {
 	static const struct palette coloured = {
-		.bold = "\033[1m", .dim = "\033[2m", .red = "\033[31m", .green = "\033[32m",
-		.yellow = "\033[33m", .blue = "\033[34m", .magenta = "\033[35m", .cyan = "\033[36m",
+		.bold = "\033[1m",
+		.dim = "\033[2m",
+		.red = "\033[31m",
+		.green = "\033[32m",
+		.yellow = "\033[33m",
+		.blue = "\033[34m",
+		.magenta = "\033[35m",
+		.cyan = "\033[36m",
 		.off = "\033[0m",
 	};
 	static const struct palette plain = {"", "", "", "", "", "", "", "", ""};

@@ -10,9 +10,9 @@ struct short_text {
 	char text[48];
 };
 
-struct short_text text_count(uint64_t n);        /* 23,405 */
-struct short_text text_bytes(uint64_t bytes);    /* 4 KiB, 1.5 MiB */
-struct short_text text_seconds(double seconds);  /* 1.234567 s */
+struct short_text text_count(uint64_t n);       /* 23,405 */
+struct short_text text_bytes(uint64_t bytes);   /* 4 KiB, 1.5 MiB */
+struct short_text text_seconds(double seconds); /* 1.234567 s */
 
 /* "256M", "1G", "4096", "0x1000"; false when it is not a size or too large. */
 bool parse_size(const char *text, uint64_t *bytes);
@@ -37,7 +37,9 @@ struct palette {
 	const char *bold, *dim, *red, *green, *yellow, *blue, *magenta, *cyan, *off;
 };
 
-enum colour_mode { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
+enum colour_mode { COLOUR_AUTO,
+	           COLOUR_ALWAYS,
+	           COLOUR_NEVER };
 bool parse_colour_mode(const char *text, enum colour_mode *mode);
 /* AUTO: on when `stream` is a terminal, TERM is not dumb and NO_COLOR is not set. */
 const struct palette *palette_for(FILE *stream, enum colour_mode mode);

@@ -137,20 +137,20 @@ static const struct argp_option parser_options[] = {
 	{"kernel", OPTION_KERNEL, "K", 0, "The guest: a Linux bzImage, a multiboot image, or an ELF file", 1},
 	{"initrd", OPTION_INITRD, "I", 0, "Its initial ramdisk", 1},
 	{"append", OPTION_APPEND, "S", 0,
-	 "Its command line; for Linux, what follows \"" LINUX_DEFAULT_APPEND "\"", 1},
+         "Its command line; for Linux, what follows \"" LINUX_DEFAULT_APPEND "\"", 1},
 	{"no-default-append", OPTION_NO_DEFAULT, NULL, 0, "Leave those words out", 1},
 	{"module", OPTION_MODULE, "FILE[=S]", 0,
-	 "A module for a multiboot guest, with its command line; may be repeated", 1},
+         "A module for a multiboot guest, with its command line; may be repeated", 1},
 	{"memory", OPTION_MEMORY, "N", 0, "Guest memory (default 256M)", 1},
 	{"mmu", OPTION_MMU, "ept|npt|shadow", 0,
-	 "Which second-level paging, or none of it: shadow tables (default: what the machine has)", 2},
+         "Which second-level paging, or none of it: shadow tables (default: what the machine has)", 2},
 	{"page-size", OPTION_PAGE_SIZE, "4k|2m|1g", 0, "Largest page in the tables (default 2m)", 2},
 	{"prealloc", OPTION_PREALLOC, NULL, 0,
-	 "Allocate and clear guest memory before the start; the tables stay empty", 2},
+         "Allocate and clear guest memory before the start; the tables stay empty", 2},
 	{"no-run-ahead", OPTION_NO_RUN_AHEAD, NULL, 0,
-	 "Shadow tables: do not run programs ahead to the next page that they touch first", 2},
+         "Shadow tables: do not run programs ahead to the next page that they touch first", 2},
 	{"require-isolation", OPTION_REQUIRE_ISOLATION, NULL, 0,
-	 "Refuse a machine and paging mode that do not keep the guest off the visor's memory", 2},
+         "Refuse a machine and paging mode that do not keep the guest off the visor's memory", 2},
 	{"test-device", OPTION_TEST_DEVICE, NULL, 0, "Give the guest the port of the project's own tests", 2},
 	{0},
 };
@@ -210,9 +210,13 @@ bool boot_options_plan(struct boot_options *options, bool traced, struct boot_pl
 	options->guest_line = formatted("%s%s%s", defaults ? LINUX_DEFAULT_APPEND : "",
 	                                defaults && *options->append ? " " : "", options->append);
 	*plan = (struct boot_plan){
-		.visor = options->visor, .kernel = options->kernel, .initrd = options->initrd,
-		.modules = options->modules, .module_count = options->module_count,
-		.visor_words = options->visor_words, .guest_line = options->guest_line,
+		.visor = options->visor,
+		.kernel = options->kernel,
+		.initrd = options->initrd,
+		.modules = options->modules,
+		.module_count = options->module_count,
+		.visor_words = options->visor_words,
+		.guest_line = options->guest_line,
 	};
 	return true;
 }

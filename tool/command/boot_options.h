@@ -11,14 +11,14 @@ struct boot_options {
 	const char *kernel, *initrd;
 	struct boot_module *modules;
 	size_t module_count;
-	char *append;              /* what the user adds to the default; "" */
+	char *append; /* what the user adds to the default; "" */
 	bool no_default_append;
 	uint64_t memory;
 	enum mmu_kind mmu;
-	const char *page_size;     /* "4k", "2m", "1g" */
+	const char *page_size; /* "4k", "2m", "1g" */
 	bool prealloc, test_device, no_run_ahead, require_isolation;
 
-	char *visor, *visor_words, *guest_line;   /* made by boot_options_plan */
+	char *visor, *visor_words, *guest_line; /* made by boot_options_plan */
 };
 
 void boot_options_init(struct boot_options *options);

@@ -8,12 +8,13 @@
 #include "../question/question.h"
 #include "command.h"
 
-enum { OPTION_RAW = 'r', OPTION_GVA = 0x100 };
+enum { OPTION_RAW = 'r',
+       OPTION_GVA = 0x100 };
 
 struct dump {
 	struct view view;
 	bool raw;
-	uint64_t gva_first, gva_last;  /* under shadow paging: only what translates these */
+	uint64_t gva_first, gva_last; /* under shadow paging: only what translates these */
 	bool gva_given;
 	struct replay replay;
 	struct replay_vm *vm;

@@ -28,8 +28,15 @@ enum {
 /* "30", "30s", "500ms", "5m", "2h". */
 static bool parse_duration(const char *text, double *seconds)
 {
-	static const struct { const char *unit; double seconds; } units[] = {
-		{"", 1}, {"s", 1}, {"ms", 0.001}, {"m", 60}, {"h", 3600},
+	static const struct {
+		const char *unit;
+		double seconds;
+	} units[] = {
+		{"", 1},
+		{"s", 1},
+		{"ms", 0.001},
+		{"m", 60},
+		{"h", 3600},
 	};
 	char *end;
 	double value = strtod(text, &end);

@@ -269,8 +269,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"machine", OPTION_MACHINE, "M", 0,
-	 "auto, bochs (EPT), qemu (NPT) or kvm (QEMU with this processor's own; default: auto, the fastest "
-	 "that works here and has the MMU)", 2},
+         "auto, bochs (EPT), qemu (NPT) or kvm (QEMU with this processor's own; default: auto, the fastest "
+         "that works here and has the MMU)",
+         2},
 	{"trace", OPTION_TRACE, "FILE", 0, "Write every table entry's every change to FILE, and FILE.json beside it", 3},
 	{"trace-size", OPTION_TRACE_SIZE, "N", 0, "Room for the trace (default 1G; only what is written takes space)", 3},
 	{"report", OPTION_REPORT, "FILE", 0, "Write what the summary shows to FILE, as JSON", 3},

@@ -17,13 +17,13 @@ struct run {
 	bool quiet, verbose, keep, dry_run;
 	enum colour_mode colour;
 
-	char *work;                /* temporary folder */
-	char *trace_path;          /* absolute */
+	char *work;       /* temporary folder */
+	char *trace_path; /* absolute */
 	struct machine_plan plan;
 	struct arguments command;
 	struct session session;
 	struct trace_disk disk;
-	bool over;                 /* session.end and status are known */
+	bool over; /* session.end and status are known */
 	int status;
 	uint64_t trace_records, trace_dropped;
 };

@@ -15,7 +15,8 @@
 
 const char *run_machine_title(enum machine_kind machine)
 {
-	return machine == MACHINE_BOCHS ? "Bochs" : machine == MACHINE_KVM ? "QEMU with KVM" : "QEMU";
+	return machine == MACHINE_BOCHS ? "Bochs" : machine == MACHINE_KVM ? "QEMU with KVM"
+	                                                                   : "QEMU";
 }
 
 static json_t *facts_json(const struct run *run)
@@ -188,10 +189,16 @@ void run_report(struct run *run)
 	const char *status = end_text(run, "status");
 	char *where = run->quiet ? NULL : where_it_was(run);
 	struct run_facts facts = {
-		.status = *status ? status : "not ended", .exit_status = run->status,
-		.machine = run_machine_title(run->plan.kind), .mmu = mmu_title(run->plan.mmu), .page_size = run->boot.page_size,
-		.seconds = run->session.seconds, .trace = run->trace, .trace_records = run->trace_records,
-		.trace_dropped = run->trace_dropped, .where = where,
+		.status = *status ? status : "not ended",
+		.exit_status = run->status,
+		.machine = run_machine_title(run->plan.kind),
+		.mmu = mmu_title(run->plan.mmu),
+		.page_size = run->boot.page_size,
+		.seconds = run->session.seconds,
+		.trace = run->trace,
+		.trace_records = run->trace_records,
+		.trace_dropped = run->trace_dropped,
+		.where = where,
 	};
 
 	if (run->session.log.summary && !run->quiet)

@@ -14,8 +14,15 @@
 #include "trace_json.h"
 #include "trace_lines.h"
 
-enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_FOLLOW = 'f', OPTION_ALL = 'a',
-       OPTION_LIMIT = 'n', OPTION_JSON = 0x100, OPTION_FAULT, OPTION_GVA };
+enum { OPTION_GPA = 'g',
+       OPTION_LEVEL = 'l',
+       OPTION_CAUSE = 'c',
+       OPTION_FOLLOW = 'f',
+       OPTION_ALL = 'a',
+       OPTION_LIMIT = 'n',
+       OPTION_JSON = 0x100,
+       OPTION_FAULT,
+       OPTION_GVA };
 
 enum { FOLLOW_POLL_US = 100000 };
 
@@ -29,14 +36,14 @@ struct group {
 struct listing {
 	struct view view;
 	struct trace_filter filter;
-	uint64_t limit;               /* lines of entry writes */
+	uint64_t limit; /* lines of entry writes */
 	bool follow, json;
 
-	struct replay vms;            /* only for its decoders */
+	struct replay vms; /* only for its decoders */
 	struct group *groups;
-	struct map streams;           /* vm and vcpu -> its group */
+	struct map streams; /* vm and vcpu -> its group */
 	uint64_t shown;
-	uint16_t last_cause;          /* of the management writes shown last */
+	uint16_t last_cause; /* of the management writes shown last */
 };
 
 static const struct vmmu_decoder *decoder_of(const struct listing *list,

@@ -12,10 +12,10 @@ struct trace_filter {
 	uint64_t gpa_first, gpa_last;
 	uint64_t gva_first, gva_last; /* of faults under shadow paging */
 	uint64_t fault_first, fault_last;
-	unsigned level;               /* 0: all */
-	uint64_t causes;              /* a bit for each cause; 0: all */
-	uint64_t vm;                  /* UINT64_MAX: all */
-	bool all;                     /* also what is no entry write */
+	unsigned level;  /* 0: all */
+	uint64_t causes; /* a bit for each cause; 0: all */
+	uint64_t vm;     /* UINT64_MAX: all */
+	bool all;        /* also what is no entry write */
 };
 
 _Static_assert(VMMU_CAUSE_COUNT <= 64, "struct trace_filter has a bit for each cause");

@@ -11,20 +11,25 @@
 #include "../question/question.h"
 #include "command.h"
 
-enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_GVA = 0x100, OPTION_ROOT, OPTION_BITS, OPTION_RMAP };
+enum { OPTION_GPA = 'g',
+       OPTION_BRIEF = 'b',
+       OPTION_GVA = 0x100,
+       OPTION_ROOT,
+       OPTION_BITS,
+       OPTION_RMAP };
 
 struct walk {
 	struct view view;
-	uint64_t address;           /* gpa; in shadow tables gva */
+	uint64_t address; /* gpa; in shadow tables gva */
 	bool is_gva, given;
-	uint64_t root;              /* top table; 0: the one loaded last */
-	bool brief;                 /* no history */
-	bool bits;                  /* entries taken apart */
-	bool rmap;                  /* instead: which entries map the gpa */
+	uint64_t root; /* top table; 0: the one loaded last */
+	bool brief;    /* no history */
+	bool bits;     /* entries taken apart */
+	bool rmap;     /* instead: which entries map the gpa */
 
 	struct replay replay;
 	struct replay_vm *vm;
-	uint64_t moment;            /* records before this number have happened */
+	uint64_t moment; /* records before this number have happened */
 	char *label;
 	struct vmmu_path_step steps[VMMU_LEVEL_MAX];
 	unsigned count;
@@ -54,8 +59,8 @@ static void print_steps(const struct walk *walk)
 	for (unsigned i = 0; i < walk->count; i++) {
 		const struct vmmu_path_step *step = &walk->steps[i];
 		char *meaning = describe_entry(&walk->vm->decoder, step->level, step->entry);
-		const char *colour = step->info.kind == VMMU_ENTRY_EMPTY ? p->red :
-		                     step->info.kind == VMMU_ENTRY_LEAF  ? p->green : "";
+		const char *colour = step->info.kind == VMMU_ENTRY_EMPTY ? p->red : step->info.kind == VMMU_ENTRY_LEAF ? p->green
+		                                                                                                       : "";
 
 		printf("  %-5u  %-7s  0x%09" PRIx64 "  ", step->level, text_level_span(step->level),
 		       step->table.v);
@@ -98,11 +103,13 @@ static void show_reverse(const struct walk *walk)
 	reverse_map(walk->vm, walk->address >> VMMU_PAGE_SHIFT, print_reverse, &reverse);
 	if (walk->vm->decoder.mode == VMMU_MODE_SHADOW)
 		printf("\n%u entr%s. Under shadow paging the guest maps a page where it likes: the engine keeps these in a "
-		       "list,\nthe reverse map, to find them when the page is taken away or write-protected.\n", reverse.count,
+		       "list,\nthe reverse map, to find them when the page is taken away or write-protected.\n",
+		       reverse.count,
 		       reverse.count == 1 ? "y" : "ies");
 	else
 		printf("\n%u entr%s. A direct map has one place for each page, which a walk from the root finds: it keeps no\n"
-		       "reverse map.\n", reverse.count, reverse.count == 1 ? "y" : "ies");
+		       "reverse map.\n",
+		       reverse.count, reverse.count == 1 ? "y" : "ies");
 }
 
 /* The first gfn that the shadow leaf at the walk's end maps: its last write tells. */
@@ -376,7 +383,7 @@ static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address, in hex with or without 0x", 1},
 	{"gva", OPTION_GVA, "X", 0, "Under shadow paging: the guest-virtual address", 1},
 	{"root", OPTION_ROOT, "HPA", 0,
-	 "The top table to begin with (default: the one that was loaded last)", 1},
+         "The top table to begin with (default: the one that was loaded last)", 1},
 	{"bits", OPTION_BITS, NULL, 0, "Take each entry apart, bit by bit", 1},
 	{"rmap", OPTION_RMAP, NULL, 0, "Instead, all entries that map the page at --gpa: the reverse map", 1},
 	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},

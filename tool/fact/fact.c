@@ -25,21 +25,36 @@ static const char *const kinds[FACT_KIND_COUNT] = {
 
 static const char *const causes[FACT_CAUSE_END - FACT_CAUSE_KVM] = {
 	[FACT_CAUSE_FAULT - FACT_CAUSE_KVM] = "fault",
-	[FACT_CAUSE_PREFAULT - FACT_CAUSE_KVM] = "prefault",
-	[FACT_CAUSE_FAST - FACT_CAUSE_KVM] = "fast-fault",
-	[FACT_CAUSE_MMIO - FACT_CAUSE_KVM] = "mmio",
-	[FACT_CAUSE_SPLIT - FACT_CAUSE_KVM] = "split",
-	[FACT_CAUSE_SPLIT_FILL - FACT_CAUSE_KVM] = "split-fill",
-	[FACT_CAUSE_COLLAPSE - FACT_CAUSE_KVM] = "collapse",
-	[FACT_CAUSE_PROTECT - FACT_CAUSE_KVM] = "protect",
-	[FACT_CAUSE_UNPROTECT - FACT_CAUSE_KVM] = "unprotect",
-	[FACT_CAUSE_AGE - FACT_CAUSE_KVM] = "age",
-	[FACT_CAUSE_ZAP - FACT_CAUSE_KVM] = "zap",
-	[FACT_CAUSE_ZAP_NOTIFIER - FACT_CAUSE_KVM] = "zap-notifier",
-	[FACT_CAUSE_ZAP_ALL - FACT_CAUSE_KVM] = "zap-all",
-	[FACT_CAUSE_ZAP_NX - FACT_CAUSE_KVM] = "zap-nx",
-	[FACT_CAUSE_ZAP_TABLE - FACT_CAUSE_KVM] = "zap-table",
-	[FACT_CAUSE_OTHER - FACT_CAUSE_KVM] = "other",
+	[FACT_CAUSE_PREFAULT -
+		FACT_CAUSE_KVM] = "prefault",
+	[FACT_CAUSE_FAST -
+		FACT_CAUSE_KVM] = "fast-fault",
+	[FACT_CAUSE_MMIO -
+		FACT_CAUSE_KVM] = "mmio",
+	[FACT_CAUSE_SPLIT -
+		FACT_CAUSE_KVM] = "split",
+	[FACT_CAUSE_SPLIT_FILL -
+		FACT_CAUSE_KVM] = "split-fill",
+	[FACT_CAUSE_COLLAPSE -
+		FACT_CAUSE_KVM] = "collapse",
+	[FACT_CAUSE_PROTECT -
+		FACT_CAUSE_KVM] = "protect",
+	[FACT_CAUSE_UNPROTECT -
+		FACT_CAUSE_KVM] = "unprotect",
+	[FACT_CAUSE_AGE -
+		FACT_CAUSE_KVM] = "age",
+	[FACT_CAUSE_ZAP -
+		FACT_CAUSE_KVM] = "zap",
+	[FACT_CAUSE_ZAP_NOTIFIER -
+		FACT_CAUSE_KVM] = "zap-notifier",
+	[FACT_CAUSE_ZAP_ALL -
+		FACT_CAUSE_KVM] = "zap-all",
+	[FACT_CAUSE_ZAP_NX -
+		FACT_CAUSE_KVM] = "zap-nx",
+	[FACT_CAUSE_ZAP_TABLE -
+		FACT_CAUSE_KVM] = "zap-table",
+	[FACT_CAUSE_OTHER -
+		FACT_CAUSE_KVM] = "other",
 };
 
 static const char *const knowns[FACT_KNOWN_COUNT] = {

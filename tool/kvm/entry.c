@@ -7,12 +7,12 @@
 
 #include "../base/text.h"
 
-#define NONPRESENT_BIT (1ull << 63)       /* SHADOW_NONPRESENT_VALUE since Linux 6.10 */
+#define NONPRESENT_BIT (1ull << 63) /* SHADOW_NONPRESENT_VALUE since Linux 6.10 */
 #define REMOVED 0x5a0ull
-#define KVM_PRESENT (1ull << 11)          /* SPTE_MMU_PRESENT_MASK */
+#define KVM_PRESENT (1ull << 11) /* SPTE_MMU_PRESENT_MASK */
 #define HUGE_PAGE (1ull << 7)
 #define ADDRESS 0x000ffffffffff000ull
-#define WRITABLE 2ull                     /* the same bit under EPT and NPT */
+#define WRITABLE 2ull /* the same bit under EPT and NPT */
 
 #define EPT_AD (3ull << 8)
 #define NPT_AD (3ull << 5)
@@ -20,8 +20,8 @@
 #define EPT_X (1ull << 2)
 #define RIGHTS 7ull
 
-#define MMIO_RESERVED_BIT (1ull << 51)    /* how kvm-amd marks MMIO entries */
-#define EPT_MISCONFIGURED 6ull            /* how kvm-intel does: write and execute without read */
+#define MMIO_RESERVED_BIT (1ull << 51) /* how kvm-amd marks MMIO entries */
+#define EPT_MISCONFIGURED 6ull         /* how kvm-intel does: write and execute without read */
 
 enum kvm_entry_kind kvm_entry_kind(uint64_t entry, unsigned level)
 {
@@ -78,7 +78,8 @@ enum kvm_mode kvm_entry_mode(uint64_t entry, unsigned level)
 
 static uint64_t accessed_dirty(enum kvm_mode mode)
 {
-	return mode == KVM_MODE_EPT ? EPT_AD : mode == KVM_MODE_UNKNOWN ? EPT_AD | NPT_AD : NPT_AD;
+	return mode == KVM_MODE_EPT ? EPT_AD : mode == KVM_MODE_UNKNOWN ? EPT_AD | NPT_AD
+	                                                                : NPT_AD;
 }
 
 bool kvm_entry_same(enum kvm_mode mode, uint64_t known, uint64_t old, unsigned level, bool inferred)

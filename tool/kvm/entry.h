@@ -9,14 +9,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum kvm_mode { KVM_MODE_UNKNOWN, KVM_MODE_EPT, KVM_MODE_NPT, KVM_MODE_SHADOW };
+enum kvm_mode { KVM_MODE_UNKNOWN,
+	        KVM_MODE_EPT,
+	        KVM_MODE_NPT,
+	        KVM_MODE_SHADOW };
 
 enum kvm_entry_kind {
-	KVM_ENTRY_EMPTY,      /* 0, or only bit 63 since Linux 6.10 */
-	KVM_ENTRY_REMOVED,    /* REMOVED_SPTE, later FROZEN_SPTE: being taken away */
+	KVM_ENTRY_EMPTY,   /* 0, or only bit 63 since Linux 6.10 */
+	KVM_ENTRY_REMOVED, /* REMOVED_SPTE, later FROZEN_SPTE: being taken away */
 	KVM_ENTRY_TABLE,
 	KVM_ENTRY_LEAF,
-	KVM_ENTRY_MMIO,       /* refused by the CPU on purpose: the access goes to a device */
+	KVM_ENTRY_MMIO, /* refused by the CPU on purpose: the access goes to a device */
 	KVM_ENTRY_OTHER,
 };
 

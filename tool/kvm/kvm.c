@@ -130,7 +130,8 @@ static struct kvm_spot best_spot(struct vm *vm, const struct thread *thread, con
 		/* Nothing is mapped any more in a root that is going away. */
 		if (spot.fit == KVM_FIT_NONE || (!root->valid && is_nothing(write->old, write->level)))
 			continue;
-		equal = spot.fit == best.fit ? equal + 1 : spot.fit > best.fit ? 1 : equal;
+		equal = spot.fit == best.fit ? equal + 1 : spot.fit > best.fit ? 1
+		                                                               : equal;
 		if (is_better(&spot, &best, write, thread->fault != MAP_NONE))
 			best = spot;
 	}
@@ -149,7 +150,8 @@ static void begin(struct vm *vm, bool born)
 static struct kvm_spot other_spot(struct kvm *kvm, struct vm *vm, const struct write *write, bool *unexplained)
 {
 	struct kvm_tables *tables = &vm->tables;
-	unsigned top = tables->level ? tables->level : write->level >= 4 ? write->level : 4;
+	unsigned top = tables->level ? tables->level : write->level >= 4 ? write->level
+	                                                                 : 4;
 	struct kvm_spot spot = {0};
 
 	*unexplained = false;
@@ -210,7 +212,8 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 		return vm;
 	other = vm_by_value(kvm, thread, write);
 	if (other || thread->kernel)
-		return other ? other : kvm->vm_count ? kvm->vms[0] : machine_join(kvm, thread, FACT_NO_VCPU);
+		return other ? other : kvm->vm_count ? kvm->vms[0]
+		                                     : machine_join(kvm, thread, FACT_NO_VCPU);
 	return machine_join(kvm, thread, FACT_NO_VCPU);
 }
 
@@ -234,9 +237,10 @@ static void keep_example(struct kvm *kvm, const struct source_event *event, cons
 		return;
 	kvm->examples[kvm->example_count++] =
 		formatted("%" PRIu64 ".%06" PRIu64 " s: gfn 0x%" PRIx64 " level %u: the event found 0x%" PRIx64
-		          " there, the entry %s%" PRIx64, event->time / 1000000000, event->time / 1000 % 1000000,
-		          write->gfn, write->level, write->old,
-		          known ? "held 0x" : "is in no table that was seen: 0x", held);
+	                  " there, the entry %s%" PRIx64,
+	                  event->time / 1000000000, event->time / 1000 % 1000000,
+	                  write->gfn, write->level, write->old,
+	                  known ? "held 0x" : "is in no table that was seen: 0x", held);
 }
 
 /* The 512 entries that a split has filled in before it linked their table. */
@@ -250,10 +254,7 @@ static void fill_split(struct kvm *kvm, const struct source_event *event, const 
 	for (unsigned i = 0; i < 512; i++) {
 		uint64_t value = kvm_entry_split(write->old, write->level, i);
 		struct fact fact = {
-			.kind = FACT_WRITE, .cause = FACT_CAUSE_SPLIT_FILL, .known = FACT_INFERRED,
-			.level = (uint8_t)(write->level - 1), .a = vm->pub.empty, .b = value, .root = root->id,
-			.table = table->hpa, .fault = fault ? fault + i + 1 : 0,
-			.address = (table->gfn + i * vmmu_level_pages(write->level - 1)) << VMMU_PAGE_SHIFT};
+			.kind = FACT_WRITE, .cause = FACT_CAUSE_SPLIT_FILL, .known = FACT_INFERRED, .level = (uint8_t)(write->level - 1), .a = vm->pub.empty, .b = value, .root = root->id, .table = table->hpa, .fault = fault ? fault + i + 1 : 0, .address = (table->gfn + i * vmmu_level_pages(write->level - 1)) << VMMU_PAGE_SHIFT};
 
 		kvm_table_set(&vm->tables, root, table, i, value, FACT_INFERRED, false);
 		kvm_emit(kvm, event, thread, vm, &fact);
@@ -271,9 +272,14 @@ static bool infer_fast(struct kvm *kvm, const struct source_event *event, const 
 {
 	const uint64_t writable = 2;
 	struct write without = *write;
-	struct fact fact = {.kind = FACT_WRITE, .cause = FACT_CAUSE_FAST, .known = FACT_INFERRED,
-	                    .level = (uint8_t)write->level, .b = write->old,
-	                    .address = write->gfn << VMMU_PAGE_SHIFT};
+	struct fact fact = {
+		.kind = FACT_WRITE,
+		.cause = FACT_CAUSE_FAST,
+		.known = FACT_INFERRED,
+		.level = (uint8_t)write->level,
+		.b = write->old,
+		.address = write->gfn << VMMU_PAGE_SHIFT,
+	};
 	struct kvm_spot spot;
 	bool ambiguous;
 	unsigned known;
@@ -303,8 +309,13 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	unsigned index = kvm_index(write->gfn, write->level), known;
 	bool ambiguous, unexplained = false, split, of_fault = is_of_fault(thread, write->gfn, write->level, write->new);
 	struct kvm_spot spot = best_spot(vm, thread, write, &ambiguous);
-	struct fact fact = {.kind = FACT_WRITE, .known = FACT_SEEN, .level = (uint8_t)write->level,
-	                    .a = write->old, .b = write->new};
+	struct fact fact = {
+		.kind = FACT_WRITE,
+		.known = FACT_SEEN,
+		.level = (uint8_t)write->level,
+		.a = write->old,
+		.b = write->new,
+	};
 	uint64_t held;
 	bool path_missing;
 
@@ -344,7 +355,8 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 		fact.fault = (uint32_t)(kvm->count - thread->fault);
 	split = fact.cause == FACT_CAUSE_SPLIT;
 
-	thread->collapse_level = of_fault && fact.cause == FACT_CAUSE_COLLAPSE ? write->level : of_fault ? thread->collapse_level : 0;
+	thread->collapse_level = of_fault && fact.cause == FACT_CAUSE_COLLAPSE ? write->level : of_fault ? thread->collapse_level
+	                                                                                                 : 0;
 	thread->wrote_gfn = write->gfn;
 	thread->wrote_level = write->level;
 	thread->wrote_value = write->new;
@@ -362,9 +374,7 @@ static void take_write(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	struct write write = {
-		.gfn = event->field[FIELD_GFN], .old = event->field[FIELD_OLD], .new = event->field[FIELD_NEW],
-		.level = (unsigned)event->field[FIELD_LEVEL],
-		.as_id = event_has(event, FIELD_AS_ID) ? event->field[FIELD_AS_ID] & 0xff : 0};
+		.gfn = event->field[FIELD_GFN], .old = event->field[FIELD_OLD], .new = event->field[FIELD_NEW], .level = (unsigned)event->field[FIELD_LEVEL], .as_id = event_has(event, FIELD_AS_ID) ? event->field[FIELD_AS_ID] & 0xff : 0};
 	struct vm *vm;
 
 	if (write.level < 1 || write.level > VMMU_LEVEL_MAX || write.gfn >> 45)
@@ -391,8 +401,14 @@ static void take_fast_fault(struct kvm *kvm, const struct source_event *event)
 	unsigned index = 0, level = 1, known = 0;
 	struct kvm_root *root = NULL;
 	struct kvm_table *table = NULL;
-	struct fact fact = {.kind = FACT_WRITE, .cause = FACT_CAUSE_FAST, .known = FACT_SEEN, .a = old,
-	                    .b = event->field[FIELD_NEW], .level = 1};
+	struct fact fact = {
+		.kind = FACT_WRITE,
+		.cause = FACT_CAUSE_FAST,
+		.known = FACT_SEEN,
+		.a = old,
+		.b = event->field[FIELD_NEW],
+		.level = 1,
+	};
 
 	kvm->fast_seen = true;
 	if (!event->field[FIELD_FIXED] || gfn >> 45)
@@ -455,8 +471,14 @@ static void take_set(struct kvm *kvm, const struct source_event *event)
 	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU);
 	uint64_t gfn = event->field[FIELD_GFN], at = event->field[FIELD_SPTEP], value = event->field[FIELD_SPTE];
 	unsigned level = (unsigned)event->field[FIELD_LEVEL];
-	struct fact fact = {.kind = FACT_SET, .known = FACT_MAYBE, .level = (uint8_t)level, .b = value,
-	                    .table = at, .cause = FACT_CAUSE_FAULT};
+	struct fact fact = {
+		.kind = FACT_SET,
+		.known = FACT_MAYBE,
+		.level = (uint8_t)level,
+		.b = value,
+		.table = at,
+		.cause = FACT_CAUSE_FAULT,
+	};
 	uint64_t *place;
 
 	if (level < 1 || level > VMMU_LEVEL_MAX || gfn >> 45)
@@ -503,9 +525,13 @@ static void take_table(struct kvm *kvm, const struct source_event *event)
 	unsigned level = role & ROLE_LEVEL;
 	bool zap = event->id == EVENT_ZAP_PAGE;
 	struct vm *vm = zap && thread->kernel ? machine_vm_of(kvm, thread) : machine_join(kvm, thread, FACT_NO_VCPU);
-	struct fact fact = {.kind = zap ? FACT_TABLE_ZAP : FACT_TABLE, .level = (uint8_t)level, .a = role,
-	                    .b = event_has(event, FIELD_CREATED) ? event->field[FIELD_CREATED] : 1,
-	                    .address = event->field[FIELD_GFN] << VMMU_PAGE_SHIFT};
+	struct fact fact = {
+		.kind = zap ? FACT_TABLE_ZAP : FACT_TABLE,
+		.level = (uint8_t)level,
+		.a = role,
+		.b = event_has(event, FIELD_CREATED) ? event->field[FIELD_CREATED] : 1,
+		.address = event->field[FIELD_GFN] << VMMU_PAGE_SHIFT,
+	};
 
 	if (level < 1 || level > VMMU_LEVEL_MAX)
 		return;
@@ -533,9 +559,12 @@ static void take_fault(struct kvm *kvm, const struct source_event *event)
 	struct thread *thread = machine_thread(kvm, event);
 	uint16_t vcpu = event_has(event, FIELD_VCPU) ? (uint16_t)event->field[FIELD_VCPU] : FACT_NO_VCPU;
 	struct vm *vm = machine_join(kvm, thread, vcpu);
-	struct fact fact = {.kind = FACT_FAULT, .address = event->field[FIELD_ADDRESS],
-	                    .a = event_has(event, FIELD_ERROR) ? event->field[FIELD_ERROR] : 0,
-	                    .b = event_has(event, FIELD_RIP) ? event->field[FIELD_RIP] : 0};
+	struct fact fact = {
+		.kind = FACT_FAULT,
+		.address = event->field[FIELD_ADDRESS],
+		.a = event_has(event, FIELD_ERROR) ? event->field[FIELD_ERROR] : 0,
+		.b = event_has(event, FIELD_RIP) ? event->field[FIELD_RIP] : 0,
+	};
 
 	vm->pub.counts.faults++;
 	vm->faults_before += !vm->begun;
@@ -569,8 +598,11 @@ static void take_vcpu_event(struct kvm *kvm, const struct source_event *event, e
 static void take_range(struct kvm *kvm, const struct source_event *event, enum fact_kind kind)
 {
 	struct thread *thread = machine_thread(kvm, event);
-	struct fact fact = {.kind = (uint8_t)kind, .address = event->field[FIELD_START],
-	                    .a = event_has(event, FIELD_END) ? event->field[FIELD_END] : 0};
+	struct fact fact = {
+		.kind = (uint8_t)kind,
+		.address = event->field[FIELD_START],
+		.a = event_has(event, FIELD_END) ? event->field[FIELD_END] : 0,
+	};
 
 	kvm_emit(kvm, event, thread, machine_vm_of(kvm, thread), &fact);
 	if (kind == FACT_UNMAP) {
@@ -600,14 +632,18 @@ static void take_mmio(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU);
-	struct fact fact = {.kind = FACT_MMIO, .address = event->field[FIELD_ADDRESS],
-	                    .a = event_has(event, FIELD_LENGTH) ? event->field[FIELD_LENGTH] : 0,
-	                    .b = event_has(event, FIELD_VALUE) ? event->field[FIELD_VALUE] : 0,
-	                    .cause = FACT_MMIO_FAST};
+	struct fact fact = {
+		.kind = FACT_MMIO,
+		.address = event->field[FIELD_ADDRESS],
+		.a = event_has(event, FIELD_LENGTH) ? event->field[FIELD_LENGTH] : 0,
+		.b = event_has(event, FIELD_VALUE) ? event->field[FIELD_VALUE] : 0,
+		.cause = FACT_MMIO_FAST,
+	};
 
 	if (event->id == EVENT_MMIO)
 		fact.cause = event_has(event, FIELD_TYPE) && event->field[FIELD_TYPE] <= FACT_MMIO_WRITE
-		             ? (uint8_t)event->field[FIELD_TYPE] : FACT_MMIO_READ;
+		                     ? (uint8_t)event->field[FIELD_TYPE]
+		                     : FACT_MMIO_READ;
 	if (thread->fault != MAP_NONE)
 		fact.fault = (uint32_t)(kvm->count - thread->fault);
 	kvm_emit(kvm, event, thread, vm, &fact);
@@ -672,7 +708,7 @@ void kvm_take(struct kvm *kvm, const struct source_event *event)
 	case EVENT_NOTE:
 		note_take(kvm, event);
 		break;
-	case EVENT_SPLIT:   /* the write beside it says the same */
+	case EVENT_SPLIT: /* the write beside it says the same */
 	case EVENT_OTHER:
 	case EVENT_ID_COUNT:
 		break;

@@ -17,58 +17,58 @@ typedef void (*kvm_fact_fn)(void *arg, const struct fact *fact);
 
 /* How the writes of a VM, or of all, went in. */
 struct kvm_counts {
-	uint64_t writes;          /* kvm_tdp_mmu_spte_changed */
-	uint64_t without_effect;  /* of them: an empty entry marked as being removed */
-	uint64_t fast;            /* fast_page_fault that wrote */
-	uint64_t inferred;        /* entries filled in by splits */
-	uint64_t inferred_fast;   /* W was given back in between: fast page faults that were not recorded */
-	uint64_t unexplained;     /* the entry held something else */
-	uint64_t never_seen;      /* what it held was never seen; the old value tells */
-	uint64_t after_loss;      /* it held something else before events were lost */
-	uint64_t ambiguous;       /* more than one root held the old value */
-	uint64_t inferred_confirmed; /* inferred entries that a later old value confirmed */
-	uint64_t addresses_equal, addresses_differ;  /* kvm_mmu_set_spte's `at` against the parent's entry */
-	uint64_t set;             /* legacy: kvm_mmu_set_spte */
-	uint64_t set_again_other; /* legacy: ... of an entry that held another frame: dropped unseen */
-	uint64_t set_again_same;  /* legacy: ... or the same value: dropped unseen, or set twice */
-	uint64_t zapped_tables;   /* legacy: kvm_mmu_prepare_zap_page */
-	uint64_t found;           /* entries of a snapshot */
-	uint64_t found_differ;    /* ... that contradict what was seen */
+	uint64_t writes;                            /* kvm_tdp_mmu_spte_changed */
+	uint64_t without_effect;                    /* of them: an empty entry marked as being removed */
+	uint64_t fast;                              /* fast_page_fault that wrote */
+	uint64_t inferred;                          /* entries filled in by splits */
+	uint64_t inferred_fast;                     /* W was given back in between: fast page faults that were not recorded */
+	uint64_t unexplained;                       /* the entry held something else */
+	uint64_t never_seen;                        /* what it held was never seen; the old value tells */
+	uint64_t after_loss;                        /* it held something else before events were lost */
+	uint64_t ambiguous;                         /* more than one root held the old value */
+	uint64_t inferred_confirmed;                /* inferred entries that a later old value confirmed */
+	uint64_t addresses_equal, addresses_differ; /* kvm_mmu_set_spte's `at` against the parent's entry */
+	uint64_t set;                               /* legacy: kvm_mmu_set_spte */
+	uint64_t set_again_other;                   /* legacy: ... of an entry that held another frame: dropped unseen */
+	uint64_t set_again_same;                    /* legacy: ... or the same value: dropped unseen, or set twice */
+	uint64_t zapped_tables;                     /* legacy: kvm_mmu_prepare_zap_page */
+	uint64_t found;                             /* entries of a snapshot */
+	uint64_t found_differ;                      /* ... that contradict what was seen */
 	uint64_t faults;
-	uint64_t nested;          /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
+	uint64_t nested; /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
 };
 
 /* A top table: where it is in no event, so it has a number. */
 struct kvm_root_info {
-	uint16_t id;              /* from 1 in its VM */
-	uint8_t as_id, level;     /* as_id 1: system management mode */
-	bool born;                /* made under the trace, so all that was not written is empty */
-	uint64_t since, until;    /* numbers of facts; until: it became invalid; UINT64_MAX = it has not */
-	uint64_t hpa;             /* 0 = not known */
+	uint16_t id;           /* from 1 in its VM */
+	uint8_t as_id, level;  /* as_id 1: system management mode */
+	bool born;             /* made under the trace, so all that was not written is empty */
+	uint64_t since, until; /* numbers of facts; until: it became invalid; UINT64_MAX = it has not */
+	uint64_t hpa;          /* 0 = not known */
 };
 
 struct kvm_vm {
-	int64_t tgid;             /* -1: not known */
-	char name[64];            /* "" = none */
-	char comm[64];            /* of its first thread; an index has it as a terminal may show it */
+	int64_t tgid;  /* -1: not known */
+	char name[64]; /* "" = none */
+	char comm[64]; /* of its first thread; an index has it as a terminal may show it */
 	enum kvm_mode mode;
 	unsigned levels;
-	bool tdp, legacy;         /* which events there were */
-	bool born;                /* it began under the trace */
+	bool tdp, legacy; /* which events there were */
+	bool born;        /* it began under the trace */
 	unsigned vcpus;
 	struct kvm_root_info *roots;
 	size_t root_count;
-	uint64_t empty;           /* what an empty entry holds */
+	uint64_t empty; /* what an empty entry holds */
 	struct kvm_counts counts;
-	uint64_t pages_begin[3], pages_end[3];  /* KVM's own counts of 4 KiB, 2 MiB, 1 GiB entries */
+	uint64_t pages_begin[3], pages_end[3]; /* KVM's own counts of 4 KiB, 2 MiB, 1 GiB entries */
 	bool has_begin, has_end;
 };
 
 struct kvm_thread {
 	uint32_t pid;
-	int64_t tgid;             /* -1: not known */
-	char comm[64];            /* 15 bytes in the kernel; likewise */
-	uint16_t vm, vcpu;        /* FACT_NO_VM, FACT_NO_VCPU */
+	int64_t tgid;      /* -1: not known */
+	char comm[64];     /* 15 bytes in the kernel; likewise */
+	uint16_t vm, vcpu; /* FACT_NO_VM, FACT_NO_VCPU */
 };
 
 struct kvm;

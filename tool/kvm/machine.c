@@ -30,8 +30,15 @@ struct thread *machine_thread(struct kvm *kvm, const struct source_event *event)
 			kvm->threads = reallocate(kvm->threads, (kvm->thread_count + 256) * sizeof(*kvm->threads));
 		*place = kvm->thread_count;
 		thread = &kvm->threads[kvm->thread_count++];
-		*thread = (struct thread){.fault = MAP_NONE, .pub = {
-			.pid = event->pid, .tgid = event->tgid, .vm = FACT_NO_VM, .vcpu = FACT_NO_VCPU}};
+		*thread = (struct thread){
+			.fault = MAP_NONE,
+			.pub = {
+				.pid = event->pid,
+				.tgid = event->tgid,
+				.vm = FACT_NO_VM,
+				.vcpu = FACT_NO_VCPU,
+			},
+		};
 		if (event->tgid < 0 && tgid != MAP_NONE)
 			thread->pub.tgid = (int64_t)tgid;
 	}
@@ -148,7 +155,6 @@ struct kvm_root *vm_root_add(struct kvm *kvm, struct vm *vm, unsigned as_id, uns
 
 	pub->roots = reallocate(pub->roots, (pub->root_count + 1) * sizeof(*pub->roots));
 	pub->roots[pub->root_count++] = (struct kvm_root_info){
-		.id = root->id, .as_id = (uint8_t)as_id, .level = (uint8_t)level, .born = born, .since = kvm->count,
-		.until = UINT64_MAX};
+		.id = root->id, .as_id = (uint8_t)as_id, .level = (uint8_t)level, .born = born, .since = kvm->count, .until = UINT64_MAX};
 	return root;
 }

@@ -9,12 +9,12 @@
 
 struct thread {
 	struct kvm_thread pub;
-	bool kernel;                 /* by its name it works for many VMs */
-	uint64_t fault;              /* number of its fault that is not over; MAP_NONE = none */
+	bool kernel;    /* by its name it works for many VMs */
+	uint64_t fault; /* number of its fault that is not over; MAP_NONE = none */
 	uint64_t fault_gfn;
-	unsigned collapse_level;     /* the fault has just replaced a table by a leaf of this level */
-	uint64_t unmap_time;         /* of its last kvm_unmap_hva_range; 0 = none */
-	bool zapping_all;            /* since its kvm_mmu_zap_all_fast */
+	unsigned collapse_level; /* the fault has just replaced a table by a leaf of this level */
+	uint64_t unmap_time;     /* of its last kvm_unmap_hva_range; 0 = none */
+	bool zapping_all;        /* since its kvm_mmu_zap_all_fast */
 	/* The last leaf it wrote, for kvm_mmu_set_spte to be compared with. */
 	uint64_t wrote_gfn, wrote_value, wrote_table;
 	unsigned wrote_level;
@@ -23,16 +23,16 @@ struct thread {
 struct vm {
 	struct kvm_vm pub;
 	struct kvm_tables tables;
-	struct map legacy;           /* shadow and legacy: address of an entry -> its value */
+	struct map legacy; /* shadow and legacy: address of an entry -> its value */
 	struct map legacy_gfn;
-	unsigned faults_before;      /* seen before the first root */
-	bool begun;                  /* some root is known */
+	unsigned faults_before; /* seen before the first root */
+	bool begun;             /* some root is known */
 };
 
 struct kvm {
 	kvm_fact_fn fact;
 	void *arg;
-	uint64_t count;              /* facts so far */
+	uint64_t count; /* facts so far */
 	uint64_t seed;
 	struct vm **vms;
 	size_t vm_count;
@@ -42,7 +42,7 @@ struct kvm {
 	char *examples[KVM_EXAMPLES];
 	size_t example_count;
 	char *record_line;
-	bool fast_seen;              /* the trace has fast_page_fault */
+	bool fast_seen; /* the trace has fast_page_fault */
 };
 
 struct thread *machine_thread(struct kvm *kvm, const struct source_event *event);

@@ -135,8 +135,16 @@ static void found_entry(struct kvm *kvm, const struct source_event *event, struc
 	struct kvm_table *table;
 	enum kvm_mode mode = kvm_entry_mode(value, level);
 	unsigned known, index = kvm_index(gfn, level);
-	struct fact fact = {.kind = FACT_FOUND, .known = FACT_SNAPSHOT, .level = (uint8_t)level, .a = value,
-	                    .b = value, .table = hpa, .address = gfn << VMMU_PAGE_SHIFT, .root = root->id};
+	struct fact fact = {
+		.kind = FACT_FOUND,
+		.known = FACT_SNAPSHOT,
+		.level = (uint8_t)level,
+		.a = value,
+		.b = value,
+		.table = hpa,
+		.address = gfn << VMMU_PAGE_SHIFT,
+		.root = root->id,
+	};
 
 	if (level > root->level)
 		return;

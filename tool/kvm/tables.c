@@ -8,7 +8,8 @@
 
 #include "../base/base.h"
 
-enum { ENTRIES = 512, SPARSE = 8 };
+enum { ENTRIES = 512,
+       SPARSE = 8 };
 
 unsigned kvm_index(uint64_t gfn, unsigned level)
 {

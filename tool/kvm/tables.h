@@ -13,43 +13,44 @@
 #include "entry.h"
 
 struct kvm_table {
-	uint64_t gfn;               /* first one it covers */
-	uint64_t hpa;               /* 0 = not known */
-	uint32_t epoch;             /* losses that its entries have been told of */
-	uint16_t there;             /* entries that hold something */
+	uint64_t gfn;   /* first one it covers */
+	uint64_t hpa;   /* 0 = not known */
+	uint32_t epoch; /* losses that its entries have been told of */
+	uint16_t there; /* entries that hold something */
 	uint8_t level;
-	bool born;                  /* it was made under the trace: what was not written is empty */
+	bool born; /* it was made under the trace: what was not written is empty */
 	bool dense;
-	uint16_t count;             /* slots in use while it is not dense */
-	uint16_t *index;            /* their entries' numbers, while it is not dense */
+	uint16_t count;  /* slots in use while it is not dense */
+	uint16_t *index; /* their entries' numbers, while it is not dense */
 	uint64_t *value;
-	uint8_t *known;             /* enum fact_known, KVM_STALE */
-	struct kvm_table **child;   /* NULL at level 1 */
+	uint8_t *known;           /* enum fact_known, KVM_STALE */
+	struct kvm_table **child; /* NULL at level 1 */
 };
 
-enum { KVM_STALE = 0x80 };      /* events were lost since it was known */
+enum { KVM_STALE = 0x80 }; /* events were lost since it was known */
 
 struct kvm_root {
-	uint16_t id;                /* from 1 in its VM */
+	uint16_t id; /* from 1 in its VM */
 	uint8_t as_id, level;
-	bool valid;                 /* no zap-all since it was made */
-	bool born;                  /* made under the trace */
+	bool valid; /* no zap-all since it was made */
+	bool born;  /* made under the trace */
 	struct kvm_table *top;
-	struct kvm_table **detached;/* unlinked, their entries are being zapped one by one */
+	struct kvm_table **detached; /* unlinked, their entries are being zapped one by one */
 	size_t detached_count;
 };
 
 struct kvm_tables {
-	struct kvm_root **roots;    /* the oldest first */
+	struct kvm_root **roots; /* the oldest first */
 	size_t root_count;
 	uint16_t last_id;
-	uint32_t epoch;             /* losses so far */
+	uint32_t epoch; /* losses so far */
 	enum kvm_mode mode;
-	uint8_t level;              /* of its roots, once one was seen; else 0 */
-	uint64_t empty;             /* what an empty entry holds, learnt from the first one seen */
+	uint8_t level;  /* of its roots, once one was seen; else 0 */
+	uint64_t empty; /* what an empty entry holds, learnt from the first one seen */
 };
 
-enum { KVM_ROOTS_MAX = 64, KVM_DETACHED_MAX = 64 };
+enum { KVM_ROOTS_MAX = 64,
+       KVM_DETACHED_MAX = 64 };
 
 void kvm_tables_free(struct kvm_tables *tables);
 
@@ -64,15 +65,15 @@ void kvm_roots_sweep(struct kvm_tables *tables);
 /* How well an old value fits what is known. */
 enum kvm_fit {
 	KVM_FIT_NONE,
-	KVM_FIT_STALE,       /* not what it held before events were lost; anything may be there now */
-	KVM_FIT_OPEN,        /* nothing is known of the entry */
-	KVM_FIT_DETACHED,    /* it stands so in a table that was unlinked */
+	KVM_FIT_STALE,    /* not what it held before events were lost; anything may be there now */
+	KVM_FIT_OPEN,     /* nothing is known of the entry */
+	KVM_FIT_DETACHED, /* it stands so in a table that was unlinked */
 	KVM_FIT_EXACT,
 };
 
 struct kvm_spot {
 	struct kvm_root *root;
-	struct kvm_table *table;   /* NULL: the path to it is to be made */
+	struct kvm_table *table; /* NULL: the path to it is to be made */
 	enum kvm_fit fit;
 };
 

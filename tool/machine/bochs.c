@@ -26,13 +26,16 @@ char *bochs_program(char **error)
 
 static bool have_bios(char **error)
 {
-	static const struct { const char *path, *package; } files[] = {{BIOS, "bochsbios"},
-	                                                               {VGA_BIOS, "seabios"}};
+	static const struct {
+		const char *path, *package;
+	} files[] = {{BIOS, "bochsbios"},
+	             {VGA_BIOS, "seabios"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		if (access(files[i].path, R_OK) != 0) {
 			*error = formatted("%s is missing; Debian has it in the package %s "
-			                   "(scripts/setup emulators installs it)", files[i].path, files[i].package);
+			                   "(scripts/setup emulators installs it)",
+			                   files[i].path, files[i].package);
 			return false;
 		}
 	}
@@ -47,7 +50,8 @@ static void write_settings(const struct machine_plan *plan, FILE *to)
 	fprintf(to, "display_library: term\n");
 	/* The models that have VMX with EPT, and SVM with NPT. */
 	fprintf(to, "cpu: model=%s, count=1, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1\n",
-	        plan->cpu ? plan->cpu : plan->mmu != MMU_NPT ? "corei7_skylake_x" : "ryzen");
+	        plan->cpu ? plan->cpu : plan->mmu != MMU_NPT ? "corei7_skylake_x"
+	                                                     : "ryzen");
 	fprintf(to, "memory: guest=%u, host=%u\n", megabytes, megabytes);
 	fprintf(to, "romimage: file=" BIOS "\n");
 	fprintf(to, "vgaromimage: file=" VGA_BIOS "\n");
@@ -77,7 +81,7 @@ static bool write_file(const char *work, const char *name, const struct machine_
 	if (to && plan)
 		write_settings(plan, to);
 	else if (to)
-		fputs("c\n", to);    /* Debian's Bochs is the debugger build: tell it to run */
+		fputs("c\n", to); /* Debian's Bochs is the debugger build: tell it to run */
 	if (to)
 		ok = fclose(to) == 0;
 	if (!ok)

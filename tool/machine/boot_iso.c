@@ -182,7 +182,8 @@ static bool run_mkrescue(const char *work, const char *iso, char **error)
 		bytes_read(log, &output, &ignored);
 		free(ignored);
 		*error = formatted("grub-mkrescue failed; it needs grub-pc-bin, xorriso and mtools "
-		                   "(scripts/setup emulators). It said:\n%.*s", (int)output.size,
+		                   "(scripts/setup emulators). It said:\n%.*s",
+		                   (int)output.size,
 		                   output.data ? (char *)output.data : "");
 		bytes_free(&output);
 	}

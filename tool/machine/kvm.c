@@ -71,8 +71,9 @@ static int start_probe(const char *qemu, const char *image)
 
 	arguments_add(&command, "%s", qemu);
 	for (const char *const *word = (const char *const[]){"-accel", "kvm", "-cpu", "host", "-m", "16",
-	     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", QEMU_SANDBOX, "-device",
-	     "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", NULL}; *word; word++)
+	                                                     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", QEMU_SANDBOX, "-device",
+	                                                     "isa-debug-exit,iobase=0xf4,iosize=0x04", "-kernel", NULL};
+	     *word; word++)
 		arguments_add(&command, "%s", *word);
 	arguments_add(&command, "%s", image);
 	status = process_run(command.argv, NULL, NULL, PROBE_TIMEOUT_MS);

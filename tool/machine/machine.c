@@ -106,8 +106,7 @@ static bool choose_auto(enum machine_kind *kind, enum mmu_kind *mmu, char **why)
 	if (*mmu == MMU_EPT)
 		*why = formatted("Bochs, the emulator that has EPT (KVM: %s)", why_not);
 	else
-		*why = formatted("QEMU, the fastest emulator%s (KVM: %s)", *mmu == MMU_NPT ? " with NPT" : ""
-		                 , why_not);
+		*why = formatted("QEMU, the fastest emulator%s (KVM: %s)", *mmu == MMU_NPT ? " with NPT" : "", why_not);
 	*mmu = *mmu == MMU_EPT ? MMU_EPT : MMU_NPT;
 	free(why_not);
 	return true;

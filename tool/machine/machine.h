@@ -5,29 +5,35 @@
 
 #include "../base/base.h"
 
-enum machine_kind { MACHINE_AUTO, MACHINE_BOCHS, MACHINE_QEMU, MACHINE_KVM };
-enum mmu_kind { MMU_AUTO, MMU_EPT, MMU_NPT, MMU_SHADOW };
+enum machine_kind { MACHINE_AUTO,
+	            MACHINE_BOCHS,
+	            MACHINE_QEMU,
+	            MACHINE_KVM };
+enum mmu_kind { MMU_AUTO,
+	        MMU_EPT,
+	        MMU_NPT,
+	        MMU_SHADOW };
 
 bool parse_machine(const char *text, enum machine_kind *kind);
 bool parse_mmu(const char *text, enum mmu_kind *mmu);
-const char *machine_name(enum machine_kind kind);   /* "bochs" */
-const char *mmu_name(enum mmu_kind mmu);            /* "ept" */
-const char *mmu_title(enum mmu_kind mmu);           /* "EPT" */
+const char *machine_name(enum machine_kind kind); /* "bochs" */
+const char *mmu_name(enum mmu_kind mmu);          /* "ept" */
+const char *mmu_title(enum mmu_kind mmu);         /* "EPT" */
 
 struct boot_module {
 	const char *path;
-	const char *command_line;   /* "" when there is none */
+	const char *command_line; /* "" when there is none */
 };
 
 /* What the visor boots, whichever way it is started (docs/visor.md). */
 struct boot_plan {
 	const char *visor;
 	const char *kernel;
-	const char *initrd;             /* NULL: none */
+	const char *initrd; /* NULL: none */
 	struct boot_module *modules;
 	size_t module_count;
-	const char *visor_words;        /* "memory=... mmu=ept" */
-	const char *guest_line;         /* the guest's command line */
+	const char *visor_words; /* "memory=... mmu=ept" */
+	const char *guest_line;  /* the guest's command line */
 };
 
 /*
@@ -37,16 +43,16 @@ struct boot_plan {
 char *boot_name(const char *path);
 
 struct machine_plan {
-	enum machine_kind kind;         /* never MACHINE_AUTO */
-	enum mmu_kind mmu;              /* never MMU_AUTO */
+	enum machine_kind kind; /* never MACHINE_AUTO */
+	enum mmu_kind mmu;      /* never MMU_AUTO */
 	struct boot_plan boot;
-	uint64_t memory;                /* of the emulated machine, bytes, whole MiB */
-	const char *work;               /* the emulator's working directory, ours alone */
-	const char *trace;              /* trace disk, absolute path; NULL: none */
-	const char *console_tty;        /* COM1 */
-	const char *log_tty;            /* COM2 */
-	bool count_instructions;        /* QEMU: virtual time counts instructions */
-	const char *cpu;                /* the emulator's name for a processor; NULL: one that fits `mmu` */
+	uint64_t memory;         /* of the emulated machine, bytes, whole MiB */
+	const char *work;        /* the emulator's working directory, ours alone */
+	const char *trace;       /* trace disk, absolute path; NULL: none */
+	const char *console_tty; /* COM1 */
+	const char *log_tty;     /* COM2 */
+	bool count_instructions; /* QEMU: virtual time counts instructions */
+	const char *cpu;         /* the emulator's name for a processor; NULL: one that fits `mmu` */
 };
 
 /*

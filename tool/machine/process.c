@@ -83,7 +83,14 @@ void process_stop(pid_t pid, unsigned patience_ms)
 
 int process_run(char *const *argv, const char *folder, const char *log, unsigned timeout_ms)
 {
-	struct process_setup setup = {.argv = argv, .folder = folder, .in = -1, .out = -1, .err = -1, .scratch = folder};
+	struct process_setup setup = {
+		.argv = argv,
+		.folder = folder,
+		.in = -1,
+		.out = -1,
+		.err = -1,
+		.scratch = folder,
+	};
 	int status;
 	pid_t pid;
 

@@ -9,10 +9,10 @@
 
 struct process_setup {
 	char *const *argv;
-	const char *folder;     /* working directory; NULL: ours */
-	int in, out, err;       /* descriptors; -1: /dev/null */
-	const char *term;       /* TERM for it; NULL: ours */
-	const char *scratch;    /* TMPDIR for it; NULL: ours */
+	const char *folder;  /* working directory; NULL: ours */
+	int in, out, err;    /* descriptors; -1: /dev/null */
+	const char *term;    /* TERM for it; NULL: ours */
+	const char *scratch; /* TMPDIR for it; NULL: ours */
 };
 
 /* Process id, or -1 with errno. It is killed when we die, whatever the cause. */

@@ -88,7 +88,8 @@ static void add_cpu(const struct machine_plan *plan, struct arguments *command)
 	arguments_add(command, "-accel");
 	arguments_add(command, plan->kind == MACHINE_KVM ? "kvm" : "tcg");
 	arguments_add(command, "-cpu");
-	arguments_add(command, "%s", plan->cpu ? plan->cpu : plan->kind == MACHINE_KVM ? "host" : "EPYC,+svm,+npt");
+	arguments_add(command, "%s", plan->cpu ? plan->cpu : plan->kind == MACHINE_KVM ? "host"
+	                                                                               : "EPYC,+svm,+npt");
 	if (plan->count_instructions) {
 		arguments_add(command, "-icount");
 		arguments_add(command, "shift=0,sleep=off");
@@ -127,7 +128,8 @@ bool qemu_prepare(const struct machine_plan *plan, struct arguments *command, ch
 	}
 	arguments_add(command, "%s", program);
 	for (const char *const *word = (const char *const[]){"-name", "vmmu", "-machine", "pc", "-nodefaults",
-	     "-no-user-config", "-no-reboot", "-display", "none", "-rtc", "base=utc", "-sandbox", QEMU_SANDBOX, NULL}; *word; word++)
+	                                                     "-no-user-config", "-no-reboot", "-display", "none", "-rtc", "base=utc", "-sandbox", QEMU_SANDBOX, NULL};
+	     *word; word++)
 		arguments_add(command, "%s", *word);
 	add_cpu(plan, command);
 	arguments_add(command, "-m");

@@ -72,8 +72,12 @@ static void learn_threads(struct kvm *kvm, const char *path)
 
 static json_t *meta_of(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer)
 {
-	struct meta_parts parts = {.source = source, .vm_count = kvm_vm_count(kvm),
-	                           .thread_count = kvm_thread_count(kvm), .record = kvm_record_line(kvm)};
+	struct meta_parts parts = {
+		.source = source,
+		.vm_count = kvm_vm_count(kvm),
+		.thread_count = kvm_thread_count(kvm),
+		.record = kvm_record_line(kvm),
+	};
 	json_t *meta;
 
 	parts.example_count = kvm_examples(kvm, &parts.examples);

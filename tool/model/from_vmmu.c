@@ -13,7 +13,7 @@
 /* One stream of the trace is one thread: a vCPU, or the host's calls for a VM. */
 struct stream_of_vmmu {
 	struct kvm_thread thread;
-	uint64_t fault;            /* fact of its fault, MODEL_NONE = none */
+	uint64_t fault; /* fact of its fault, MODEL_NONE = none */
 	uint32_t fault_id;
 };
 
@@ -69,8 +69,12 @@ static uint32_t stream_place(struct conversion *c, const struct vmmu_trace_recor
 		c->streams = reallocate(c->streams, (c->stream_count + 1) * sizeof(*c->streams));
 		stream = &c->streams[c->stream_count++];
 		*stream = (struct stream_of_vmmu){.fault = MODEL_NONE};
-		stream->thread = (struct kvm_thread){.tgid = -1, .pid = (uint32_t)c->stream_count,
-		                                     .vm = vm_place(c, record->vm), .vcpu = record->vcpu};
+		stream->thread = (struct kvm_thread){
+			.tgid = -1,
+			.pid = (uint32_t)c->stream_count,
+			.vm = vm_place(c, record->vm),
+			.vcpu = record->vcpu,
+		};
 		if (record->vcpu == VMMU_TRACE_NO_VCPU) {
 			stream->thread.vcpu = FACT_NO_VCPU;
 			strcpy(stream->thread.comm, "the host");
@@ -90,7 +94,8 @@ static void take_vm(struct conversion *c, const struct vmmu_trace_record *record
 	struct kvm_vm *vm = &c->vms[vm_place(c, record->vm)];
 
 	vm->mode = record->config.mode == VMMU_MODE_SHADOW ? KVM_MODE_SHADOW
-	           : record->config.mode == VMMU_MODE_NPT ? KVM_MODE_NPT : KVM_MODE_EPT;
+	           : record->config.mode == VMMU_MODE_NPT  ? KVM_MODE_NPT
+	                                                   : KVM_MODE_EPT;
 	vm->levels = record->config.levels == 5 ? 5 : 4;
 	vm->tdp = vm->mode != KVM_MODE_SHADOW;
 	vm->legacy = !vm->tdp;
@@ -104,8 +109,14 @@ static void take_root(struct conversion *c, const struct vmmu_trace_record *reco
 	if (vm->root_count)
 		return;
 	vm->roots = allocate(sizeof(*vm->roots));
-	vm->roots[0] = (struct kvm_root_info){.id = 1, .level = (uint8_t)(vm->levels == 5 ? 5 : 4), .born = true,
-	                                      .since = 0, .until = UINT64_MAX, .hpa = record->root_load.table};
+	vm->roots[0] = (struct kvm_root_info){
+		.id = 1,
+		.level = (uint8_t)(vm->levels == 5 ? 5 : 4),
+		.born = true,
+		.since = 0,
+		.until = UINT64_MAX,
+		.hpa = record->root_load.table,
+	};
 	vm->root_count = 1;
 }
 
@@ -167,8 +178,14 @@ static void take(struct conversion *c, uint64_t number)
 	const struct vmmu_trace_record *record = &c->trace.records[number];
 	uint32_t place = stream_place(c, record);
 	struct stream_of_vmmu *stream = &c->streams[place];
-	struct fact fact = {.time = nanoseconds(c, record->time), .thread = place, .vm = stream->thread.vm,
-	                    .vcpu = stream->thread.vcpu, .level = record->level, .cause = record->cause};
+	struct fact fact = {
+		.time = nanoseconds(c, record->time),
+		.thread = place,
+		.vm = stream->thread.vm,
+		.vcpu = stream->thread.vcpu,
+		.level = record->level,
+		.cause = record->cause,
+	};
 
 	switch (record->event) {
 	case VMMU_TRACE_VM:
@@ -255,7 +272,11 @@ static void count_events(struct conversion *c)
 
 static json_t *meta_of(struct conversion *c)
 {
-	struct meta_parts parts = {.source = &c->info, .vm_count = c->vm_count, .thread_count = c->stream_count};
+	struct meta_parts parts = {
+		.source = &c->info,
+		.vm_count = c->vm_count,
+		.thread_count = c->stream_count,
+	};
 	json_t *meta;
 
 	parts.vms = allocate(parts.vm_count * sizeof(*parts.vms));

@@ -10,7 +10,8 @@
 
 #include "model.h"
 
-enum { INDEX_HEAD_BYTES = 4096, INDEX_VERSION = 2 };
+enum { INDEX_HEAD_BYTES = 4096,
+       INDEX_VERSION = 2 };
 #define INDEX_MAGIC "VMMUIDX"
 
 struct index_head {
@@ -20,7 +21,7 @@ struct index_head {
 	uint64_t facts;
 	uint64_t map_offset, map_room, map_count, map_seed;
 	uint64_t meta_offset, meta_bytes;
-	uint64_t check;            /* of all words above */
+	uint64_t check; /* of all words above */
 };
 
 struct model {
@@ -38,7 +39,7 @@ struct model {
 	size_t thread_count;
 	uint64_t *losses;
 	size_t loss_count;
-	struct model_live *live;   /* NULL: it is an index */
+	struct model_live *live; /* NULL: it is an index */
 };
 
 /* tool/model/live.c */
@@ -59,7 +60,7 @@ bool index_map(struct model *model, int fd, char **error);
 struct index_writer {
 	int fd;
 	struct map last;
-	uint64_t count, written;   /* facts */
+	uint64_t count, written; /* facts */
 	struct fact *buffer;
 	size_t buffered;
 	uint64_t *losses;
@@ -84,7 +85,7 @@ struct meta_parts {
 	size_t vm_count, thread_count;
 	const char *const *examples;
 	size_t example_count;
-	const char *record;        /* NULL = nothing */
+	const char *record; /* NULL = nothing */
 };
 json_t *meta_make(const struct meta_parts *parts, const struct index_writer *writer);
 bool meta_read(struct model *model);

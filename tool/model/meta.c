@@ -168,7 +168,8 @@ static void read_vm(struct kvm_vm *vm, const json_t *json)
 	get_chars(vm->name, sizeof(vm->name), get_text(json, "name"));
 	get_chars(vm->comm, sizeof(vm->comm), get_text(json, "comm"));
 	vm->mode = (enum kvm_mode)(get_number(json, "mode") & 3);
-	vm->levels = (unsigned)get_number(json, "levels") == 5 ? 5 : (unsigned)get_number(json, "levels") == 4 ? 4 : 0;
+	vm->levels = (unsigned)get_number(json, "levels") == 5 ? 5 : (unsigned)get_number(json, "levels") == 4 ? 4
+	                                                                                                       : 0;
 	vm->tdp = json_is_true(json_object_get(json, "tdp"));
 	vm->legacy = json_is_true(json_object_get(json, "legacy"));
 	vm->born = json_is_true(json_object_get(json, "born"));
@@ -185,9 +186,7 @@ static void read_vm(struct kvm_vm *vm, const json_t *json)
 		const json_t *one = json_array_get(roots, i);
 
 		vm->roots[i] = (struct kvm_root_info){
-			.id = (uint16_t)at_number(one, 0), .as_id = (uint8_t)at_number(one, 1),
-			.level = at_number(one, 2) == 5 ? 5 : 4, .born = at_number(one, 3) != 0,
-			.since = at_number(one, 4), .until = at_number(one, 5), .hpa = at_number(one, 6)};
+			.id = (uint16_t)at_number(one, 0), .as_id = (uint8_t)at_number(one, 1), .level = at_number(one, 2) == 5 ? 5 : 4, .born = at_number(one, 3) != 0, .since = at_number(one, 4), .until = at_number(one, 5), .hpa = at_number(one, 6)};
 	}
 }
 

@@ -23,8 +23,7 @@ static const double keep_seconds = 1.0;
 static void describe_source(struct index_head *head, const struct stat *st)
 {
 	*head = (struct index_head){
-		.source_bytes = (uint64_t)st->st_size, .source_mtime_s = (uint64_t)st->st_mtim.tv_sec,
-		.source_mtime_ns = (uint64_t)st->st_mtim.tv_nsec, .source_inode = st->st_ino};
+		.source_bytes = (uint64_t)st->st_size, .source_mtime_s = (uint64_t)st->st_mtim.tv_sec, .source_mtime_ns = (uint64_t)st->st_mtim.tv_nsec, .source_inode = st->st_ino};
 }
 
 static char *cache_folder(void)
@@ -87,7 +86,9 @@ static int unnamed_in_folder_of(const char *path, bool make)
 		*slash = '\0';
 	if (make && slash)
 		mkdir(folder, 0700);
-	fd = open(!slash ? "." : *folder ? folder : "/", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	fd = open(!slash ? "." : *folder ? folder
+	                                 : "/",
+	          O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	free(folder);
 	return fd;
 }
@@ -318,8 +319,11 @@ uint64_t model_before(const struct model *model, uint64_t number)
 uint64_t model_last(const struct model *model, unsigned vm, unsigned level, uint64_t address, unsigned root,
                     uint64_t until)
 {
-	struct map map = {.entries = (struct map_entry *)(uintptr_t)model->entries, .room = model->head.map_room,
-	                  .seed = model->head.map_seed};
+	struct map map = {
+		.entries = (struct map_entry *)(uintptr_t)model->entries,
+		.room = model->head.map_room,
+		.seed = model->head.map_seed,
+	};
 	uint64_t number = map_get(&map, index_key(vm, level, address));
 
 	if (number >= model->head.facts)
@@ -398,8 +402,12 @@ void model_walk(const struct model *model, unsigned vm, const struct kvm_root_in
 		uint64_t number = model_last(model, vm, level, address, root->id, until);
 		const struct fact *fact;
 
-		*step = (struct model_step){.level = level, .table = table, .fact = MODEL_NONE,
-		                            .index = address >> (VMMU_PAGE_SHIFT + 9 * (level - 1)) & 511};
+		*step = (struct model_step){
+			.level = level,
+			.table = table,
+			.fact = MODEL_NONE,
+			.index = address >> (VMMU_PAGE_SHIFT + 9 * (level - 1)) & 511,
+		};
 		/* What was written before the table was linked was another table's, unless it names this one. */
 		if (number == MODEL_NONE || (linked != MODEL_NONE && fresh && number < linked &&
 		                             !(table && model->facts[number].table == table))) {

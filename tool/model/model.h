@@ -18,27 +18,27 @@
 struct model_event_count {
 	const char *name;
 	uint64_t count;
-	bool used;                 /* something is made of it */
+	bool used; /* something is made of it */
 };
 
 /* What the trace is, and how its reading went. */
 struct model_info {
-	const char *kind, *machine, *clock, *tool, *damage, *record;  /* "" = not said */
+	const char *kind, *machine, *clock, *tool, *damage, *record; /* "" = not said */
 	unsigned cpus;
 	uint64_t events, incomplete, lost, lost_times, out_of_order, foreign;
 	uint64_t ticks_per_second; /* vmmu traces; 0 = times are ns */
 	double build_seconds;
 	struct model_event_count *counts;
 	size_t count_count;
-	const char **examples;     /* of writes that nothing explains */
+	const char **examples; /* of writes that nothing explains */
 	size_t example_count;
 };
 
 struct model;
 
 struct model_options {
-	bool no_cache;             /* neither use an index file nor leave one */
-	bool quiet;                /* no progress */
+	bool no_cache; /* neither use an index file nor leave one */
+	bool quiet;    /* no progress */
 };
 
 /* Is this something that model_open reads? A vmmu trace is. */
@@ -92,14 +92,14 @@ void model_each_entry(const struct model *model, model_entry_fn fn, void *arg);
 /* One entry of a walk. */
 struct model_step {
 	unsigned level, index;
-	uint64_t table;            /* host-physical; 0 = not known */
+	uint64_t table; /* host-physical; 0 = not known */
 	uint64_t entry;
-	enum fact_known known;     /* FACT_SEEN with fact MODEL_NONE: never written since its table was made */
-	bool after_loss;           /* events were lost since it was known */
-	uint64_t fact;             /* that says so */
+	enum fact_known known; /* FACT_SEEN with fact MODEL_NONE: never written since its table was made */
+	bool after_loss;       /* events were lost since it was known */
+	uint64_t fact;         /* that says so */
 };
 struct model_walk {
-	const struct kvm_root_info *root;  /* NULL: none was known yet */
+	const struct kvm_root_info *root; /* NULL: none was known yet */
 	struct model_step steps[5];
 	unsigned count;
 };

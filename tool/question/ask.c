@@ -8,8 +8,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { OPTION_SYMBOLS = 's', OPTION_COLOUR = 0x300, OPTION_VM, OPTION_VCPU, OPTION_SINCE, OPTION_UNTIL,
-       OPTION_LAST, OPTION_JSON, OPTION_HOST_CLOCK, OPTION_NO_INDEX, OPTION_AT };
+enum { OPTION_SYMBOLS = 's',
+       OPTION_COLOUR = 0x300,
+       OPTION_VM,
+       OPTION_VCPU,
+       OPTION_SINCE,
+       OPTION_UNTIL,
+       OPTION_LAST,
+       OPTION_JSON,
+       OPTION_HOST_CLOCK,
+       OPTION_NO_INDEX,
+       OPTION_AT };
 
 void ask_init(struct ask *ask)
 {
@@ -54,7 +63,10 @@ bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last)
 /* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. */
 static bool parse_time(const struct ask *ask, const char *text, uint64_t *time)
 {
-	static const struct { const char *unit; double factor; } units[] = {
+	static const struct {
+		const char *unit;
+		double factor;
+	} units[] = {
 		{"", 1e9}, {"s", 1e9}, {"ms", 1e6}, {"us", 1e3}, {"ns", 1}};
 	bool host = ask->host_clock || *text == '@';
 	long double value;
@@ -138,19 +150,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"since", OPTION_SINCE, "TIME", 0,
-	 "Only what happened from TIME on: seconds since the first event (also 200ms, 15us), or @ and the "
-	 "recording's own clock", 20},
+         "Only what happened from TIME on: seconds since the first event (also 200ms, 15us), or @ and the "
+         "recording's own clock",
+         20},
 	{"until", OPTION_UNTIL, "TIME", 0, "Only what happened up to TIME", 20},
 	{"vm", OPTION_VM, "VM", 0, "Only this VM: its number, PID or name", 20},
 	{"vcpu", OPTION_VCPU, "N", 0, "Only this vCPU", 20},
 	{"last", OPTION_LAST, "N", 0, "At most N lines; for histories the last N", 20},
 	{"json", OPTION_JSON, NULL, 0, "Print JSON (docs/questions.md has its schema)", 20},
 	{"host-clock", OPTION_HOST_CLOCK, NULL, 0,
-	 "Print and take times as the recording's clock has them, to line up with dmesg or trace-cmd", 20},
+         "Print and take times as the recording's clock has them, to line up with dmesg or trace-cmd", 20},
 	{"symbols", OPTION_SYMBOLS, "FILE", 0,
-	 "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 20},
+         "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 20},
 	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
-	 "auto, always or never (default: auto, which honours NO_COLOR)", 20},
+         "auto, always or never (default: auto, which honours NO_COLOR)", 20},
 	{"colour", 0, NULL, OPTION_ALIAS, NULL, 20},
 	{"no-index", OPTION_NO_INDEX, NULL, 0, "Neither use nor leave an index file", 20},
 	{0},
@@ -438,7 +451,8 @@ struct short_text ask_duration(uint64_t ns)
 char *ask_vm_text(const struct ask *ask, unsigned vm)
 {
 	const struct kvm_vm *v = model_vm(ask->model, vm);
-	char *name = printable(*v->name ? v->name : *v->comm ? v->comm : "unnamed");
+	char *name = printable(*v->name ? v->name : *v->comm ? v->comm
+	                                                     : "unnamed");
 	char *levels = v->levels ? formatted(", %u levels", v->levels) : duplicate("");
 	char *text;
 
@@ -488,7 +502,8 @@ unsigned ask_access(enum kvm_mode mode, uint64_t error)
 		return access;
 	}
 	access |= error & 1 ? ACCESS_PRESENT : 0;
-	access |= error & 1 << 4 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE : ACCESS_READ;
+	access |= error & 1 << 4 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE
+	                                                    : ACCESS_READ;
 	access |= mode == KVM_MODE_NPT && error >> 33 & 1 ? ACCESS_WALK : 0;
 	return access;
 }
@@ -497,7 +512,8 @@ char *ask_access_text(const struct ask *ask, const struct fact *fault)
 {
 	unsigned access = ask_access(ask_mode(ask, fault), fault->a);
 
-	return formatted("%s%s%s", access & ACCESS_FETCH ? "fetch" : access & ACCESS_WRITE ? "write" : "read",
+	return formatted("%s%s%s", access & ACCESS_FETCH ? "fetch" : access & ACCESS_WRITE ? "write"
+	                                                                                   : "read",
 	                 access & ACCESS_WALK ? " by the guest's page walk" : "",
 	                 access & ACCESS_PRESENT ? " refused by rights" : "");
 }

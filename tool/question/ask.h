@@ -17,23 +17,23 @@ struct ask {
 	/* options */
 	const char *path;
 	const char *symbols_path;
-	const char *vm_name;         /* number, PID or name; NULL = the first one, or all */
+	const char *vm_name; /* number, PID or name; NULL = the first one, or all */
 	const char *since, *until, *at;
-	uint64_t vcpu;               /* UINT64_MAX: all */
-	uint64_t last;               /* show so many; UINT64_MAX: not said */
+	uint64_t vcpu; /* UINT64_MAX: all */
+	uint64_t last; /* show so many; UINT64_MAX: not said */
 	bool json, host_clock, no_index, follow;
 	enum colour_mode colour;
 	/* made by ask_open */
 	struct model *model;
 	struct symbols symbols;
 	const struct palette *palette;
-	unsigned vm;                 /* the one asked for, else 0 */
-	bool all_vms;                /* none was named */
-	uint64_t from, to;           /* facts [from, to) are asked for */
-	uint64_t moment;             /* --at: facts before this number have happened */
+	unsigned vm;       /* the one asked for, else 0 */
+	bool all_vms;      /* none was named */
+	uint64_t from, to; /* facts [from, to) are asked for */
+	uint64_t moment;   /* --at: facts before this number have happened */
 	uint64_t moment_time;
-	unsigned width;              /* of the terminal; 0: not bounded */
-	json_t *result;              /* --json: what is printed at the end */
+	unsigned width; /* of the terminal; 0: not bounded */
+	json_t *result; /* --json: what is printed at the end */
 };
 
 /* FILE and the options that every question has. `input` of this child parser is the struct ask. */
@@ -81,7 +81,11 @@ char *ask_place_text(const struct ask *ask, uint64_t rip);
 enum kvm_mode ask_mode(const struct ask *ask, const struct fact *fact);
 
 /* Bits of a fault's error code, in one form for EPT and NPT. */
-enum { ACCESS_READ = 1, ACCESS_WRITE = 2, ACCESS_FETCH = 4, ACCESS_PRESENT = 8, ACCESS_WALK = 16 };
+enum { ACCESS_READ = 1,
+       ACCESS_WRITE = 2,
+       ACCESS_FETCH = 4,
+       ACCESS_PRESENT = 8,
+       ACCESS_WALK = 16 };
 unsigned ask_access(enum kvm_mode mode, uint64_t error);
 
 /* How many lines a list has when --last does not say. */

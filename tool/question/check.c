@@ -103,14 +103,29 @@ static void say_legacy(const struct ask *ask, const struct kvm_counts *c)
 static void vm_json(const struct ask *ask, json_t *list, unsigned i, const struct kvm_vm *vm)
 {
 	const struct kvm_counts *c = &vm->counts;
-	const struct { const char *name; uint64_t value; } values[] = {
-		{"writes", c->writes}, {"without_effect", c->without_effect}, {"fast", c->fast},
-		{"inferred", c->inferred}, {"inferred_fast", c->inferred_fast}, {"unexplained", c->unexplained},
-		{"never_seen", c->never_seen}, {"after_loss", c->after_loss}, {"ambiguous", c->ambiguous},
-		{"inferred_confirmed", c->inferred_confirmed}, {"addresses_equal", c->addresses_equal},
-		{"addresses_differ", c->addresses_differ}, {"legacy_set", c->set},
-		{"legacy_set_again_other", c->set_again_other}, {"legacy_set_again_same", c->set_again_same},
-		{"tables_zapped", c->zapped_tables}, {"found", c->found}, {"nested", c->nested}, {"faults", c->faults},
+	const struct {
+		const char *name;
+		uint64_t value;
+	} values[] = {
+		{"writes", c->writes},
+		{"without_effect", c->without_effect},
+		{"fast", c->fast},
+		{"inferred", c->inferred},
+		{"inferred_fast", c->inferred_fast},
+		{"unexplained", c->unexplained},
+		{"never_seen", c->never_seen},
+		{"after_loss", c->after_loss},
+		{"ambiguous", c->ambiguous},
+		{"inferred_confirmed", c->inferred_confirmed},
+		{"addresses_equal", c->addresses_equal},
+		{"addresses_differ", c->addresses_differ},
+		{"legacy_set", c->set},
+		{"legacy_set_again_other", c->set_again_other},
+		{"legacy_set_again_same", c->set_again_same},
+		{"tables_zapped", c->zapped_tables},
+		{"found", c->found},
+		{"nested", c->nested},
+		{"faults", c->faults},
 	};
 	json_t *json = json_object();
 

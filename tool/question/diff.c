@@ -8,9 +8,15 @@
 #include "question.h"
 #include "tables.h"
 
-enum { OPTION_GPA = 'g', USUAL_LINES = 40 };
+enum { OPTION_GPA = 'g',
+       USUAL_LINES = 40 };
 
-enum difference { ONLY_FIRST, ONLY_SECOND, OTHER_SIZE, OTHER_FRAME, OTHER_RIGHTS, DIFFERENCES };
+enum difference { ONLY_FIRST,
+	          ONLY_SECOND,
+	          OTHER_SIZE,
+	          OTHER_FRAME,
+	          OTHER_RIGHTS,
+	          DIFFERENCES };
 
 static const char *const names[DIFFERENCES] = {"only in the first", "only in the second", "other page size",
                                                "other frame", "other rights"};
@@ -24,13 +30,17 @@ struct side {
 };
 
 struct diff_question {
-	struct ask ask;              /* the options, for both sides */
+	struct ask ask; /* the options, for both sides */
 	const char *arguments[2];
 	unsigned argument_count;
 	uint64_t first, last;
 	struct side side[2];
-	uint64_t pages[DIFFERENCES], same;   /* in 4 KiB pages */
-	struct { enum difference kind; uint64_t start, end; unsigned level[2]; } run;
+	uint64_t pages[DIFFERENCES], same; /* in 4 KiB pages */
+	struct {
+		enum difference kind;
+		uint64_t start, end;
+		unsigned level[2];
+	} run;
 	bool in_run;
 	uint64_t shown, left_out;
 	json_t *list;
@@ -148,7 +158,8 @@ static void end_run(struct diff_question *q)
 	}
 	q->shown++;
 	ask_line(&q->ask, "0x%012" PRIx64 "-0x%012" PRIx64 "  %s%-18s%s  %s%s%s", q->run.start, q->run.end - 1,
-	         q->run.kind == ONLY_FIRST ? p->red : q->run.kind == ONLY_SECOND ? p->green : p->yellow,
+	         q->run.kind == ONLY_FIRST ? p->red : q->run.kind == ONLY_SECOND ? p->green
+	                                                                         : p->yellow,
 	         names[q->run.kind], p->off, q->run.level[0] ? text_level_span(q->run.level[0]) : "",
 	         q->run.level[0] && q->run.level[1] ? " -> " : "",
 	         q->run.level[1] ? text_level_span(q->run.level[1]) : "");

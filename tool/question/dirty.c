@@ -10,15 +10,16 @@
 #include "group.h"
 #include "question.h"
 
-enum { ROUND_GAP_NS = 20000000, USUAL_LINES = 20 };
+enum { ROUND_GAP_NS = 20000000,
+       USUAL_LINES = 20 };
 
 struct round {
-	uint64_t first, last;              /* facts: its first and last write protection */
+	uint64_t first, last; /* facts: its first and last write protection */
 	uint64_t low, high;
 	uint64_t protected[4], cleared, splits;
 	uint64_t fast, slow;
-	uint64_t stall;                    /* of all vCPUs, ns */
-	uint64_t *vcpu_stall;              /* by thread */
+	uint64_t stall;       /* of all vCPUs, ns */
+	uint64_t *vcpu_stall; /* by thread */
 	uint16_t vm;
 	bool repaired;
 };
@@ -27,9 +28,9 @@ struct dirty_question {
 	struct ask ask;
 	struct round *rounds;
 	size_t count, room;
-	size_t *current;                   /* by VM: its round, + 1 */
-	uint64_t *waiting;                 /* by thread: fact of the fault that repairs, while it goes on */
-	uint64_t *repair_round;            /* ... and its round */
+	size_t *current;        /* by VM: its round, + 1 */
+	uint64_t *waiting;      /* by thread: fact of the fault that repairs, while it goes on */
+	uint64_t *repair_round; /* ... and its round */
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -13,23 +13,33 @@
 #include "history.h"
 #include "question.h"
 
-enum { OPTION_BY = 'b', OPTION_GPA = 'g', OPTION_ORDER = 'o', USUAL_LINES = 10 };
-enum by { BY_GPA, BY_PLACE, BY_VCPU, BY_CAUSE, BY_PAGE };
+enum { OPTION_BY = 'b',
+       OPTION_GPA = 'g',
+       OPTION_ORDER = 'o',
+       USUAL_LINES = 10 };
+enum by { BY_GPA,
+	  BY_PLACE,
+	  BY_VCPU,
+	  BY_CAUSE,
+	  BY_PAGE };
 
 /* What became of a fault. */
 enum outcome {
-	OUTCOME_WRITTEN,        /* it wrote entries */
-	OUTCOME_PRESENT,        /* wrote nothing: the entry allowed the access by then */
-	OUTCOME_DEVICE,         /* ... there is a device */
-	OUTCOME_USER,           /* ... it left to the VMM */
-	OUTCOME_NOTHING,        /* ... nothing is mapped: it will come again */
-	OUTCOME_UNKNOWN,        /* ... what the entry holds is not known */
+	OUTCOME_WRITTEN, /* it wrote entries */
+	OUTCOME_PRESENT, /* wrote nothing: the entry allowed the access by then */
+	OUTCOME_DEVICE,  /* ... there is a device */
+	OUTCOME_USER,    /* ... it left to the VMM */
+	OUTCOME_NOTHING, /* ... nothing is mapped: it will come again */
+	OUTCOME_UNKNOWN, /* ... what the entry holds is not known */
 	OUTCOME_COUNT
 };
 
 static const char *const outcomes[OUTCOME_COUNT] = {
-	"wrote entries", "wrote nothing: mapped already, by another vCPU or seen late by this one",
-	"wrote nothing: a device", "wrote nothing: left to the VMM", "wrote nothing, nothing is mapped: it comes again",
+	"wrote entries",
+	"wrote nothing: mapped already, by another vCPU or seen late by this one",
+	"wrote nothing: a device",
+	"wrote nothing: left to the VMM",
+	"wrote nothing, nothing is mapped: it comes again",
 	"wrote nothing; what is mapped there is not known",
 };
 static const char *const outcome_keys[OUTCOME_COUNT] = {
@@ -37,7 +47,7 @@ static const char *const outcome_keys[OUTCOME_COUNT] = {
 
 /* A vCPU thread's fault that is not over. */
 struct open_fault {
-	uint64_t number;        /* MODEL_NONE: none */
+	uint64_t number; /* MODEL_NONE: none */
 	uint64_t writes, first_write;
 	bool mmio, user;
 };
@@ -47,11 +57,11 @@ struct faults_question {
 	enum by by;
 	uint64_t first, last;
 	bool order;
-	struct open_fault *open;     /* by thread */
-	struct groups groups;        /* by what was asked for */
-	struct groups pages;         /* by page: repeats */
+	struct open_fault *open; /* by thread */
+	struct groups groups;    /* by what was asked for */
+	struct groups pages;     /* by page: repeats */
 	uint64_t faults, outcome[OUTCOME_COUNT], access[3];
-	uint64_t refaults, equal;    /* leaves that came back; ... to the same frame */
+	uint64_t refaults, equal; /* leaves that came back; ... to the same frame */
 	struct samples to_write, to_entry;
 };
 
@@ -89,10 +99,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"by", OPTION_BY, "WHAT", 0,
-	 "Count by gpa (regions of 2 MiB), function (of the guest), vcpu, cause or page (default: gpa)", 1},
+         "Count by gpa (regions of 2 MiB), function (of the guest), vcpu, cause or page (default: gpa)", 1},
 	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only faults at this guest-physical address or range", 1},
 	{"order", OPTION_ORDER, NULL, 0,
-	 "Instead: the pages in the order of their first fault, one run per line (a list to prefetch)", 1},
+         "Instead: the pages in the order of their first fault, one run per line (a list to prefetch)", 1},
 	{0},
 };
 
@@ -133,7 +143,8 @@ static enum outcome outcome_of(const struct faults_question *q, const struct ope
 	case KVM_ENTRY_MMIO:
 		return OUTCOME_DEVICE;
 	default:
-		return open->user ? OUTCOME_USER : last->known == FACT_UNKNOWN ? OUTCOME_UNKNOWN : OUTCOME_NOTHING;
+		return open->user ? OUTCOME_USER : last->known == FACT_UNKNOWN ? OUTCOME_UNKNOWN
+		                                                               : OUTCOME_NOTHING;
 	}
 }
 
@@ -209,7 +220,8 @@ static void begin_fault(struct faults_question *q, uint64_t number)
 	const struct fact *fault = model_fact(q->ask.model, number);
 	unsigned access = ask_access(ask_mode(&q->ask, fault), fault->a);
 
-	q->access[access & ACCESS_FETCH ? 2 : access & ACCESS_WRITE ? 1 : 0]++;
+	q->access[access & ACCESS_FETCH ? 2 : access & ACCESS_WRITE ? 1
+	                                                            : 0]++;
 	q->open[fault->thread] = (struct open_fault){.number = number};
 }
 

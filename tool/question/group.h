@@ -7,8 +7,8 @@
 
 struct group {
 	uint64_t key;
-	uint64_t count, first, last;   /* facts */
-	uint64_t extra[4];             /* whatever the question counts beside */
+	uint64_t count, first, last; /* facts */
+	uint64_t extra[4];           /* whatever the question counts beside */
 };
 
 struct groups {

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_SHOWN = 3, LAST_SHOWN = 12, LOOK_BACK = 20000, CHAIN_MAX = 200000 };
+enum { FIRST_SHOWN = 3,
+       LAST_SHOWN = 12,
+       LOOK_BACK = 20000,
+       CHAIN_MAX = 200000 };
 
 /* The kvm_unmap_hva_range of the same thread that comes before a zap. */
 static const struct fact *unmap_before(const struct ask *ask, uint64_t number)

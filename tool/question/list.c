@@ -7,7 +7,12 @@
 #include "history.h"
 #include "question.h"
 
-enum { OPTION_GPA = 'g', OPTION_LEVEL = 'l', OPTION_CAUSE = 'c', OPTION_ALL = 'a', OPTION_LIMIT = 'n', OPTION_FOLLOW = 'f' };
+enum { OPTION_GPA = 'g',
+       OPTION_LEVEL = 'l',
+       OPTION_CAUSE = 'c',
+       OPTION_ALL = 'a',
+       OPTION_LIMIT = 'n',
+       OPTION_FOLLOW = 'f' };
 
 struct list_question {
 	struct ask ask;
@@ -16,7 +21,7 @@ struct list_question {
 	uint64_t limit, shown;
 	bool all;
 	bool causes[FACT_CAUSE_END], some_cause;
-	uint64_t fault;             /* under which the last line stood */
+	uint64_t fault; /* under which the last line stood */
 	unsigned cause;
 };
 
@@ -72,7 +77,7 @@ static const struct argp_option options[] = {
 	{"limit", OPTION_LIMIT, "N", 0, "Stop after N entry writes", 1},
 	{"all", OPTION_ALL, NULL, 0, "Also faults that wrote nothing, tables, unmaps, exits, losses", 1},
 	{"follow", OPTION_FOLLOW, NULL, 0,
-	 "Show each write as it comes, from a pipe (tracefs' trace_pipe) or a file that grows", 1},
+         "Show each write as it comes, from a pipe (tracefs' trace_pipe) or a file that grows", 1},
 	{0},
 };
 
@@ -90,7 +95,8 @@ static const struct argp argp = {
 static bool in_range(const struct list_question *q, const struct fact *fact)
 {
 	uint64_t bytes = fact->level >= 1 && fact->level <= VMMU_LEVEL_MAX
-	                 ? vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT : 1;
+	                         ? vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT
+	                         : 1;
 
 	return fact->address <= q->last && fact->address + bytes - 1 >= q->first;
 }
@@ -269,7 +275,12 @@ static void follow(struct list_question *q)
 
 int question_list(int argc, char **argv)
 {
-	struct list_question q = {.last = UINT64_MAX, .limit = UINT64_MAX, .fault = MODEL_NONE, .cause = UINT32_MAX};
+	struct list_question q = {
+		.last = UINT64_MAX,
+		.limit = UINT64_MAX,
+		.fault = MODEL_NONE,
+		.cause = UINT32_MAX,
+	};
 
 	ask_init(&q.ask);
 	argp_parse(&argp, argc, argv, 0, NULL, &q);

@@ -7,13 +7,14 @@
 #include "history.h"
 #include "question.h"
 
-enum { USUAL_LINES = 20, PLACES = 3 };
+enum { USUAL_LINES = 20,
+       PLACES = 3 };
 
 struct mmio_question {
 	struct ask ask;
-	struct groups addresses;       /* by VM, address and length */
-	struct groups places;          /* by number of the address in its list, and rip */
-	uint64_t *rip;                 /* by thread: of its last fault or exit */
+	struct groups addresses; /* by VM, address and length */
+	struct groups places;    /* by number of the address in its list, and rip */
+	uint64_t *rip;           /* by thread: of its last fault or exit */
 	uint64_t accesses, reads, writes, fast, misconfigured, exits, entries;
 };
 

@@ -11,7 +11,8 @@
 #include "question.h"
 #include "tables.h"
 
-enum { STEPS = 12, USUAL_LINES = 20 };
+enum { STEPS = 12,
+       USUAL_LINES = 20 };
 
 struct moment {
 	uint64_t time;
@@ -20,7 +21,7 @@ struct moment {
 
 struct split {
 	uint64_t fact;
-	uint64_t joined;             /* fact that made it one page again; MODEL_NONE = none */
+	uint64_t joined; /* fact that made it one page again; MODEL_NONE = none */
 };
 
 struct pages_question {
@@ -204,7 +205,8 @@ static void print_splits(struct pages_question *q)
 		         ask_time(&q->ask, split->time).text, who,
 		         q->splits[i].joined == MODEL_NONE ? ", never one again" : ", one again at ",
 		         q->splits[i].joined == MODEL_NONE
-		         ? "" : ask_time(&q->ask, model_fact(q->ask.model, q->splits[i].joined)->time).text);
+		                 ? ""
+		                 : ask_time(&q->ask, model_fact(q->ask.model, q->splits[i].joined)->time).text);
 		free(who);
 	}
 	if (q->split_count > limit)
@@ -217,7 +219,9 @@ static unsigned alike(const struct fact *slot)
 {
 	uint64_t differ = slot->address ^ slot->b;
 
-	return slot->b == 0 ? 0 : !(differ & ((1 << 30) - 1)) ? 3 : !(differ & ((1 << 21) - 1)) ? 2 : 1;
+	return slot->b == 0 ? 0 : !(differ & ((1 << 30) - 1)) ? 3
+	                  : !(differ & ((1 << 21) - 1))       ? 2
+	                                                      : 1;
 }
 
 static void show_slots(struct pages_question *q, json_t *list)
@@ -248,9 +252,10 @@ static void show_slots(struct pages_question *q, json_t *list)
 		any = true;
 		ask_line(&q->ask, "  %3" PRIu64 "  gpa 0x%012" PRIx64 " + %s, hva 0x%" PRIx64 ": %s", slot->table, slot->address,
 		         text_bytes(slot->a << VMMU_PAGE_SHIFT).text, slot->b,
-		         level == 0 ? "alignment not known"
+		         level == 0   ? "alignment not known"
 		         : level == 1 ? "NO large pages: gpa and hva differ below 2 MiB"
-		         : level == 2 ? "pages of up to 2 MiB" : "pages of up to 1 GiB");
+		         : level == 2 ? "pages of up to 2 MiB"
+		                      : "pages of up to 1 GiB");
 	}
 }
 
@@ -276,8 +281,7 @@ static void show_json(struct pages_question *q)
 		json_object_set_new(json, "level", json_number(split->level));
 		json_object_set_new(json, "time", json_seconds(&q->ask, split->time));
 		json_object_set_new(json, "thread", json_string(who));
-		json_object_set_new(json, "joined", q->splits[i].joined == MODEL_NONE
-		                    ? json_null() : json_seconds(&q->ask, model_fact(q->ask.model, q->splits[i].joined)->time));
+		json_object_set_new(json, "joined", q->splits[i].joined == MODEL_NONE ? json_null() : json_seconds(&q->ask, model_fact(q->ask.model, q->splits[i].joined)->time));
 		json_array_append_new(splits, json);
 		free(who);
 	}

@@ -63,7 +63,10 @@ static bool is_reached(const struct ask *ask, const struct tables_entry *entry, 
 
 static void sift(const struct ask *ask, struct tables *tables)
 {
-	struct { struct tables_entry entry; bool there, reached; } stack[VMMU_LEVEL_MAX + 2] = {0};
+	struct {
+		struct tables_entry entry;
+		bool there, reached;
+	} stack[VMMU_LEVEL_MAX + 2] = {0};
 	size_t kept = 0;
 
 	for (size_t i = 0; i < tables->count; i++) {

@@ -6,15 +6,15 @@
 #include "ask.h"
 
 struct tables_entry {
-	uint64_t address;       /* guest-physical, first one it covers */
-	uint64_t fact;          /* what says so */
+	uint64_t address; /* guest-physical, first one it covers */
+	uint64_t fact;    /* what says so */
 	uint64_t value;
 	uint8_t level;
 };
 
 struct tables {
-	const struct kvm_root_info *root;   /* NULL: none was known yet */
-	struct tables_entry *entries;       /* by address, tables before what hangs below them */
+	const struct kvm_root_info *root; /* NULL: none was known yet */
+	struct tables_entry *entries;     /* by address, tables before what hangs below them */
 	size_t count;
 };
 

@@ -6,7 +6,8 @@
 #include "question.h"
 #include "tables.h"
 
-enum { OPTION_RAW = 'r', OPTION_GPA = 'g' };
+enum { OPTION_RAW = 'r',
+       OPTION_GPA = 'g' };
 
 struct tree_question {
 	struct ask ask;
@@ -85,8 +86,7 @@ static void print_run(struct tree_question *q, struct run *run)
 	if (may_print(q)) {
 		char *meaning = kvm_entry_describe(q->mode, run->bits | run->hpa, run->level);
 
-		ask_line(&q->ask, "%*sL%u  gpa %s0x%09" PRIx64 "-0x%09" PRIx64 "%s -> hpa %s0x%09" PRIx64 "%s  %" PRIu64
-		         " x %s%s%s", 2 * (int)(q->levels - run->level), "", run->level, p->cyan, run->gpa,
+		ask_line(&q->ask, "%*sL%u  gpa %s0x%09" PRIx64 "-0x%09" PRIx64 "%s -> hpa %s0x%09" PRIx64 "%s  %" PRIu64 " x %s%s%s", 2 * (int)(q->levels - run->level), "", run->level, p->cyan, run->gpa,
 		         run->gpa + run->bytes - 1, p->off, p->green, run->hpa, p->off, run->count, meaning,
 		         run->known == FACT_SEEN ? "" : "  ", run->known == FACT_SEEN ? "" : fact_known_name(run->known));
 		free(meaning);
@@ -103,8 +103,13 @@ static void add_leaf(struct tree_question *q, struct run *run, const struct tabl
 
 	if (!continues) {
 		print_run(q, run);
-		*run = (struct run){.gpa = entry->address, .hpa = hpa, .level = entry->level,
-		                    .bits = bits_of(entry->value), .known = known};
+		*run = (struct run){
+			.gpa = entry->address,
+			.hpa = hpa,
+			.level = entry->level,
+			.bits = bits_of(entry->value),
+			.known = known,
+		};
 	}
 	run->count++;
 	run->bytes += bytes;

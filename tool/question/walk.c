@@ -6,7 +6,9 @@
 #include "history.h"
 #include "question.h"
 
-enum { OPTION_GPA = 'g', OPTION_BRIEF = 'b', OPTION_SMM = 0x100 };
+enum { OPTION_GPA = 'g',
+       OPTION_BRIEF = 'b',
+       OPTION_SMM = 0x100 };
 
 struct walk_question {
 	struct ask ask;
@@ -95,7 +97,9 @@ static void print_steps(const struct walk_question *q, enum kvm_mode mode)
 
 		ask_line(&q->ask, "  %-5u  %-7s  %-11s  [%3u]  0x%016" PRIx64 "  %-8s  %s%s%s", step->level,
 		         text_level_span(step->level), table, step->index, step->entry, known,
-		         kind == KVM_ENTRY_LEAF ? p->green : kind == KVM_ENTRY_TABLE ? "" : p->red, meaning, p->off);
+		         kind == KVM_ENTRY_LEAF ? p->green : kind == KVM_ENTRY_TABLE ? ""
+		                                                                     : p->red,
+		         meaning, p->off);
 		free(meaning);
 		free(known);
 		free(table);

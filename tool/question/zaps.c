@@ -11,14 +11,18 @@
 #include "history.h"
 #include "question.h"
 
-enum { OPTION_GPA = 'g', USUAL_LINES = 20, STORM_GAP_NS = 10000000, REFAULT_NS = 1000000000, LOOK_BACK = 256 };
+enum { OPTION_GPA = 'g',
+       USUAL_LINES = 20,
+       STORM_GAP_NS = 10000000,
+       REFAULT_NS = 1000000000,
+       LOOK_BACK = 256 };
 
 struct storm {
-	uint64_t first, last;          /* facts */
-	uint64_t low, high;            /* addresses, the last one included */
+	uint64_t first, last; /* facts */
+	uint64_t low, high;   /* addresses, the last one included */
 	uint64_t leaves[4], tables, devices;
 	uint64_t by_cause[FACT_CAUSE_END];
-	uint64_t back, same;           /* leaves mapped again within a second; ... to the same frame */
+	uint64_t back, same; /* leaves mapped again within a second; ... to the same frame */
 	uint32_t thread;
 	uint16_t vm;
 };
@@ -28,7 +32,7 @@ struct zaps_question {
 	uint64_t first, last;
 	struct storm *storms;
 	size_t count, room;
-	size_t *open;                  /* by thread: its storm that may go on, + 1; 0 = none */
+	size_t *open; /* by thread: its storm that may go on, + 1; 0 = none */
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)

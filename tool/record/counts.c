@@ -12,7 +12,7 @@
 
 /* In entries of KVM: the software bit that says "maps something" (bit 11), and a leaf above level 1. */
 #define SPTE_MMU_PRESENT (1ull << 11)
-#define SPTE_LARGE       (1ull << 7)
+#define SPTE_LARGE (1ull << 7)
 
 /* An event is recorded a little before the count changes. */
 #define MARGIN_NS 1000000ull
@@ -117,8 +117,7 @@ static void replay_event(struct replay *r, void *data, uint64_t time)
 		unsigned level = (unsigned)field(r->write, "level", data);
 
 		r->changes->writes++;
-		change(r, time, level, is_leaf(field(r->write, "new_spte", data), level) -
-		                       is_leaf(field(r->write, "old_spte", data), level));
+		change(r, time, level, is_leaf(field(r->write, "new_spte", data), level) - is_leaf(field(r->write, "old_spte", data), level));
 	} else if (r->split && type == r->split->id && field(r->split, "errno", data) == 0) {
 		/* The 512 entries below were written before the table was linked, without an event. */
 		r->changes->splits++;

@@ -21,7 +21,7 @@ struct drain_cpu {
 
 struct drain {
 	unsigned cpus;
-	int reserve;            /* room on the disk that is kept for the end; -1: none */
+	int reserve; /* room on the disk that is kept for the end; -1: none */
 	atomic_bool stop;
 	atomic_int failed;
 	struct drain_cpu cpu[];

@@ -13,9 +13,9 @@
 
 /* What the program and we share: the value of an array map that is mapped here. */
 struct window {
-	uint64_t address, bytes;        /* asked for */
+	uint64_t address, bytes; /* asked for */
 	uint64_t when;
-	int64_t result;                 /* 0, or a negative errno */
+	int64_t result; /* 0, or a negative errno */
 	uint8_t data[KERNEL_READ_MAX];
 };
 
@@ -29,14 +29,14 @@ struct kernel_memory {
 
 #define REG_OP(op, to, from, offset_, value) \
 	((struct bpf_insn){.code = (op), .dst_reg = (to), .src_reg = (from), .off = (offset_), .imm = (value)})
-#define LOAD(to, from, offset_)   REG_OP(BPF_LDX | BPF_MEM | BPF_DW, to, from, offset_, 0)
-#define STORE(to, offset_, from)  REG_OP(BPF_STX | BPF_MEM | BPF_DW, to, from, offset_, 0)
-#define MOVE(to, from)            REG_OP(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
-#define ADD(to, value)            REG_OP(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value)
-#define SET(to, value)            REG_OP(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value)
+#define LOAD(to, from, offset_) REG_OP(BPF_LDX | BPF_MEM | BPF_DW, to, from, offset_, 0)
+#define STORE(to, offset_, from) REG_OP(BPF_STX | BPF_MEM | BPF_DW, to, from, offset_, 0)
+#define MOVE(to, from) REG_OP(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0)
+#define ADD(to, value) REG_OP(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value)
+#define SET(to, value) REG_OP(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value)
 #define SKIP_IF_ABOVE(reg, value, count) REG_OP(BPF_JMP | BPF_JGT | BPF_K, reg, 0, count, value)
-#define CALL(helper)              REG_OP(BPF_JMP | BPF_CALL, 0, 0, 0, helper)
-#define EXIT()                    REG_OP(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define CALL(helper) REG_OP(BPF_JMP | BPF_CALL, 0, 0, 0, helper)
+#define EXIT() REG_OP(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
 /*
  * Type "syscall": it runs when we ask, in our context, once. Its helpers are those of every
@@ -46,7 +46,8 @@ static int load_program(int map)
 {
 	const struct bpf_insn code[] = {
 		/* R6 = the window */
-		REG_OP(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_6, BPF_PSEUDO_MAP_VALUE, 0, map), {0},
+		REG_OP(BPF_LD | BPF_DW | BPF_IMM, BPF_REG_6, BPF_PSEUDO_MAP_VALUE, 0, map),
+		{0},
 		LOAD(BPF_REG_2, BPF_REG_6, offsetof(struct window, bytes)),
 		SKIP_IF_ABOVE(BPF_REG_2, KERNEL_READ_MAX, 7),
 		LOAD(BPF_REG_3, BPF_REG_6, offsetof(struct window, address)),

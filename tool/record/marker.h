@@ -12,8 +12,8 @@
 #define MARKER_MAX 1000
 
 struct marker {
-	int fd;                 /* -1: not open */
-	uint64_t refused;       /* markers that the kernel did not take */
+	int fd;           /* -1: not open */
+	uint64_t refused; /* markers that the kernel did not take */
 };
 
 bool marker_open(struct marker *m, struct tracing *t);

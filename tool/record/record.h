@@ -22,15 +22,15 @@
 #include "../base/base.h"
 
 struct record_options {
-	int pid;                /* a VMM's process id; 0: not given */
-	const char *name;       /* a VM's or a VMM's name; NULL: not given */
+	int pid;          /* a VMM's process id; 0: not given */
+	const char *name; /* a VM's or a VMM's name; NULL: not given */
 	bool all;
-	double seconds;         /* how long; 0: until told to stop */
+	double seconds; /* how long; 0: until told to stop */
 	const char *output;
 	bool exits, nested, stacks;
-	bool snapshot;          /* read the tables that exist already */
-	uint64_t buffer;        /* bytes for each CPU; 0: as much as fits the machine */
-	char **command;         /* NULL-terminated; NULL: none */
+	bool snapshot;   /* read the tables that exist already */
+	uint64_t buffer; /* bytes for each CPU; 0: as much as fits the machine */
+	char **command;  /* NULL-terminated; NULL: none */
 };
 
 /* The command's own exit status where there is one, else as in base/exit_status.h. */

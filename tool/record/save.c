@@ -8,7 +8,7 @@
 #include "session.h"
 #include "trace_dat.h"
 
-enum { MUCH = 256 << 20 };      /* bytes: what takes a while to write */
+enum { MUCH = 256 << 20 }; /* bytes: what takes a while to write */
 
 static void say_counts(struct session *s, const struct count_changes *changes)
 {

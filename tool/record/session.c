@@ -16,8 +16,8 @@
 #include "session.h"
 
 enum {
-	RESCAN_MS = 200,        /* new VMs and threads are looked for so often ... */
-	RESCAN_FIRST_MS = 10,   /* ... and so often while a command may be starting some */
+	RESCAN_MS = 200,      /* new VMs and threads are looked for so often ... */
+	RESCAN_FIRST_MS = 10, /* ... and so often while a command may be starting some */
 	FIRST_SECONDS = 3,
 };
 
@@ -138,8 +138,12 @@ static void finish_stream(struct session *s)
 
 static bool begin(struct session *s, char **error)
 {
-	struct tracing_wish wish = {.buffer = s->options->buffer, .exits = s->options->exits,
-	                            .nested = s->options->nested, .stacks = s->options->stacks};
+	struct tracing_wish wish = {
+		.buffer = s->options->buffer,
+		.exits = s->options->exits,
+		.nested = s->options->nested,
+		.stacks = s->options->stacks,
+	};
 	char *output = duplicate(s->options->output);
 	struct vms already = vms_now();
 	bool ok;

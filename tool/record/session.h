@@ -19,16 +19,16 @@ struct session {
 	struct tracing tracing;
 	struct drain *drain;
 	struct marker marker;
-	int signals;            /* signalfd of all that end a recording, and SIGCHLD */
-	pid_t command;          /* 0: none, or it has ended */
-	int command_status;     /* wait status */
+	int signals;        /* signalfd of all that end a recording, and SIGCHLD */
+	pid_t command;      /* 0: none, or it has ended */
+	int command_status; /* wait status */
 	bool command_ended;
-	int stop_signal;        /* what told us to stop; 0: nothing yet */
-	struct vms vms;         /* those that have been marked */
-	pid_t *threads;         /* of these, marked */
+	int stop_signal; /* what told us to stop; 0: nothing yet */
+	struct vms vms;  /* those that have been marked */
+	pid_t *threads;  /* of these, marked */
 	size_t thread_count;
 	struct snapshot_reader *reader; /* NULL: not needed yet, or not to be had */
-	char *no_reader;        /* why not */
+	char *no_reader;                /* why not */
 	struct page_counts begin, end;
 	struct timespec start;
 	uint64_t lost;

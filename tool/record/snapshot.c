@@ -9,24 +9,24 @@
 
 enum {
 	ENTRIES = 512,
-	ATTEMPTS = 8,           /* to read a table that changes meanwhile */
-	MANY = 1 << 16,         /* more links than any list here has: it changed under us */
+	ATTEMPTS = 8,   /* to read a table that changes meanwhile */
+	MANY = 1 << 16, /* more links than any list here has: it changed under us */
 };
 
 /* KVM's entries: "maps something" in bit 11, a leaf above level 1 in bit 7; empty is 0 or bit 63. */
-#define ENTRY_PRESENT  (1ull << 11)
-#define ENTRY_LARGE    (1ull << 7)
-#define ENTRY_EMPTY    (1ull << 63)
-#define ENTRY_REMOVED  0x5a0ull
-#define ENTRY_ADDRESS  0x000ffffffffff000ull
+#define ENTRY_PRESENT (1ull << 11)
+#define ENTRY_LARGE (1ull << 7)
+#define ENTRY_EMPTY (1ull << 63)
+#define ENTRY_REMOVED 0x5a0ull
+#define ENTRY_ADDRESS 0x000ffffffffff000ull
 
 /* Where the members are that we need, in this kernel. */
 struct places {
-	uint32_t vm_list, userspace_pid, tdp_mmu_roots, debugfs_dentry, memslots;       /* struct kvm */
-	uint32_t link, spt, gfn, role;                                                  /* struct kvm_mmu_page */
-	uint32_t d_name;                                                                /* struct dentry */
-	uint32_t id_hash, node_idx, generation;                                                 /* struct kvm_memslots */
-	uint32_t id_node, base_gfn, npages, userspace_addr, flags, slot_id;             /* struct kvm_memory_slot */
+	uint32_t vm_list, userspace_pid, tdp_mmu_roots, debugfs_dentry, memslots; /* struct kvm */
+	uint32_t link, spt, gfn, role;                                            /* struct kvm_mmu_page */
+	uint32_t d_name;                                                          /* struct dentry */
+	uint32_t id_hash, node_idx, generation;                                   /* struct kvm_memslots */
+	uint32_t id_node, base_gfn, npages, userspace_addr, flags, slot_id;       /* struct kvm_memory_slot */
 	bool have_names, have_slots;
 };
 
@@ -47,8 +47,8 @@ struct vm_slots {
 struct snapshot_reader {
 	struct kernel_memory *memory;
 	struct places at;
-	uint64_t page_offset;   /* kernel address of physical address 0 */
-	uint64_t vm_list;       /* KVM's list of VMs */
+	uint64_t page_offset; /* kernel address of physical address 0 */
+	uint64_t vm_list;     /* KVM's list of VMs */
 	struct marker *marker;
 	uint64_t room, written;
 	void (*pause)(void);
@@ -62,10 +62,17 @@ struct snapshot_reader {
 
 static bool find_places(struct kernel_memory *m, struct places *p, char **error)
 {
-	struct { const char *type, *path; uint32_t *to; } needed[] = {
-		{"kvm", "vm_list", &p->vm_list}, {"kvm", "userspace_pid", &p->userspace_pid},
-		{"kvm", "arch.tdp_mmu_roots", &p->tdp_mmu_roots}, {"kvm_mmu_page", "link", &p->link},
-		{"kvm_mmu_page", "spt", &p->spt}, {"kvm_mmu_page", "gfn", &p->gfn}, {"kvm_mmu_page", "role", &p->role},
+	struct {
+		const char *type, *path;
+		uint32_t *to;
+	} needed[] = {
+		{"kvm", "vm_list", &p->vm_list},
+		{"kvm", "userspace_pid", &p->userspace_pid},
+		{"kvm", "arch.tdp_mmu_roots", &p->tdp_mmu_roots},
+		{"kvm_mmu_page", "link", &p->link},
+		{"kvm_mmu_page", "spt", &p->spt},
+		{"kvm_mmu_page", "gfn", &p->gfn},
+		{"kvm_mmu_page", "role", &p->role},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
@@ -127,15 +134,14 @@ static void put_entries(struct snapshot_reader *r, const uint64_t *entries, unsi
 	char line[MARKER_MAX + 64];
 	unsigned shift = 9 * (level - 1);
 
-	for (unsigned i = 0; i < ENTRIES; ) {
+	for (unsigned i = 0; i < ENTRIES;) {
 		int length;
 
 		if (is_empty(entries[i])) {
 			i++;
 			continue;
 		}
-		length = snprintf(line, sizeof(line), "vmmu: found t=%" PRIu64 " vm=%s as=%u level=%u table=0x%" PRIx64
-		                  " gfn=0x%" PRIx64 " index=%u entries=", when, r->id, as, level,
+		length = snprintf(line, sizeof(line), "vmmu: found t=%" PRIu64 " vm=%s as=%u level=%u table=0x%" PRIx64 " gfn=0x%" PRIx64 " index=%u entries=", when, r->id, as, level,
 		                  table - r->page_offset, gfn + ((uint64_t)i << shift), i);
 		for (bool first = true; i < ENTRIES && !is_empty(entries[i]) && length < MARKER_MAX - 20; i++) {
 			length += snprintf(line + length, sizeof(line) - (size_t)length, "%s0x%" PRIx64,
@@ -192,7 +198,7 @@ static void read_roots(struct snapshot_reader *r, uint64_t kvm)
 		uint64_t page = next - r->at.link, table = kernel_word(r->memory, page + r->at.spt);
 		uint64_t gfn = kernel_word(r->memory, page + r->at.gfn);
 		uint32_t role = word32(r, page + r->at.role);
-		unsigned level = role & 15, as = role >> 24;    /* union kvm_mmu_page_role: level, smm */
+		unsigned level = role & 15, as = role >> 24; /* union kvm_mmu_page_role: level, smm */
 		char *line;
 
 		if (!table || level < 2 || level > 5 || as > 1)
@@ -222,7 +228,8 @@ static struct vm_slots *known_slots(struct snapshot_reader *r)
 static void put_slot(struct snapshot_reader *r, const struct slot *slot, uint64_t pages)
 {
 	char *line = formatted("vmmu: slot vm=%s as=%u id=%u gfn=0x%" PRIx64 " pages=0x%" PRIx64 " hva=0x%" PRIx64
-	                       " flags=0x%x", r->id, slot->as, slot->id, slot->gfn, pages, slot->hva, slot->flags);
+	                       " flags=0x%x",
+	                       r->id, slot->as, slot->id, slot->gfn, pages, slot->hva, slot->flags);
 
 	put(r, line);
 	free(line);
@@ -265,7 +272,8 @@ static void replace_slots(struct snapshot_reader *r, struct vm_slots *known, str
 /* The hash by id holds every slot of an address space once; its links are one of a pair. */
 static void collect_slots(struct snapshot_reader *r, uint64_t memslots, unsigned as, struct vm_slots *now)
 {
-	enum { BUCKETS = 128, LINK_BYTES = 16 };
+	enum { BUCKETS = 128,
+	       LINK_BYTES = 16 };
 	uint64_t hash[BUCKETS];
 	uint32_t link = r->at.id_node + (word32(r, memslots + r->at.node_idx) & 1) * LINK_BYTES;
 
@@ -278,7 +286,7 @@ static void collect_slots(struct snapshot_reader *r, uint64_t memslots, unsigned
 			uint64_t at = node - link;
 			struct slot slot;
 
-			memset(&slot, 0, sizeof(slot));         /* compared as a whole */
+			memset(&slot, 0, sizeof(slot)); /* compared as a whole */
 			slot.as = as;
 			slot.id = word32(r, at + r->at.slot_id) & 0xffff;
 			slot.flags = word32(r, at + r->at.flags);
@@ -293,7 +301,7 @@ static void collect_slots(struct snapshot_reader *r, uint64_t memslots, unsigned
 
 static void read_slots(struct snapshot_reader *r, uint64_t kvm)
 {
-	const uint64_t changing = 1ull << 63;   /* in KVM's generation: a change is under way */
+	const uint64_t changing = 1ull << 63; /* in KVM's generation: a change is under way */
 	struct vm_slots *known = known_slots(r);
 
 	for (unsigned as = 0; r->at.have_slots && as < 2; as++) {

@@ -12,7 +12,7 @@
 
 struct snapshot {
 	uint64_t vms, tables, entries;
-	uint64_t unsteady;      /* tables that changed at every attempt to read them: left out */
+	uint64_t unsteady; /* tables that changed at every attempt to read them: left out */
 };
 
 struct snapshot_reader;

@@ -152,7 +152,7 @@ void session_mark_noted_threads(struct session *s)
 {
 	char *text = tracefs_instance_file_read(NULL, "saved_tgids", NULL);
 
-	for (char *at = text, *line; at && (line = strsep(&at, "\n")); ) {
+	for (char *at = text, *line; at && (line = strsep(&at, "\n"));) {
 		int thread, process;
 
 		if (sscanf(line, "%d %d", &thread, &process) == 2 && thread != process && process > 0 &&
@@ -191,8 +191,8 @@ static void let_drain(void)
 void session_find_tables(struct session *s)
 {
 	const char *whose = s->vms.count == 1 ? s->vms.vm[0].name : "the VMs that run already";
-	const char *why_not = s->no_reader ? s->no_reader : s->tracing.tdp_mmu ? "not all are in KVM's list" :
-	                      "KVM keeps them outside its TDP MMU";
+	const char *why_not = s->no_reader ? s->no_reader : s->tracing.tdp_mmu ? "not all are in KVM's list"
+	                                                                       : "KVM keeps them outside its TDP MMU";
 	struct snapshot snapshot = {0};
 
 	if (!s->vms.count)
@@ -204,7 +204,8 @@ void session_find_tables(struct session *s)
 		     text_count(snapshot.tables).text, whose);
 	if (snapshot.vms < s->vms.count)
 		complain("the tables of %s are not read (%s): entries written before now will show only when they "
-		         "change", whose, why_not);
+		         "change",
+		         whose, why_not);
 	if (snapshot.unsteady)
 		complain("%s tables changed at every attempt to read them and are not known",
 		         text_count(snapshot.unsteady).text);

@@ -9,7 +9,10 @@
 #include <unistd.h>
 
 /* Option numbers of the format. */
-enum { OPTION_CPUSTAT = 2, OPTION_TRACECLOCK = 4, OPTION_UNAME = 5, OPTION_CPUCOUNT = 8 };
+enum { OPTION_CPUSTAT = 2,
+       OPTION_TRACECLOCK = 4,
+       OPTION_UNAME = 5,
+       OPTION_CPUCOUNT = 8 };
 
 static void put16(FILE *to, uint16_t value)
 {
@@ -149,7 +152,7 @@ static void put_header(FILE *to, struct tracing *t, const char *threads, bool sy
 		put_formats(to, systems[i]);
 	}
 	put_symbols(to, symbols);
-	put32(to, 0);           /* no formats of trace_printk */
+	put32(to, 0); /* no formats of trace_printk */
 	put_names(to, threads);
 	put32(to, t->cpus);
 	put_options(to, t);

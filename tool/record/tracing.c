@@ -11,14 +11,14 @@
 
 #include "../base/text.h"
 
-#define INSTANCE "vmmu-"        /* + our process id */
+#define INSTANCE "vmmu-" /* + our process id */
 
 enum {
-	ALWAYS = 1,             /* every recording */
-	NO_TDP = 2,             /* where the TDP MMU is off and these are all there is */
-	EXITS = 4,              /* --exits */
-	NESTED = 16,            /* --nested: tables for guests of guests are no TDP MMU's */
-	OF_A_THREAD = 8,        /* in the vCPU's own thread only, so it may be filtered by it */
+	ALWAYS = 1,      /* every recording */
+	NO_TDP = 2,      /* where the TDP MMU is off and these are all there is */
+	EXITS = 4,       /* --exits */
+	NESTED = 16,     /* --nested: tables for guests of guests are no TDP MMU's */
+	OF_A_THREAD = 8, /* in the vCPU's own thread only, so it may be filtered by it */
 };
 
 /*
@@ -85,9 +85,7 @@ bool tracing_usable(char **error)
 		*error = formatted("%s: %s%s", where, strerror(errno),
 		                   geteuid() ? " (recording needs root)" : "; a lockdown or a container forbids it");
 	else if (!tracefs_event_file_exists(NULL, "kvmmmu", "kvm_tdp_mmu_spte_changed", "enable"))
-		*error = duplicate(tracefs_dir_exists(NULL, "events/kvmmmu") ?
-		                   "this kernel's KVM has no event kvm_tdp_mmu_spte_changed (Linux 5.12 has it)" :
-		                   "KVM is not loaded here, so it has no trace events (modprobe kvm_intel or kvm_amd)");
+		*error = duplicate(tracefs_dir_exists(NULL, "events/kvmmmu") ? "this kernel's KVM has no event kvm_tdp_mmu_spte_changed (Linux 5.12 has it)" : "KVM is not loaded here, so it has no trace events (modprobe kvm_intel or kvm_amd)");
 	else
 		return true;
 	return false;
@@ -267,7 +265,7 @@ bool tracing_open(struct tracing *t, const struct tracing_wish *wish, char **err
 
 void tracing_filter_threads(struct tracing *t, const pid_t *threads, size_t count)
 {
-	enum { LONGEST = 4000 };        /* the kernel takes a page at most */
+	enum { LONGEST = 4000 }; /* the kernel takes a page at most */
 	char *filter = duplicate(count ? "" : "0");
 
 	for (size_t i = 0; i < count; i++) {
@@ -314,7 +312,7 @@ uint64_t tracing_lost(struct tracing *t)
 	for (unsigned cpu = 0; cpu < t->cpus; cpu++) {
 		char *stats = tracing_stats(t, cpu);
 
-		if (stats)      /* "commit overrun" contains the label of "overrun": begin at the line */
+		if (stats) /* "commit overrun" contains the label of "overrun": begin at the line */
 			lost += number_after(stats, "\noverrun:") + number_after(stats, "commit overrun:") +
 			        number_after(stats, "dropped events:");
 		free(stats);

@@ -9,18 +9,18 @@
 #include "../base/base.h"
 
 struct tracing_wish {
-	uint64_t buffer;        /* bytes for each CPU; 0: choose */
+	uint64_t buffer; /* bytes for each CPU; 0: choose */
 	bool exits, nested, stacks;
 };
 
 struct tracing {
 	struct tracefs_instance *instance;
-	unsigned cpus;          /* buffers per_cpu/cpu0 ... */
-	size_t page_size;       /* of a sub-buffer */
-	uint64_t buffer;        /* bytes for each CPU */
-	bool tdp_mmu;           /* events tell every write of the tables */
+	unsigned cpus;    /* buffers per_cpu/cpu0 ... */
+	size_t page_size; /* of a sub-buffer */
+	uint64_t buffer;  /* bytes for each CPU */
+	bool tdp_mmu;     /* events tell every write of the tables */
 	struct tracing_wish wish;
-	bool tgids;             /* the kernel notes which process a thread belongs to */
+	bool tgids; /* the kernel notes which process a thread belongs to */
 };
 
 /* Is there a tracefs with KVM's events, and may we use it? On failure *error says what to do. */

@@ -79,7 +79,7 @@ static void look_at(struct vms *vms, pid_t pid)
 	char *folder = formatted("/proc/%d/fd", pid);
 	DIR *dir = opendir(folder);
 
-	for (struct dirent *entry; dir && (entry = readdir(dir)); ) {
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		char *path = formatted("%s/%s", folder, entry->d_name), target[64];
 		ssize_t length = is_number(entry->d_name) ? readlink(path, target, sizeof(target) - 1) : -1;
 
@@ -102,7 +102,7 @@ static bool from_debugfs(struct vms *vms)
 
 	if (!dir)
 		return false;
-	for (struct dirent *entry; (entry = readdir(dir)); ) {
+	for (struct dirent *entry; (entry = readdir(dir));) {
 		int pid, fd, end = 0;
 
 		if (sscanf(entry->d_name, "%d-%d%n", &pid, &fd, &end) == 2 && !entry->d_name[end] && pid > 0)
@@ -116,7 +116,7 @@ static void from_proc(struct vms *vms)
 {
 	DIR *dir = opendir("/proc");
 
-	for (struct dirent *entry; dir && (entry = readdir(dir)); )
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
 		if (is_number(entry->d_name))
 			look_at(vms, atoi(entry->d_name));
 	if (dir)
@@ -178,7 +178,7 @@ pid_t *threads_of(pid_t pid, size_t *count)
 	pid_t *threads = NULL;
 
 	*count = 0;
-	for (struct dirent *entry; dir && (entry = readdir(dir)); ) {
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
 		if (!is_number(entry->d_name))
 			continue;
 		threads = reallocate(threads, (*count + 1) * sizeof(*threads));

@@ -9,9 +9,9 @@
 
 struct vm {
 	pid_t pid;
-	int fd;                 /* id "PID-FD", as KVM's debugfs has it */
-	char *comm;             /* the process's name */
-	char *name;             /* what QEMU was told with -name, else comm */
+	int fd;     /* id "PID-FD", as KVM's debugfs has it */
+	char *comm; /* the process's name */
+	char *name; /* what QEMU was told with -name, else comm */
 };
 
 struct vms {

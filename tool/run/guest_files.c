@@ -79,7 +79,8 @@ bool guest_kernel_check(const char *path, struct guest_image *out, char **error)
 		char *hint = what_it_may_be(&file);
 
 		*error = formatted("%s is no Linux bzImage, no multiboot image and no ELF file%s; Debian's kernel is "
-		                   "/boot/vmlinuz-*, and scripts/setup kernels fetches one", path, hint);
+		                   "/boot/vmlinuz-*, and scripts/setup kernels fetches one",
+		                   path, hint);
 		free(hint);
 		ok = false;
 	}

@@ -5,12 +5,14 @@
 
 #include "../base/base.h"
 
-enum guest_kind { GUEST_LINUX, GUEST_MULTIBOOT, GUEST_ELF };
+enum guest_kind { GUEST_LINUX,
+	          GUEST_MULTIBOOT,
+	          GUEST_ELF };
 
 struct guest_image {
 	enum guest_kind kind;
-	uint64_t bytes;         /* size of the file */
-	uint64_t needs;         /* Linux: memory up to which it unpacks itself; else 0 */
+	uint64_t bytes; /* size of the file */
+	uint64_t needs; /* Linux: memory up to which it unpacks itself; else 0 */
 };
 
 /* False: *error says what is wrong with it and what to do. */

@@ -12,13 +12,13 @@ enum { OUTLET_BYTES = 256 * 1024 };
 
 struct outlet {
 	int fd;
-	bool ours;           /* opened by us, non-blocking */
+	bool ours; /* opened by us, non-blocking */
 	bool socket;
-	size_t most;         /* bytes that one write may have without waiting, after poll() said so */
+	size_t most; /* bytes that one write may have without waiting, after poll() said so */
 	char *bytes;
 	size_t size;
-	int error;           /* errno of a write; what follows is dropped */
-	uint64_t lost;       /* bytes that found no room */
+	int error;     /* errno of a write; what follows is dropped */
+	uint64_t lost; /* bytes that found no room */
 };
 
 /* `fd` stays open and as it is: others share it. */

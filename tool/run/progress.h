@@ -11,9 +11,9 @@
 #include "../base/base.h"
 
 struct progress {
-	bool on;            /* not --quiet */
-	bool live;          /* stderr is a terminal */
-	bool drawn;         /* a status line is on the screen */
+	bool on;    /* not --quiet */
+	bool live;  /* stderr is a terminal */
+	bool drawn; /* a status line is on the screen */
 	struct timespec start;
 	char stage[96];
 };

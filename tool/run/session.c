@@ -39,7 +39,13 @@ enum {
 /* A report that takes longer than this is shown as progress. */
 #define REPORT_SHOWN 2.0
 
-enum { POLL_CONSOLE, POLL_LOG, POLL_SCREEN, POLL_SIGNALS, POLL_STDIN, POLL_STDOUT, POLL_COUNT };
+enum { POLL_CONSOLE,
+       POLL_LOG,
+       POLL_SCREEN,
+       POLL_SIGNALS,
+       POLL_STDIN,
+       POLL_STDOUT,
+       POLL_COUNT };
 
 bool session_open(struct session *session, char **error)
 {
@@ -77,8 +83,14 @@ static bool start_emulator(struct session *session, const struct arguments *comm
 	char *path = formatted("%s/emulator.log", work);
 	int log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	/* Bochs draws its screen on a terminal; nobody looks at that one. */
-	struct process_setup setup = {.argv = command->argv, .folder = work, .in = session->screen.slave,
-	                              .out = session->screen.slave, .err = log, .term = "vt100"};
+	struct process_setup setup = {
+		.argv = command->argv,
+		.folder = work,
+		.in = session->screen.slave,
+		.out = session->screen.slave,
+		.err = log,
+		.term = "vt100",
+	};
 
 	session->emulator = process_start(&setup);
 	if (session->emulator < 0)
@@ -114,7 +126,9 @@ static void on_log_line(void *arg, const char *line)
 /* The stage that the log has come to, in words; only while the guest is silent. */
 static void follow_progress(struct session *session)
 {
-	static const struct { const char *stage, *words; } stages[] = {
+	static const struct {
+		const char *stage, *words;
+	} stages[] = {
 		{"grub", "GRUB starts"},
 		{"kernel", "GRUB loads the guest's kernel"},
 		{"initrd", "GRUB loads the guest's initrd"},

@@ -6,9 +6,16 @@
 
 int run_status_of(const char *status, long long code)
 {
-	static const struct { const char *name; int status; } names[] = {
-		{"power-off", RUN_POWER_OFF},   {"reboot", RUN_REBOOT}, {"triple-fault", RUN_TRIPLE_FAULT},
-		{"halted", RUN_HALTED},         {"failed", RUN_FAILED}, {"refused", RUN_REFUSED},
+	static const struct {
+		const char *name;
+		int status;
+	} names[] = {
+		{"power-off", RUN_POWER_OFF},
+		{"reboot", RUN_REBOOT},
+		{"triple-fault", RUN_TRIPLE_FAULT},
+		{"halted", RUN_HALTED},
+		{"failed", RUN_FAILED},
+		{"refused", RUN_REFUSED},
 		/* By an order on COM2. When the command has given it, it knows why: time-out or signal. */
 		{"killed", RUN_FAILED},
 	};

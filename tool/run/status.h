@@ -9,18 +9,18 @@
 
 enum run_status {
 	RUN_POWER_OFF = 0,
-	RUN_DEBUG_EXIT_MAX = 99,     /* larger values come out as RUN_DEBUG_EXIT_LARGE */
+	RUN_DEBUG_EXIT_MAX = 99, /* larger values come out as RUN_DEBUG_EXIT_LARGE */
 	RUN_DEBUG_EXIT_LARGE = 100,
 	RUN_REBOOT = 101,
 	RUN_TRIPLE_FAULT = 102,
-	RUN_HALTED = 103,            /* HLT with interrupts off */
-	RUN_FAILED = 104,            /* the visor stopped the VM and says why */
-	RUN_REFUSED = 105,           /* the visor could not start a VM */
-	RUN_MACHINE_DIED = 120,      /* the emulator ended before the guest did */
-	RUN_CANNOT_START = 121,      /* a file, a program or memory is missing */
+	RUN_HALTED = 103,       /* HLT with interrupts off */
+	RUN_FAILED = 104,       /* the visor stopped the VM and says why */
+	RUN_REFUSED = 105,      /* the visor could not start a VM */
+	RUN_MACHINE_DIED = 120, /* the emulator ended before the guest did */
+	RUN_CANNOT_START = 121, /* a file, a program or memory is missing */
 	RUN_USAGE = 122,
-	RUN_TIMEOUT = 124,           /* as timeout(1) has it */
-	RUN_SIGNAL = 128,            /* + the signal's number; Ctrl-A x counts as SIGINT */
+	RUN_TIMEOUT = 124, /* as timeout(1) has it */
+	RUN_SIGNAL = 128,  /* + the signal's number; Ctrl-A x counts as SIGINT */
 };
 
 /* From the visor's "end" event. */

@@ -34,7 +34,8 @@ static uint64_t at_level(const json_t *object, unsigned level)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)object, key, value)
+	{
 		unsigned of;
 
 		if (parse_level(key, &of) && of == level)
@@ -100,9 +101,8 @@ static unsigned top_level(const json_t *entries)
 	const char *cause;
 	json_t *levels;
 
-	json_object_foreach((json_t *)(uintptr_t)entries, cause, levels)
-		if (at_level(levels, 5))
-			top = 5;
+	json_object_foreach((json_t *)(uintptr_t)entries, cause, levels) if (at_level(levels, 5))
+		top = 5;
 	return top;
 }
 
@@ -117,7 +117,8 @@ static void print_entries(FILE *to, const json_t *entries)
 	for (unsigned level = top; level >= 1; level--)
 		fprintf(to, "%10s", text_level_span(level));
 	fprintf(to, "%12s\n", "together");
-	json_object_foreach((json_t *)(uintptr_t)entries, cause, levels) {
+	json_object_foreach((json_t *)(uintptr_t)entries, cause, levels)
+	{
 		uint64_t line = 0;
 
 		for (unsigned level = top; level >= 1; level--)

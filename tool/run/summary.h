@@ -8,14 +8,14 @@
 #include "../base/text.h"
 
 struct run_facts {
-	const char *status;        /* "power-off" */
+	const char *status; /* "power-off" */
 	int exit_status;
-	const char *machine;       /* "bochs" */
-	const char *mmu;           /* "EPT" */
-	const char *page_size;     /* "2m" */
-	double seconds;            /* real time */
-	const char *where;         /* "rip 0x1000 = main+0x4": where it was; NULL: not worth telling */
-	const char *trace;         /* NULL: none was asked for */
+	const char *machine;   /* "bochs" */
+	const char *mmu;       /* "EPT" */
+	const char *page_size; /* "2m" */
+	double seconds;        /* real time */
+	const char *where;     /* "rip 0x1000 = main+0x4": where it was; NULL: not worth telling */
+	const char *trace;     /* NULL: none was asked for */
 	uint64_t trace_records, trace_dropped;
 };
 

@@ -12,7 +12,7 @@
 enum { CTRL_A = 1 };
 
 static struct termios before;
-static volatile sig_atomic_t taken;    /* read in a signal handler */
+static volatile sig_atomic_t taken; /* read in a signal handler */
 
 void terminal_take(void)
 {

@@ -15,7 +15,7 @@ void terminal_give_back(void);
 /* A serial line: the emulator opens `name`, we hold `master`. */
 struct serial_line {
 	int master;
-	int slave;         /* kept open, so that the line does not hang up */
+	int slave; /* kept open, so that the line does not hang up */
 	char *name;
 };
 bool serial_line_open(struct serial_line *line, char **error);
@@ -23,9 +23,11 @@ void serial_line_close(struct serial_line *line);
 
 /* Keys on their way to the guest; Ctrl-A begins a command to vmmu. */
 struct keys {
-	bool escape;       /* the last one was Ctrl-A */
+	bool escape; /* the last one was Ctrl-A */
 };
-enum key_action { KEY_NONE, KEY_QUIT, KEY_HELP };
+enum key_action { KEY_NONE,
+	          KEY_QUIT,
+	          KEY_HELP };
 /*
  * Takes one key. *pass is set when `*out` is to go to the guest. With `raw`
  * off (stdin is no terminal) everything passes.

@@ -7,7 +7,7 @@
 
 struct trace_disk {
 	char *path;
-	int lock;          /* holds the file's lock as long as it is open */
+	int lock; /* holds the file's lock as long as it is open */
 };
 
 /*

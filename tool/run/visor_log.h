@@ -10,20 +10,20 @@
 enum { LOG_LINES_KEPT = 400 };
 
 struct visor_log {
-	char *line;               /* the one that is coming in */
+	char *line; /* the one that is coming in */
 	size_t length, room;
-	bool in_escape;           /* inside a terminal escape sequence (GRUB's) */
-	char *kept[LOG_LINES_KEPT];   /* the last lines that are no events, in a ring */
+	bool in_escape;             /* inside a terminal escape sequence (GRUB's) */
+	char *kept[LOG_LINES_KEPT]; /* the last lines that are no events, in a ring */
 	size_t next;
 
 	/* Told by events, in this order. */
-	char stage[32];           /* GRUB's: "kernel" ... */
-	bool visor_spoke;         /* any line that is not GRUB's */
+	char stage[32];   /* GRUB's: "kernel" ... */
+	bool visor_spoke; /* any line that is not GRUB's */
 	json_t *start;
-	json_t *ended;            /* the guest has, and the visor begins its report */
+	json_t *ended; /* the guest has, and the visor begins its report */
 	json_t *summary;
 	json_t *end;
-	json_t *phases;           /* an array of `phase` events; NULL: none came */
+	json_t *phases; /* an array of `phase` events; NULL: none came */
 };
 
 /* Called for each complete line that is no event. */

@@ -33,7 +33,8 @@ char *visor_path(char **error)
 	}
 	if (!found)
 		*error = formatted("visor.elf is not where it should be (%s/visor.elf); build it with `make visor`, "
-		                   "or name it in VMMU_VISOR", self);
+		                   "or name it in VMMU_VISOR",
+		                   self);
 	free(self);
 	return found;
 }

@@ -4,12 +4,22 @@
 #include <ctype.h>
 #include <string.h>
 
-#define HEX(id_, name_, label_) {.id = id_, .name = name_, .label = label_, .base = 16, .raw_base = 16}
-#define DEC(id_, name_, label_) {.id = id_, .name = name_, .label = label_, .base = 10, .raw_base = 10}
+#define HEX(id_, name_, label_) \
+	{ \
+		.id = id_, .name = name_, .label = label_, .base = 16, .raw_base = 16 \
+	}
+#define DEC(id_, name_, label_) \
+	{ \
+		.id = id_, .name = name_, .label = label_, .base = 10, .raw_base = 10 \
+	}
 #define MUST_HEX(id_, name_, label_) \
-	{.id = id_, .name = name_, .label = label_, .base = 16, .raw_base = 16, .must = true}
+	{ \
+		.id = id_, .name = name_, .label = label_, .base = 16, .raw_base = 16, .must = true \
+	}
 #define MUST_DEC(id_, name_, label_) \
-	{.id = id_, .name = name_, .label = label_, .base = 10, .raw_base = 10, .must = true}
+	{ \
+		.id = id_, .name = name_, .label = label_, .base = 10, .raw_base = 10, .must = true \
+	}
 
 /*
  * trace-cmd prints a field raw as the event's own print format does, if it could
@@ -18,43 +28,20 @@
  */
 const struct event_kind event_kinds[EVENT_ID_COUNT] = {
 	[EVENT_OTHER] = {"other", {{0}}},
-	[EVENT_SPTE_CHANGED] = {"kvm_tdp_mmu_spte_changed", {
-		DEC(FIELD_AS_ID, "as_id", "as id"), MUST_HEX(FIELD_GFN, "gfn", NULL),
-		MUST_DEC(FIELD_LEVEL, "level", NULL), MUST_HEX(FIELD_OLD, "old_spte", NULL),
-		MUST_HEX(FIELD_NEW, "new_spte", NULL)}},
-	[EVENT_SET_SPTE] = {"kvm_mmu_set_spte", {
-		MUST_HEX(FIELD_GFN, "gfn", NULL), MUST_HEX(FIELD_SPTE, "spte", NULL),
-		MUST_DEC(FIELD_LEVEL, "level", NULL), MUST_HEX(FIELD_SPTEP, "sptep", "at")}},
-	[EVENT_GET_PAGE] = {"kvm_mmu_get_page", {
-		MUST_DEC(FIELD_GFN, "gfn", NULL), MUST_DEC(FIELD_ROLE, "role", NULL),
-		DEC(FIELD_CREATED, "created", NULL)}},
-	[EVENT_ZAP_PAGE] = {"kvm_mmu_prepare_zap_page", {
-		MUST_DEC(FIELD_GFN, "gfn", NULL), MUST_DEC(FIELD_ROLE, "role", NULL)}},
+	[EVENT_SPTE_CHANGED] = {"kvm_tdp_mmu_spte_changed", {DEC(FIELD_AS_ID, "as_id", "as id"), MUST_HEX(FIELD_GFN, "gfn", NULL), MUST_DEC(FIELD_LEVEL, "level", NULL), MUST_HEX(FIELD_OLD, "old_spte", NULL), MUST_HEX(FIELD_NEW, "new_spte", NULL)}},
+	[EVENT_SET_SPTE] = {"kvm_mmu_set_spte", {MUST_HEX(FIELD_GFN, "gfn", NULL), MUST_HEX(FIELD_SPTE, "spte", NULL), MUST_DEC(FIELD_LEVEL, "level", NULL), MUST_HEX(FIELD_SPTEP, "sptep", "at")}},
+	[EVENT_GET_PAGE] = {"kvm_mmu_get_page", {MUST_DEC(FIELD_GFN, "gfn", NULL), MUST_DEC(FIELD_ROLE, "role", NULL), DEC(FIELD_CREATED, "created", NULL)}},
+	[EVENT_ZAP_PAGE] = {"kvm_mmu_prepare_zap_page", {MUST_DEC(FIELD_GFN, "gfn", NULL), MUST_DEC(FIELD_ROLE, "role", NULL)}},
 	[EVENT_ZAP_ALL] = {"kvm_mmu_zap_all_fast", {{0}}},
-	[EVENT_SPLIT] = {"kvm_mmu_split_huge_page", {
-		MUST_HEX(FIELD_GFN, "gfn", NULL), HEX(FIELD_SPTE, "spte", NULL),
-		MUST_DEC(FIELD_LEVEL, "level", NULL), DEC(FIELD_ERRNO, "errno", NULL)}},
-	[EVENT_FAST_FAULT] = {"fast_page_fault", {
-		DEC(FIELD_VCPU, "vcpu_id", "vcpu"), MUST_HEX(FIELD_ADDRESS, "cr2_or_gpa", "gva"),
-		HEX(FIELD_SPTEP, "sptep", NULL), MUST_HEX(FIELD_OLD, "old_spte", "old"),
-		MUST_HEX(FIELD_NEW, "new_spte", "new"), MUST_DEC(FIELD_FIXED, "ret", "fixed")}},
-	[EVENT_PAGE_FAULT] = {"kvm_page_fault", {
-		DEC(FIELD_VCPU, "vcpu_id", "vcpu"), HEX(FIELD_RIP, "guest_rip", "rip"),
-		MUST_HEX(FIELD_ADDRESS, "fault_address", "address"), HEX(FIELD_ERROR, "error_code", NULL)}},
-	[EVENT_EXIT] = {"kvm_exit", {
-		DEC(FIELD_VCPU, "vcpu_id", "vcpu"), DEC(FIELD_REASON, "exit_reason", NULL),
-		HEX(FIELD_RIP, "guest_rip", "rip"), DEC(FIELD_ISA, "isa", NULL)}},
-	[EVENT_ENTRY] = {"kvm_entry", {
-		DEC(FIELD_VCPU, "vcpu_id", "vcpu"), HEX(FIELD_RIP, "rip", NULL)}},
-	[EVENT_USER_EXIT] = {"kvm_userspace_exit", {
-		DEC(FIELD_REASON, "reason", NULL), DEC(FIELD_ERRNO, "errno", NULL)}},
-	[EVENT_UNMAP] = {"kvm_unmap_hva_range", {
-		MUST_HEX(FIELD_START, "start", "range:"), HEX(FIELD_END, "end", "--")}},
-	[EVENT_AGE] = {"kvm_age_hva", {
-		MUST_HEX(FIELD_START, "start", "hva:"), HEX(FIELD_END, "end", "--")}},
-	[EVENT_MMIO] = {"kvm_mmio", {
-		DEC(FIELD_TYPE, "type", NULL), DEC(FIELD_LENGTH, "len", NULL),
-		MUST_HEX(FIELD_ADDRESS, "gpa", NULL), HEX(FIELD_VALUE, "val", NULL)}},
+	[EVENT_SPLIT] = {"kvm_mmu_split_huge_page", {MUST_HEX(FIELD_GFN, "gfn", NULL), HEX(FIELD_SPTE, "spte", NULL), MUST_DEC(FIELD_LEVEL, "level", NULL), DEC(FIELD_ERRNO, "errno", NULL)}},
+	[EVENT_FAST_FAULT] = {"fast_page_fault", {DEC(FIELD_VCPU, "vcpu_id", "vcpu"), MUST_HEX(FIELD_ADDRESS, "cr2_or_gpa", "gva"), HEX(FIELD_SPTEP, "sptep", NULL), MUST_HEX(FIELD_OLD, "old_spte", "old"), MUST_HEX(FIELD_NEW, "new_spte", "new"), MUST_DEC(FIELD_FIXED, "ret", "fixed")}},
+	[EVENT_PAGE_FAULT] = {"kvm_page_fault", {DEC(FIELD_VCPU, "vcpu_id", "vcpu"), HEX(FIELD_RIP, "guest_rip", "rip"), MUST_HEX(FIELD_ADDRESS, "fault_address", "address"), HEX(FIELD_ERROR, "error_code", NULL)}},
+	[EVENT_EXIT] = {"kvm_exit", {DEC(FIELD_VCPU, "vcpu_id", "vcpu"), DEC(FIELD_REASON, "exit_reason", NULL), HEX(FIELD_RIP, "guest_rip", "rip"), DEC(FIELD_ISA, "isa", NULL)}},
+	[EVENT_ENTRY] = {"kvm_entry", {DEC(FIELD_VCPU, "vcpu_id", "vcpu"), HEX(FIELD_RIP, "rip", NULL)}},
+	[EVENT_USER_EXIT] = {"kvm_userspace_exit", {DEC(FIELD_REASON, "reason", NULL), DEC(FIELD_ERRNO, "errno", NULL)}},
+	[EVENT_UNMAP] = {"kvm_unmap_hva_range", {MUST_HEX(FIELD_START, "start", "range:"), HEX(FIELD_END, "end", "--")}},
+	[EVENT_AGE] = {"kvm_age_hva", {MUST_HEX(FIELD_START, "start", "hva:"), HEX(FIELD_END, "end", "--")}},
+	[EVENT_MMIO] = {"kvm_mmio", {DEC(FIELD_TYPE, "type", NULL), DEC(FIELD_LENGTH, "len", NULL), MUST_HEX(FIELD_ADDRESS, "gpa", NULL), HEX(FIELD_VALUE, "val", NULL)}},
 	[EVENT_FAST_MMIO] = {"kvm_fast_mmio", {MUST_HEX(FIELD_ADDRESS, "gpa", NULL)}},
 	[EVENT_NOTE] = {"print", {{0}}},
 	[EVENT_LOST] = {"lost", {{0}}},
@@ -86,7 +73,28 @@ bool event_is_whole(const struct source_event *event)
 
 /* Value of a digit, and 1; 0 = it is none. */
 static const uint8_t digits[256] = {
-	['0'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ['A'] = 11, 12, 13, 14, 15, 16, ['a'] = 11, 12, 13, 14, 15, 16,
+	['0'] = 1,
+	2,
+	3,
+	4,
+	5,
+	6,
+	7,
+	8,
+	9,
+	10,
+	['A'] = 11,
+	12,
+	13,
+	14,
+	15,
+	16,
+	['a'] = 11,
+	12,
+	13,
+	14,
+	15,
+	16,
 };
 
 /* A number at `text`; its end, or NULL when there is none or it does not fit. */

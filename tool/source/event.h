@@ -26,15 +26,35 @@ enum event_id {
 	EVENT_AGE,
 	EVENT_MMIO,
 	EVENT_FAST_MMIO,
-	EVENT_NOTE,        /* a line that vmmu record wrote; in `note` */
-	EVENT_LOST,        /* FIELD_COUNT_LOST events of this CPU are missing here */
+	EVENT_NOTE, /* a line that vmmu record wrote; in `note` */
+	EVENT_LOST, /* FIELD_COUNT_LOST events of this CPU are missing here */
 	EVENT_ID_COUNT
 };
 
 enum field_id {
-	FIELD_GFN, FIELD_LEVEL, FIELD_AS_ID, FIELD_OLD, FIELD_NEW, FIELD_SPTE, FIELD_SPTEP, FIELD_ROLE,
-	FIELD_VCPU, FIELD_RIP, FIELD_ADDRESS, FIELD_ERROR, FIELD_FIXED, FIELD_ERRNO, FIELD_START, FIELD_END,
-	FIELD_REASON, FIELD_ISA, FIELD_CREATED, FIELD_TYPE, FIELD_LENGTH, FIELD_VALUE, FIELD_COUNT_LOST,
+	FIELD_GFN,
+	FIELD_LEVEL,
+	FIELD_AS_ID,
+	FIELD_OLD,
+	FIELD_NEW,
+	FIELD_SPTE,
+	FIELD_SPTEP,
+	FIELD_ROLE,
+	FIELD_VCPU,
+	FIELD_RIP,
+	FIELD_ADDRESS,
+	FIELD_ERROR,
+	FIELD_FIXED,
+	FIELD_ERRNO,
+	FIELD_START,
+	FIELD_END,
+	FIELD_REASON,
+	FIELD_ISA,
+	FIELD_CREATED,
+	FIELD_TYPE,
+	FIELD_LENGTH,
+	FIELD_VALUE,
+	FIELD_COUNT_LOST,
 	FIELD_COUNT
 };
 
@@ -49,30 +69,35 @@ enum {
 };
 
 /* Exit reasons that something depends on: SDM vol. 3, appendix C; APM vol. 2, appendix C. */
-enum { EXIT_REASON_OTHER = 0xffff, VMX_EPT_VIOLATION = 48, VMX_EPT_MISCONFIG = 49, VMX_HLT = 12,
-       SVM_NPF = 0x400, SVM_HLT = 0x78 };
-enum { ISA_VMX = 1, ISA_SVM = 2 };
+enum { EXIT_REASON_OTHER = 0xffff,
+       VMX_EPT_VIOLATION = 48,
+       VMX_EPT_MISCONFIG = 49,
+       VMX_HLT = 12,
+       SVM_NPF = 0x400,
+       SVM_HLT = 0x78 };
+enum { ISA_VMX = 1,
+       ISA_SVM = 2 };
 
 struct source_event {
-	uint64_t time;               /* ns */
+	uint64_t time; /* ns */
 	uint32_t pid;
-	int32_t tgid;                /* -1: not known */
+	int32_t tgid; /* -1: not known */
 	uint32_t cpu;
 	enum event_id id;
-	uint32_t have;               /* which fields there are, one bit each */
+	uint32_t have; /* which fields there are, one bit each */
 	uint64_t field[FIELD_COUNT];
 	char comm[16];
-	const char *name;            /* of the event; valid until the next one */
-	const char *note;            /* EVENT_NOTE: text behind "vmmu: "; valid until the next one */
+	const char *name; /* of the event; valid until the next one */
+	const char *note; /* EVENT_NOTE: text behind "vmmu: "; valid until the next one */
 };
 
 struct event_field {
-	const char *name;            /* in the format, and in "name=value" */
-	const char *label;           /* what stands before it in the event's text; NULL: as `name` */
+	const char *name;  /* in the format, and in "name=value" */
+	const char *label; /* what stands before it in the event's text; NULL: as `name` */
 	uint8_t id;
-	uint8_t base;                /* of the number in the text */
-	uint8_t raw_base;            /* of the number in "name=value" */
-	bool must;                   /* without it the event says nothing */
+	uint8_t base;     /* of the number in the text */
+	uint8_t raw_base; /* of the number in "name=value" */
+	bool must;        /* without it the event says nothing */
 };
 
 enum { EVENT_FIELDS_MAX = 9 };

@@ -8,7 +8,8 @@
 
 #include "reader.h"
 
-enum { TYPES = 65536, NOTE_MAX = 65536 };
+enum { TYPES = 65536,
+       NOTE_MAX = 65536 };
 
 struct place {
 	uint8_t field;
@@ -22,15 +23,15 @@ struct format {
 	char *name;
 	unsigned count;
 	struct place place[EVENT_FIELDS_MAX];
-	uint16_t size;                 /* a record has at least that many bytes */
-	uint16_t note;                 /* EVENT_NOTE: where its text begins */
+	uint16_t size; /* a record has at least that many bytes */
+	uint16_t note; /* EVENT_NOTE: where its text begins */
 	int fixed_code;
 };
 
 struct formats {
 	struct tep_handle *tep;
 	struct format *by_type[TYPES];
-	uint16_t pid_offset;           /* the same for all events */
+	uint16_t pid_offset; /* the same for all events */
 	size_t known;
 	char text[NOTE_MAX + 1];
 };
@@ -87,8 +88,7 @@ static bool place_field(struct format *format, const struct event_field *want, s
 	    (field->size != 1 && field->size != 2 && field->size != 4 && field->size != 8))
 		return false;
 	format->place[format->count++] = (struct place){
-		.field = want->id, .size = (uint8_t)field->size, .offset = (uint16_t)field->offset,
-		.is_signed = field->flags & TEP_FIELD_IS_SIGNED};
+		.field = want->id, .size = (uint8_t)field->size, .offset = (uint16_t)field->offset, .is_signed = field->flags & TEP_FIELD_IS_SIGNED};
 	if (field->offset + field->size > format->size)
 		format->size = (uint16_t)(field->offset + field->size);
 	return true;

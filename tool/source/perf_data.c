@@ -15,22 +15,54 @@
 #include "tracing_data.h"
 
 enum record_type {
-	RECORD_LOST = 2, RECORD_COMM = 3, RECORD_SAMPLE = 9, RECORD_LOST_SAMPLES = 13, RECORD_ATTR = 64,
-	RECORD_TRACING_DATA = 66, RECORD_FINISHED_ROUND = 68, RECORD_FEATURE = 80, RECORD_COMPRESSED = 81,
+	RECORD_LOST = 2,
+	RECORD_COMM = 3,
+	RECORD_SAMPLE = 9,
+	RECORD_LOST_SAMPLES = 13,
+	RECORD_ATTR = 64,
+	RECORD_TRACING_DATA = 66,
+	RECORD_FINISHED_ROUND = 68,
+	RECORD_FEATURE = 80,
+	RECORD_COMPRESSED = 81,
 };
 
-enum feature { FEATURE_TRACING_DATA = 1, FEATURE_HOSTNAME = 3, FEATURE_RELEASE = 4, FEATURE_VERSION = 5,
-               FEATURE_ARCH = 6, FEATURE_CPUS = 7, FEATURE_COUNT = 256 };
+enum feature { FEATURE_TRACING_DATA = 1,
+	       FEATURE_HOSTNAME = 3,
+	       FEATURE_RELEASE = 4,
+	       FEATURE_VERSION = 5,
+	       FEATURE_ARCH = 6,
+	       FEATURE_CPUS = 7,
+	       FEATURE_COUNT = 256 };
 
 enum sample_bits {
-	SAMPLE_IP = 1 << 0, SAMPLE_TID = 1 << 1, SAMPLE_TIME = 1 << 2, SAMPLE_ADDR = 1 << 3,
-	SAMPLE_READ = 1 << 4, SAMPLE_CALLCHAIN = 1 << 5, SAMPLE_ID = 1 << 6, SAMPLE_CPU = 1 << 7,
-	SAMPLE_PERIOD = 1 << 8, SAMPLE_STREAM = 1 << 9, SAMPLE_RAW = 1 << 10, SAMPLE_IDENTIFIER = 1 << 16,
+	SAMPLE_IP = 1 << 0,
+	SAMPLE_TID = 1 << 1,
+	SAMPLE_TIME = 1 << 2,
+	SAMPLE_ADDR = 1 << 3,
+	SAMPLE_READ = 1 << 4,
+	SAMPLE_CALLCHAIN = 1 << 5,
+	SAMPLE_ID = 1 << 6,
+	SAMPLE_CPU = 1 << 7,
+	SAMPLE_PERIOD = 1 << 8,
+	SAMPLE_STREAM = 1 << 9,
+	SAMPLE_RAW = 1 << 10,
+	SAMPLE_IDENTIFIER = 1 << 16,
 };
-enum read_bits { READ_ENABLED = 1, READ_RUNNING = 2, READ_ID = 4, READ_GROUP = 8, READ_LOST = 16 };
+enum read_bits { READ_ENABLED = 1,
+	         READ_RUNNING = 2,
+	         READ_ID = 4,
+	         READ_GROUP = 8,
+	         READ_LOST = 16 };
 
-enum { HEAD_BYTES = 104, PIPE_HEAD_BYTES = 16, RECORD_MAX = 65536, ATTR_MIN = 64, ATTRS_MAX = 65536,
-       TYPE_TRACEPOINT = 2, TRACING_MAX = 1 << 28, CLOCKID_OFFSET = 92, UNPACKED_MAX = 1 << 26 };
+enum { HEAD_BYTES = 104,
+       PIPE_HEAD_BYTES = 16,
+       RECORD_MAX = 65536,
+       ATTR_MIN = 64,
+       ATTRS_MAX = 65536,
+       TYPE_TRACEPOINT = 2,
+       TRACING_MAX = 1 << 28,
+       CLOCKID_OFFSET = 92,
+       UNPACKED_MAX = 1 << 26 };
 
 #define ATTR_SAMPLE_ID_ALL (1ull << 18)
 #define ATTR_USE_CLOCKID (1ull << 25)
@@ -49,16 +81,16 @@ struct perf_data {
 	struct thread_names names;
 	uint64_t sample_type, read_format, attr_flags;
 	bool have_attr, mixed;
-	uint64_t at, end;                /* records still to be read */
+	uint64_t at, end; /* records still to be read */
 	uint8_t record[RECORD_MAX];
 	struct waiting **heap;
 	size_t heap_count, heap_room;
 	uint64_t order;
-	uint64_t round_max, safe;        /* newest time of this round; all up to `safe` can go out */
+	uint64_t round_max, safe; /* newest time of this round; all up to `safe` can go out */
 	bool all_read;
-	struct waiting *out;             /* handed out last */
+	struct waiting *out; /* handed out last */
 	ZSTD_DStream *zstd;
-	uint8_t *unpacked;               /* what compressed records hold, as far as it is not used yet */
+	uint8_t *unpacked; /* what compressed records hold, as far as it is not used yet */
 	size_t unpacked_at, unpacked_end, unpacked_room;
 };
 
@@ -66,7 +98,10 @@ struct perf_data {
 
 static void take_attr(struct perf_data *perf, const uint8_t *attr, size_t size)
 {
-	static const struct { int id; const char *name; } clocks[] = {
+	static const struct {
+		int id;
+		const char *name;
+	} clocks[] = {
 		{0, "realtime"}, {1, "mono"}, {4, "mono_raw"}, {7, "boot"}, {11, "tai"}};
 	uint64_t sample_type, flags;
 	uint32_t type;
@@ -257,7 +292,7 @@ static bool read_sample(const struct perf_data *perf, const uint8_t *data, size_
 	if (type & SAMPLE_TIME)
 		sample->time = cursor_u64(&cursor);
 	cursor_bytes(&cursor, (type & SAMPLE_ADDR ? 8u : 0) + (type & SAMPLE_ID ? 8u : 0) +
-	                      (type & SAMPLE_STREAM ? 8u : 0));
+	                              (type & SAMPLE_STREAM ? 8u : 0));
 	if (type & SAMPLE_CPU) {
 		sample->cpu = cursor_u32(&cursor);
 		cursor_u32(&cursor);

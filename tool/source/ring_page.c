@@ -4,10 +4,12 @@
 #include <string.h>
 
 enum {
-	HEADER_BYTES = 16,               /* time stamp, commit */
+	HEADER_BYTES = 16, /* time stamp, commit */
 	TYPE_BITS = 5,
 	DELTA_BITS = 27,
-	TYPE_PADDING = 29, TYPE_EXTEND = 30, TYPE_STAMP = 31,
+	TYPE_PADDING = 29,
+	TYPE_EXTEND = 30,
+	TYPE_STAMP = 31,
 };
 #define COMMIT_MISSED (1u << 31)
 #define COMMIT_STORED (1u << 30)

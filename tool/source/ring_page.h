@@ -12,8 +12,8 @@
 struct ring_page {
 	const uint8_t *at, *end;
 	uint64_t time;
-	uint64_t missed;       /* events lost before this page; UINT64_MAX: some, not known how many */
-	bool damaged;          /* an entry reaches beyond the page */
+	uint64_t missed; /* events lost before this page; UINT64_MAX: some, not known how many */
+	bool damaged;    /* an entry reaches beyond the page */
 };
 
 /* False: it is no such page. `size` is that of the whole page. */

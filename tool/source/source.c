@@ -8,7 +8,8 @@
 
 #include "reader.h"
 
-enum { OTHERS_MAX = 1000, FIRST_PEEK = 4096 };
+enum { OTHERS_MAX = 1000,
+       FIRST_PEEK = 4096 };
 
 struct source {
 	const struct reader *reader;
@@ -135,7 +136,8 @@ bool source_open_stream(struct source **out, struct stream *stream, const char *
 			*error = formatted("%s is empty", name);
 		else
 			*error = formatted("%s is not a vmmu trace and no recording of KVM's events: neither trace.dat nor "
-			                   "perf.data, nor text of tracefs, trace-cmd report or perf script", name);
+			                   "perf.data, nor text of tracefs, trace-cmd report or perf script",
+			                   name);
 		stream_close(stream);
 		break;
 	}

@@ -11,7 +11,11 @@
 #include "event.h"
 #include "stream.h"
 
-enum source_kind { SOURCE_NONE, SOURCE_VMMU, SOURCE_TEXT, SOURCE_TRACE_DAT, SOURCE_PERF_DATA };
+enum source_kind { SOURCE_NONE,
+	           SOURCE_VMMU,
+	           SOURCE_TEXT,
+	           SOURCE_TRACE_DAT,
+	           SOURCE_PERF_DATA };
 
 /* How often an event came that nothing is made of. */
 struct source_count {
@@ -20,22 +24,22 @@ struct source_count {
 };
 
 struct source_info {
-	const char *kind;            /* "trace.dat version 7 (zstd)" */
-	char *machine;               /* uname of where it was recorded; NULL = not said */
-	char *clock;                 /* "mono"; NULL = not said */
-	char *tool;                  /* what made it, and its version; NULL = not said */
-	unsigned cpus;               /* 0 = not said */
-	bool nanoseconds;            /* times are no rounder than that */
-	uint64_t events;             /* all of them */
+	const char *kind; /* "trace.dat version 7 (zstd)" */
+	char *machine;    /* uname of where it was recorded; NULL = not said */
+	char *clock;      /* "mono"; NULL = not said */
+	char *tool;       /* what made it, and its version; NULL = not said */
+	unsigned cpus;    /* 0 = not said */
+	bool nanoseconds; /* times are no rounder than that */
+	uint64_t events;  /* all of them */
 	uint64_t counts[EVENT_ID_COUNT];
-	uint64_t incomplete;         /* lacked a field without which they say nothing */
-	uint64_t lost;               /* known to be missing */
-	uint64_t lost_times;         /* places where some are missing */
-	uint64_t out_of_order;       /* came with a time before the one before */
-	uint64_t foreign;            /* lines or records that are no events */
+	uint64_t incomplete;   /* lacked a field without which they say nothing */
+	uint64_t lost;         /* known to be missing */
+	uint64_t lost_times;   /* places where some are missing */
+	uint64_t out_of_order; /* came with a time before the one before */
+	uint64_t foreign;      /* lines or records that are no events */
 	struct source_count *others;
 	size_t other_count;
-	char *damage;                /* what stopped the reading or was left out, and where; NULL = nothing */
+	char *damage; /* what stopped the reading or was left out, and where; NULL = nothing */
 };
 
 struct source;

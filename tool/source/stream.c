@@ -11,25 +11,29 @@
 #include <zlib.h>
 #include <zstd.h>
 
-enum { INPUT_BYTES = 256 * 1024, BUFFER_BYTES = 1024 * 1024, FOLLOW_POLL_US = 100000 };
+enum { INPUT_BYTES = 256 * 1024,
+       BUFFER_BYTES = 1024 * 1024,
+       FOLLOW_POLL_US = 100000 };
 
-enum packing { PLAIN, GZIP, ZSTD };
+enum packing { PLAIN,
+	       GZIP,
+	       ZSTD };
 
 struct stream {
 	char *name;
 	int fd;
 	bool regular, follow;
-	uint64_t total, taken;        /* of the file */
+	uint64_t total, taken; /* of the file */
 	enum packing packing;
 	z_stream gzip;
 	ZSTD_DStream *zstd;
-	uint8_t *input;               /* packed bytes */
+	uint8_t *input; /* packed bytes */
 	size_t input_at, input_end;
 	bool input_over;
-	uint8_t *buffer;              /* unpacked ones */
+	uint8_t *buffer; /* unpacked ones */
 	size_t at, end;
 	bool over;
-	bool open_member;             /* a packed member has begun and not ended */
+	bool open_member; /* a packed member has begun and not ended */
 	char *damage;
 };
 

@@ -15,7 +15,9 @@
 
 #include "reader.h"
 
-enum { NS_PER_SECOND = 1000000000, NOTE_MAX = STREAM_PEEK_MAX, KIND_PEEK = 4096 };
+enum { NS_PER_SECOND = 1000000000,
+       NOTE_MAX = STREAM_PEEK_MAX,
+       KIND_PEEK = 4096 };
 
 struct text {
 	struct stream *stream;
@@ -216,8 +218,13 @@ static bool read_loss(struct text *text, const char *line, size_t length, struct
 	while (at < end && !isdigit((unsigned char)*at))
 		at++;
 	read_decimal(at, end, &count);
-	*event = (struct source_event){.time = text->last_time, .tgid = -1, .cpu = (uint32_t)cpu,
-	                               .id = EVENT_LOST, .name = "lost"};
+	*event = (struct source_event){
+		.time = text->last_time,
+		.tgid = -1,
+		.cpu = (uint32_t)cpu,
+		.id = EVENT_LOST,
+		.name = "lost",
+	};
 	event_set(event, FIELD_COUNT_LOST, count);
 	return true;
 }

@@ -27,25 +27,33 @@ enum {
 };
 
 enum option_id {
-	OPTION_DONE = 0, OPTION_CPUSTAT = 2, OPTION_BUFFER = 3, OPTION_CLOCK = 4, OPTION_UNAME = 5,
-	OPTION_CPUCOUNT = 8, OPTION_VERSION = 9, OPTION_HEADERS = 16, OPTION_FTRACE = 17, OPTION_EVENTS = 18,
+	OPTION_DONE = 0,
+	OPTION_CPUSTAT = 2,
+	OPTION_BUFFER = 3,
+	OPTION_CLOCK = 4,
+	OPTION_UNAME = 5,
+	OPTION_CPUCOUNT = 8,
+	OPTION_VERSION = 9,
+	OPTION_HEADERS = 16,
+	OPTION_FTRACE = 17,
+	OPTION_EVENTS = 18,
 	OPTION_CMDLINES = 21,
 };
 
 /* What one CPU recorded. */
 struct cpu {
 	uint32_t number;
-	uint64_t offset, end;         /* what is still to be read of it in the file */
-	bool chunked;                 /* version 7, compressed */
-	uint32_t chunks;              /* that are still to come */
-	uint8_t *pages;               /* one page, or the pages of one chunk */
+	uint64_t offset, end; /* what is still to be read of it in the file */
+	bool chunked;         /* version 7, compressed */
+	uint32_t chunks;      /* that are still to come */
+	uint8_t *pages;       /* one page, or the pages of one chunk */
 	size_t pages_at, pages_size;
 	struct ring_page page;
 	bool begun;
-	const uint8_t *record;        /* the next event */
+	const uint8_t *record; /* the next event */
 	size_t record_size;
 	uint64_t time;
-	uint64_t missed;              /* before it */
+	uint64_t missed; /* before it */
 };
 
 struct trace_dat {
@@ -58,7 +66,7 @@ struct trace_dat {
 	char packing[16];
 	struct cpu *cpus;
 	uint32_t cpu_count;
-	uint32_t *heap, heap_count;   /* CPUs that have an event, the earliest first */
+	uint32_t *heap, heap_count; /* CPUs that have an event, the earliest first */
 	uint64_t data_done, data_total;
 };
 
@@ -191,7 +199,11 @@ static void take_buffer(struct trace_dat *dat, struct cursor *cursor)
 	if (page >= 4096 && page <= PAGE_MAX)
 		dat->page_size = page;
 	for (uint32_t i = 0; i < count && !cursor->bad; i++) {
-		struct cpu cpu = {.number = cursor_u32(cursor), .offset = cursor_u64(cursor), .chunked = packed};
+		struct cpu cpu = {
+			.number = cursor_u32(cursor),
+			.offset = cursor_u64(cursor),
+			.chunked = packed,
+		};
 
 		cpu.end = cpu.offset + cursor_u64(cursor);
 		if (cursor->bad || cpu.end <= cpu.offset || dat->cpu_count >= CPUS_MAX)
@@ -320,8 +332,8 @@ static bool open_version_6(struct trace_dat *dat, struct cursor *cursor, char **
 	tracing_headers(cursor);
 	tracing_ftrace(cursor, dat->formats);
 	tracing_systems(cursor, dat->formats);
-	cursor_bytes(cursor, cursor_u32(cursor));     /* kallsyms */
-	cursor_bytes(cursor, cursor_u32(cursor));     /* printk formats */
+	cursor_bytes(cursor, cursor_u32(cursor)); /* kallsyms */
+	cursor_bytes(cursor, cursor_u32(cursor)); /* printk formats */
 	take_cmdlines(dat, cursor);
 	count = cursor_u32(cursor);
 	word = (const char *)cursor_bytes(cursor, 10);
@@ -452,8 +464,13 @@ static void sift_down(struct trace_dat *dat, uint32_t at)
 
 static void lost_event(struct cpu *cpu, struct source_event *event)
 {
-	*event = (struct source_event){.time = cpu->time, .tgid = -1, .cpu = cpu->number, .id = EVENT_LOST,
-	                               .name = "lost"};
+	*event = (struct source_event){
+		.time = cpu->time,
+		.tgid = -1,
+		.cpu = cpu->number,
+		.id = EVENT_LOST,
+		.name = "lost",
+	};
 	event_set(event, FIELD_COUNT_LOST, cpu->missed == UINT64_MAX ? 0 : cpu->missed);
 	cpu->missed = 0;
 }

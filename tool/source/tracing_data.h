@@ -12,10 +12,10 @@
 /* Bytes that are read one after another and never beyond their end. */
 struct cursor {
 	const uint8_t *at, *end;
-	bool bad;                 /* something wanted more than there was */
+	bool bad; /* something wanted more than there was */
 };
 
-struct cursor cursor_over(const uint8_t *data, size_t size);   /* data may be NULL: nothing is there */
+struct cursor cursor_over(const uint8_t *data, size_t size); /* data may be NULL: nothing is there */
 uint16_t cursor_u16(struct cursor *cursor);
 uint32_t cursor_u32(struct cursor *cursor);
 uint64_t cursor_u64(struct cursor *cursor);
@@ -32,7 +32,10 @@ bool tracing_systems(struct cursor *cursor, struct formats *formats);
 
 /* What thread bears which name; and to which process it belongs. */
 struct thread_names {
-	struct { uint32_t pid; char comm[16]; } *names;
+	struct {
+		uint32_t pid;
+		char comm[16];
+	} * names;
 	size_t count;
 };
 /* Lines "pid comm". */

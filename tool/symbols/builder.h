@@ -6,7 +6,11 @@
 #include "symbols.h"
 
 struct symbols_builder {
-	struct { uint64_t address; size_t name; bool global; } *list;
+	struct {
+		uint64_t address;
+		size_t name;
+		bool global;
+	} * list;
 	size_t count, room;
 	char *names;
 	size_t names_size, names_room;

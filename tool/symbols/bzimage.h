@@ -6,10 +6,10 @@
 #include "../base/base.h"
 
 struct bzimage {
-	uint16_t protocol;        /* 0x020f = 2.15 */
-	uint64_t load_address;    /* pref_address */
-	uint64_t init_size;       /* bytes of memory it needs there until it runs */
-	size_t payload;           /* offset of the compressed vmlinux in the file; 0 = unknown */
+	uint16_t protocol;     /* 0x020f = 2.15 */
+	uint64_t load_address; /* pref_address */
+	uint64_t init_size;    /* bytes of memory it needs there until it runs */
+	size_t payload;        /* offset of the compressed vmlinux in the file; 0 = unknown */
 	size_t payload_size;
 };
 

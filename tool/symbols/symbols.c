@@ -67,7 +67,11 @@ void builder_free(struct symbols_builder *builder)
 /* By address; of several names for one, the global one, then the one read first. */
 static int by_address(const void *a, const void *b)
 {
-	const struct { uint64_t address; size_t name; bool global; } *x = a, *y = b;
+	const struct {
+		uint64_t address;
+		size_t name;
+		bool global;
+	} *x = a, *y = b;
 
 	if (x->address != y->address)
 		return x->address < y->address ? -1 : 1;

@@ -7,16 +7,16 @@
 
 struct symbol {
 	uint64_t address;
-	const char *name;   /* points into symbols.names */
+	const char *name; /* points into symbols.names */
 };
 
 struct symbols {
-	struct symbol *list;       /* sorted by address, one per address */
+	struct symbol *list; /* sorted by address, one per address */
 	size_t count;
 	char *names;
-	uint64_t text;             /* Linux' _text .. _etext; 0 when not known */
+	uint64_t text; /* Linux' _text .. _etext; 0 when not known */
 	uint64_t text_end;
-	const char *source;        /* "System.map", "ELF symbol table", "kallsyms table" ... */
+	const char *source; /* "System.map", "ELF symbol table", "kallsyms table" ... */
 };
 
 /*

@@ -34,17 +34,17 @@ enum {
 struct kallsyms {
 	const uint8_t *data;
 	size_t size;
-	size_t word;                  /* bytes of an address: 8 or 4 */
+	size_t word; /* bytes of an address: 8 or 4 */
 	size_t token_table;
 	uint16_t token_index[TOKENS];
-	size_t after_tokens;          /* where token_index ends */
+	size_t after_tokens; /* where token_index ends */
 	size_t num_syms_at;
 	uint32_t count;
 	size_t names;
 	size_t offsets;
 	uint64_t base;
-	bool negative;                /* CONFIG_KALLSYMS_ABSOLUTE_PERCPU: see address_of */
-	uint64_t budget;              /* names that may still be looked at while they are searched for */
+	bool negative;   /* CONFIG_KALLSYMS_ABSOLUTE_PERCPU: see address_of */
+	uint64_t budget; /* names that may still be looked at while they are searched for */
 };
 
 static size_t aligned(const struct kallsyms *k, size_t offset)
@@ -279,7 +279,12 @@ bool symbols_from_kallsyms(struct symbols_builder *builder, const uint8_t *data,
                            char **error)
 {
 	for (size_t word = 8; word >= 4; word /= 2) {
-		struct kallsyms k = {.data = data, .size = size, .word = word, .budget = BUDGET_PER_BYTE * (uint64_t)size};
+		struct kallsyms k = {
+			.data = data,
+			.size = size,
+			.word = word,
+			.budget = BUDGET_PER_BYTE * (uint64_t)size,
+		};
 
 		if (find_tokens(&k) && find_names(&k) && find_addresses(&k)) {
 			read_symbols(&k, builder);

@@ -48,7 +48,8 @@ bool symbols_from_text(struct symbols_builder *builder, const uint8_t *data, siz
 		if (stop > at) {
 			if (!parse_line(at, stop, &line)) {
 				*error = formatted("it is none of System.map, /proc/kallsyms, ELF or bzImage (line %zu "
-				                   "is not \"address type name\")", lines + 1);
+				                   "is not \"address type name\")",
+				                   lines + 1);
 				return false;
 			}
 			zero += line.address == 0;

@@ -6,13 +6,15 @@
 
 #include "../base/base.h"
 
-enum kind { ANY, LEAF, HUGE_LEAF };
+enum kind { ANY,
+	    LEAF,
+	    HUGE_LEAF };
 
 /* One field: bits high..low, in entries of one kind. */
 struct field {
 	uint8_t high, low;
-	uint8_t kind;           /* enum kind */
-	bool always;            /* printed when it is 0, too */
+	uint8_t kind; /* enum kind */
+	bool always;  /* printed when it is 0, too */
 	const char *name, *reader;
 };
 

@@ -8,12 +8,14 @@
 
 const char *describe_mode(enum vmmu_mode mode)
 {
-	return mode == VMMU_MODE_SHADOW ? "shadow paging" : mode == VMMU_MODE_NPT ? "NPT" : "EPT";
+	return mode == VMMU_MODE_SHADOW ? "shadow paging" : mode == VMMU_MODE_NPT ? "NPT"
+	                                                                          : "EPT";
 }
 
 const char *describe_root_register(enum vmmu_mode mode)
 {
-	return mode == VMMU_MODE_SHADOW ? "CR3" : mode == VMMU_MODE_NPT ? "nCR3" : "EPTP";
+	return mode == VMMU_MODE_SHADOW ? "CR3" : mode == VMMU_MODE_NPT ? "nCR3"
+	                                                                : "EPTP";
 }
 
 static struct number_text text_of_number(const char *name, bool known, const char *kind, unsigned number)
@@ -108,7 +110,8 @@ char *describe_entry(const struct vmmu_decoder *decoder, unsigned level, uint64_
 char *describe_access(const struct vmmu_trace_record *fault)
 {
 	uint32_t access = fault->access;
-	const char *kind = access & VMMU_X ? "fetch" : access & VMMU_W ? "write" : "read";
+	const char *kind = access & VMMU_X ? "fetch" : access & VMMU_W ? "write"
+	                                                               : "read";
 
 	if (access & VMMU_ACCESS_RESERVED)
 		return duplicate("access through a misconfigured or MMIO entry");

@@ -13,11 +13,11 @@ enum {
 };
 
 struct replay_early {
-	uint64_t number;                            /* of the record */
-	uint64_t key;                               /* in replay->early */
-	struct replay_early *next, **at;            /* in the order of records */
+	uint64_t number;                 /* of the record */
+	uint64_t key;                    /* in replay->early */
+	struct replay_early *next, **at; /* in the order of records */
 	struct replay_early *table_next, **table_at;
-	struct replay_early *alike;                 /* with the same key, later */
+	struct replay_early *alike; /* with the same key, later */
 	struct replay_table *table;
 };
 

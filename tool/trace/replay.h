@@ -8,7 +8,8 @@
 #include "../base/map.h"
 #include "trace_file.h"
 
-enum { TABLE_ENTRIES = 512, PART_ENTRIES = 32 };
+enum { TABLE_ENTRIES = 512,
+       PART_ENTRIES = 32 };
 
 /* A write that waits for the one it follows (docs/trace-format.md, "Order and loss"). */
 struct replay_early;
@@ -19,25 +20,25 @@ struct replay_cell {
 };
 
 struct replay_table {
-	struct replay_table *next, **at;       /* among those of its VM */
+	struct replay_table *next, **at; /* among those of its VM */
 	uint64_t hpa;
-	uint64_t gfn;          /* first one it covers */
+	uint64_t gfn; /* first one it covers */
 	uint16_t vm;
-	uint16_t root;         /* that its record names */
+	uint16_t root; /* that its record names */
 	uint8_t level;
-	uint32_t seen;         /* by the pass of this number: tables may be reached twice */
-	struct replay_early *early, **early_last;   /* writes that wait, in the order of their records */
-	struct replay_cell *part[TABLE_ENTRIES / PART_ENTRIES];   /* NULL: all empty */
+	uint32_t seen;                                          /* by the pass of this number: tables may be reached twice */
+	struct replay_early *early, **early_last;               /* writes that wait, in the order of their records */
+	struct replay_cell *part[TABLE_ENTRIES / PART_ENTRIES]; /* NULL: all empty */
 };
 
 /* What the trace says about one VM. */
 struct replay_vm {
 	uint16_t id;
-	bool described;        /* there was a VM record */
+	bool described; /* there was a VM record */
 	struct replay_table *tables;
 	struct vmmu_decoder decoder;
-	uint64_t cpu_bits;     /* accessed and dirty bits that the CPU may set on its own */
-	uint64_t root;         /* top table of the root loaded last; 0 = none yet */
+	uint64_t cpu_bits; /* accessed and dirty bits that the CPU may set on its own */
+	uint64_t root;     /* top table of the root loaded last; 0 = none yet */
 	uint16_t root_id;
 };
 
@@ -49,13 +50,13 @@ typedef void (*replay_problem_fn)(void *arg, uint64_t record, const char *text);
  * same time, whatever the trace says.
  */
 struct replay {
-	struct map tables;     /* by hpa */
+	struct map tables; /* by hpa */
 	struct replay_vm *vms;
 	size_t vm_count;
-	struct map vm_numbers; /* id -> place in vms */
-	struct replay_early *first, **last;    /* in the order of their records */
-	struct map early;      /* entry and what was found there -> those that wait for it */
-	uint64_t cpu_set_bits; /* how many such bits were seen set */
+	struct map vm_numbers;              /* id -> place in vms */
+	struct replay_early *first, **last; /* in the order of their records */
+	struct map early;                   /* entry and what was found there -> those that wait for it */
+	uint64_t cpu_set_bits;              /* how many such bits were seen set */
 	uint64_t writes;
 	uint32_t passes;
 	uint64_t seed;

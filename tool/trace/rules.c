@@ -6,7 +6,8 @@
 
 #include <vmmu/exit.h>
 
-enum { FLUSH_OWED = 1, FLUSH_DONE };
+enum { FLUSH_OWED = 1,
+       FLUSH_DONE };
 
 /* Results of engines to come stay within this. */
 enum { RESULT_MAX = 255 };
@@ -14,18 +15,21 @@ enum { RESULT_MAX = 255 };
 #define SEVERAL_VCPUS (MAP_NONE - 1)
 
 struct rules_stream {
-	uint32_t open;            /* the fault that has begun; 0: none */
-	uint32_t last;            /* the number of the last one that began */
-	uint64_t address, rip;    /* of the open one */
-	bool any;                 /* one has been met since tracing began */
-	bool began;               /* the open one's beginning is there */
+	uint32_t open;         /* the fault that has begun; 0: none */
+	uint32_t last;         /* the number of the last one that began */
+	uint64_t address, rip; /* of the open one */
+	bool any;              /* one has been met since tracing began */
+	bool began;            /* the open one's beginning is there */
 };
 
 /* Fields beside the payload that an event fills in; what it does not must be 0. */
-enum { LEVEL = 1, CAUSE = 2, INDEX = 4, AUX = 8 };
+enum { LEVEL = 1,
+       CAUSE = 2,
+       INDEX = 4,
+       AUX = 8 };
 
 static const struct {
-	uint8_t fields, words;    /* words of the payload, from the first on */
+	uint8_t fields, words; /* words of the payload, from the first on */
 } used[VMMU_TRACE_EVENT_COUNT] = {
 	[VMMU_TRACE_VM] = {LEVEL, 4},
 	[VMMU_TRACE_ROOT_LOAD] = {LEVEL, 2},
@@ -54,7 +58,7 @@ struct look {
 	const struct trace_file *trace;
 	const struct vmmu_trace_record *r;
 	uint64_t number;
-	const struct replay_vm *vm;      /* NULL: nothing has named it */
+	const struct replay_vm *vm;       /* NULL: nothing has named it */
 	const struct replay_table *table; /* that the record names, if it does and it is known */
 	struct rules_stream *stream;
 };
@@ -206,7 +210,7 @@ static void check_fault(const struct look *l)
 		return;
 	}
 	if (l->r->event == VMMU_TRACE_DROPS) {
-		s->open = 0;      /* its end may be among what was lost */
+		s->open = 0; /* its end may be among what was lost */
 		s->any = s->began = false;
 		return;
 	}
@@ -444,8 +448,14 @@ static void check_by_event(const struct look *l)
 void rules_check(struct rules *rules, const struct replay *replay, const struct trace_file *trace, uint64_t number)
 {
 	const struct vmmu_trace_record *r = &trace->records[number];
-	struct look l = {.rules = rules, .replay = replay, .trace = trace, .r = r, .number = number,
-	                 .vm = replay_vm_of(replay, r->vm)};
+	struct look l = {
+		.rules = rules,
+		.replay = replay,
+		.trace = trace,
+		.r = r,
+		.number = number,
+		.vm = replay_vm_of(replay, r->vm),
+	};
 
 	/* A checksum is the file's and no VM's. */
 	if (!trace_knows(r) || r->event == VMMU_TRACE_CHECKSUM)

@@ -11,12 +11,12 @@
 #include "replay.h"
 
 struct rules {
-	struct map streams;    /* vm and vcpu -> place in `stream` */
+	struct map streams; /* vm and vcpu -> place in `stream` */
 	struct rules_stream *stream;
 	size_t stream_count, stream_room;
-	struct map roots;      /* vm and root: one that a table or the VM's beginning has named */
-	struct map flushes;    /* vm and flush -> RULES_OWED, RULES_DONE */
-	struct map vcpus;      /* vm -> its only vCPU, or RULES_SEVERAL */
+	struct map roots;   /* vm and root: one that a table or the VM's beginning has named */
+	struct map flushes; /* vm and flush -> RULES_OWED, RULES_DONE */
+	struct map vcpus;   /* vm -> its only vCPU, or RULES_SEVERAL */
 	replay_problem_fn problem;
 	void *arg;
 };

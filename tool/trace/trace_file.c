@@ -195,7 +195,8 @@ bool trace_open(struct trace_file *trace, const char *path, char **error)
 		*error = formatted("%s is not a regular file", path);
 	} else if ((got = read_at(trace->fd, &trace->header, HEADER_BYTES, 0)) < HEADER_BYTES) {
 		*error = formatted("%s has %zu bytes, a trace has at least %d; it is not a vmmu trace, "
-		                   "or the run ended before it began", path, got, HEADER_BYTES);
+		                   "or the run ended before it began",
+		                   path, got, HEADER_BYTES);
 	} else if (header_is_usable(trace, error)) {
 		trace_read_more(trace);
 		return true;
@@ -298,7 +299,8 @@ void trace_warn_ending(const struct trace_file *trace)
 		break;
 	case TRACE_OPEN:
 		complain("%s was not closed: the run goes on or was cut short; showing the %llu records that "
-		         "are there", trace->path, count);
+		         "are there",
+		         trace->path, count);
 		break;
 	case TRACE_SHORT:
 		complain("%s should hold %llu records but is cut short; showing the %llu that are there",

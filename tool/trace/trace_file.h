@@ -8,24 +8,24 @@
 #include "../base/base.h"
 
 enum trace_ending {
-	TRACE_COMPLETE,   /* closed in order, every record there */
-	TRACE_OPEN,       /* not closed: still being written, or the run was cut short */
-	TRACE_SHORT,      /* closed in order, but the file holds fewer records than it says */
-	TRACE_DAMAGED,    /* a record that makes no sense; reading stopped before it */
+	TRACE_COMPLETE, /* closed in order, every record there */
+	TRACE_OPEN,     /* not closed: still being written, or the run was cut short */
+	TRACE_SHORT,    /* closed in order, but the file holds fewer records than it says */
+	TRACE_DAMAGED,  /* a record that makes no sense; reading stopped before it */
 };
 
 struct trace_file {
 	char *path;
-	int fd;                              /* -1: parsed from memory */
+	int fd; /* -1: parsed from memory */
 	struct vmmu_trace_file_header header;
-	struct vmmu_trace_record *records;   /* as in the file, until trace_sort */
+	struct vmmu_trace_record *records; /* as in the file, until trace_sort */
 	uint64_t count;
-	uint64_t unknown;                    /* of these, of events that are not known here */
+	uint64_t unknown; /* of these, of events that are not known here */
 	uint64_t room;
 	enum trace_ending ending;
-	char *damage;                        /* what is wrong with record `count` */
-	uint64_t since;                      /* records behind the last checksum, which nothing vouches for yet */
-	uint32_t crc;                        /* theirs */
+	char *damage;   /* what is wrong with record `count` */
+	uint64_t since; /* records behind the last checksum, which nothing vouches for yet */
+	uint32_t crc;   /* theirs */
 };
 
 /*

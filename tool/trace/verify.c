@@ -13,9 +13,9 @@ struct verifier {
 	struct verdict *verdict;
 	struct replay replay;
 	struct rules rules;
-	struct map streams;         /* vm and vcpu -> the number that its next record has */
-	struct replay replica;      /* tables as the DUMP records say */
-	uint64_t dump_records;      /* since the last dump_end */
+	struct map streams;    /* vm and vcpu -> the number that its next record has */
+	struct replay replica; /* tables as the DUMP records say */
+	uint64_t dump_records; /* since the last dump_end */
 	bool dump_complete;
 };
 
@@ -95,7 +95,8 @@ static bool misses_one(struct verifier *v, const struct replay_vm *vm, const str
 		if (!dumped || !replay_entry(dumped, index)) {
 			found(v->verdict,
 			      "level %u table 0x%" PRIx64 " [%u] is 0x%016" PRIx64 " after the replay and missing "
-			      "from the dump", table->level, table->hpa, index, entry);
+			      "from the dump",
+			      table->level, table->hpa, index, entry);
 			return true;
 		}
 		vmmu_entry_decode(&vm->decoder, table->level, entry, &info);

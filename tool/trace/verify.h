@@ -6,13 +6,13 @@
 #include "trace_file.h"
 
 struct verdict {
-	uint64_t problems;      /* how many things are wrong */
-	char *first;            /* the first of them, in words; NULL when there is none */
+	uint64_t problems; /* how many things are wrong */
+	char *first;       /* the first of them, in words; NULL when there is none */
 	uint64_t streams;
-	uint64_t lost;          /* records missing by sequence number */
-	uint64_t writes;        /* replayed */
-	uint64_t dumped;        /* entries compared with DUMP records */
-	uint64_t cpu_set_bits;  /* accessed and dirty bits that the CPU set on its own */
+	uint64_t lost;         /* records missing by sequence number */
+	uint64_t writes;       /* replayed */
+	uint64_t dumped;       /* entries compared with DUMP records */
+	uint64_t cpu_set_bits; /* accessed and dirty bits that the CPU set on its own */
 };
 
 /* Sorts the trace. The caller frees verdict.first. */

@@ -59,11 +59,11 @@ static error_t parse_view(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option view_options[] = {
 	{"symbols", OPTION_SYMBOLS, "FILE", 0,
-	 "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 10},
+         "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 10},
 	{"kernel", OPTION_KERNEL, "FILE", 0,
-	 "The kernel that ran; its own symbol table is used (default: as FILE.json says)", 10},
+         "The kernel that ran; its own symbol table is used (default: as FILE.json says)", 10},
 	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
-	 "auto, always or never (default: auto, which honours NO_COLOR)", 10},
+         "auto, always or never (default: auto, which honours NO_COLOR)", 10},
 	{"colour", 0, NULL, OPTION_ALIAS, NULL, 10},
 	{"vm", OPTION_VM, "N", 0, "Which VM of the trace (default: the first)", 10},
 	{0},
@@ -73,7 +73,10 @@ const struct argp view_argp = {.options = view_options, .parser = parse_view};
 
 static bool parse_seconds(const char *text, double *seconds)
 {
-	static const struct { const char *unit; double factor; } units[] = {
+	static const struct {
+		const char *unit;
+		double factor;
+	} units[] = {
 		{"", 1}, {"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}};
 	char *end;
 
@@ -114,7 +117,7 @@ static error_t parse_moment(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option moment_options[] = {
 	{"at", OPTION_AT, "TIME", 0,
-	 "As things stood at TIME seconds after the first record (also 200ms, 15us); default: at the end", 5},
+         "As things stood at TIME seconds after the first record (also 200ms, 15us); default: at the end", 5},
 	{"at-record", OPTION_AT_RECORD, "N", 0, "... right after record N", 5},
 	{"at-fault", OPTION_AT_FAULT, "N", 0, "... when fault N had been dealt with", 5},
 	{0},
@@ -282,7 +285,7 @@ struct replay_vm *view_vm(const struct view *view, const struct replay *replay)
 
 void view_index_faults(struct view *view)
 {
-	struct map open = {0};      /* vm, vcpu and fault -> its record */
+	struct map open = {0}; /* vm, vcpu and fault -> its record */
 
 	view->faults = allocate(view->trace.count * sizeof(*view->faults));
 	for (uint64_t n = 0; n < view->trace.count; n++) {

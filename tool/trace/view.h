@@ -10,7 +10,10 @@
 #include "replay.h"
 #include "trace_file.h"
 
-enum moment_kind { MOMENT_END, MOMENT_TIME, MOMENT_RECORD, MOMENT_FAULT };
+enum moment_kind { MOMENT_END,
+	           MOMENT_TIME,
+	           MOMENT_RECORD,
+	           MOMENT_FAULT };
 
 struct view {
 	/* options */
@@ -18,19 +21,19 @@ struct view {
 	const char *symbols_path;
 	const char *kernel_path;
 	enum colour_mode colour;
-	uint64_t vm;                  /* UINT64_MAX: the first one */
+	uint64_t vm; /* UINT64_MAX: the first one */
 	enum moment_kind moment;
 	double at_seconds;
-	uint64_t at_number;           /* record or fault */
-	bool no_symbols;              /* the command names no functions */
+	uint64_t at_number; /* record or fault */
+	bool no_symbols;    /* the command names no functions */
 	/* made by view_open */
 	struct trace_file trace;
 	struct symbols symbols;
 	const struct palette *palette;
-	char *machine;                /* for headings, as it may be shown; "" when not known */
-	uint64_t *faults;             /* made by view_index_faults */
-	char *kernel_name;            /* the same; NULL when not known */
-	char *guest_line;             /* the guest's command line; NULL when not known */
+	char *machine;     /* for headings, as it may be shown; "" when not known */
+	uint64_t *faults;  /* made by view_index_faults */
+	char *kernel_name; /* the same; NULL when not known */
+	char *guest_line;  /* the guest's command line; NULL when not known */
 };
 
 void view_init(struct view *view);

@@ -21,7 +21,7 @@
 #include "visor/vm/vm.h"
 
 #define VM_ID 1
-#define RING_RECORDS 4096u      /* a power of two: 256 KiB */
+#define RING_RECORDS 4096u /* a power of two: 256 KiB */
 #define CPUS 1
 
 /* ---- what the platform asks ------------------------------------------------------- */
@@ -149,9 +149,15 @@ static bool set_up_platform(struct vm *vm)
 {
 	struct platform_config config = {
 		.memory_bytes = vm->options->memory_bytes, .cpus = CPUS, .tsc_hz = clock_tsc_hz()};
-	struct platform_host host = {.console_out = console_out, .now_ns = platform_now,
-	                             .wall_clock = platform_wall, .ctx = vm, .tsc = platform_tsc,
-	                             .write_memory = platform_write_memory, .note = platform_note};
+	struct platform_host host = {
+		.console_out = console_out,
+		.now_ns = platform_now,
+		.wall_clock = platform_wall,
+		.ctx = vm,
+		.tsc = platform_tsc,
+		.write_memory = platform_write_memory,
+		.note = platform_note,
+	};
 
 	vm->start_tsc = rdtsc(); /* guest time 0: the devices' clocks start here */
 	vm->platform = object_alloc(platform_size());

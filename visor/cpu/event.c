@@ -4,21 +4,23 @@
 #include "visor/cpu/x86.h"
 
 /* SDM vol. 3, table 6-4 "Interrupt and Exception Classes". */
-enum class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
+enum class { BENIGN,
+	     CONTRIBUTORY,
+	     PAGE_FAULT,
+	     DOUBLE_FAULT };
 
-static enum class event_class_of(unsigned vector)
-{
-	switch (vector) {
-	case X86_DE:
-	case X86_TS ... X86_GP:
-	case X86_CP:
-		return CONTRIBUTORY;
-	case X86_PF:
-		return PAGE_FAULT;
-	case X86_DF:
-		return DOUBLE_FAULT;
-	default:
-		return BENIGN;
+static enum class event_class_of(unsigned vector) {
+	switch (vector){
+		case X86_DE :
+			case X86_TS ... X86_GP :
+				case X86_CP :
+					return CONTRIBUTORY;
+		case X86_PF :
+			return PAGE_FAULT;
+		case X86_DF :
+			return DOUBLE_FAULT;
+		default :
+			return BENIGN;
 	}
 }
 

@@ -18,8 +18,8 @@
 #define EVENT_NMI (2u << 8)
 #define EVENT_EXCEPTION (3u << 8)
 #define EVENT_SOFTWARE_INTERRUPT (4u << 8)
-#define EVENT_PRIVILEGED_SOFTWARE (5u << 8)  /* VMX only: INT1 */
-#define EVENT_SOFTWARE_EXCEPTION (6u << 8)   /* VMX only: INT3, INTO */
+#define EVENT_PRIVILEGED_SOFTWARE (5u << 8) /* VMX only: INT1 */
+#define EVENT_SOFTWARE_EXCEPTION (6u << 8)  /* VMX only: INT3, INTO */
 
 enum event_outcome {
 	EVENT_DELIVER_SECOND,

@@ -25,6 +25,7 @@
 #define GPR_R15 0x78
 
 #ifdef __ASSEMBLER__
+/* clang-format off */
 
 /* The guest's registers from the vCPU at %rdi. */
 	.macro load_guest_registers
@@ -96,6 +97,7 @@
 	pop %rbx
 	.endm
 
+/* clang-format on */
 #endif
 
 #endif

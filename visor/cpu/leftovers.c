@@ -4,11 +4,18 @@
 #include "visor/cpu/state.h"
 #include "visor/cpu/x86.h"
 
-#define PLANTED 0x00007ab1e7ab1e00ull    /* canonical: some of them hold addresses */
+#define PLANTED 0x00007ab1e7ab1e00ull /* canonical: some of them hold addresses */
 #define PLANTED_HALF 0x7ab1e700u
 
 static const uint32_t syscall_msrs[] = {
-	MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_KERNEL_GS_BASE, MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SFMASK,
+	MSR_KERNEL_GS_BASE,
+	MSR_SYSENTER_CS,
+	MSR_SYSENTER_ESP,
+	MSR_SYSENTER_EIP,
 };
 
 static bool has_xsave(void)
@@ -44,7 +51,9 @@ void leftovers_clear(void)
 {
 	write_cr0((read_cr0() | X86_CR0_MP) & ~(X86_CR0_TS | X86_CR0_EM)); /* FXRSTOR may run */
 	write_cr4(read_cr4() | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | (cpuid_has_pku() ? X86_CR4_PKE : 0));
-	__asm__ volatile("fninit; fxrstor %0" : : "m"(initial));
+	__asm__ volatile("fninit; fxrstor %0"
+	                 :
+	                 : "m"(initial));
 	if (has_xsave()) {
 		uint32_t low, high;
 
@@ -52,11 +61,16 @@ void leftovers_clear(void)
 		low = cpuid(0xd, 0).eax;
 		high = cpuid(0xd, 0).edx;
 		xsetbv0((uint64_t)high << 32 | low);
-		__asm__ volatile("xrstor %0" : : "m"(initial), "a"(low), "d"(high) : "memory");
+		__asm__ volatile("xrstor %0"
+		                 :
+		                 : "m"(initial), "a"(low), "d"(high)
+		                 : "memory");
 		xsetbv0(1);
 	}
 	if (cpuid_has_pku())
-		__asm__ volatile("wrpkru" : : "a"(0), "c"(0), "d"(0));
+		__asm__ volatile("wrpkru"
+		                 :
+		                 : "a"(0), "c"(0), "d"(0));
 	write_debug(0);
 	write_dr6(X86_DR6_RESET);
 	write_cr2(0);
@@ -71,12 +85,18 @@ static void plant_vectors(void)
 
 	if (has_xsave() && cpuid(1, 0).ecx & 1u << 28) {
 		xsetbv0(7);
-		__asm__ volatile("vmovups %0, %%ymm0; vmovups %0, %%ymm5; vmovups %0, %%ymm15" : : "m"(pattern));
+		__asm__ volatile("vmovups %0, %%ymm0; vmovups %0, %%ymm5; vmovups %0, %%ymm15"
+		                 :
+		                 : "m"(pattern));
 		xsetbv0(1);
 	} else {
-		__asm__ volatile("movups %0, %%xmm0; movups %0, %%xmm5; movups %0, %%xmm15" : : "m"(pattern));
+		__asm__ volatile("movups %0, %%xmm0; movups %0, %%xmm5; movups %0, %%xmm15"
+		                 :
+		                 : "m"(pattern));
 	}
-	__asm__ volatile("fldl %0" : : "m"(pattern));
+	__asm__ volatile("fldl %0"
+	                 :
+	                 : "m"(pattern));
 }
 
 void leftovers_plant(void)
@@ -84,7 +104,9 @@ void leftovers_plant(void)
 	leftovers_clear(); /* all that is needed is on */
 	plant_vectors();
 	if (cpuid_has_pku())
-		__asm__ volatile("wrpkru" : : "a"(PLANTED_HALF), "c"(0), "d"(0));
+		__asm__ volatile("wrpkru"
+		                 :
+		                 : "a"(PLANTED_HALF), "c"(0), "d"(0));
 	write_debug(PLANTED);
 	write_cr2(PLANTED);
 	write_msrs(PLANTED);

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct native_registers {
-	uint64_t gpr[16];        /* as enum x86_gpr numbers them; RSP is neither loaded nor stored */
-	uint64_t rflags;         /* status flags alone */
+	uint64_t gpr[16]; /* as enum x86_gpr numbers them; RSP is neither loaded nor stored */
+	uint64_t rflags;  /* status flags alone */
 };
 
 #define NATIVE_DONE (-1)

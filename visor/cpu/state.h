@@ -11,13 +11,33 @@
 
 /* Numbered as ModRM and REX encode them (SDM vol. 2, table 2-2). */
 enum x86_gpr {
-	X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-	X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+	X86_RAX,
+	X86_RCX,
+	X86_RDX,
+	X86_RBX,
+	X86_RSP,
+	X86_RBP,
+	X86_RSI,
+	X86_RDI,
+	X86_R8,
+	X86_R9,
+	X86_R10,
+	X86_R11,
+	X86_R12,
+	X86_R13,
+	X86_R14,
+	X86_R15,
 	X86_GPR_COUNT
 };
 
 /* Numbered as MOV Sreg encodes them. */
-enum x86_segment_register { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_SEGMENT_COUNT };
+enum x86_segment_register { X86_ES,
+	                    X86_CS,
+	                    X86_SS,
+	                    X86_DS,
+	                    X86_FS,
+	                    X86_GS,
+	                    X86_SEGMENT_COUNT };
 
 /*
  * `access` in the layout of the VMX guest-state field (SDM vol. 3, 25.4.1,
@@ -44,12 +64,12 @@ struct x86_cpu_state {
 	uint64_t gpr[X86_GPR_COUNT];
 	uint64_t rip;
 	uint64_t rflags;
-	uint64_t cr0, cr3, cr4, efer;  /* as the guest sees them */
+	uint64_t cr0, cr3, cr4, efer; /* as the guest sees them */
 	struct x86_segment segment[X86_SEGMENT_COUNT];
 	struct x86_segment ldtr, tr;
 	struct x86_table_register gdtr, idtr;
-	uint64_t pdpte[4];             /* PAE paging: the top table, which the CPU keeps in registers */
-	uint32_t pkru;                 /* 0 where the CPU has no protection keys */
+	uint64_t pdpte[4]; /* PAE paging: the top table, which the CPU keeps in registers */
+	uint32_t pkru;     /* 0 where the CPU has no protection keys */
 	uint8_t cpl;
 };
 

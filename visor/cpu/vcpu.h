@@ -36,7 +36,7 @@ enum cpu_feature {
 	CPU_FEATURE_RDTSCP,
 	CPU_FEATURE_INVPCID,
 	CPU_FEATURE_LA57,
-	CPU_FEATURE_UMIP_BY_EXITS,   /* where the CPU has none: SGDT, SIDT, SLDT and STR exit while CR4.UMIP is set */
+	CPU_FEATURE_UMIP_BY_EXITS, /* where the CPU has none: SGDT, SIDT, SLDT and STR exit while CR4.UMIP is set */
 };
 
 /*
@@ -47,12 +47,12 @@ enum cpu_feature {
 #define ENDLESS_EXCEPTIONS (1u << 1 /* #DB */ | 1u << 17 /* #AC */)
 
 struct cpu_backend {
-	const char *name;            /* "ept", "npt", "shadow" */
-	const char *machine;         /* "VMX with EPT" */
-	const char *fault_exit;      /* name of the memory fault among the exits */
+	const char *name;       /* "ept", "npt", "shadow" */
+	const char *machine;    /* "VMX with EPT" */
+	const char *fault_exit; /* name of the memory fault among the exits */
 	enum vmmu_mode mode;
-	bool intel;                  /* VMX */
-	bool walks_pdptes;           /* PAE: the CPU keeps no copy of the top table */
+	bool intel;        /* VMX */
+	bool walks_pdptes; /* PAE: the CPU keeps no copy of the top table */
 
 	/* The CPU is of this make and has the extension at all, enabled or not. */
 	bool (*present)(void);
@@ -121,43 +121,43 @@ enum { CPUID_KEPT = 32 };
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
 struct vcpu {
-	struct x86_cpu_state state;   /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
+	struct x86_cpu_state state; /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
 	                               * between read_state and write_state */
 	const struct cpu_backend *backend;
 	struct vm *vm;
 	struct vmmu_vcpu *mmu;
-	struct vmmu_paging paging;    /* shadow paging: the guest's own registers (exit/shadow.h) */
+	struct vmmu_paging paging; /* shadow paging: the guest's own registers (exit/shadow.h) */
 
-	bool stop;                    /* leave run() */
-	bool tracing;                 /* fill in the trace's words */
+	bool stop;    /* leave run() */
+	bool tracing; /* fill in the trace's words */
 	bool window_wanted, nmi_window_wanted;
-	bool nmi_pending;             /* the CPU keeps one (SDM vol. 3, 6.7.1) */
-	uint32_t event;               /* deliver this at the next entry; EVENT_VALID or 0 */
+	bool nmi_pending; /* the CPU keeps one (SDM vol. 3, 6.7.1) */
+	uint32_t event;   /* deliver this at the next entry; EVENT_VALID or 0 */
 	uint32_t event_error;
-	uint32_t event_length;        /* VMX: of the software interrupt's instruction */
-	uint32_t kept_event;          /* an interrupt whose delivery met a fault of the guest's own: it is
+	uint32_t event_length;             /* VMX: of the software interrupt's instruction */
+	uint32_t kept_event;               /* an interrupt whose delivery met a fault of the guest's own: it is
 	                               * delivered when the guest takes interrupts again; or 0 */
-	uint64_t memory_faults;       /* exits counted on the hot path */
-	uint64_t refused_rip, refused_gva;   /* shadow paging: where the CPU refuses what its tables allow ... */
-	unsigned refused;                    /* ... and how many times in a row */
-	uint64_t spec_ctrl;           /* the guest's SPEC_CTRL: in the CPU while it runs, 0 there else */
-	uint64_t xcr0;                /* the guest's, live in the CPU */
-	uint64_t timer_armed;         /* TSC value the host timer is set to; 0 = not set */
+	uint64_t memory_faults;            /* exits counted on the hot path */
+	uint64_t refused_rip, refused_gva; /* shadow paging: where the CPU refuses what its tables allow ... */
+	unsigned refused;                  /* ... and how many times in a row */
+	uint64_t spec_ctrl;                /* the guest's SPEC_CTRL: in the CPU while it runs, 0 there else */
+	uint64_t xcr0;                     /* the guest's, live in the CPU */
+	uint64_t timer_armed;              /* TSC value the host timer is set to; 0 = not set */
 	struct cpuid_kept cpuid_kept[CPUID_KEPT];
-	uint64_t timer_event;         /* what for: guest time, ns, of an event or of a look at the console */
-	bool timer_busy;              /* the console was busy then */
+	uint64_t timer_event; /* what for: guest time, ns, of an event or of a look at the console */
+	bool timer_busy;      /* the console was busy then */
 
 	union {
 		struct {
-			uint64_t vmcs, msr_bitmap;   /* physical addresses */
-			uint32_t entry_work;      /* vmx/loop.c */
+			uint64_t vmcs, msr_bitmap; /* physical addresses */
+			uint32_t entry_work;       /* vmx/loop.c */
 			uint64_t eptp;
-			uint32_t cpu_based;       /* primary processor-based controls as written */
+			uint32_t cpu_based; /* primary processor-based controls as written */
 		} vmx;
 		struct {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
-			uint64_t root;            /* shadow paging: what CR3 must hold */
+			uint64_t root; /* shadow paging: what CR3 must hold */
 			/* svm/nmi.c */
 			bool nmi_blocked, before_iret;
 			bool stepping, guest_tf, step_done;

@@ -18,7 +18,9 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid r;
 
-	__asm__ volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+	__asm__ volatile("cpuid"
+	                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+	                 : "a"(leaf), "c"(subleaf));
 	return r;
 }
 
@@ -37,33 +39,47 @@ static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	__asm__ volatile("rdmsr"
+	                 : "=a"(low), "=d"(high)
+	                 : "c"(msr));
 	return (uint64_t)high << 32 | low;
 }
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	__asm__ volatile("wrmsr"
+	                 :
+	                 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	                 : "memory");
 }
 
 static inline uint64_t rdtsc(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("rdtsc"
+	                 : "=a"(low), "=d"(high)
+	                 :
+	                 : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
-#define X86_CONTROL_REGISTER(n)                                                   \
-	static inline uint64_t read_cr##n(void)                                   \
-	{                                                                         \
-		uint64_t v;                                                       \
-		__asm__ volatile("mov %%cr" #n ", %0" : "=r"(v) : : "memory");    \
-		return v;                                                         \
-	}                                                                         \
-	static inline void write_cr##n(uint64_t v)                                \
-	{                                                                         \
-		__asm__ volatile("mov %0, %%cr" #n : : "r"(v) : "memory");        \
+#define X86_CONTROL_REGISTER(n) \
+	static inline uint64_t read_cr##n(void) \
+	{ \
+		uint64_t v; \
+		__asm__ volatile("mov %%cr" #n ", %0" \
+		                 : "=r"(v) \
+		                 : \
+		                 : "memory"); \
+		return v; \
+	} \
+	static inline void write_cr##n(uint64_t v) \
+	{ \
+		__asm__ volatile("mov %0, %%cr" #n \
+		                 : \
+		                 : "r"(v) \
+		                 : "memory"); \
 	}
 X86_CONTROL_REGISTER(0)
 X86_CONTROL_REGISTER(2)
@@ -71,16 +87,22 @@ X86_CONTROL_REGISTER(3)
 X86_CONTROL_REGISTER(4)
 #undef X86_CONTROL_REGISTER
 
-#define X86_DEBUG_REGISTER(n)                                                     \
-	static inline uint64_t read_dr##n(void)                                   \
-	{                                                                         \
-		uint64_t v;                                                       \
-		__asm__ volatile("mov %%dr" #n ", %0" : "=r"(v) : : "memory");    \
-		return v;                                                         \
-	}                                                                         \
-	static inline void write_dr##n(uint64_t v)                                \
-	{                                                                         \
-		__asm__ volatile("mov %0, %%dr" #n : : "r"(v) : "memory");        \
+#define X86_DEBUG_REGISTER(n) \
+	static inline uint64_t read_dr##n(void) \
+	{ \
+		uint64_t v; \
+		__asm__ volatile("mov %%dr" #n ", %0" \
+		                 : "=r"(v) \
+		                 : \
+		                 : "memory"); \
+		return v; \
+	} \
+	static inline void write_dr##n(uint64_t v) \
+	{ \
+		__asm__ volatile("mov %0, %%dr" #n \
+		                 : \
+		                 : "r"(v) \
+		                 : "memory"); \
 	}
 X86_DEBUG_REGISTER(0)
 X86_DEBUG_REGISTER(1)
@@ -92,30 +114,45 @@ X86_DEBUG_REGISTER(7)
 
 static inline void outb(uint16_t port, uint8_t value)
 {
-	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
+	__asm__ volatile("outb %0, %1"
+	                 :
+	                 : "a"(value), "Nd"(port)
+	                 : "memory");
 }
 
 static inline uint8_t inb(uint16_t port)
 {
 	uint8_t value;
 
-	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	__asm__ volatile("inb %1, %0"
+	                 : "=a"(value)
+	                 : "Nd"(port)
+	                 : "memory");
 	return value;
 }
 
 static inline void outsd(uint16_t port, const void *from, size_t dwords)
 {
-	__asm__ volatile("rep outsl" : "+S"(from), "+c"(dwords) : "d"(port) : "memory");
+	__asm__ volatile("rep outsl"
+	                 : "+S"(from), "+c"(dwords)
+	                 : "d"(port)
+	                 : "memory");
 }
 
 static inline void insd(uint16_t port, void *to, size_t dwords)
 {
-	__asm__ volatile("rep insl" : "+D"(to), "+c"(dwords) : "d"(port) : "memory");
+	__asm__ volatile("rep insl"
+	                 : "+D"(to), "+c"(dwords)
+	                 : "d"(port)
+	                 : "memory");
 }
 
 static inline void cpu_pause(void)
 {
-	__asm__ volatile("pause" : : : "memory");
+	__asm__ volatile("pause"
+	                 :
+	                 :
+	                 : "memory");
 }
 
 /* Protection keys of user pages: the guest's stay in the CPU. Only while CR4.PKE is set. */
@@ -123,7 +160,9 @@ static inline uint32_t rdpkru(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("rdpkru" : "=a"(low), "=d"(high) : "c"(0));
+	__asm__ volatile("rdpkru"
+	                 : "=a"(low), "=d"(high)
+	                 : "c"(0));
 	return low;
 }
 
@@ -131,13 +170,18 @@ static inline uint64_t xgetbv0(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	__asm__ volatile("xgetbv"
+	                 : "=a"(low), "=d"(high)
+	                 : "c"(0));
 	return (uint64_t)high << 32 | low;
 }
 
 static inline void xsetbv0(uint64_t value)
 {
-	__asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	__asm__ volatile("xsetbv"
+	                 :
+	                 : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	                 : "memory");
 }
 
 #define X86_CR4_VME (1ull << 0)
@@ -174,14 +218,25 @@ static inline void xsetbv0(uint64_t value)
 #define X86_DR7_ENABLED 0xffull
 #define X86_DR6_RESET 0xffff0ff0ull
 #define X86_DR7_DETECT (1ull << 13)
-#define X86_DR7_ONES (1ull << 10)           /* always 1 */
+#define X86_DR7_ONES (1ull << 10)               /* always 1 */
 #define X86_DR7_ZEROS (3ull << 14 | 1ull << 12) /* always 0 */
 #define X86_DR7_RESET X86_DR7_ONES
 
 /* Exceptions (SDM vol. 3, table 6-1). */
 enum {
-	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OF = 4, X86_UD = 6, X86_DF = 8, X86_TS = 10, X86_GP = 13, X86_PF = 14,
-	X86_AC = 17, X86_MC = 18, X86_CP = 21,
+	X86_DE = 0,
+	X86_DB = 1,
+	X86_NMI = 2,
+	X86_BP = 3,
+	X86_OF = 4,
+	X86_UD = 6,
+	X86_DF = 8,
+	X86_TS = 10,
+	X86_GP = 13,
+	X86_PF = 14,
+	X86_AC = 17,
+	X86_MC = 18,
+	X86_CP = 21,
 };
 
 /* SDM vol. 4; APM vol. 2, appendix A. */

@@ -12,9 +12,9 @@
 #define TIMER 8
 
 #define TIMER_HZ 3579545ull
-#define TIMER_TOP_BIT 31         /* FADT: TMR_VAL_EXT */
+#define TIMER_TOP_BIT 31 /* FADT: TMR_VAL_EXT */
 
-#define EVENT_TIMER 0x0001       /* TMR_STS, TMR_EN: 4.8.3.1 */
+#define EVENT_TIMER 0x0001 /* TMR_STS, TMR_EN: 4.8.3.1 */
 #define EVENT_ENABLE_WRITABLE 0x0721
 
 #define CONTROL_SCI_ENABLE 0x0001

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ACPI_PM_BYTES 12   /* ports taken from PORT_PM1A_EVENT on */
+#define ACPI_PM_BYTES 12 /* ports taken from PORT_PM1A_EVENT on */
 
 struct acpi_pm {
 	uint16_t status, enable, control;
-	uint64_t seen_halves;  /* times the timer's top bit has changed, handled so far */
-	bool soft_off;         /* the guest has entered S5 */
+	uint64_t seen_halves; /* times the timer's top bit has changed, handled so far */
+	bool soft_off;        /* the guest has entered S5 */
 };
 
 void acpi_pm_init(struct acpi_pm *a);

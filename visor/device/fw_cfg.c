@@ -5,7 +5,7 @@
 /* Selector keys of the fw_cfg specification. */
 enum key {
 	KEY_SIGNATURE = 0x00,
-	KEY_ID = 0x01,           /* feature bits */
+	KEY_ID = 0x01, /* feature bits */
 	KEY_RAM_SIZE = 0x03,
 	KEY_NOGRAPHIC = 0x04,
 	KEY_CPUS = 0x05,

@@ -13,7 +13,7 @@ struct fw_cfg {
 	uint64_t memory_bytes;
 	uint16_t cpus;
 	uint16_t key;
-	uint32_t offset;    /* next byte of the item */
+	uint32_t offset; /* next byte of the item */
 };
 
 void fw_cfg_init(struct fw_cfg *f, uint64_t memory_bytes, uint16_t cpus);

@@ -3,8 +3,8 @@
 #include "visor/device/i8042.h"
 
 #define STATUS_OUTPUT_FULL 0x01
-#define STATUS_SYSTEM 0x04       /* the self test has passed */
-#define STATUS_COMMAND 0x08      /* the last write was to the command port */
+#define STATUS_SYSTEM 0x04  /* the self test has passed */
+#define STATUS_COMMAND 0x08 /* the last write was to the command port */
 #define STATUS_FROM_AUX 0x20
 #define STATUS_TIME_OUT 0x40
 
@@ -20,11 +20,11 @@
 #define COMMAND_READ_OUTPUT_PORT 0xd0
 #define COMMAND_WRITE_OUTPUT_PORT 0xd1
 #define COMMAND_WRITE_AUX 0xd4
-#define COMMAND_PULSE 0xf0       /* F0h-FFh: pulse the lines whose bit is 0 */
+#define COMMAND_PULSE 0xf0 /* F0h-FFh: pulse the lines whose bit is 0 */
 
 #define SELF_TEST_PASSED 0x55
-#define CLOCK_LINE_LOW 0x01      /* interface test: no device answers */
-#define RESEND 0xfe              /* what the controller gives where no device has answered */
+#define CLOCK_LINE_LOW 0x01 /* interface test: no device answers */
+#define RESEND 0xfe         /* what the controller gives where no device has answered */
 
 /* The command byte. */
 #define KEYBOARD_INTERRUPT 0x01
@@ -32,7 +32,7 @@
 #define KEYBOARD_DISABLED 0x10
 #define AUX_DISABLED 0x20
 
-#define OUTPUT_NOT_RESET 0x01    /* low: the CPU is held in reset */
+#define OUTPUT_NOT_RESET 0x01 /* low: the CPU is held in reset */
 #define OUTPUT_A20 0x02
 
 void i8042_init(struct i8042 *k)
@@ -69,7 +69,7 @@ static void i8042_answer(struct i8042 *k, uint8_t value)
 /* A byte is sent to a device, which turns its interface on; nobody answers. */
 static void time_out(struct i8042 *k, bool aux)
 {
-	k->command_byte &= (uint8_t)~(aux ? AUX_DISABLED : KEYBOARD_DISABLED);
+	k->command_byte &= (uint8_t) ~(aux ? AUX_DISABLED : KEYBOARD_DISABLED);
 	i8042_answer(k, RESEND);
 	k->timed_out = true;
 	k->from_aux = aux;

@@ -14,12 +14,12 @@
 
 struct i8042 {
 	uint8_t command_byte, output_port;
-	uint8_t pending_command;   /* takes its argument from port 60h; 0 = none */
-	uint8_t output;            /* what port 60h gives */
+	uint8_t pending_command; /* takes its argument from port 60h; 0 = none */
+	uint8_t output;          /* what port 60h gives */
 	bool output_full;
-	bool timed_out;            /* it stands for a device that has not answered ... */
-	bool from_aux;             /* ... the auxiliary one */
-	bool reset;                /* the guest has pulsed the reset line */
+	bool timed_out; /* it stands for a device that has not answered ... */
+	bool from_aux;  /* ... the auxiliary one */
+	bool reset;     /* the guest has pulsed the reset line */
 };
 
 void i8042_init(struct i8042 *k);

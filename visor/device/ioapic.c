@@ -12,7 +12,10 @@
 #define SELECT 0x00
 #define WINDOW 0x10
 
-enum { REG_ID = 0, REG_VERSION = 1, REG_ARBITRATION = 2, REG_TABLE = 0x10 };
+enum { REG_ID = 0,
+       REG_VERSION = 1,
+       REG_ARBITRATION = 2,
+       REG_TABLE = 0x10 };
 
 #define VERSION (0x11u | (IOAPIC_PINS - 1) << 16)
 

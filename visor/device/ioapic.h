@@ -19,8 +19,8 @@ struct ioapic {
 	void *ctx;
 	uint8_t id;
 	uint8_t select;
-	uint32_t lines;                  /* level of each pin now */
-	uint64_t entry[IOAPIC_PINS];     /* redirection table; bit layout in 3.2.4 */
+	uint32_t lines;              /* level of each pin now */
+	uint64_t entry[IOAPIC_PINS]; /* redirection table; bit layout in 3.2.4 */
 };
 
 /* Fields of a redirection entry. */

@@ -60,7 +60,7 @@ enum reg {
 #define TIMER_PERIODIC 1
 #define TIMER_DEADLINE 2
 
-#define ICR_LEVEL_DEASSERT_INIT(icr) (((icr) & 0xc700) == 0x8500)
+#define ICR_LEVEL_DEASSERT_INIT(icr) (((icr)&0xc700) == 0x8500)
 #define ICR_LOGICAL (1u << 11)
 #define ICR_WRITABLE 0x000ccfffu
 

@@ -25,31 +25,37 @@ enum lapic_delivery {
 	LAPIC_EXTINT = 7,
 };
 
-enum lapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERFORMANCE, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVT_COUNT };
+enum lapic_lvt { LVT_TIMER,
+	         LVT_THERMAL,
+	         LVT_PERFORMANCE,
+	         LVT_LINT0,
+	         LVT_LINT1,
+	         LVT_ERROR,
+	         LVT_COUNT };
 
 struct lapic {
 	/* EOI of a level-triggered vector goes to the I/O APIC. */
 	void (*eoi)(void *ctx, uint8_t vector);
-	uint64_t (*tsc)(void *ctx);       /* NULL: no TSC-deadline mode */
+	uint64_t (*tsc)(void *ctx); /* NULL: no TSC-deadline mode */
 	void *ctx;
 	uint64_t tsc_hz;
 
-	uint64_t base;                    /* IA32_APIC_BASE */
-	uint32_t id;                      /* as the CPU came up */
-	uint32_t id_register;             /* xAPIC ID register, writable */
+	uint64_t base;        /* IA32_APIC_BASE */
+	uint32_t id;          /* as the CPU came up */
+	uint32_t id_register; /* xAPIC ID register, writable */
 	uint32_t tpr, ldr, dfr, svr;
 	uint32_t isr[LAPIC_VECTORS / 32], tmr[LAPIC_VECTORS / 32], irr[LAPIC_VECTORS / 32];
-	uint32_t errors, esr;             /* gathered, and as last shown */
+	uint32_t errors, esr; /* gathered, and as last shown */
 	uint32_t icr[2];
 	uint32_t lvt[LVT_COUNT];
 	uint32_t divide, initial_count;
 	bool timer_running;
-	uint64_t timer_start;             /* ns at which the count was loaded */
-	uint64_t periodic_floor;          /* ns before which no periodic timer expires again */
-	uint64_t deadline;                /* TSC value; 0 = disarmed */
-	uint64_t next_event;              /* ns; CLOCK_NEVER */
-	bool nmi;                         /* one is pending */
-	bool init;                        /* the CPU has been told to reset */
+	uint64_t timer_start;    /* ns at which the count was loaded */
+	uint64_t periodic_floor; /* ns before which no periodic timer expires again */
+	uint64_t deadline;       /* TSC value; 0 = disarmed */
+	uint64_t next_event;     /* ns; CLOCK_NEVER */
+	bool nmi;                /* one is pending */
+	bool init;               /* the CPU has been told to reset */
 };
 
 void lapic_init(struct lapic *l, uint32_t id, void (*eoi)(void *ctx, uint8_t vector),

@@ -175,7 +175,8 @@ static void write_icw(struct pic_chip *c, uint8_t value)
 	switch (c->init_step) {
 	case 2:
 		c->vector_base = value & 0xf8;
-		c->init_step = !c->single ? 3 : c->needs_icw4 ? 4 : 0;
+		c->init_step = !c->single ? 3 : c->needs_icw4 ? 4
+		                                              : 0;
 		break;
 	case 3: /* the cascade is wired to input 2; there is nothing to choose */
 		c->init_step = c->needs_icw4 ? 4 : 0;

@@ -10,17 +10,17 @@
 #include <stdint.h>
 
 struct pic_chip {
-	uint8_t lines;         /* level of each input now */
+	uint8_t lines; /* level of each input now */
 	uint8_t irr, isr, imr;
-	uint8_t level;         /* ELCR: these inputs are level triggered */
+	uint8_t level; /* ELCR: these inputs are level triggered */
 	uint8_t vector_base;
-	uint8_t lowest;        /* input with the lowest priority now; 7 after initialization */
-	uint8_t init_step;     /* next ICW expected: 2, 3, 4; 0 = none */
+	uint8_t lowest;    /* input with the lowest priority now; 7 after initialization */
+	uint8_t init_step; /* next ICW expected: 2, 3, 4; 0 = none */
 	bool single, needs_icw4;
 	bool auto_eoi, rotate_on_auto_eoi;
 	bool special_mask, special_fully_nested;
-	bool read_isr;         /* OCW3 chose the ISR for reads */
-	bool poll;             /* next read is a poll */
+	bool read_isr; /* OCW3 chose the ISR for reads */
+	bool poll;     /* next read is a poll */
 };
 
 struct pic {

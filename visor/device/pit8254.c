@@ -9,7 +9,7 @@
 #include "visor/device/clock.h"
 
 #define CONTROL_WORD 3
-#define READ_BACK 3       /* channel number in a control word */
+#define READ_BACK 3 /* channel number in a control word */
 
 #define ACCESS_LATCH 0
 #define ACCESS_LOW 1
@@ -25,7 +25,7 @@
 #define PORT_B_SPEAKER 0x02
 #define PORT_B_REFRESH 0x10
 #define PORT_B_OUTPUT 0x20
-#define REFRESH_NS 15085  /* DRAM refresh of the PC/AT: the bit toggles at this rate */
+#define REFRESH_NS 15085 /* DRAM refresh of the PC/AT: the bit toggles at this rate */
 
 void pit_init(struct pit *p)
 {

@@ -12,18 +12,18 @@
 #define PIT_HZ 1193182ull
 
 struct pit_channel {
-	uint8_t mode;              /* 0..5 */
-	uint8_t access;            /* 1 low byte, 2 high byte, 3 low then high */
+	uint8_t mode;   /* 0..5 */
+	uint8_t access; /* 1 low byte, 2 high byte, 3 low then high */
 	bool bcd;
 	bool gate;
 	bool high_byte_written_next, high_byte_read_next;
-	uint8_t low_byte;          /* first half of a count being written */
-	bool loaded;               /* counting, or waiting for its gate */
-	bool triggered;            /* modes 1 and 5: the gate has risen since the count was written */
-	uint32_t count;            /* 1..65536 */
-	uint64_t start;            /* tick at which the counter held `count` */
-	uint64_t paused;           /* modes 0 and 4, gate low: ticks counted so far */
-	uint32_t next_count;       /* modes 2 and 3: takes over at tick next_start; 0 = none */
+	uint8_t low_byte;    /* first half of a count being written */
+	bool loaded;         /* counting, or waiting for its gate */
+	bool triggered;      /* modes 1 and 5: the gate has risen since the count was written */
+	uint32_t count;      /* 1..65536 */
+	uint64_t start;      /* tick at which the counter held `count` */
+	uint64_t paused;     /* modes 0 and 4, gate low: ticks counted so far */
+	uint32_t next_count; /* modes 2 and 3: takes over at tick next_start; 0 = none */
 	uint64_t next_start;
 	bool count_latched, status_latched;
 	uint16_t latched_count;
@@ -32,8 +32,8 @@ struct pit_channel {
 
 struct pit {
 	struct pit_channel channel[3];
-	uint64_t seen;             /* tick up to which channel 0's edges have been reported */
-	uint64_t periodic_floor;   /* ns before which no edge of a periodic mode is reported again */
+	uint64_t seen;           /* tick up to which channel 0's edges have been reported */
+	uint64_t periodic_floor; /* ns before which no edge of a periodic mode is reported again */
 	bool speaker;
 };
 

@@ -16,7 +16,7 @@
 
 #include "visor/device/platform_host.h"
 
-struct platform;              /* defined in platform.c's private header; size below */
+struct platform; /* defined in platform.c's private header; size below */
 size_t platform_size(void);
 void platform_init(struct platform *p, const struct platform_config *c, const struct platform_host *h);
 

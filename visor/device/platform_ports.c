@@ -10,7 +10,8 @@
  * (as the ISA bus does); WIDE ones get them whole. What TIMED ones show or do
  * depends on the time.
  */
-enum { WIDE = 1, TIMED = 2 };
+enum { WIDE = 1,
+       TIMED = 2 };
 
 struct port_range {
 	uint16_t first, last;
@@ -177,7 +178,8 @@ static void bios_call_write(struct platform *p, uint16_t port, unsigned size, ui
 	if (port != PORT_BIOS_CALL || size < 2 || p->end != VM_RUNNING)
 		return;
 	snprintf(p->reason, sizeof(p->reason), "the guest takes interrupt %02xh (AH=%02xh) by the vector of a BIOS, "
-	         "and there is no BIOS", value & 0xff, value >> 8 & 0xff);
+	                                       "and there is no BIOS",
+	         value & 0xff, value >> 8 & 0xff);
 	platform_stop(p, VM_FAILED, 0);
 }
 

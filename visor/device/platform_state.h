@@ -33,12 +33,12 @@ struct platform {
 	struct reset_control reset_control;
 	struct pv_clock pv_clock;
 	struct vga_crtc vga_crtc;
-	bool display_noted;      /* the host has been told that the guest uses a display */
-	uint64_t now;            /* guest time, ns, as of the access being handled */
+	bool display_noted; /* the host has been told that the guest uses a display */
+	uint64_t now;       /* guest time, ns, as of the access being handled */
 	uint64_t next_event;
-	uint32_t lines;          /* ISA interrupt lines as last told to PIC and I/O APIC */
-	bool pending_known;      /* `pending` holds: nothing has happened since it was worked out */
-	bool pending;            /* an interrupt for the guest's CPU */
+	uint32_t lines;     /* ISA interrupt lines as last told to PIC and I/O APIC */
+	bool pending_known; /* `pending` holds: nothing has happened since it was worked out */
+	bool pending;       /* an interrupt for the guest's CPU */
 	enum vm_end end;
 	uint32_t end_code;
 	char reason[PLATFORM_REASON_BYTES];

@@ -8,8 +8,8 @@
 #include "visor/device/clock.h"
 
 #define SYSTEM_TIME_ENABLE 1u
-#define TSC_STABLE 1u       /* flags: readings of all CPUs agree and never go back */
-#define FIRST_VERSION 2u    /* an odd one would say that an update is under way */
+#define TSC_STABLE 1u    /* flags: readings of all CPUs agree and never go back */
+#define FIRST_VERSION 2u /* an odd one would say that an update is under way */
 
 /* Both as the documentation lays them out; little endian, packed. */
 struct wall_clock {

@@ -29,7 +29,7 @@ struct pv_clock {
 	bool (*write)(void *ctx, uint64_t gpa, const void *bytes, size_t n); /* guest memory */
 	void *ctx;
 	uint64_t tsc_hz;
-	uint64_t started;       /* seconds since 1970 at guest time 0 */
+	uint64_t started;                 /* seconds since 1970 at guest time 0 */
 	uint64_t wall_clock, system_time; /* the MSRs' values */
 };
 

@@ -4,7 +4,7 @@
 
 #include "visor/device/wiring.h"
 
-#define CONTROL_RESET_CPU 0x04   /* a rising edge resets; bit 1 says how hard */
+#define CONTROL_RESET_CPU 0x04 /* a rising edge resets; bit 1 says how hard */
 #define CONTROL_WRITABLE 0x0e
 #define SYSTEM_A_FAST_RESET 0x01
 #define SYSTEM_A_A20 0x02

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct reset_control {
-	uint8_t control;    /* CF9h */
-	bool reset;         /* the guest has reset the machine */
+	uint8_t control; /* CF9h */
+	bool reset;      /* the guest has reset the machine */
 };
 
 uint8_t reset_control_read(const struct reset_control *r, uint16_t port);

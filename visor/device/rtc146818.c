@@ -9,17 +9,29 @@
 #include "visor/lib/calendar.h"
 
 enum {
-	SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM,
-	WEEKDAY, DAY, MONTH, YEAR, REG_A, REG_B, REG_C, REG_D,
-	CENTURY = 0x32,          /* the ACPI tables name this byte */
+	SECONDS,
+	SECONDS_ALARM,
+	MINUTES,
+	MINUTES_ALARM,
+	HOURS,
+	HOURS_ALARM,
+	WEEKDAY,
+	DAY,
+	MONTH,
+	YEAR,
+	REG_A,
+	REG_B,
+	REG_C,
+	REG_D,
+	CENTURY = 0x32, /* the ACPI tables name this byte */
 };
 
 #define A_UPDATE_IN_PROGRESS 0x80
-#define A_DEFAULT 0x26           /* 32768 Hz oscillator, 1024 Hz periodic rate */
+#define A_DEFAULT 0x26 /* 32768 Hz oscillator, 1024 Hz periodic rate */
 #define B_SET 0x80
 #define B_24_HOURS 0x02
 #define B_BINARY 0x04
-#define B_INTERRUPTS 0x70        /* same bit positions as the flags in register C */
+#define B_INTERRUPTS 0x70 /* same bit positions as the flags in register C */
 #define C_INTERRUPT 0x80
 #define C_PERIODIC 0x40
 #define C_ALARM 0x20
@@ -27,7 +39,7 @@ enum {
 #define D_VALID 0x80
 
 #define HOUR_PM 0x80
-#define ALARM_ANY 0xc0           /* an alarm byte with both top bits set matches always */
+#define ALARM_ANY 0xc0 /* an alarm byte with both top bits set matches always */
 
 /* An update takes 1984 us, and register A announces it 244 us before (data sheet, table 6). */
 #define UPDATE_NS ((1984u + 244u) * 1000u)
@@ -38,8 +50,8 @@ enum {
 #define CMOS_BASE_KIB 0x15
 #define CMOS_EXTENDED_KIB 0x17
 #define CMOS_EXTENDED_KIB_COPY 0x30
-#define CMOS_ABOVE_16M 0x34      /* in 64 KiB */
-#define CMOS_ABOVE_4G 0x5b       /* in 64 KiB, three bytes */
+#define CMOS_ABOVE_16M 0x34 /* in 64 KiB */
+#define CMOS_ABOVE_4G 0x5b  /* in 64 KiB, three bytes */
 
 static void store16(struct rtc *r, unsigned at, uint64_t value)
 {
@@ -155,7 +167,8 @@ static uint32_t periodic_hz(const struct rtc *r)
 }
 
 /* What an alarm byte asks for: one value, any, or one that the time of day never has. */
-enum { ALARM_NEVER = -1, ALARM_ALWAYS = -2 };
+enum { ALARM_NEVER = -1,
+       ALARM_ALWAYS = -2 };
 
 static int alarm_hour(const struct rtc *r)
 {

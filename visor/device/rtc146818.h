@@ -12,13 +12,13 @@
 #define RTC_CMOS_SIZE 128
 
 struct rtc {
-	uint8_t cmos[RTC_CMOS_SIZE];  /* alarm, control and general bytes; time only while it is set */
+	uint8_t cmos[RTC_CMOS_SIZE]; /* alarm, control and general bytes; time only while it is set */
 	uint8_t index;
-	uint8_t flags;                /* register C bits 6:4 */
-	uint64_t epoch;               /* seconds since 1970 at guest time 0, modulo 2^64 */
-	uint64_t seen_second;         /* whole seconds of guest time handled so far */
-	uint64_t seen_tick;           /* periodic ticks handled so far */
-	uint64_t next_event;          /* see rtc_next_event */
+	uint8_t flags;        /* register C bits 6:4 */
+	uint64_t epoch;       /* seconds since 1970 at guest time 0, modulo 2^64 */
+	uint64_t seen_second; /* whole seconds of guest time handled so far */
+	uint64_t seen_tick;   /* periodic ticks handled so far */
+	uint64_t next_event;  /* see rtc_next_event */
 };
 
 /*

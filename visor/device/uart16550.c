@@ -7,7 +7,14 @@
  */
 #include "visor/device/uart16550.h"
 
-enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCRATCH };
+enum { REG_DATA,
+       REG_IER,
+       REG_IIR_FCR,
+       REG_LCR,
+       REG_MCR,
+       REG_LSR,
+       REG_MSR,
+       REG_SCRATCH };
 
 /* 8.6.7 Interrupt Enable Register */
 #define IER_RECEIVED 0x01

@@ -13,12 +13,12 @@ struct uart {
 	void (*transmit)(void *ctx, uint8_t byte);
 	void *ctx;
 	uint8_t fifo[UART_FIFO_SIZE];
-	uint8_t first, used;       /* ring of received bytes */
+	uint8_t first, used; /* ring of received bytes */
 	uint8_t ier, fcr, lcr, mcr, scratch;
-	uint8_t divisor[2];        /* low, high */
-	uint8_t modem_delta;       /* MSR bits 3:0 */
+	uint8_t divisor[2];  /* low, high */
+	uint8_t modem_delta; /* MSR bits 3:0 */
 	bool overrun;
-	bool transmitter_empty;    /* the interrupt of that name is due */
+	bool transmitter_empty; /* the interrupt of that name is due */
 };
 
 void uart_init(struct uart *u, void (*transmit)(void *ctx, uint8_t byte), void *ctx);

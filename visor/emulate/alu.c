@@ -78,7 +78,7 @@ static uint64_t shift_left(unsigned size, uint64_t a, unsigned count, uint64_t *
 
 	set_flags(rflags, FLAGS_LOGIC,
 	          result_flags(result, size) | flag_if(carry, X86_FLAG_CF) |
-	              flag_if(top_bit(result, size) != carry, X86_FLAG_OF));
+	                  flag_if(top_bit(result, size) != carry, X86_FLAG_OF));
 	return result & value_mask(size);
 }
 
@@ -93,7 +93,7 @@ static uint64_t shift_right(unsigned size, uint64_t a, unsigned count, bool arit
 		result |= ~(UINT64_MAX >> count);
 	set_flags(rflags, FLAGS_LOGIC,
 	          result_flags(result, size) | flag_if(carry, X86_FLAG_CF) |
-	              flag_if(!arithmetic && top_bit(a, size), X86_FLAG_OF));
+	                  flag_if(!arithmetic && top_bit(a, size), X86_FLAG_OF));
 	return result & value_mask(size);
 }
 
@@ -117,7 +117,7 @@ static uint64_t rotate_right(unsigned size, uint64_t a, unsigned count, uint64_t
 
 	set_flags(rflags, X86_FLAG_CF | X86_FLAG_OF,
 	          flag_if(carry, X86_FLAG_CF) |
-	              flag_if(top_bit(result, size) != (result >> (bits - 2) & 1), X86_FLAG_OF));
+	                  flag_if(top_bit(result, size) != (result >> (bits - 2) & 1), X86_FLAG_OF));
 	return result & value_mask(size);
 }
 

@@ -4,8 +4,8 @@
 #include "visor/emulate/emulation.h"
 #include "visor/lib/string.h"
 
-#define SETS 64u  /* a power of two */
-#define WAYS 2u   /* instructions of one loop that meet in a set do not drive each other out */
+#define SETS 64u /* a power of two */
+#define WAYS 2u  /* instructions of one loop that meet in a set do not drive each other out */
 
 /* Up to 15 bytes of code, as two words; what is not there is zero. */
 struct code {
@@ -14,7 +14,7 @@ struct code {
 
 static struct set {
 	struct kept {
-		struct code code, mask;     /* mask: the bytes that are the instruction's; 0 = nothing kept */
+		struct code code, mask; /* mask: the bytes that are the instruction's; 0 = nothing kept */
 		ZydisMachineMode mode;
 		struct decoded decoded;
 	} way[WAYS];

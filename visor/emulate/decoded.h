@@ -12,7 +12,7 @@ struct emulation;
 struct decoded {
 	ZydisDecodedInstruction instruction;
 	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
-	enum emulate_result (*handler)(struct emulation *e);   /* what carries it out */
+	enum emulate_result (*handler)(struct emulation *e); /* what carries it out */
 };
 
 #endif

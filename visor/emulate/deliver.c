@@ -18,7 +18,7 @@ struct deliver {
 	const struct delivery *event;
 	struct deliver_exception *exception;
 	bool long_mode;
-	uint32_t ext;             /* ERROR_EXT, or 0 for software */
+	uint32_t ext; /* ERROR_EXT, or 0 for software */
 	/* the gate */
 	uint16_t selector;
 	uint64_t offset;
@@ -32,11 +32,11 @@ struct deliver {
 };
 
 /* Leave the function unless `expression` gives DELIVER_DONE. */
-#define TRY(expression)                                    \
-	do {                                                   \
-		enum deliver_result try_result = (expression);     \
-		if (try_result != DELIVER_DONE)                    \
-			return try_result;                             \
+#define TRY(expression) \
+	do { \
+		enum deliver_result try_result = (expression); \
+		if (try_result != DELIVER_DONE) \
+			return try_result; \
 	} while (0)
 
 static enum deliver_result deliver_raise(struct deliver *d, uint8_t vector, uint32_t error)
@@ -119,7 +119,7 @@ static enum deliver_result read_gate(struct deliver *d)
 
 /* The descriptor that `selector` names; `vector` is raised when there is none. */
 static enum deliver_result deliver_read_descriptor(struct deliver *d, uint8_t vector, uint16_t selector,
-                                           uint64_t *descriptor, uint64_t *where)
+                                                   uint64_t *descriptor, uint64_t *where)
 {
 	const struct x86_cpu_state *s = d->cpu;
 	bool local = selector & SELECTOR_LOCAL;
@@ -174,7 +174,10 @@ static enum deliver_result find_stack_long(struct deliver *d)
 	if (d->ist || inner)
 		TRY(read_tss(d, offset, 8, &d->rsp));
 	if (inner) /* a null selector with the new level */
-		d->stack = (struct x86_segment){.selector = d->cpl, .access = X86_ACCESS_UNUSABLE | (uint32_t)d->cpl << 5};
+		d->stack = (struct x86_segment){
+			.selector = d->cpl,
+			.access = X86_ACCESS_UNUSABLE | (uint32_t)d->cpl << 5,
+		};
 	d->rsp &= ~15ull;
 	return DELIVER_DONE;
 }
@@ -318,8 +321,12 @@ enum deliver_result deliver_event(struct x86_cpu_state *cpu, const struct guest_
                                   const struct delivery *event, struct deliver_exception *exception)
 {
 	struct deliver d = {
-		.cpu = cpu, .memory = memory, .event = event, .exception = exception,
-		.long_mode = cpu->efer & X86_EFER_LMA, .ext = event->software ? 0 : ERROR_EXT,
+		.cpu = cpu,
+		.memory = memory,
+		.event = event,
+		.exception = exception,
+		.long_mode = cpu->efer & X86_EFER_LMA,
+		.ext = event->software ? 0 : ERROR_EXT,
 	};
 
 	if (!(cpu->cr0 & X86_CR0_PE) || cpu->rflags & FLAG_VM)

@@ -15,23 +15,23 @@
 
 struct delivery {
 	uint8_t vector;
-	bool software;        /* INT n, INT3, INTO: state->rip is behind the instruction already */
-	bool fault;           /* an exception whose instruction will be executed again */
+	bool software; /* INT n, INT3, INTO: state->rip is behind the instruction already */
+	bool fault;    /* an exception whose instruction will be executed again */
 	bool has_error;
 	uint32_t error;
 };
 
 enum deliver_result {
-	DELIVER_DONE = 0,     /* cpu is the state at the handler's first instruction */
-	DELIVER_EXCEPTION,    /* the delivery raises `exception`; cpu is unchanged */
-	DELIVER_UNSUPPORTED,  /* a task gate, a 16-bit gate or TSS, virtual-8086 or real mode */
+	DELIVER_DONE = 0,    /* cpu is the state at the handler's first instruction */
+	DELIVER_EXCEPTION,   /* the delivery raises `exception`; cpu is unchanged */
+	DELIVER_UNSUPPORTED, /* a task gate, a 16-bit gate or TSS, virtual-8086 or real mode */
 };
 
 /* What the delivery raises instead. */
 struct deliver_exception {
-	uint8_t vector;       /* #PF, #TS, #NP, #SS or #GP: all of them have an error code */
+	uint8_t vector; /* #PF, #TS, #NP, #SS or #GP: all of them have an error code */
 	uint32_t error;
-	uint64_t address;     /* #PF: for CR2 */
+	uint64_t address; /* #PF: for CR2 */
 };
 
 enum deliver_result deliver_event(struct x86_cpu_state *cpu, const struct guest_memory *memory,

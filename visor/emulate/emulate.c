@@ -117,8 +117,7 @@ static enum emulate_result alu_binary(struct emulation *e)
 
 	TRY(read_operand(e, 0, &a));
 	TRY(read_operand(e, 1, &b));
-	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, b,
-	                               &e->cpu->rflags));
+	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, b, &e->cpu->rflags));
 }
 
 static enum emulate_result alu_unary(struct emulation *e)
@@ -126,12 +125,10 @@ static enum emulate_result alu_unary(struct emulation *e)
 	uint64_t a;
 
 	TRY(read_operand(e, 0, &a));
-	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, 0,
-	                               &e->cpu->rflags));
+	return write_operand(e, 0, alu(alu_of(e->instruction->mnemonic), operand_size(e, 0), a, 0, &e->cpu->rflags));
 }
 
-static enum emulate_result not(struct emulation *e)
-{
+static enum emulate_result not(struct emulation * e) {
 	uint64_t a;
 
 	TRY(read_operand(e, 0, &a));
@@ -345,7 +342,9 @@ static enum emulate_result bit_test(struct emulation *e)
 		return EMULATE_UNSUPPORTED;
 	TRY(read_operand(e, 1, &offset));
 	if (e->operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER)
-		address += (uint64_t)((int64_t)sign_extend(offset, size) >> (size == 8 ? 6 : size == 4 ? 5 : 4)) * size;
+		address += (uint64_t)((int64_t)sign_extend(offset, size) >> (size == 8 ? 6 : size == 4 ? 5
+		                                                                                       : 4)) *
+		           size;
 	address &= value_mask(address_size(e));
 	TRY(locate(e, operand_segment(e, 0), address, size, writes, true, &at));
 	TRY(read_location(e, &at, size, &word));
@@ -425,7 +424,7 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_NEG:
 		return alu_unary;
 	case ZYDIS_MNEMONIC_NOT:
-		return not;
+		return not ;
 	case ZYDIS_MNEMONIC_IMUL:
 		return multiply;
 	case ZYDIS_MNEMONIC_PUSH:
@@ -648,8 +647,8 @@ static void say_why(struct emulate_info *info, enum emulate_result result, const
 }
 
 static enum emulate_result emulate_carry_out(struct x86_cpu_state *cpu, const struct guest_memory *memory,
-                                     const struct decoded *d, const uint8_t *bytes, uint64_t gpa,
-                                     struct emulate_info *info)
+                                             const struct decoded *d, const uint8_t *bytes, uint64_t gpa,
+                                             struct emulate_info *info)
 {
 	struct emulation e = {.cpu = cpu, .memory = memory, .info = info, .hint = gpa};
 	enum emulate_result result;

@@ -9,19 +9,19 @@
 
 /* Where a memory operand lies: in one piece, or byte by byte when it crosses a page. */
 struct location {
-	uint64_t gpa;            /* of the first byte */
-	uint64_t gpa_next_page;  /* of the first byte on the second page */
-	unsigned first_bytes;    /* how many are on the first page */
+	uint64_t gpa;           /* of the first byte */
+	uint64_t gpa_next_page; /* of the first byte on the second page */
+	unsigned first_bytes;   /* how many are on the first page */
 };
 
 struct emulation {
 	struct x86_cpu_state *cpu;
 	const struct guest_memory *memory;
 	struct emulate_info *info;
-	uint64_t hint;           /* gpa the CPU saw; UINT64_MAX = not known */
+	uint64_t hint; /* gpa the CPU saw; UINT64_MAX = not known */
 	uint64_t next_rip;
 	const struct decoded *decoded;
-	const uint8_t *bytes;    /* that it was decoded from */
+	const uint8_t *bytes; /* that it was decoded from */
 	const ZydisDecodedInstruction *instruction;
 	const ZydisDecodedOperand *operand;
 	/*
@@ -35,11 +35,11 @@ struct emulation {
 };
 
 /* Leave the function unless `expression` gives EMULATE_DONE. */
-#define TRY(expression)                                   \
-	do {                                                  \
-		enum emulate_result try_result = (expression);    \
-		if (try_result != EMULATE_DONE)                   \
-			return try_result;                            \
+#define TRY(expression) \
+	do { \
+		enum emulate_result try_result = (expression); \
+		if (try_result != EMULATE_DONE) \
+			return try_result; \
 	} while (0)
 
 /* All values are zero-extended to 64 bits. `size` in bytes: 1, 2, 4 or 8. */
@@ -103,9 +103,21 @@ enum x86_segment_register operand_segment(const struct emulation *e, unsigned i)
 /* ---- alu.c: results and flags --------------------------------------------------- */
 
 enum alu_operation {
-	ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, /* as ModRM encodes 80h-83h */
-	ALU_INC, ALU_DEC, ALU_NEG,
-	ALU_SHL, ALU_SHR, ALU_SAR, ALU_ROL, ALU_ROR,
+	ALU_ADD,
+	ALU_OR,
+	ALU_ADC,
+	ALU_SBB,
+	ALU_AND,
+	ALU_SUB,
+	ALU_XOR, /* as ModRM encodes 80h-83h */
+	ALU_INC,
+	ALU_DEC,
+	ALU_NEG,
+	ALU_SHL,
+	ALU_SHR,
+	ALU_SAR,
+	ALU_ROL,
+	ALU_ROR,
 };
 
 /*
@@ -122,7 +134,7 @@ enum emulate_result emulate_push(struct emulation *e);
 enum emulate_result emulate_pop(struct emulation *e);
 enum emulate_result emulate_leave(struct emulation *e);
 enum emulate_result emulate_enter(struct emulation *e);
-enum emulate_result emulate_push_all(struct emulation *e);   /* PUSHA */
+enum emulate_result emulate_push_all(struct emulation *e); /* PUSHA */
 enum emulate_result emulate_pop_all(struct emulation *e);
 enum emulate_result emulate_push_flags(struct emulation *e);
 enum emulate_result emulate_pop_flags(struct emulation *e);
@@ -144,17 +156,17 @@ enum emulate_result emulate_return(struct emulation *e);
 /* The guest gets this exception. */
 enum emulate_result emulate_raise(struct emulation *e, uint8_t vector, uint32_t error);
 
-enum emulate_result emulate_load_segment(struct emulation *e);        /* MOV Sreg, m16 */
-enum emulate_result emulate_load_far_pointer(struct emulation *e);    /* LDS, LES, LFS, LGS, LSS */
+enum emulate_result emulate_load_segment(struct emulation *e);     /* MOV Sreg, m16 */
+enum emulate_result emulate_load_far_pointer(struct emulation *e); /* LDS, LES, LFS, LGS, LSS */
 enum emulate_result emulate_far_jump(struct emulation *e);
 enum emulate_result emulate_far_call(struct emulation *e);
-enum emulate_result emulate_load_table(struct emulation *e);          /* LGDT, LIDT */
-enum emulate_result emulate_store_table(struct emulation *e);         /* SGDT, SIDT */
-enum emulate_result emulate_load_system(struct emulation *e);         /* LLDT, LTR */
-enum emulate_result emulate_store_selector(struct emulation *e);      /* SLDT, STR */
-enum emulate_result emulate_store_status_word(struct emulation *e);   /* SMSW */
-enum emulate_result emulate_look_at_descriptor(struct emulation *e);  /* LAR, LSL, VERR, VERW */
-enum emulate_result emulate_adjust_rpl(struct emulation *e);          /* ARPL */
+enum emulate_result emulate_load_table(struct emulation *e);         /* LGDT, LIDT */
+enum emulate_result emulate_store_table(struct emulation *e);        /* SGDT, SIDT */
+enum emulate_result emulate_load_system(struct emulation *e);        /* LLDT, LTR */
+enum emulate_result emulate_store_selector(struct emulation *e);     /* SLDT, STR */
+enum emulate_result emulate_store_status_word(struct emulation *e);  /* SMSW */
+enum emulate_result emulate_look_at_descriptor(struct emulation *e); /* LAR, LSL, VERR, VERW */
+enum emulate_result emulate_adjust_rpl(struct emulation *e);         /* ARPL */
 
 /* ---- native.c -------------------------------------------------------------------- */
 

@@ -20,14 +20,17 @@
 #include "visor/emulate/decode.h"
 #include "visor/lib/string.h"
 
-#define OPERAND_MAX 108u          /* FNSAVE's */
-#define ALIGNMENT 64u             /* the copy is aligned as the operand is */
+#define OPERAND_MAX 108u /* FNSAVE's */
+#define ALIGNMENT 64u    /* the copy is aligned as the operand is */
 #define NEAR_RETURN 0xc3
 
 #define STATUS_FLAGS (X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF)
 #define CR4_OSXMMEXCPT (1ull << 10)
 
-enum { VECTOR_UD = 6, VECTOR_GP = 13, VECTOR_AC = 17, VECTOR_XM = 19 };
+enum { VECTOR_UD = 6,
+       VECTOR_GP = 13,
+       VECTOR_AC = 17,
+       VECTOR_XM = 19 };
 
 /* ---- what may be run -------------------------------------------------------------------- */
 
@@ -175,8 +178,8 @@ bool native_may_run(const struct decoded *d)
 struct encoding {
 	uint8_t bytes[NATIVE_CODE_BYTES];
 	unsigned length;
-	enum x86_gpr base;       /* holds the copy's address */
-	bool moved;              /* `instead` stands for the stack pointer, which is an operand */
+	enum x86_gpr base; /* holds the copy's address */
+	bool moved;        /* `instead` stands for the stack pointer, which is an operand */
 	enum x86_gpr instead;
 };
 
@@ -226,7 +229,8 @@ static bool has_vector(const struct decoded *d)
 {
 	for (unsigned i = 0; i < d->instruction.operand_count_visible; i++) {
 		ZydisRegisterClass class = d->operand[i].type == ZYDIS_OPERAND_TYPE_REGISTER
-		                               ? ZydisRegisterGetClass(d->operand[i].reg.value) : ZYDIS_REGCLASS_INVALID;
+		                                   ? ZydisRegisterGetClass(d->operand[i].reg.value)
+		                                   : ZYDIS_REGCLASS_INVALID;
 
 		if (class == ZYDIS_REGCLASS_MMX || class == ZYDIS_REGCLASS_XMM)
 			return true;
@@ -407,14 +411,19 @@ static struct location native_part_of(const struct location *at, unsigned offset
 	struct location part = {.gpa = at->gpa + offset, .gpa_next_page = at->gpa_next_page};
 
 	if (offset >= at->first_bytes)
-		return (struct location){.gpa = at->gpa_next_page + (offset - at->first_bytes), .first_bytes = size};
+		return (struct location){
+			.gpa = at->gpa_next_page + (offset - at->first_bytes),
+			.first_bytes = size,
+		};
 	part.first_bytes = at->first_bytes - offset < size ? at->first_bytes - offset : size;
 	return part;
 }
 
 static unsigned native_access_size(unsigned left)
 {
-	return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+	return left >= 8 ? 8 : left >= 4 ? 4
+	               : left >= 2       ? 2
+	                                 : 1;
 }
 
 static enum emulate_result read_copy(struct emulation *e, const struct location *at, uint8_t *copy, unsigned bytes)
@@ -463,12 +472,15 @@ static void set_fpu_pointers(const struct emulation *e, uint64_t code, uint64_t 
 {
 	uint64_t image[512 / 8] __attribute__((aligned(16)));
 
-	__asm__ volatile("fxsave64 %0" : "=m"(image));
+	__asm__ volatile("fxsave64 %0"
+	                 : "=m"(image));
 	if (image[1] - code >= NATIVE_CODE_BYTES)
 		return; /* it is one that leaves them alone */
 	image[1] = e->cpu->rip;
 	image[2] = operand;
-	__asm__ volatile("fxrstor64 %0" : : "m"(image));
+	__asm__ volatile("fxrstor64 %0"
+	                 :
+	                 : "m"(image));
 }
 
 static enum emulate_result native_run_copy(struct emulation *e, struct encoding *c, uint8_t *copy, unsigned operand)

@@ -5,8 +5,8 @@
 #define PAGE 4096u
 
 #define ACCESS_TYPE_CODE 8u
-#define ACCESS_TYPE_EXPAND_DOWN 4u   /* of data segments */
-#define ACCESS_TYPE_WRITABLE 2u      /* of data segments; readable of code segments */
+#define ACCESS_TYPE_EXPAND_DOWN 4u /* of data segments */
+#define ACCESS_TYPE_WRITABLE 2u    /* of data segments; readable of code segments */
 
 unsigned operand_size(const struct emulation *e, unsigned i)
 {

@@ -10,7 +10,7 @@
 /* `access` as in struct x86_segment (bits 7:0 and 15:12 of a descriptor's second word, 15:8 and 23:20). */
 #define ACCESS_TYPE 0xfu
 #define ACCESS_ACCESSED (1u << 0)
-#define ACCESS_WRITABLE (1u << 1)            /* of data; of code: readable */
+#define ACCESS_WRITABLE (1u << 1) /* of data; of code: readable */
 #define ACCESS_DOWN_OR_CONFORMING (1u << 2)
 #define ACCESS_CODE (1u << 3)
 #define ACCESS_CODE_OR_DATA (1u << 4)
@@ -19,7 +19,10 @@
 #define ACCESS_PAGES (1u << 15)
 
 /* Types of system segments (table 3-2). */
-enum { SYSTEM_TSS16 = 1, SYSTEM_LDT = 2, SYSTEM_TSS = 9, SYSTEM_TSS_BUSY = 2 /* a bit of both */ };
+enum { SYSTEM_TSS16 = 1,
+       SYSTEM_LDT = 2,
+       SYSTEM_TSS = 9,
+       SYSTEM_TSS_BUSY = 2 /* a bit of both */ };
 
 #define SELECTOR_RPL 3u
 #define SELECTOR_LOCAL 4u
@@ -28,7 +31,11 @@ enum { SYSTEM_TSS16 = 1, SYSTEM_LDT = 2, SYSTEM_TSS = 9, SYSTEM_TSS_BUSY = 2 /* 
 #define ERROR_EXT 1u
 #define ERROR_IDT 2u
 
-enum { VECTOR_TS = 10, VECTOR_NP = 11, VECTOR_SS = 12, VECTOR_GP = 13, VECTOR_PF = 14 };
+enum { VECTOR_TS = 10,
+       VECTOR_NP = 11,
+       VECTOR_SS = 12,
+       VECTOR_GP = 13,
+       VECTOR_PF = 14 };
 
 static inline struct x86_segment segment_of(uint16_t selector, uint64_t descriptor)
 {

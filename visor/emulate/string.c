@@ -13,11 +13,15 @@
 
 #define PAGE 4096u
 
-enum string_kind { STRING_MOVS, STRING_STOS, STRING_LODS, STRING_CMPS, STRING_SCAS };
+enum string_kind { STRING_MOVS,
+	           STRING_STOS,
+	           STRING_LODS,
+	           STRING_CMPS,
+	           STRING_SCAS };
 
 struct string {
 	enum string_kind kind;
-	unsigned size;         /* of one element, bytes */
+	unsigned size; /* of one element, bytes */
 	bool repeats, until_equal, while_equal;
 	enum x86_segment_register source_segment;
 };
@@ -197,20 +201,56 @@ static uint8_t *bytes_at(const struct emulation *e, uint64_t gpa, bool write)
 static void move_elements(uint8_t *to, const uint8_t *from, unsigned size, uint64_t n)
 {
 	switch (size) {
-	case 1: __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	case 2: __asm__ volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	case 4: __asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(n) : : "memory"); break;
-	default: __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	case 1:
+		__asm__ volatile("rep movsb"
+		                 : "+D"(to), "+S"(from), "+c"(n)
+		                 :
+		                 : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep movsw"
+		                 : "+D"(to), "+S"(from), "+c"(n)
+		                 :
+		                 : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep movsl"
+		                 : "+D"(to), "+S"(from), "+c"(n)
+		                 :
+		                 : "memory");
+		break;
+	default: __asm__ volatile("rep movsq"
+		                  : "+D"(to), "+S"(from), "+c"(n)
+		                  :
+		                  : "memory");
 	}
 }
 
 static void store_elements(uint8_t *to, uint64_t value, unsigned size, uint64_t n)
 {
 	switch (size) {
-	case 1: __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
-	case 2: __asm__ volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
-	case 4: __asm__ volatile("rep stosl" : "+D"(to), "+c"(n) : "a"(value) : "memory"); break;
-	default: __asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(value) : "memory");
+	case 1:
+		__asm__ volatile("rep stosb"
+		                 : "+D"(to), "+c"(n)
+		                 : "a"(value)
+		                 : "memory");
+		break;
+	case 2:
+		__asm__ volatile("rep stosw"
+		                 : "+D"(to), "+c"(n)
+		                 : "a"(value)
+		                 : "memory");
+		break;
+	case 4:
+		__asm__ volatile("rep stosl"
+		                 : "+D"(to), "+c"(n)
+		                 : "a"(value)
+		                 : "memory");
+		break;
+	default: __asm__ volatile("rep stosq"
+		                  : "+D"(to), "+c"(n)
+		                  : "a"(value)
+		                  : "memory");
 	}
 }
 
@@ -285,7 +325,8 @@ enum emulate_result emulate_string(struct emulation *e)
 		if (!left)
 			return EMULATE_DONE;
 		TRY(run_of_rounds(e, &s, left, &done));
-		round += done ? RUN_ROUNDS : e->memory->ram_only ? 1 : ELEMENT_ROUNDS;
+		round += done ? RUN_ROUNDS : e->memory->ram_only ? 1
+		                                                 : ELEMENT_ROUNDS;
 		if (!done)
 			TRY(one_round(e, &s));
 		write_gpr(e, X86_RCX, width, left - (done ? done : 1));

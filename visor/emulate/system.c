@@ -358,7 +358,10 @@ enum emulate_result emulate_load_table(struct emulation *e)
 		return EMULATE_GENERAL_PROTECTION;
 	if (!in_long_mode(e) && e->instruction->operand_width == 16)
 		base &= 0xffffff; /* a 286's base */
-	*(gdt ? &e->cpu->gdtr : &e->cpu->idtr) = (struct x86_table_register){.limit = (uint16_t)limit, .base = base};
+	*(gdt ? &e->cpu->gdtr : &e->cpu->idtr) = (struct x86_table_register){
+		.limit = (uint16_t)limit,
+		.base = base,
+	};
 	return EMULATE_DONE;
 }
 
@@ -389,8 +392,7 @@ enum emulate_result emulate_store_selector(struct emulation *e)
 		return raise_undefined(e);
 	if (prevented(e))
 		return EMULATE_GENERAL_PROTECTION;
-	return write_operand(e, 0, e->instruction->mnemonic == ZYDIS_MNEMONIC_SLDT ? e->cpu->ldtr.selector
-	                                                                         : e->cpu->tr.selector);
+	return write_operand(e, 0, e->instruction->mnemonic == ZYDIS_MNEMONIC_SLDT ? e->cpu->ldtr.selector : e->cpu->tr.selector);
 }
 
 enum emulate_result emulate_store_status_word(struct emulation *e)

@@ -13,20 +13,38 @@
 /* Offsets in a task state segment (SDM vol. 3, figures 8-2 and 8-10). */
 #define TSS_LINK 0x00
 struct layout {
-	uint8_t bytes;                   /* 104 and 44: what must be there */
-	uint8_t width;                   /* of a register, bytes */
-	uint8_t saved, saved_bytes;      /* what a switch stores: instruction pointer to last segment */
+	uint8_t bytes;              /* 104 and 44: what must be there */
+	uint8_t width;              /* of a register, bytes */
+	uint8_t saved, saved_bytes; /* what a switch stores: instruction pointer to last segment */
 	uint8_t cr3, ip, flags, gpr, segments, ldt, trap;
 	uint8_t segment_count;
 };
 
 static const struct layout tss32 = {
-	.bytes = 0x68, .width = 4, .saved = 0x20, .saved_bytes = 0x40, .cr3 = 0x1c, .ip = 0x20, .flags = 0x24,
-	.gpr = 0x28, .segments = 0x48, .ldt = 0x60, .trap = 0x64, .segment_count = 6,
+	.bytes = 0x68,
+	.width = 4,
+	.saved = 0x20,
+	.saved_bytes = 0x40,
+	.cr3 = 0x1c,
+	.ip = 0x20,
+	.flags = 0x24,
+	.gpr = 0x28,
+	.segments = 0x48,
+	.ldt = 0x60,
+	.trap = 0x64,
+	.segment_count = 6,
 };
 static const struct layout tss16 = {
-	.bytes = 0x2c, .width = 2, .saved = 0x0e, .saved_bytes = 0x1c, .ip = 0x0e, .flags = 0x10, .gpr = 0x12,
-	.segments = 0x22, .ldt = 0x2a, .segment_count = 4,
+	.bytes = 0x2c,
+	.width = 2,
+	.saved = 0x0e,
+	.saved_bytes = 0x1c,
+	.ip = 0x0e,
+	.flags = 0x10,
+	.gpr = 0x12,
+	.segments = 0x22,
+	.ldt = 0x2a,
+	.segment_count = 4,
 };
 
 /* The TSS has the registers in the order of their numbers, and so it has ES, CS, SS, DS, FS and GS. */
@@ -34,7 +52,7 @@ static const struct layout tss16 = {
 /* Linear memory that lies in one page or in two. */
 struct span {
 	uint64_t gpa[2];
-	unsigned first;                  /* bytes in the first page */
+	unsigned first; /* bytes in the first page */
 };
 
 struct switching {
@@ -42,18 +60,18 @@ struct switching {
 	const struct guest_memory *memory;
 	const struct task_switch *how;
 	struct task_switch_outcome *out;
-	uint32_t ext;                    /* ERROR_EXT, or 0 */
+	uint32_t ext; /* ERROR_EXT, or 0 */
 	const struct layout *old, *new;
-	uint64_t descriptor;             /* of the new TSS */
+	uint64_t descriptor; /* of the new TSS */
 	struct span save, load, old_type, new_type;
-	uint8_t image[0x68];             /* the new TSS */
+	uint8_t image[0x68]; /* the new TSS */
 };
 
-#define TRY(expression)                                        \
-	do {                                                       \
-		enum task_switch_result try_result = (expression);     \
-		if (try_result != TASK_SWITCH_DONE)                    \
-			return try_result;                                 \
+#define TRY(expression) \
+	do { \
+		enum task_switch_result try_result = (expression); \
+		if (try_result != TASK_SWITCH_DONE) \
+			return try_result; \
 	} while (0)
 
 static enum task_switch_result task_switch_raise(struct switching *s, uint8_t vector, uint32_t error)
@@ -88,7 +106,7 @@ static enum task_switch_result task_switch_translate(struct switching *s, uint64
 
 /* `access` for each page that the range touches; `bytes` at most a page. */
 static enum task_switch_result task_switch_locate(struct switching *s, uint64_t linear, unsigned bytes, unsigned access,
-                                      struct span *span)
+                                                  struct span *span)
 {
 	unsigned room = PAGE - linear % PAGE;
 
@@ -265,7 +283,7 @@ static enum task_switch_result load_cr3(struct switching *s)
 }
 
 static enum task_switch_result task_switch_read_descriptor(struct switching *s, uint8_t vector, uint16_t selector,
-                                               uint64_t *descriptor, uint64_t *where)
+                                                           uint64_t *descriptor, uint64_t *where)
 {
 	const struct x86_cpu_state *cpu = s->cpu;
 	bool local = selector & SELECTOR_LOCAL;
@@ -302,7 +320,7 @@ static enum task_switch_result task_switch_load_ldt(struct switching *s)
 
 /* The CPU sets a segment's accessed bit when it loads it (SDM vol. 3, 3.4.5.1). */
 static enum task_switch_result task_switch_take(struct switching *s, enum x86_segment_register n, struct x86_segment *segment,
-                                    uint64_t where)
+                                                uint64_t where)
 {
 	struct span type;
 
@@ -334,7 +352,10 @@ static enum task_switch_result load_code(struct switching *s, uint16_t selector)
 	TRY(task_switch_take(s, X86_CS, &code, where));
 	s->cpu->cpl = (uint8_t)rpl;
 	/* Until SS is loaded, what stands there is of this privilege level and cannot be used. */
-	s->cpu->segment[X86_SS] = (struct x86_segment){.selector = (uint16_t)rpl, .access = X86_ACCESS_UNUSABLE | rpl << 5};
+	s->cpu->segment[X86_SS] = (struct x86_segment){
+		.selector = (uint16_t)rpl,
+		.access = X86_ACCESS_UNUSABLE | rpl << 5,
+	};
 	return TASK_SWITCH_DONE;
 }
 
@@ -400,7 +421,10 @@ static enum task_switch_result load_segments(struct switching *s)
 	}
 	for (unsigned i = 0; i < X86_SEGMENT_COUNT; i++) {
 		if (i != X86_CS && i != X86_SS)
-			cpu->segment[i] = (struct x86_segment){.selector = selector[i], .access = X86_ACCESS_UNUSABLE};
+			cpu->segment[i] = (struct x86_segment){
+				.selector = selector[i],
+				.access = X86_ACCESS_UNUSABLE,
+			};
 	}
 	TRY(task_switch_load_ldt(s));
 	TRY(load_code(s, selector[X86_CS]));
@@ -441,7 +465,10 @@ enum task_switch_result switch_task(struct x86_cpu_state *cpu, const struct gues
                                     const struct task_switch *how, struct task_switch_outcome *out)
 {
 	struct switching s = {
-		.cpu = cpu, .memory = memory, .how = how, .out = out,
+		.cpu = cpu,
+		.memory = memory,
+		.how = how,
+		.out = out,
 		.ext = how->source == TASK_SWITCH_GATE && how->external ? ERROR_EXT : 0,
 	};
 

@@ -14,28 +14,31 @@
 #include "visor/emulate/translate.h"
 
 /* Numbered as bits 31:30 of VMX's exit qualification (SDM vol. 3, table 28-2). */
-enum task_switch_source { TASK_SWITCH_CALL, TASK_SWITCH_IRET, TASK_SWITCH_JUMP, TASK_SWITCH_GATE };
+enum task_switch_source { TASK_SWITCH_CALL,
+	                  TASK_SWITCH_IRET,
+	                  TASK_SWITCH_JUMP,
+	                  TASK_SWITCH_GATE };
 
 struct task_switch {
-	uint16_t selector;         /* of the new task's TSS */
+	uint16_t selector; /* of the new task's TSS */
 	enum task_switch_source source;
 	/* TASK_SWITCH_GATE, a task gate in the IDT: */
-	bool external;             /* for an interrupt or exception rather than INT n, INT3, INTO */
-	bool has_error;            /* for an exception with this error code */
+	bool external;  /* for an interrupt or exception rather than INT n, INT3, INTO */
+	bool has_error; /* for an exception with this error code */
 	uint32_t error;
 };
 
 enum task_switch_result {
-	TASK_SWITCH_DONE = 0,      /* cpu is at the new task's first instruction */
-	TASK_SWITCH_EXCEPTION,     /* out->exception is to be raised: in the old task, cpu then is unchanged;
+	TASK_SWITCH_DONE = 0,    /* cpu is at the new task's first instruction */
+	TASK_SWITCH_EXCEPTION,   /* out->exception is to be raised: in the old task, cpu then is unchanged;
 	                            * or in the new one, which cpu then is in */
-	TASK_SWITCH_UNSUPPORTED,   /* IA-32e mode has no task switches; or the page tables do not hold still */
+	TASK_SWITCH_UNSUPPORTED, /* IA-32e mode has no task switches; or the page tables do not hold still */
 };
 
 struct task_switch_outcome {
 	struct deliver_exception exception;
-	bool switched;             /* cpu is in the new task */
-	bool debug_trap;           /* DONE: the new TSS has its T flag set: #DB with DR6.BT (SDM vol. 3, 18.3.1.5) */
+	bool switched;   /* cpu is in the new task */
+	bool debug_trap; /* DONE: the new TSS has its T flag set: #DB with DR6.BT (SDM vol. 3, 18.3.1.5) */
 };
 
 /*

@@ -10,9 +10,13 @@
 static void init_mode(const struct x86_cpu_state *cpu, const struct guest_memory *memory)
 {
 	struct vmmu_paging r = {
-		.cr0 = cpu->cr0, .cr3 = cpu->cr3, .cr4 = cpu->cr4, .efer = cpu->efer,
+		.cr0 = cpu->cr0,
+		.cr3 = cpu->cr3,
+		.cr4 = cpu->cr4,
+		.efer = cpu->efer,
 		.pdpte = {cpu->pdpte[0], cpu->pdpte[1], cpu->pdpte[2], cpu->pdpte[3]},
-		.pkru = cpu->pkru, .cpu = memory->cpu,
+		.pkru = cpu->pkru,
+		.cpu = memory->cpu,
 	};
 
 	vmmu_guest_mode_init(memory->mode, &r);
@@ -61,7 +65,9 @@ enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const st
 /* The largest access of a bus: a power of two up to 8 that is not more than `n`. */
 static unsigned translate_access_size(uint64_t n)
 {
-	return n >= 8 ? 8 : n >= 4 ? 4 : n >= 2 ? 2 : 1;
+	return n >= 8 ? 8 : n >= 4 ? 4
+	            : n >= 2       ? 2
+	                           : 1;
 }
 
 /* `n` bytes that lie in one page. */

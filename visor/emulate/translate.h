@@ -18,14 +18,15 @@
  * Pages that have been translated, as a CPU's TLB keeps them: right for as long as
  * no instruction could invalidate one. All zeros: none.
  */
-#define GUEST_RECENT_PAGES 8u  /* a power of two */
+#define GUEST_RECENT_PAGES 8u /* a power of two */
 struct guest_recent {
 	struct {
-		uint64_t page;         /* linear, with GUEST_RECENT_* in the low bits */
-		uint64_t gpa;          /* of its first byte */
+		uint64_t page; /* linear, with GUEST_RECENT_* in the low bits */
+		uint64_t gpa;  /* of its first byte */
 	} of[GUEST_RECENT_PAGES];
 };
-enum { GUEST_RECENT_READ = 1, GUEST_RECENT_WRITE = 2 };
+enum { GUEST_RECENT_READ = 1,
+       GUEST_RECENT_WRITE = 2 };
 
 struct guest_memory {
 	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
@@ -50,15 +51,15 @@ struct guest_memory {
 	 * that depends on the CPU's make or on its control registers.
 	 */
 	bool ram_only;
-	unsigned rounds;                /* of a REP string at a time; 0: 1024 */
-	struct guest_recent *recent;    /* with ram_only; NULL: each access is translated anew */
+	unsigned rounds;             /* of a REP string at a time; 0: 1024 */
+	struct guest_recent *recent; /* with ram_only; NULL: each access is translated anew */
 
 	/* For the guest's page tables: its guest_read and guest_cmpxchg, called with `ctx`. */
 	const struct vmmu_host *host;
 	/* A walk has set an accessed or dirty bit at gpa. May be NULL. */
 	void (*stored)(void *ctx, uint64_t gpa);
 	struct vmmu_guest_cpu cpu;
-	struct vmmu_guest_mode *mode;   /* what follows from the registers seen last; zero at first */
+	struct vmmu_guest_mode *mode; /* what follows from the registers seen last; zero at first */
 };
 
 /*

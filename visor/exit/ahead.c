@@ -26,9 +26,9 @@ struct way {
 	struct guest_memory memory;
 	struct guest_recent recent;
 	struct emulate_info info;
-	uint64_t code_page;          /* number of the linear page; UINT64_MAX: none yet */
+	uint64_t code_page; /* number of the linear page; UINT64_MAX: none yet */
 	const uint8_t *code;
-	bool moved;                  /* something has been carried out */
+	bool moved; /* something has been carried out */
 };
 
 /* ---- is it a loop? -------------------------------------------------------------- */

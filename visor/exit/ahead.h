@@ -23,9 +23,9 @@
 struct vcpu;
 
 enum ahead_result {
-	AHEAD_STAYED,   /* nothing has happened */
-	AHEAD_MOVED,    /* the guest has come further, but met no #PF */
-	AHEAD_MET,      /* a #PF, which is to be injected: *fault is that one */
+	AHEAD_STAYED, /* nothing has happened */
+	AHEAD_MOVED,  /* the guest has come further, but met no #PF */
+	AHEAD_MET,    /* a #PF, which is to be injected: *fault is that one */
 };
 
 /* Is the user's #PF the next round of a loop that is worth running ahead in? */

@@ -137,12 +137,14 @@ static uint64_t guest_cr(struct vcpu *v, unsigned cr)
 {
 	struct vmmu_paging now = paging_now(v);
 
-	return cr == 0 ? now.cr0 : cr == 3 ? now.cr3 : now.cr4;
+	return cr == 0 ? now.cr0 : cr == 3 ? now.cr3
+	                                   : now.cr4;
 }
 
 static bool set_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
-	return cr == 0 ? set_cr0(v, value) : cr == 3 ? set_cr3(v, value) : set_cr4(v, value);
+	return cr == 0 ? set_cr0(v, value) : cr == 3 ? set_cr3(v, value)
+	                                             : set_cr4(v, value);
 }
 
 /* LMSW and SMSW may have a memory operand. */

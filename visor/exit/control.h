@@ -9,11 +9,14 @@
 struct vcpu;
 
 /* An intercepted access to CR0, CR3 or CR4. */
-enum cr_operation { CR_READ, CR_WRITE, CR_CLTS, CR_OTHER /* LMSW, SMSW */ };
+enum cr_operation { CR_READ,
+	            CR_WRITE,
+	            CR_CLTS,
+	            CR_OTHER /* LMSW, SMSW */ };
 struct cr_access {
 	enum cr_operation operation;
-	uint8_t cr, gpr;        /* for CR_READ and CR_WRITE */
-	uint8_t length;         /* of the instruction, bytes; not for CR_OTHER */
+	uint8_t cr, gpr; /* for CR_READ and CR_WRITE */
+	uint8_t length;  /* of the instruction, bytes; not for CR_OTHER */
 };
 void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
 

@@ -18,10 +18,10 @@
 /* A port access. Strings: rep, and what address the memory side has. */
 struct io_access {
 	uint16_t port;
-	uint8_t size;           /* 1, 2 or 4 bytes */
+	uint8_t size; /* 1, 2 or 4 bytes */
 	bool in, string, rep;
-	uint8_t address_size;   /* 2, 4 or 8 bytes, strings only */
-	uint8_t segment;        /* of OUTS; INS always has ES */
+	uint8_t address_size; /* 2, 4 or 8 bytes, strings only */
+	uint8_t segment;      /* of OUTS; INS always has ES */
 };
 
 /* A memory fault that vmmu_fault did not settle with FIXED, SPURIOUS or RETRY. */

@@ -15,10 +15,16 @@ static bool is_repeated_store(const uint8_t *bytes, unsigned count)
 
 	for (unsigned i = 0; i < count; i++) {
 		switch (bytes[i]) {
-		case 0xf2: case 0xf3:
+		case 0xf2:
+		case 0xf3:
 			rep = true;
 			break;
-		case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64 ... 0x67: case 0x40 ... 0x4f:
+		case 0x26:
+		case 0x2e:
+		case 0x36:
+		case 0x3e:
+		case 0x64 ... 0x67:
+		case 0x40 ... 0x4f:
 			break;
 		default:
 			return rep && (bytes[i] == 0xa4 || bytes[i] == 0xa5 || bytes[i] == 0xaa || bytes[i] == 0xab);
@@ -124,8 +130,8 @@ static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		memory_carry_out(v, fault->gpa.v, why);
 	else if (!delivery_carry_out(v) && !make_unneeded(v, fault->gpa.v, why))
 		vm_fail(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
-		          (unsigned long long)fault->gpa.v,
-		          why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
+		        (unsigned long long)fault->gpa.v,
+		        why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
 }
 
 /* The handler's stack, or a table that leads to it, is in a read-only slot or where nothing is. */
@@ -134,7 +140,7 @@ static void deliver_past_ram(struct vcpu *v, const struct vmmu_fault *fault)
 	v->backend->read_state(v);
 	if (!delivery_carry_out(v))
 		vm_fail(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
-		          (unsigned long long)fault->gpa.v);
+		        (unsigned long long)fault->gpa.v);
 }
 
 void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
@@ -162,7 +168,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		break;
 	case VMMU_FAULT_NO_MEMORY:
 		vm_fail(v, "the machine has no free memory for gpa %llx: give the machine more, or the guest less",
-		          gpa);
+		        gpa);
 		break;
 	case VMMU_FAULT_BAD_ENTRY:
 		vm_fail(v, "the CPU met a damaged entry on the way to gpa %llx", gpa);

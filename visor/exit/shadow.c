@@ -68,14 +68,18 @@ void shadow_write_paging(struct vcpu *v, const struct vmmu_paging *next)
 
 	if (status != VMMU_OK)
 		vm_fail(v, "no tables for the guest's registers (CR3 %llx): %s", (unsigned long long)next->cr3,
-		          vmmu_status_name(status));
+		        vmmu_status_name(status));
 }
 
 enum vmmu_status shadow_start(struct vcpu *v)
 {
 	const struct x86_cpu_state *s = &v->state;
 	struct vmmu_paging first = {
-		.cr0 = s->cr0, .cr3 = s->cr3, .cr4 = s->cr4, .efer = s->efer, .cpu = v->vm->bus.cpu,
+		.cr0 = s->cr0,
+		.cr3 = s->cr3,
+		.cr4 = s->cr4,
+		.efer = s->efer,
+		.cpu = v->vm->bus.cpu,
 	};
 
 	return shadow_load(v, &first);
@@ -115,7 +119,8 @@ static bool refused_for_good(struct vcpu *v, const struct vmmu_fault *fault)
 	if (++v->refused < REFUSED_MAX)
 		return false;
 	vm_fail(v, "the CPU keeps refusing an access to %llx (error code %llx) that its tables allow: it does not do "
-	        "as the manual says", (unsigned long long)fault->gva.v, (unsigned long long)fault->error_code);
+	           "as the manual says",
+	        (unsigned long long)fault->gva.v, (unsigned long long)fault->error_code);
 	return true;
 }
 

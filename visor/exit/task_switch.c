@@ -7,7 +7,7 @@
 #include "visor/exit/exit.h"
 #include "visor/vm/vm.h"
 
-#define DR7_LOCAL 0x155ull   /* L0 to L3 and LE: they end with the task (SDM vol. 3, 18.2.4) */
+#define DR7_LOCAL 0x155ull /* L0 to L3 and LE: they end with the task (SDM vol. 3, 18.2.4) */
 
 /* INT n, INT3, INTO, INT1: the old task goes on behind it. */
 static bool event_is_software(uint32_t event)

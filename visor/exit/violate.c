@@ -12,7 +12,8 @@
 /* Hidden from the compiler, which knows what one does not do. */
 static void *pointer(uint64_t address)
 {
-	__asm__ volatile("" : "+r"(address));
+	__asm__ volatile(""
+	                 : "+r"(address));
 	return (void *)(uintptr_t)address;
 }
 

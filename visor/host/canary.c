@@ -22,7 +22,10 @@ __attribute__((no_stack_protector)) void canary_init(void)
 	if (cpuid(1, 0).ecx & 1u << 30) {
 		uint64_t random = 0;
 
-		__asm__ volatile("rdrand %0" : "+r"(random) : : "cc");
+		__asm__ volatile("rdrand %0"
+		                 : "+r"(random)
+		                 :
+		                 : "cc");
 		value ^= random;
 	}
 	__stack_chk_guard = value & ~0xffull; /* its first byte ends a string */

@@ -4,8 +4,19 @@
 #include "visor/cpu/x86.h"
 
 /* Command block registers (ATA/ATAPI-6, 7.1). */
-enum { DATA = 0, ERROR = 1, COUNT = 2, LBA_LOW = 3, LBA_MID = 4, LBA_HIGH = 5, DEVICE = 6, STATUS = 7, COMMAND = 7 };
-enum { BUSY = 0x80, FAULT = 0x20, DATA_REQUEST = 0x08, FAILED = 0x01 };
+enum { DATA = 0,
+       ERROR = 1,
+       COUNT = 2,
+       LBA_LOW = 3,
+       LBA_MID = 4,
+       LBA_HIGH = 5,
+       DEVICE = 6,
+       STATUS = 7,
+       COMMAND = 7 };
+enum { BUSY = 0x80,
+       FAULT = 0x20,
+       DATA_REQUEST = 0x08,
+       FAILED = 0x01 };
 #define DEVICE_LBA 0xe0
 #define CONTROL_NO_INTERRUPT 0x02
 

@@ -7,13 +7,13 @@
 #include <stdint.h>
 
 #define DISK_SECTOR_BYTES 512u
-#define DISK_POSITIONS 4   /* primary master, primary slave, secondary master, secondary slave */
+#define DISK_POSITIONS 4 /* primary master, primary slave, secondary master, secondary slave */
 
 struct disk {
 	uint16_t io, control;
-	uint8_t drive;         /* 0 master, 1 slave */
+	uint8_t drive; /* 0 master, 1 slave */
 	bool lba48;
-	uint8_t block;         /* sectors for each data request of a write */
+	uint8_t block; /* sectors for each data request of a write */
 	uint64_t sectors;
 };
 

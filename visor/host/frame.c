@@ -14,7 +14,9 @@ struct frame {
 };
 
 /* Below low_end and above. */
-enum zone { ZONE_LOW, ZONE_HIGH, ZONE_COUNT };
+enum zone { ZONE_LOW,
+	    ZONE_HIGH,
+	    ZONE_COUNT };
 
 /* Lives in the free run's own first bytes. */
 struct free_run {

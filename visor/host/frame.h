@@ -16,15 +16,18 @@
 #include "visor/host/multiboot.h"
 
 /* log2 of the frames in a run */
-enum { FRAME_ORDER_4K = 0, FRAME_ORDER_2M = 9, FRAME_ORDER_1G = 18, FRAME_ORDER_COUNT = 19 };
+enum { FRAME_ORDER_4K = 0,
+       FRAME_ORDER_2M = 9,
+       FRAME_ORDER_1G = 18,
+       FRAME_ORDER_COUNT = 19 };
 
 enum frame_use {
 	FRAME_RESERVED = 0, /* never handed out: not memory, firmware's, the visor's image, modules */
 	FRAME_FREE,
-	FRAME_VISOR,        /* control blocks, buffers, page lists */
-	FRAME_OBJECT,       /* behind object_alloc */
-	FRAME_TABLE,        /* EPT, NPT and shadow paging structures */
-	FRAME_GUEST,        /* a guest's memory */
+	FRAME_VISOR,  /* control blocks, buffers, page lists */
+	FRAME_OBJECT, /* behind object_alloc */
+	FRAME_TABLE,  /* EPT, NPT and shadow paging structures */
+	FRAME_GUEST,  /* a guest's memory */
 	FRAME_USE_COUNT
 };
 

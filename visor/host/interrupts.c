@@ -24,7 +24,7 @@ struct descriptor_pointer {
 	uint64_t base;
 } __attribute__((packed));
 
-#define GATE_INTERRUPT 0x8e    /* present, 64-bit interrupt gate */
+#define GATE_INTERRUPT 0x8e /* present, 64-bit interrupt gate */
 #define STUB_BYTES 16
 #define PIC_MASTER_DATA 0x21
 #define PIC_SLAVE_DATA 0xa1
@@ -34,7 +34,7 @@ extern const uint8_t trap_stubs[];
 void trap_handler(struct trap_frame *f);
 
 static struct gate idt[256];
-#define TSS_IST1 0x24          /* figure 8-11 */
+#define TSS_IST1 0x24 /* figure 8-11 */
 #define TSS_IO_MAP 0x66
 static uint8_t tss[104];
 static void (*handlers[256])(void);
@@ -45,10 +45,27 @@ static struct {
 
 /* SDM vol. 3, 6.3.1, table 6-1. */
 static const char *const exception_names[32] = {
-	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
-	"device not available", "double fault", "coprocessor overrun", "invalid TSS",
-	"segment not present", "stack fault", "general protection", "page fault", "reserved",
-	"x87 error", "alignment check", "machine check", "SIMD error", "virtualization",
+	"divide error",
+	"debug",
+	"NMI",
+	"breakpoint",
+	"overflow",
+	"bound range",
+	"invalid opcode",
+	"device not available",
+	"double fault",
+	"coprocessor overrun",
+	"invalid TSS",
+	"segment not present",
+	"stack fault",
+	"general protection",
+	"page fault",
+	"reserved",
+	"x87 error",
+	"alignment check",
+	"machine check",
+	"SIMD error",
+	"virtualization",
 	"control protection",
 };
 
@@ -66,7 +83,7 @@ static __attribute__((noreturn)) void end_of_all(const char *reason)
 static __attribute__((noreturn)) void die(const struct trap_frame *f)
 {
 	const char *name = f->vector < 32 && exception_names[f->vector] ? exception_names[f->vector]
-	                                                               : "unexpected interrupt";
+	                                                                : "unexpected interrupt";
 
 	log_line("visor: %s (vector %u, error %llx) at rip %llx", name, (unsigned)f->vector,
 	         (unsigned long long)f->error, (unsigned long long)f->rip);
@@ -142,8 +159,9 @@ void trap_handler(struct trap_frame *f)
 /* Which stack of the TSS a vector's handler runs on; 0: the one that is in use (SDM vol. 3, 6.14.5). */
 static uint8_t stack_of(unsigned vector)
 {
-	return vector == X86_DF ? STACK_DOUBLE_FAULT : vector == X86_NMI ? STACK_NMI :
-	       vector == X86_MC ? STACK_MACHINE_CHECK : 0;
+	return vector == X86_DF ? STACK_DOUBLE_FAULT : vector == X86_NMI ? STACK_NMI
+	                                       : vector == X86_MC        ? STACK_MACHINE_CHECK
+	                                                                 : 0;
 }
 
 static void interrupts_set_gate(unsigned vector)
@@ -171,7 +189,9 @@ static void set_task_register(void)
 	memcpy(tss + TSS_IO_MAP, &(uint16_t){sizeof(tss)}, sizeof(uint16_t));
 	d[0] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	d[1] = base >> 32;
-	__asm__ volatile("ltr %w0" : : "r"(HOST_TASK_SELECTOR));
+	__asm__ volatile("ltr %w0"
+	                 :
+	                 : "r"(HOST_TASK_SELECTOR));
 }
 
 void interrupts_init(void)
@@ -180,7 +200,9 @@ void interrupts_init(void)
 
 	for (unsigned v = 0; v < 256; v++)
 		interrupts_set_gate(v);
-	__asm__ volatile("lidt %0" : : "m"(idtr));
+	__asm__ volatile("lidt %0"
+	                 :
+	                 : "m"(idtr));
 	set_task_register();
 	write_dr7(X86_DR7_RESET); /* whatever the firmware had set */
 	outb(PIC_MASTER_DATA, 0xff);

@@ -9,7 +9,8 @@
 
 #include <stdint.h>
 
-enum { VECTOR_TIMER = 0x40, VECTOR_SPURIOUS = 0xff };
+enum { VECTOR_TIMER = 0x40,
+       VECTOR_SPURIOUS = 0xff };
 
 #define HOST_CODE_SELECTOR 0x08
 #define HOST_DATA_SELECTOR 0x10
@@ -39,13 +40,19 @@ void interrupts_recover(const void *begin, const void *end, const void *resume);
 /* Let what is pending in: the handler has run when this returns. Interrupts are off again. */
 static inline void interrupts_take_pending(void)
 {
-	__asm__ volatile("sti; nop; cli" : : : "memory");
+	__asm__ volatile("sti; nop; cli"
+	                 :
+	                 :
+	                 : "memory");
 }
 
 /* Sleep until the next interrupt and handle it. Interrupts are off again. */
 static inline void interrupts_wait(void)
 {
-	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	__asm__ volatile("sti; hlt; cli"
+	                 :
+	                 :
+	                 : "memory");
 }
 
 /* Non-maskable interrupts that came to the visor; nothing but a count is made of them. */

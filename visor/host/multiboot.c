@@ -19,7 +19,9 @@ struct multiboot1_info {
 	uint32_t map_bytes, map;
 };
 
-enum { INFO_COMMAND_LINE = 1u << 2, INFO_MODULES = 1u << 3, INFO_MEMORY_MAP = 1u << 6 };
+enum { INFO_COMMAND_LINE = 1u << 2,
+       INFO_MODULES = 1u << 3,
+       INFO_MEMORY_MAP = 1u << 6 };
 
 struct multiboot1_module {
 	uint32_t start, end, text, reserved;
@@ -35,7 +37,10 @@ struct multiboot2_tag {
 	uint32_t type, size;
 };
 
-enum { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MODULE = 3, TAG_MEMORY_MAP = 6 };
+enum { TAG_END = 0,
+       TAG_COMMAND_LINE = 1,
+       TAG_MODULE = 3,
+       TAG_MEMORY_MAP = 6 };
 
 struct multiboot2_module {
 	struct multiboot2_tag tag;

@@ -10,12 +10,17 @@
 #define PAGE 4096ull
 #define PAGE_2M (1ull << 21)
 #define PAGE_1G (1ull << 30)
-#define LOW_END 0x100000ull          /* firmware's and real mode's: nothing of the visor's */
+#define LOW_END 0x100000ull /* firmware's and real mode's: nothing of the visor's */
 #define ADDRESS 0x000ffffffffff000ull
 
-enum { P = 1 << 0, W = 1 << 1, PCD = 1 << 4, A = 1 << 5, D = 1 << 6, PS = 1 << 7 };
+enum { P = 1 << 0,
+       W = 1 << 1,
+       PCD = 1 << 4,
+       A = 1 << 5,
+       D = 1 << 6,
+       PS = 1 << 7 };
 #define NX (1ull << 63)
-#define TABLE (P | W | A)            /* rights come from the leaves alone */
+#define TABLE (P | W | A) /* rights come from the leaves alone */
 #define DATA (P | W | A | D | NX)
 #define DEVICE (DATA | PCD)
 

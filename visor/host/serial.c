@@ -7,8 +7,15 @@
 #define COM2 0x2f8
 
 /* Register offsets (PC16550D data sheet, table II). */
-enum { DATA = 0, INTERRUPT_ENABLE = 1, FIFO_CONTROL = 2, LINE_CONTROL = 3, MODEM_CONTROL = 4, LINE_STATUS = 5, SCRATCH = 7 };
-enum { STATUS_DATA_READY = 1, STATUS_TRANSMITTER_EMPTY = 0x20 };
+enum { DATA = 0,
+       INTERRUPT_ENABLE = 1,
+       FIFO_CONTROL = 2,
+       LINE_CONTROL = 3,
+       MODEM_CONTROL = 4,
+       LINE_STATUS = 5,
+       SCRATCH = 7 };
+enum { STATUS_DATA_READY = 1,
+       STATUS_TRANSMITTER_EMPTY = 0x20 };
 
 #define FIFO_BYTES 16
 #define QUEUE_BYTES 65536u /* power of two */

@@ -10,7 +10,10 @@ struct host_stack {
 };
 
 /* The one that all of the visor runs on; then those of the exceptions that must not rely on it. guard NULL: the end. */
-enum { STACK_MAIN, STACK_DOUBLE_FAULT, STACK_NMI, STACK_MACHINE_CHECK };
+enum { STACK_MAIN,
+       STACK_DOUBLE_FAULT,
+       STACK_NMI,
+       STACK_MACHINE_CHECK };
 extern const struct host_stack host_stacks[];
 
 #endif

@@ -26,7 +26,7 @@ enum {
 #define LVT_MASKED (1u << 16)
 #define DIVIDE_BY_1 0xbu
 
-static volatile uint32_t *page; /* NULL: x2APIC mode */
+static volatile uint32_t *page;   /* NULL: x2APIC mode */
 static uint64_t timer_per_tsc_32; /* as 32.32 */
 
 static void timer_write_register(unsigned reg, uint32_t value)

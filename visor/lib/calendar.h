@@ -6,10 +6,10 @@
 #include <stdint.h>
 
 struct calendar {
-	uint32_t year;     /* 1970 and later */
-	uint8_t month;     /* 1..12 */
-	uint8_t day;       /* 1..31 */
-	uint8_t weekday;   /* 1 = Sunday .. 7 */
+	uint32_t year;   /* 1970 and later */
+	uint8_t month;   /* 1..12 */
+	uint8_t day;     /* 1..31 */
+	uint8_t weekday; /* 1 = Sunday .. 7 */
 	uint8_t hour, minute, second;
 };
 

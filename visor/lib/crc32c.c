@@ -8,11 +8,14 @@
 /* CPUID.01H:ECX.SSE4_2 (SDM vol. 2, CRC32). Asked once: under another hypervisor the question is an exit. */
 static bool has_instruction(void)
 {
-	static enum { UNKNOWN, NO, YES } answer;
+	static enum { UNKNOWN,
+		      NO,
+		      YES } answer;
 	uint32_t eax = 1, ebx, ecx = 0, edx;
 
 	if (answer == UNKNOWN) {
-		__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+		__asm__ volatile("cpuid"
+		                 : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
 		answer = ecx & 1u << 20 ? YES : NO;
 	}
 	return answer == YES;
@@ -25,6 +28,8 @@ uint32_t crc32c(uint32_t crc, const uint64_t *data, size_t words)
 	if (!has_instruction())
 		return vmmu_trace_crc(crc, data, words * sizeof(*data));
 	for (; words; words--, data++)
-		__asm__("crc32q %1, %0" : "+r"(state) : "m"(*data));
+		__asm__("crc32q %1, %0"
+		        : "+r"(state)
+		        : "m"(*data));
 	return ~(uint32_t)state;
 }

@@ -8,8 +8,14 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
 	void *start = to;
 	size_t words = n / 8, rest = n % 8;
 
-	__asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
-	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(rest) : : "memory");
+	__asm__ volatile("rep movsq"
+	                 : "+D"(to), "+S"(from), "+c"(words)
+	                 :
+	                 : "memory");
+	__asm__ volatile("rep movsb"
+	                 : "+D"(to), "+S"(from), "+c"(rest)
+	                 :
+	                 : "memory");
 	return start;
 }
 
@@ -22,7 +28,10 @@ void *memmove(void *to, const void *from, size_t n)
 		return memcpy(to, from, n);
 	while (n--) {
 		t[n] = f[n];
-		__asm__ volatile("" : : : "memory"); /* keep the compiler from calling memmove */
+		__asm__ volatile(""
+		                 :
+		                 :
+		                 : "memory"); /* keep the compiler from calling memmove */
 	}
 	return to;
 }
@@ -33,8 +42,14 @@ void *memset(void *to, int value, size_t n)
 	uint64_t pattern = (uint8_t)value * 0x0101010101010101ull;
 	size_t words = n / 8, rest = n % 8;
 
-	__asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
-	__asm__ volatile("rep stosb" : "+D"(to), "+c"(rest) : "a"(pattern) : "memory");
+	__asm__ volatile("rep stosq"
+	                 : "+D"(to), "+c"(words)
+	                 : "a"(pattern)
+	                 : "memory");
+	__asm__ volatile("rep stosb"
+	                 : "+D"(to), "+c"(rest)
+	                 : "a"(pattern)
+	                 : "memory");
 	return start;
 }
 
@@ -55,7 +70,10 @@ size_t strlen(const char *s)
 
 	while (s[n]) {
 		n++;
-		__asm__ volatile("" : : : "memory"); /* keep the compiler from calling strlen */
+		__asm__ volatile(""
+		                 :
+		                 :
+		                 : "memory"); /* keep the compiler from calling strlen */
 	}
 	return n;
 }

@@ -15,8 +15,8 @@
 
 struct tables {
 	struct loader *loader;
-	uint32_t next;                   /* where the next table goes */
-	uint32_t listed[4];              /* tables that RSDT and XSDT name */
+	uint32_t next;      /* where the next table goes */
+	uint32_t listed[4]; /* tables that RSDT and XSDT name */
 	unsigned listed_count;
 };
 
@@ -51,7 +51,7 @@ static bool list(struct tables *t, uint8_t *table, size_t bytes)
 /* 5.2.3.2 Generic Address Structure: a register in I/O space. */
 static void set_io_register(uint8_t *gas, uint16_t port, uint8_t bytes)
 {
-	gas[0] = 1;                      /* system I/O space */
+	gas[0] = 1; /* system I/O space */
 	gas[1] = bytes * 8;
 	gas[3] = bytes == 4 ? 3 : bytes; /* access size: byte, word, dword */
 	put64(gas + 4, port);
@@ -83,15 +83,15 @@ static bool add_fadt(struct tables *t, uint32_t dsdt, uint32_t facs)
 	put32(fadt + 56, PORT_PM1A_EVENT);
 	put32(fadt + 64, PORT_PM1A_CONTROL);
 	put32(fadt + 76, PORT_PM_TIMER);
-	fadt[88] = 4;                    /* PM1_EVT_LEN */
-	fadt[89] = 2;                    /* PM1_CNT_LEN */
-	fadt[91] = 4;                    /* PM_TMR_LEN */
-	put16(fadt + 96, 0xffff);        /* P_LVL2_LAT: no C2 */
-	put16(fadt + 98, 0xffff);        /* P_LVL3_LAT: no C3 */
-	fadt[108] = 0x32;                /* CENTURY in the CMOS */
+	fadt[88] = 4;             /* PM1_EVT_LEN */
+	fadt[89] = 2;             /* PM1_CNT_LEN */
+	fadt[91] = 4;             /* PM_TMR_LEN */
+	put16(fadt + 96, 0xffff); /* P_LVL2_LAT: no C2 */
+	put16(fadt + 98, 0xffff); /* P_LVL3_LAT: no C3 */
+	fadt[108] = 0x32;         /* CENTURY in the CMOS */
 	put16(fadt + 109, BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA);
 	put32(fadt + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_POWER_BUTTON_CONTROL_METHOD |
-	                      FADT_SLEEP_BUTTON_CONTROL_METHOD | FADT_TIMER_32_BIT | FADT_RESET_REGISTER);
+	                          FADT_SLEEP_BUTTON_CONTROL_METHOD | FADT_TIMER_32_BIT | FADT_RESET_REGISTER);
 	set_io_register(fadt + 116, PORT_RESET, 1);
 	fadt[128] = RESET_VALUE;
 	put64(fadt + 140, dsdt);
@@ -102,14 +102,14 @@ static bool add_fadt(struct tables *t, uint32_t dsdt, uint32_t facs)
 }
 
 /* 5.2.12 Multiple APIC Description Table. */
-#define MADT_PCAT_COMPAT 1u          /* there is an 8259 pair too */
+#define MADT_PCAT_COMPAT 1u /* there is an 8259 pair too */
 #define MADT_MAX_CPUS 16
 #define MADT_MAX_BYTES (HEADER_BYTES + 8 + MADT_MAX_CPUS * 8 + 12 + 2 * 10 + 6)
 #define INTI_ACTIVE_HIGH_LEVEL 0x000d
 
 static uint8_t *add_override(uint8_t *at, uint8_t irq, uint32_t pin, uint16_t flags)
 {
-	at[0] = 2;                       /* 5.2.12.5 */
+	at[0] = 2; /* 5.2.12.5 */
 	at[1] = 10;
 	at[3] = irq;
 	put32(at + 4, pin);
@@ -120,12 +120,12 @@ static uint8_t *add_override(uint8_t *at, uint8_t irq, uint32_t pin, uint16_t fl
 static uint8_t *add_controllers(uint8_t *at, unsigned cpus)
 {
 	for (unsigned id = 0; id < cpus; id++, at += 8) {
-		at[0] = 0;                   /* 5.2.12.2 Processor Local APIC */
+		at[0] = 0; /* 5.2.12.2 Processor Local APIC */
 		at[1] = 8;
 		at[2] = at[3] = id;
-		put32(at + 4, 1);            /* enabled */
+		put32(at + 4, 1); /* enabled */
 	}
-	at[0] = 1;                       /* 5.2.12.3 I/O APIC */
+	at[0] = 1; /* 5.2.12.3 I/O APIC */
 	at[1] = 12;
 	at[2] = IOAPIC_ID;
 	put32(at + 4, IOAPIC_BASE);
@@ -144,7 +144,7 @@ static bool add_madt(struct tables *t)
 	at = add_controllers(madt + HEADER_BYTES + 8, cpus);
 	at = add_override(at, IRQ_PIT, IOAPIC_PIN_PIT, 0);
 	at = add_override(at, IRQ_SCI, IRQ_SCI, INTI_ACTIVE_HIGH_LEVEL);
-	at[0] = 4;                       /* 5.2.12.7 Local APIC NMI: LINT1 of all CPUs */
+	at[0] = 4; /* 5.2.12.7 Local APIC NMI: LINT1 of all CPUs */
 	at[1] = 6;
 	at[2] = 0xff;
 	at[5] = 1;

@@ -15,10 +15,10 @@
 
 /* AH, the BIOS function, is what it was; AL, which is lost, is the vector. */
 static const uint8_t call[CALL_BYTES] = {
-	0xb0, 0x00,             /* mov $vector, %al */
-	0xe7, PORT_BIOS_CALL,   /* out %ax, $PORT_BIOS_CALL */
-	0xf4,                   /* hlt */
-	0xeb, 0xfd,             /* jmp to the hlt */
+	0xb0, 0x00,           /* mov $vector, %al */
+	0xe7, PORT_BIOS_CALL, /* out %ax, $PORT_BIOS_CALL */
+	0xf4,                 /* hlt */
+	0xeb, 0xfd,           /* jmp to the hlt */
 };
 
 static const uint8_t reset[] = {

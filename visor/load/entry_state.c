@@ -8,10 +8,10 @@
 #include "visor/load/loader.h"
 
 /* Access rights as in cpu/state.h; descriptors hold them in bits 55:40. */
-#define ACCESS_CODE32 0xc09b     /* execute/read, accessed, present, 32-bit, limit in pages */
+#define ACCESS_CODE32 0xc09b /* execute/read, accessed, present, 32-bit, limit in pages */
 #define ACCESS_CODE64 0xa09b
-#define ACCESS_DATA 0xc093       /* read/write, accessed, present, 32-bit, limit in pages */
-#define ACCESS_TSS 0x008b        /* busy 32-bit TSS, which also stands for the 64-bit one */
+#define ACCESS_DATA 0xc093 /* read/write, accessed, present, 32-bit, limit in pages */
+#define ACCESS_TSS 0x008b  /* busy 32-bit TSS, which also stands for the 64-bit one */
 
 #define GDT_ENTRIES 4
 #define RFLAGS_FIXED 0x2

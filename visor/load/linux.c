@@ -37,20 +37,20 @@
 #define SECTOR 512u
 #define SYSSIZE_UNIT 16u
 #define BOOT_FLAG_VALUE 0xaa55
-#define HEADER_MAGIC 0x53726448u      /* "HdrS" */
+#define HEADER_MAGIC 0x53726448u /* "HdrS" */
 #define LOADED_HIGH 0x01
 #define LOADER_UNDEFINED 0xff
-#define VERSION_MIN 0x206             /* first with cmdline_size */
-#define VERSION_PREF_ADDRESS 0x20a    /* first with pref_address and init_size */
+#define VERSION_MIN 0x206          /* first with cmdline_size */
+#define VERSION_PREF_ADDRESS 0x20a /* first with pref_address and init_size */
 
-#define LOW_AREA 0x10000u             /* zero page and command line go at or above */
+#define LOW_AREA 0x10000u /* zero page and command line go at or above */
 #define INITRD_ALIGN 4096u
 
 struct bzimage {
 	const uint8_t *image;
 	size_t size;
 	uint16_t version;
-	size_t setup_bytes;      /* boot sector and setup: where the 32-bit code begins in the file */
+	size_t setup_bytes; /* boot sector and setup: where the 32-bit code begins in the file */
 	uint64_t code_bytes;
 	uint64_t load_address, init_size;
 	uint32_t command_line_max;
@@ -106,7 +106,7 @@ static bool check_entry(struct loader *l, const struct bzimage *b)
 {
 	if (!get32(b->image + CODE32_START))
 		return refuse(l, "Linux kernel image has no 32-bit entry point: it starts in real mode and calls "
-		              "the BIOS, and there is none");
+		                 "the BIOS, and there is none");
 	return true;
 }
 
@@ -170,7 +170,7 @@ static bool put_initrd(struct loader *l, const struct bzimage *b, uint8_t *zero_
 	at = initrd->size <= end ? (end - initrd->size) & ~(uint64_t)(INITRD_ALIGN - 1) : 0;
 	if (at < kernel_end)
 		return refuse(l, "initrd of %lu MiB does not fit in %lu MiB of guest memory "
-		              "(the kernel takes the first %lu MiB)",
+		                 "(the kernel takes the first %lu MiB)",
 		              mib(initrd->size), mib(l->request->memory_bytes), mib(kernel_end));
 	put32(zero_page + RAMDISK_IMAGE, at);
 	put32(zero_page + RAMDISK_SIZE, initrd->size);

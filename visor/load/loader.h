@@ -12,7 +12,7 @@
 struct loader {
 	const struct load_request *request;
 	struct load_result *result;
-	uint64_t rsdp;          /* gpa of the ACPI root pointer */
+	uint64_t rsdp; /* gpa of the ACPI root pointer */
 	unsigned taken_count;
 	struct {
 		uint64_t base, end;
@@ -45,7 +45,7 @@ bool is_linux(const struct load_blob *kernel);
 bool load_linux(struct loader *l);
 
 struct multiboot_header {
-	uint32_t offset;        /* in the file */
+	uint32_t offset; /* in the file */
 	uint32_t flags;
 	uint32_t header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr;
 };

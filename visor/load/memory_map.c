@@ -3,7 +3,7 @@
 #include "visor/load/memory_map.h"
 
 static unsigned memmap_add(struct guest_memory_range *out, unsigned n, uint64_t base, uint64_t end,
-                    enum guest_memory_type type)
+                           enum guest_memory_type type)
 {
 	if (end > base)
 		out[n++] = (struct guest_memory_range){.base = base, .bytes = end - base, .type = type};

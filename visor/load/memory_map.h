@@ -12,8 +12,8 @@
 /* Fixed places. Everything from here to 4 GiB belongs to devices. */
 #define GUEST_DEVICE_HOLE_BASE 0xc0000000ull
 #define GUEST_HIGH_BASE 0x100000000ull
-#define GUEST_EBDA 0x9fc00ull        /* end of conventional memory */
-#define GUEST_VIDEO_BASE 0xa0000ull  /* not backed: reads as ones */
+#define GUEST_EBDA 0x9fc00ull       /* end of conventional memory */
+#define GUEST_VIDEO_BASE 0xa0000ull /* not backed: reads as ones */
 #define GUEST_VIDEO_END 0xc0000ull
 #define GUEST_FIRMWARE_BASE 0xe0000ull /* ACPI tables, at 0xE0000 - 0xFFFFF */
 #define GUEST_FIRMWARE_END 0x100000ull
@@ -21,7 +21,8 @@
 #define GUEST_MEMORY_MIN (2ull << 20)
 
 /* As in the answer of INT 15h, E820h. */
-enum guest_memory_type { GUEST_MEMORY_RAM = 1, GUEST_MEMORY_RESERVED = 2 };
+enum guest_memory_type { GUEST_MEMORY_RAM = 1,
+	                 GUEST_MEMORY_RESERVED = 2 };
 
 struct guest_memory_range {
 	uint64_t base;

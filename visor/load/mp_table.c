@@ -14,19 +14,25 @@
 #define MAX_CPUS 16u
 #define MAX_BYTES (HEADER_BYTES + MAX_CPUS * 20 + 8 + 8 + (ISA_IRQS + 1) * 8 + 2 * 8)
 
-enum { ENTRY_CPU, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_IO_INTERRUPT, ENTRY_LOCAL_INTERRUPT }; /* table 4-3 */
+enum { ENTRY_CPU,
+       ENTRY_BUS,
+       ENTRY_IOAPIC,
+       ENTRY_IO_INTERRUPT,
+       ENTRY_LOCAL_INTERRUPT }; /* table 4-3 */
 
 #define CPU_ENABLED 1u
 #define CPU_BOOT 2u
-#define CPU_SIGNATURE 0x600u             /* family 6 */
-#define CPU_FEATURES 0x201u              /* FPU, APIC: CPUID.1:EDX */
-#define APIC_VERSION 0x14u               /* of the local APIC, as its register says */
+#define CPU_SIGNATURE 0x600u /* family 6 */
+#define CPU_FEATURES 0x201u  /* FPU, APIC: CPUID.1:EDX */
+#define APIC_VERSION 0x14u   /* of the local APIC, as its register says */
 #define IOAPIC_VERSION 0x11u
 
 #define BUS_ISA 0u
 
-enum { INTERRUPT_INT = 0, INTERRUPT_NMI = 1, INTERRUPT_EXTINT = 3 }; /* table 4-10 */
-#define AS_THE_BUS 0x0u                  /* polarity and trigger mode */
+enum { INTERRUPT_INT = 0,
+       INTERRUPT_NMI = 1,
+       INTERRUPT_EXTINT = 3 }; /* table 4-10 */
+#define AS_THE_BUS 0x0u        /* polarity and trigger mode */
 #define ACTIVE_HIGH_LEVEL 0xdu
 #define ALL_APICS 0xffu
 
@@ -69,7 +75,7 @@ static void add_bus_and_ioapic(struct table *t)
 	at = entry(t, ENTRY_IOAPIC, 8);
 	at[1] = IOAPIC_ID;
 	at[2] = IOAPIC_VERSION;
-	at[3] = 1;                           /* usable */
+	at[3] = 1; /* usable */
 	put32(at + 4, IOAPIC_BASE);
 }
 
@@ -107,7 +113,7 @@ static void finish_header(struct table *t)
 
 	memcpy(h, "PCMP", 4);
 	put16(h + 4, (uint16_t)t->length);
-	h[6] = 4;                            /* specification 1.4 */
+	h[6] = 4; /* specification 1.4 */
 	memcpy(h + 8, "VMMU    ", 8);
 	memcpy(h + 16, "VISOR       ", 12);
 	put16(h + 34, (uint16_t)t->entries);

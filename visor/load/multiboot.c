@@ -14,7 +14,7 @@
 #define FLAGS_KNOWN 0x7u
 #define FLAGS_REQUIRED 0xffffu
 
-#define BOOT_MAGIC 0x2badb002u   /* 3.2: in EAX */
+#define BOOT_MAGIC 0x2badb002u /* 3.2: in EAX */
 
 /* 3.3 Boot information format. */
 #define INFO_BYTES 116

@@ -6,8 +6,8 @@
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
 
-#define IO_BITMAP_ORDER 2           /* 12 KiB (15.10.1), as a run of four frames */
-#define MSR_BITMAP_ORDER 1          /* 8 KiB (15.11) */
+#define IO_BITMAP_ORDER 2  /* 12 KiB (15.10.1), as a run of four frames */
+#define MSR_BITMAP_ORDER 1 /* 8 KiB (15.11) */
 #define GUEST_ASID 1
 
 /* The MSR permission map has two bits per register, read and write (15.11). */
@@ -15,15 +15,23 @@ static void svm_pass_msr(uint8_t *bitmap, uint32_t msr)
 {
 	uint32_t bit = msr < 0x2000 ? msr * 2 : 0x4000 + (msr & 0x1fff) * 2;
 
-	bitmap[bit / 8] &= (uint8_t)~(3u << bit % 8);
+	bitmap[bit / 8] &= (uint8_t) ~(3u << bit % 8);
 }
 
 static void fill_bitmaps(struct vcpu *v)
 {
 	/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
 	static const uint32_t own[] = {
-		MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
-		MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+		MSR_FS_BASE,
+		MSR_GS_BASE,
+		MSR_KERNEL_GS_BASE,
+		MSR_STAR,
+		MSR_LSTAR,
+		MSR_CSTAR,
+		MSR_SFMASK,
+		MSR_SYSENTER_CS,
+		MSR_SYSENTER_ESP,
+		MSR_SYSENTER_EIP,
 	};
 	uint8_t *msrs = (uint8_t *)(uintptr_t)v->svm.msr_bitmap;
 

@@ -18,7 +18,7 @@
 
 #define BREAKPOINTS 4u
 #define CR4_DE (1ull << 3)
-#define LONGEST 8u               /* bytes that one breakpoint covers, at most */
+#define LONGEST 8u /* bytes that one breakpoint covers, at most */
 #define DR7_ENABLE(n) (3ull << 2 * (n))
 
 void svm_intercept_debug(struct vmcb *b)
@@ -29,7 +29,9 @@ void svm_intercept_debug(struct vmcb *b)
 
 static uint64_t breakpoint_address(unsigned n)
 {
-	return n == 0 ? read_dr0() : n == 1 ? read_dr1() : n == 2 ? read_dr2() : read_dr3();
+	return n == 0 ? read_dr0() : n == 1 ? read_dr1()
+	                     : n == 2       ? read_dr2()
+	                                    : read_dr3();
 }
 
 static bool meets(uint64_t address, uint64_t base, uint64_t bytes)

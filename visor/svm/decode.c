@@ -15,8 +15,12 @@ static const struct plain_instruction {
 	uint16_t exit_code;
 	uint8_t length, bytes[2];
 } plain_instructions[] = {
-	{SVM_EXIT_CPUID, 2, {0x0f, 0xa2}}, {SVM_EXIT_MSR, 2, {0x0f, 0x30}},  {SVM_EXIT_MSR, 2, {0x0f, 0x32}},
-	{SVM_EXIT_HLT, 1, {0xf4}},         {SVM_EXIT_WBINVD, 2, {0x0f, 0x09}}, {SVM_EXIT_INVD, 2, {0x0f, 0x08}},
+	{SVM_EXIT_CPUID, 2, {0x0f, 0xa2}},
+	{SVM_EXIT_MSR, 2, {0x0f, 0x30}},
+	{SVM_EXIT_MSR, 2, {0x0f, 0x32}},
+	{SVM_EXIT_HLT, 1, {0xf4}},
+	{SVM_EXIT_WBINVD, 2, {0x0f, 0x09}},
+	{SVM_EXIT_INVD, 2, {0x0f, 0x08}},
 };
 
 static unsigned plain_length(struct vcpu *v, const struct x86_cpu_state *s)

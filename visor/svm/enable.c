@@ -5,7 +5,7 @@
 #include "visor/svm/internal.h"
 
 #define VM_CR_SVMDIS (1ull << 4)
-#define CPUID_TCG_EBX 0x54474354    /* "TCGT" of TCGTCGTCGTCG */
+#define CPUID_TCG_EBX 0x54474354 /* "TCGT" of TCGTCGTCGTCG */
 
 struct svm_cpu svm_cpu;
 
@@ -34,7 +34,10 @@ static bool enable_svm(const struct cpuid features, const char **reason)
 	}
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | X86_EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, host_save_area);
-	__asm__ volatile("vmsave %%rax" : : "a"(svm_cpu.host_state) : "memory");
+	__asm__ volatile("vmsave %%rax"
+	                 :
+	                 : "a"(svm_cpu.host_state)
+	                 : "memory");
 	return true;
 }
 

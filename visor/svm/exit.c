@@ -42,10 +42,9 @@ static void svm_handle_cr(struct vcpu *v, uint64_t exit_code)
 static void handle_task_switch(struct vcpu *v)
 {
 	const struct vmcb *b = v->svm.vmcb;
-	enum task_switch_source source = b->exit_info2 & TASK_SWITCH_BY_IRET ? TASK_SWITCH_IRET :
-	                                 b->exit_info2 & TASK_SWITCH_BY_JUMP ? TASK_SWITCH_JUMP :
-	                                 v->event & EVENT_VALID              ? TASK_SWITCH_GATE :
-	                                                                       TASK_SWITCH_CALL;
+	enum task_switch_source source = b->exit_info2 & TASK_SWITCH_BY_IRET ? TASK_SWITCH_IRET : b->exit_info2 & TASK_SWITCH_BY_JUMP ? TASK_SWITCH_JUMP
+	                                                                                  : v->event & EVENT_VALID                    ? TASK_SWITCH_GATE
+	                                                                                                                              : TASK_SWITCH_CALL;
 
 	exit_task_switch(v, (uint16_t)b->exit_info1, source);
 }
@@ -64,7 +63,8 @@ void svm_handle(struct vcpu *v)
 	if (svm_is_shadow(v) && b->cr3 != v->svm.root) {
 		exit_count(v, EXIT_OTHER);
 		vm_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
-		           "intercept; the visor's memory may have been changed", ULL(b->cr3));
+		           "intercept; the visor's memory may have been changed",
+		        ULL(b->cr3));
 		return;
 	}
 	switch (b->exit_code) {

@@ -10,10 +10,10 @@ struct io_access;
 struct vmcb;
 
 extern struct svm_cpu {
-	uint64_t host_state;      /* of VMSAVE: a VMCB's address */
+	uint64_t host_state; /* of VMSAVE: a VMCB's address */
 	bool has_next_rip;
-	bool is_tcg;              /* QEMU's emulation, as its CPUID says. What it does otherwise than a CPU: */
-	bool leaves_debug_armed;  /* svm/debug.c */
+	bool is_tcg;             /* QEMU's emulation, as its CPUID says. What it does otherwise than a CPU: */
+	bool leaves_debug_armed; /* svm/debug.c */
 	/*
 	 * Once, on a busy machine, a guest test saw an injected interrupt twice. Offered
 	 * as a virtual interrupt it takes another way there. (Bochs, for its part, never

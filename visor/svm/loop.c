@@ -15,12 +15,15 @@ _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm/entry.
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
 static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
-                                                enum vmmu_fault_result result)
+                                                    enum vmmu_fault_result result)
 {
 	struct vmcb *b = v->svm.vmcb;
 
 	/* From here the visor is interruptible where it says so; a pending NMI comes in now. */
-	__asm__ volatile("cli; stgi" : : : "memory");
+	__asm__ volatile("cli; stgi"
+	                 :
+	                 :
+	                 : "memory");
 	watch_begin(v);
 	v->state.gpr[X86_RAX] = b->rax;
 	v->state.gpr[X86_RSP] = b->rsp;
@@ -38,7 +41,10 @@ static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct
 	svm_inject_event(v);
 	if (unlikely(v->spec_ctrl) && !v->stop) /* this exit may have written it */
 		wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
-	__asm__ volatile("clgi; sti" : : : "memory");
+	__asm__ volatile("clgi; sti"
+	                 :
+	                 :
+	                 : "memory");
 	return v->stop;
 }
 

@@ -170,8 +170,13 @@ void svm_read_paging(struct vcpu *v, struct vmmu_paging *out)
 {
 	const struct vmcb *b = v->svm.vmcb;
 
-	*out = (struct vmmu_paging){.cr0 = b->cr0, .cr3 = b->cr3, .cr4 = b->cr4, .efer = b->efer & ~X86_EFER_SVME,
-	                            .cpu = v->vm->bus.cpu};
+	*out = (struct vmmu_paging){
+		.cr0 = b->cr0,
+		.cr3 = b->cr3,
+		.cr4 = b->cr4,
+		.efer = b->efer & ~X86_EFER_SVME,
+		.cpu = v->vm->bus.cpu,
+	};
 }
 
 /* VMRUN wants EFER.SVME set (15.5.1). The instruction may have emptied the TLB. */
@@ -203,7 +208,7 @@ void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 	b->cr0 = shadow_real_cr0(p);
 	b->cr4 = shadow_real_cr4(p);
 	b->efer = shadow_real_efer(p) | X86_EFER_SVME;
-	b->cr_read &= (uint16_t)~(1u << 0 | 1u << 4);
+	b->cr_read &= (uint16_t) ~(1u << 0 | 1u << 4);
 	b->cr_read |= (b->cr0 != p->cr0 ? 1u << 0 : 0) | (b->cr4 != p->cr4 ? 1u << 4 : 0);
 }
 

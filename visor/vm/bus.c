@@ -56,7 +56,16 @@ static int bus_execute(void *ctx, const uint8_t *code, unsigned bytes, struct na
 
 void bus_connect(struct vm *vm)
 {
-	vm->bus = (struct guest_memory){.read = bus_read, .write = bus_write, .execute = bus_execute, .page = bus_page,
-	                                .written = bus_written, .ctx = vm, .host = &vm->host, .stored = bus_stored,
-	                                .cpu = cpuid_paging(&vm->vcpu), .mode = &vm->mode};
+	vm->bus = (struct guest_memory){
+		.read = bus_read,
+		.write = bus_write,
+		.execute = bus_execute,
+		.page = bus_page,
+		.written = bus_written,
+		.ctx = vm,
+		.host = &vm->host,
+		.stored = bus_stored,
+		.cpu = cpuid_paging(&vm->vcpu),
+		.mode = &vm->mode,
+	};
 }

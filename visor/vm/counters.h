@@ -15,7 +15,7 @@ struct vm;
 struct counters {
 	uint64_t tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
-	uint64_t ahead_instructions, ahead_faults;   /* exit/ahead.h */
+	uint64_t ahead_instructions, ahead_faults; /* exit/ahead.h */
 	struct vmmu_stats engine;
 };
 

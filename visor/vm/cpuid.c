@@ -14,47 +14,48 @@
 #define BIT(n) (1u << (n))
 #define BITS(high, low) ((uint32_t)(((2ull << (high)) - 1) & ~((1ull << (low)) - 1)))
 
-enum { LEAF_HYPERVISOR = 0x40000000u, LEAF_EXTENDED = 0x80000000u };
+enum { LEAF_HYPERVISOR = 0x40000000u,
+       LEAF_EXTENDED = 0x80000000u };
 #define LAST_BASIC 0xdu
 #define LAST_EXTENDED (LEAF_EXTENDED + 8)
 
 /* Leaf 1 ECX */
-#define FEATURES_1C                                                                                \
-	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ |      \
-	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ |   \
-	 BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ |        \
+#define FEATURES_1C \
+	(BIT(0) /* SSE3 */ | BIT(1) /* PCLMULQDQ */ | BIT(9) /* SSSE3 */ | BIT(12) /* FMA */ | \
+	 BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BITS(20, 19) /* SSE4 */ | BIT(22) /* MOVBE */ | \
+	 BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ | BIT(28) /* AVX */ | \
 	 BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
 #define EMULATED_1C (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
 #define OSXSAVE_1C BIT(27)
 /* Leaf 1 EDX, and the half of 80000001H EDX that repeats it. Machine checks (7, 14), SMM's and
  * thermal bits stay out. */
-#define FEATURES_1D                                                                                \
-	(BITS(6, 0) /* FPU VME DE PSE TSC MSR PAE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ |        \
-	 BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ |           \
+#define FEATURES_1D \
+	(BITS(6, 0) /* FPU VME DE PSE TSC MSR PAE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ | \
+	 BIT(11) /* SEP */ | BIT(12) /* MTRR */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ | \
 	 BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | BIT(19) /* CLFLUSH */ | BITS(26, 23) /* MMX.. */ | \
 	 BIT(27) /* self snoop */)
 #define INVPCID_7B BIT(10)
 #define RDPID_7C BIT(22)
 #define RDTSCP_81D BIT(27)
-#define FEATURES_7B                                                                                \
-	(BIT(0) /* FSGSBASE */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(7) /* SMEP */ |         \
-	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | INVPCID_7B | BITS(19, 16) |              \
-	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ |              \
+#define FEATURES_7B \
+	(BIT(0) /* FSGSBASE */ | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(7) /* SMEP */ | \
+	 BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | INVPCID_7B | BITS(19, 16) | \
+	 BIT(20) /* SMAP */ | BIT(21) | BIT(23) /* CLFLUSHOPT */ | BIT(24) /* CLWB */ | \
 	 BIT(28) | BIT(29) /* SHA */ | BITS(31, 30))
 #define APIC_BASE_ENABLE BIT(11)
 #define PKU_7C BIT(3)
 #define OSPKE_7C BIT(4)
 #define LA57_7C BIT(16)
 #define UMIP_7C BIT(2)
-#define FEATURES_7C                                                                                \
+#define FEATURES_7C \
 	(BIT(1) /* VBMI */ | UMIP_7C | PKU_7C | BIT(6) | BITS(12, 8) | BIT(14) | LA57_7C | RDPID_7C)
 #define FEATURES_7D BIT(4) /* fast short REP MOV */
-#define FEATURES_81C                                                                               \
-	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) |  \
+#define FEATURES_81C \
+	(BIT(0) /* LAHF64 */ | BIT(4) /* CR8 by LOCK MOV */ | BIT(5) /* LZCNT */ | BIT(6) | BIT(7) | \
 	 BIT(8) | BIT(11) | BIT(16) | BIT(21))
 #define REPEATED_81D (BITS(9, 0) | BITS(17, 12) | BITS(24, 23))
-#define FEATURES_81D                                                                               \
-	((FEATURES_1D & REPEATED_81D) | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(22) |          \
+#define FEATURES_81D \
+	((FEATURES_1D & REPEATED_81D) | BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(22) | \
 	 BIT(26) /* 1 GiB pages */ | RDTSCP_81D | BIT(29) /* long mode */ | BITS(31, 30))
 
 #define XSAVE_COMPONENTS CPUID_XCR0_ALLOWED
@@ -142,7 +143,10 @@ static void filter_xsave(uint32_t subleaf, struct cpuid *r)
 		r->ecx = xsave_bytes(r->eax);
 		r->edx = 0;
 	} else if (subleaf == 1) {
-		*r = (struct cpuid){.eax = r->eax & XSAVE_1A, .ebx = r->eax ? compacted_xsave_bytes(xgetbv0()) : 0};
+		*r = (struct cpuid){
+			.eax = r->eax & XSAVE_1A,
+			.ebx = r->eax ? compacted_xsave_bytes(xgetbv0()) : 0,
+		};
 	} else if (subleaf >= 32 || !(XSAVE_COMPONENTS & BIT(subleaf))) {
 		*r = (struct cpuid){0};
 	}
@@ -186,7 +190,10 @@ static struct cpuid address_widths(struct vcpu *v, const struct cpuid *cpu)
 
 	if (linear > 48 && !v->backend->allows(CPU_FEATURE_LA57))
 		linear = 48;
-	return (struct cpuid){.eax = linear << 8 | (physical < 48 ? physical : 48), .ebx = cpu->ebx & SPECULATION_88B};
+	return (struct cpuid){
+		.eax = linear << 8 | (physical < 48 ? physical : 48),
+		.ebx = cpu->ebx & SPECULATION_88B,
+	};
 }
 
 static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
@@ -256,7 +263,7 @@ struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 }
 
 #define VENDOR_INTEL_EBX 0x756e6547 /* "Genu" of GenuineIntel */
-#define VENDOR_AMD_EBX 0x68747541 /* "Auth" of AuthenticAMD */
+#define VENDOR_AMD_EBX 0x68747541   /* "Auth" of AuthenticAMD */
 
 struct vmmu_guest_cpu cpuid_paging(struct vcpu *v)
 {

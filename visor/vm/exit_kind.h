@@ -25,9 +25,9 @@ enum exit_kind {
 	EXIT_INIT,
 	EXIT_TASK_SWITCH,
 	EXIT_XSETBV,
-	EXIT_CACHE,            /* INVD, WBINVD */
-	EXIT_UNDEFINED,        /* an instruction that the guest's CPU does not have */
-	EXIT_HYPERCALL,        /* VMCALL, VMMCALL */
+	EXIT_CACHE,     /* INVD, WBINVD */
+	EXIT_UNDEFINED, /* an instruction that the guest's CPU does not have */
+	EXIT_HYPERCALL, /* VMCALL, VMMCALL */
 	EXIT_RDPMC,
 	EXIT_TRIPLE_FAULT,
 	EXIT_OTHER,

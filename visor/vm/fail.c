@@ -16,7 +16,7 @@ static void dump_segment(const char *name, const struct x86_segment *s)
 static void dump_registers(const struct x86_cpu_state *s)
 {
 	static const char *const gpr[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-	                                  "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+	                                  "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 	static const char *const segment[] = {"es", "cs", "ss", "ds", "fs", "gs"};
 
 	log_line("  rip  %016llx rflags %08llx cpl %u", ULL(s->rip), ULL(s->rflags), s->cpl);

@@ -20,11 +20,11 @@ typedef uint64_t chunk;
 struct region {
 	struct region *next;
 	uint32_t id;
-	uint64_t base_page;     /* gfn it begins at now */
-	uint32_t flags;         /* of its slot */
-	uint64_t first_page;    /* gfn it began at when it was made */
+	uint64_t base_page;  /* gfn it begins at now */
+	uint32_t flags;      /* of its slot */
+	uint64_t first_page; /* gfn it began at when it was made */
 	uint64_t pages;
-	uint64_t skew;          /* first_page's place in its 2 MiB: chunks are aligned as gfns are */
+	uint64_t skew; /* first_page's place in its 2 MiB: chunks are aligned as gfns are */
 	uint64_t chunk_count;
 	chunk chunks[];
 };
@@ -221,7 +221,15 @@ enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t
 	if (pages <= 1ull << 40)
 		r = object_alloc(region_bytes(chunks));
 	if (r)
-		*r = (struct region){.id = id, .flags = flags, .base_page = first, .first_page = first, .pages = pages, .skew = skew, .chunk_count = chunks};
+		*r = (struct region){
+			.id = id,
+			.flags = flags,
+			.base_page = first,
+			.first_page = first,
+			.pages = pages,
+			.skew = skew,
+			.chunk_count = chunks,
+		};
 	slot.backing = (uintptr_t)r;
 	status = vmmu_slot_create(vm->mmu, &slot);
 	if (status == VMMU_OK && !r) {

@@ -76,7 +76,7 @@ static bool msr_read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 		*value = rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_FOR_GUESTS;
 		return true;
 	case MSR_DEBUGCTL:
-	case MSR_MTRRCAP:  /* no variable and no fixed ranges: the default type covers all */
+	case MSR_MTRRCAP: /* no variable and no fixed ranges: the default type covers all */
 		*value = 0;
 		return true;
 	case MSR_MTRR_DEF_TYPE:

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MSR_LIST_KEPT 64u      /* registers that keep what is written */
+#define MSR_LIST_KEPT 64u /* registers that keep what is written */
 
 /* The values of those; all zeros at the start. */
 struct msr_list_state {
@@ -19,8 +19,8 @@ struct msr_list_state {
 };
 
 enum msr_list_answer {
-	MSR_LIST_ABSENT,           /* not in the list */
-	MSR_LIST_REFUSED,          /* in it, but not for this access */
+	MSR_LIST_ABSENT,  /* not in the list */
+	MSR_LIST_REFUSED, /* in it, but not for this access */
 	MSR_LIST_DONE,
 };
 

@@ -19,8 +19,7 @@ struct choice {
 static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
 static const struct choice sinks[] = {{"off", 0}, {"disk", 1}, {0}};
 static const struct choice mmus[] = {
-	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT},
-	{"shadow", OPTIONS_MMU_SHADOW}, {0}};
+	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT}, {"shadow", OPTIONS_MMU_SHADOW}, {0}};
 static const struct choice page_sizes[] = {
 	{"4k", VMMU_LEVEL_4K}, {"2m", VMMU_LEVEL_2M}, {"1g", VMMU_LEVEL_1G}, {0}};
 
@@ -94,8 +93,7 @@ static bool read_words(const char *line, const char *end, struct options *out, c
 		taken = stop > word ? read_word(word, stop, out) : 1;
 		/* The first word may be the visor's own file name: QEMU puts it there. */
 		if (taken == 0 || (taken < 0 && word != line)) {
-			snprintf(reason, size, taken ? "unknown word \"%.*s\" on the visor's command line"
-			                             : "bad value in \"%.*s\" on the visor's command line",
+			snprintf(reason, size, taken ? "unknown word \"%.*s\" on the visor's command line" : "bad value in \"%.*s\" on the visor's command line",
 			         (int)(stop - word), word);
 			return false;
 		}

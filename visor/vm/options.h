@@ -9,18 +9,21 @@
 #include "visor/host/multiboot.h"
 #include "visor/load/load.h"
 
-enum options_mmu { OPTIONS_MMU_AUTO, OPTIONS_MMU_EPT, OPTIONS_MMU_NPT, OPTIONS_MMU_SHADOW };
+enum options_mmu { OPTIONS_MMU_AUTO,
+	           OPTIONS_MMU_EPT,
+	           OPTIONS_MMU_NPT,
+	           OPTIONS_MMU_SHADOW };
 
 struct options {
 	uint64_t memory_bytes;
 	enum options_mmu mmu;
-	unsigned max_level;          /* VMMU_LEVEL_*: the largest page */
+	unsigned max_level; /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
-	bool require_isolation;      /* refuse where cpu_backend.leak() names a way out */
-	bool run_ahead;              /* exit/ahead.h */
+	bool require_isolation; /* refuse where cpu_backend.leak() names a way out */
+	bool run_ahead;         /* exit/ahead.h */
 	const char *guest_command_line;
 
-	struct load_blob kernel;     /* bytes NULL: no module has that role */
+	struct load_blob kernel; /* bytes NULL: no module has that role */
 	struct load_blob initrd;
 	struct load_blob modules[LOAD_MAX_MODULES];
 	unsigned module_count;

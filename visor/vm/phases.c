@@ -12,7 +12,7 @@
 
 struct phases {
 	unsigned count;
-	struct counters last;            /* at the last mark */
+	struct counters last; /* at the last mark */
 	struct {
 		uint8_t number;
 		struct counters counted;

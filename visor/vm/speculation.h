@@ -16,18 +16,18 @@
 #define SPECULATION_88B (1u << 12 /* IBPB */ | 1u << 14 /* IBRS */ | 1u << 15 /* STIBP */ | 1u << 24 /* SSBD */)
 
 struct speculation {
-	uint64_t spec_ctrl;        /* bits that SPEC_CTRL has; 0: there is none */
-	bool ibpb;                 /* PRED_CMD */
-	bool flush_l1d;            /* FLUSH_CMD */
-	bool capabilities;         /* ARCH_CAPABILITIES */
+	uint64_t spec_ctrl; /* bits that SPEC_CTRL has; 0: there is none */
+	bool ibpb;          /* PRED_CMD */
+	bool flush_l1d;     /* FLUSH_CMD */
+	bool capabilities;  /* ARCH_CAPABILITIES */
 };
 
 static inline struct speculation speculation_of(uint32_t edx7, uint32_t ebx88)
 {
 	return (struct speculation){
 		.spec_ctrl = (edx7 & 1u << 26 || ebx88 & 1u << 14 ? 1u << 0 : 0) |
-		             (edx7 & 1u << 27 || ebx88 & 1u << 15 ? 1u << 1 : 0) |
-		             (edx7 & 1u << 31 || ebx88 & 1u << 24 ? 1u << 2 : 0),
+	                     (edx7 & 1u << 27 || ebx88 & 1u << 15 ? 1u << 1 : 0) |
+	                     (edx7 & 1u << 31 || ebx88 & 1u << 24 ? 1u << 2 : 0),
 		.ibpb = edx7 & 1u << 26 || ebx88 & 1u << 12,
 		.flush_l1d = edx7 & 1u << 28,
 		.capabilities = edx7 & 1u << 29,
@@ -39,7 +39,7 @@ static inline struct speculation speculation_of(uint32_t edx7, uint32_t ebx88)
 #define ARCH_SKIP_L1DFL (1ull << 3)
 #define ARCH_MDS_NO (1ull << 5)
 #define ARCH_FOR_GUESTS (ARCH_RDCL_NO | 1ull << 1 /* IBRS_ALL */ | 1ull << 2 /* RSBA */ | ARCH_SKIP_L1DFL | \
-                         1ull << 4 /* SSB_NO */ | ARCH_MDS_NO | 1ull << 6 /* PSCHANGE_MC_NO */ | 1ull << 8 /* TAA_NO */)
+	                 1ull << 4 /* SSB_NO */ | ARCH_MDS_NO | 1ull << 6 /* PSCHANGE_MC_NO */ | 1ull << 8 /* TAA_NO */)
 
 /*
  * What must be done before a guest runs on an Intel CPU with this CPUID.7.EDX and these

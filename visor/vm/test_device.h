@@ -24,19 +24,19 @@
 #define TEST_DEVICE_SIGNATURE 0x554d4d56u /* "VMMU" */
 
 enum test_code {
-	TEST_SLOT_CREATE = 1,  /* arg: id, flags, base gpa, bytes. Fresh zero memory. */
-	TEST_SLOT_DELETE,      /* arg: id */
-	TEST_SLOT_MOVE,        /* arg: id, new base gpa */
-	TEST_SLOT_FLAGS,       /* arg: id, flags */
-	TEST_RESTRICT,         /* arg: base gpa, bytes, max level */
-	TEST_DIRTY_LOG,        /* arg: id, gpa of the bitmap, 64-bit words */
-	TEST_INVALIDATE,       /* arg: base gpa, bytes: begin, then end */
-	TEST_PREFAULT,         /* arg: gpa, bytes, access; result: bytes done */
-	TEST_AUDIT,            /* result: number of findings */
-	TEST_TRACE,            /* arg: 1 = on, 0 = off */
-	TEST_PATH,             /* arg: gpa; result: level of the entry that ends the walk, entry, its kind */
-	TEST_STAT,             /* result: violations so far, tables live, entry writes */
-	TEST_VIOLATE,          /* arg: enum test_violation, gpa of a page: the visor does so, and is stopped */
+	TEST_SLOT_CREATE = 1, /* arg: id, flags, base gpa, bytes. Fresh zero memory. */
+	TEST_SLOT_DELETE,     /* arg: id */
+	TEST_SLOT_MOVE,       /* arg: id, new base gpa */
+	TEST_SLOT_FLAGS,      /* arg: id, flags */
+	TEST_RESTRICT,        /* arg: base gpa, bytes, max level */
+	TEST_DIRTY_LOG,       /* arg: id, gpa of the bitmap, 64-bit words */
+	TEST_INVALIDATE,      /* arg: base gpa, bytes: begin, then end */
+	TEST_PREFAULT,        /* arg: gpa, bytes, access; result: bytes done */
+	TEST_AUDIT,           /* result: number of findings */
+	TEST_TRACE,           /* arg: 1 = on, 0 = off */
+	TEST_PATH,            /* arg: gpa; result: level of the entry that ends the walk, entry, its kind */
+	TEST_STAT,            /* result: violations so far, tables live, entry writes */
+	TEST_VIOLATE,         /* arg: enum test_violation, gpa of a page: the visor does so, and is stopped */
 };
 
 /* What the visor must not be able to do (docs/security.md). */
@@ -45,16 +45,16 @@ enum test_violation {
 	TEST_WRITE_CONSTANT,
 	TEST_EXECUTE_DATA,
 	TEST_EXECUTE_STACK,
-	TEST_EXECUTE_GUEST,    /* what the guest has in its RAM */
+	TEST_EXECUTE_GUEST, /* what the guest has in its RAM */
 	TEST_READ_PAGE_0,
-	TEST_READ_LOW,         /* the first MiB */
+	TEST_READ_LOW, /* the first MiB */
 	TEST_OVERFLOW_STACK,
 	TEST_SMASH_BUFFER,
 };
 
 struct test_command {
 	uint32_t code;
-	uint32_t status;       /* enum vmmu_status, or enum vmmu_fault_result for TEST_PREFAULT */
+	uint32_t status; /* enum vmmu_status, or enum vmmu_fault_result for TEST_PREFAULT */
 	uint64_t arg[4];
 	uint64_t result[4];
 };

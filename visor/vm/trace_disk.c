@@ -13,15 +13,15 @@ static struct {
 	struct disk disk;
 	struct vmmu_trace_ring *const *rings;
 	struct vmmu_trace_file_header header;
-	uint64_t sector;      /* next to be written */
+	uint64_t sector; /* next to be written */
 	uint64_t records, dropped;
-	uint32_t staged;      /* records that wait for their sector to fill */
-	uint32_t unsure;      /* records of the last write, whose end has not been seen */
-	uint32_t since;       /* records since the last checksum ... */
-	uint32_t crc;         /* ... and theirs */
-	uint32_t checksums;   /* records of that kind, their stream's next number */
-	uint32_t unsure_checksums;  /* among `unsure` */
-	uint64_t time;        /* of the record that was taken last */
+	uint32_t staged;           /* records that wait for their sector to fill */
+	uint32_t unsure;           /* records of the last write, whose end has not been seen */
+	uint32_t since;            /* records since the last checksum ... */
+	uint32_t crc;              /* ... and theirs */
+	uint32_t checksums;        /* records of that kind, their stream's next number */
+	uint32_t unsure_checksums; /* among `unsure` */
+	uint64_t time;             /* of the record that was taken last */
 	bool open, failed;
 } sink;
 
@@ -69,7 +69,7 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	/* Whoever made the file may know better what the machine is. */
 	if (!sink.header.machine[0])
 		if (!sink.header.machine[0])
-		snprintf(sink.header.machine, sizeof(sink.header.machine), "%s", machine);
+			snprintf(sink.header.machine, sizeof(sink.header.machine), "%s", machine);
 	if (!write_header(false)) {
 		*reason = "the trace disk cannot be written";
 		return false;
@@ -184,7 +184,10 @@ static uint32_t trace_disk_take(const struct vmmu_trace_record *records, uint32_
 static void add_checksum(void)
 {
 	struct vmmu_trace_record r = {
-		.time = sink.time, .seq = sink.checksums, .event = VMMU_TRACE_CHECKSUM, .vcpu = VMMU_TRACE_NO_VCPU,
+		.time = sink.time,
+		.seq = sink.checksums,
+		.event = VMMU_TRACE_CHECKSUM,
+		.vcpu = VMMU_TRACE_NO_VCPU,
 		.checksum = {.records = sink.since, .crc = sink.crc},
 	};
 

@@ -33,12 +33,12 @@ struct vm {
 	struct vmmu_host host;
 	struct vmmu_vm *mmu;
 	struct platform *platform;
-	struct guest_memory bus;        /* what the guest's CPU sees: RAM, then devices */
-	struct vmmu_guest_mode mode;    /* of bus */
+	struct guest_memory bus;     /* what the guest's CPU sees: RAM, then devices */
+	struct vmmu_guest_mode mode; /* of bus */
 	struct region *regions;
-	uint64_t frames;                /* guest frames in use */
+	uint64_t frames; /* guest frames in use */
 	struct vcpu vcpu;
-	struct ahead ahead;             /* shadow paging: loops of the guest's that touch new pages */
+	struct ahead ahead; /* shadow paging: loops of the guest's that touch new pages */
 
 	struct msr_list_state msrs;
 	struct msr_refusals refusals;
@@ -47,14 +47,14 @@ struct vm {
 	uint64_t exits[EXIT_KIND_COUNT];
 	struct watch watch;
 	struct vmmu_trace_ring vcpu_ring, manage_ring;
-	struct phases *phases;          /* NULL until the guest marks one (vm/phases.h) */
+	struct phases *phases; /* NULL until the guest marks one (vm/phases.h) */
 	unsigned audit_findings;
-	struct vmmu_fault fault;        /* the last one that took the slow path */
+	struct vmmu_fault fault; /* the last one that took the slow path */
 	enum vm_end end;
 	uint32_t end_code;
-	uint8_t input[16];              /* console input that the guest's UART has no room for yet */
+	uint8_t input[16]; /* console input that the guest's UART has no room for yet */
 	size_t input_count;
-	char reason[VM_REASON_BYTES];   /* why it failed or was refused */
+	char reason[VM_REASON_BYTES]; /* why it failed or was refused */
 };
 
 /* Guest time in ns: 0 at the first instruction. */

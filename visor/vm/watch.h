@@ -8,7 +8,7 @@
 #define VISOR_VM_WATCH_H
 
 #define WATCH_LIMIT_NS 10000000ull
-#define WATCH_LINES 5u           /* on the log, for one VM */
+#define WATCH_LINES 5u /* on the log, for one VM */
 
 struct vcpu;
 

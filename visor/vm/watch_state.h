@@ -8,8 +8,8 @@
 #include "visor/vm/exit_kind.h"
 
 struct watch {
-	uint64_t start;              /* TSC */
-	enum exit_kind kind;         /* of the exit that is being handled */
+	uint64_t start;      /* TSC */
+	enum exit_kind kind; /* of the exit that is being handled */
 	uint64_t longest, longest_rip;
 	enum exit_kind longest_kind;
 	unsigned told;

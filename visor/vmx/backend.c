@@ -3,32 +3,32 @@
 #include "visor/exit/shadow.h"
 #include "visor/vmx/internal.h"
 
-#define VMX_COMMON                                      \
-	.intel = true,                                  \
-	.present = vmx_present,                         \
-	.allows = vmx_allows,                           \
-	.leak = vmx_leak,                               \
-	.vcpu_init = vmx_vcpu_init,                     \
-	.vcpu_free = vmx_vcpu_free,                     \
-	.run = vmx_run,                                 \
-	.read_state = vmx_read_state,                   \
-	.write_state = vmx_write_state,                 \
-	.write_registers = vmx_commit,                      \
-	.read_special = vmx_read_special,               \
-	.write_special = vmx_write_special,             \
-	.read_cr0 = vmx_read_cr0,                       \
-	.read_cr4 = vmx_read_cr4,                       \
-	.read_efer = vmx_read_efer,                     \
-	.in_64bit_code = vmx_in_64bit_code,             \
+#define VMX_COMMON \
+	.intel = true, \
+	.present = vmx_present, \
+	.allows = vmx_allows, \
+	.leak = vmx_leak, \
+	.vcpu_init = vmx_vcpu_init, \
+	.vcpu_free = vmx_vcpu_free, \
+	.run = vmx_run, \
+	.read_state = vmx_read_state, \
+	.write_state = vmx_write_state, \
+	.write_registers = vmx_commit, \
+	.read_special = vmx_read_special, \
+	.write_special = vmx_write_special, \
+	.read_cr0 = vmx_read_cr0, \
+	.read_cr4 = vmx_read_cr4, \
+	.read_efer = vmx_read_efer, \
+	.in_64bit_code = vmx_in_64bit_code, \
 	.interrupts_shadowed = vmx_interrupts_shadowed, \
-	.clear_shadow = vmx_clear_shadow,               \
-	.want_window = vmx_want_window,                 \
-	.nmi_blocked = vmx_nmi_blocked,                 \
-	.block_nmi = vmx_block_nmi,                     \
-	.want_nmi_window = vmx_want_nmi_window,         \
-	.instruction_length = vmx_instruction_length,   \
-	.flush = vmx_flush,                             \
-	.trace_word = vmx_trace_word,                   \
+	.clear_shadow = vmx_clear_shadow, \
+	.want_window = vmx_want_window, \
+	.nmi_blocked = vmx_nmi_blocked, \
+	.block_nmi = vmx_block_nmi, \
+	.want_nmi_window = vmx_want_nmi_window, \
+	.instruction_length = vmx_instruction_length, \
+	.flush = vmx_flush, \
+	.trace_word = vmx_trace_word, \
 	.dump = vmx_dump,
 
 const struct cpu_backend cpu_vmx = {
@@ -41,8 +41,7 @@ const struct cpu_backend cpu_vmx = {
 	.set_root = vmx_set_root,
 	.read_paging = vmx_read_paging,
 	.write_paging = vmx_write_paging,
-	VMX_COMMON
-};
+	VMX_COMMON};
 
 const struct cpu_backend cpu_vmx_shadow = {
 	.name = "shadow",
@@ -54,5 +53,4 @@ const struct cpu_backend cpu_vmx_shadow = {
 	.set_root = vmx_shadow_set_root,
 	.read_paging = shadow_read_paging,
 	.write_paging = shadow_write_paging,
-	VMX_COMMON
-};
+	VMX_COMMON};

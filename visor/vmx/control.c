@@ -18,16 +18,24 @@ static void vmx_pass_msr(uint8_t *bitmap, uint32_t msr)
 {
 	uint32_t part = msr < 0x2000 ? 0 : 1024, bit = msr & 0x1fff;
 
-	bitmap[part + bit / 8] &= (uint8_t)~(1u << bit % 8);
-	bitmap[part + 2048 + bit / 8] &= (uint8_t)~(1u << bit % 8);
+	bitmap[part + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+	bitmap[part + 2048 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
 static void fill_msr_bitmap(uint8_t *bitmap)
 {
 	/* In the VMCS, or left in the CPU because the visor does not use them. */
 	static const uint32_t own[] = {
-		MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK,
-		MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
+		MSR_FS_BASE,
+		MSR_GS_BASE,
+		MSR_KERNEL_GS_BASE,
+		MSR_STAR,
+		MSR_LSTAR,
+		MSR_CSTAR,
+		MSR_SFMASK,
+		MSR_SYSENTER_CS,
+		MSR_SYSENTER_ESP,
+		MSR_SYSENTER_EIP,
 	};
 
 	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
@@ -62,12 +70,27 @@ void vmx_write_host_state(void)
 static void clear_fields(void)
 {
 	static const uint16_t fields[] = {
-		VMCS_PAGE_FAULT_MASK, VMCS_PAGE_FAULT_MATCH, VMCS_CR3_TARGET_COUNT, VMCS_EXIT_MSR_STORE_COUNT,
-		VMCS_EXIT_MSR_LOAD_COUNT, VMCS_ENTRY_MSR_LOAD_COUNT, VMCS_ENTRY_EVENT, VMCS_ENTRY_EVENT_ERROR,
-		VMCS_ENTRY_INSTRUCTION_LENGTH, VMCS_GUEST_INTERRUPTIBILITY, VMCS_GUEST_ACTIVITY,
-		VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_SYSENTER_CS, VMCS_GUEST_SYSENTER_ESP,
-		VMCS_GUEST_SYSENTER_EIP, VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE0 + 2, VMCS_GUEST_PDPTE0 + 4,
-		VMCS_GUEST_PDPTE0 + 6, VMCS_TSC_OFFSET, VMCS_GUEST_DEBUGCTL,
+		VMCS_PAGE_FAULT_MASK,
+		VMCS_PAGE_FAULT_MATCH,
+		VMCS_CR3_TARGET_COUNT,
+		VMCS_EXIT_MSR_STORE_COUNT,
+		VMCS_EXIT_MSR_LOAD_COUNT,
+		VMCS_ENTRY_MSR_LOAD_COUNT,
+		VMCS_ENTRY_EVENT,
+		VMCS_ENTRY_EVENT_ERROR,
+		VMCS_ENTRY_INSTRUCTION_LENGTH,
+		VMCS_GUEST_INTERRUPTIBILITY,
+		VMCS_GUEST_ACTIVITY,
+		VMCS_GUEST_PENDING_DEBUG,
+		VMCS_GUEST_SYSENTER_CS,
+		VMCS_GUEST_SYSENTER_ESP,
+		VMCS_GUEST_SYSENTER_EIP,
+		VMCS_GUEST_PDPTE0,
+		VMCS_GUEST_PDPTE0 + 2,
+		VMCS_GUEST_PDPTE0 + 4,
+		VMCS_GUEST_PDPTE0 + 6,
+		VMCS_TSC_OFFSET,
+		VMCS_GUEST_DEBUGCTL,
 	};
 
 	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)

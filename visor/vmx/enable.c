@@ -33,7 +33,10 @@ void vmx_invept(uint64_t eptp)
 	} descriptor = {eptp, 0};
 	uint64_t type = vmx_cpu.ept_cap & CAP_INVEPT_SINGLE ? 1 : 2;
 
-	__asm__ volatile("invept %0, %1" : : "m"(descriptor), "r"(type) : "cc", "memory");
+	__asm__ volatile("invept %0, %1"
+	                 :
+	                 : "m"(descriptor), "r"(type)
+	                 : "cc", "memory");
 }
 
 bool vmx_present(void)
@@ -53,11 +56,11 @@ uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form)
 
 /* What the visor relies on, and so must be settable; windows are turned on and off as it runs. */
 #define PIN_REQUIRED (PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI)
-#define CPU_REQUIRED                                                                                    \
-	(CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE |              \
+#define CPU_REQUIRED \
+	(CPU_TSC_OFFSET | CPU_HLT | CPU_MWAIT | CPU_RDPMC | CPU_CR8_LOAD | CPU_CR8_STORE | \
 	 CPU_UNCONDITIONAL_IO | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY)
 #define CPU_WINDOWS (CPU_INTERRUPT_WINDOW | CPU_NMI_WINDOW)
-#define EXIT_REQUIRED                                                                                   \
+#define EXIT_REQUIRED \
 	(EXITING_SAVE_DEBUG | EXITING_HOST_64 | EXITING_SAVE_PAT | EXITING_LOAD_PAT | EXITING_SAVE_EFER | \
 	 EXITING_LOAD_EFER)
 #define ENTRY_REQUIRED (ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
@@ -157,7 +160,7 @@ bool vmx_enable(const char **reason)
 
 	if (control & FEATURE_CONTROL_LOCK && !(control & FEATURE_CONTROL_VMX)) {
 		*reason = "VMX is switched off by the firmware (IA32_FEATURE_CONTROL is locked): enable it in the "
-		          "firmware's setup";
+			  "firmware's setup";
 		return false;
 	}
 	if (!(control & FEATURE_CONTROL_LOCK))

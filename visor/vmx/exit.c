@@ -41,8 +41,12 @@ static void vmx_handle_cr(struct vcpu *v)
 		exit_cr8(v, operation[type] == CR_WRITE, gpr);
 		return;
 	}
-	access = (struct cr_access){.operation = operation[type], .cr = (uint8_t)number, .gpr = (uint8_t)gpr,
-	                            .length = (uint8_t)vmx_instruction_length(v)};
+	access = (struct cr_access){
+		.operation = operation[type],
+		.cr = (uint8_t)number,
+		.gpr = (uint8_t)gpr,
+		.length = (uint8_t)vmx_instruction_length(v),
+	};
 	exit_cr(v, &access);
 }
 
@@ -53,7 +57,10 @@ static void handle_exception(struct vcpu *v)
 	if ((event & EVENT_TYPE_MASK) == EVENT_NMI) {
 		exit_count(v, EXIT_NMI);
 		/* It was meant for the visor. The handler's IRET unblocks the next one. */
-		__asm__ volatile("int $2" : : : "memory");
+		__asm__ volatile("int $2"
+		                 :
+		                 :
+		                 : "memory");
 		return;
 	}
 	exit_count(v, EXIT_EXCEPTION);

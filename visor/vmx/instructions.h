@@ -12,21 +12,30 @@ static inline uint64_t vmread(enum vmcs_field field)
 {
 	uint64_t value;
 
-	__asm__ volatile("vmread %1, %0" : "=rm"(value) : "r"((uint64_t)field) : "cc");
+	__asm__ volatile("vmread %1, %0"
+	                 : "=rm"(value)
+	                 : "r"((uint64_t)field)
+	                 : "cc");
 	return value;
 }
 
 /* A field that this CPU lacks is an error of the visor's: the control that wants it was checked. */
 static inline void vmwrite(enum vmcs_field field, uint64_t value)
 {
-	__asm__ volatile("vmwrite %1, %0" : : "r"((uint64_t)field), "rm"(value) : "cc", "memory");
+	__asm__ volatile("vmwrite %1, %0"
+	                 :
+	                 : "r"((uint64_t)field), "rm"(value)
+	                 : "cc", "memory");
 }
 
 static inline bool vmxon(uint64_t region)
 {
 	uint8_t failed;
 
-	__asm__ volatile("vmxon %1; setbe %0" : "=qm"(failed) : "m"(region) : "cc", "memory");
+	__asm__ volatile("vmxon %1; setbe %0"
+	                 : "=qm"(failed)
+	                 : "m"(region)
+	                 : "cc", "memory");
 	return !failed;
 }
 
@@ -34,7 +43,10 @@ static inline bool vmclear(uint64_t vmcs)
 {
 	uint8_t failed;
 
-	__asm__ volatile("vmclear %1; setbe %0" : "=qm"(failed) : "m"(vmcs) : "cc", "memory");
+	__asm__ volatile("vmclear %1; setbe %0"
+	                 : "=qm"(failed)
+	                 : "m"(vmcs)
+	                 : "cc", "memory");
 	return !failed;
 }
 
@@ -42,7 +54,10 @@ static inline bool vmptrld(uint64_t vmcs)
 {
 	uint8_t failed;
 
-	__asm__ volatile("vmptrld %1; setbe %0" : "=qm"(failed) : "m"(vmcs) : "cc", "memory");
+	__asm__ volatile("vmptrld %1; setbe %0"
+	                 : "=qm"(failed)
+	                 : "m"(vmcs)
+	                 : "cc", "memory");
 	return !failed;
 }
 

@@ -8,23 +8,26 @@
 /* CR0: NE is fixed to 1 in VMX operation, the caching bits stay the visor's. */
 #define CR0_OWNED (X86_CR0_NE | X86_CR0_CD | X86_CR0_NW)
 /* CR4: what the guest may change by itself; everything else is hidden from it or fixed. */
-#define CR4_GUEST                                                                                    \
-	(0x7full /* VME PVI TSD DE PSE PAE MCE */ | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR |        \
-	 X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE |      \
+#define CR4_GUEST \
+	(0x7full /* VME PVI TSD DE PSE PAE MCE */ | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | \
+	 X86_CR4_OSXMMEXCPT | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | \
 	 X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE)
 
 #define CPUID_7C_UMIP (1u << 2)
 
 /* What may be owed before an entry. */
-enum { ENTRY_FLUSH_EPT = 1 << 0, ENTRY_FLUSH_L1D = 1 << 1, ENTRY_CLEAR_BUFFERS = 1 << 2, ENTRY_SPEC_CTRL = 1 << 3 };
+enum { ENTRY_FLUSH_EPT = 1 << 0,
+       ENTRY_FLUSH_L1D = 1 << 1,
+       ENTRY_CLEAR_BUFFERS = 1 << 2,
+       ENTRY_SPEC_CTRL = 1 << 3 };
 
 /* This CPU's VMX, and how it is used: chosen once, for the visor's whole life. */
 extern struct vmx_cpu {
-	uint64_t basic, ept_cap;  /* IA32_VMX_BASIC, IA32_VMX_EPT_VPID_CAP */
-	uint32_t secondary;       /* secondary controls, as written */
-	bool shadow;              /* shadow paging */
-	bool umip_by_exits;       /* it has no UMIP, but descriptor-table exiting in its place */
-	uint32_t each_entry;      /* work that each entry finds to do */
+	uint64_t basic, ept_cap; /* IA32_VMX_BASIC, IA32_VMX_EPT_VPID_CAP */
+	uint32_t secondary;      /* secondary controls, as written */
+	bool shadow;             /* shadow paging */
+	bool umip_by_exits;      /* it has no UMIP, but descriptor-table exiting in its place */
+	uint32_t each_entry;     /* work that each entry finds to do */
 } vmx_cpu;
 
 /* enable.c */

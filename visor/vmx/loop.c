@@ -31,7 +31,10 @@ static __attribute__((noinline)) void do_entry_work(struct vcpu *v)
 	if (work & ENTRY_SPEC_CTRL)
 		wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
 	if (work & ENTRY_CLEAR_BUFFERS)
-		__asm__ volatile("verw %0" : : "m"(data_selector) : "cc");
+		__asm__ volatile("verw %0"
+		                 :
+		                 : "m"(data_selector)
+		                 : "cc");
 }
 
 /* What is owed before the next entry. */
@@ -52,7 +55,7 @@ static inline void leave_guest(struct vcpu *v)
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
 static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t reason, const struct vmmu_fault *fault,
-                                                enum vmmu_fault_result result)
+                                                    enum vmmu_fault_result result)
 {
 	watch_begin(v);
 	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
@@ -171,5 +174,5 @@ void vmx_run(struct vcpu *v)
 	vmx_write_host_state();
 	if (!vmx_loop(v))
 		vm_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)",
-		          ULL(vmread(VMCS_INSTRUCTION_ERROR)));
+		        ULL(vmread(VMCS_INSTRUCTION_ERROR)));
 }

@@ -149,8 +149,11 @@ void vmx_write_state(struct vcpu *v)
 void vmx_read_paging(struct vcpu *v, struct vmmu_paging *out)
 {
 	*out = (struct vmmu_paging){
-		.cr0 = vmx_read_cr0(v), .cr3 = vmread(VMCS_GUEST_CR3), .cr4 = vmx_read_cr4(v),
-		.efer = vmread(VMCS_GUEST_EFER), .cpu = v->vm->bus.cpu,
+		.cr0 = vmx_read_cr0(v),
+		.cr3 = vmread(VMCS_GUEST_CR3),
+		.cr4 = vmx_read_cr4(v),
+		.efer = vmread(VMCS_GUEST_EFER),
+		.cpu = v->vm->bus.cpu,
 	};
 	for (unsigned i = 0; i < 4; i++)
 		out->pdpte[i] = vmread(VMCS_GUEST_PDPTE0 + 2 * i);

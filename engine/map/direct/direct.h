@@ -22,16 +22,16 @@
 /* One mapping: what is wanted, and what came of it. */
 struct vmmu_mapping {
 	uint64_t gfn;
-	unsigned access;             /* VMMU_R, W or X that must be allowed afterwards */
-	unsigned goal;               /* level of the leaf */
-	vmmu_pfn pfn;                /* frame of gfn */
-	uint64_t leaf;               /* vmmu_leaf_bits */
+	unsigned access; /* VMMU_R, W or X that must be allowed afterwards */
+	unsigned goal;   /* level of the leaf */
+	vmmu_pfn pfn;    /* frame of gfn */
+	uint64_t leaf;   /* vmmu_leaf_bits */
 	struct vmmu_slot *slot;
 	enum vmmu_cause cause;
 	/* A leaf that stood here before the host was asked: it is older than the answer. 0: none is known to. */
 	uint64_t older;
 	/* out */
-	enum vmmu_fault_result result;  /* 0: `entry` maps another frame, and may be newer */
+	enum vmmu_fault_result result; /* 0: `entry` maps another frame, and may be newer */
 	uint64_t entry;
 	uint8_t level;
 };

@@ -85,7 +85,7 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
 }
 
 static enum vmmu_fault_result fault_on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
-                                      struct vmmu_visit *v)
+                                            struct vmmu_visit *v)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	unsigned missing = vmmu_fault_wants(f) & ~vmmu_entry_rights(l, v->entry);

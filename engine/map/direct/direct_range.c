@@ -13,9 +13,9 @@
 enum { VISITS_PER_CLOSING = 8192 };
 
 struct sweep {
-	uint64_t first, end;    /* the range, in gfns */
+	uint64_t first, end; /* the range, in gfns */
 	unsigned keep;
-	unsigned whole_max;     /* level of the largest entry whose table goes as a whole */
+	unsigned whole_max; /* level of the largest entry whose table goes as a whole */
 	bool forbid;
 	enum vmmu_cause cause;
 	unsigned visits_left;
@@ -105,7 +105,7 @@ static void zap_once(struct vmmu_op *op, struct sweep *s)
 /* The entries that reference the tables on the way to a gfn, by the entry's level. */
 struct way {
 	struct vmmu_visit entry[VMMU_LEVEL_MAX + 1];
-	unsigned lowest;        /* level of the last one; 0: there is none */
+	unsigned lowest; /* level of the last one; 0: there is none */
 };
 
 static enum vmmu_next way_leaf(struct vmmu_visit *v, void *arg)

@@ -51,54 +51,54 @@
 union vmmu_role {
 	uint32_t word;
 	struct {
-		uint32_t level : 3;       /* of the shadow table */
-		uint32_t direct : 1;      /* stands for part of a large page */
-		uint32_t access : 4;      /* VMMU_PAGE_* of the entries above */
-		uint32_t quadrant : 2;    /* which part of the guest table, where it takes several of ours */
-		uint32_t format : 4;      /* of the guest's tables: enum vmmu_guest_format_number */
-		uint32_t no_exec : 1;     /* EFER.NXE */
-		uint32_t pse : 1;         /* CR4.PSE */
-		uint32_t wp : 1;          /* CR0.WP */
-		uint32_t smep_no_wp : 1;  /* CR4.SMEP while CR0.WP is clear */
+		uint32_t level : 3;        /* of the shadow table */
+		uint32_t direct : 1;       /* stands for part of a large page */
+		uint32_t access : 4;       /* VMMU_PAGE_* of the entries above */
+		uint32_t quadrant : 2;     /* which part of the guest table, where it takes several of ours */
+		uint32_t format : 4;       /* of the guest's tables: enum vmmu_guest_format_number */
+		uint32_t no_exec : 1;      /* EFER.NXE */
+		uint32_t pse : 1;          /* CR4.PSE */
+		uint32_t wp : 1;           /* CR0.WP */
+		uint32_t smep_no_wp : 1;   /* CR4.SMEP while CR0.WP is clear */
 		uint32_t strict_no_wp : 1; /* CR4.SMAP or CR4.PKE while CR0.WP is clear */
-		uint32_t key : 4;         /* direct: the large page's protection key */
-		uint32_t registers : 1;   /* four entries out of registers: PAE's top table */
+		uint32_t key : 4;          /* direct: the large page's protection key */
+		uint32_t registers : 1;    /* four entries out of registers: PAE's top table */
 	};
 };
 
 /* In this order, and round again. */
 enum vmmu_shadow_state {
-	VMMU_SHADOW_PARKED,       /* guest CPUs may write the frame; no CPU reaches the table */
-	VMMU_SHADOW_HELD,         /* none can write it; not yet compared, so that no CPU may reach the table */
-	VMMU_SHADOW_CURRENT,      /* held, and it says what the guest's table says */
+	VMMU_SHADOW_PARKED,  /* guest CPUs may write the frame; no CPU reaches the table */
+	VMMU_SHADOW_HELD,    /* none can write it; not yet compared, so that no CPU may reach the table */
+	VMMU_SHADOW_CURRENT, /* held, and it says what the guest's table says */
 };
 
 /* By this it is told whether parking the table is worth its exits. */
 struct vmmu_shadow_history {
 	enum {
-		VMMU_PARKED_NEVER,        /* it is new: never compared yet */
+		VMMU_PARKED_NEVER, /* it is new: never compared yet */
 		VMMU_PARKED_FOR_MUCH,
-		VMMU_PARKED_FOR_LITTLE,   /* last time hardly anything had been written */
-		VMMU_PARKED_IN_VAIN,      /* nothing had been */
+		VMMU_PARKED_FOR_LITTLE, /* last time hardly anything had been written */
+		VMMU_PARKED_IN_VAIN,    /* nothing had been */
 	} worth;
-	bool announced;           /* parked by the guest's own #PF: its handler will write */
-	unsigned writes;          /* emulated since a fault last came through */
-	uint64_t synced;          /* the map's `faults` when it was last compared */
+	bool announced;  /* parked by the guest's own #PF: its handler will write */
+	unsigned writes; /* emulated since a fault last came through */
+	uint64_t synced; /* the map's `faults` when it was last compared */
 };
 
 struct vmmu_shadow {
-	struct vmmu_table table;          /* first: the header of every table */
+	struct vmmu_table table; /* first: the header of every table */
 	struct vmmu_shadow *bucket_next;
 	struct vmmu_shadow *older, *newer;
 	union vmmu_role role;
 	const struct vmmu_guest_format *format; /* by the role's number */
-	uint64_t gfn;                     /* of the guest table; direct: first one mapped */
-	struct vmmu_link *parents;        /* entries that reference it: none while parked */
-	unsigned pins;                    /* roots of vCPUs it belongs to: not to be taken down */
+	uint64_t gfn;                           /* of the guest table; direct: first one mapped */
+	struct vmmu_link *parents;              /* entries that reference it: none while parked */
+	unsigned pins;                          /* roots of vCPUs it belongs to: not to be taken down */
 	enum vmmu_shadow_state state;
 	struct vmmu_shadow_history history;
 	struct vmmu_link link[VMMU_ENTRIES];
-	uint64_t was[VMMU_ENTRIES];       /* the guest's entry that ours, if any, was made from */
+	uint64_t was[VMMU_ENTRIES]; /* the guest's entry that ours, if any, was made from */
 };
 
 enum {
@@ -110,16 +110,16 @@ enum {
 };
 
 struct vmmu_shadow_map {
-	struct vmmu_map map;              /* first */
-	struct vmmu_map *unpaged;         /* beside it: what a vCPU runs on while its paging is off */
-	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS];    /* by gfn */
+	struct vmmu_map map;                             /* first */
+	struct vmmu_map *unpaged;                        /* beside it: what a vCPU runs on while its paging is off */
+	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS]; /* by gfn */
 	/* Tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
 	uint32_t held[VMMU_SHADOW_BUCKETS];
 	struct vmmu_shadow *oldest, *newest;
 	uint32_t count, limit;
 	struct vmmu_frames frames;
 	struct vmmu_shadow_vcpu *vcpus;
-	uint64_t faults;                  /* a clock */
+	uint64_t faults; /* a clock */
 	struct vmmu_guest_cpu cpu;
 	bool cpu_known;
 };
@@ -133,19 +133,19 @@ enum { VMMU_ROOTS = 8 };
  * is linked with the switch.
  */
 struct vmmu_wake {
-	vmmu_gva gva;                     /* of the last such fault, and its access */
+	vmmu_gva gva; /* of the last such fault, and its access */
 	uint32_t access;
-	uint8_t seen;                     /* how often in a row, up to VMMU_WAKE_SURE */
+	uint8_t seen; /* how often in a row, up to VMMU_WAKE_SURE */
 };
 enum { VMMU_WAKE_SURE = 2 };
 
 /* What one value of CR3 stands for, as long as a vCPU remembers it. */
 struct vmmu_root_slot {
-	struct vmmu_shadow *top;          /* NULL: free */
-	union vmmu_role role;             /* of top */
-	uint64_t cr3;                     /* its address bits */
-	uint64_t pdpte[4];                /* PAE */
-	struct vmmu_shadow *part[4];      /* outside long mode: the tables below the top one */
+	struct vmmu_shadow *top;     /* NULL: free */
+	union vmmu_role role;        /* of top */
+	uint64_t cr3;                /* its address bits */
+	uint64_t pdpte[4];           /* PAE */
+	struct vmmu_shadow *part[4]; /* outside long mode: the tables below the top one */
 	struct vmmu_wake wake;
 	uint64_t used;
 };
@@ -159,16 +159,16 @@ struct vmmu_refused {
 };
 
 struct vmmu_shadow_vcpu {
-	struct vmmu_vcpu vcpu;            /* first */
+	struct vmmu_vcpu vcpu; /* first */
 	struct vmmu_shadow_vcpu *next;
 	struct vmmu_guest_mode mode;
-	union vmmu_role role;             /* of a top table in this mode */
+	union vmmu_role role; /* of a top table in this mode */
 	/* Under the shadow lock: any vCPU may let go of a root that this one does not run on. */
 	struct vmmu_root_slot slot[VMMU_ROOTS];
-	struct vmmu_root_slot *root;      /* NULL: paging is off, the unpaged map */
+	struct vmmu_root_slot *root; /* NULL: paging is off, the unpaged map */
 	uint64_t clock;
-	bool started;                     /* its registers have been set */
-	bool fresh;                       /* no fault since the last switch */
+	bool started; /* its registers have been set */
+	bool fresh;   /* no fault since the last switch */
 	struct vmmu_block *spare;
 	struct vmmu_refused refused;
 };

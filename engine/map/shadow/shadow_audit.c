@@ -17,7 +17,7 @@ struct table_audit {
 	struct vmmu_audit *a;
 	struct vmmu_op *op;
 	struct vmmu_shadow *s;
-	uint64_t *children;               /* entries so far that reference a table */
+	uint64_t *children; /* entries so far that reference a table */
 };
 
 static const struct vmmu_layout *layout_of(const struct table_audit *t)
@@ -36,14 +36,20 @@ static bool hangs(const struct vmmu_link *link)
  */
 static uint64_t look_through(struct vmmu_audit *a, struct vmmu_op *op, struct vmmu_link **head,
                              void (*each)(struct vmmu_audit *a, const struct vmmu_path_step *step, uint64_t gfn,
-                                          const void *arg), const void *arg)
+                                          const void *arg),
+                             const void *arg)
 {
 	const struct vmmu_layout *layout = &op->map->layout;
 	uint64_t count = 0;
 
 	for (struct vmmu_link **at = head; *at; at = &(*at)->next) {
 		struct vmmu_visit v = vmmu_shadow_entry(op, vmmu_shadow_of(*at), vmmu_link_index(*at));
-		struct vmmu_path_step step = {.level = v.level, .index = v.index, .table = v.table, .entry = v.entry};
+		struct vmmu_path_step step = {
+			.level = v.level,
+			.index = v.index,
+			.table = v.table,
+			.entry = v.entry,
+		};
 
 		if ((*at)->at != at) {
 			vmmu_audit_finding(a, "a list leads to an entry that hangs elsewhere", &step, v.gfn.v);
@@ -197,7 +203,7 @@ static void check_parent(struct vmmu_audit *a, const struct vmmu_path_step *step
 }
 
 struct frame_list {
-	uint64_t gfn;             /* of the frame, or of the block's first one */
+	uint64_t gfn; /* of the frame, or of the block's first one */
 	unsigned level;
 };
 

@@ -17,21 +17,21 @@
 struct vmmu_build {
 	struct vmmu_vcpu *vcpu;
 	struct vmmu_op *op;
-	struct vmmu_exclusive x;   /* of the attempt under way, from its lock to its unlock */
+	struct vmmu_exclusive x; /* of the attempt under way, from its lock to its unlock */
 	struct vmmu_fault *f;
 	const struct vmmu_guest_mode *mode;
 	struct vmmu_guest_walk walk;
 	struct vmmu_backing backing;
-	uint64_t gfn;              /* that the guest's tables name */
+	uint64_t gfn; /* that the guest's tables name */
 	uint64_t sequence;
-	uint64_t asked;            /* frames.clock when the host was asked */
-	uint8_t rights;            /* VMMU_PAGE_* that the leaf is to give */
+	uint64_t asked; /* frames.clock when the host was asked */
+	uint8_t rights; /* VMMU_PAGE_* that the leaf is to give */
 	unsigned tries;
-	bool ahead;                /* nothing has faulted yet: change nothing of the guest's */
-	bool for_switch;           /* ahead, or as after the last switch to this root */
-	bool woken;                /* a table that had been parked is linked again */
-	bool linked;               /* any table is linked now that was not */
-	bool parked;               /* the tables for the page that is written are */
+	bool ahead;      /* nothing has faulted yet: change nothing of the guest's */
+	bool for_switch; /* ahead, or as after the last switch to this root */
+	bool woken;      /* a table that had been parked is linked again */
+	bool linked;     /* any table is linked now that was not */
+	bool parked;     /* the tables for the page that is written are */
 };
 
 /* ---- shadow_agree.c ---- */

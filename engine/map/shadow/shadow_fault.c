@@ -9,7 +9,8 @@
  */
 #include "map/shadow/shadow_build.h"
 
-enum { ATTEMPTS = 16, PATIENCE = 1024 };
+enum { ATTEMPTS = 16,
+       PATIENCE = 1024 };
 /* More than another CPU's work on the same entry can explain. */
 enum { REFUSALS = 8 };
 
@@ -262,8 +263,13 @@ static void note_for_switch(struct vmmu_build *b)
 void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 {
 	struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(vcpu)->root;
-	struct vmmu_build b = {.vcpu = vcpu, .op = op, .mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
-	                  .ahead = true, .for_switch = true};
+	struct vmmu_build b = {
+		.vcpu = vcpu,
+		.op = op,
+		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
+		.ahead = true,
+		.for_switch = true,
+	};
 	struct vmmu_fault f = {.slot = UINT32_MAX};
 
 	if (!root || root->wake.seen < VMMU_WAKE_SURE)

@@ -69,7 +69,7 @@ static uint64_t shadow_prefault_limit(const struct vmmu_vcpu *vcpu)
 /* ---- looking ----------------------------------------------------------------------- */
 
 static void shadow_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
-                       void *arg)
+                              void *arg)
 {
 	vmmu_assert_closed(closed);
 	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {

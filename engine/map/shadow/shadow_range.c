@@ -7,7 +7,7 @@ struct range {
 	unsigned keep;
 	bool forbid;
 	enum vmmu_cause cause;
-	struct vmmu_block *gone;   /* taken out, to be freed when the gate is open */
+	struct vmmu_block *gone; /* taken out, to be freed when the gate is open */
 };
 
 typedef void (*on_block)(struct vmmu_exclusive x, struct vmmu_block *block, const struct range *r);

@@ -53,7 +53,7 @@ static struct vmmu_shadow *table_for(struct vmmu_exclusive x, uint64_t gfn,
 
 /* Outside long mode: the top table is this vCPU's alone, and what it references is there at once. */
 static void fill_root_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
-                     const struct vmmu_guest_mode *mode)
+                          const struct vmmu_guest_mode *mode)
 {
 	union vmmu_role role = slot->role;
 

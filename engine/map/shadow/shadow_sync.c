@@ -12,8 +12,8 @@ struct sync {
 	struct vmmu_exclusive x;
 	struct vmmu_shadow *s;
 	const struct vmmu_guest_mode *mode;
-	const void *page;          /* the guest's table; NULL: to be read word by word */
-	bool busy;                 /* a word could not be read: what is said of it is what was */
+	const void *page; /* the guest's table; NULL: to be read word by word */
+	bool busy;        /* a word could not be read: what is said of it is what was */
 };
 
 /* ---- frames known -------------------------------------------------------------------- */
@@ -74,7 +74,7 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 
 /* The leaf for a guest's small page; false: only a fault can tell. */
 static bool sync_leaf(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
-                     uint64_t *value)
+                      uint64_t *value)
 {
 	const struct vmmu_guest_format *f = y->mode->format;
 	unsigned rights = y->s->role.access & vmmu_guest_rights(y->mode, gpte);
@@ -177,8 +177,8 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 		.s = s,
 		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
 		.page = host->guest_page
-		                ? host->guest_page(x.op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
-		                : NULL,
+	                        ? host->guest_page(x.op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
+	                        : NULL,
 	};
 }
 
@@ -209,8 +209,9 @@ enum { FEW = 2 };
 static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 {
 	if (!h->announced)
-		h->worth = !changed ? VMMU_PARKED_IN_VAIN
-		           : changed <= FEW ? VMMU_PARKED_FOR_LITTLE : VMMU_PARKED_FOR_MUCH;
+		h->worth = !changed         ? VMMU_PARKED_IN_VAIN
+		           : changed <= FEW ? VMMU_PARKED_FOR_LITTLE
+		                            : VMMU_PARKED_FOR_MUCH;
 	else if (h->worth == VMMU_PARKED_IN_VAIN)
 		h->worth = VMMU_PARKED_FOR_LITTLE;
 	else if (h->worth == VMMU_PARKED_NEVER)

@@ -82,7 +82,7 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
 }
 
 void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
-                     struct vmmu_block *block, enum vmmu_cause cause)
+                          struct vmmu_block *block, enum vmmu_cause cause)
 {
 	v->gfn.v = gfn;
 	vmmu_shadow_write(v, value, cause);

@@ -39,7 +39,7 @@ typedef void (*on_entries)(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, stru
                            unsigned from, unsigned end);
 
 static void drop_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
-                 unsigned end)
+                         unsigned end)
 {
 	(void)vcpu;
 	for (unsigned i = from; i < end; i++)
@@ -47,7 +47,7 @@ static void drop_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 }
 
 static void fill_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned from,
-                 unsigned end)
+                         unsigned end)
 {
 	if (is_read_alike(vcpu, s) && s->state == VMMU_SHADOW_CURRENT)
 		vmmu_shadow_prefetch(vcpu, x, s, from, end);

@@ -267,8 +267,12 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} parts[] = {
-		{"fork and exec", fork_and_exec}, {"copy on write", copy_on_write}, {"files", files},
-		{"shared mapping", shared_mapping}, {"memory", memory}, {"clocks", clocks},
+		{"fork and exec", fork_and_exec},
+		{"copy on write", copy_on_write},
+		{"files", files},
+		{"shared mapping", shared_mapping},
+		{"memory", memory},
+		{"clocks", clocks},
 	};
 
 	if (argc == 2 && strcmp(argv[0], "child") == 0)

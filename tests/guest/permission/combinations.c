@@ -15,7 +15,9 @@ const unsigned space_count = sizeof(spaces) / sizeof(spaces[0]);
 
 unsigned top_level(enum mode mode)
 {
-	return mode == MODE_32BIT ? 2 : mode == MODE_PAE ? 3 : mode == MODE_4LEVEL ? 4 : 5;
+	return mode == MODE_32BIT ? 2 : mode == MODE_PAE ? 3
+	                        : mode == MODE_4LEVEL    ? 4
+	                                                 : 5;
 }
 
 unsigned entry_bytes(enum mode mode)
@@ -157,7 +159,8 @@ uint64_t entry_for(const struct space *space, unsigned level, unsigned bits, boo
 {
 	bool leaf = level == 1 || (bits & BIT_PS && can_be_leaf(space, level, pse));
 	uint64_t bytes = UINT64_C(4096) << index_bits(space->mode) * (level - 1);
-	uint64_t entry = !leaf ? table : level == 1 ? SMALL_TARGET : LARGE_TARGET & ~(bytes - 1);
+	uint64_t entry = !leaf ? table : level == 1 ? SMALL_TARGET
+	                                            : LARGE_TARGET & ~(bytes - 1);
 
 	entry |= (bits & 7) | (bits >> 3 & 7) << 5; /* P W U; A D PS */
 	if (bits & BIT_NX)
@@ -189,7 +192,6 @@ const struct access_kind access_kinds[] = {
 	{"user fetch", AT_CODE, {.user = true, .fetch = true}, {0}},
 	{"implicit read", AT_DESCRIPTOR, {.user = true, .implicit = true}, {0}},
 	{"implicit read, AC", AT_DESCRIPTOR, {.user = true, .implicit = true, .ac = true}, {0}},
-	{"implicit write, AC", AT_FRESH, {.user = true, .implicit = true, .ac = true},
-	 {.user = true, .implicit = true, .ac = true, .write = true}},
+	{"implicit write, AC", AT_FRESH, {.user = true, .implicit = true, .ac = true}, {.user = true, .implicit = true, .ac = true, .write = true}},
 };
 const unsigned access_count = sizeof(access_kinds) / sizeof(access_kinds[0]);

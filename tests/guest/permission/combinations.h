@@ -15,13 +15,16 @@
 
 /* ---- spaces ------------------------------------------------------------------- */
 
-enum mode { MODE_32BIT, MODE_PAE, MODE_4LEVEL, MODE_5LEVEL };
+enum mode { MODE_32BIT,
+	    MODE_PAE,
+	    MODE_4LEVEL,
+	    MODE_5LEVEL };
 
 struct space {
 	const char *name;
 	enum mode mode;
-	unsigned upper;       /* level of the upper of the two entries; 1 = page table */
-	bool keys;            /* CR4.PKE set, and a key for each of four rights */
+	unsigned upper; /* level of the upper of the two entries; 1 = page table */
+	bool keys;      /* CR4.PKE set, and a key for each of four rights */
 };
 extern const struct space spaces[];
 extern const unsigned space_count;
@@ -40,8 +43,12 @@ uint64_t test_linear(enum mode mode);
 /* ---- control registers ---------------------------------------------------------- */
 
 enum {
-	CONTROL_WP = 1 << 0, CONTROL_SMEP = 1 << 1, CONTROL_SMAP = 1 << 2, CONTROL_NXE = 1 << 3,
-	CONTROL_PSE = 1 << 4, CONTROLS = 1 << 5,
+	CONTROL_WP = 1 << 0,
+	CONTROL_SMEP = 1 << 1,
+	CONTROL_SMAP = 1 << 2,
+	CONTROL_NXE = 1 << 3,
+	CONTROL_PSE = 1 << 4,
+	CONTROLS = 1 << 5,
 };
 /* Those that mean something in the space's mode. */
 unsigned space_controls(const struct space *space);
@@ -54,10 +61,17 @@ extern const unsigned keys[4];
 
 /* Bits 7:0 of a pair are the upper entry's, 15:8 the lower's. */
 enum {
-	BIT_P = 1 << 0, BIT_W = 1 << 1, BIT_U = 1 << 2, BIT_A = 1 << 3, BIT_D = 1 << 4, BIT_PS = 1 << 5,
-	BIT_NX = 1 << 6, BIT_RESERVED = 1 << 7,
+	BIT_P = 1 << 0,
+	BIT_W = 1 << 1,
+	BIT_U = 1 << 2,
+	BIT_A = 1 << 3,
+	BIT_D = 1 << 4,
+	BIT_PS = 1 << 5,
+	BIT_NX = 1 << 6,
+	BIT_RESERVED = 1 << 7,
 };
-enum { ENTRY_A = 1 << 5, ENTRY_PS = 1 << 7 };
+enum { ENTRY_A = 1 << 5,
+       ENTRY_PS = 1 << 7 };
 
 /*
  * All pairs that differ in something which can be seen; returns their number.
@@ -82,8 +96,8 @@ bool maps_large(const struct space *space, uint64_t upper, uint64_t lower, bool 
 
 struct access_kind {
 	const char *name;
-	uint32_t at;                            /* in the page */
-	struct sim_guest_access first, then;    /* `then`: a second access of the same instruction, if it writes */
+	uint32_t at;                         /* in the page */
+	struct sim_guest_access first, then; /* `then`: a second access of the same instruction, if it writes */
 };
 extern const struct access_kind access_kinds[];
 extern const unsigned access_count;
@@ -93,6 +107,10 @@ extern const unsigned access_count;
  * descriptors of a writable data segment with DPL 3: the CPU has to set the
  * accessed bit of the second when it loads it.
  */
-enum { AT_CODE = 0, AT_READ = 8, AT_WRITE = 16, AT_DESCRIPTOR = 24, AT_FRESH = 32 };
+enum { AT_CODE = 0,
+       AT_READ = 8,
+       AT_WRITE = 16,
+       AT_DESCRIPTOR = 24,
+       AT_FRESH = 32 };
 
 #endif

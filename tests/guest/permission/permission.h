@@ -27,7 +27,7 @@ const char *space_lacks(const struct space *space);
 
 /* ---- the CPU (processor.c) ------------------------------------------------------- */
 
-#define LOW_BYTES    0x1000000u /* mapped one to one */
+#define LOW_BYTES 0x1000000u /* mapped one to one */
 
 /* Descriptor tables. Once. */
 void processor_setup(void);
@@ -52,7 +52,7 @@ void entry_store(const struct space *space, uint64_t gpa, uint64_t value);
 
 /* ---- accesses (access.c) ------------------------------------------------------------ */
 
-struct attempt {           /* offsets: layout.h */
+struct attempt { /* offsets: layout.h */
 	uint64_t linear;
 	uint64_t flags;
 	uint32_t operand;
@@ -69,7 +69,7 @@ struct outcome {
 };
 
 struct answer {
-	uint32_t vector;       /* VECTOR_PF or VECTOR_DONE */
+	uint32_t vector; /* VECTOR_PF or VECTOR_DONE */
 	uint32_t error;
 	uint64_t cr2;
 	uint64_t upper, lower; /* the entries afterwards */
@@ -94,14 +94,18 @@ void make_access(const struct stage *stage, unsigned access, struct answer *answ
  * The model's. `as_explicit`: as if the instruction's first access, or the one
  * after it, were no implicit one, but the supervisor's own.
  */
-enum { FIRST_EXPLICIT = 1, THEN_EXPLICIT = 2 };
+enum { FIRST_EXPLICIT = 1,
+       THEN_EXPLICIT = 2 };
 void expect_answer(const struct stage *stage, unsigned access, unsigned as_explicit, struct answer *answer);
 bool is_implicit_with_ac(unsigned access);
 bool is_same_answer(const struct answer *a, const struct answer *b);
 
 /* ---- known deviations of emulated CPUs (deviations.c) --------------------------------- */
 
-enum deviation { TCG_RESERVED, TCG_ACCESSED, BOCHS_IMPLICIT, DEVIATIONS };
+enum deviation { TCG_RESERVED,
+	         TCG_ACCESSED,
+	         BOCHS_IMPLICIT,
+	         DEVIATIONS };
 /* Allow those in a list of words, with commas between them. False: one of them is unknown. */
 bool allow_deviations(const char *list);
 /* In words, for the report. */

@@ -20,11 +20,15 @@
 	static uint32_t read_cr##n(void) \
 	{ \
 		uint32_t v; \
-		__asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)); \
+		__asm__ volatile("mov %%cr" #n ", %0" \
+		                 : "=r"(v)); \
 		return v; \
 	}
 #define WRITE_CR(n) \
-	static void write_cr##n(uint32_t v) { __asm__ volatile("mov %0, %%cr" #n : : "r"(v) : "memory"); }
+	static void write_cr##n(uint32_t v) { __asm__ volatile("mov %0, %%cr" #n \
+		                                               : \
+		                                               : "r"(v) \
+		                                               : "memory"); }
 READ_CR(0)
 READ_CR(3)
 READ_CR(4)
@@ -83,13 +87,14 @@ void processor_setup(void)
 	}
 	tss32[1] = tss64[1] = address_of(handler_stack_top); /* ESP0, and RSP0's lower half */
 	tss32[2] = SELECTOR_DATA;
-	tss32[25] = tss64[25] = sizeof(tss32) << 16;         /* no I/O permission map */
+	tss32[25] = tss64[25] = sizeof(tss32) << 16; /* no I/O permission map */
 	__asm__ volatile("lgdt %0\n\t"
 	                 "ljmp %1, $1f\n"
 	                 "1:\tmov %2, %%ss\n\t"
 	                 "mov %3, %%ds\n\t"
 	                 "mov %3, %%es"
-	                 : : "m"(r), "i"(SELECTOR_CODE32), "r"(SELECTOR_DATA), "r"(SELECTOR_USER_DATA)
+	                 :
+	                 : "m"(r), "i"(SELECTOR_CODE32), "r"(SELECTOR_DATA), "r"(SELECTOR_USER_DATA)
 	                 : "memory");
 }
 
@@ -102,7 +107,9 @@ static void load_tables(enum mode mode)
 
 	system_segment(SELECTOR_LDT, test_linear(mode), PAGE - 1, 2);
 	system_segment(SELECTOR_TSS, wide ? address_of(tss64) : address_of(tss32), sizeof(tss32) - 1, 9);
-	__asm__ volatile("lidt %0" : : "m"(r));
+	__asm__ volatile("lidt %0"
+	                 :
+	                 : "m"(r));
 	if (wide)
 		load_system_segments64();
 	else
@@ -111,7 +118,9 @@ static void load_tables(enum mode mode)
 
 /* ---- page tables ----------------------------------------------------------------- */
 
-enum { POOL_PAGES = 24, P_W_A_D = 0x63, P_W_U_A_D = 0x67 };
+enum { POOL_PAGES = 24,
+       P_W_A_D = 0x63,
+       P_W_U_A_D = 0x67 };
 
 static _Alignas(4096) uint8_t pool[POOL_PAGES][4096];
 static unsigned pool_used;
@@ -120,7 +129,7 @@ static uint64_t test_entries[6]; /* by level */
 uint64_t entry_read(const struct space *space, uint64_t gpa)
 {
 	return entry_bytes(space->mode) == 4 ? *(volatile uint32_t *)pointer_to(gpa)
-	                               : *(volatile uint64_t *)pointer_to(gpa);
+	                                     : *(volatile uint64_t *)pointer_to(gpa);
 }
 
 void entry_store(const struct space *space, uint64_t gpa, uint64_t value)
@@ -225,7 +234,9 @@ void set_controls(const struct space *space, unsigned controls)
 	if (space_controls(space) & CONTROL_NXE)
 		set_nxe(controls & CONTROL_NXE);
 	if (space->keys)
-		__asm__ volatile("wrpkru" : : "a"(PKRU_VALUE), "c"(0), "d"(0));
+		__asm__ volatile("wrpkru"
+		                 :
+		                 : "a"(PKRU_VALUE), "c"(0), "d"(0));
 	write_cr3(read_cr3()); /* a change of NXE forgets no translation by itself */
 }
 

@@ -20,7 +20,10 @@
 
 static void put(const void *data, size_t bytes)
 {
-	__asm__ volatile("rep outsb" : "+S"(data), "+c"(bytes) : "d"(PORT) : "memory");
+	__asm__ volatile("rep outsb"
+	                 : "+S"(data), "+c"(bytes)
+	                 : "d"(PORT)
+	                 : "memory");
 }
 
 static int emit(const char *path)

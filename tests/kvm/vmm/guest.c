@@ -12,13 +12,19 @@ static uint64_t now(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("lfence; rdtsc"
+	                 : "=a"(low), "=d"(high)
+	                 :
+	                 : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
 static void tell(uint16_t port)
 {
-	__asm__ volatile("outb %b0, %w1" : : "a"(0), "Nd"(port) : "memory");
+	__asm__ volatile("outb %b0, %w1"
+	                 :
+	                 : "a"(0), "Nd"(port)
+	                 : "memory");
 }
 
 static void access_once(uint64_t order, volatile uint64_t *at, uint64_t value)
@@ -33,7 +39,8 @@ static void access_once(uint64_t order, volatile uint64_t *at, uint64_t value)
 		(void)*at;
 		break;
 	case ORDER_CPUID:
-		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+		__asm__ volatile("cpuid"
+		                 : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 		break;
 	default:
 		break;

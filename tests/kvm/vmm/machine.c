@@ -10,11 +10,11 @@
 
 #include "machine.h"
 
-#define PAGE        4096ul
-#define LARGE       (512 * PAGE)
+#define PAGE 4096ul
+#define LARGE (512 * PAGE)
 /* SDM vol. 3, tables 4-15 to 4-20: present, writable, accessed, dirty, page size. */
 #define TABLE_ENTRY 0x23ul
-#define PAGE_ENTRY  0x63ul
+#define PAGE_ENTRY 0x63ul
 #define LARGE_ENTRY 0xe3ul
 
 extern const char guest_image[], guest_image_end[];
@@ -53,7 +53,10 @@ static uint8_t *guest_memory(size_t bytes, bool huge)
 static void set_slot(struct machine *m, uint32_t slot, uint64_t gpa, size_t bytes, void *memory, uint32_t flags)
 {
 	struct kvm_userspace_memory_region region = {
-		.slot = slot, .flags = flags, .guest_phys_addr = gpa, .memory_size = bytes,
+		.slot = slot,
+		.flags = flags,
+		.guest_phys_addr = gpa,
+		.memory_size = bytes,
 		.userspace_addr = (uintptr_t)memory,
 	};
 
@@ -98,7 +101,7 @@ static void fill(struct machine *m, uint64_t table, uint64_t from, size_t count,
 static uint64_t build_tables(struct machine *m)
 {
 	uint64_t root = TABLES_GPA, directory = root + PAGE, low = directory + PAGE, small = low + PAGE,
-	         large = small + PAGE, device = large + PAGE, pages = device + PAGE;
+		 large = small + PAGE, device = large + PAGE, pages = device + PAGE;
 	size_t regions = (m->window_bytes + LARGE - 1) / LARGE;
 
 	table_at(m, root)[0] = directory | TABLE_ENTRY;
@@ -115,20 +118,36 @@ static uint64_t build_tables(struct machine *m)
 
 static void set_registers(struct vcpu *v, uint64_t root)
 {
-	struct kvm_segment data = {.limit = 0xffffffff, .selector = 8, .type = 3, .present = 1, .db = 1, .s = 1,
-	                           .g = 1};
-	struct kvm_segment code = {.limit = 0xffffffff, .selector = 16, .type = 11, .present = 1, .s = 1, .l = 1,
-	                           .g = 1};
+	struct kvm_segment data = {
+		.limit = 0xffffffff,
+		.selector = 8,
+		.type = 3,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
+	};
+	struct kvm_segment code = {
+		.limit = 0xffffffff,
+		.selector = 16,
+		.type = 11,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1,
+	};
 	struct kvm_regs registers = {
-		.rip = CODE_GPA, .rflags = 2, .rdi = MAILBOX_GPA + v->index * PAGE,
+		.rip = CODE_GPA,
+		.rflags = 2,
+		.rdi = MAILBOX_GPA + v->index * PAGE,
 		.rsp = STACK_GPA + (v->index + 1) * PAGE - 8,
 	};
 	struct kvm_sregs special;
 
 	ask(v->fd, KVM_GET_SREGS, "KVM_GET_SREGS", &special);
-	special.cr0 = 0x80010033;       /* PG, WP, NE, ET, MP, PE */
-	special.cr4 = 0x2a0;            /* OSFXSR, PGE, PAE */
-	special.efer = 0xd00;           /* NXE, LMA, LME */
+	special.cr0 = 0x80010033; /* PG, WP, NE, ET, MP, PE */
+	special.cr4 = 0x2a0;      /* OSFXSR, PGE, PAE */
+	special.efer = 0xd00;     /* NXE, LMA, LME */
 	special.cr3 = root;
 	special.cs = code;
 	special.ds = special.es = special.fs = special.gs = special.ss = data;

@@ -67,7 +67,7 @@ struct step {
 	unsigned mask;
 	unsigned numbers;
 	uint64_t number[3];
-	const char *word;       /* what follows the colon */
+	const char *word; /* what follows the colon */
 };
 
 static struct step parse_step(const struct machine *m, const char *text)
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
 	struct machine machine;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (int key; (key = getopt_long(argc, argv, "+", options, NULL)) != -1; ) {
+	for (int key; (key = getopt_long(argc, argv, "+", options, NULL)) != -1;) {
 		if (key == 'm')
 			megabytes = strtoul(optarg, NULL, 0);
 		else if (key == 'h')

@@ -11,9 +11,9 @@
 
 #include "../trace_maker.h"
 
-#define PAGE 0x1234000ull            /* level 2 index 9, level 1 index 34h */
+#define PAGE 0x1234000ull /* level 2 index 9, level 1 index 34h */
 #define NEIGHBOUR 0x1235000ull
-#define LARGE 0x1400000ull           /* level 2 index 10 */
+#define LARGE 0x1400000ull /* level 2 index 10 */
 #define MMIO 0x1236000ull
 
 static struct trace_maker maker;
