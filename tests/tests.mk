@@ -57,7 +57,7 @@ COVERAGE_COMMANDS :=
 
 SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" "tests/check/circles $(BUILD)/engine" \
 	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers" "tests/check/names" "tests/check/statics" \
-	"tests/check/format"
+	"tests/check/format" "tests/check/planted"
 
 # ---- targets ------------------------------------------------------------------------
 

@@ -297,7 +297,7 @@ MUTANTS = [
            "leaves of a read-only slot are writable after a read"),
     Mutant("read-only-write-mapped", "engine/map/direct/direct_fault.c",
            "\tif ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))\n"
-           "\t\treturn VMMU_FAULT_READ_ONLY;\n",
+           "\t\treturn without_entry(f, VMMU_FAULT_READ_ONLY);\n",
            "",
            "writes to a read-only slot are not reported"),
     Mutant("host-rights-ignored", "engine/map/prepare.h",
