@@ -96,5 +96,5 @@ bool svm_allows(enum cpu_feature feature)
 /* On shadow tables a guest's PCIDs are not the CPU's: INVPCID would be refused. */
 bool svm_shadow_allows(enum cpu_feature feature)
 {
-	return feature != CPU_FEATURE_INVPCID;
+	return feature != CPU_FEATURE_INVPCID && feature != CPU_FEATURE_UMIP_BY_EXITS;
 }
