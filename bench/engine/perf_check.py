@@ -32,8 +32,9 @@ class Failed(Exception):
 
 
 def compiler_of(words):
+    """Make and version: "(Debian 12.2.0-14+deb12u1) 12.2.0"."""
     done = subprocess.run([*shlex.split(words), "--version"], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[0]
+    return done.stdout.splitlines()[0].partition(" ")[2]   # without the name it was called by
 
 
 def guest_rows(build):

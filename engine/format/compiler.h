@@ -12,6 +12,22 @@
 /* Must melt into its caller, because an indirect call or a copy would be paid on each fault. */
 #define VMMU_INLINE static inline __attribute__((always_inline))
 
+/*
+ * Add to a 64-bit counter that only the caller writes and others read: one instruction
+ * where the CPU has one, as each fault counts several times. A compiler makes three of
+ * a relaxed load and store. Under a sanitizer it is left to the compiler, who sees it.
+ */
+#if defined(__x86_64__) && !defined(VMMU_DEBUG) && !defined(VMMU_NO_ASM)
+#define VMMU_ADD(counter, by) \
+	__asm__("addq %1, %0" \
+	        : "+m"(*(uint64_t *)(counter)) \
+	        : "er"((uint64_t)(by)) \
+	        : "cc")
+#else
+#define VMMU_ADD(counter, by) \
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + (by), memory_order_relaxed)
+#endif
+
 /* Of this library's own: read without a detour over a table of addresses (ELF's GOT). */
 #define VMMU_HIDDEN __attribute__((visibility("hidden")))
 

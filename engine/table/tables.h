@@ -55,8 +55,7 @@ struct vmmu_counters {
 
 static inline void vmmu_count(_Atomic uint64_t *counter, uint64_t by)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
-	                      memory_order_relaxed);
+	VMMU_ADD(counter, by);
 }
 
 /*
