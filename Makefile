@@ -23,9 +23,9 @@ include engine/engine.mk
 -include visor/visor.mk
 -include tool/tool.mk
 -include examples/examples.mk
+-include bench/engine/engine.mk
 -include tests/tests.mk
 -include bench/bench.mk
--include bench/engine/engine.mk
 -include bench/kvm/kvm.mk
 
 .PHONY: all clean help

@@ -53,6 +53,9 @@ SOAK_COMMANDS     :=
 COVERAGE_NEEDS    :=
 COVERAGE_COMMANDS :=
 
+# Of the machine tests, and named by commands of other folders.
+LINUX_IMAGE ?= .cache/kernels/cloud-amd64/vmlinuz
+
 -include $(filter-out tests/guest/%,$(wildcard tests/*/*.mk)) # machine.mk brings the guests
 
 SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" "tests/check/circles $(BUILD)/engine" \

@@ -10,7 +10,7 @@ $(ENGINE_BENCH): bench/engine/operations.c bench/engine/host.c bench/engine/host
 	$(CC) $(CSTD) $(WARN) -O2 -g -Iinclude $(filter %.c %.a,$^) -o $@
 
 PERF_NEEDS := $(ENGINE_BENCH) $(VMMU) $(BUILD)/visor.elf $(BUILD)/guest/guest.elf
-PERF_CHECK := bench/engine/perf_check.py --build $(BUILD) --compiler "$(CC)"
+PERF_CHECK := bench/engine/perf_check.py --build $(BUILD) --compiler $(firstword $(CC))
 
 .PHONY: bench-engine perf-check perf-baseline
 bench-engine: $(ENGINE_BENCH)

@@ -123,6 +123,7 @@ static void check_result(const struct x86_cpu_state *before, const struct x86_cp
 	case EMULATE_AGAIN:
 	case EMULATE_PAGE_FAULT:
 	case EMULATE_GENERAL_PROTECTION:
+	case EMULATE_EXCEPTION:
 		if (after->rip != before->rip)
 			abort();
 		break;

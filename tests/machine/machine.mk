@@ -14,7 +14,6 @@ EXPECT         := $(BUILD)/tests/machine/expect
 MACHINE_NEEDS  := visor tool guests initramfs $(EXPECT)
 CHECK_NEEDS    += $(EXAMPLE) $(EXPECT)
 CHECK_COMMANDS += "examples/check $(EXAMPLE)" "python3 -B tests/machine/expect_test.py $(EXPECT)"
-LINUX_IMAGE    ?= .cache/kernels/cloud-amd64/vmlinuz
 MACHINE_ARGS   ?=
 
 $(EXPECT): tests/machine/expect.c $(LIBVMMU) $(wildcard include/vmmu/*.h)

@@ -25,7 +25,7 @@ void source_count_other(struct source_info *info, const char *name, size_t lengt
 	for (size_t i = 0; i < info->other_count; i++) {
 		struct source_count *other = &info->others[i];
 
-		if (strncmp(other->name, name, length) == 0 && other->name[length] == '\0') {
+		if (strlen(other->name) == length && memcmp(other->name, name, length) == 0) {
 			other->count++;
 			/* The frequent ones come first. */
 			if (i && other->count > info->others[i - 1].count) {
