@@ -34,6 +34,13 @@ expect 0 '32  writes of entries' "$vmmu" check "$data/perf.script.gz"
 expect 0 'PID 189' sh -c 'zstd -dc "$1" | "$0" check -' "$vmmu" "$data/thp.txt.zst"
 expect 0 'PID 189' sh -c 'zstd -dc "$1" | gzip | "$0" check /dev/stdin' "$vmmu" "$data/thp.txt.zst"
 
+# A pipe gives the same answers as the file, also where the last lines name the first events' threads.
+for run in two split found; do
+	cp "$kvm/npt-$run.dat.gz" piped
+	expect 0 '' sh -c '"$0" check piped >first && "$0" zaps piped >>first &&
+		cat piped | "$0" check - >second && cat piped | "$0" zaps - >>second && cmp first second' "$vmmu"
+done
+
 # What comes is shown as it comes: from a pipe that stays open, and from a file that grows.
 zstd -dcq "$data/thp.txt.zst" | head -60 >growing
 expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c '{ cat growing; sleep 5; } | timeout 4 "$0" trace --follow --limit 4 -' "$vmmu"

@@ -51,17 +51,24 @@ static void add_fact(void *arg, const struct fact *fact)
 	index_add(arg, fact);
 }
 
-/* Which thread belongs to which process, from the whole recording, before its events are taken. */
-static void learn_threads(struct kvm *kvm, const char *path)
+/*
+ * Which thread belongs to which process, from the whole recording, before its events are
+ * taken. What came through a pipe is read again from the copy that its source keeps.
+ */
+static void learn_threads(struct kvm *kvm, const char *path, const struct source *taken)
 {
 	struct source_event event;
 	struct source *source;
 	struct stat st;
-	char *error = NULL;
+	char *error = NULL, *copy = NULL;
+	bool opened;
 
-	if (strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-		return;
-	if (!source_open(&source, path, &error)) {
+	if (source_file(taken) >= 0)
+		path = copy = formatted("/proc/self/fd/%d", source_file(taken));
+	opened = strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+	         source_open(&source, path, &error);
+	free(copy);
+	if (!opened) {
 		free(error);
 		return;
 	}
@@ -109,7 +116,7 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 	kvm = kvm_new(add_fact, writer);
 	while (source_next(source, &event) && !writer->failed) {
 		if (!learnt && kvm_is_record_line(&event)) {
-			learn_threads(kvm, path);
+			learn_threads(kvm, path, source);
 			learnt = true;
 		}
 		kvm_take(kvm, &event);

@@ -9,7 +9,8 @@ struct reader {
 	bool (*next)(void *reader, struct source_event *event);
 	double (*progress)(const void *reader);
 	void (*close)(void *reader);
-	void (*follow)(void *reader); /* NULL: what is not text has no end to wait at */
+	void (*follow)(void *reader);    /* NULL: what is not text has no end to wait at */
+	int (*file)(const void *reader); /* the open file that holds all of the recording; NULL: there is none */
 };
 
 /* Count an event that nothing is made of. */

@@ -219,3 +219,8 @@ double source_progress(const struct source *source)
 {
 	return source->reader->progress(source->state);
 }
+
+int source_file(const struct source *source)
+{
+	return source->reader->file ? source->reader->file(source->state) : -1;
+}

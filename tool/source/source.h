@@ -60,5 +60,10 @@ bool source_next(struct source *source, struct source_event *event);
 const struct source_info *source_info(const struct source *source);
 /* How far it has come, 0 to 1; below 0 when that is not known. */
 double source_progress(const struct source *source);
+/*
+ * The open file that holds the whole recording from its first byte, also when it came
+ * through a pipe; -1 when there is none. It stays the source's own.
+ */
+int source_file(const struct source *source);
 
 #endif

@@ -372,7 +372,7 @@ static void text_follow(void *reader)
 	stream_follow(text->stream);
 }
 
-const struct reader text_reader = {text_next, text_progress, text_close, text_follow};
+const struct reader text_reader = {text_next, text_progress, text_close, text_follow, NULL};
 
 /* Which tool's text it is, by its first lines. */
 static const char *kind_of(struct stream *stream)

@@ -525,7 +525,14 @@ static void trace_dat_close(void *reader)
 	free(dat);
 }
 
-const struct reader trace_dat_reader = {trace_dat_next, trace_dat_progress, trace_dat_close, NULL};
+static int trace_dat_file(const void *state)
+{
+	const struct trace_dat *dat = state;
+
+	return dat->file.fd;
+}
+
+const struct reader trace_dat_reader = {trace_dat_next, trace_dat_progress, trace_dat_close, NULL, trace_dat_file};
 
 static void begin(struct trace_dat *dat)
 {
