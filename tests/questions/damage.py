@@ -102,6 +102,17 @@ def known_losses(vmmu, folder):
     expect("... and told of", status == 0 and "2 lines or records are no events" in out and "line 13" in error, out + error)
 
 
+def packed_first(vmmu, folder):
+    """The first record says that it is packed, and nothing was unpacked before it."""
+    data = bytearray(subprocess.run(["zstd", "-dcq", DATA / "perf.data.zst"], stdout=subprocess.PIPE, check=True).stdout)
+    records = int.from_bytes(data[40:48], "little")
+    data[records:records + 4] = (81).to_bytes(4, "little")  # PERF_RECORD_COMPRESSED
+    path = folder / "packed"
+    path.write_bytes(data)
+    status, out, error = run(vmmu, folder, "check", path)
+    expect("a packed record comes first", status in (0, 1, 2) and "runtime error" not in error, out + error)
+
+
 def seeds():
     for name in ("thp.txt.zst", "perf.data.zst"):
         yield name, subprocess.run(["zstd", "-dcq", DATA / name], stdout=subprocess.PIPE, check=True).stdout[:600000]
@@ -158,6 +169,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         known_losses(vmmu, folder)
+        packed_first(vmmu, folder)
         hostile(vmmu, folder, seed, count)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     sys.exit(1 if failed or not passed else 0)

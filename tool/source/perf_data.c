@@ -409,7 +409,8 @@ static bool unpack_records(struct perf_data *perf, const uint8_t *data, size_t s
 
 	if (!perf->zstd && !(perf->zstd = ZSTD_createDStream()))
 		return false;
-	memmove(perf->unpacked, perf->unpacked + perf->unpacked_at, perf->unpacked_end - perf->unpacked_at);
+	if (perf->unpacked_end > perf->unpacked_at)
+		memmove(perf->unpacked, perf->unpacked + perf->unpacked_at, perf->unpacked_end - perf->unpacked_at);
 	perf->unpacked_end -= perf->unpacked_at;
 	perf->unpacked_at = 0;
 	while (in.pos < in.size) {
@@ -616,7 +617,7 @@ static void perf_data_close(void *reader)
 	free(perf);
 }
 
-const struct reader perf_data_reader = {perf_data_next, perf_data_progress, perf_data_close, NULL};
+const struct reader perf_data_reader = {perf_data_next, perf_data_progress, perf_data_close, NULL, NULL};
 
 bool perf_data_open(void **reader, struct stream *stream, struct source_info *info, char **error)
 {
