@@ -24,6 +24,7 @@ static const struct {
 	{"trace", command_trace, "every entry write of a run, decoded, under the fault that caused it"},
 	{"walk", command_walk, "the entries that translate an address: when, why and by whom written"},
 	{"dump", command_dump, "the whole tree of tables at one moment"},
+	{"tree", command_dump, "the same"},
 	{"check", command_check, "replay a trace from empty tables and compare with its final dump"},
 	{"info", question_info, "what a trace is: machine, VMs, vCPUs, length, events, what is missing"},
 	{"faults", question_faults, "which addresses fault, by whom, what became of it, which come again"},

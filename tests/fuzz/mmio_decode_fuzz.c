@@ -93,22 +93,23 @@ static struct x86_cpu_state make_cpu(void)
 	return cpu;
 }
 
-/* Jcc, JMP, CALL, RET, LOOP, JCXZ: RIP need not be that of the next instruction (SDM vol. 2, appendix A). */
+/* Jcc, JMP, CALL, near and far, RET, LOOP, JCXZ: RIP need not be that of the next instruction (SDM vol. 2, appendix A). */
 static bool is_branch(const struct x86_cpu_state *cpu)
 {
 	bool has_rex = cpu->segment[X86_CS].access & X86_ACCESS_LONG;
-	unsigned i = 0, op;
+	unsigned i = 0, op, next;
 
-	while (i + 2 < EMULATE_MAX_INSTRUCTION &&
+	while (i + 1 < EMULATE_MAX_INSTRUCTION &&
 	       (memchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", in.bytes[i], 11) ||
 	        (has_rex && in.bytes[i] >> 4 == 4)))
 		i++;
 	op = in.bytes[i];
+	next = i + 1 < EMULATE_MAX_INSTRUCTION ? in.bytes[i + 1] : 0;
 	if (op == 0x0f)
-		return in.bytes[i + 1] >> 4 == 8;
+		return next >> 4 == 8;
 	if (op == 0xff)
-		return (in.bytes[i + 1] >> 3 & 7) == 2 || (in.bytes[i + 1] >> 3 & 7) == 4;
-	return op >> 4 == 7 || (op >= 0xe0 && op <= 0xe3) || op == 0xe8 || op == 0xe9 || op == 0xeb || op == 0xc2 ||
+		return (next >> 3 & 7) >= 2 && (next >> 3 & 7) <= 5;
+	return op >> 4 == 7 || op == 0x9a || op == 0xea || (op >= 0xe0 && op <= 0xe3) || op == 0xe8 || op == 0xe9 || op == 0xeb || op == 0xc2 ||
 	       op == 0xc3;
 }
 

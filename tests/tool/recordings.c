@@ -648,7 +648,8 @@ static void addresses_as_neighbours_print_them(void **state)
 	assert_true(ask_parse_address("0x40001000", &first));
 	assert_int_equal(first, 0x40001000);
 	assert_true(ask_parse_address("0d4096", &first));
-	assert_int_equal(first, 4096);
+	assert_int_equal(first, 0xd4096); /* hexadecimal, too: there is no other base */
+	assert_false(ask_parse_address("10000000000000000", &first));
 	assert_false(ask_parse_address("4096k", &first));
 	assert_false(ask_parse_address("", &first));
 	assert_false(ask_parse_address("-1", &first));

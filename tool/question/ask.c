@@ -29,18 +29,7 @@ void ask_init(struct ask *ask)
 
 bool ask_parse_address(const char *text, uint64_t *address)
 {
-	unsigned base = 16;
-	char *end;
-
-	if (text[0] == '0' && (text[1] == 'd' || text[1] == 'D') && isdigit((unsigned char)text[2])) {
-		/* "0d12" alone could be either; decimal is what nobody prints addresses in. */
-		base = 10;
-		text += 2;
-	}
-	if (!isxdigit((unsigned char)*text))
-		return false;
-	*address = strtoull(text, &end, (int)base);
-	return *end == '\0' && strlen(text) <= 20;
+	return parse_address(text, address);
 }
 
 bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last)

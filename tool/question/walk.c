@@ -30,7 +30,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (q->given)
 			argp_error(state, "one address at a time");
 		if (!ask_parse_address(arg, &q->address))
-			argp_error(state, "--gpa takes an address in hexadecimal (0d for decimal), not \"%s\"", arg);
+			argp_error(state, "--gpa takes an address in hexadecimal, not \"%s\"", arg);
 		q->given = true;
 		return 0;
 	case OPTION_BRIEF:
