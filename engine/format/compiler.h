@@ -17,7 +17,7 @@
  * where the CPU has one, as each fault counts several times. A compiler makes three of
  * a relaxed load and store. Under a sanitizer it is left to the compiler, who sees it.
  */
-#if defined(__x86_64__) && !defined(VMMU_DEBUG) && !defined(VMMU_NO_ASM)
+#if defined(__x86_64__) && !defined(VMMU_DEBUG)
 #define VMMU_ADD(counter, by) \
 	__asm__("addq %1, %0" \
 	        : "+m"(*(uint64_t *)(counter)) \

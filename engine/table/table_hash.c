@@ -25,9 +25,7 @@ static size_t bytes_of(unsigned generation)
 
 static unsigned newest(const struct vmmu_table_hash *h)
 {
-	unsigned generation = atomic_load_explicit(&h->newest, memory_order_acquire);
-
-	return generation;
+	return atomic_load_explicit(&h->newest, memory_order_acquire);
 }
 
 static struct vmmu_table *_Atomic *hash_bucket_of(struct vmmu_table_hash *h, unsigned generation, vmmu_hpa hpa)

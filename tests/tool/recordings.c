@@ -643,19 +643,19 @@ static void addresses_as_neighbours_print_them(void **state)
 	uint64_t first, last;
 
 	(void)state;
-	assert_true(ask_parse_address("40001000", &first));
+	assert_true(parse_address("40001000", &first));
 	assert_int_equal(first, 0x40001000);
-	assert_true(ask_parse_address("0x40001000", &first));
+	assert_true(parse_address("0x40001000", &first));
 	assert_int_equal(first, 0x40001000);
-	assert_true(ask_parse_address("0d4096", &first));
+	assert_true(parse_address("0d4096", &first));
 	assert_int_equal(first, 0xd4096); /* hexadecimal, too: there is no other base */
-	assert_false(ask_parse_address("10000000000000000", &first));
-	assert_false(ask_parse_address("4096k", &first));
-	assert_false(ask_parse_address("", &first));
-	assert_false(ask_parse_address("-1", &first));
-	assert_true(ask_parse_range("1000-1fff", &first, &last));
+	assert_false(parse_address("10000000000000000", &first));
+	assert_false(parse_address("4096k", &first));
+	assert_false(parse_address("", &first));
+	assert_false(parse_address("-1", &first));
+	assert_true(parse_address_range("1000-1fff", &first, &last));
 	assert_int_equal(last, 0x1fff);
-	assert_false(ask_parse_range("2000-1fff", &first, &last));
+	assert_false(parse_address_range("2000-1fff", &first, &last));
 	/* The same bits of an error code mean different things. */
 	assert_int_equal(ask_access(KVM_MODE_EPT, 0x182), ACCESS_WRITE);
 	assert_int_equal(ask_access(KVM_MODE_EPT, 0x81), ACCESS_READ | ACCESS_WALK);

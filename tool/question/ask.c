@@ -25,29 +25,7 @@ void ask_init(struct ask *ask)
 	*ask = (struct ask){.vcpu = UINT64_MAX, .last = UINT64_MAX};
 }
 
-/* ---- numbers ------------------------------------------------------------------------------ */
-
-bool ask_parse_address(const char *text, uint64_t *address)
-{
-	return parse_address(text, address);
-}
-
-bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last)
-{
-	const char *dash = strchr(text, '-');
-	char *head;
-	bool ok;
-
-	if (!dash) {
-		ok = ask_parse_address(text, first);
-		*last = *first;
-		return ok;
-	}
-	head = strndup(text, (size_t)(dash - text));
-	ok = head && ask_parse_address(head, first) && ask_parse_address(dash + 1, last) && *first <= *last;
-	free(head);
-	return ok;
-}
+/* ---- times -------------------------------------------------------------------------------- */
 
 /* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. */
 static bool parse_time(const struct ask *ask, const char *text, uint64_t *time)
@@ -407,6 +385,17 @@ bool ask_has_vms(const struct ask *ask)
 	         ask->path);
 	return false;
 }
+
+error_t ask_parse_alone(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	state->child_inputs[0] = state->input;
+	return 0;
+}
+
+const struct argp_child ask_children[] = {{&ask_argp, 0, NULL, 0}, {0}};
 
 bool ask_begin(struct ask *ask, const struct argp *argp, int argc, char **argv, void *question)
 {

@@ -41,6 +41,11 @@ extern const struct argp ask_argp;
 /* --at */
 extern const struct argp ask_moment_argp;
 
+/* The parser of a question with no options of its own; its struct ask stands first in the input. */
+error_t ask_parse_alone(int key, char *arg, struct argp_state *state);
+/* The children of one without --at. */
+extern const struct argp_child ask_children[];
+
 void ask_init(struct ask *ask);
 /* False: the user has been told. */
 bool ask_open(struct ask *ask);
@@ -51,11 +56,6 @@ int ask_close(struct ask *ask, int status);
 bool ask_find_vm_late(struct ask *ask);
 /* Does the fact belong to what --vm and --vcpu name? */
 bool ask_wants(const struct ask *ask, const struct fact *fact);
-
-/* Hexadecimal with or without 0x, decimal as 0d123, as all neighbours print addresses. */
-bool ask_parse_address(const char *text, uint64_t *address);
-/* "X" or "X-Y". */
-bool ask_parse_range(const char *text, uint64_t *first, uint64_t *last);
 
 /* A line on standard output, cut to the terminal's width. */
 void ask_line(const struct ask *ask, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -6,24 +6,13 @@
 #include "ask.h"
 #include "question.h"
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	state->child_inputs[0] = state->input;
-	return 0;
-}
-
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
-	.parser = parse,
+	.parser = ask_parse_alone,
 	.args_doc = "FILE",
 	.doc = "Check that every write found in its entry what the one before it left there, and say what is "
 	       "seen, inferred and unknown."
 	       "\vExit status: 0 everything is explained, 1 it is not, 2 the file cannot be used.",
-	.children = children,
+	.children = ask_children,
 };
 
 static void line(const struct ask *ask, uint64_t count, const char *text)

@@ -55,7 +55,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &q->ask;
 		return 0;
 	case OPTION_GPA:
-		if (!ask_parse_range(arg, &q->first, &q->last))
+		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		return 0;
 	case ARGP_KEY_ARG:
@@ -78,8 +78,6 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
@@ -87,7 +85,7 @@ static const struct argp argp = {
 	.doc = "Compare the tables of a VM at two moments, of one trace or of two: what is mapped only in one of them, "
 	       "by pages of another size, to another frame, with other rights."
 	       "\vTIME is as for --at; without it the end of the trace is meant. Exit status: 0 equal, 1 different, 2 trouble.",
-	.children = children,
+	.children = ask_children,
 };
 
 /* "FILE@TIME" where no file has that very name; "@TIME": of the first one's file. */

@@ -33,26 +33,13 @@ struct dirty_question {
 	uint64_t *repair_round; /* ... and its round */
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct dirty_question *q = state->input;
-
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	state->child_inputs[0] = &q->ask;
-	return 0;
-}
-
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
-	.parser = parse,
+	.parser = ask_parse_alone,
 	.args_doc = "FILE",
 	.doc = "Show the rounds of dirty logging: what was write-protected or had its dirty bit cleared, what was "
 	       "written again and repaired (fast: outside the lock; slow: by a fault that took it), and how long the "
 	       "vCPUs stood still. A round begins with a protection after a repair, or after 20 ms without one.",
-	.children = children,
+	.children = ask_children,
 };
 
 static bool is_protection(const struct fact *fact)

@@ -84,7 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_error(state, "--by is gpa, function, vcpu, cause or page, not \"%s\"", arg);
 		return EINVAL;
 	case OPTION_GPA:
-		if (!ask_parse_range(arg, &q->first, &q->last))
+		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		if (q->first == q->last)
 			q->last |= (1 << VMMU_PAGE_SHIFT) - 1;
@@ -106,14 +106,12 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
 	.doc = "Say which addresses fault, by whom, what each fault did, how long it took, and which come again.",
-	.children = children,
+	.children = ask_children,
 };
 
 static bool wanted(const struct faults_question *q, const struct fact *fault)

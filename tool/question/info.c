@@ -7,23 +7,12 @@
 #include "ask.h"
 #include "question.h"
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	state->child_inputs[0] = state->input;
-	return 0;
-}
-
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
-	.parser = parse,
+	.parser = ask_parse_alone,
 	.args_doc = "FILE",
 	.doc = "Say what a trace is: where and how it was recorded, its length, VMs, vCPUs, events, and what is "
 	       "missing.",
-	.children = children,
+	.children = ask_children,
 };
 
 static void field(const struct ask *ask, const char *name, const char *text)

@@ -43,7 +43,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &q->ask;
 		return 0;
 	case OPTION_GPA:
-		if (!ask_parse_range(arg, &q->first, &q->last))
+		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		return 0;
 	case OPTION_LEVEL:
@@ -81,15 +81,13 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
 	.doc = "Show every write of an entry, decoded, under the fault that caused it. With --json one object "
 	       "per line.",
-	.children = children,
+	.children = ask_children,
 };
 
 static bool in_range(const struct list_question *q, const struct fact *fact)

@@ -18,26 +18,13 @@ struct mmio_question {
 	uint64_t accesses, reads, writes, fast, misconfigured, exits, entries;
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct mmio_question *q = state->input;
-
-	(void)arg;
-	if (key != ARGP_KEY_INIT)
-		return ARGP_ERR_UNKNOWN;
-	state->child_inputs[0] = &q->ask;
-	return 0;
-}
-
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
-	.parser = parse,
+	.parser = ask_parse_alone,
 	.args_doc = "FILE",
 	.doc = "Say which device addresses the guest accesses most, by size and by the guest's instruction. Needs "
 	       "kvm:kvm_mmio and kvm:kvm_fast_mmio (vmmu record --exits); without them it names the pages whose "
 	       "faults found a device.",
-	.children = children,
+	.children = ask_children,
 };
 
 static void count(struct mmio_question *q, uint64_t number, uint64_t address, bool write, uint64_t rip)

@@ -37,7 +37,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		q->raw = true;
 		return 0;
 	case OPTION_GPA:
-		if (!ask_parse_range(arg, &q->first, &q->last))
+		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		return 0;
 	default:

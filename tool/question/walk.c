@@ -29,7 +29,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_GPA:
 		if (q->given)
 			argp_error(state, "one address at a time");
-		if (!ask_parse_address(arg, &q->address))
+		if (!parse_address(arg, &q->address))
 			argp_error(state, "--gpa takes an address in hexadecimal, not \"%s\"", arg);
 		q->given = true;
 		return 0;

@@ -44,7 +44,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		state->child_inputs[0] = &q->ask;
 		return 0;
 	case OPTION_GPA:
-		if (!ask_parse_range(arg, &q->first, &q->last))
+		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		return 0;
 	default:
@@ -57,8 +57,6 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&ask_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
@@ -66,7 +64,7 @@ static const struct argp argp = {
 	.doc = "Say what was dropped from the tables: each storm in one line, by whom, why, which range, how many "
 	       "entries and tables, how long it took, and how much of it was mapped again within a second. A storm "
 	       "is what one thread drops without a pause of 10 ms.",
-	.children = children,
+	.children = ask_children,
 };
 
 static bool is_zap(const struct fact *fact)
