@@ -27,15 +27,15 @@ check() {
 	fi
 }
 
-"$generate" dat "$events" 65536 >large.dat
-"$vmmu" check large.dat >said 2>&1
-check 'every write is explained' grep -q '^every write found' said
-first=$(stat -c %i large.dat.vmmu-index 2>/dev/null)
-if [ -z "$first" ]; then
-	# A machine so fast that it was not worth keeping.
-	echo "0 passed, 0 failed, 1 skipped"
-	exit 0
-fi
+# An index is kept when making it took a second: on a fast machine that wants more events.
+for more in 1 2 4 8; do
+	"$generate" dat $((events * more)) 65536 >large.dat
+	"$vmmu" check large.dat >said 2>&1
+	check 'every write is explained' grep -q '^every write found' said
+	first=$(stat -c %i large.dat.vmmu-index 2>/dev/null)
+	[ -z "$first" ] || break
+done
+check 'an index is kept' [ -n "$first" ]
 "$vmmu" walk --gpa 3000000 large.dat >first 2>&1
 check 'the index is used again' [ "$(stat -c %i large.dat.vmmu-index)" = "$first" ]
 "$vmmu" walk --no-index --gpa 3000000 large.dat >second 2>&1
