@@ -184,30 +184,68 @@ static void apic_base(void)
 	check(cpuid(1, 0).d & 1u << 9, "CPUID shows no APIC after it is switched on");
 }
 
-static uint64_t hypercall(uint64_t number)
+static uint64_t vmcall(uint64_t number)
 {
 	uint64_t result = number;
 
-	if (is_intel())
-		__asm__ volatile("vmcall"
-		                 : "+a"(result)
-		                 :
-		                 : "memory");
-	else
-		__asm__ volatile("vmmcall"
-		                 : "+a"(result)
-		                 :
-		                 : "memory");
+	__asm__ volatile("vmcall"
+	                 : "+a"(result)
+	                 :
+	                 : "memory");
 	return result;
 }
 
-/* As "KVMKVMKVM" in CPUID promises. */
+static uint64_t vmmcall(uint64_t number)
+{
+	uint64_t result = number;
+
+	__asm__ volatile("vmmcall"
+	                 : "+a"(result)
+	                 :
+	                 : "memory");
+	return result;
+}
+
+struct hypercall {
+	uint64_t (*instruction)(uint64_t number);
+	uint64_t number, result;
+};
+
+static void try_hypercall(void *argument)
+{
+	struct hypercall *h = argument;
+
+	h->result = h->instruction(h->number);
+}
+
+static void try_ud2(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("ud2");
+}
+
+static void hypercalls_by(uint64_t (*instruction)(uint64_t number), const char *name)
+{
+	static const struct {
+		uint64_t number, answer;
+	} calls[] = {{1, 0}, {9, (uint64_t)-1000}, {0x7777777777777777, (uint64_t)-1000}};
+
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		struct hypercall h = {instruction, calls[i].number, 0};
+		int vector = vector_of(try_hypercall, &h);
+
+		check(vector == -1, "%s ends with vector %d", name, vector);
+		check_equal(h.result, calls[i].answer, name);
+	}
+}
+
+/* As "KVMKVMKVM" in CPUID promises: either vendor's instruction on every CPU. */
 static void hypercalls(void)
 {
 	check_equal(cpuid(0x40000100, 0).b, 0x4b4d564b, "the hypervisor's name");
-	check_equal(hypercall(1), 0, "the hypercall that polls for interrupts");
-	check_equal(hypercall(9), (uint64_t)-1000, "a hypercall that is not offered");
-	check_equal(hypercall(0x7777777777777777), (uint64_t)-1000, "a hypercall that does not exist");
+	hypercalls_by(vmcall, "VMCALL");
+	hypercalls_by(vmmcall, "VMMCALL");
+	check(vector_of(try_ud2, NULL) == VECTOR_UD, "UD2 does not end with #UD");
 }
 
 static uint64_t saved_flags;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * User-mode instruction prevention (SDM vol. 3, 2.5): with CR4.UMIP set, SGDT, SIDT,
- * SLDT and STR at CPL 3 raise #GP(0); without it, and at CPL 0, they store. Where the
- * CPU has none, the visor makes it of exits; those leave SMSW out.
+ * SLDT, STR and SMSW at CPL 3 raise #GP(0); without it, and at CPL 0, they store. Where the
+ * CPU has none, the visor makes it of exits; those of VMX leave SMSW out.
  */
 #include "space.h"
 #include "user.h"
@@ -16,8 +16,9 @@ static const uint8_t code[][INSTRUCTION_BYTES + 2] = {
 	{0x0f, 0x01, 0x0a, 0x0f, 0x0b},
 	{0x0f, 0x00, 0x02, 0x0f, 0x0b},
 	{0x0f, 0x00, 0x0a, 0x0f, 0x0b},
+	{0x0f, 0x01, 0x22, 0x0f, 0x0b},
 };
-static const char *const names[] = {"SGDT", "SIDT", "SLDT", "STR"};
+static const char *const names[] = {"SGDT", "SIDT", "SLDT", "STR", "SMSW"};
 
 static unsigned refusals;
 static volatile uint32_t to[4];
@@ -52,6 +53,7 @@ static uint32_t store_task_register(void)
 
 void test_umip(void)
 {
+	unsigned instructions = cpuid(0, 0).b == 0x756e6547 /* "Genu" */ ? 4 : 5;
 	uintptr_t cr4 = read_cr4();
 	uint32_t task = store_task_register();
 	struct {
@@ -69,11 +71,11 @@ void test_umip(void)
 	                 : "=m"(before));
 	for (unsigned round = 0; round < 2; round++) {
 		write_cr4(cr4);
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < instructions; i++)
 			as_user(i, false);
 		write_cr4(cr4 | CR4_UMIP);
 		check_equal(read_cr4(), cr4 | CR4_UMIP, "CR4 with UMIP");
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < instructions; i++)
 			as_user(i, true);
 		__asm__ volatile("sgdt %0"
 		                 : "=m"(after));

@@ -36,7 +36,7 @@ enum cpu_feature {
 	CPU_FEATURE_RDTSCP,
 	CPU_FEATURE_INVPCID,
 	CPU_FEATURE_LA57,
-	CPU_FEATURE_UMIP_BY_EXITS, /* where the CPU has none: SGDT, SIDT, SLDT and STR exit while CR4.UMIP is set */
+	CPU_FEATURE_UMIP_BY_EXITS, /* where the CPU has none: SGDT, SIDT, SLDT, STR, and SMSW under SVM, exit while CR4.UMIP is set */
 };
 
 /*
@@ -158,6 +158,7 @@ struct vcpu {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
 			uint64_t root; /* shadow paging: what CR3 must hold */
+			bool umip;     /* the guest's CR4.UMIP, which the CPU has not */
 			/* svm/nmi.c */
 			bool nmi_blocked, before_iret;
 			bool stepping, guest_tf, step_done;

@@ -33,6 +33,8 @@ void exit_io(struct vcpu *vcpu, const struct io_access *io);
 void exit_hlt(struct vcpu *vcpu);
 /* VMCALL, VMMCALL */
 void exit_hypercall(struct vcpu *vcpu);
+/* #UD, which one of the two raises on the CPU that has only the other; anything else gets it. */
+void exit_invalid_opcode(struct vcpu *vcpu);
 void exit_xsetbv(struct vcpu *vcpu);
 void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
 /* The host's own interrupt is pending; interrupts are off, but can be let in. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Instructions that exit by their own name. */
 #include "visor/cpu/x86.h"
+#include "visor/emulate/emulate.h"
 #include "visor/exit/exit.h"
+#include "visor/lib/string.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
@@ -83,9 +85,9 @@ void exit_cr8(struct vcpu *v, bool write, unsigned gpr)
  * The interface that CPUID leaf 40000100h names (Linux documentation,
  * virt/kvm/x86/hypercalls.rst): number in RAX, result there, nothing else changes.
  * None of its calls is offered but the poll for interrupts, which always is and
- * finds that they come by themselves.
+ * finds that they come by themselves. Called with the guest's registers read.
  */
-void exit_hypercall(struct vcpu *v)
+static void answer_hypercall(struct vcpu *v)
 {
 	enum { VAPIC_POLL_IRQ = 1 };
 	const int64_t no_such_call = -1000, not_permitted = -1;
@@ -95,11 +97,44 @@ void exit_hypercall(struct vcpu *v)
 	int64_t result;
 
 	exit_count(v, EXIT_HYPERCALL);
-	v->backend->read_state(v);
 	if (v->state.cpl)
 		result = not_permitted;
 	else
 		result = number == VAPIC_POLL_IRQ ? 0 : no_such_call;
 	*rax = wide ? (uint64_t)result : (uint32_t)result;
+}
+
+void exit_hypercall(struct vcpu *v)
+{
+	v->backend->read_state(v);
+	answer_hypercall(v);
 	exit_skip(v);
+}
+
+/* VMCALL is Intel's, VMMCALL AMD's. Neither has a prefix or an operand. */
+static const uint8_t hypercalls[][3] = {{0x0f, 0x01, 0xc1}, {0x0f, 0x01, 0xd9}};
+
+/*
+ * KVM, whose name CPUID shows, answers both on every CPU: a guest may have been built for
+ * the other vendor. Called with the guest's registers read.
+ */
+static bool at_hypercall(struct vcpu *v)
+{
+	uint8_t bytes[sizeof(hypercalls[0])];
+
+	if (guest_fetch(&v->state, &v->vm->bus, bytes, sizeof(bytes)) != sizeof(bytes))
+		return false;
+	return memcmp(bytes, hypercalls[0], sizeof(bytes)) == 0 || memcmp(bytes, hypercalls[1], sizeof(bytes)) == 0;
+}
+
+void exit_invalid_opcode(struct vcpu *v)
+{
+	v->backend->read_state(v);
+	if (at_hypercall(v)) {
+		answer_hypercall(v);
+		exit_skip_bytes(v, sizeof(hypercalls[0]));
+		return;
+	}
+	exit_count(v, EXIT_EXCEPTION);
+	exit_raise(v, X86_UD, false, 0);
 }

@@ -74,7 +74,7 @@ bool svm_vcpu_init(struct vcpu *v)
 	}
 	fill_bitmaps(v);
 	b->cr_read = b->cr_write = 1u << 8; /* CR8 is the emulated local APIC's */
-	b->exceptions = 1u << X86_MC | ENDLESS_EXCEPTIONS;
+	b->exceptions = 1u << X86_MC | 1u << X86_UD | ENDLESS_EXCEPTIONS;
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_INIT | INTERCEPT_RDPMC | INTERCEPT_CPUID |
 	                INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IO | INTERCEPT_MSR |
 	                INTERCEPT_FERR | INTERCEPT_SHUTDOWN;

@@ -4,6 +4,7 @@
 #include "visor/host/frame.h"
 #include "visor/svm/internal.h"
 
+#define CPUID_7C_UMIP (1u << 2)
 #define VM_CR_SVMDIS (1ull << 4)
 #define CPUID_TCG_EBX 0x54474354 /* "TCGT" of TCGTCGTCGTCG */
 
@@ -26,6 +27,7 @@ static bool enable_svm(const struct cpuid features, const char **reason)
 	svm_cpu.has_next_rip = features.edx & 1u << 3;
 	svm_cpu.is_tcg = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
 	svm_cpu.may_inject_twice = svm_cpu.leaves_debug_armed = svm_cpu.is_tcg;
+	svm_cpu.umip_by_exits = cpuid(0, 0).eax < 7 || !(cpuid(7, 0).ecx & CPUID_7C_UMIP);
 	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	svm_cpu.host_state = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	if (!host_save_area || !svm_cpu.host_state) {
@@ -90,11 +92,11 @@ void svm_shadow_describe(struct vmmu_cpu *out)
 /* Nothing needs switching on: what CPUID shows works in a guest. A nested walk knows four levels here. */
 bool svm_allows(enum cpu_feature feature)
 {
-	return feature != CPU_FEATURE_LA57 && feature != CPU_FEATURE_UMIP_BY_EXITS;
+	return feature == CPU_FEATURE_UMIP_BY_EXITS ? svm_cpu.umip_by_exits : feature != CPU_FEATURE_LA57;
 }
 
 /* On shadow tables a guest's PCIDs are not the CPU's: INVPCID would be refused. */
 bool svm_shadow_allows(enum cpu_feature feature)
 {
-	return feature != CPU_FEATURE_INVPCID && feature != CPU_FEATURE_UMIP_BY_EXITS;
+	return feature == CPU_FEATURE_UMIP_BY_EXITS ? svm_cpu.umip_by_exits : feature != CPU_FEATURE_INVPCID;
 }

@@ -89,6 +89,9 @@ void svm_handle(struct vcpu *v)
 	case SVM_EXIT_EXCEPTION + X86_AC:
 		svm_reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
+	case SVM_EXIT_EXCEPTION + X86_UD:
+		exit_invalid_opcode(v);
+		break;
 	case SVM_EXIT_TASK_SWITCH:
 		handle_task_switch(v);
 		break;
@@ -103,6 +106,11 @@ void svm_handle(struct vcpu *v)
 		break;
 	case SVM_EXIT_VINTR:
 		exit_count(v, EXIT_INTERRUPT_WINDOW);
+		break;
+	case SVM_EXIT_IDTR_READ ... SVM_EXIT_TR_READ:
+		exit_count(v, EXIT_OTHER);
+		svm_read_state(v);
+		exit_emulate(v, UINT64_MAX);
 		break;
 	case SVM_EXIT_RDPMC:
 		exit_count(v, EXIT_RDPMC);

@@ -12,6 +12,7 @@ struct vmcb;
 extern struct svm_cpu {
 	uint64_t host_state; /* of VMSAVE: a VMCB's address */
 	bool has_next_rip;
+	bool umip_by_exits;      /* the CPU has no UMIP: exits take its place (svm/state.c) */
 	bool is_tcg;             /* QEMU's emulation, as its CPUID says. What it does otherwise than a CPU: */
 	bool leaves_debug_armed; /* svm/debug.c */
 	/*

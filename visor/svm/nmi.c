@@ -64,7 +64,7 @@ void svm_end_step(struct vcpu *v)
 	if (v->svm.guest_tf)
 		return;
 	if (!iret)
-		v->state.rflags &= ~X86_FLAG_TF;
+		b->rflags = v->state.rflags &= ~X86_FLAG_TF; /* in both: what this exit does may read the VMCB anew */
 	if (stepped && !(b->dr6 & X86_DR6_BREAKPOINTS)) {
 		v->svm.step_done = true;
 		b->dr6 &= ~X86_DR6_SINGLE_STEP;

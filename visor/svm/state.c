@@ -60,7 +60,7 @@ static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
 	}
 	s->cr0 = b->cr0;
 	s->cr3 = b->cr3;
-	s->cr4 = b->cr4;
+	s->cr4 = svm_read_cr4(v);
 	s->efer = b->efer & ~X86_EFER_SVME;
 	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA))
 		read_pdptes(v, s);
@@ -103,6 +103,21 @@ void svm_commit(struct vcpu *v)
 	b->rflags = v->state.rflags;
 }
 
+/* Exits that make UMIP where the CPU has none (15.9): all that it keeps from user code, SMSW by reads of CR0. */
+#define UMIP_INTERCEPTS (INTERCEPT_IDTR_READ | INTERCEPT_GDTR_READ | INTERCEPT_LDTR_READ | INTERCEPT_TR_READ)
+#define UMIP_CR_READS (1u << 0 | 1u << 4) /* CR4 tells of UMIP */
+
+/* `real` is what the CPU gets of the guest's `value`. */
+static void svm_set_cr4(struct vcpu *v, uint64_t value, uint64_t real)
+{
+	struct vmcb *b = v->svm.vmcb;
+
+	v->svm.umip = svm_cpu.umip_by_exits && value & X86_CR4_UMIP;
+	b->cr4 = v->svm.umip ? real & ~X86_CR4_UMIP : real;
+	b->intercept1 = v->svm.umip ? b->intercept1 | UMIP_INTERCEPTS : b->intercept1 & ~(uint32_t)UMIP_INTERCEPTS;
+	b->cr_read = (uint16_t)(v->svm.umip ? b->cr_read | UMIP_CR_READS : b->cr_read & ~UMIP_CR_READS);
+}
+
 void svm_write_state(struct vcpu *v)
 {
 	struct vmcb *b = v->svm.vmcb;
@@ -120,7 +135,7 @@ void svm_write_state(struct vcpu *v)
 	if (!svm_is_shadow(v)) { /* else they are changed one by one, by exit/shadow.c */
 		b->cr0 = s->cr0;
 		b->cr3 = s->cr3;
-		b->cr4 = s->cr4;
+		svm_set_cr4(v, s->cr4, s->cr4);
 		b->efer = s->efer | X86_EFER_SVME;
 	}
 	b->cpl = s->cpl;
@@ -158,7 +173,7 @@ uint64_t svm_read_cr0(struct vcpu *v)
 
 uint64_t svm_read_cr4(struct vcpu *v)
 {
-	return svm_is_shadow(v) ? v->paging.cr4 : v->svm.vmcb->cr4;
+	return svm_is_shadow(v) ? v->paging.cr4 : v->svm.vmcb->cr4 | (v->svm.umip ? X86_CR4_UMIP : 0);
 }
 
 uint64_t svm_read_efer(struct vcpu *v)
@@ -173,7 +188,7 @@ void svm_read_paging(struct vcpu *v, struct vmmu_paging *out)
 	*out = (struct vmmu_paging){
 		.cr0 = b->cr0,
 		.cr3 = b->cr3,
-		.cr4 = b->cr4,
+		.cr4 = svm_read_cr4(v),
 		.efer = b->efer & ~X86_EFER_SVME,
 		.cpu = v->vm->bus.cpu,
 	};
@@ -186,7 +201,7 @@ void svm_write_paging(struct vcpu *v, const struct vmmu_paging *next)
 
 	b->cr0 = next->cr0;
 	b->cr3 = next->cr3;
-	b->cr4 = next->cr4;
+	svm_set_cr4(v, next->cr4, next->cr4);
 	b->efer = next->efer | X86_EFER_SVME;
 	svm_flush(v);
 }
@@ -206,9 +221,8 @@ void svm_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 
 	b->cr3 = v->svm.root = root->pointer;
 	b->cr0 = shadow_real_cr0(p);
-	b->cr4 = shadow_real_cr4(p);
+	svm_set_cr4(v, p->cr4, shadow_real_cr4(p));
 	b->efer = shadow_real_efer(p) | X86_EFER_SVME;
-	b->cr_read &= (uint16_t) ~(1u << 0 | 1u << 4);
 	b->cr_read |= (b->cr0 != p->cr0 ? 1u << 0 : 0) | (b->cr4 != p->cr4 ? 1u << 4 : 0);
 }
 

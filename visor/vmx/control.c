@@ -107,7 +107,7 @@ static void write_controls(struct vcpu *v)
 	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);
 	vmwrite(VMCS_EXIT_CONTROLS, vmx_exit_controls());
 	vmwrite(VMCS_ENTRY_CONTROLS, vmx_entry_controls());
-	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0));
+	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | 1u << X86_UD | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0));
 	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
 	if (vmx_cpu.secondary & CPU2_VPID)
 		vmwrite(VMCS_VPID, GUEST_VPID);

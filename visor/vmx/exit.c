@@ -63,6 +63,10 @@ static void handle_exception(struct vcpu *v)
 		                 : "memory");
 		return;
 	}
+	if ((event & 0xff) == X86_UD) {
+		exit_invalid_opcode(v);
+		return;
+	}
 	exit_count(v, EXIT_EXCEPTION);
 	if (1u << (event & 31) & ENDLESS_EXCEPTIONS)
 		vmx_reflect(v, event);
