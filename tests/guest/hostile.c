@@ -247,6 +247,29 @@ void end_by_nobody(void)
 		print("no pause and no end, no pause and no end, no pause and no end\n");
 }
 
+/* Interrupts off, and not one exit any more. */
+void end_by_no_exit(void)
+{
+	print("interrupts off, no exit and no end\n");
+	__asm__ volatile("cli; 1: jmp 1b");
+}
+
+static void fault_again(struct frame *f)
+{
+	(void)f; /* RIP stays, and so does what is missing */
+}
+
+/* Interrupts off, and #PF upon #PF: on shadow tables each is an exit that is settled at once. */
+void end_by_faults_for_ever(void)
+{
+	on_interrupt(VECTOR_PF, fault_again);
+	print("interrupts off, faults and no end\n");
+	__asm__ volatile("cli; mov (%0), %%al"
+	                 :
+	                 : "r"(0x400000000000ull)
+	                 : "rax", "memory");
+}
+
 void end_by_reset(void)
 {
 	out8(0xcf9, 2);

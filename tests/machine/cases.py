@@ -212,11 +212,11 @@ def end(name, about, test, status, **more):
                 status=status, cost=3, **more)
 
 
-def out_of_time(name, machine, mmu, **more):
-    """A guest that prints without pause is ended, and all is told as at any other end."""
-    return Case(name=name, about="a guest that prints for ever: ended, with summary and trace", machine=machine, mmu=mmu,
-                kernel="guest", append="tests=end-by-nobody", options=("--timeout", "5" if machine == "qemu" else "15"),
-                status=OUT_OF_TIME, trace=True, console=("^no pause and no end, ",),
+def out_of_time(name, machine, mmu, test="end-by-nobody", said="^no pause and no end, ", **more):
+    """A guest that never ends is ended, and all is told as at any other end."""
+    return Case(name=name, about="a guest that goes on for ever: ended, with summary and trace", machine=machine, mmu=mmu,
+                kernel="guest", append=f"tests={test}", options=("--timeout", "5" if machine == "qemu" else "15"),
+                status=OUT_OF_TIME, trace=True, console=(said,),
                 messages=("out of time after", "^vmmu: killed, exit status 124", "^  guest at +rip 0x[0-9a-f]+",
                           "^  exits +[0-9,]+", "^  audit +no findings"), **more)
 
@@ -400,6 +400,16 @@ CASES = [
     out_of_time("end-timeout", "qemu", "npt", cost=5),
     out_of_time("end-timeout-shadow", "qemu", "shadow", cost=5),
     out_of_time("end-timeout-bochs", "bochs", "ept", cost=15),
+    # Interrupts are off: on Bochs nothing but the preemption timer gets the visor back.
+    *[out_of_time(f"end-{name}-{machine}-{mmu}", machine, mmu, test, said, cost=5 if machine == "qemu" else 15)
+      for name, test, said in (("no-exit", "end-by-no-exit", "^interrupts off, no exit and no end"),
+                               ("faults-for-ever", "end-by-faults-for-ever", "^interrupts off, faults and no end"))
+      for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
+    *[Case(f"{machine}-stuck-exit", "an exit that does not end: it is told which, where, and for how long", machine, "guest",
+           "tests=end-by-violation which=10", options=("--test-device",), status=FAILED, cost=10, starts=False,
+           messages=(r"visor: an exit \(io, guest at [0-9a-f]+\) does not end, after [0-9]+ ms: the visor is at [0-9a-f]+",
+                     r"an exit \(io, guest at [0-9a-f]+\) does not end, after [0-9]+ ms, at [0-9a-f]+$"))
+      for machine in ("qemu", "bochs")],
     full_disk("qemu"),
     full_disk("bochs"),
     end("end-no-test", "a value at the exit port becomes the status", "no-such-test", 99,

@@ -19,6 +19,7 @@
 #include "visor/vm/summary.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
+#include "visor/vm/watch.h"
 
 #define VM_ID 1
 #define RING_RECORDS 4096u /* a power of two: 256 KiB */
@@ -244,6 +245,7 @@ static void run_guest(struct vm *vm)
 	leftovers_clear();
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
+	watch_init();
 	exit_begin(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
 	vm->end_tsc = rdtsc();

@@ -37,7 +37,7 @@ void exit_hypercall(struct vcpu *vcpu);
 void exit_invalid_opcode(struct vcpu *vcpu);
 void exit_xsetbv(struct vcpu *vcpu);
 void exit_cr8(struct vcpu *vcpu, bool write, unsigned gpr);
-/* The host's own interrupt is pending; interrupts are off, but can be let in. */
+/* The host's own interrupt has ended the guest, and its handler has run. */
 void exit_external_interrupt(struct vcpu *vcpu);
 void exit_triple_fault(struct vcpu *vcpu);
 /* The VM ends in this way. */
@@ -62,7 +62,7 @@ bool exit_emulate(struct vcpu *vcpu, uint64_t gpa);
 /* Before the first entry: the timer that gets the visor back from a guest without exits. */
 void exit_begin(struct vcpu *v);
 
-/* Last thing before an entry that follows a slow exit: timers, interrupts, console. */
+/* Last thing before an entry that follows a slow exit: timers, interrupts, console. Interrupts are off behind it. */
 void exit_finish(struct vcpu *vcpu);
 
 #endif

@@ -22,7 +22,7 @@ static void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t val
 {
 	if (port == TEST_DEVICE_PORT && vm->options->test_device && size == 4) {
 		test_command_run(vm, value);
-		watch_begin(&vm->vcpu); /* what a test asks for may take its time */
+		watch_resume(&vm->vcpu); /* what a test asks for may take its time */
 	} else if (port == TEST_PHASE_PORT && vm->options->test_device && size == 1) {
 		phases_mark(vm, (uint8_t)value);
 	} else {

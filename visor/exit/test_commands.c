@@ -8,6 +8,7 @@
 #include "visor/vm/memory.h"
 #include "visor/vm/test_device.h"
 #include "visor/vm/vm.h"
+#include "visor/vm/watch.h"
 
 /* More words than any slot has pages for: 1 TiB of guest memory. */
 #define DIRTY_WORDS_MAX (1ull << 22)
@@ -117,6 +118,8 @@ void test_command_run(struct vm *vm, uint32_t gpa)
 		return;
 	}
 	memset(c.result, 0, sizeof(c.result));
+	if (c.code != TEST_VIOLATE)
+		watch_pause();
 	c.status = command_run(vm, &c);
 	/* The command may have taken away the memory that it stood in. */
 	if (!memory_write(vm, gpa, &c, sizeof(c)))

@@ -69,6 +69,7 @@ static void arm_timer(struct vcpu *v)
 static void tick(struct vcpu *v)
 {
 	v->timer_armed = 0;
+	timer_fired = false;
 	serial_console_poll();
 	take_console_input(v->vm);
 	if (order_to_end())
@@ -80,7 +81,6 @@ static void tick(struct vcpu *v)
 void exit_external_interrupt(struct vcpu *v)
 {
 	exit_count(v, EXIT_EXTERNAL_INTERRUPT);
-	interrupts_take_pending();
 	tick(v);
 }
 
@@ -109,18 +109,20 @@ void exit_hlt(struct vcpu *v)
 		exit_stop(v, VM_HALTED);
 		return;
 	}
+	interrupts_off(); /* none may slip in between the last look and the sleep */
+	watch_pause();    /* the guest has asked for that time */
 	for (;;) {
 		platform_advance(p);
 		if (interrupt_waits(v) || nmi_waits(v) || platform_end(p, &code))
-			return;
+			break;
 		serial_console_poll();
 		arm_timer(v);
 		interrupts_wait();
-		watch_begin(v); /* the guest has asked for that time */
 		tick(v);
 		if (v->stop)
-			return;
+			break;
 	}
+	watch_resume(v);
 }
 
 static void set_window(struct vcpu *v, bool on)
@@ -195,13 +197,12 @@ void exit_begin(struct vcpu *v)
 	arm_timer(v);
 }
 
-void exit_finish(struct vcpu *v)
+/* Devices go on to where the guest's time is now; one of them may end the VM. */
+static inline void advance_devices(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 	enum vm_end end;
 
-	if (v->stop)
-		return;
 	platform_advance(vm->platform);
 	end = platform_end(vm->platform, &vm->end_code);
 	if (end != VM_RUNNING) {
@@ -211,13 +212,27 @@ void exit_finish(struct vcpu *v)
 		return;
 	}
 	serial_console_poll();
-	/* Bochs lets no interrupt out of a guest that has them off; its exits must do. */
-	if (v->timer_armed && v->timer_armed <= rdtsc())
+}
+
+/* Interrupts are off: what the timer is set for stays true until the entry. */
+static inline void prepare_entry(struct vcpu *v)
+{
+	/* It has come meanwhile, or cannot: Bochs lets no interrupt out of a guest that has them off. */
+	if (timer_fired || (v->timer_armed && v->timer_armed <= rdtsc()))
 		tick(v);
 	if (v->stop)
 		return;
 	deliver_nmi(v);
 	deliver_interrupt(v);
 	arm_timer(v);
+}
+
+void exit_finish(struct vcpu *v)
+{
+	if (!v->stop)
+		advance_devices(v);
+	interrupts_off();
+	if (!v->stop)
+		prepare_entry(v);
 	watch_end(v);
 }

@@ -94,5 +94,8 @@ void violate(struct vm *vm, uint64_t which, uint64_t gpa)
 	case TEST_SMASH_BUFFER:
 		smash(48);
 		break;
+	case TEST_NEVER_END:
+		for (;;)
+			__asm__ volatile("pause");
 	}
 }

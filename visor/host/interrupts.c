@@ -38,6 +38,7 @@ static struct gate idt[256];
 #define TSS_IO_MAP 0x66
 static uint8_t tss[104];
 static void (*handlers[256])(void);
+static uint64_t interrupted; /* where the last interrupt came */
 uint64_t host_nmi_count, host_debug_count;
 static struct {
 	uint64_t begin, end, resume;
@@ -142,6 +143,12 @@ void interrupts_recover(const void *begin, const void *end, const void *resume)
 	recovery.resume = (uintptr_t)resume;
 }
 
+static void handle(const struct trap_frame *f)
+{
+	interrupted = f->rip;
+	handlers[f->vector]();
+}
+
 void trap_handler(struct trap_frame *f)
 {
 	if (recover(f))
@@ -151,9 +158,14 @@ void trap_handler(struct trap_frame *f)
 	else if (f->vector == X86_DB)
 		disarm(f);
 	else if (handlers[f->vector])
-		handlers[f->vector]();
+		handle(f);
 	else if (f->vector != VECTOR_SPURIOUS)
 		die(f);
+}
+
+uint64_t interrupts_interrupted(void)
+{
+	return interrupted;
 }
 
 /* Which stack of the TSS a vector's handler runs on; 0: the one that is in use (SDM vol. 3, 6.14.5). */

@@ -37,14 +37,24 @@ struct host_tables host_tables(void);
  */
 void interrupts_recover(const void *begin, const void *end, const void *resume);
 
-/* Let what is pending in: the handler has run when this returns. Interrupts are off again. */
-static inline void interrupts_take_pending(void)
+static inline void interrupts_on(void)
 {
-	__asm__ volatile("sti; nop; cli"
+	__asm__ volatile("sti"
 	                 :
 	                 :
 	                 : "memory");
 }
+
+static inline void interrupts_off(void)
+{
+	__asm__ volatile("cli"
+	                 :
+	                 :
+	                 : "memory");
+}
+
+/* For handlers: the instruction of the visor's that the interrupt came before. */
+uint64_t interrupts_interrupted(void);
 
 /* Sleep until the next interrupt and handle it. Interrupts are off again. */
 static inline void interrupts_wait(void)

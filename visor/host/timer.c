@@ -28,6 +28,8 @@ enum {
 
 static volatile uint32_t *page;   /* NULL: x2APIC mode */
 static uint64_t timer_per_tsc_32; /* as 32.32 */
+volatile bool timer_fired;
+static void (*at_interrupt)(void);
 
 static void timer_write_register(unsigned reg, uint32_t value)
 {
@@ -45,6 +47,14 @@ static uint32_t timer_read_register(unsigned reg)
 static void timer_interrupt(void)
 {
 	timer_write_register(REG_EOI, 0);
+	timer_fired = true;
+	if (at_interrupt)
+		at_interrupt();
+}
+
+void timer_call(void (*function)(void))
+{
+	at_interrupt = function;
 }
 
 bool timer_init(void)

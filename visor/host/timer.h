@@ -16,6 +16,11 @@ uint32_t timer_counter_elapsed(void);
 /* The timer counts `rate` / 2^32 to one of the TSC; wanted before timer_set. */
 void timer_set_rate(uint64_t rate);
 
+/* `function` is called at each of its interrupts, interrupts off. */
+void timer_call(void (*function)(void));
+/* It has come since somebody has set this to false. */
+extern volatile bool timer_fired;
+
 /* Interrupt once, `ticks` of the TSC from now; replaces what was set before. */
 void timer_set(uint64_t tsc_ticks);
 

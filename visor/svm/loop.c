@@ -19,12 +19,12 @@ static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct
 {
 	struct vmcb *b = v->svm.vmcb;
 
-	/* From here the visor is interruptible where it says so; a pending NMI comes in now. */
-	__asm__ volatile("cli; stgi"
+	watch_begin(v);
+	/* What is pending comes in now: NMIs, and the timer, also while this exit is handled (vm/watch.h). */
+	__asm__ volatile("stgi"
 	                 :
 	                 :
 	                 : "memory");
-	watch_begin(v);
 	v->state.gpr[X86_RAX] = b->rax;
 	v->state.gpr[X86_RSP] = b->rsp;
 	v->state.rip = b->rip;

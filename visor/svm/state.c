@@ -135,7 +135,8 @@ void svm_write_state(struct vcpu *v)
 	if (!svm_is_shadow(v)) { /* else they are changed one by one, by exit/shadow.c */
 		b->cr0 = s->cr0;
 		b->cr3 = s->cr3;
-		svm_set_cr4(v, s->cr4, s->cr4);
+		if (unlikely(s->cr4 != svm_read_cr4(v)))
+			svm_set_cr4(v, s->cr4, s->cr4);
 		b->efer = s->efer | X86_EFER_SVME;
 	}
 	b->cpl = s->cpl;

@@ -50,6 +50,7 @@ enum test_violation {
 	TEST_READ_LOW, /* the first MiB */
 	TEST_OVERFLOW_STACK,
 	TEST_SMASH_BUFFER,
+	TEST_NEVER_END, /* this exit */
 };
 
 struct test_command {

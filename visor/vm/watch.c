@@ -4,14 +4,69 @@
 #include "visor/cpu/vcpu.h"
 #include "visor/cpu/x86.h"
 #include "visor/host/clock.h"
+#include "visor/host/interrupts.h"
 #include "visor/host/log.h"
+#include "visor/host/timer.h"
 #include "visor/lib/format.h"
 #include "visor/vm/counters.h"
 #include "visor/vm/vm.h"
 
+/* In whose exit the visor is; NULL: in none, or it may take its time. */
+static struct vcpu *volatile watched;
+
 void watch_begin(struct vcpu *v)
 {
+	v->vm->watch.kind = EXIT_OTHER; /* until it is known */
+	watch_resume(v);
+}
+
+void watch_pause(void)
+{
+	watched = NULL;
+}
+
+void watch_resume(struct vcpu *v)
+{
 	v->vm->watch.start = rdtsc();
+	watched = v;
+}
+
+/* It has come again and again, and it is the same exit. */
+static void stuck(struct vcpu *v, bool give_up)
+{
+	const struct watch *w = &v->vm->watch;
+	const void *at = (const void *)(uintptr_t)interrupts_interrupted();
+	char text[VM_REASON_BYTES];
+
+	snprintf(text, sizeof(text), "an exit (%s, guest at %llx) does not end, after %llu ms", exit_kind_name(v, w->kind),
+	         (unsigned long long)v->state.rip, (unsigned long long)clock_ticks_to_ns(rdtsc() - w->start) / 1000000);
+	if (give_up)
+		interrupts_die(text, at);
+	log_line("visor: %s: the visor is at %llx", text, (unsigned long long)(uintptr_t)at);
+}
+
+/* The timer has come while an exit is handled. */
+static void look(void)
+{
+	struct vcpu *v = watched;
+	struct watch *w;
+
+	if (!v)
+		return;
+	w = &v->vm->watch;
+	if (w->looked_at != w->start) {
+		w->looked_at = w->start;
+		w->looks = 0;
+	}
+	w->looks++;
+	timer_set(clock_ns_to_ticks(WATCH_LOOK_NS));
+	if (w->looks == WATCH_TELL || w->looks >= WATCH_GIVE_UP)
+		stuck(v, w->looks >= WATCH_GIVE_UP);
+}
+
+void watch_init(void)
+{
+	timer_call(look);
 }
 
 static __attribute__((noinline)) void longest_yet(struct vcpu *v, uint64_t ticks)
@@ -33,6 +88,7 @@ void watch_end(struct vcpu *v)
 {
 	uint64_t ticks = rdtsc() - v->vm->watch.start;
 
+	watch_pause();
 	if (unlikely(ticks > v->vm->watch.longest))
 		longest_yet(v, ticks);
 }

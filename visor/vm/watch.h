@@ -3,6 +3,10 @@
  * How long the guest's CPU stands still for an exit: the longest one is named in the
  * summary, and what takes longer than WATCH_LIMIT_NS has a line on the log. Exits that
  * are settled at once (memory faults that the engine answers) are not measured.
+ *
+ * An exit that does not end at all is noticed by the visor's timer, which is let in while
+ * exits are handled: a line on the log says which exit, where the guest is and where the
+ * visor, and if it goes on the visor says that it has failed, instead of nothing.
  */
 #ifndef VISOR_VM_WATCH_H
 #define VISOR_VM_WATCH_H
@@ -10,10 +14,22 @@
 #define WATCH_LIMIT_NS 10000000ull
 #define WATCH_LINES 5u /* on the log, for one VM */
 
+/* A stuck exit: looked at so often, from the first interrupt on. A host that stands still is seen once only. */
+#define WATCH_LOOK_NS 500000000ull
+#define WATCH_TELL 3u
+#define WATCH_GIVE_UP 8u
+
 struct vcpu;
 
-/* An exit begins; or what it has waited for is over, which is not its own time. */
+/* The timer may look from now on. */
+void watch_init(void);
+
+/* An exit begins. */
 void watch_begin(struct vcpu *vcpu);
+/* What follows is not its own time: the guest or a test has asked for it ... */
+void watch_pause(void);
+/* ... and this is over. */
+void watch_resume(struct vcpu *vcpu);
 /* It is over, but for the entry. */
 void watch_end(struct vcpu *vcpu);
 /* The member `longest_exit` of the event that is being written. */

@@ -13,6 +13,8 @@ struct watch {
 	uint64_t longest, longest_rip;
 	enum exit_kind longest_kind;
 	unsigned told;
+	uint64_t looked_at; /* the exit that the timer has met, by its start, ... */
+	unsigned looks;     /* ... and how often */
 };
 
 #endif

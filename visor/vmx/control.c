@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The VMCS but for the guest's state: host state, controls and the MSR bitmap (SDM vol. 3, 25.5 to 25.8). */
 #include "visor/cpu/x86.h"
+#include "visor/host/clock.h"
 #include "visor/host/frame.h"
 #include "visor/host/interrupts.h"
 #include "visor/host/log.h"
@@ -97,12 +98,39 @@ static void clear_fields(void)
 		vmwrite(fields[i], 0);
 }
 
+/*
+ * The preemption timer (25.5.1, 26.5.1) bounds how long a guest runs. The visor's own timer
+ * does so, too, by an interrupt, and comes first; but Bochs keeps that interrupt back from
+ * a guest that has interrupts off. The count is kept over exits, so that faults without end
+ * do not hold it off.
+ */
+#define PREEMPTION_NS 20000000ull
+#define MISC_TIMER_SHIFT 0x1f /* IA32_VMX_MISC: one count is so many TSC ticks, as a power of two */
+
+static void set_up_preemption(uint32_t pin_controls)
+{
+	uint64_t counts = clock_ns_to_ticks(PREEMPTION_NS) >> (rdmsr(MSR_VMX_MISC) & MISC_TIMER_SHIFT);
+
+	if (!(pin_controls & PIN_PREEMPTION_TIMER))
+		return;
+	vmx_cpu.preemption = counts > UINT32_MAX ? UINT32_MAX : counts ? (uint32_t)counts
+	                                                               : 1;
+	vmx_arm_preemption();
+}
+
+void vmx_arm_preemption(void)
+{
+	if (vmx_cpu.preemption)
+		vmwrite(VMCS_PREEMPTION_TIMER, vmx_cpu.preemption);
+}
+
 static void write_controls(struct vcpu *v)
 {
 	clear_fields();
 	v->vmx.cpu_based = vmx_cpu_controls();
 	v->vmx.entry_work = vmx_cpu.each_entry;
 	vmwrite(VMCS_PIN_CONTROLS, vmx_pin_controls());
+	set_up_preemption(vmx_pin_controls());
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);
 	vmwrite(VMCS_EXIT_CONTROLS, vmx_exit_controls());

@@ -72,7 +72,8 @@ static uint32_t cpu_required(void)
 
 uint32_t vmx_pin_controls(void)
 {
-	return vmx_adjusted(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS), PIN_REQUIRED);
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_PINBASED_CTLS, MSR_VMX_TRUE_PINBASED_CTLS),
+	                    PIN_REQUIRED | PIN_PREEMPTION_TIMER);
 }
 
 uint32_t vmx_cpu_controls(void)
@@ -82,7 +83,9 @@ uint32_t vmx_cpu_controls(void)
 
 uint32_t vmx_exit_controls(void)
 {
-	return vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS), EXIT_REQUIRED);
+	/* The timer must be on to be saved (27.2.1.2). */
+	return vmx_adjusted(vmx_control_msr(MSR_VMX_EXIT_CTLS, MSR_VMX_TRUE_EXIT_CTLS),
+	                    EXIT_REQUIRED | (vmx_pin_controls() & PIN_PREEMPTION_TIMER ? EXITING_SAVE_PREEMPTION_TIMER : 0));
 }
 
 uint32_t vmx_entry_controls(void)

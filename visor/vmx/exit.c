@@ -92,6 +92,8 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		handle_exception(v);
 		break;
 	case VMX_EXIT_EXTERNAL_INTERRUPT:
+	case VMX_EXIT_PREEMPTION_TIMER:
+		vmx_arm_preemption();
 		exit_external_interrupt(v);
 		break;
 	case VMX_EXIT_TRIPLE_FAULT:

@@ -27,6 +27,7 @@ extern struct vmx_cpu {
 	uint32_t secondary;      /* secondary controls, as written */
 	bool shadow;             /* shadow paging */
 	bool umip_by_exits;      /* it has no UMIP, but descriptor-table exiting in its place */
+	uint32_t preemption;     /* what VMCS_PREEMPTION_TIMER counts down from; 0: there is none */
 	uint32_t each_entry;     /* work that each entry finds to do */
 } vmx_cpu;
 
@@ -51,6 +52,8 @@ void vmx_write_host_state(void);
 void vmx_vcpu_free(struct vcpu *v);
 bool vmx_vcpu_init(struct vcpu *v);
 void vmx_set_root(struct vcpu *v, const struct vmmu_root *root);
+/* From now on the guest runs so long at most: vmx/control.c. */
+void vmx_arm_preemption(void);
 
 /* state.c */
 uint64_t vmx_read_cr0(struct vcpu *v);

@@ -58,6 +58,7 @@ static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t rea
                                                     enum vmmu_fault_result result)
 {
 	watch_begin(v);
+	interrupts_on(); /* for the timer (vm/watch.h), which may be what has come */
 	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
 	v->state.rip = vmread(VMCS_GUEST_RIP);
 	v->state.rflags = vmread(VMCS_GUEST_RFLAGS);
