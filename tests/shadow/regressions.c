@@ -384,6 +384,96 @@ static void cve_2026_64561_the_quota_takes_no_root(void **state)
 	end(gm);
 }
 
+/* ---- what a round of the mutants showed that no test looked at --------------------------------- */
+
+/* A large page of the guest's has its own tables inside: no entry gives W to all of it. */
+static void a_large_page_stops_short_of_the_tables_in_it(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 12, 0);
+	struct vmmu_fault f = {.gva = {M2 + 300 * K}, .access = VMMU_W};
+
+	(void)state;
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, DIRECTORY, 1, LARGE); /* gpa 0, where the tables lie */
+	exits_of(gm, 0, &user_read, 0);
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.level, VMMU_LEVEL_4K);
+	sim_gm_audit(gm);
+	/* Through the large page into a table that is in use. */
+	exits_of(gm, M2 + TABLE * K, &user_write, (DATA + 1) * K | FULL | D);
+	sim_gm_invlpg(gm, 0, 0);
+	stays_true(gm, 0);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+/* Pages of a large page were mapped one by one; a leaf for all of it takes the place of their table. */
+static void a_large_leaf_takes_the_place_of_a_table(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 12, 0);
+	struct vmmu_fault f = {.gva = {M2 + 300 * K}, .access = VMMU_R};
+
+	(void)state;
+	set(gm, DIRECTORY, 1, 512 * K | (LARGE & ~D));
+	assert_int_equal(vmmu_range_restrict(gm->vm, vmmu_gpa_of(512 * K), M2, VMMU_LEVEL_4K), VMMU_OK);
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.level, VMMU_LEVEL_4K);
+	assert_int_equal(vmmu_range_restrict(gm->vm, vmmu_gpa_of(512 * K), M2, VMMU_LEVEL_1G), VMMU_OK);
+	f = (struct vmmu_fault){.gva = {M2 + 301 * K}, .access = VMMU_W};
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.level, VMMU_LEVEL_2M);
+	sim_gm_audit(gm);
+	exits_of(gm, M2 + 302 * K, &user_write, 5);
+	end(gm);
+}
+
+/* ---- what the host takes back in the middle of a fault --------------------------------------- */
+
+static struct sim_gm *taking_from;
+static uint64_t taking;
+
+/* The guest's tables have just been walked; the first time, the host takes one of them. */
+static void take_after_walk(void *ctx, unsigned where, vmmu_hpa table, unsigned index)
+{
+	uint64_t gpa = taking;
+
+	if (where == VMMU_POINT_GATE_LEAVE && gpa) {
+		taking = 0;
+		assert_int_equal(vmmu_invalidate_begin(taking_from->vm, vmmu_gpa_of(gpa), K), VMMU_OK);
+	}
+	original(ctx, where, table, index);
+}
+
+static void a_table_taken_after_the_walk(unsigned frame, bool was_used)
+{
+	struct sim_gm *gm = machine_of(1, 12, 0);
+	struct vmmu_fault f = {.access = VMMU_R};
+
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	set(gm, TABLE, 1, (DATA + 1) * K | FULL | D);
+	if (was_used)
+		exits_of(gm, K, &user_read, 0);
+	taking_from = gm;
+	taking = frame * K;
+	original = gm->host.point;
+	gm->host.point = take_after_walk;
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_RETRY);
+	gm->host.point = original;
+	assert_int_equal(taking, 0);
+	assert_int_equal(vmmu_invalidate_end(gm->vm, vmmu_gpa_of(frame * K), K), VMMU_OK);
+	assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_FIXED);
+	sim_gm_audit(gm);
+	end(gm);
+}
+
+static void a_guest_table_goes_between_walk_and_build(void **state)
+{
+	(void)state;
+	for (unsigned frame = ROOT; frame <= TABLE; frame++)
+		for (unsigned used = 0; used < 2; used++)
+			a_table_taken_after_the_walk(frame, used);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +492,9 @@ int main(void)
 		cmocka_unit_test(commit_0be0226f07d1_smep_and_smap_are_part_of_the_role),
 		cmocka_unit_test(commit_65855ed8b034_a_child_is_compared_before_it_is_linked),
 		cmocka_unit_test(cve_2026_64561_the_quota_takes_no_root),
+		cmocka_unit_test(a_large_page_stops_short_of_the_tables_in_it),
+		cmocka_unit_test(a_large_leaf_takes_the_place_of_a_table),
+		cmocka_unit_test(a_guest_table_goes_between_walk_and_build),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
