@@ -9,6 +9,7 @@
 #include "../base/exit_status.h"
 #include "group.h"
 #include "question.h"
+#include "writes.h"
 
 enum { ROUND_GAP_NS = 20000000,
        USUAL_LINES = 20 };
@@ -42,20 +43,6 @@ static const struct argp argp = {
 	.children = ask_children,
 };
 
-static bool is_protection(const struct fact *fact)
-{
-	return fact->kind == FACT_WRITE && kvm_entry_kind(fact->a, fact->level) == KVM_ENTRY_LEAF &&
-	       kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_LEAF && kvm_entry_writable(fact->a) &&
-	       !kvm_entry_writable(fact->b);
-}
-
-static bool is_repair(const struct fact *fact)
-{
-	return fact->kind == FACT_WRITE && kvm_entry_kind(fact->a, fact->level) == KVM_ENTRY_LEAF &&
-	       kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_LEAF && !kvm_entry_writable(fact->a) &&
-	       kvm_entry_writable(fact->b);
-}
-
 static struct round *round_for(struct dirty_question *q, uint64_t number)
 {
 	const struct fact *fact = model_fact(q->ask.model, number);
@@ -81,7 +68,7 @@ static void take_protection(struct dirty_question *q, uint64_t number)
 {
 	const struct fact *fact = model_fact(q->ask.model, number);
 	struct round *round = round_for(q, number);
-	uint64_t end = fact->address + (vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT) - 1;
+	uint64_t end = write_end(fact);
 
 	round->last = number;
 	round->protected[fact->level <= 3 ? fact->level : 3]++;
@@ -133,7 +120,7 @@ static void take_entry(struct dirty_question *q, uint64_t number)
 	for (fault = number; fault-- > number_of_fault;) {
 		const struct fact *write = model_fact(q->ask.model, fault);
 
-		if (write->thread == fact->thread && is_repair(write)) {
+		if (write->thread == fact->thread && write_is_repair(write)) {
 			add_stall(q, q->repair_round[fact->thread], fact->thread, fact->time - write->time);
 			return;
 		}
@@ -153,14 +140,13 @@ static void take(struct dirty_question *q, uint64_t number)
 	if (fact->kind != FACT_WRITE || fact->vm >= model_vm_count(q->ask.model) ||
 	    (!q->ask.all_vms && fact->vm != q->ask.vm))
 		return;
-	if (is_protection(fact))
+	if (write_is_protection(fact))
 		take_protection(q, number);
-	else if (is_repair(fact))
+	else if (write_is_repair(fact))
 		take_repair(q, number);
 	else if (fact->cause == FACT_CAUSE_AGE && q->current[fact->vm])
 		q->rounds[q->current[fact->vm] - 1].cleared++;
-	else if (kvm_entry_kind(fact->a, fact->level) == KVM_ENTRY_LEAF &&
-	         kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_TABLE && q->current[fact->vm])
+	else if (write_is_split(fact) && q->current[fact->vm])
 		q->rounds[q->current[fact->vm] - 1].splits++;
 }
 

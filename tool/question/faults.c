@@ -12,6 +12,7 @@
 #include "group.h"
 #include "history.h"
 #include "question.h"
+#include "writes.h"
 
 enum { OPTION_BY = 'b',
        OPTION_GPA = 'g',
@@ -192,25 +193,18 @@ static void end_fault(struct faults_question *q, struct open_fault *open, uint64
 /* A leaf that a fault wrote: was there one before, with the same frame? */
 static void look_at_refault(struct faults_question *q, uint64_t number)
 {
-	const struct fact *fact = model_fact(q->ask.model, number), *zap;
-	uint64_t before = model_before(q->ask.model, number);
-	struct group *group;
+	const struct fact *fact = model_fact(q->ask.model, number);
 	const struct fact *fault = model_fault_of(q->ask.model, number, NULL);
+	struct group *group;
+	bool same;
 
-	if (before == MODEL_NONE || kvm_entry_kind(fact->b, fact->level) != KVM_ENTRY_LEAF ||
-	    kvm_entry_is_there(fact->a, fact->level))
-		return;
-	zap = model_fact(q->ask.model, before);
-	if (zap->kind != FACT_WRITE || kvm_entry_is_there(zap->b, zap->level) ||
-	    kvm_entry_kind(zap->a, zap->level) != KVM_ENTRY_LEAF)
+	if (!write_maps_again(q->ask.model, number, &same))
 		return;
 	q->refaults++;
+	q->equal += same;
 	group = fault ? groups_find(&q->pages, (uint64_t)fact->vm << 48 | fault->address >> VMMU_PAGE_SHIFT) : NULL;
-	if (kvm_entry_hpa(zap->a, zap->level) == kvm_entry_hpa(fact->b, fact->level)) {
-		q->equal++;
-		if (group)
-			group->extra[2]++;
-	}
+	if (group && same)
+		group->extra[2]++;
 }
 
 static void begin_fault(struct faults_question *q, uint64_t number)

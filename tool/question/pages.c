@@ -10,6 +10,7 @@
 #include "group.h"
 #include "question.h"
 #include "tables.h"
+#include "writes.h"
 
 enum { STEPS = 12,
        USUAL_LINES = 20 };
@@ -72,8 +73,7 @@ static void take_write(struct pages_question *q, uint64_t number)
 
 	/* A page that was there before the trace began shows when it goes. */
 	q->leaves[level] += is - (was && (fact->was_known != FACT_UNKNOWN || q->leaves[level] > 0));
-	if (fact->kind == FACT_WRITE && was && kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_TABLE &&
-	    number >= q->ask.from) {
+	if (write_is_split(fact) && number >= q->ask.from) {
 		if (q->split_count == q->split_room) {
 			q->split_room = q->split_room ? 2 * q->split_room : 64;
 			q->splits = reallocate(q->splits, q->split_room * sizeof(*q->splits));
@@ -83,16 +83,10 @@ static void take_write(struct pages_question *q, uint64_t number)
 	}
 }
 
-/* Did a leaf of the same size stand there later? */
 static void look_for_joins(struct pages_question *q)
 {
 	for (size_t i = 0; i < q->split_count; i++) {
-		const struct fact *split = model_fact(q->ask.model, q->splits[i].fact);
-		uint64_t n = model_last(q->ask.model, split->vm, split->level, split->address, 0, q->ask.to);
-
-		for (; n != MODEL_NONE && n > q->splits[i].fact; n = model_before(q->ask.model, n))
-			if (kvm_entry_kind(model_fact(q->ask.model, n)->b, split->level) == KVM_ENTRY_LEAF)
-				q->splits[i].joined = n;
+		q->splits[i].joined = split_joined(q->ask.model, q->splits[i].fact, q->ask.to);
 		q->joined += q->splits[i].joined != MODEL_NONE;
 	}
 }
@@ -214,23 +208,13 @@ static void print_splits(struct pages_question *q)
 		         q->ask.palette->off);
 }
 
-/* A large page needs guest and host address alike below its size. */
-static unsigned alike(const struct fact *slot)
-{
-	uint64_t differ = slot->address ^ slot->b;
-
-	return slot->b == 0 ? 0 : !(differ & ((1 << 30) - 1)) ? 3
-	                  : !(differ & ((1 << 21) - 1))       ? 2
-	                                                      : 1;
-}
-
 static void show_slots(struct pages_question *q, json_t *list)
 {
 	bool any = false;
 
 	for (uint64_t n = 0; n < q->ask.to; n++) {
 		const struct fact *slot = model_fact(q->ask.model, n);
-		unsigned level = slot->kind == FACT_SLOT ? alike(slot) : 0;
+		unsigned level = slot->kind == FACT_SLOT ? slot_largest_level(slot) : 0;
 
 		if (slot->kind != FACT_SLOT || !of_vm(q, slot))
 			continue;

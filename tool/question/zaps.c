@@ -10,6 +10,7 @@
 #include "group.h"
 #include "history.h"
 #include "question.h"
+#include "writes.h"
 
 enum { OPTION_GPA = 'g',
        USUAL_LINES = 20,
@@ -67,17 +68,6 @@ static const struct argp argp = {
 	.children = ask_children,
 };
 
-static bool is_zap(const struct fact *fact)
-{
-	return fact->kind == FACT_WRITE && kvm_entry_is_there(fact->a, fact->level) &&
-	       !kvm_entry_is_there(fact->b, fact->level) && fact->level >= 1 && fact->level <= VMMU_LEVEL_MAX;
-}
-
-static uint64_t end_of(const struct fact *fact)
-{
-	return fact->address + (vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT) - 1;
-}
-
 static struct storm *storm_for(struct zaps_question *q, uint64_t number)
 {
 	const struct fact *fact = model_fact(q->ask.model, number);
@@ -111,8 +101,8 @@ static void take_zap(struct zaps_question *q, uint64_t number)
 	/* The range is that of pages: an upper table covers far more than was mapped. */
 	if (kind != KVM_ENTRY_TABLE && fact->address < storm->low)
 		storm->low = fact->address;
-	if (kind != KVM_ENTRY_TABLE && end_of(fact) > storm->high)
-		storm->high = end_of(fact);
+	if (kind != KVM_ENTRY_TABLE && write_end(fact) > storm->high)
+		storm->high = write_end(fact);
 	storm->by_cause[fact->cause < FACT_CAUSE_END ? fact->cause : 0]++;
 	if (kind == KVM_ENTRY_LEAF)
 		storm->leaves[fact->level <= 3 ? fact->level : 3]++;
@@ -155,18 +145,15 @@ static struct storm *storm_of(struct zaps_question *q, uint64_t zap)
 
 static void take_map(struct zaps_question *q, uint64_t number)
 {
-	const struct fact *fact = model_fact(q->ask.model, number), *zap;
-	uint64_t before = model_before(q->ask.model, number);
+	const struct fact *fact = model_fact(q->ask.model, number);
+	bool same;
+	const struct fact *zap = write_maps_again(q->ask.model, number, &same);
 	struct storm *storm;
 
-	if (before == MODEL_NONE || kvm_entry_kind(fact->b, fact->level) != KVM_ENTRY_LEAF)
-		return;
-	zap = model_fact(q->ask.model, before);
-	if (!is_zap(zap) || fact->time - zap->time > REFAULT_NS || !(storm = storm_of(q, before)))
+	if (!zap || fact->time - zap->time > REFAULT_NS || !(storm = storm_of(q, model_before(q->ask.model, number))))
 		return;
 	storm->back++;
-	storm->same += kvm_entry_kind(zap->a, zap->level) == KVM_ENTRY_LEAF &&
-	               kvm_entry_hpa(zap->a, zap->level) == kvm_entry_hpa(fact->b, fact->level);
+	storm->same += same;
 }
 
 static unsigned main_cause(const struct storm *storm)
@@ -282,9 +269,9 @@ int question_zaps(int argc, char **argv)
 		end_storm(&q, fact);
 		if (fact->kind != FACT_WRITE)
 			continue;
-		if (!is_zap(fact))
+		if (!write_is_zap(fact))
 			take_map(&q, n);
-		else if (n < q.ask.to && ask_wants(&q.ask, fact) && fact->address <= q.last && end_of(fact) >= q.first)
+		else if (n < q.ask.to && ask_wants(&q.ask, fact) && fact->address <= q.last && write_end(fact) >= q.first)
 			take_zap(&q, n);
 	}
 	if (q.ask.json)
