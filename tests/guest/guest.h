@@ -70,6 +70,7 @@ void test_task_switch(void);
 void test_slots(void);
 void test_slots_random(void);
 void test_stress_alias(void);
+void test_stress_code(void);
 void test_stress_control(void);
 void test_stress_garbage(void);
 void test_stress_hostile(void);

@@ -11,7 +11,7 @@ GUEST_BOTH  := main command_line console ram random string timers device space m
                stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control \
                touch slots slots_random platform ahead ahead_loops user user_entry
 GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec mmio time control debug breakpoints nmi events delivery delivery_paging \
-               delivery_tables paging hostile registers fresh bench stress_pcid stress_hostile
+               delivery_tables paging hostile registers fresh bench stress_pcid stress_hostile stress_code
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch umip stress_off
 LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)

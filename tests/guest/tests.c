@@ -31,6 +31,7 @@ const struct test all_tests[] = {
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
 	{"stress-pcid", test_stress_pcid},
+	{"stress-code", test_stress_code},
 	{"stress-hostile", test_stress_hostile},
 	{"ahead", test_ahead},
 	{"bench", test_bench},

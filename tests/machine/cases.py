@@ -36,6 +36,7 @@ class Case:
     trace: bool = False
     small: str = ""             # size of a file system of its own for the trace, which is not looked at
     status: int = 0             # of `vmmu run`
+    statuses: tuple = ()        # ... or one of these
     console: tuple = ()         # regular expressions that the guest's console must contain
     messages: tuple = ()        # ... that vmmu's own messages must contain
     may_fail: bool = False      # lines with FAIL are what is expected
@@ -229,6 +230,20 @@ def full_disk(machine):
                 messages=("is not whole: its file system is full, and [0-9]+ records were lost",))
 
 
+HOSTILE_MACHINES = (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))
+# A guest that runs random bytes may end in any way but one: the visor's own.
+ANY_END = (0, 1, REBOOT, TRIPLE_FAULT, HALTED, FAILED, OUT_OF_TIME)
+
+
+def hostile_code(machine, mmu, seed=1, load=100, seconds=None, **more):
+    """Random bytes as a kernel's code. However the guest ends, the visor must be there to tell of it, unchanged."""
+    seconds = seconds or (20 if machine == "qemu" else 40)
+    return Case(name=f"{machine}-hostile-code-{mmu}", about=f"a guest that runs random bytes, {mmu}", machine=machine, mmu=mmu,
+                kernel="guest", append=f"tests=stress-code load={load} seed={seed} mmu={mmu}", statuses=ANY_END, may_fail=True,
+                options=("--timeout", str(seconds)) + (("--icount",) if machine == "qemu" else ()), console=("^stress-code: begins",),
+                messages=("^  audit +no findings",), cost=seconds // 2, **more)
+
+
 def refused(name, about, messages, status=CANNOT_START, **more):
     """Something that cannot be run: the message must say why."""
     return Case(name=name, about=about, machine="qemu", starts=False, status=status, messages=messages,
@@ -294,6 +309,12 @@ CASES = [
           ("first-mib", r"visor: page fault \(vector 14, error 0\)"),
           ("stack-guard", r"visor: double fault"),
           ("canary", r"visor: a buffer on the visor's stack has overflowed")), 1)],
+    *[Case(f"{machine}-changed-{name}", f"a changed visor is noticed at the end: {said}", machine, "guest",
+           f"tests=end-by-violation which={which}", options=("--test-device",), status=FAILED, cost=3,
+           messages=(f"visor: the visor's own {said} have changed while the guest ran",))
+      for machine in ("qemu", "bochs") for which, (name, said) in enumerate((
+          ("code", "code"), ("constant", "read-only data"), ("page-table", "page tables"), ("gate", "descriptor tables")), 11)],
+    *[hostile_code(machine, mmu) for machine, mmu in HOSTILE_MACHINES],
     # SVM on another emulator than QEMU.
     *[guest(f"bochs-svm-{mmu}-events", f"NMIs and registers under SVM on Bochs, {mmu}", "bochs", ("fresh", "nmi", "registers"),
             mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],

@@ -5,6 +5,7 @@
 #   make machine-test-bochs  only those on Bochs
 #   make machine-test-long   also every kernel in every mode on every machine: half an hour
 #   make permission          every combination of permission bits on every machine: EVERY=1 MACHINE=all
+#   make soak-hostile        hostile random guests on each emulator and MMU: SECONDS=600 (of each) SEED=1 SOAK_ARGS="--only qemu"
 #   make stress              the stress guests, seed after seed: SECONDS=600 SEED=1 MACHINE=qemu
 
 include tests/guest/guest.mk
@@ -37,4 +38,8 @@ stress: visor tool guests $(EXPECT)
 	python3 -B tests/machine/stress.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) \
 		--machine $(if $(filter command line,$(origin MACHINE)),$(MACHINE),qemu)
 
-.PHONY: machine-test machine-test-long machine-test-qemu machine-test-bochs permission stress
+soak-hostile: visor tool guests
+	@echo "SEED=$(SEED) SECONDS=$(SECONDS)"
+	python3 -B tests/machine/soak_hostile.py --build $(BUILD) --seconds $(SECONDS) --seed $(SEED) $(SOAK_ARGS)
+
+.PHONY: soak-hostile machine-test machine-test-long machine-test-qemu machine-test-bochs permission stress

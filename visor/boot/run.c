@@ -7,6 +7,7 @@
 #include "visor/exit/shadow.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
+#include "visor/host/integrity.h"
 #include "visor/host/log.h"
 #include "visor/host/serial.h"
 #include "visor/lib/format.h"
@@ -238,6 +239,20 @@ static void say_start(const struct vm *vm, const char *kind)
 	json_end();
 }
 
+/* What a guest has ended as does not count where it has been at the visor. */
+static void check_integrity(struct vm *vm)
+{
+	const char *broken = integrity_broken();
+
+	if (!broken)
+		return;
+	vm->end = VM_FAILED;
+	snprintf(vm->reason, sizeof(vm->reason), "the visor's own %s have changed while the guest ran: it is not to be "
+	                                         "trusted any more",
+	         broken);
+	log_line("visor: %s", vm->reason);
+}
+
 static void run_guest(struct vm *vm)
 {
 	if (vm->options->test_device)
@@ -246,9 +261,11 @@ static void run_guest(struct vm *vm)
 	vm->vcpu.backend->write_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET, -vm->start_tsc);
 	vm->vcpu.backend->write_state(&vm->vcpu);
 	watch_init();
+	integrity_note();
 	exit_begin(&vm->vcpu);
 	vm->vcpu.backend->run(&vm->vcpu);
 	vm->end_tsc = rdtsc();
+	check_integrity(vm);
 	summary_guest_ended(vm);
 	serial_console_flush();
 }

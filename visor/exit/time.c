@@ -234,5 +234,8 @@ void exit_finish(struct vcpu *v)
 	interrupts_off();
 	if (!v->stop)
 		prepare_entry(v);
-	watch_end(v);
+	if (v->stop)
+		watch_pause(); /* no guest waits for what is said about its end */
+	else
+		watch_end(v);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/exit/violate.h"
 
+#include "visor/cpu/state.h"
+#include "visor/cpu/state.h"
 #include "visor/cpu/x86.h"
+#include "visor/host/interrupts.h"
 #include "visor/lib/string.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/test_device.h"
@@ -60,6 +63,16 @@ static __attribute__((noinline)) void smash(uint64_t bytes)
 	memset(pointer((uintptr_t)buffer), 0x41, bytes);
 }
 
+/* As long as CR0.WP is off, read-only pages can be written. */
+static void change(volatile uint8_t *byte)
+{
+	uint64_t cr0 = read_cr0();
+
+	write_cr0(cr0 & ~X86_CR0_WP);
+	*byte ^= 0x80;
+	write_cr0(cr0);
+}
+
 void violate(struct vm *vm, uint64_t which, uint64_t gpa)
 {
 	static const uint8_t constant[16] = {1};
@@ -97,5 +110,17 @@ void violate(struct vm *vm, uint64_t which, uint64_t gpa)
 	case TEST_NEVER_END:
 		for (;;)
 			__asm__ volatile("pause");
+	case TEST_CHANGE_CODE:
+		change(pointer((uintptr_t)violate_execute));
+		break;
+	case TEST_CHANGE_CONSTANT:
+		change(pointer((uintptr_t)constant));
+		break;
+	case TEST_CHANGE_PAGE_TABLE:
+		change(pointer(read_cr3() + 511 * 8)); /* the last 512 GiB: nothing is there */
+		break;
+	case TEST_CHANGE_GATE:
+		change(pointer(host_tables().idt_base + 0x80 * 16)); /* of a vector that never comes */
+		break;
 	}
 }

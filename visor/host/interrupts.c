@@ -29,14 +29,14 @@ struct descriptor_pointer {
 #define PIC_MASTER_DATA 0x21
 #define PIC_SLAVE_DATA 0xa1
 
-extern uint64_t host_gdt[];
+extern uint64_t host_gdt[], host_gdt_end[];
 extern const uint8_t trap_stubs[];
 void trap_handler(struct trap_frame *f);
 
-static struct gate idt[256];
+static struct gate idt[256] __attribute__((aligned(16)));
 #define TSS_IST1 0x24 /* figure 8-11 */
 #define TSS_IO_MAP 0x66
-static uint8_t tss[104];
+static uint8_t tss[104] __attribute__((aligned(8)));
 static void (*handlers[256])(void);
 static uint64_t interrupted; /* where the last interrupt came */
 uint64_t host_nmi_count, host_debug_count;
@@ -228,5 +228,12 @@ void interrupts_handle(unsigned vector, void (*handler)(void))
 
 struct host_tables host_tables(void)
 {
-	return (struct host_tables){(uintptr_t)host_gdt, (uintptr_t)idt, (uintptr_t)tss};
+	return (struct host_tables){
+		.gdt_base = (uintptr_t)host_gdt,
+		.idt_base = (uintptr_t)idt,
+		.tss_base = (uintptr_t)tss,
+		.gdt_bytes = (unsigned)((uintptr_t)host_gdt_end - (uintptr_t)host_gdt),
+		.idt_bytes = sizeof(idt),
+		.tss_bytes = sizeof(tss),
+	};
 }

@@ -18,6 +18,7 @@ enum { VECTOR_TIMER = 0x40,
 
 struct host_tables {
 	uint64_t gdt_base, idt_base, tss_base;
+	unsigned gdt_bytes, idt_bytes, tss_bytes; /* multiples of 8 */
 };
 
 /* Load GDT, IDT and task register; silence the PICs. Interrupts stay off. */

@@ -6,6 +6,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/host/frame.h"
 #include "visor/host/stacks.h"
+#include "visor/lib/crc32c.h"
 
 #define PAGE 4096ull
 #define PAGE_2M (1ull << 21)
@@ -189,4 +190,24 @@ bool paging_init(const struct boot_info *boot)
 	write_cr3(root);
 	protect();
 	return true;
+}
+
+static uint32_t checksum_table(uint32_t so_far, const uint64_t *table, unsigned level)
+{
+	for (unsigned i = 0; i < 512; i++) {
+		uint64_t entry = table[i] & ~(uint64_t)(A | D);
+
+		if (!entry)
+			continue;
+		so_far = crc32c(so_far, &(uint64_t){i}, 1);
+		so_far = crc32c(so_far, &entry, 1);
+		if (level > 1 && entry & P && !(entry & PS))
+			so_far = checksum_table(so_far, (const uint64_t *)(uintptr_t)(entry & ADDRESS), level - 1);
+	}
+	return so_far;
+}
+
+uint32_t paging_checksum(void)
+{
+	return checksum_table(0, top, 4);
 }

@@ -16,6 +16,7 @@
 #define VISOR_HOST_PAGING_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "visor/host/multiboot.h"
 
@@ -25,5 +26,8 @@
  * frame_init. False: no memory. The tables are never freed.
  */
 bool paging_init(const struct boot_info *boot);
+
+/* CRC-32C of all of them, but for the accessed and dirty bits, which the CPU sets (4.8). */
+uint32_t paging_checksum(void);
 
 #endif

@@ -51,6 +51,11 @@ enum test_violation {
 	TEST_OVERFLOW_STACK,
 	TEST_SMASH_BUFFER,
 	TEST_NEVER_END, /* this exit */
+	/* And what it can, as what is inside of it could; the end tells. */
+	TEST_CHANGE_CODE,
+	TEST_CHANGE_CONSTANT,
+	TEST_CHANGE_PAGE_TABLE,
+	TEST_CHANGE_GATE,
 };
 
 struct test_command {

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Hostile random guests, seed after seed, on one emulator and MMU or on all of them.
+
+Two kinds take turns: one that does what a hypervisor must answer (stress-hostile),
+and one that runs random bytes as its kernel (stress-code), which may end in any way.
+After each run the visor must be there to tell of it: an end, no finding of the audit,
+its own memory unchanged by its checksums, and no exit longer than allowed. What fails
+says its seed and stays in the output folder. For each machine one line with what was
+tried; the last line is "N passed, N failed, N skipped".
+"""
+import argparse
+import collections
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import sys
+import time
+
+from cases import HOSTILE_MACHINES, Files, guest, hostile_code
+from machine_test import Failure, Runner
+
+# On both emulators a tick of the TSC is an instruction. Bochs' serial port is as slow as a real one,
+# and an exit may write a line of the log there: a register refused for the first time, a device noted.
+LONGEST_EXIT_NS = {"qemu": 1_000_000, "bochs": 12_000_000}
+TELL_EVERY = 30              # seconds between two lines of progress
+SECONDS_OF_ONE = {"qemu": 10, "bochs": 25}  # for a guest that runs in circles
+
+
+def hostile(machine, mmu, seed):
+    return guest(f"{machine}-hostile-{mmu}", "hostile instructions, registers, ports and memory", machine, ("stress-hostile",),
+                 mmu=mmu, words=f"load={100 if machine == 'qemu' else 30} seed={seed} mmu={mmu}", trace=False)
+
+
+def case_of(machine, mmu, seed):
+    case = hostile(machine, mmu, seed) if seed % 4 == 0 else hostile_code(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
+    return dataclasses.replace(case, name=f"{case.name}-seed-{seed}", page_size="4k" if seed % 2 else "2m",
+                               large="" if seed % 2 else "2")
+
+
+class Tally:
+    """What was tried on one machine, and what came of it."""
+
+    def __init__(self):
+        self.ends = collections.Counter()
+        self.runs = self.inputs = self.exits = self.failed = self.longest = 0
+        self.longest_kind = ""
+
+    def add(self, folder, longest_allowed):
+        told = json.loads((folder / "report.json").read_text())
+        summary, console = told["summary"], (folder / "console").read_text(errors="replace")
+        longest = summary["longest_exit"]
+        if longest["ns"] > self.longest:
+            self.longest, self.longest_kind = longest["ns"], longest["kind"]
+        self.ends[told["end"]["status"]] += 1
+        self.exits += sum(summary["exits"].values())
+        done = re.findall(r"^stress-hostile: (\d+) done, (\d+) refused", console, re.M)
+        rounds = [int(n) for n in re.findall(r"^stress-code: (\d+)", console, re.M)]
+        self.inputs += sum(int(a) + int(b) for a, b in done) + max(rounds, default=0)
+        if longest["ns"] > longest_allowed:
+            raise Failure(f"an exit took {longest['ns']} ns: {longest}")
+
+    def line(self):
+        ends = ", ".join(f"{name} {count}" for name, count in self.ends.most_common())
+        return (f"{self.runs} guests, {self.inputs:,} inputs, {self.exits:,} exits, {self.failed} faults; "
+                f"longest exit {self.longest / 1e6:.3f} ms ({self.longest_kind}); ends: {ends}")
+
+
+def run(runner, case, tally):
+    tally.runs += 1
+    folder = runner.work / case.name
+    try:
+        runner.run(case)
+        tally.add(folder, LONGEST_EXIT_NS[case.machine])
+    except Failure as why:
+        tally.failed += 1
+        print(f"FAIL {case.name}: {why} (see {folder})", flush=True)
+        return
+    shutil.rmtree(folder)
+
+
+def soak(runner, machine, mmu, seconds, seed):
+    tally, start, told = Tally(), time.monotonic(), time.monotonic()
+    while time.monotonic() - start < seconds:
+        run(runner, case_of(machine, mmu, seed), tally)
+        seed += 1
+        if time.monotonic() - told >= TELL_EVERY:
+            told = time.monotonic()
+            print(f"{machine} {mmu}: {told - start:.0f} of {seconds} s, {tally.line()}", flush=True)
+    print(f"{'FAIL' if tally.failed else 'PASS'} {machine}-{mmu} {time.monotonic() - start:.0f} s, seeds up to {seed - 1}: "
+          f"{tally.line()}", flush=True)
+    return tally.failed == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description="hostile random guests, seed after seed")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="build directory")
+    parser.add_argument("--seconds", type=int, default=600, help="for each machine and MMU")
+    parser.add_argument("--seed", type=int, default=1, help="of the first guest")
+    parser.add_argument("--only", default="", metavar="REGEX", help="machines whose name, as in qemu-npt, contains this")
+    arguments = parser.parse_args()
+    work = arguments.build / "tests" / "machine" / "soak-hostile"
+    runner = Runner(arguments.build.resolve(), Files(arguments.build, None, work), work)
+    chosen = [(machine, mmu) for machine, mmu in HOSTILE_MACHINES if re.search(arguments.only, f"{machine}-{mmu}")]
+    results = [soak(runner, machine, mmu, arguments.seconds, arguments.seed) for machine, mmu in chosen]
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed, 0 skipped")
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
