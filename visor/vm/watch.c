@@ -11,25 +11,7 @@
 #include "visor/vm/counters.h"
 #include "visor/vm/vm.h"
 
-/* In whose exit the visor is; NULL: in none, or it may take its time. */
-static struct vcpu *volatile watched;
-
-void watch_begin(struct vcpu *v)
-{
-	v->vm->watch.kind = EXIT_OTHER; /* until it is known */
-	watch_resume(v);
-}
-
-void watch_pause(void)
-{
-	watched = NULL;
-}
-
-void watch_resume(struct vcpu *v)
-{
-	v->vm->watch.start = rdtsc();
-	watched = v;
-}
+struct vcpu *volatile watched;
 
 /* It has come again and again, and it is the same exit. */
 static void stuck(struct vcpu *v, bool give_up)
@@ -69,7 +51,7 @@ void watch_init(void)
 	timer_call(look);
 }
 
-static __attribute__((noinline)) void longest_yet(struct vcpu *v, uint64_t ticks)
+void watch_longest_yet(struct vcpu *v, uint64_t ticks)
 {
 	struct watch *w = &v->vm->watch;
 	uint64_t ns = clock_ticks_to_ns(ticks);
@@ -82,15 +64,6 @@ static __attribute__((noinline)) void longest_yet(struct vcpu *v, uint64_t ticks
 	w->told++;
 	log_line("visor: an exit (%s, guest now at %llx) has taken %llu us", exit_kind_name(v, w->kind),
 	         (unsigned long long)v->state.rip, (unsigned long long)ns / 1000);
-}
-
-void watch_end(struct vcpu *v)
-{
-	uint64_t ticks = rdtsc() - v->vm->watch.start;
-
-	watch_pause();
-	if (unlikely(ticks > v->vm->watch.longest))
-		longest_yet(v, ticks);
 }
 
 void watch_write(struct vcpu *v)

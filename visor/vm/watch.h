@@ -11,6 +11,11 @@
 #ifndef VISOR_VM_WATCH_H
 #define VISOR_VM_WATCH_H
 
+#include <stddef.h>
+
+#include "visor/cpu/x86.h"
+#include "visor/vm/vm.h"
+
 #define WATCH_LIMIT_NS 10000000ull
 #define WATCH_LINES 5u /* on the log, for one VM */
 
@@ -19,19 +24,44 @@
 #define WATCH_TELL 3u
 #define WATCH_GIVE_UP 8u
 
-struct vcpu;
+/* In whose exit the visor is; NULL: in none, or it may take its time. */
+extern struct vcpu *volatile watched;
 
 /* The timer may look from now on. */
 void watch_init(void);
 
-/* An exit begins. */
-void watch_begin(struct vcpu *vcpu);
-/* What follows is not its own time: the guest or a test has asked for it ... */
-void watch_pause(void);
+/* What follows is not the exit's own time: the guest or a test has asked for it ... */
+static inline void watch_pause(void)
+{
+	watched = NULL;
+}
+
 /* ... and this is over. */
-void watch_resume(struct vcpu *vcpu);
+static inline void watch_resume(struct vcpu *v)
+{
+	v->vm->watch.start = rdtsc();
+	watched = v;
+}
+
+/* An exit begins. */
+static inline void watch_begin(struct vcpu *v)
+{
+	v->vm->watch.kind = EXIT_OTHER; /* until it is known */
+	watch_resume(v);
+}
+
+void watch_longest_yet(struct vcpu *vcpu, uint64_t ticks);
+
 /* It is over, but for the entry. */
-void watch_end(struct vcpu *vcpu);
+static inline void watch_end(struct vcpu *v)
+{
+	uint64_t ticks = rdtsc() - v->vm->watch.start;
+
+	watch_pause();
+	if (unlikely(ticks > v->vm->watch.longest))
+		watch_longest_yet(v, ticks);
+}
+
 /* The member `longest_exit` of the event that is being written. */
 void watch_write(struct vcpu *vcpu);
 
