@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "command/command.h"
+#include "doctor/doctor.h"
 #include "question/question.h"
 
 const char *argp_program_version = "vmmu " VMMU_VERSION;
@@ -32,6 +33,7 @@ static const struct {
 	{"pages", question_pages, "page sizes over time and by address, splits, slots that allow no large pages"},
 	{"mmio", question_mmio, "which device addresses the guest uses most"},
 	{"dirty", question_dirty, "rounds of dirty logging: protected, repaired, stalls"},
+	{"doctor", question_doctor, "known illnesses, each with its evidence and what to do"},
 	{"diff", question_diff, "how the tables differ between two moments or two traces"},
 	{"record", command_record, "record what KVM does to the tables of running VMs"},
 	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},

@@ -26,10 +26,10 @@ offers() {
 }
 
 . "$root/tool/completion/vmmu.bash"
-for command in run trace walk dump check info faults zaps pages mmio dirty diff record iso; do
+for command in run trace walk dump check info faults zaps pages mmio dirty doctor diff record iso; do
 	offers "${command:0:2}" "$command"
 done
-for command in info faults zaps pages mmio dirty diff; do
+for command in info faults zaps pages mmio dirty doctor diff; do
 	offers $command --js --json
 	offers $command --si --since
 	offers $command --ho --host-clock

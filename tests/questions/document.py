@@ -5,7 +5,7 @@
     tests/questions/document.py VMMU DOCUMENT...     (UPDATE=1 writes what it says now)
 
 Each block ```console holds commands ("$ vmmu ...") and their output. They run where the
-recordings of tests/questions/data and tests/kvm/traces are; a line "..." stands for
+recordings of tests/questions/data, tests/kvm/traces and tests/doctor/traces are; a line "..." stands for
 lines that are left out.
 """
 
@@ -51,7 +51,7 @@ def main():
     passed = failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        for source in (HERE / "data", HERE.parent / "kvm" / "traces"):
+        for source in (HERE / "data", HERE.parent / "kvm" / "traces", HERE.parent / "doctor" / "traces"):
             for path in source.iterdir():
                 shutil.copy(path, folder / path.name)
         for document in documents:

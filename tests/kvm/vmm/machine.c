@@ -35,14 +35,14 @@ static int ask(int fd, unsigned long request, const char *name, void *argument)
 	return result;
 }
 
-/* Aligned to 2 MiB and touched, so that no fault of the guest waits for the host's. */
-static uint8_t *guest_memory(size_t bytes, bool huge)
+/* Aligned to 2 MiB, but for the offset, and touched, so that no fault of the guest waits for the host's. */
+static uint8_t *guest_memory(size_t bytes, size_t offset, bool huge)
 {
-	uint8_t *at = mmap(NULL, bytes + LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *at = mmap(NULL, bytes + offset + LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
 		machine_fail("mmap");
-	at += -(uintptr_t)at & (LARGE - 1);
+	at += (-(uintptr_t)at & (LARGE - 1)) + offset;
 	if (madvise(at, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
 		machine_fail("madvise");
 	for (size_t i = 0; i < bytes; i += PAGE)
@@ -66,6 +66,12 @@ static void set_slot(struct machine *m, uint32_t slot, uint64_t gpa, size_t byte
 void machine_set_window(struct machine *m, bool there, uint32_t flags)
 {
 	set_slot(m, 1, WINDOW_GPA, there ? m->window_bytes : 0, m->window, flags);
+}
+
+void machine_allow(struct machine *m, size_t first, size_t bytes, bool allowed)
+{
+	if (mprotect(m->window + first, bytes, allowed ? PROT_READ | PROT_WRITE : PROT_NONE))
+		machine_fail("mprotect");
 }
 
 uint64_t machine_dirty_pages(struct machine *m)
@@ -177,6 +183,11 @@ static void run_to_done(struct vcpu *v)
 		if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 			if (errno == EINTR || errno == EAGAIN)
 				continue;
+			if (errno == EFAULT && v->machine->endure) {
+				if (!--v->machine->endure)
+					machine_allow(v->machine, 0, v->machine->window_bytes, true);
+				continue;
+			}
 			machine_fail("KVM_RUN");
 		}
 		switch (v->run->exit_reason) {
@@ -232,7 +243,7 @@ static void start_vcpu(struct machine *m, unsigned index, uint64_t root)
 		;
 }
 
-void machine_start(struct machine *m, size_t window_bytes, bool huge, unsigned vcpus)
+void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, unsigned vcpus)
 {
 	uint64_t root, identity_map = 0xfffbc000;
 
@@ -248,8 +259,8 @@ void machine_start(struct machine *m, size_t window_bytes, bool huge, unsigned v
 		machine_fail("KVM_SET_TSS_ADDR");
 	ask(m->fd, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity_map);
 	m->window_bytes = window_bytes;
-	m->low = guest_memory(LOW_BYTES, false);
-	m->window = guest_memory(window_bytes, huge);
+	m->low = guest_memory(LOW_BYTES, 0, false);
+	m->window = guest_memory(window_bytes, offset, huge);
 	memcpy(m->low + CODE_GPA, guest_image, (size_t)(guest_image_end - guest_image));
 	root = build_tables(m);
 	set_slot(m, 0, 0, LOW_BYTES, m->low, 0);

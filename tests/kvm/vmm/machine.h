@@ -26,11 +26,15 @@ struct machine {
 	uint8_t *low, *window;
 	size_t window_bytes;
 	unsigned vcpus;
+	_Atomic uint64_t endure; /* so often KVM_RUN may fail for memory that the host denies; then it is allowed */
 	struct vcpu vcpu[VCPUS_MAX];
 };
 
-/* Create all, start the guest and wait until each vCPU asks for orders. Ends the program on failure. */
-void machine_start(struct machine *m, size_t window_bytes, bool huge, unsigned vcpus);
+/* The window's memory may be used by the host, and so by the guest, or not. */
+void machine_allow(struct machine *m, size_t first, size_t bytes, bool allowed);
+
+/* `offset`: the window begins so many bytes behind an address that is a multiple of 2 MiB. Create all, start the guest and wait until each vCPU asks for orders. Ends the program on failure. */
+void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, unsigned vcpus);
 
 /* Slot 1 with these KVM_MEM_ flags; bytes 0 deletes it. */
 void machine_set_window(struct machine *m, bool there, uint32_t flags);

@@ -32,6 +32,7 @@ enum order {
 	ORDER_WRITE,
 	ORDER_READ,
 	ORDER_CPUID,
+	ORDER_RUN, /* call a function there: it is written first */
 };
 
 /* Written by the VMM between runs, read by the guest. */

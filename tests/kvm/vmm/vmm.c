@@ -4,16 +4,19 @@
  * command line, each of which makes KVM do one thing to its second-level tables.
  * Says for each step how many TSC ticks an access took.
  *
- *   vmm [--memory MIB] [--huge] [--vcpus N] STEP...
+ *   vmm [--memory MIB] [--huge] [--offset PAGES] [--vcpus N] STEP...
  *
  *   write[@V]:COUNT[:STEP[:FIRST]]    the guest writes; pages of 4 KiB, by 4 KiB guest pages
  *   read[@V]:COUNT[:STEP[:FIRST]]     ... or reads
  *   write2m[@V]:COUNT                 ... through 2 MiB guest pages, one access for each
+ *   run2m[@V]:COUNT                   ... and executes from them
  *   cpuid[@V]:COUNT                   exits that touch no table
  *   device[@V]:COUNT[:STEP]           reads where no slot is
  *   delete, add                       the window's slot
  *   log:on, log:off, log:get          dirty logging of the window
  *   discard:COUNT[:FIRST]             madvise(MADV_DONTNEED): an MMU notifier
+ *   deny:COUNT[:FIRST], allow:...     mprotect without any right, or with all: notifiers, too
+ *   endure:COUNT                      the next COUNT faults in denied memory end KVM_RUN; then all is allowed
  *   say:TEXT, pause:MILLISECONDS, wait:FILE
  *
  * V is a vCPU's number, or * for all of them at once on the same pages.
@@ -126,6 +129,15 @@ static void discard(struct machine *m, const struct step *s)
 		m->window[first + i] = 0;
 }
 
+static void allow(struct machine *m, const struct step *s, bool allowed)
+{
+	uint64_t first = s->number[1] * PAGE, bytes = s->number[0] * PAGE;
+
+	if (!s->numbers || first + bytes > m->window_bytes)
+		bad_step(s->text);
+	machine_allow(m, first, bytes, allowed);
+}
+
 static void log_step(struct machine *m, const struct step *s)
 {
 	if (strcmp(s->word, "on") == 0)
@@ -154,6 +166,8 @@ static void carry_out(struct machine *m, const char *text)
 		access_step(m, &s, ORDER_READ, WINDOW_4K, PAGE, m->window_bytes);
 	else if (strcmp(s.name, "write2m") == 0)
 		access_step(m, &s, ORDER_WRITE, WINDOW_2M, 512 * PAGE, m->window_bytes);
+	else if (strcmp(s.name, "run2m") == 0)
+		access_step(m, &s, ORDER_RUN, WINDOW_2M, 512 * PAGE, m->window_bytes);
 	else if (strcmp(s.name, "cpuid") == 0)
 		access_step(m, &s, ORDER_CPUID, WINDOW_4K, 0, 1);
 	else if (strcmp(s.name, "device") == 0)
@@ -164,6 +178,10 @@ static void carry_out(struct machine *m, const char *text)
 		log_step(m, &s);
 	else if (strcmp(s.name, "discard") == 0)
 		discard(m, &s);
+	else if (strcmp(s.name, "deny") == 0 || strcmp(s.name, "allow") == 0)
+		allow(m, &s, s.name[0] == 'a');
+	else if (strcmp(s.name, "endure") == 0 && s.numbers)
+		m->endure = s.number[0];
 	else if (strcmp(s.name, "say") == 0)
 		printf("vmm: %s\n", s.word);
 	else if (strcmp(s.name, "pause") == 0 && s.numbers)
@@ -179,10 +197,11 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"memory", required_argument, NULL, 'm'},
 		{"huge", no_argument, NULL, 'h'},
+		{"offset", required_argument, NULL, 'o'},
 		{"vcpus", required_argument, NULL, 'c'},
 		{0},
 	};
-	size_t megabytes = 64;
+	size_t megabytes = 64, offset = 0;
 	unsigned vcpus = 1;
 	bool huge = false;
 	struct machine machine;
@@ -193,6 +212,8 @@ int main(int argc, char **argv)
 			megabytes = strtoul(optarg, NULL, 0);
 		else if (key == 'h')
 			huge = true;
+		else if (key == 'o')
+			offset = strtoul(optarg, NULL, 0) % 512 * PAGE;
 		else if (key == 'c')
 			vcpus = (unsigned)strtoul(optarg, NULL, 0);
 		else
@@ -202,7 +223,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "vmm: 1 to %lu MiB, 1 to %d vCPUs\n", WINDOW_MAX >> 20, VCPUS_MAX);
 		return 2;
 	}
-	machine_start(&machine, megabytes << 20, huge, vcpus);
+	machine_start(&machine, megabytes << 20, offset, huge, vcpus);
 	for (int i = optind; i < argc; i++)
 		carry_out(&machine, argv[i]);
 	printf("vmm: done\n");

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * vmmu doctor: known illnesses of second-level tables, each in a file of its own.
+ * All of them look at the same facts in one pass and add what they find.
+ */
+#ifndef TOOL_DOCTOR_H
+#define TOOL_DOCTOR_H
+
+#include "../question/ask.h"
+
+struct illness;
+
+/* One illness of one VM, with what shows it. */
+struct finding {
+	const struct illness *illness;
+	unsigned vm;
+	char *what;           /* one sentence with numbers */
+	char *command;        /* that shows more; NULL: none */
+	uint64_t count;       /* how often, of whatever it is */
+	uint64_t first, last; /* facts */
+	uint64_t low, high;   /* addresses; low > high: none */
+	struct evidence {
+		uint64_t fact; /* MODEL_NONE: none in particular */
+		char *text;
+	} * evidence;
+	size_t evidence_count;
+};
+
+struct doctor {
+	struct ask ask;
+	struct open_fault *open; /* by thread */
+	struct finding *findings;
+	size_t count;
+};
+
+/* A fault that is over. */
+struct ended_fault {
+	uint64_t number, end; /* facts: the fault, and the one that ended it */
+	bool wrote;           /* entries */
+	bool device;          /* what it found is a device */
+	bool user;            /* it left to the VMM */
+};
+
+struct illness {
+	const char *name;   /* one word that never changes */
+	const char *title;  /* what is wrong, as one would say it */
+	const char *advice; /* what to do */
+	/* Why it cannot be seen in this trace; NULL: it can. The caller frees. */
+	char *(*blind)(const struct doctor *doctor);
+	void *(*begin)(struct doctor *doctor);
+	/* Each fact in the order of time, and each fault when it is over; NULL: not wanted. */
+	void (*take)(struct doctor *doctor, void *state, uint64_t number);
+	void (*fault)(struct doctor *doctor, void *state, const struct ended_fault *fault);
+	/* Add findings, free the state. */
+	void (*end)(struct doctor *doctor, void *state);
+};
+
+extern const struct illness illness_repeating_fault, illness_page_comes_and_goes, illness_device_storm,
+	illness_large_pages_split, illness_idle_dirty_log, illness_zap_all_storm, illness_notifier_storm,
+	illness_misaligned_slot, illness_nx_splits;
+
+/* A new finding, or NULL where --vm names another VM. Takes over `what`. Valid until the next call. */
+struct finding *doctor_find(struct doctor *doctor, const struct illness *illness, unsigned vm, char *what);
+void doctor_evidence(struct finding *finding, uint64_t fact, const char *format, ...) PRINTF_LIKE(3, 4);
+/* "gpa 0x1000" or, under shadow paging, "address 0x1000". */
+const char *doctor_address_name(const struct doctor *doctor, unsigned vm);
+/* Facts of a window of time, as many as came. */
+double doctor_seconds(const struct doctor *doctor, uint64_t first, uint64_t last);
+
+/* How many were the most in any one second? */
+struct rate {
+	uint64_t begin, count, worst, worst_begin; /* times; count of the window under way */
+};
+void rate_add(struct rate *rate, uint64_t time);
+
+/* Which of many values is the most frequent, if one makes up more than half. */
+struct majority {
+	uint64_t value, lead;
+};
+void majority_add(struct majority *majority, uint64_t value);
+
+int question_doctor(int argc, char **argv);
+
+#endif
