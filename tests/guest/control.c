@@ -46,12 +46,15 @@ static void rules(void)
 	refused(try_cr0, cr0 & ~CR0_PE, "CR0.PG without PE");
 	refused(try_cr0, cr0 & ~CR0_PAGING, "CR0.PG cleared in 64-bit code");
 	refused(try_cr0, (cr0 & ~CR0_CD) | CR0_NW, "CR0.NW without CD");
-	if (strict()) { /* QEMU drops CR0's upper half before anybody sees it; the visor sees no load of CR3 under nested paging */
-		refused(try_cr0, cr0 | 1ull << 32, "CR0 bit 32");
+	refused(try_cr0, cr0 | 1ull << 32, "CR0 bit 32");
+	refused(try_cr0, cr0 | 1ull << 63, "CR0 bit 63");
+	refused(try_efer, efer | 1ull << 32, "EFER bit 32");
+	refused(try_efer, efer | 1 << 9, "EFER bit 9");
+	if (strict()) { /* the visor sees no load of CR3 under nested paging */
 		refused(try_cr3, read_cr3() | 1ull << 62, "CR3 bit 62");
 		refused(try_cr3, read_cr3() | CR3_NO_FLUSH, "CR3 bit 63 without PCIDs");
 	} else {
-		skip("control: rules for CR3 and for the upper half of CR0, which this CPU does not keep (QEMU)");
+		skip("control: rules for CR3, which this CPU does not keep (QEMU)");
 	}
 	refused(try_cr4, cr4 & ~(uint64_t)CR4_PAE, "CR4.PAE cleared in long mode");
 	refused(try_cr4, cr4 ^ CR4_LA57, "CR4.LA57 changed in long mode");

@@ -97,8 +97,12 @@ bool svm_vcpu_init(struct vcpu *v)
 	if (svm_is_shadow(v)) {
 		intercept_paging(b);
 	} else {
-		/* Loads are checked here: CPUID shows less than the CPU may have. TS and MP change without an exit. */
-		b->cr_write |= 1u << 4;
+		/*
+		 * Loads are checked here: CPUID shows less than the CPU may have. TS and MP change without an
+		 * exit; but QEMU drops the upper half of CR0, which is reserved (APM vol. 2, 3.1.1), before it
+		 * looks whether something else changes.
+		 */
+		b->cr_write |= 1u << 4 | (svm_cpu.is_tcg ? 1u << 0 : 0);
 		b->intercept1 |= INTERCEPT_CR0_SELECTIVE;
 		b->nested_control = NESTED_PAGING;
 	}
