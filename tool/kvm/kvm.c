@@ -173,10 +173,10 @@ static struct kvm_spot other_spot(struct kvm *kvm, struct vm *vm, const struct w
 	return spot;
 }
 
-/* A thread that works for many VMs: the one whose entry holds the old value. */
-static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, const struct write *write)
+/* A thread that works for many VMs: the one whose entry holds the old value, better than `best`. */
+static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, const struct write *write,
+                              enum kvm_fit best)
 {
-	enum kvm_fit best = KVM_FIT_NONE;
 	struct vm *found = NULL;
 
 	for (size_t i = 0; i < kvm->vm_count; i++) {
@@ -200,7 +200,7 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 		return vm;
 	if (vm && !vm->begun) {
 		/* It was guessed to have a VM of its own: does the write belong to one that is there? */
-		other = vm_by_value(kvm, thread, write);
+		other = vm_by_value(kvm, thread, write, KVM_FIT_NONE);
 		if (other && other != vm &&
 		    best_spot(other, thread, write, &ambiguous).fit == KVM_FIT_EXACT) {
 			machine_move(kvm, thread, other);
@@ -210,7 +210,9 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 	}
 	if (vm)
 		return vm;
-	other = vm_by_value(kvm, thread, write);
+	/* A process whose VM was not seen yet has its own, unless it is certain that it works for another. */
+	other = vm_by_value(kvm, thread, write,
+	                    thread->pub.tgid >= 0 && !thread->kernel ? KVM_FIT_OPEN : KVM_FIT_NONE);
 	if (other || thread->kernel)
 		return other ? other : kvm->vm_count ? kvm->vms[0]
 		                                     : machine_join(kvm, thread, FACT_NO_VCPU);
@@ -227,6 +229,11 @@ static void learn(struct vm *vm, const struct write *write)
 		vm->pub.mode = vm->tables.mode = mode;
 	if (!vm->pub.tdp && kvm_entry_kind(write->old, write->level) == KVM_ENTRY_EMPTY)
 		vm->pub.empty = vm->tables.empty = write->old;
+	if (!vm->pub.tdp && vm->pub.legacy) {
+		/* Recording began between a write and its kvm_mmu_set_spte, and that told of no shadow MMU. */
+		vm->pub.counts.set = vm->pub.counts.set_again_same = vm->pub.counts.set_again_other = 0;
+		vm->pub.legacy = false;
+	}
 	vm->pub.tdp = true;
 }
 
@@ -361,6 +368,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	thread->wrote_level = write->level;
 	thread->wrote_value = write->new;
 	thread->wrote_table = spot.table->hpa;
+	kvm_table_uncover(&vm->tables, spot.table, index, write->old);
 	kvm_table_set(&vm->tables, spot.root, spot.table, index, write->new, FACT_SEEN,
 	              !split || write->level > 1);
 	kvm_emit(kvm, event, thread, vm, &fact);
@@ -485,12 +493,13 @@ static void take_set(struct kvm *kvm, const struct source_event *event)
 		return;
 	if (vm->pub.tdp) {
 		/* It repeats what kvm_tdp_mmu_spte_changed has said, and names the table. */
-		if (thread->wrote_table && thread->wrote_value == value && thread->wrote_level == level &&
+		if (thread->wrote_value == value && thread->wrote_level == level &&
 		    entry_covers(gfn, level, thread->wrote_gfn)) {
 			uint64_t expected = thread->wrote_table + 8 * kvm_index(gfn, level);
 
-			*(at == expected ? &vm->pub.counts.addresses_equal : &vm->pub.counts.addresses_differ) += 1;
-		} else {
+			if (thread->wrote_table)
+				*(at == expected ? &vm->pub.counts.addresses_equal : &vm->pub.counts.addresses_differ) += 1;
+		} else if (thread->wrote_level) {
 			/* Of a guest's guest: gfn counts in another address space, which no event names. */
 			vm->pub.counts.nested++;
 		}

@@ -239,10 +239,13 @@ static enum kvm_fit fit_table(const struct kvm_tables *tables, struct kvm_table 
 	uint64_t value = kvm_table_get(tables, table, kvm_index(gfn, table->level), &known);
 
 	if ((known & ~KVM_STALE) == FACT_UNKNOWN) {
-		/* A table hangs there, of which the entry alone was not seen. */
+		/*
+		 * A table hung there, of which the entry alone was not seen: it may have been
+		 * unlinked before recording began, and its own entries zapped since.
+		 */
 		if (child_of(table, kvm_index(gfn, table->level)) &&
 		    kvm_entry_kind(old, table->level) != KVM_ENTRY_TABLE)
-			return known & KVM_STALE ? KVM_FIT_STALE : KVM_FIT_NONE;
+			return known & KVM_STALE ? KVM_FIT_STALE : KVM_FIT_DOUBTFUL;
 		return KVM_FIT_OPEN;
 	}
 	if (kvm_entry_same(tables->mode, value, old, table->level, (known & ~KVM_STALE) == FACT_INFERRED))
@@ -269,6 +272,7 @@ struct kvm_spot kvm_root_fit(const struct kvm_tables *tables, struct kvm_root *r
                              unsigned level, uint64_t old)
 {
 	struct kvm_spot spot = {.root = root, .table = kvm_root_find(root, gfn, level)};
+	enum kvm_fit fit;
 
 	if (level > root->level)
 		return spot;
@@ -281,8 +285,12 @@ struct kvm_spot kvm_root_fit(const struct kvm_tables *tables, struct kvm_root *r
 		if (!covers(table, gfn, level))
 			continue;
 		table = descend(table, gfn, level);
-		if (table && fit_table(tables, table, gfn, old) >= KVM_FIT_DETACHED)
+		fit = table ? fit_table(tables, table, gfn, old) : KVM_FIT_NONE;
+		if (fit >= KVM_FIT_DETACHED)
 			return (struct kvm_spot){root, table, KVM_FIT_DETACHED};
+		/* A table that was there before recording began, and of which the zap alone is seen. */
+		if (fit > spot.fit && kvm_entry_is_there(old, level))
+			spot = (struct kvm_spot){root, table, fit};
 	}
 	return spot;
 }
@@ -324,6 +332,17 @@ static void drop_detached(struct kvm_root *root, size_t at)
 	        (--root->detached_count - at) * sizeof(struct kvm_table *));
 }
 
+/* KVM takes tables down from the top, each with all below it: the lowest one is done with first. */
+static size_t least_needed(const struct kvm_root *root)
+{
+	size_t least = 0;
+
+	for (size_t i = 1; i < root->detached_count; i++)
+		if (root->detached[i]->level < root->detached[least]->level)
+			least = i;
+	return least;
+}
+
 static void detach(struct kvm_root *root, struct kvm_table *table)
 {
 	if (table->there == 0 && table->born) {
@@ -331,7 +350,7 @@ static void detach(struct kvm_root *root, struct kvm_table *table)
 		return;
 	}
 	if (root->detached_count == KVM_DETACHED_MAX)
-		drop_detached(root, 0);
+		drop_detached(root, least_needed(root));
 	root->detached = reallocate(root->detached, (root->detached_count + 1) * sizeof(struct kvm_table *));
 	root->detached[root->detached_count++] = table;
 }
@@ -347,6 +366,18 @@ static void settle_detached(struct kvm_root *root, const struct kvm_table *table
 			return;
 		}
 	}
+}
+
+void kvm_table_uncover(struct kvm_tables *tables, struct kvm_table *table, unsigned index, uint64_t old)
+{
+	int slot;
+
+	if (!table->child || kvm_entry_kind(old, table->level) != KVM_ENTRY_TABLE || child_of(table, index))
+		return;
+	tell_of_loss(tables, table);
+	slot = slot_make(table, index);
+	table->child[slot] = table_new(table->gfn + index * vmmu_level_pages(table->level), table->level - 1u,
+	                               kvm_entry_hpa(old, table->level), false, tables->epoch);
 }
 
 void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_table *table, unsigned index,

@@ -65,6 +65,7 @@ void kvm_roots_sweep(struct kvm_tables *tables);
 /* How well an old value fits what is known. */
 enum kvm_fit {
 	KVM_FIT_NONE,
+	KVM_FIT_DOUBTFUL, /* nothing is known of the entry, but a table below it was written to */
 	KVM_FIT_STALE,    /* not what it held before events were lost; anything may be there now */
 	KVM_FIT_OPEN,     /* nothing is known of the entry */
 	KVM_FIT_DETACHED, /* it stands so in a table that was unlinked */
@@ -90,6 +91,11 @@ unsigned kvm_index(uint64_t gfn, unsigned level);
 /* What the entry holds and how that is known. */
 uint64_t kvm_table_get(const struct kvm_tables *tables, struct kvm_table *table, unsigned index,
                        unsigned *known);
+/*
+ * A write found `old` there: when that is a table of which nothing was seen, it hangs
+ * there from now on, and all its entries are unknown. Its zap may name them next.
+ */
+void kvm_table_uncover(struct kvm_tables *tables, struct kvm_table *table, unsigned index, uint64_t old);
 /* Put it there. A table that hung below is detached; one that is named now is new if `fresh`. */
 void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_table *table, unsigned index,
                    uint64_t value, unsigned known, bool fresh);
