@@ -230,6 +230,10 @@ def full_disk(machine):
                 messages=("is not whole: its file system is full, and [0-9]+ records were lost",))
 
 
+# Bochs 2.7's SVM: DR6 tells nothing of a trap that exits, and the CR2 of an injected #PF is lost where
+# its delivery faults.
+SVM_ON_BOCHS_CANNOT = {"npt": ("debug",), "shadow": ("debug", "delivery", "delivery-paging")}
+
 HOSTILE_MACHINES = (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))
 # A guest that runs random bytes may end in any way but one: the visor's own.
 ANY_END = (0, 1, REBOOT, TRIPLE_FAULT, HALTED, FAILED, OUT_OF_TIME)
@@ -318,6 +322,14 @@ CASES = [
     # SVM on another emulator than QEMU.
     *[guest(f"bochs-svm-{mmu}-events", f"NMIs and registers under SVM on Bochs, {mmu}", "bochs", ("fresh", "nmi", "registers"),
             mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],
+    *[guest(f"bochs-svm-{mmu}-guest", f"what SVM on Bochs can of the guest tests, {mmu}", "bochs",
+            tuple(t for t in GUEST_TESTS if t not in SVM_ON_BOCHS_CANNOT[mmu]), mmu=mmu,
+            words=f"mmu={mmu} every-mib=16 steps=100", cost=60, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],
+    *[guest(f"bochs-svm-{mmu}-hostile", f"hostile instructions, registers, ports and memory under SVM on Bochs, {mmu}", "bochs",
+            ("stress-hostile",), mmu=mmu, words=f"mmu={mmu} load=10", cost=10, options=("--cpu", "ryzen"))
+      for mmu in ("npt", "shadow")],
+    *[guest(f"bochs-svm-{mmu}-task-switch", f"hardware task switches under SVM on Bochs, {mmu}", "bochs", ("task-switch",),
+            kernel="legacy", mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],
     *[guest(f"{machine}-{mmu}-registers", f"registers that software takes for granted, {mmu}", machine, ("registers",),
             cost=5, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],

@@ -157,8 +157,10 @@ struct vcpu {
 		struct {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
-			uint64_t root; /* shadow paging: what CR3 must hold */
-			bool umip;     /* the guest's CR4.UMIP, which the CPU has not */
+			uint64_t root;            /* shadow paging: what CR3 must hold */
+			bool injected;            /* the last entry had an event, ... */
+			uint64_t injected_faults; /* ... and so many memory faults had been then */
+			bool umip;                /* the guest's CR4.UMIP, which the CPU has not */
 			/* svm/nmi.c */
 			bool nmi_blocked, before_iret;
 			bool stepping, guest_tf, step_done;

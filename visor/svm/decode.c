@@ -65,6 +65,17 @@ static unsigned svm_fetch(struct vcpu *v, uint8_t *bytes)
 	return guest_fetch(&s, &v->vm->bus, bytes, EMULATE_MAX_INSTRUCTION);
 }
 
+/* What INT n, INT3 or INTO at CS:RIP raises; 0: something else is there. */
+uint32_t svm_software_interrupt(struct vcpu *v)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes);
+
+	if (count >= 1 && (bytes[0] == 0xcc || bytes[0] == 0xce))
+		return EVENT_VALID | EVENT_SOFTWARE_EXCEPTION | (bytes[0] == 0xcc ? 3 : 4);
+	return count >= 2 && bytes[0] == 0xcd ? EVENT_VALID | EVENT_SOFTWARE_INTERRUPT | bytes[1] : 0;
+}
+
 /*
  * What the prefixes of INS or OUTS say: the segment (DS without one) and the
  * address size. Decode assists are not on every CPU, and QEMU leaves the

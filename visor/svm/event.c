@@ -56,6 +56,27 @@ static uint32_t withdraw_interrupt(struct vmcb *b)
 	return EVENT_VALID | EVENT_EXTERNAL | (b->virtual_interrupt >> VIRTUAL_INTERRUPT_VECTOR_SHIFT & 0xff);
 }
 
+/* Is what this exit broke off the event that the last entry has injected? No exit in between: memory faults are counted. */
+static bool was_injected(const struct vcpu *v)
+{
+	uint64_t exit_code = v->svm.vmcb->exit_code;
+	bool counted = exit_code == SVM_EXIT_NPF || exit_code == SVM_EXIT_EXCEPTION + X86_PF;
+
+	return v->svm.injected && v->memory_faults - v->svm.injected_faults == counted;
+}
+
+/*
+ * Bochs notes injected events and exceptions there, but no software interrupt: what is
+ * told for INT n, INT3 or INTO is an earlier event, or vector 0. The instruction is
+ * executed again in any case, and raises again what it has raised.
+ */
+static uint32_t told_event(struct vcpu *v, uint32_t event)
+{
+	uint32_t software = svm_cpu.is_tcg || was_injected(v) ? 0 : svm_software_interrupt(v);
+
+	return software ? software : event;
+}
+
 /* Events whose delivery this exit broke off, for the next entry (15.7.2). */
 void svm_recover_event(struct vcpu *v)
 {
@@ -66,6 +87,7 @@ void svm_recover_event(struct vcpu *v)
 	v->event = event & EVENT_VALID ? 0 : offered;
 	if (!(event & EVENT_VALID))
 		return;
+	event = told_event(v, event);
 	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
 	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4))
 		event = (event & ~EVENT_TYPE_MASK & ~EVENT_HAS_ERROR) | EVENT_SOFTWARE_EXCEPTION;
@@ -90,6 +112,8 @@ void svm_inject_event(struct vcpu *v)
 {
 	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
 
+	v->svm.injected = deliver;
+	v->svm.injected_faults = v->memory_faults;
 	if (svm_cpu.may_inject_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;

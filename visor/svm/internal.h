@@ -86,6 +86,8 @@ void svm_end_step(struct vcpu *v);
 /* Bytes of the MOV to a debug register at CS:RIP, and its source; 0: it cannot be read. */
 unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr);
 unsigned svm_instruction_length(struct vcpu *v);
+/* Of INT n, INT3 or INTO at CS:RIP, as VMX would tell of it; 0: none is there. */
+uint32_t svm_software_interrupt(struct vcpu *v);
 void svm_read_string_prefixes(struct vcpu *v, struct io_access *io);
 bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out);
 
