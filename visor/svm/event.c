@@ -108,9 +108,9 @@ static bool executes_again(uint32_t event)
 	return type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_SOFTWARE_EXCEPTION;
 }
 
-void svm_inject_event(struct vcpu *v)
+static __attribute__((noinline)) void svm_inject(struct vcpu *v)
 {
-	bool deliver = v->event & EVENT_VALID && !executes_again(v->event);
+	bool deliver = !executes_again(v->event);
 
 	v->svm.injected = deliver;
 	v->svm.injected_faults = v->memory_faults;
@@ -122,6 +122,16 @@ void svm_inject_event(struct vcpu *v)
 		svm_block_nmi(v, true);
 	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;
+}
+
+void svm_inject_event(struct vcpu *v)
+{
+	if (unlikely(v->event & EVENT_VALID)) {
+		svm_inject(v);
+		return;
+	}
+	v->svm.vmcb->event_injection = 0;
+	v->svm.injected = false;
 }
 
 /* Give the guest the exception that it has raised; DR6 tells of it already (15.12.2). */
