@@ -23,7 +23,7 @@ struct storm {
 	uint64_t low, high;   /* addresses, the last one included */
 	uint64_t leaves[4], tables, devices;
 	uint64_t by_cause[FACT_CAUSE_END];
-	unsigned origin; /* enum fact_origin */
+	unsigned origin;     /* enum fact_origin */
 	uint64_t back, same; /* leaves mapped again within a second; ... to the same frame */
 	uint32_t thread;
 	uint16_t vm;
