@@ -13,6 +13,7 @@
 #include "command/command.h"
 #include "doctor/doctor.h"
 #include "question/question.h"
+#include "top/top.h"
 
 const char *argp_program_version = "vmmu " VMMU_VERSION;
 
@@ -34,6 +35,7 @@ static const struct {
 	{"mmio", question_mmio, "which device addresses the guest uses most"},
 	{"dirty", question_dirty, "rounds of dirty logging: protected, repaired, stalls"},
 	{"doctor", question_doctor, "known illnesses, each with its evidence and what to do"},
+	{"top", question_top, "what happens to the tables, while it happens"},
 	{"diff", question_diff, "how the tables differ between two moments or two traces"},
 	{"record", command_record, "record what KVM does to the tables of running VMs"},
 	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},

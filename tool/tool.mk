@@ -6,7 +6,8 @@ PROBE_DIR := $(BUILD)/tool/machine/probe
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(PROBE_DIR)/embed.o
 TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude \
 	$(shell pkg-config --cflags libtracefs libtraceevent 2>/dev/null)
-TOOL_LIBS := -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
+# pthread_cancel loads libgcc_s when it is called: better it is there.
+TOOL_LIBS := -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state -lncursesw -ltinfo -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
 VMMU := $(BUILD)/vmmu
 
 .PHONY: tool

@@ -12,6 +12,7 @@ struct model_live {
 	struct fact *ring;
 	uint64_t first_time;
 	bool begun;
+	struct source_event event; /* read, and not taken yet */
 };
 
 static void keep(void *arg, const struct fact *fact)
@@ -50,13 +51,21 @@ bool model_open_live(struct model **out, const char *path, char **error)
 	return true;
 }
 
+bool model_live_wait(struct model *model)
+{
+	return source_next(model->live->source, &model->live->event);
+}
+
+void model_live_take(struct model *model)
+{
+	kvm_take(model->live->kvm, &model->live->event);
+}
+
 bool model_live_more(struct model *model)
 {
-	struct source_event event;
-
-	if (!source_next(model->live->source, &event))
+	if (!model_live_wait(model))
 		return false;
-	kvm_take(model->live->kvm, &event);
+	model_live_take(model);
 	return true;
 }
 

@@ -56,6 +56,12 @@ enum { MODEL_LIVE_FACTS = 1 << 20 };
 bool model_open_live(struct model **model, const char *path, char **error);
 /* Take the next event; false when there are no more. Waits for it. */
 bool model_live_more(struct model *model);
+/*
+ * The same in two steps, for two threads: the first one waits and touches nothing that
+ * a question looks at, the second one does not wait.
+ */
+bool model_live_wait(struct model *model);
+void model_live_take(struct model *model);
 
 const struct model_info *model_info(const struct model *model);
 size_t model_vm_count(const struct model *model);

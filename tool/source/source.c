@@ -8,8 +8,7 @@
 
 #include "reader.h"
 
-enum { OTHERS_MAX = 1000,
-       FIRST_PEEK = 4096 };
+enum { OTHERS_MAX = 1000 };
 
 struct source {
 	const struct reader *reader;
@@ -103,12 +102,15 @@ bool source_open_stream(struct source **out, struct stream *stream, const char *
 {
 	struct source *source = allocate(sizeof(*source));
 	const uint8_t *data;
-	size_t size = stream_peek(stream, &data, FIRST_PEEK);
+	size_t size = stream_there(stream, &data), before = 0;
 	bool ok = false;
 
-	/* What comes slowly through a pipe shall not be waited for where a few lines tell. */
-	if (source_kind_of(data, size) == SOURCE_NONE)
-		size = stream_peek(stream, &data, STREAM_PEEK_MAX);
+	/* What comes slowly through a pipe shall not be waited for where the first line tells. */
+	while (source_kind_of(data, size) == SOURCE_NONE && size > before && size < STREAM_PEEK_MAX) {
+		before = size;
+		size = stream_peek(stream, &data, size + 1);
+		size = stream_there(stream, &data);
+	}
 
 	*error = NULL;
 	*out = NULL;

@@ -163,6 +163,15 @@ size_t stream_peek(struct stream *stream, const uint8_t **data, size_t size)
 	return stream->end - stream->at < size ? stream->end - stream->at : size;
 }
 
+size_t stream_there(struct stream *stream, const uint8_t **data)
+{
+	size_t there;
+
+	stream_peek(stream, data, 1);
+	there = stream->end - stream->at;
+	return there < STREAM_PEEK_MAX ? there : STREAM_PEEK_MAX;
+}
+
 size_t stream_read(struct stream *stream, void *data, size_t size)
 {
 	size_t done = 0;

@@ -14,6 +14,8 @@ void stream_close(struct stream *stream);
 /* Up to `size` bytes that come next, without taking them; fewer only at the end. size <= STREAM_PEEK_MAX. */
 enum { STREAM_PEEK_MAX = 64 * 1024 };
 size_t stream_peek(struct stream *stream, const uint8_t **data, size_t size);
+/* The bytes that are there already, at least one unless the stream is at its end; waits for that one alone. */
+size_t stream_there(struct stream *stream, const uint8_t **data);
 size_t stream_read(struct stream *stream, void *data, size_t size);
 
 /*
