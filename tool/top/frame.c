@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* From counts to the lines of one picture. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

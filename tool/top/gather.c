@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* From facts to counts: by VM, by region of guest memory, by the guest's function. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

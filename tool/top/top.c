@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Options, the thread that reads, keys, and one picture after the other. */
 #include "top.h"
 
 #include <ctype.h>
