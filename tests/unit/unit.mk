@@ -8,7 +8,7 @@ UNIT_CFLAGS := $(CSTD) $(WARN) $(UNIT_SAN) -Iinclude -I.
 
 # The visor's own code, as in the visor but for the C library's string functions and snprintf.
 UNIT_SRC := $(wildcard visor/device/*.c visor/load/*.c visor/emulate/*.c) visor/vm/options.c visor/lib/calendar.c visor/lib/words.c visor/lib/crc32c.c \
-	visor/host/frame.c visor/host/object.c visor/host/order.c visor/cpu/event.c visor/vm/msr_list.c visor/vm/trace_disk.c
+	visor/host/calibrate.c visor/host/frame.c visor/host/object.c visor/host/order.c visor/cpu/event.c visor/vm/msr_list.c visor/vm/trace_disk.c
 UNIT_OBJ := $(UNIT_SRC:%.c=$(UNIT_DIR)/%.o) $(UNIT_DIR)/visor/cpu/native_run.S.o $(call zydis_objects,$(UNIT_DIR))
 UNIT_LIB := $(UNIT_DIR)/libplatform.a
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(UNIT_DIR)/%,$(wildcard tests/unit/*.c))

@@ -2,6 +2,7 @@
 #include "visor/host/clock.h"
 
 #include "visor/cpu/x86.h"
+#include "visor/host/calibrate.h"
 #include "visor/host/timer.h"
 #include "visor/lib/calendar.h"
 
@@ -18,6 +19,7 @@
 #define PORT_B_OUT2 0x20
 #define WINDOW_TICKS (PIT_HZ / 100)
 #define WINDOWS 5
+#define WINDOWS_MAX 50
 
 static uint64_t tsc_hz;
 static uint64_t ns_per_tick_32, ticks_per_ns_32; /* rates as 32.32 */
@@ -56,44 +58,54 @@ static uint64_t read_battery_clock(void)
 	});
 }
 
-struct window {
-	uint64_t tsc;
-	uint32_t timer;
-};
-
-/* Ticks of the TSC and of the local APIC's timer in WINDOW_TICKS of the PIT. */
-static struct window measure(void)
+/*
+ * Ticks of the TSC and of the local APIC's timer in WINDOW_TICKS of the PIT. The PIT
+ * begins between `before` and `begun`, and ends between `running` and `over`.
+ */
+static struct calibrate_window measure(void)
 {
-	struct window w;
-	uint64_t start;
+	struct calibrate_window w;
+	uint64_t before, begun, running, over, timer_before, timer_begun;
+	bool ended;
 
 	outb(PORT_B, (inb(PORT_B) & ~PORT_B_SPEAKER) | PORT_B_GATE2);
 	outb(PIT_COMMAND, PIT_COMMAND_CHANNEL2_MODE0);
 	outb(PIT_CHANNEL2, WINDOW_TICKS & 0xff);
-	outb(PIT_CHANNEL2, WINDOW_TICKS >> 8);
+	timer_before = rdtsc();
 	timer_counter_start();
-	start = rdtsc();
-	while (!(inb(PORT_B) & PORT_B_OUT2))
-		;
-	w.tsc = rdtsc() - start;
+	timer_begun = before = rdtsc();
+	outb(PIT_CHANNEL2, WINDOW_TICKS >> 8);
+	begun = running = rdtsc();
+	do {
+		uint64_t now = rdtsc();
+
+		ended = inb(PORT_B) & PORT_B_OUT2;
+		/* The PIT was still running after this moment, however long the answer took. */
+		if (!ended)
+			running = now;
+	} while (!ended);
+	over = rdtsc();
 	w.timer = timer_counter_elapsed();
+	w.least = running - begun;
+	w.most = over - before;
+	w.timer_least = over - timer_begun;
+	w.timer_most = rdtsc() - timer_before;
 	return w;
 }
 
 void clock_init(void)
 {
-	struct window best = measure();
+	struct calibration c = {.windows = 0};
 
-	/* Whatever disturbs a measurement, an emulator that has to wait for a CPU, makes it longer. */
-	for (unsigned i = 1; i < WINDOWS; i++) {
-		struct window w = measure();
+	while (c.windows < WINDOWS || (!calibrate_is_exact(&c) && c.windows < WINDOWS_MAX)) {
+		struct calibrate_window w = measure();
 
-		best = w.tsc < best.tsc ? w : best;
+		calibrate_add(&c, &w);
 	}
-	tsc_hz = best.tsc * PIT_HZ / WINDOW_TICKS;
+	tsc_hz = calibrate_ticks(&c) * PIT_HZ / WINDOW_TICKS;
 	ns_per_tick_32 = (NS_PER_SECOND << 32) / tsc_hz;
 	ticks_per_ns_32 = (tsc_hz << 23) / (NS_PER_SECOND >> 9);
-	timer_set_rate((best.timer * PIT_HZ / WINDOW_TICKS << 32) / tsc_hz);
+	timer_set_rate(calibrate_timer_rate(&c));
 	start_tsc = rdtsc();
 	start_wall = read_battery_clock();
 }

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-/* Measures; takes about 50 ms. Interrupts must be off. */
+/* Measures; takes about 50 ms, up to 500 ms where the machine is disturbed. Interrupts must be off. */
 void clock_init(void);
 
 uint64_t clock_tsc_hz(void);
