@@ -56,6 +56,23 @@ try absent vmmu record --snapshot=none -o /out/none.dat -- /nonexistent
 try unwritable vmmu record -o /nowhere/x.dat --all --for 1
 try status vmmu record --snapshot=none -o /out/status.dat -- sh -c 'exit 7'
 try killed vmmu record --snapshot=none -o /out/status.dat -- sh -c 'kill -9 $$'
+try device vmmu record --snapshot=none -o /dev/null -- true
+[ -c /dev/null ] || echo "gone: /dev/null" >>/out/device.log
+mkfifo /tmp/fifo; try fifo vmmu record --snapshot=none -o /tmp/fifo -- true
+try folder vmmu record --snapshot=none -o /out -- true
+try stdout vmmu record --snapshot=none -o - -- true
+try brief vmmu record --snapshot=none -o /out/brief.dat -- true
+try again vmmu record --snapshot=none -o /out/brief.dat -- true
+# What it is called is anybody's choice: a name that a terminal would obey, with what ends a line's text.
+evil=$(printf '/tmp/e\\033[31m" vm=1-2 \\\\'); cp /bin/vmm "$evil"
+try evil vmmu record --snapshot=none -o /out/evil.dat -- "$evil" --memory 8 write:20 pause:500
+# Two at once, and Ctrl-C for one of them.
+start vmm --memory 8 write:10 say:ready wait:/tmp/go
+vmmu record --pid $vmm -o /out/both1.dat --buffer 8M >/out/both1.log 2>&1 & first=$!
+vmmu record --pid $vmm -o /out/both2.dat --buffer 8M --for 300ms >/out/both2.log 2>&1 & second=$!
+wait $second; echo "status $?" >>/out/both2.log
+kill -INT $first; wait $first; echo "status $?" >>/out/both1.log
+touch /tmp/go; wait $vmm
 instances before
 
 # A buffer that nobody empties for a while.
@@ -219,6 +236,15 @@ def check(checks, result, machine, keep, vmmu):
                              ("unwritable", 2, "/nowhere"), ("status", 7, ""), ("killed", 137, ""),
                              ("which", 2, "which VM?"), ("name", 0, "2 VMs"), ("term", 0, ""), ("after", 0, "left behind")):
         checks.expect(f"{name}: status {want}, {word!r}", status.get(name) == want and word in log[name], log.get(name))
+    for name, want, word in (("device", 2, "no regular file"), ("fifo", 2, "no regular file"), ("folder", 2, "a folder"),
+                             ("stdout", 2, "standard output"), ("brief", 0, "no VM was seen"), ("again", 0, "no VM was seen"),
+                             ("evil", 0, "1 VM"), ("both1", 0, "1 VM"), ("both2", 0, "1 VM")):
+        checks.expect(f"{name}: status {want}, {word!r}", status.get(name) == want and word in log[name], log.get(name))
+    checks.expect("/dev/null stays what it is", "gone" not in log["device"], log["device"])
+    checks.expect("nothing that a terminal obeys is printed", "\033" not in log["evil"], repr(log["evil"]))
+    (keep / "evil.dat").write_bytes(result.files.get("evil.dat", b""))
+    said = subprocess.run([vmmu, "info", keep / "evil.dat"], capture_output=True, text=True, errors="replace").stdout
+    checks.expect("a hostile name is one name", "x1b[31m" in said and "\033" not in said, said)
     if machine != "shadow":    # which makes fewer events than there is room for
         checks.expect("loss is said with its number", re.search(r"[\d,]+ events were LOST", log["loss"]), log["loss"])
     if machine != "shadow":

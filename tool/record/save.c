@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../base/text.h"
 #include "session.h"
@@ -58,6 +59,21 @@ static char *names_of_threads(struct session *s)
 	if (to)
 		fclose(to);
 	return text ? text : duplicate("");
+}
+
+bool session_output_usable(const struct session *s, char **error)
+{
+	const char *output = s->options->output;
+	struct stat there;
+
+	if (strcmp(output, "-") == 0)
+		*error = duplicate("a recording cannot go to standard output: it is put together at its end, in a file (-o FILE)");
+	else if (!*output)
+		*error = duplicate("-o takes the name of a file");
+	else if (stat(output, &there) == 0 && !S_ISREG(there.st_mode))
+		*error = formatted("%s is %s, and a recording needs a file of its own", output,
+		                   S_ISDIR(there.st_mode) ? "a folder" : "no regular file");
+	return !*error;
 }
 
 bool session_save(struct session *s, char **error)

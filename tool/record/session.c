@@ -212,7 +212,7 @@ int record_session(const struct record_options *options)
 	unsigned leftovers;
 	bool ok;
 
-	if (!tracing_usable(&error) || !session_choose(&s, &error) || !catch_signals(&s, &error)) {
+	if (!session_output_usable(&s, &error) || !tracing_usable(&error) || !session_choose(&s, &error) || !catch_signals(&s, &error)) {
 		complain("%s", error);
 		free(error);
 		return EXIT_TROUBLE;

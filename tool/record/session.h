@@ -63,6 +63,8 @@ void session_end_command(struct session *s);
 
 /* ---- save.c: the file and the last words ---- */
 
+/* A recording is put together at its end and takes its name then: what stands there must be a file, or nothing. */
+bool session_output_usable(const struct session *s, char **error);
 bool session_save(struct session *s, char **error);
 
 #endif
