@@ -16,6 +16,10 @@ done
 expect 0 '3,090  leaves set in shadow tables of nested' "$vmmu" check "$kvm/npt-nested.dat.gz"
 expect 0 '^ +0  unexplained' "$vmmu" check "$kvm/npt-nested.dat.gz"
 
+# A fault of a nested guest says nothing of the tables at that address.
+expect 0 'wrote nothing; what is mapped there is not known' "$vmmu" faults "$kvm/npt-nested.dat.gz"
+expect 1 '' sh -c '"$0" faults "$1" | grep -q "it comes again"' "$vmmu" "$kvm/npt-nested.dat.gz"
+
 # The same run in each form of recording.
 says check-thp 0 check "$data/thp.txt.zst"
 says check-few 0 check "$data/few.txt.zst"

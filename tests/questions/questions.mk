@@ -5,7 +5,7 @@
 #   make check-questions  what vmmu says of recordings of KVM, against golden answers
 check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate
 	tests/questions/questions.sh $(BUILD)
-	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/doctor.md
+	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md
 	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
 	tests/questions/damage.py $(BUILD)/tool-asan/vmmu
 	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
@@ -17,7 +17,7 @@ $(BUILD)/questions/generate: tests/questions/generate.c
 
 TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(VMMU)
 TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
-	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/doctor.md" \
+	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate"

@@ -130,7 +130,9 @@ static enum outcome outcome_of(const struct faults_question *q, const struct ope
 		return OUTCOME_WRITTEN;
 	if (open->mmio)
 		return OUTCOME_DEVICE;
-	if (fault->vm >= model_vm_count(q->ask.model) || !model_vm(q->ask.model, fault->vm)->tdp)
+	if (fault->vm >= model_vm_count(q->ask.model) || !model_vm(q->ask.model, fault->vm)->tdp ||
+	    /* It may be a nested guest's, whose address is another one in tables that are not followed. */
+	    model_vm(q->ask.model, fault->vm)->counts.nested)
 		return open->user ? OUTCOME_USER : OUTCOME_UNKNOWN;
 	model_walk(q->ask.model, fault->vm, NULL, fault->address, end, &walk);
 	if (!walk.count)

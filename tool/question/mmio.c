@@ -137,7 +137,8 @@ static void print(struct mmio_question *q, bool recorded)
 	if (q->fast)
 		ask_line(&q->ask, "%s were answered in the kernel (fast MMIO, ioeventfd)", text_count(q->fast).text);
 	if (q->entries)
-		ask_line(&q->ask, "%s entries were written that stand for devices", text_count(q->entries).text);
+		ask_line(&q->ask, "%s entr%s written that stand%s for devices", text_count(q->entries).text,
+		         q->entries == 1 ? "y was" : "ies were", q->entries == 1 ? "s" : "");
 	if (!q->addresses.count)
 		return;
 	printf("\n");
