@@ -3,7 +3,7 @@
 """Make the traces in tests/kvm/traces anew: each run once as `vmmu record` writes it and,
 of the same run, as tracefs prints it.
 
-    make_traces.py [--machine qemu|bochs|shadow|nested|found|found-ept]...    (needs make tool kvm-lab visor guests)
+    make_traces.py [--machine qemu|bochs|shadow|nested|linux|found|found-ept]...    (needs make tool kvm-lab visor guests)
 """
 
 import argparse
@@ -50,8 +50,15 @@ cat /tmp/console /tmp/log >/out/guest
 kill $!
 wait
 """
+# Debian's kernel as QEMU's guest, from its firmware to power-off.
+LINUX = {"linux": "sh /guest/run"}
+RUN_LINUX = lab.QEMU_INSIDE.replace("-m 128M", "-m 256M") + """ -name guest=linux -serial file:/tmp/console \\
+	-kernel /guest/vmlinuz -initrd /guest/initrd -append "console=ttyS0 nokaslr panic=-1 quiet"
+cat /tmp/console >/out/guest
+"""
 MACHINES = {"qemu": ("qemu", "", "npt", SCENES), "bochs": ("bochs", "", "ept", SCENES),
-            "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED), "found": ("qemu", "", "npt", FOUND),
+            "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED),
+            "linux": ("qemu", "", "npt", LINUX), "found": ("qemu", "", "npt", FOUND),
             "found-ept": ("bochs", "", "ept", FOUND)}
 
 JOB = """
@@ -91,18 +98,25 @@ def main():
         if scenes is FOUND:
             # Not quiet: what was found is waited for.
             job = job.split("scene()")[0] + RUN_FOUND + "vmmu record -o /out/found.dat --buffer 4M 2>/tmp/record.log\n"
-        if machine == "nested":
+        if machine in ("nested", "linux"):
             qemu, files = lab.with_qemu()
             programs.append(qemu)
+        if machine == "nested":
             files["/guest/run"] = RUN_NESTED.encode()
             files["/guest/visor.elf"] = (o.build / "visor.elf").read_bytes()
             files["/guest/guest.elf"] = (o.build / "guest/guest.elf").read_bytes()
+        if machine == "linux":
+            files["/guest/run"] = RUN_LINUX.encode()
+            files["/guest/vmlinuz"] = (o.kernel / "vmlinuz").read_bytes()
+            files["/guest/initrd"] = (o.build / "initramfs/run.cpio.gz").read_bytes()
         result = lab.run(emulator, o.kernel, o.build / "kvm-lab", job, vendor=vendor, programs=programs, files=files,
-                         progress=True)
-        if result.status or machine == "nested" and b"PASS touch" not in result.files.get("guest", b""):
+                         memory=2048 if machine == "linux" else None, progress=True)
+        if result.status or \
+                machine == "nested" and b"PASS touch" not in result.files.get("guest", b"") or \
+                machine == "linux" and b"Power down" not in result.files.get("guest", b""):
             sys.exit(f"make_traces: {machine}: {result.console[-2000:]} {result.files.get('guest')}")
         for name, data in result.files.items():
-            if name.endswith(".dat") or name.endswith(".txt") and machine != "nested":
+            if name.endswith(".dat") or name.endswith(".txt") and machine not in ("nested", "linux"):
                 (o.out / f"{paging}-{name}.gz").write_bytes(gzip.compress(data, 9, mtime=0))
 
 

@@ -8,9 +8,11 @@
 
 #include "../question/writes.h"
 
-enum { ZAP_ALLS = 4,      /* in one second */
-       BACK = 64,         /* pages that came back with the same frame */
-       SAME_PERCENT = 50, /* of those dropped */
+enum { ZAP_ALLS = 4,
+       /* in one second, */ /* in one second */
+       ZAP_ALL_BACK = 64,   /* and pages that were mapped again at once: firmware at boot has few */
+       BACK = 64,           /* pages that came back with the same frame */
+       SAME_PERCENT = 50,   /* of those dropped */
        SOON_NS = 1000000000 };
 
 /* ---- everything at once ------------------------------------------------------------------- */
@@ -74,7 +76,7 @@ static void zap_all_end(struct doctor *doctor, void *state)
 		struct zap_all *all = &alls[vm];
 		struct finding *found = NULL;
 
-		if (all->rate.worst >= ZAP_ALLS)
+		if (all->rate.worst >= ZAP_ALLS && all->back >= ZAP_ALL_BACK)
 			found = doctor_find(doctor, &illness_zap_all_storm, vm,
 			                    formatted("All tables were dropped %s times, up to %s times a second: %s pages, of which "
 			                              "%s were mapped again within a second.",
