@@ -544,6 +544,29 @@ static void two_vms_without_process(void **state)
 	kvm_free(host.kvm);
 }
 
+static void two_vms_of_one_process_by_their_threads(void **state)
+{
+	struct host host = host_new();
+
+	(void)state;
+	for (unsigned vm = 0; vm < 2; vm++) {
+		host.pid = 10 + vm;
+		faults(&host, 0, 0x5000);
+		grow(&host, 20 * vm);
+	}
+	/* Both map the same pages, which are empty in either's tables. */
+	for (unsigned i = 5; i < 9; i++) {
+		for (unsigned vm = 0; vm < 2; vm++) {
+			host.pid = 10 + vm;
+			faults(&host, 0, i << 12);
+			changed(&host, i, 1, 0, PAGE(20 * vm + i));
+			assert_int_equal(facts[fact_count - 1].root, 1 + vm);
+		}
+	}
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	kvm_free(host.kvm);
+}
+
 static void a_fault_is_blamed_for_its_own_path_only(void **state)
 {
 	struct host host = host_new();
@@ -680,6 +703,7 @@ int main(void)
 		cmocka_unit_test(after_a_loss_nothing_is_sure),
 		cmocka_unit_test(two_vms_by_process),
 		cmocka_unit_test(two_vms_without_process),
+		cmocka_unit_test(two_vms_of_one_process_by_their_threads),
 		cmocka_unit_test(a_fault_is_blamed_for_its_own_path_only),
 		cmocka_unit_test(what_was_found_counts_until_it_is_written),
 		cmocka_unit_test(legacy_entries_say_no_more_than_that_they_were_set),

@@ -101,16 +101,23 @@ struct write {
 	unsigned level, as_id;
 };
 
-/* Of two that fit equally: a zap is an invalid root's before a valid one's, all else the newest valid root's. */
+/*
+ * Of two that fit equally: a zap is an invalid root's before a valid one's, all else a valid
+ * root's. A vCPU stays with its root, which tells two VMs of one process apart; else it is
+ * the newest.
+ */
 static bool is_better(const struct kvm_spot *a, const struct kvm_spot *b, const struct write *write,
-                      bool in_fault)
+                      const struct thread *thread)
 {
+	bool in_fault = thread->fault != MAP_NONE;
 	bool zap = is_nothing(write->new, write->level);
 
 	if (!b->root || a->fit != b->fit)
 		return !b->root || a->fit > b->fit;
 	if (a->root->valid != b->root->valid)
 		return a->root->valid != (zap && !in_fault);
+	if (in_fault && (a->root->id == thread->root) != (b->root->id == thread->root))
+		return a->root->id == thread->root;
 	return a->root->id > b->root->id;
 }
 
@@ -132,7 +139,7 @@ static struct kvm_spot best_spot(struct vm *vm, const struct thread *thread, con
 			continue;
 		equal = spot.fit == best.fit ? equal + 1 : spot.fit > best.fit ? 1
 		                                                               : equal;
-		if (is_better(&spot, &best, write, thread->fault != MAP_NONE))
+		if (is_better(&spot, &best, write, thread))
 			best = spot;
 	}
 	*ambiguous = equal > 1 && best.fit >= KVM_FIT_DETACHED && !is_nothing(write->old, write->level);
@@ -364,6 +371,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 
 	thread->collapse_level = of_fault && fact.cause == FACT_CAUSE_COLLAPSE ? write->level : of_fault ? thread->collapse_level
 	                                                                                                 : 0;
+	thread->root = spot.root->id;
 	thread->wrote_gfn = write->gfn;
 	thread->wrote_level = write->level;
 	thread->wrote_value = write->new;

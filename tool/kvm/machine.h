@@ -12,6 +12,7 @@ struct thread {
 	bool kernel;    /* by its name it works for many VMs */
 	uint64_t fault; /* number of its fault that is not over; MAP_NONE = none */
 	uint64_t fault_gfn;
+	uint16_t root;           /* that it wrote to last; 0 = none */
 	unsigned collapse_level; /* the fault has just replaced a table by a leaf of this level */
 	uint64_t unmap_time;     /* of its last kvm_unmap_hva_range; 0 = none */
 	bool zapping_all;        /* since its kvm_mmu_zap_all_fast */
