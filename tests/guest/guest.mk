@@ -84,13 +84,13 @@ $(OWN_GDT): $(GUEST_BUILD)/legacy/own_gdt.o $(GUEST_DIR)/guest.ld
 # ---- initramfs images --------------------------------------------------------
 #
 # run.cpio.gz greets and powers off, or gives a shell; workload.cpio.gz is the
-# machine tests' workload, workload32.cpio.gz a small one for i386 kernels. Nothing in them depends on when or where they are
+# machine tests' workload, ptrace.cpio.gz attacks the visor by breakpoints, workload32.cpio.gz a small one for i386 kernels. Nothing in them depends on when or where they are
 # packed: file times, owners, inode numbers and order are fixed.
 
 INITRAMFS_BUILD := $(BUILD)/initramfs
 BUSYBOX         ?= /bin/busybox
 
-initramfs: $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz $(INITRAMFS_BUILD)/workload32.cpio.gz
+initramfs: $(INITRAMFS_BUILD)/ptrace.cpio.gz $(INITRAMFS_BUILD)/run.cpio.gz $(INITRAMFS_BUILD)/workload.cpio.gz $(INITRAMFS_BUILD)/workload32.cpio.gz
 
 # $(call pack,TREE): the tree as a compressed newc archive, the target.
 define pack
@@ -109,6 +109,15 @@ $(INITRAMFS_BUILD)/workload.cpio.gz: $(INITRAMFS_BUILD)/workload
 	rm -rf $(INITRAMFS_BUILD)/workload.tree
 	install -D -m 755 $< $(INITRAMFS_BUILD)/workload.tree/init
 	$(call pack,$(INITRAMFS_BUILD)/workload.tree)
+
+$(INITRAMFS_BUILD)/ptrace: $(GUEST_DIR)/initramfs/ptrace.c
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 $(WARN) -static -s $< -o $@
+
+$(INITRAMFS_BUILD)/ptrace.cpio.gz: $(INITRAMFS_BUILD)/ptrace
+	rm -rf $(INITRAMFS_BUILD)/ptrace.tree
+	install -D -m 755 $< $(INITRAMFS_BUILD)/ptrace.tree/init
+	$(call pack,$(INITRAMFS_BUILD)/ptrace.tree)
 
 $(INITRAMFS_BUILD)/workload32: $(GUEST_DIR)/initramfs/init32.S
 	@mkdir -p $(@D)

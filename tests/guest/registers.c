@@ -287,6 +287,26 @@ static void resume_flag(void)
 		skip("registers: RF saved by #PF, which is QEMU's affair under NPT");
 }
 
+#define CR0_WP (1u << 16)
+#define CR4_MCE (1u << 6)
+#define CR4_SMEP (1u << 20)
+#define CR4_SMAP (1u << 21)
+#define EFER_NXE (1u << 11)
+
+/* What the visor keeps itself from, where the CPU can. SMEP and SMAP are shown to guests as the CPU has them. */
+static void visor_state(void)
+{
+	uint32_t features = cpuid(7, 0).b, cr4;
+
+	device_ok("the visor's own registers", TEST_VISOR_STATE, 0, 0, 0, 0);
+	cr4 = (uint32_t)last_command.result[1];
+	check(last_command.result[0] & CR0_WP, "the visor runs with CR0.WP off");
+	check(last_command.result[2] & EFER_NXE, "the visor runs with EFER.NXE off");
+	check(!(features & 1u << 7) || cr4 & CR4_SMEP, "the visor runs without SMEP: CR4 0x%x", cr4);
+	check(!(features & 1u << 20) || cr4 & CR4_SMAP, "the visor runs without SMAP: CR4 0x%x", cr4);
+	check(cr4 & CR4_MCE, "the visor runs without CR4.MCE: CR4 0x%x", cr4);
+}
+
 void test_registers(void)
 {
 	if (!device_present()) {
@@ -297,5 +317,6 @@ void test_registers(void)
 	kept_values();
 	apic_base();
 	hypercalls();
+	visor_state();
 	resume_flag();
 }

@@ -3,7 +3,7 @@
 """Make the traces in tests/kvm/traces anew: each run once as `vmmu record` writes it and,
 of the same run, as tracefs prints it.
 
-    make_traces.py [--machine qemu|bochs|shadow|nested|linux|found|found-ept]...    (needs make tool kvm-lab visor guests)
+    make_traces.py [--machine qemu|bochs|shadow|nested|linux|found|found-ept|stacks|stacks-ept]...    (needs make tool kvm-lab visor guests)
 """
 
 import argparse
@@ -27,6 +27,10 @@ SCENES = {
     "two": "sh -c 'vmm --memory 2 write:32 pause:50 delete add write:32 pause:50 & "
            "vmm --memory 2 --vcpus 2 write@*:48 pause:50 discard:16 write@*:48 pause:50; wait'",
 }
+# Who took pages away, by the kernel's stacks: the VMM gives memory back, a slot goes, dirty
+# logging ends, the VM ends.
+STACKS = {"stacks": "vmm --memory 4 --huge write2m:2 log:on write:40:20 log:off write:20 discard:16 write:24 pause:30 delete add "
+                    "write:24 pause:30 discard:8 write:12 pause:30"}
 # Tables that exist when the recording begins, and then change.
 FOUND = {"found": "sh /guest/run"}
 RUN_FOUND = """
@@ -59,7 +63,8 @@ cat /tmp/console >/out/guest
 MACHINES = {"qemu": ("qemu", "", "npt", SCENES), "bochs": ("bochs", "", "ept", SCENES),
             "shadow": ("qemu", "npt=0", "shadow", SCENES), "nested": ("qemu", "", "npt", NESTED),
             "linux": ("qemu", "", "npt", LINUX), "found": ("qemu", "", "npt", FOUND),
-            "found-ept": ("bochs", "", "ept", FOUND)}
+            "found-ept": ("bochs", "", "ept", FOUND),
+            "stacks": ("qemu", "", "npt", STACKS), "stacks-ept": ("bochs", "", "ept", STACKS)}
 
 JOB = """
 cd /sys/kernel/tracing
@@ -80,6 +85,13 @@ scene() {
 	cat trace >/out/$name.txt
 }
 """
+# What --stacks asks for, of tracefs.
+TRIGGERS = """
+echo stacktrace >events/kvm/kvm_unmap_hva_range/trigger
+echo stacktrace >events/kvmmmu/kvm_mmu_zap_all_fast/trigger
+echo 'stacktrace if level >= 2 && old_spte != 0 && (new_spte == 0 || new_spte == 0x5a0)' \
+	>events/kvmmmu/kvm_tdp_mmu_spte_changed/trigger
+"""
 
 
 def main():
@@ -92,7 +104,8 @@ def main():
     o.out.mkdir(parents=True, exist_ok=True)
     for machine in o.machine or MACHINES:
         emulator, vendor, paging, scenes = MACHINES[machine]
-        job = f"options={'--nested' if machine == 'nested' else ''}\n" + JOB + \
+        options = "--nested" if machine == "nested" else "--stacks" if scenes is STACKS else ""
+        job = f"options={options}\n" + JOB + (TRIGGERS if scenes is STACKS else "") + \
             "".join(f"scene {name} {command}\n" for name, command in scenes.items())
         programs, files = [o.build / "vmmu"], {}
         if scenes is FOUND:

@@ -261,7 +261,7 @@ def check(checks, result, machine, keep, vmmu):
         reports[name] = report(keep / f"{name}.dat")
     if machine != "shadow":
         check_map(checks, *reports["map"])
-        for name in ("map", "split", "two", "running"):
+        for name in ("map", "split", "two", "running", "blind"):
             check_explained(checks, vmmu, keep / f"{name}.dat")
         full = collections.Counter(n for n, _ in reports["full"][0])
         checks.expect("and can be read", full["kvm_tdp_mmu_spte_changed"] > 10000, full)
@@ -269,6 +269,8 @@ def check(checks, result, machine, keep, vmmu):
         checks.expect("large pages are split", split["kvm_mmu_split_huge_page"] >= 4, split)
         checks.expect("exits and entries", split["kvm_exit"] > 10 and split["kvm_entry"] > 10, split)
         checks.expect("stacks of zaps", split["kernel_stack"] > 0, split)
+        said = subprocess.run([vmmu, "zaps", keep / "split.dat"], capture_output=True, text=True).stdout
+        checks.expect("stacks tell who took pages away", "for a memory slot that was deleted" in said, said)
     else:
         events = collections.Counter(n for n, _ in reports["map"][0])
         checks.expect("shadow: leaves are told", events["kvm_mmu_set_spte"] > 64, events)

@@ -65,6 +65,7 @@ class Files:
             "workload32": build / "initramfs" / "workload32.cpio.gz",
             "linux-pae": linux and linux.parent.parent / "686-pae" / "vmlinuz",
             "linux-32": linux and linux.parent.parent / "686" / "vmlinuz",
+            "ptrace": build / "initramfs" / "ptrace.cpio.gz",
             "run": build / "initramfs" / "run.cpio.gz",
             "phases": build / "initramfs" / "phases.cpio.gz",
             "absent": work / "no-such-file",
@@ -294,6 +295,9 @@ CASES = [
           ("qemu", "npt", "svm", ("svm_armed_start", "svm_arm_breakpoints")),
           ("qemu", "shadow", "svm", ("svm_armed_start", "svm_arm_breakpoints")),
           ("bochs", "ept", "vmx", ("vmx_exit_entry",)), ("bochs", "shadow", "vmx", ("vmx_exit_entry",)))],
+    *[Case(f"qemu-{mmu}-breakpoint-by-ptrace", f"an ordinary process' breakpoint on the visor's code, {mmu}", "qemu", "linux",
+           "quiet vmmu.breakpoint=@exit_cpuid", "ptrace", mmu=mmu, memory="256M", page_size="2m", large="2", cost=8,
+           options=("--icount",), console=("^vmmu-ptrace: PASS",)) for mmu in ("npt", "shadow")],
     *[guest(f"{machine}-{mmu}-nmi", f"NMIs, blocked until IRET, {mmu}", machine, ("nmi",), cost=5,
             mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],

@@ -79,6 +79,17 @@ says faults-shadow 0 faults --last 3 "$data/shadow.txt.zst"
 says zaps 0 zaps "$data/thp.txt.zst"
 says zaps-two 0 zaps "$kvm/ept-two.txt.gz"
 says zaps-json 0 zaps --json --last 1 "$kvm/npt-map.dat.gz"
+# Stacks tell for whom: from trace.dat by addresses, from text by names, also of trace-cmd and perf.
+says zaps-stacks 0 zaps "$kvm/npt-stacks.dat.gz"
+says zaps-stacks-json 0 zaps --json --last 2 "$kvm/npt-stacks.dat.gz"
+same 'stacks in trace.dat and text' '"origin"' "$kvm/npt-stacks.dat.gz" "$kvm/npt-stacks.txt.gz" zaps --json
+expect 0 '^ +32  ... it had been dropped for a memory slot' "$vmmu" faults "$kvm/npt-stacks.txt.gz"
+zcat "$kvm/npt-stacks.dat.gz" >stacks.dat
+if command -v trace-cmd >/dev/null; then
+	trace-cmd report stacks.dat >stacks.report 2>/dev/null
+	expect 0 'zap-notifier  8 .* for madvise' "$vmmu" zaps stacks.report
+fi
+expect 0 'unmapped hva 0x[0-9a-f]+-0x[0-9a-f]+, for madvise' "$vmmu" walk --gpa 40001000 "$kvm/npt-stacks.dat.gz"
 says pages 0 pages --at 61ms "$data/thp.txt.zst"
 says pages-json 0 pages --json "$kvm/ept-split.dat.gz"
 says mmio 0 mmio "$kvm/ept-map.dat.gz"

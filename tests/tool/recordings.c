@@ -686,6 +686,116 @@ static void addresses_as_neighbours_print_them(void **state)
 	assert_int_equal(ask_access(KVM_MODE_NPT, 1ull << 32 | 0x15), ACCESS_FETCH | ACCESS_PRESENT);
 }
 
+/* ---- stacks ------------------------------------------------------------------------------ */
+
+/* The first event that is `id`, with what its stack told. */
+static unsigned origin_in(const char *text, enum event_id id)
+{
+	struct source *source = source_of(text);
+	struct source_event event;
+	unsigned origin = UINT32_MAX;
+
+	while (origin == UINT32_MAX && source_next(source, &event))
+		if (event.id == id)
+			origin = event_has(&event, FIELD_ORIGIN) ? (unsigned)event.field[FIELD_ORIGIN] : FACT_ORIGIN_NONE;
+	assert_null(source_info(source)->damage);
+	source_close(source);
+	return origin;
+}
+
+static void stacks_of_all_texts(void **state)
+{
+	static const char unmap[] = "kvm_unmap_hva_range: mmu notifier unmap range: 0x1000 -- 0x2000\n";
+	char text[2048];
+
+	(void)state;
+	snprintf(text, sizeof(text),
+	         "  vmm-1  [000] ..... 1.000000: %s  vmm-1  [000] ..... 1.000001: <stack trace>\n"
+	         " => kvm_mmu_notifier_invalidate_range_start\n => do_madvise.part.0\n => __x64_sys_madvise\n",
+	         unmap);
+	assert_int_equal(origin_in(text, EVENT_UNMAP), FACT_ORIGIN_MADVISE);
+	snprintf(text, sizeof(text),
+	         "  vmm-1  [000] 1.000000: %s  vmm-1  [000] 1.000001: kernel_stack:         <stack trace >\n"
+	         "=> kvm_mmu_notifier_invalidate_range_start (ffffffffc05d9054)\n=> task_numa_work (ffffffff934bc274)\n",
+	         unmap);
+	assert_int_equal(origin_in(text, EVENT_UNMAP), FACT_ORIGIN_NUMA);
+	snprintf(text, sizeof(text),
+	         "ksmd  33 [000] 1.000000: kvm:%s\tffffffffc05d9054 kvm_mmu_notifier_invalidate_range_start+0x1f4 ([kvm])\n"
+	         "\tffffffff934bc274 ksm_scan_thread+0x84 ([kernel.kallsyms])\n\n",
+	         unmap);
+	assert_int_equal(origin_in(text, EVENT_UNMAP), FACT_ORIGIN_KSM);
+	/* A stack of another thread, and none at all. */
+	snprintf(text, sizeof(text),
+	         "  vmm-1  [000] ..... 1.000000: %s  ksmd-9  [001] ..... 1.000001: <stack trace>\n => ksm_scan_thread\n",
+	         unmap);
+	assert_int_equal(origin_in(text, EVENT_UNMAP), FACT_ORIGIN_NONE);
+	snprintf(text, sizeof(text), "  vmm-1  [000] ..... 1.000000: %s", unmap);
+	assert_int_equal(origin_in(text, EVENT_UNMAP), FACT_ORIGIN_NONE);
+}
+
+static void the_more_telling_function_of_a_stack_counts(void **state)
+{
+	static const char *const stack[] = {"__handle_changed_spte", "kvm_mmu_zap_collapsible_sptes", "kvm_set_memslot",
+	                                    "kvm_vm_ioctl"};
+	enum fact_origin origin = FACT_ORIGIN_NONE;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(stack); i++)
+		origin = fact_origin_better(origin, stack[i], strlen(stack[i]));
+	assert_int_equal(origin, FACT_ORIGIN_DIRTY_LOG);
+	/* Not what only begins alike. */
+	assert_int_equal(fact_origin_better(FACT_ORIGIN_NONE, "do_madvise_other", 16), FACT_ORIGIN_OTHER);
+	for (unsigned i = 0; i < FACT_ORIGIN_COUNT; i++)
+		assert_non_null(fact_origin_name(i));
+}
+
+static void a_stack_counts_until_its_thread_does_something_else(void **state)
+{
+	struct host host = host_new();
+	struct source_event event;
+
+	(void)state;
+	grow(&host, 0);
+	for (unsigned i = 5; i < 8; i++)
+		changed(&host, i, 1, 0, PAGE(i));
+	event = event_at(&host, EVENT_UNMAP);
+	event_set(&event, FIELD_START, 0x1000);
+	event_set(&event, FIELD_ORIGIN, FACT_ORIGIN_MADVISE);
+	kvm_take(host.kvm, &event);
+	changed(&host, 5, 1, PAGE(5), 0);
+	assert_int_equal(facts[fact_count - 1].origin, FACT_ORIGIN_MADVISE);
+	assert_int_equal(facts[fact_count - 1].cause, FACT_CAUSE_ZAP_NOTIFIER);
+	changed(&host, 6, 1, PAGE(6), 0);
+	assert_int_equal(facts[fact_count - 1].origin, FACT_ORIGIN_MADVISE);
+	/* The next call has no stack: nothing is known of it. */
+	event = event_at(&host, EVENT_UNMAP);
+	event_set(&event, FIELD_START, 0x1000);
+	kvm_take(host.kvm, &event);
+	changed(&host, 7, 1, PAGE(7), 0);
+	assert_int_equal(facts[fact_count - 1].origin, FACT_ORIGIN_NONE);
+	kvm_free(host.kvm);
+}
+
+static void a_table_that_was_there_before_is_taken_down(void **state)
+{
+	struct host host = host_new();
+
+	(void)state;
+	/* What is seen first is that it is unlinked; its entries follow. */
+	changed(&host, 0, 2, TABLE(7), 0x5a0);
+	changed(&host, 5, 1, PAGE(1), 0x5a0);
+	changed(&host, 0, 2, 0x5a0, TABLE(8));
+	changed(&host, 5, 1, 0, PAGE(2));
+	/* Here not even that was seen: its entries go, then a large page comes. */
+	changed(&host, 0x205, 1, PAGE(3), 0x5a0);
+	changed(&host, 0x200, 2, 0, HUGE(0));
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	/* What was seen still counts. */
+	changed(&host, 5, 1, PAGE(4), 0);
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 1);
+	kvm_free(host.kvm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -707,6 +817,10 @@ int main(void)
 		cmocka_unit_test(a_fault_is_blamed_for_its_own_path_only),
 		cmocka_unit_test(what_was_found_counts_until_it_is_written),
 		cmocka_unit_test(legacy_entries_say_no_more_than_that_they_were_set),
+		cmocka_unit_test(a_table_that_was_there_before_is_taken_down),
+		cmocka_unit_test(stacks_of_all_texts),
+		cmocka_unit_test(the_more_telling_function_of_a_stack_counts),
+		cmocka_unit_test(a_stack_counts_until_its_thread_does_something_else),
 		cmocka_unit_test(entries_of_both_vendors),
 		cmocka_unit_test(addresses_as_neighbours_print_them),
 	};

@@ -115,7 +115,7 @@ static const struct argp_option options[] = {
 	{"output", OPTION_OUTPUT, "FILE", 0, "The recording (" DEFAULT_OUTPUT ")", 2},
 	{"exits", OPTION_EXITS, NULL, 0, "Also every exit and entry, device access and nested switch", 3},
 	{"nested", OPTION_NESTED, NULL, 0, "Also the tables for guests of guests, and the switches to them", 3},
-	{"stacks", OPTION_STACKS, NULL, 0, "Also the kernel's stack when something above 4 KiB is zapped", 3},
+	{"stacks", OPTION_STACKS, NULL, 0, "Also the kernel's stack when pages are taken away: who did it", 3},
 	{"snapshot", OPTION_SNAPSHOT, "HOW", 0, "How to learn of tables that exist already: bpf or none (bpf)", 3},
 	{"buffer", OPTION_BUFFER, "SIZE", 0, "The kernel's buffer on each CPU (64M, and no more than 1/16 of memory)", 3},
 	{"quiet", OPTION_QUIET, NULL, 0, "Say only what went wrong", 4},

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "origin.h"
+
 enum fact_kind {
 	FACT_NONE,
 	FACT_WRITE,     /* an entry was written: address of what it covers; a old, b new; level, table */
@@ -94,9 +96,11 @@ struct fact {
 	uint16_t root;   /* counts from 1 in its VM */
 	uint16_t vcpu;
 	uint8_t kind, level, cause, known, flags;
-	uint8_t was_known; /* how the value before it is known */
+	uint8_t was_known : 3; /* how the value before it is known */
+	uint8_t origin : 5;    /* enum fact_origin: on whose behalf, from the kernel's stack */
 };
 _Static_assert(sizeof(struct fact) == 64, "facts are 64 bytes");
+_Static_assert(FACT_KNOWN_COUNT <= 8 && FACT_ORIGIN_COUNT <= 32, "they have a place in a fact");
 
 const char *fact_kind_name(unsigned kind);
 const char *fact_cause_name(unsigned cause); /* one word, also for the causes of vmmu's own traces */

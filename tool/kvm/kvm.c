@@ -11,6 +11,8 @@
 
 /* How long after kvm_unmap_hva_range a zap of the same thread is still its. */
 enum { UNMAP_NS = 50 * 1000 * 1000 };
+/* A stack counts for what its thread does next, until it pauses for so long. */
+enum { STACK_NS = 10 * 1000 * 1000 };
 
 uint64_t kvm_emit(struct kvm *kvm, const struct source_event *event, const struct thread *thread,
                   const struct vm *vm, struct fact *fact)
@@ -53,15 +55,35 @@ static bool is_of_fault(const struct thread *thread, uint64_t gfn, unsigned leve
 	return entry_covers(gfn, level, thread->fault_gfn);
 }
 
+/* What an event's stack tells, or the one before it that still counts. */
+static unsigned origin_of(struct thread *thread, const struct source_event *event)
+{
+	if (event_has(event, FIELD_ORIGIN))
+		thread->origin = (unsigned)event->field[FIELD_ORIGIN];
+	else if (event->time - thread->origin_time > STACK_NS)
+		thread->origin = FACT_ORIGIN_NONE;
+	thread->origin_time = event->time;
+	return thread->origin;
+}
+
+/* Another piece of work begins: what the stack before it told is over. */
+static unsigned origin_from_here(struct thread *thread, const struct source_event *event)
+{
+	thread->origin = FACT_ORIGIN_NONE;
+	return origin_of(thread, event);
+}
+
 static enum fact_cause cause_of_zap(const struct thread *thread, const struct source_event *event,
-                                    const struct kvm_spot *spot, bool of_fault)
+                                    const struct kvm_spot *spot, bool of_fault, unsigned origin)
 {
 	if (of_fault || spot->fit == KVM_FIT_DETACHED)
 		return FACT_CAUSE_ZAP_TABLE;
-	if (strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0)
+	if (strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0 || origin == FACT_ORIGIN_NX_RECOVERY)
 		return FACT_CAUSE_ZAP_NX;
 	if (spot->root && !spot->root->valid)
 		return FACT_CAUSE_ZAP_ALL;
+	if (origin != FACT_ORIGIN_NONE)
+		return fact_origin_is_notifier(origin) ? FACT_CAUSE_ZAP_NOTIFIER : FACT_CAUSE_ZAP;
 	if (thread->unmap_time && event->time - thread->unmap_time < UNMAP_NS)
 		return FACT_CAUSE_ZAP_NOTIFIER;
 	return FACT_CAUSE_ZAP;
@@ -69,12 +91,12 @@ static enum fact_cause cause_of_zap(const struct thread *thread, const struct so
 
 static enum fact_cause cause_of(const struct thread *thread, const struct source_event *event,
                                 const struct kvm_spot *spot, unsigned level, uint64_t old, uint64_t new,
-                                bool of_fault)
+                                bool of_fault, unsigned origin)
 {
 	enum kvm_entry_kind was = kvm_entry_kind(old, level), is = kvm_entry_kind(new, level);
 
 	if (is_nothing(new, level))
-		return cause_of_zap(thread, event, spot, of_fault);
+		return cause_of_zap(thread, event, spot, of_fault, origin);
 	if (is == KVM_ENTRY_MMIO)
 		return FACT_CAUSE_MMIO;
 	if (was == KVM_ENTRY_LEAF && is == KVM_ENTRY_TABLE)
@@ -361,7 +383,9 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 		counts->ambiguous++;
 		fact.flags |= FACT_AMBIGUOUS;
 	}
-	fact.cause = cause_of(thread, event, &spot, write->level, write->old, write->new, of_fault);
+	if (!of_fault)
+		fact.origin = origin_of(thread, event) & 31;
+	fact.cause = cause_of(thread, event, &spot, write->level, write->old, write->new, of_fault, fact.origin);
 	fact.address = write->gfn << VMMU_PAGE_SHIFT;
 	fact.root = spot.root->id;
 	fact.table = spot.table->hpa;
@@ -589,6 +613,7 @@ static void take_fault(struct kvm *kvm, const struct source_event *event)
 	thread->fault_gfn = event->field[FIELD_ADDRESS] >> VMMU_PAGE_SHIFT;
 	thread->collapse_level = 0;
 	thread->unmap_time = 0;
+	thread->origin = FACT_ORIGIN_NONE;
 	thread->zapping_all = false;
 }
 
@@ -607,6 +632,7 @@ static void take_vcpu_event(struct kvm *kvm, const struct source_event *event, e
 	if (kind != FACT_EXIT && thread->fault != MAP_NONE)
 		fact.fault = (uint32_t)(kvm->count - thread->fault);
 	thread->fault = MAP_NONE;
+	thread->origin = FACT_ORIGIN_NONE;
 	if (event_has(event, FIELD_ERRNO))
 		fact.b = event->field[FIELD_ERRNO];
 	kvm_emit(kvm, event, thread, vm, &fact);
@@ -619,6 +645,7 @@ static void take_range(struct kvm *kvm, const struct source_event *event, enum f
 		.kind = (uint8_t)kind,
 		.address = event->field[FIELD_START],
 		.a = event_has(event, FIELD_END) ? event->field[FIELD_END] : 0,
+		.origin = origin_from_here(thread, event) & 31,
 	};
 
 	kvm_emit(kvm, event, thread, machine_vm_of(kvm, thread), &fact);
@@ -633,7 +660,7 @@ static void take_zap_all(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	struct vm *vm = machine_vm_of(kvm, thread);
-	struct fact fact = {.kind = FACT_ZAP_ALL};
+	struct fact fact = {.kind = FACT_ZAP_ALL, .origin = origin_from_here(thread, event) & 31};
 
 	thread->fault = MAP_NONE;
 	thread->zapping_all = true;
@@ -726,6 +753,7 @@ void kvm_take(struct kvm *kvm, const struct source_event *event)
 		note_take(kvm, event);
 		break;
 	case EVENT_SPLIT: /* the write beside it says the same */
+	case EVENT_STACK: /* of an event that nothing is made of */
 	case EVENT_OTHER:
 	case EVENT_ID_COUNT:
 		break;

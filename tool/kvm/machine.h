@@ -15,6 +15,8 @@ struct thread {
 	uint16_t root;           /* that it wrote to last; 0 = none */
 	unsigned collapse_level; /* the fault has just replaced a table by a leaf of this level */
 	uint64_t unmap_time;     /* of its last kvm_unmap_hva_range; 0 = none */
+	unsigned origin;         /* enum fact_origin: of its last stack, as far as that goes on */
+	uint64_t origin_time;    /* when it was last true */
 	bool zapping_all;        /* since its kvm_mmu_zap_all_fast */
 	/* The last leaf it wrote, for kvm_mmu_set_spte to be compared with. */
 	uint64_t wrote_gfn, wrote_value, wrote_table;

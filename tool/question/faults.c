@@ -62,7 +62,8 @@ struct faults_question {
 	struct groups groups;    /* by what was asked for */
 	struct groups pages;     /* by page: repeats */
 	uint64_t faults, outcome[OUTCOME_COUNT], access[3];
-	uint64_t refaults, equal; /* leaves that came back; ... to the same frame */
+	uint64_t by_origin[FACT_ORIGIN_COUNT]; /* those that came back: why they had gone */
+	uint64_t refaults, equal;              /* leaves that came back; ... to the same frame */
 	struct samples to_write, to_entry;
 };
 
@@ -198,10 +199,13 @@ static void look_at_refault(struct faults_question *q, uint64_t number)
 	const struct fact *fact = model_fact(q->ask.model, number);
 	const struct fact *fault = model_fault_of(q->ask.model, number, NULL);
 	struct group *group;
+	const struct fact *zap;
 	bool same;
 
-	if (!write_maps_again(q->ask.model, number, &same))
+	zap = write_maps_again(q->ask.model, number, &same);
+	if (!zap)
 		return;
+	q->by_origin[zap->origin < FACT_ORIGIN_COUNT ? zap->origin : 0]++;
 	q->refaults++;
 	q->equal += same;
 	group = fault ? groups_find(&q->pages, (uint64_t)fact->vm << 48 | fault->address >> VMMU_PAGE_SHIFT) : NULL;
@@ -356,6 +360,10 @@ static void print(struct faults_question *q)
 	if (q->refaults)
 		ask_line(&q->ask, "%12s  mapped a page that had been dropped before; in %s of them the same frame came back",
 		         text_count(q->refaults).text, text_count(q->equal).text);
+	for (unsigned origin = FACT_ORIGIN_NONE + 1; origin < FACT_ORIGIN_COUNT; origin++)
+		if (q->by_origin[origin])
+			ask_line(&q->ask, "%12s  ... it had been dropped for %s", text_count(q->by_origin[origin]).text,
+			         fact_origin_text(origin));
 	print_percentiles(q, "fault to its write", &q->to_write);
 	print_percentiles(q, "fault to guest", &q->to_entry);
 	print_groups(q);
@@ -378,6 +386,7 @@ static void show_json(struct faults_question *q)
 {
 	uint64_t limit = ask_limit(&q->ask, UINT64_MAX);
 	json_t *groups = json_array(), *repeats = json_array(), *kinds = json_object();
+	json_t *origins = json_object();
 
 	json_object_set_new(q->ask.result, "faults", json_number(q->faults));
 	for (unsigned i = 0; i < OUTCOME_COUNT; i++)
@@ -385,6 +394,10 @@ static void show_json(struct faults_question *q)
 	json_object_set_new(q->ask.result, "outcomes", kinds);
 	json_object_set_new(q->ask.result, "refaults", json_number(q->refaults));
 	json_object_set_new(q->ask.result, "refaults_same_frame", json_number(q->equal));
+	for (unsigned origin = FACT_ORIGIN_NONE + 1; origin < FACT_ORIGIN_COUNT; origin++)
+		if (q->by_origin[origin])
+			json_object_set_new(origins, fact_origin_name(origin), json_number(q->by_origin[origin]));
+	json_object_set_new(q->ask.result, "refault_origins", origins);
 	json_object_set_new(q->ask.result, "fault_to_write", percentiles_json(&q->to_write));
 	json_object_set_new(q->ask.result, "fault_to_entry", percentiles_json(&q->to_entry));
 	for (size_t i = 0; i < q->groups.count && i < limit; i++) {

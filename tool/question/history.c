@@ -42,12 +42,14 @@ char *history_reason(const struct ask *ask, uint64_t number)
 	thread = ask_thread_text(ask, fact->thread);
 	unmap = fact->cause == FACT_CAUSE_ZAP_NOTIFIER ? unmap_before(ask, number) : NULL;
 	if (unmap)
-		text = formatted("by %s, %s after it unmapped hva 0x%" PRIx64 "-0x%" PRIx64, thread,
-		                 ask_duration(fact->time - unmap->time).text, unmap->address, unmap->a);
+		text = formatted("by %s, %s after it unmapped hva 0x%" PRIx64 "-0x%" PRIx64 "%s%s", thread,
+		                 ask_duration(fact->time - unmap->time).text, unmap->address, unmap->a,
+		                 fact->origin ? ", for " : "", fact->origin ? fact_origin_text(fact->origin) : "");
 	else if (fact->kind == FACT_FOUND)
 		text = duplicate("there when recording began");
 	else
-		text = formatted("by %s", thread);
+		text = formatted("by %s%s%s", thread, fact->origin ? ", for " : "",
+		                 fact->origin ? fact_origin_text(fact->origin) : "");
 	free(thread);
 	return text;
 }
@@ -78,6 +80,8 @@ json_t *history_json(const struct ask *ask, uint64_t number)
 	if (fact->table)
 		json_object_set_new(json, "table", json_hex(fact->table));
 	json_object_set_new(json, "cause", json_string(fact_cause_name(fact->cause)));
+	if (fact->origin)
+		json_object_set_new(json, "origin", json_string(fact_origin_name(fact->origin)));
 	json_object_set_new(json, "known", json_string(fact_known_name(fact->known)));
 	json_object_set_new(json, "unexplained", json_boolean(fact->flags & FACT_UNEXPLAINED));
 	if (fact->kind == FACT_WRITE || fact->was_known != FACT_UNKNOWN)

@@ -23,6 +23,7 @@ struct storm {
 	uint64_t low, high;   /* addresses, the last one included */
 	uint64_t leaves[4], tables, devices;
 	uint64_t by_cause[FACT_CAUSE_END];
+	unsigned origin;     /* enum fact_origin */
 	uint64_t back, same; /* leaves mapped again within a second; ... to the same frame */
 	uint32_t thread;
 	uint16_t vm;
@@ -64,7 +65,7 @@ static const struct argp argp = {
 	.args_doc = "FILE",
 	.doc = "Say what was dropped from the tables: each storm in one line, by whom, why, which range, how many "
 	       "entries and tables, how long it took, and how much of it was mapped again within a second. A storm "
-	       "is what one thread drops without a pause of 10 ms.",
+	       "is what one thread drops without a pause of 10 ms and, as far as stacks were recorded, for one end.",
 	.children = ask_children,
 };
 
@@ -76,7 +77,7 @@ static struct storm *storm_for(struct zaps_question *q, uint64_t number)
 
 	if (open && *open) {
 		storm = &q->storms[*open - 1];
-		if (storm->vm == fact->vm &&
+		if (storm->vm == fact->vm && (!fact->origin || !storm->origin || fact->origin == storm->origin) &&
 		    fact->time - model_fact(q->ask.model, storm->last)->time <= STORM_GAP_NS)
 			return storm;
 	}
@@ -104,6 +105,8 @@ static void take_zap(struct zaps_question *q, uint64_t number)
 	if (kind != KVM_ENTRY_TABLE && write_end(fact) > storm->high)
 		storm->high = write_end(fact);
 	storm->by_cause[fact->cause < FACT_CAUSE_END ? fact->cause : 0]++;
+	if (fact->origin)
+		storm->origin = fact->origin;
 	if (kind == KVM_ENTRY_LEAF)
 		storm->leaves[fact->level <= 3 ? fact->level : 3]++;
 	else if (kind == KVM_ENTRY_TABLE)
@@ -187,7 +190,8 @@ static void print(struct zaps_question *q)
 	ask_heading(&q->ask, "%s pages dropped, in storms: %s; %s mapped again within a second, %s of them to the same frame",
 	            text_count(all).text, text_count(q->count).text, text_count(back).text, text_count(same).text);
 	if (unmaps)
-		ask_line(&q->ask, "%s calls of the MMU notifier (kvm_unmap_hva_range)", text_count(unmaps).text);
+		ask_line(&q->ask, "%s call%s of the MMU notifier (kvm_unmap_hva_range)", text_count(unmaps).text,
+		         unmaps == 1 ? "" : "s");
 	if (!q->count)
 		return;
 	printf("\n");
@@ -206,9 +210,10 @@ static void print(struct zaps_question *q)
 		char *sizes = formatted("%s%s%s", text_count(leaves(storm)).text, storm->leaves[2] ? " 2M" : "",
 		                        storm->leaves[3] ? " 1G" : "");
 
-		ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s", ask_time(&q->ask, start).text,
+		ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s%s%s", ask_time(&q->ask, start).text,
 		         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
-		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm);
+		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm, storm->origin ? ", for " : "",
+		         storm->origin ? fact_origin_text(storm->origin) : "");
 		free(vm);
 		free(who);
 		free(again);
@@ -245,6 +250,8 @@ static void show_json(struct zaps_question *q)
 			if (storm->by_cause[cause])
 				json_object_set_new(causes, fact_cause_name(cause), json_number(storm->by_cause[cause]));
 		json_object_set_new(json, "causes", causes);
+		if (storm->origin)
+			json_object_set_new(json, "origin", json_string(fact_origin_name(storm->origin)));
 		json_object_set_new(json, "mapped_again_1s", json_number(storm->back));
 		json_object_set_new(json, "mapped_again_same_frame", json_number(storm->same));
 		json_array_append_new(list, json);

@@ -188,12 +188,19 @@ static bool wanted(const struct tracing *t, const struct tracing_wish *wish, uns
 	       (when & NESTED && wish->nested);
 }
 
-/* Stacks of who empties an entry that maps 2 MiB or more, or throws all tables away. */
+/*
+ * Stacks of who empties an entry that maps 2 MiB or more, unmaps a range of host memory,
+ * or throws all tables away. A range's stack tells for all 4 KiB entries that it takes,
+ * so that they need none of their own.
+ */
 static void set_stacks(struct tracing *t)
 {
-	static const char trigger[] = "stacktrace if level >= 2 && (new_spte == 0 || new_spte == 0x8000000000000000)";
+	static const char trigger[] =
+		"stacktrace if level >= 2 && old_spte != 0 && old_spte != 0x8000000000000000 && "
+		"(new_spte == 0 || new_spte == 0x8000000000000000 || new_spte == 0x5a0 || new_spte == 0x80000000000005a0)";
 
 	if (tracefs_event_file_write(t->instance, "kvmmmu", "kvm_tdp_mmu_spte_changed", "trigger", trigger) < 0 ||
+	    tracefs_event_file_write(t->instance, "kvm", "kvm_unmap_hva_range", "trigger", "stacktrace") < 0 ||
 	    tracefs_event_file_write(t->instance, "kvmmmu", "kvm_mmu_zap_all_fast", "trigger", "stacktrace") < 0)
 		note("no stacks: this kernel does not take the trigger");
 }

@@ -43,6 +43,7 @@ const struct event_kind event_kinds[EVENT_ID_COUNT] = {
 	[EVENT_AGE] = {"kvm_age_hva", {MUST_HEX(FIELD_START, "start", "hva:"), HEX(FIELD_END, "end", "--")}},
 	[EVENT_MMIO] = {"kvm_mmio", {DEC(FIELD_TYPE, "type", NULL), DEC(FIELD_LENGTH, "len", NULL), MUST_HEX(FIELD_ADDRESS, "gpa", NULL), HEX(FIELD_VALUE, "val", NULL)}},
 	[EVENT_FAST_MMIO] = {"kvm_fast_mmio", {MUST_HEX(FIELD_ADDRESS, "gpa", NULL)}},
+	[EVENT_STACK] = {"kernel_stack", {{0}}},
 	[EVENT_NOTE] = {"print", {{0}}},
 	[EVENT_LOST] = {"lost", {{0}}},
 };

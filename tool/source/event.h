@@ -26,8 +26,9 @@ enum event_id {
 	EVENT_AGE,
 	EVENT_MMIO,
 	EVENT_FAST_MMIO,
-	EVENT_NOTE, /* a line that vmmu record wrote; in `note` */
-	EVENT_LOST, /* FIELD_COUNT_LOST events of this CPU are missing here */
+	EVENT_STACK, /* kernel_stack: of the event before it on the same CPU, which the reader gives it to */
+	EVENT_NOTE,  /* a line that vmmu record wrote; in `note` */
+	EVENT_LOST,  /* FIELD_COUNT_LOST events of this CPU are missing here */
 	EVENT_ID_COUNT
 };
 
@@ -55,6 +56,7 @@ enum field_id {
 	FIELD_LENGTH,
 	FIELD_VALUE,
 	FIELD_COUNT_LOST,
+	FIELD_ORIGIN, /* enum fact_origin: what the stack of any event tells */
 	FIELD_COUNT
 };
 
@@ -107,7 +109,7 @@ struct event_kind {
 	struct event_field fields[EVENT_FIELDS_MAX + 1];
 };
 
-/* By id; [EVENT_OTHER], [EVENT_NOTE] and [EVENT_LOST] have no fields. */
+/* By id; [EVENT_OTHER], [EVENT_STACK], [EVENT_NOTE] and [EVENT_LOST] have no fields. */
 extern const struct event_kind event_kinds[EVENT_ID_COUNT];
 
 /* EVENT_OTHER when it is none of them. `name` need not end with a zero. */

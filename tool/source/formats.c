@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "formats.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <event-parse.h>
 
+#include "../fact/origin.h"
 #include "reader.h"
 
 enum { TYPES = 65536,
@@ -24,8 +26,14 @@ struct format {
 	unsigned count;
 	struct place place[EVENT_FIELDS_MAX];
 	uint16_t size; /* a record has at least that many bytes */
-	uint16_t note; /* EVENT_NOTE: where its text begins */
+	uint16_t note; /* EVENT_NOTE: where its text begins; EVENT_STACK: where its addresses do */
 	int fixed_code;
+};
+
+/* A function of the kernel, of those that stacks are told by. */
+struct symbol {
+	uint64_t address;
+	uint8_t origin; /* enum fact_origin; FACT_ORIGIN_OTHER: none of them */
 };
 
 struct formats {
@@ -33,6 +41,8 @@ struct formats {
 	struct format *by_type[TYPES];
 	uint16_t pid_offset; /* the same for all events */
 	size_t known;
+	struct symbol *symbols; /* by address */
+	size_t symbol_count;
 	char text[NOTE_MAX + 1];
 };
 
@@ -65,6 +75,7 @@ void formats_free(struct formats *formats)
 	for (unsigned i = 0; i < TYPES; i++)
 		format_free(formats->by_type[i]);
 	tep_free(formats->tep);
+	free(formats->symbols);
 	free(formats);
 }
 
@@ -109,6 +120,14 @@ static struct format *format_of(struct tep_event *event, const char *print)
 
 		if (buf && buf->offset > 0 && buf->offset < UINT16_MAX)
 			format->note = (uint16_t)buf->offset;
+		else
+			format->id = EVENT_OTHER;
+	}
+	if (format->id == EVENT_STACK) {
+		struct tep_format_field *caller = tep_find_field(event, "caller");
+
+		if (caller && caller->offset > 0 && caller->offset < UINT16_MAX)
+			format->note = (uint16_t)caller->offset;
 		else
 			format->id = EVENT_OTHER;
 	}
@@ -176,6 +195,104 @@ static bool read_note(struct formats *formats, const struct format *format, cons
 	if (!at)
 		return false;
 	event->note = at + 6;
+	return true;
+}
+
+/* ---- stacks --------------------------------------------------------------------------- */
+
+static int by_address(const void *a, const void *b)
+{
+	const struct symbol *x = a, *y = b;
+
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* "ffffffff81000000 T name", perhaps with "\t[module]" behind it. */
+void formats_symbols(struct formats *formats, const uint8_t *text, size_t size)
+{
+	const char *at = (const char *)text, *end = at + size;
+	size_t room = formats->symbol_count;
+
+	while (at < end) {
+		const char *stop = memchr(at, '\n', (size_t)(end - at)), *name;
+		struct symbol symbol = {0};
+		unsigned digit_count = 0;
+
+		stop = stop ? stop : end;
+		for (; at < stop && isxdigit((unsigned char)*at) && digit_count < 16; at++, digit_count++)
+			symbol.address = symbol.address << 4 |
+			                 (uint64_t)(isdigit((unsigned char)*at) ? *at - '0' : (*at | 0x20) - 'a' + 10);
+		name = at + 3;
+		if (digit_count && stop - at > 3 && at[0] == ' ' && at[2] == ' ' && symbol.address) {
+			size_t length = (size_t)(stop - name), word = 0;
+
+			while (word < length && name[word] != '\t' && name[word] != ' ')
+				word++;
+			symbol.origin = (uint8_t)fact_origin_better(FACT_ORIGIN_NONE, name, word);
+			if (formats->symbol_count == room) {
+				room = room ? 2 * room : 4096;
+				formats->symbols = reallocate(formats->symbols, room * sizeof(*formats->symbols));
+			}
+			formats->symbols[formats->symbol_count++] = symbol;
+		}
+		at = stop + 1;
+	}
+	if (formats->symbol_count)
+		qsort(formats->symbols, formats->symbol_count, sizeof(*formats->symbols), by_address);
+}
+
+/* What the function that holds an address tells. */
+static unsigned origin_at(const struct formats *formats, uint64_t address)
+{
+	size_t low = 0, high = formats->symbol_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (formats->symbols[middle].address <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? formats->symbols[low - 1].origin : FACT_ORIGIN_OTHER;
+}
+
+void formats_take_callers(struct formats *formats, const uint8_t *callers, size_t count, struct source_event *event)
+{
+	unsigned best = FACT_ORIGIN_OTHER;
+
+	if (!formats->symbol_count)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t address;
+		unsigned origin;
+
+		memcpy(&address, callers + i * sizeof(address), sizeof(address));
+		/* Marks between kernel and user addresses, and what fills an array up. */
+		if (address >= UINT64_MAX - 4095)
+			continue;
+		/* An address is where the call returns to: the function may end with the call. */
+		origin = address ? origin_at(formats, address - 1) : FACT_ORIGIN_OTHER;
+		if (origin < best)
+			best = origin;
+	}
+	event_set(event, FIELD_ORIGIN, best);
+}
+
+bool formats_take_stack(struct formats *formats, const void *record, size_t size, struct source_event *event)
+{
+	const struct format *format;
+	uint16_t type;
+	uint32_t pid;
+
+	if (size < 8)
+		return false;
+	memcpy(&type, record, sizeof(type));
+	memcpy(&pid, (const uint8_t *)record + formats->pid_offset, sizeof(pid));
+	format = formats->by_type[type];
+	if (!format || format->id != EVENT_STACK || pid != event->pid || size < format->note)
+		return false;
+	formats_take_callers(formats, (const uint8_t *)record + format->note, (size - format->note) / 8, event);
 	return true;
 }
 

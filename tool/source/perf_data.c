@@ -15,6 +15,7 @@
 #include "tracing_data.h"
 
 enum record_type {
+	RECORD_MMAP = 1,
 	RECORD_LOST = 2,
 	RECORD_COMM = 3,
 	RECORD_SAMPLE = 9,
@@ -274,8 +275,9 @@ static bool skip_read(const struct perf_data *perf, struct cursor *cursor)
 struct sample {
 	uint32_t pid, tid, cpu;
 	uint64_t time;
-	const uint8_t *raw;
+	const uint8_t *raw, *callers;
 	uint32_t raw_size;
+	size_t caller_count;
 };
 
 static bool read_sample(const struct perf_data *perf, const uint8_t *data, size_t size, struct sample *sample)
@@ -305,7 +307,8 @@ static bool read_sample(const struct perf_data *perf, const uint8_t *data, size_
 
 		if (count > RECORD_MAX / 8)
 			return false;
-		cursor_bytes(&cursor, 8 * count);
+		sample->callers = cursor_bytes(&cursor, 8 * count);
+		sample->caller_count = sample->callers ? count : 0;
 	}
 	if (!(type & SAMPLE_RAW))
 		return false;
@@ -403,6 +406,45 @@ static void take_comm(struct perf_data *perf, const uint8_t *data, size_t size)
 		thread_name_set(&perf->names, tid, name);
 }
 
+/*
+ * A perf.data has addresses of the kernel and no names. The kernel that runs here is the
+ * one that was recorded if it has the function by which perf tells where it lay.
+ */
+static void take_kernel(struct perf_data *perf, const uint8_t *data, size_t size)
+{
+	static const char map[] = "[kernel.kallsyms]";
+	struct cursor cursor = cursor_over(data, size);
+	const char *name;
+	uint64_t address;
+	FILE *from, *memory;
+	char *text = NULL, *line = NULL, *sought;
+	size_t length = 0, room = 0;
+	bool same = false;
+
+	cursor_bytes(&cursor, 24);
+	address = cursor_u64(&cursor);
+	name = cursor_string(&cursor);
+	if (cursor.bad || !(perf->sample_type & SAMPLE_CALLCHAIN) || strncmp(name, map, sizeof(map) - 1) != 0 ||
+	    !name[sizeof(map) - 1] || !address)
+		return;
+	sought = formatted("%016llx T %s\n", (unsigned long long)address, name + sizeof(map) - 1);
+	from = fopen("/proc/kallsyms", "re");
+	memory = open_memstream(&text, &length);
+	while (from && memory && getline(&line, &room, from) > 0) {
+		same |= strcmp(line, sought) == 0;
+		fputs(line, memory);
+	}
+	if (from)
+		fclose(from);
+	if (memory)
+		fclose(memory);
+	if (same)
+		formats_symbols(perf->formats, (const uint8_t *)text, length);
+	free(sought);
+	free(text);
+	free(line);
+}
+
 static bool unpack_records(struct perf_data *perf, const uint8_t *data, size_t size)
 {
 	ZSTD_inBuffer in = {data, size, 0};
@@ -449,6 +491,9 @@ static void take_record(struct perf_data *perf, const uint8_t *record, size_t si
 	case RECORD_LOST:
 	case RECORD_LOST_SAMPLES:
 		wait_turn(perf, time_of_other(perf, record, size), record, size);
+		break;
+	case RECORD_MMAP:
+		take_kernel(perf, record + 8, size - 8);
 		break;
 	case RECORD_COMM:
 		take_comm(perf, record + 8, size - 8);
@@ -547,6 +592,8 @@ static bool sample_event(struct perf_data *perf, const struct waiting *waiting, 
 	}
 	event->time = sample.time;
 	event->cpu = sample.cpu;
+	if (sample.caller_count)
+		formats_take_callers(perf->formats, sample.callers, sample.caller_count, event);
 	if (perf->sample_type & SAMPLE_TID) {
 		event->pid = sample.tid;
 		event->tgid = (int32_t)sample.pid;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fact/origin.h"
 #include "reader.h"
 
 enum { NS_PER_SECOND = 1000000000,
@@ -24,6 +25,11 @@ struct text {
 	uint64_t line;
 	uint64_t last_time;
 	char name[64], note[NOTE_MAX + 1];
+	/* An event that a stack may follow waits for the next one, unless that may be long in coming. */
+	struct source_event held;
+	bool holds, following;
+	struct source_event next; /* came after it */
+	bool after;
 };
 
 /* The parts of a line that tells of an event. */
@@ -143,8 +149,16 @@ static bool read_thread(const char *start, const char *end, struct parts *parts)
 /* The name of an event, "kvm:" before it left out, and where its text begins. */
 static bool read_name(const char *at, const char *end, struct parts *parts)
 {
+	static const char mark[] = "<stack trace", stack[] = " kernel_stack";
 	const char *start = skip_spaces(at, end);
 
+	/* tracefs does not name that event. */
+	if ((size_t)(end - start) >= sizeof(mark) - 1 && memcmp(start, mark, sizeof(mark) - 1) == 0) {
+		parts->name = stack + 1;
+		parts->name_end = stack + sizeof(stack) - 1;
+		parts->text = end;
+		return true;
+	}
 	for (at = start; at < end && *at != ' '; at++) {
 		if (*at == ':' && (at + 1 == end || at[1] == ' ')) {
 			parts->name = start;
@@ -296,53 +310,127 @@ static void fill_event(struct text *text, const struct parts *parts, const char 
 		event_read_text(event, parts->text, end);
 }
 
-/* A line that belongs to the event before it: a stack, or a heading. */
+/* " => function", " => function (address)", or from perf script "  address function+0x12 ([module])". */
+static bool take_caller(struct text *text, const char *line, size_t length)
+{
+	const char *at = skip_spaces(line, line + length), *end = line + length, *start = at;
+
+	if (end - at > 3 && memcmp(at, "=>", 2) == 0) {
+		at = skip_spaces(at + 2, end);
+	} else {
+		while (at < end && isxdigit((unsigned char)*at))
+			at++;
+		if (at - start < 4 || at == end || *at != ' ')
+			return false;
+		at = skip_spaces(at, end);
+	}
+	start = at;
+	while (at < end && (isalnum((unsigned char)*at) || *at == '_' || *at == '.'))
+		at++;
+	if (text->holds && at > start)
+		event_set(&text->held, FIELD_ORIGIN,
+		          fact_origin_better(event_has(&text->held, FIELD_ORIGIN) ? text->held.field[FIELD_ORIGIN]
+		                                                                  : FACT_ORIGIN_NONE,
+		                             start, (size_t)(at - start)));
+	return true;
+}
+
+/* A line that belongs to the event before it, or a heading. */
 static bool is_silent(const char *line, size_t length)
 {
 	const char *at = skip_spaces(line, line + length), *end = line + length;
 
-	if (at == end || *at == '#' || (end - at > 2 && memcmp(at, "=>", 2) == 0))
+	if (at == end || *at == '#')
 		return true;
-	if ((size_t)(end - at) > 5 && (memcmp(at, "cpus=", 5) == 0 || memcmp(at, "version", 5) == 0))
+	return (size_t)(end - at) > 5 && (memcmp(at, "cpus=", 5) == 0 || memcmp(at, "version", 5) == 0);
+}
+
+/* The stacks of others say why something was taken away; those of faults and exits say nothing new. */
+static bool may_have_stack(enum event_id id)
+{
+	return id == EVENT_SPTE_CHANGED || id == EVENT_ZAP_ALL || id == EVENT_UNMAP;
+}
+
+/* The event that waited, with what came before the next one. */
+static bool give_held(struct text *text, struct source_event *event)
+{
+	if (!text->holds)
+		return false;
+	text->holds = false;
+	*event = text->held;
+	return true;
+}
+
+/* The next event of a line that is one; or of a loss. False: it was a line of another kind. */
+static bool take_line(struct text *text, const char *line, size_t length, struct source_event *event)
+{
+	struct parts parts;
+	uint64_t cpus;
+
+	if (length && line[0] == '#')
+		return read_heading(text, line, length, event);
+	if (read_parts(line, length, &parts)) {
+		fill_event(text, &parts, line + length, event);
 		return true;
-	/* perf script's call chains: an address, then a name. */
-	while (at < end && isxdigit((unsigned char)*at))
-		at++;
-	return at < end && *at == ' ' && at - skip_spaces(line, end) >= 4;
+	}
+	if (read_loss(text, line, length, event))
+		return true;
+	if (take_caller(text, line, length))
+		return false;
+	if (!is_silent(line, length)) {
+		text->info->foreign++;
+		source_damaged(text->info, "line %llu is no event", (unsigned long long)text->line);
+	} else if (length > 5 && memcmp(line, "cpus=", 5) == 0 && read_decimal(line + 5, line + length, &cpus) &&
+	           cpus <= UINT16_MAX) {
+		text->info->cpus = (unsigned)cpus;
+	}
+	return false;
 }
 
 static bool text_next(void *reader, struct source_event *event)
 {
 	struct text *text = reader;
+	struct source_event next;
 	const char *line;
 	size_t length;
 
+	if (text->after) {
+		text->after = false;
+		*event = text->next;
+		return true;
+	}
 	while (stream_line(text->stream, &line, &length)) {
-		struct parts parts;
-
 		text->line++;
-		if (length && line[0] == '#') {
-			if (read_heading(text, line, length, event))
+		if (!take_line(text, line, length, &next))
+			continue;
+		/* "kernel_stack: <stack trace>": its functions follow, for the event that waits. */
+		if (next.id == EVENT_STACK) {
+			text->info->events++;
+			text->info->counts[EVENT_STACK]++;
+			if (text->holds && next.pid != text->held.pid)
+				return give_held(text, event);
+			continue;
+		}
+		if (may_have_stack(next.id) && !text->following) {
+			bool given = give_held(text, event);
+
+			text->held = next;
+			text->held.name = event_kinds[next.id].name;
+			text->holds = true;
+			if (given)
 				return true;
 			continue;
 		}
-		if (read_parts(line, length, &parts)) {
-			fill_event(text, &parts, line + length, event);
+		if (give_held(text, event)) {
+			text->next = next;
+			text->after = true;
 			return true;
 		}
-		if (read_loss(text, line, length, event))
-			return true;
-		if (is_silent(line, length)) {
-			uint64_t cpus;
-
-			if (length > 5 && memcmp(line, "cpus=", 5) == 0 &&
-			    read_decimal(line + 5, line + length, &cpus) && cpus <= UINT16_MAX)
-				text->info->cpus = (unsigned)cpus;
-			continue;
-		}
-		text->info->foreign++;
-		source_damaged(text->info, "line %llu is no event", (unsigned long long)text->line);
+		*event = next;
+		return true;
 	}
+	if (give_held(text, event))
+		return true;
 	if (stream_damage(text->stream))
 		source_damaged(text->info, "%s", stream_damage(text->stream));
 	return false;
@@ -368,6 +456,7 @@ static void text_follow(void *reader)
 {
 	struct text *text = reader;
 
+	text->following = true;
 	stream_follow(text->stream);
 }
 

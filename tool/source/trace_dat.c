@@ -37,6 +37,7 @@ enum option_id {
 	OPTION_HEADERS = 16,
 	OPTION_FTRACE = 17,
 	OPTION_EVENTS = 18,
+	OPTION_KALLSYMS = 19,
 	OPTION_CMDLINES = 21,
 };
 
@@ -149,6 +150,16 @@ static void take_cmdlines(struct trace_dat *dat, struct cursor *cursor)
 		tracing_cmdlines(text, size, &dat->names);
 }
 
+/* Functions of the kernel, for its stacks. */
+static void take_symbols(struct trace_dat *dat, struct cursor *cursor)
+{
+	uint32_t size = cursor_u32(cursor);
+	const uint8_t *text = cursor_bytes(cursor, size);
+
+	if (text)
+		formats_symbols(dat->formats, text, size);
+}
+
 static void replace(char **text, const uint8_t *data, size_t size)
 {
 	free(*text);
@@ -227,6 +238,8 @@ static void take_section(struct trace_dat *dat, unsigned id, uint64_t offset)
 		tracing_ftrace(&cursor, dat->formats);
 	else if (id == OPTION_EVENTS)
 		tracing_systems(&cursor, dat->formats);
+	else if (id == OPTION_KALLSYMS)
+		take_symbols(dat, &cursor);
 	else if (id == OPTION_CMDLINES)
 		take_cmdlines(dat, &cursor);
 	free(data);
@@ -261,6 +274,7 @@ static void take_option(struct trace_dat *dat, unsigned id, const uint8_t *data,
 		break;
 	case OPTION_FTRACE:
 	case OPTION_EVENTS:
+	case OPTION_KALLSYMS:
 	case OPTION_CMDLINES:
 		if (dat->version >= 7)
 			take_section(dat, id, cursor_u64(&cursor));
@@ -332,7 +346,7 @@ static bool open_version_6(struct trace_dat *dat, struct cursor *cursor, char **
 	tracing_headers(cursor);
 	tracing_ftrace(cursor, dat->formats);
 	tracing_systems(cursor, dat->formats);
-	cursor_bytes(cursor, cursor_u32(cursor)); /* kallsyms */
+	take_symbols(dat, cursor);
 	cursor_bytes(cursor, cursor_u32(cursor)); /* printk formats */
 	take_cmdlines(dat, cursor);
 	count = cursor_u32(cursor);
@@ -481,7 +495,7 @@ static bool trace_dat_next(void *reader, struct source_event *event)
 
 	while (dat->heap_count) {
 		struct cpu *cpu = &dat->cpus[dat->heap[0]];
-		bool good;
+		bool good, more;
 
 		if (cpu->missed) {
 			lost_event(cpu, event);
@@ -495,7 +509,15 @@ static bool trace_dat_next(void *reader, struct source_event *event)
 			memcpy(event->comm, thread_name(&dat->names, event->pid), sizeof(event->comm));
 		else
 			dat->info->foreign++;
-		if (!advance(dat, cpu))
+		more = advance(dat, cpu);
+		/* Its stack comes right after an event, unless something is missing in between. */
+		if (good && more && !cpu->missed &&
+		    formats_take_stack(dat->formats, cpu->record, cpu->record_size, event)) {
+			dat->info->events++;
+			dat->info->counts[EVENT_STACK]++;
+			more = advance(dat, cpu);
+		}
+		if (!more)
 			dat->heap[0] = dat->heap[--dat->heap_count];
 		sift_down(dat, 0);
 		if (good)

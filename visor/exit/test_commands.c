@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/exit/test_commands.h"
 
+#include "visor/cpu/x86.h"
 #include "visor/exit/violate.h"
 #include "visor/host/frame.h"
 #include "visor/lib/string.h"
@@ -100,6 +101,11 @@ static uint32_t command_run(struct vm *vm, struct test_command *c)
 		return VMMU_OK;
 	case TEST_STAT:
 		stat(vm, c->result);
+		return VMMU_OK;
+	case TEST_VISOR_STATE:
+		c->result[0] = read_cr0();
+		c->result[1] = read_cr4();
+		c->result[2] = rdmsr(MSR_EFER);
 		return VMMU_OK;
 	case TEST_VIOLATE:
 		violate(vm, arg[0], arg[1]);

@@ -36,6 +36,7 @@ enum test_code {
 	TEST_TRACE,           /* arg: 1 = on, 0 = off */
 	TEST_PATH,            /* arg: gpa; result: level of the entry that ends the walk, entry, its kind */
 	TEST_STAT,            /* result: violations so far, tables live, entry writes */
+	TEST_VISOR_STATE,     /* result: CR0, CR4 and EFER that the visor itself runs with */
 	TEST_VIOLATE,         /* arg: enum test_violation, gpa of a page: the visor does so, and is stopped */
 };
 
