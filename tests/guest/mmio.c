@@ -500,6 +500,89 @@ static void wide_vectors(void)
 	*(m32)(APIC_BASE + APIC_TPR) = 0;
 }
 
+#define AREA(gpa) (*(uint8_t(*)[4096])(gpa))
+
+static void save_to_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("fxsave %0; fxsave64 %0"
+	                 : "=m"(AREA(UNBACKED + 2 * PAGE)));
+}
+
+/* Ones: reserved bits of MXCSR among them. */
+static void restore_from_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("fxrstor64 %0"
+	                 :
+	                 : "m"(AREA(UNBACKED + 2 * PAGE)));
+}
+
+static void save_all_to_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("xsave64 %0"
+	                 : "+m"(AREA(UNBACKED + 2 * PAGE))
+	                 : "a"(7), "d"(0));
+}
+
+static void restore_all_from_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("xrstor64 %0"
+	                 :
+	                 : "m"(AREA(UNBACKED + 2 * PAGE)), "a"(7), "d"(0));
+}
+
+static void save_unaligned(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("fxsave64 %0"
+	                 : "=m"(AREA(UNBACKED + 8)));
+}
+
+static void return_to_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("mov %0, %%rsp; lretq"
+	                 :
+	                 : "r"(UNBACKED + 0x800)
+	                 : "memory");
+}
+
+static void interrupt_return_to_nothing(void *unused)
+{
+	(void)unused;
+	__asm__ volatile("mov %0, %%rsp; iretq"
+	                 :
+	                 : "r"(UNBACKED + 0x800)
+	                 : "memory");
+}
+
+/* State areas, and stacks that hold ones. */
+static void whole_states(void)
+{
+	int vector;
+
+	check_equal(vector_of(save_to_nothing, NULL), -1, "FXSAVE to nothing");
+	vector = vector_of(restore_from_nothing, NULL);
+	check(vector == VECTOR_GP || vector == -1, "FXRSTOR of ones ends with vector %d", vector); /* QEMU's CPU takes them */
+	__asm__ volatile("fninit; ldmxcsr %0"
+	                 :
+	                 : "m"((uint32_t){0x1f80}));
+	check_equal(vector_of(save_unaligned, NULL), VECTOR_GP, "FXSAVE to nothing, not aligned");
+	if (cpuid(1, 0).c & 1u << 27) { /* OSXSAVE, as wide_vectors leaves it */
+		check_equal(vector_of(save_all_to_nothing, NULL), -1, "XSAVE to nothing");
+		check_equal(vector_of(restore_all_from_nothing, NULL), VECTOR_GP, "XRSTOR of ones");
+	}
+	interrupt_stack(VECTOR_GP, take_ram(2 * MIB) + MIB);
+	check_equal(vector_of(return_to_nothing, NULL), VECTOR_GP, "far RET to what nothing holds");
+	check_equal(last_trap.error, 0xfffc, "error code of it");
+	check_equal(vector_of(interrupt_return_to_nothing, NULL), VECTOR_GP, "IRET to what nothing holds");
+	check_equal(last_trap.error, 0xfffc, "error code of it");
+	interrupt_stack(VECTOR_GP, 0);
+}
+
 static uint32_t ioapic_read(unsigned reg)
 {
 	*(m32)IOAPIC_BASE = reg;
@@ -561,6 +644,8 @@ void test_mmio(void)
 	x87();
 	vectors();
 	wide_vectors();
+	if (device_present())
+		whole_states();
 	io_apic();
 	if (device_present()) {
 		cached_entry();

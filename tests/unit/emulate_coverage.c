@@ -53,10 +53,10 @@ static const struct {
 	{"ldtilecfg", "AMX, which CPUID does not offer to guests"},
 	{"sttilecfg", "AMX, which CPUID does not offer to guests"},
 	{"tile", "AMX, which CPUID does not offer to guests"},
-	{"fxrstor", "state of 512 bytes: how much of it is accessed depends on control registers"},
-	{"fxsave", "state of 512 bytes: how much of it is accessed depends on control registers"},
-	{"xrstor", "state of any size: what is accessed depends on XCR0 and on the state itself"},
-	{"xsave", "state of any size: what is accessed depends on XCR0 and on the state itself"},
+	{"xrstors", "supervisor state, which CPUID does not offer to guests"},
+	{"xsaves", "supervisor state, which CPUID does not offer to guests"},
+	{"xrstor", "in 32-bit code alone, where it accesses half of the registers; in 64-bit code it is"},
+	{"xsave", "in 32-bit code alone, where it accesses half of the registers; in 64-bit code it is"},
 	{"ins", "ports exit by themselves; exit/io.c moves the elements"},
 	{"outs", "ports exit by themselves; exit/io.c moves the elements"},
 	{"invept", "guests have no VMX: #UD"},
@@ -68,8 +68,6 @@ static const struct {
 	{"vmxon", "guests have no VMX: #UD"},
 	{"invlpg", "names an address and does not access it"},
 	{"invpcid", "a descriptor of an address space, which no device holds; under shadow paging it is not offered"},
-	{"iret", "a stack in device memory keeps nothing that could be returned to"},
-	{"ret", "a stack in device memory keeps nothing that could be returned to (near returns are carried out)"},
 	{"ptwrite", "Processor Trace, which CPUID does not offer to guests"},
 	{"vmaskmov", "elements that its mask leaves out must not be accessed"},
 	{"vpmaskmov", "elements that its mask leaves out must not be accessed"},
@@ -451,7 +449,9 @@ static void write_list(FILE *to)
 	        "results with those of the CPU.\n\n"
 	        "%u forms: %u in software, %u by the CPU on a copy of the operand, %u not carried out.\n"
 	        "A form counts as carried out if it is with some operands; what an operand in memory can\n"
-	        "name and is left alone: call gates and task switches in far jumps and calls.\n\n"
+	        "name and is left alone: call gates and task switches in far jumps and calls; a far RET to\n"
+	        "another privilege level and an IRET to where there is a descriptor (a stack in device memory\n"
+	        "keeps nothing to return to, and what it has instead is refused as a CPU refuses it).\n\n"
 	        "## In software\n\n",
 	        form_count, count(SOFTWARE), count(NATIVE), count(ABSENT));
 	write_done(to, SOFTWARE);

@@ -239,6 +239,45 @@ static void far_calls(void **state)
 	assert_int_equal(bus->access[1].value, 0x4007);
 }
 
+static void far_returns(void **state)
+{
+	struct x86_cpu_state cpu = cpu_at(0);
+
+	(void)state;
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 0x20;
+	bus->device_value = CODE0;                         /* offset and selector alike */
+	assert_int_equal(RUN(&cpu, "\xcb"), EMULATE_DONE); /* lret */
+	assert_int_equal(cpu.rip, CODE0);
+	assert_int_equal(cpu.segment[X86_CS].selector, CODE0);
+	assert_int_equal(cpu.gpr[X86_RSP], DEVICE_BASE + 0x28);
+	assert_int_equal(RUN(&cpu, "\xca\x10\x00"), EMULATE_DONE); /* lret $16 */
+	assert_int_equal(cpu.gpr[X86_RSP], DEVICE_BASE + 0x40);
+	bus->device_value = 0;
+	RAISES(&cpu, "\xcb", GP, 0);
+	bus->device_value = 0xffffffff; /* as where nothing is: no such descriptor */
+	RAISES(&cpu, "\xcb", GP, 0xfffc);
+	bus->device_value = CODE3 | 3; /* to user code: the stack would change */
+	assert_int_equal(RUN(&cpu, "\xcb"), EMULATE_UNSUPPORTED);
+	cpu = cpu_at(3);
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 0x20;
+	bus->device_value = CODE0;
+	RAISES(&cpu, "\xcb", GP, CODE0);
+}
+
+static void interrupt_returns(void **state)
+{
+	struct x86_cpu_state cpu = cpu_at(0);
+
+	(void)state;
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 0x20;
+	bus->device_value = 0;
+	RAISES(&cpu, "\xcf", GP, 0);
+	bus->device_value = 0x1145fc; /* beyond the GDT, VM clear */
+	RAISES(&cpu, "\xcf", GP, 0x45fc);
+	bus->device_value = CODE0;
+	assert_int_equal(RUN(&cpu, "\xcf"), EMULATE_UNSUPPORTED);
+}
+
 static void near_16_bits(void **state)
 {
 	struct x86_cpu_state cpu = cpu_at(0);
@@ -449,6 +488,8 @@ int main(void)
 		TEST(load_stack_segment),
 		TEST(far_pointers),
 		TEST(far_jumps),
+		TEST(far_returns),
+		TEST(interrupt_returns),
 		TEST(far_calls),
 		TEST(near_16_bits),
 		TEST(descriptor_tables),

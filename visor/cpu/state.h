@@ -96,6 +96,7 @@ struct x86_cpu_state {
 #define X86_FLAG_DF (1ull << 10)
 #define X86_FLAG_OF (1ull << 11)
 #define X86_FLAG_RF (1ull << 16)
+#define X86_FLAG_NT (1ull << 14)
 #define X86_FLAG_VM (1ull << 17)
 #define X86_FLAG_AC (1ull << 18)
 

@@ -472,6 +472,10 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 		return emulate_call;
 	case ZYDIS_MNEMONIC_RET:
 		return emulate_return;
+	case ZYDIS_MNEMONIC_IRET:
+	case ZYDIS_MNEMONIC_IRETD:
+	case ZYDIS_MNEMONIC_IRETQ:
+		return emulate_interrupt_return;
 	case ZYDIS_MNEMONIC_LMSW:
 		return load_status_word;
 	case ZYDIS_MNEMONIC_SMSW:
@@ -508,6 +512,19 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_PREFETCHW:
 	case ZYDIS_MNEMONIC_PREFETCHWT1:
 		return touch_nothing;
+	case ZYDIS_MNEMONIC_FXSAVE:
+	case ZYDIS_MNEMONIC_FXSAVE64:
+	case ZYDIS_MNEMONIC_FXRSTOR:
+	case ZYDIS_MNEMONIC_FXRSTOR64:
+	case ZYDIS_MNEMONIC_XSAVE:
+	case ZYDIS_MNEMONIC_XSAVE64:
+	case ZYDIS_MNEMONIC_XSAVEOPT:
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+	case ZYDIS_MNEMONIC_XSAVEC:
+	case ZYDIS_MNEMONIC_XSAVEC64:
+	case ZYDIS_MNEMONIC_XRSTOR:
+	case ZYDIS_MNEMONIC_XRSTOR64:
+		return emulate_state_area;
 	case ZYDIS_MNEMONIC_UD0:
 	case ZYDIS_MNEMONIC_UD1:
 		return undefined;
@@ -554,7 +571,7 @@ static bool takes_any_size(emulate_handler h)
 {
 	return h == emulate_jump || h == emulate_call || h == emulate_load_far_pointer || h == emulate_load_table ||
 	       h == emulate_store_table || h == touch_nothing || h == check_bounds || h == emulate_push_all ||
-	       h == emulate_pop_all;
+	       h == emulate_pop_all || h == emulate_state_area;
 }
 
 /* MOV to a segment register is another thing than MOV. */

@@ -160,6 +160,8 @@ enum emulate_result emulate_load_segment(struct emulation *e);     /* MOV Sreg, 
 enum emulate_result emulate_load_far_pointer(struct emulation *e); /* LDS, LES, LFS, LGS, LSS */
 enum emulate_result emulate_far_jump(struct emulation *e);
 enum emulate_result emulate_far_call(struct emulation *e);
+enum emulate_result emulate_far_return(struct emulation *e);
+enum emulate_result emulate_interrupt_return(struct emulation *e);
 enum emulate_result emulate_load_table(struct emulation *e);         /* LGDT, LIDT */
 enum emulate_result emulate_store_table(struct emulation *e);        /* SGDT, SIDT */
 enum emulate_result emulate_load_system(struct emulation *e);        /* LLDT, LTR */
@@ -174,6 +176,11 @@ enum emulate_result emulate_adjust_rpl(struct emulation *e);         /* ARPL */
 enum emulate_result emulate_natively(struct emulation *e);
 /* Is it an instruction that can be carried out so, wherever the memory behind it is at hand? */
 bool native_may_run(const struct decoded *d);
+
+/* ---- state_area.c ---------------------------------------------------------------- */
+
+/* FXSAVE, FXRSTOR; XSAVE, XSAVEOPT, XSAVEC and XRSTOR in 64-bit code. */
+enum emulate_result emulate_state_area(struct emulation *e);
 
 /* ---- string.c -------------------------------------------------------------------- */
 

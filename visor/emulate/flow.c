@@ -106,6 +106,8 @@ enum emulate_result emulate_return(struct emulation *e)
 {
 	uint64_t target, dropped = 0;
 
+	if (is_far(e))
+		return emulate_far_return(e);
 	if (!is_plain(e))
 		return EMULATE_UNSUPPORTED;
 	if (e->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)

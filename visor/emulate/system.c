@@ -330,6 +330,60 @@ enum emulate_result emulate_far_call(struct emulation *e)
 	return EMULATE_DONE;
 }
 
+/* A return that is not carried out, since the stack changes with it; but to where no descriptor is it would be refused first. */
+static enum emulate_result refuse_selector(struct emulation *e, uint16_t selector)
+{
+	struct descriptor code;
+
+	TRY(system_read_descriptor(e, selector, &code));
+	return EMULATE_UNSUPPORTED;
+}
+
+/* What a device has on its pages leads nowhere: ones, zeros. An IRET to somewhere is not carried out. */
+enum emulate_result emulate_interrupt_return(struct emulation *e)
+{
+	unsigned size = e->instruction->operand_width / 8;
+	uint64_t offset, selector, flags;
+
+	if (e->memory->ram_only || !in_protected_mode(e) || e->cpu->rflags & X86_FLAG_NT)
+		return EMULATE_UNSUPPORTED;
+	TRY(pop_value(e, size, &offset));
+	TRY(pop_value(e, size, &selector));
+	TRY(pop_value(e, size, &flags));
+	if (!in_ia32e_mode(e) && flags & X86_FLAG_VM && !e->cpu->cpl)
+		return EMULATE_UNSUPPORTED;
+	if (is_null((uint16_t)selector))
+		return EMULATE_GENERAL_PROTECTION;
+	return refuse_selector(e, (uint16_t)selector);
+}
+
+/* To the same privilege level; RET n drops its caller's arguments. */
+enum emulate_result emulate_far_return(struct emulation *e)
+{
+	unsigned size = e->instruction->operand_width / 8;
+	uint64_t offset, selector, dropped = 0;
+	struct descriptor code;
+
+	if (e->memory->ram_only)
+		return EMULATE_UNSUPPORTED;
+	if (e->operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		dropped = e->operand[0].imm.value.u;
+	TRY(pop_value(e, size, &offset));
+	TRY(pop_value(e, size, &selector));
+	selector &= 0xffff;
+	if (in_protected_mode(e)) {
+		if ((selector & SELECTOR_RPL) < e->cpu->cpl)
+			return system_raise_for(e, VECTOR_GP, (uint16_t)selector);
+		if ((selector & SELECTOR_RPL) > e->cpu->cpl)
+			return refuse_selector(e, (uint16_t)selector);
+	}
+	TRY(system_find_code(e, (uint16_t)selector, offset, &code));
+	write_gpr(e, X86_RSP, e->instruction->stack_width / 8, e->cpu->gpr[X86_RSP] + dropped);
+	e->cpu->segment[X86_CS] = code.segment;
+	e->next_rip = offset;
+	return EMULATE_DONE;
+}
+
 /* ---- descriptor tables ------------------------------------------------------------------------- */
 
 /* Limit and base lie side by side, and each is an access of its own. */
