@@ -57,7 +57,7 @@ static const struct kind {
 	{ZYDIS_MNEMONIC_XSAVEC64, 0xc7, 4, true, true, true},
 };
 
-static const struct kind *kind_of(ZydisMnemonic mnemonic)
+static const struct kind *area_kind_of(ZydisMnemonic mnemonic)
 {
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (kinds[i].mnemonic == mnemonic)
@@ -192,7 +192,7 @@ static enum emulate_result read_components(struct emulation *e, uint64_t wanted)
 /* FXRSTOR leaves registers alone that its mode does not have: they are read back as they are. */
 static enum emulate_result read_legacy(struct emulation *e, const struct kind *k)
 {
-	const struct kind *save = kind_of(k->wide ? ZYDIS_MNEMONIC_FXSAVE64 : ZYDIS_MNEMONIC_FXSAVE);
+	const struct kind *save = area_kind_of(k->wide ? ZYDIS_MNEMONIC_FXSAVE64 : ZYDIS_MNEMONIC_FXSAVE);
 
 	TRY(run_on(e, save, areas[0]));
 	return read_area(e, areas[0], 0, legacy_end(e));
@@ -208,7 +208,7 @@ static enum emulate_result restore_from(struct emulation *e, const struct kind *
 /* The registers may be used where the guest's CPU has come to the access: it had found nothing against it. */
 enum emulate_result emulate_state_area(struct emulation *e)
 {
-	const struct kind *k = kind_of(e->instruction->mnemonic);
+	const struct kind *k = area_kind_of(e->instruction->mnemonic);
 	uint64_t wanted = 0;
 
 	if (!e->memory->execute || e->memory->ram_only || e->hint == UINT64_MAX)
