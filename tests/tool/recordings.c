@@ -554,6 +554,13 @@ static void two_vms_of_one_process_by_their_threads(void **state)
 		faults(&host, 0, 0x5000);
 		grow(&host, 20 * vm);
 	}
+	for (unsigned vm = 0; vm < 2; vm++) {
+		struct source_event note = event_at(&host, EVENT_NOTE);
+
+		note.note = vm ? "vm id=10-7 pid=10 comm=\"vmm\"" : "vm id=10-4 pid=10 comm=\"vmm\"";
+		kvm_take(host.kvm, &note);
+	}
+	assert_int_equal(kvm_vm_at(host.kvm, 0)->counts.machines, 2);
 	/* Both map the same pages, which are empty in either's tables. */
 	for (unsigned i = 5; i < 9; i++) {
 		for (unsigned vm = 0; vm < 2; vm++) {
@@ -597,6 +604,7 @@ static void what_was_found_counts_until_it_is_written(void **state)
 	(void)state;
 	note.note = "vm id=10-4 pid=10 comm=\"vmm\" name=\"a b\"";
 	kvm_take(host.kvm, &note);
+	assert_int_equal(kvm_vm_at(host.kvm, 0)->counts.machines, 1);
 	note.note = "root vm=10-4 as=0 table=0x99000 level=4 role=0x1";
 	kvm_take(host.kvm, &note);
 	note.note = "found t=1 vm=10-4 as=0 level=4 table=0x99000 gfn=0x0 index=0 entries=0x100827";

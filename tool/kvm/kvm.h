@@ -35,7 +35,8 @@ struct kvm_counts {
 	uint64_t found;                             /* entries of a snapshot */
 	uint64_t found_differ;                      /* ... that contradict what was seen */
 	uint64_t faults;
-	uint64_t nested; /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
+	uint64_t machines; /* VMs that vmmu record found in its process; its events tell none from the other */
+	uint64_t nested;   /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
 };
 
 /* A top table: where it is in no event, so it has a number. */

@@ -81,6 +81,7 @@ static void take_vm(struct kvm *kvm, const char *line)
 
 	if (!vm)
 		return;
+	vm->pub.counts.machines++;
 	text_of(line, "name", vm->pub.name, sizeof(vm->pub.name));
 	if (!vm->pub.comm[0])
 		text_of(line, "comm", vm->pub.comm, sizeof(vm->pub.comm));

@@ -74,6 +74,8 @@ static void say_tdp(const struct ask *ask, const struct kvm_counts *c)
 	line(ask, c->never_seen, "writes to entries not seen before; their old value tells what was there");
 	line(ask, c->after_loss, "writes to entries about which events were lost");
 	line(ask, c->ambiguous, "writes whose old value stood in more than one root");
+	if (c->machines > 1)
+		line(ask, c->machines, "VMs are in this process; events do not name theirs, so they count as one here");
 	line(ask, c->nested, "leaves set in shadow tables of nested guests; they are not followed");
 	line(ask, c->addresses_equal, "addresses of entries agree with kvm_mmu_set_spte");
 	line(ask, c->addresses_differ, "addresses of entries DIFFER from kvm_mmu_set_spte");
@@ -114,6 +116,7 @@ static void vm_json(const struct ask *ask, json_t *list, unsigned i, const struc
 		{"tables_zapped", c->zapped_tables},
 		{"found", c->found},
 		{"nested", c->nested},
+		{"machines", c->machines},
 		{"faults", c->faults},
 	};
 	json_t *json = json_object();
