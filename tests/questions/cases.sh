@@ -45,6 +45,15 @@ for run in two split found; do
 		cat piped | "$0" check - >second && cat piped | "$0" zaps - >>second && cmp first second' "$vmmu"
 done
 
+# So does its text, as trace-cmd prints it.
+if command -v trace-cmd >/dev/null; then
+	zcat "$kvm/npt-two.dat.gz" >two.dat
+	trace-cmd report two.dat >two.report 2>/dev/null
+	expect 0 '' sh -c '"$0" info two.report >first && "$0" zaps two.report >>first &&
+		cat two.report | "$0" info - >second && cat two.report | "$0" zaps - >>second && cmp first second' "$vmmu"
+	expect 0 '^ +0  unexplained' sh -c 'cat two.report | "$0" check -' "$vmmu"
+fi
+
 # What comes is shown as it comes: from a pipe that stays open, and from a file that grows.
 zstd -dcq "$data/thp.txt.zst" | head -60 >growing
 expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c '{ cat growing; sleep 5; } | timeout 4 "$0" trace --follow --limit 4 -' "$vmmu"

@@ -55,7 +55,7 @@ static void add_fact(void *arg, const struct fact *fact)
  * Which thread belongs to which process, from the whole recording, before its events are
  * taken. What came through a pipe is read again from the copy that its source keeps.
  */
-static void learn_threads(struct kvm *kvm, const char *path, const struct source *taken)
+static void learn_threads(struct kvm *kvm, const char *path, const struct source *taken, int file)
 {
 	struct source_event event;
 	struct source *source;
@@ -64,7 +64,9 @@ static void learn_threads(struct kvm *kvm, const char *path, const struct source
 	bool opened;
 
 	if (source_file(taken) >= 0)
-		path = copy = formatted("/proc/self/fd/%d", source_file(taken));
+		file = source_file(taken);
+	if (file >= 0)
+		path = copy = formatted("/proc/self/fd/%d", file);
 	opened = strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
 	         source_open(&source, path, &error);
 	free(copy);
@@ -75,6 +77,40 @@ static void learn_threads(struct kvm *kvm, const char *path, const struct source
 	while (source_next(source, &event))
 		kvm_learn_thread(kvm, &event);
 	source_close(source);
+}
+
+/*
+ * The text of a recording of vmmu record that comes through a pipe is needed twice, like any
+ * other one of its: a copy is made of it, and *copy is its open file; else -1.
+ */
+static bool open_source(struct source **source, const char *path, int *copy, char **error)
+{
+	static const char first[] = "vmmu: record version=";
+	struct stream *stream;
+	const uint8_t *data;
+	struct stat st;
+	size_t size;
+	bool ok;
+
+	*copy = -1;
+	if (strcmp(path, "-") != 0 && (stat(path, &st) != 0 || S_ISREG(st.st_mode)))
+		return source_open(source, path, error);
+	*source = NULL;
+	if (!stream_open(&stream, path, error))
+		return false;
+	size = stream_peek(stream, &data, STREAM_PEEK_MAX);
+	if (source_kind_of(data, size) != SOURCE_TEXT || !memmem(data, size, first, sizeof(first) - 1))
+		return source_open_stream(source, stream, strcmp(path, "-") ? path : "standard input", error);
+	*copy = stream_to_file(stream, error);
+	stream_close(stream);
+	if (*copy < 0)
+		return false;
+	path = formatted("/proc/self/fd/%d", *copy);
+	ok = source_open(source, path, error);
+	free((char *)path);
+	if (!ok)
+		close(*copy);
+	return ok;
 }
 
 static json_t *meta_of(const struct kvm *kvm, const struct source_info *source, const struct index_writer *writer)
@@ -109,14 +145,15 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 	struct kvm *kvm;
 	uint64_t events = 0;
 	bool learnt = false;
+	int copy;
 
 	progress.next = progress.start + 2;
-	if (!source_open(&source, path, error))
+	if (!open_source(&source, path, &copy, error))
 		return false;
 	kvm = kvm_new(add_fact, writer);
 	while (source_next(source, &event) && !writer->failed) {
 		if (!learnt && kvm_is_record_line(&event)) {
-			learn_threads(kvm, path, source);
+			learn_threads(kvm, path, source, copy);
 			learnt = true;
 		}
 		kvm_take(kvm, &event);
@@ -128,5 +165,7 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 	json_object_set_new(*meta, "build_seconds", json_real(now() - progress.start));
 	kvm_free(kvm);
 	source_close(source);
+	if (copy >= 0)
+		close(copy);
 	return true;
 }
