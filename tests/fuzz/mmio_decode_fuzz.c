@@ -110,7 +110,7 @@ static bool is_branch(const struct x86_cpu_state *cpu)
 	if (op == 0xff)
 		return (next >> 3 & 7) >= 2 && (next >> 3 & 7) <= 5;
 	return op >> 4 == 7 || op == 0x9a || op == 0xea || (op >= 0xe0 && op <= 0xe3) || op == 0xe8 || op == 0xe9 || op == 0xeb || op == 0xc2 ||
-	       op == 0xc3;
+	       op == 0xc3 || op == 0xca || op == 0xcb;
 }
 
 static void check_result(const struct x86_cpu_state *before, const struct x86_cpu_state *after,
