@@ -130,6 +130,7 @@ done
 expect 0 'e.x1b.31mvil.xff' "$vmmu" info evil
 
 # What cannot be answered
+expect 2 'not a vmmu trace .*no recording of KVM .*vmmu record' "$vmmu" check /bin/sh
 expect 2 'cannot be known' "$vmmu" dump "$data/shadow.txt.zst"
 expect 2 'beyond what 4 levels' "$vmmu" walk --gpa 1000000000000 "$data/thp.txt.zst"
 expect 2 'hexadecimal' "$vmmu" walk --gpa zz "$data/thp.txt.zst"

@@ -35,7 +35,9 @@ static bool header_is_usable(const struct trace_file *trace, char **error)
 	const struct vmmu_trace_file_header *header = &trace->header;
 
 	if (memcmp(header->magic, VMMU_TRACE_MAGIC, sizeof(header->magic)) != 0)
-		*error = formatted("%s is not a vmmu trace; `vmmu run --trace FILE` makes one", trace->path);
+		*error = formatted("%s is not a vmmu trace (`vmmu run --trace FILE` makes one) and no recording of KVM "
+		                   "(`vmmu record` makes one, also trace-cmd, perf and tracefs)",
+		                   trace->path);
 	else if (header->version != VMMU_TRACE_VERSION && header->version != VMMU_TRACE_VERSION_PLAIN)
 		*error = formatted("%s is a trace of version %u, this vmmu reads versions %u and %u; "
 		                   "use the vmmu that made it, or make the trace again",
