@@ -177,6 +177,42 @@ static void int1_behind_mov_ss(void)
 
 /* ---- #AC: only at CPL 3 ------------------------------------------------------------------- */
 
+static volatile unsigned faults;
+static uint64_t fault_resume;
+
+static void note_fault(struct frame *f)
+{
+	faults++;
+	f->rflags &= ~(uint64_t)0x100; /* TF */
+	f->rip = fault_resume;
+}
+
+/* Under TF, in the shadow of MOV SS: the step is held back, and then there is a fault instead. */
+#define FAULT_BEHIND_MOV_SS(vector, instruction) \
+	do { \
+		on_interrupt(vector, note_fault); \
+		traps = faults = 0; \
+		__asm__ volatile("lea 1f(%%rip), %%rax; mov %%rax, %0; mov %%ss, %%edx; pushfq; orq $0x100, (%%rsp)\n\t" \
+		                 "mov $0x7fffffff, %%ecx; popfq; mov %%edx, %%ss; " instruction "; 1:" \
+		                 : "=m"(fault_resume) \
+		                 : "S"(0x400000000000ull) \
+		                 : "rax", "rcx", "rdx", "memory", "cc"); \
+		check_equal(faults, 1, "faults behind MOV SS: " instruction); \
+		check_equal(traps, 0, "single steps with " instruction); \
+		on_interrupt(vector, NULL); \
+	} while (0)
+
+static void faults_behind_mov_ss(void)
+{
+	FAULT_BEHIND_MOV_SS(VECTOR_UD, "ud2");
+	FAULT_BEHIND_MOV_SS(VECTOR_UD, "vmxon (%%rsp)");
+	FAULT_BEHIND_MOV_SS(VECTOR_PF, "mov (%%rsi), %%eax");
+	if (!device_present()) /* a bare machine may have them */
+		return;
+	FAULT_BEHIND_MOV_SS(VECTOR_GP, "rdmsr");
+	FAULT_BEHIND_MOV_SS(VECTOR_GP, "rdpmc");
+}
+
 enum { USER_DATA = 0x33,
        USER_CODE = 0x3b,
        KERNEL_CODE = 0x18,
@@ -275,6 +311,7 @@ void test_debug(void)
 		debug_register_access();
 		int1();
 		int1_behind_mov_ss();
+		faults_behind_mov_ss();
 	}
 	on_interrupt(VECTOR_DB, NULL);
 	in_each_mode(alignment);

@@ -42,7 +42,8 @@ static uint64_t read_battery_clock(void)
 	uint8_t b = cmos(0x0b), hour;
 	unsigned hours;
 
-	while (cmos(0x0a) & 0x80)
+	/* An update takes 2 ms; where there is no such clock, the bit is set for good. */
+	for (uint64_t begun = rdtsc(); cmos(0x0a) & 0x80 && rdtsc() - begun < clock_ns_to_ticks(10000000);)
 		cpu_pause();
 	hour = cmos(4);
 	hours = decoded(hour & 0x7f, b);
