@@ -222,7 +222,7 @@ def damage(random_numbers, data):
 def hostile(vmmu, folder, seed, count):
     random_numbers = random.Random(seed)
     originals = list(seeds())
-    questions = (["check"], ["walk", "--gpa", "40001000"], ["faults"], ["zaps"], ["pages"], ["dump"], ["trace", "--all"],
+    questions = (["check"], ["walk", "--gpa", "40001000"], ["faults"], ["zaps"], ["pages"], ["doctor"], ["dump"], ["trace", "--all"],
                  ["info"], ["dirty"], ["mmio"])
     for n in range(count):
         name, data = originals[n % len(originals)]
@@ -241,7 +241,7 @@ def hostile(vmmu, folder, seed, count):
 def main():
     vmmu = pathlib.Path(sys.argv[1]).resolve()
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 110
+    count = int(sys.argv[3]) if len(sys.argv) > 3 else 121
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         known_losses(vmmu, folder)
