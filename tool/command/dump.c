@@ -245,7 +245,7 @@ int command_dump(int argc, char **argv)
 	struct dump dump = {0};
 	int status;
 
-	if (question_is_for_recording(argc, argv))
+	if (question_is_asked(argc, argv, QUESTION_FOR_OPTION_JSON))
 		return question_tree(argc, argv);
 	view_init(&dump.view);
 	dump.view.no_symbols = true;

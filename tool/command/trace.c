@@ -312,7 +312,7 @@ int command_trace(int argc, char **argv)
 	struct listing list = {.filter = TRACE_FILTER_NONE, .limit = UINT64_MAX};
 	int status = EXIT_OK;
 
-	if (question_is_for_recording(argc, argv))
+	if (question_is_asked(argc, argv, QUESTION_FOR_OPTION))
 		return question_list(argc, argv);
 	view_init(&list.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &list);

@@ -408,7 +408,7 @@ int command_walk(int argc, char **argv)
 	struct walk walk = {0};
 	int status = EXIT_TROUBLE;
 
-	if (question_is_for_recording(argc, argv))
+	if (question_is_asked(argc, argv, QUESTION_FOR_OPTION_JSON))
 		return question_walk(argc, argv);
 	view_init(&walk.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &walk);

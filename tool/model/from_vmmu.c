@@ -190,6 +190,9 @@ static void take(struct conversion *c, uint64_t number)
 	switch (record->event) {
 	case VMMU_TRACE_VM:
 		take_vm(c, record);
+		/* Times count from the first record, as in the commands that read the trace itself. */
+		if (!c->writer->count)
+			index_add(c->writer, &fact);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
 		take_root(c, record);

@@ -12,7 +12,7 @@
 #include <vmmu/trace.h>
 #include <vmmu/types.h>
 
-#include "../source/source.h"
+#include "../source/peek.h"
 #include "index.h"
 
 /* What takes longer to build than that is kept. */
@@ -120,25 +120,6 @@ static void name_it(int fd, const char *path)
 	free(other);
 }
 
-/* A vmmu trace has a reader of its own, which wants a file. */
-static bool model_is_vmmu(const char *path)
-{
-	char magic[8];
-	struct stat st;
-	int fd;
-	bool is = false;
-
-	if (strcmp(path, "-") == 0 || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-		return false;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		is = pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
-		     memcmp(magic, VMMU_TRACE_MAGIC, sizeof(magic)) == 0;
-		close(fd);
-	}
-	return is;
-}
-
 static bool build(struct model *model, const char *path, const struct model_options *options,
                   const struct index_head *source, const char *beside, const char *cached, char **error)
 {
@@ -155,7 +136,7 @@ static bool build(struct model *model, const char *path, const struct model_opti
 	else if ((fd = temporary(error)) < 0)
 		return false;
 	index_begin(&writer, fd);
-	ok = (model_is_vmmu(path) ? build_from_vmmu(&writer, path, &meta, error)
+	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, &meta, error)
 	                          : build_from_source(&writer, path, options->quiet, &meta, error)) &&
 	     index_end(&writer, source, meta, error);
 	if (ok && name && json_number_value(json_object_get(meta, "build_seconds")) > keep_seconds)
@@ -166,26 +147,6 @@ static bool build(struct model *model, const char *path, const struct model_opti
 		return index_map(model, fd, error);
 	close(fd);
 	return false;
-}
-
-bool model_recognises(const char *path)
-{
-	struct stream *stream;
-	const uint8_t *data;
-	char *error = NULL;
-	size_t size;
-	enum source_kind kind;
-
-	if (strcmp(path, "-") == 0)
-		return true;
-	if (!stream_open(&stream, path, &error)) {
-		free(error);
-		return false;
-	}
-	size = stream_peek(stream, &data, STREAM_PEEK_MAX);
-	kind = source_kind_of(data, size);
-	stream_close(stream);
-	return kind != SOURCE_NONE && kind != SOURCE_VMMU;
 }
 
 bool model_open(struct model **out, const char *path, const struct model_options *options, char **error)

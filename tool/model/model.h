@@ -41,8 +41,6 @@ struct model_options {
 	bool quiet;    /* no progress */
 };
 
-/* Is this something that model_open reads? A vmmu trace is. */
-bool model_recognises(const char *path);
 /* "-" is standard input. False: *error says why (the caller frees). */
 bool model_open(struct model **model, const char *path, const struct model_options *options, char **error);
 void model_close(struct model *model);

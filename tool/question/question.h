@@ -5,8 +5,13 @@
 
 #include <stdbool.h>
 
-/* Does one of the arguments name a recording of KVM's events (or standard input, or a pipe)? */
-bool question_is_for_recording(int argc, char **argv);
+/* When a question takes the place of the command for vmmu traces. */
+enum question_when {
+	QUESTION_FOR_KVM,         /* one of the arguments names a recording of KVM's events */
+	QUESTION_FOR_OPTION,      /* also a vmmu trace, with an option that every question has (--since, --last ...) */
+	QUESTION_FOR_OPTION_JSON, /* --json is one of these */
+};
+bool question_is_asked(int argc, char **argv, enum question_when when);
 
 int question_walk(int argc, char **argv);
 int question_list(int argc, char **argv);

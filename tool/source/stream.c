@@ -242,6 +242,25 @@ static bool recognise_packing(struct stream *stream, char **error)
 	return false;
 }
 
+int stream_descriptor(const char *path)
+{
+	static char *pipe_path;
+	static int pipe_fd;
+	struct stat st;
+	int fd;
+
+	if (strcmp(path, "-") == 0)
+		return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+	if (pipe_path && strcmp(pipe_path, path) == 0)
+		return fcntl(pipe_fd, F_DUPFD_CLOEXEC, 0);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISFIFO(st.st_mode) || pipe_path)
+		return fd;
+	pipe_path = duplicate(path);
+	pipe_fd = fd;
+	return fcntl(pipe_fd, F_DUPFD_CLOEXEC, 0);
+}
+
 bool stream_open(struct stream **out, const char *path, char **error)
 {
 	bool standard = strcmp(path, "-") == 0;
@@ -250,7 +269,7 @@ bool stream_open(struct stream **out, const char *path, char **error)
 
 	*out = NULL;
 	stream->name = duplicate(standard ? "standard input" : path);
-	stream->fd = standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+	stream->fd = stream_descriptor(path);
 	if (stream->fd < 0 || fstat(stream->fd, &st) != 0) {
 		*error = formatted("%s: %s", stream->name, strerror(errno));
 		stream_close(stream);

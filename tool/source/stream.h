@@ -7,6 +7,12 @@
 
 struct stream;
 
+/*
+ * What a path leads to, to be closed by the caller; below 0 with errno. "-" is standard
+ * input. A named pipe is opened once for good: its writer shall not see it closed in between.
+ */
+int stream_descriptor(const char *path);
+
 /* "-" is standard input. False: *error says why (the caller frees). */
 bool stream_open(struct stream **stream, const char *path, char **error);
 void stream_close(struct stream *stream);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "../source/peek.h"
 #include "trace_file.h"
 
 #include <errno.h>
@@ -185,16 +186,41 @@ uint64_t trace_read_more(struct trace_file *trace)
 	return trace->count > before ? trace->count - before : 0;
 }
 
+/* What comes through a pipe or is packed goes into a file of ours first; -1: *error says why. */
+static int unpacked(const char *path, int fd, char **error)
+{
+	struct stream *stream;
+	uint8_t magic[4] = {0};
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (read_at(fd, magic, sizeof(magic), 0) < sizeof(magic) || source_peek(path) != SOURCE_VMMU || memcmp(magic, VMMU_TRACE_MAGIC, sizeof(magic)) == 0))
+		return fd;
+	close(fd);
+	if (source_peek(path) != SOURCE_VMMU) {
+		*error = formatted("%s is not a vmmu trace; `vmmu run --trace FILE` makes one", path);
+		return -1;
+	}
+	if (!stream_open(&stream, path, error))
+		return -1;
+	fd = stream_to_file(stream, error);
+	if (fd >= 0 && stream_damage(stream))
+		complain("%s", stream_damage(stream));
+	stream_close(stream);
+	return fd;
+}
+
 bool trace_open(struct trace_file *trace, const char *path, char **error)
 {
-	struct stat st;
 	size_t got;
 
-	*trace = (struct trace_file){.path = duplicate(path), .fd = open(path, O_RDONLY | O_CLOEXEC)};
-	if (trace->fd < 0) {
+	*error = NULL;
+	*trace = (struct trace_file){.path = duplicate(strcmp(path, "-") ? path : "standard input"), .fd = stream_descriptor(path)};
+	if (trace->fd < 0)
 		*error = formatted("%s: %s", path, strerror(errno));
-	} else if (fstat(trace->fd, &st) == 0 && !S_ISREG(st.st_mode)) {
-		*error = formatted("%s is not a regular file", path);
+	else
+		trace->fd = unpacked(path, trace->fd, error);
+	if (trace->fd < 0) {
+		/* It has been said why. */
 	} else if ((got = read_at(trace->fd, &trace->header, HEADER_BYTES, 0)) < HEADER_BYTES) {
 		*error = formatted("%s has %zu bytes, a trace has at least %d; it is not a vmmu trace, "
 		                   "or the run ended before it began",
