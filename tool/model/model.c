@@ -137,7 +137,7 @@ static bool build(struct model *model, const char *path, const struct model_opti
 		return false;
 	index_begin(&writer, fd);
 	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, &meta, error)
-	                          : build_from_source(&writer, path, options->quiet, &meta, error)) &&
+	                                       : build_from_source(&writer, path, options->quiet, &meta, error)) &&
 	     index_end(&writer, source, meta, error);
 	if (ok && name && json_number_value(json_object_get(meta, "build_seconds")) > keep_seconds)
 		name_it(fd, name);
