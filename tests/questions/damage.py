@@ -193,7 +193,7 @@ def seeds():
     for name in ("thp.txt.zst", "perf.data.zst"):
         yield name, subprocess.run(["zstd", "-dcq", DATA / name], stdout=subprocess.PIPE, check=True).stdout[:600000]
     for path in (DATA / "tc.report.gz", DATA / "tc.reportR.gz", DATA / "perf.script.gz", KVM / "ept-two.dat.gz",
-                 KVM / "npt-split.txt.gz", KVM / "shadow-map.dat.gz"):
+                 KVM / "npt-split.txt.gz", KVM / "shadow-map.dat.gz", KVM / "npt-stacks.dat.gz", KVM / "npt-stacks.txt.gz"):
         yield path.name, gzip.decompress(path.read_bytes())
     for path in (DATA / "npt-split-v7.dat", DATA / "few.txt.zst", KVM / "npt-map.dat.gz"):
         yield path.name, path.read_bytes()

@@ -138,7 +138,8 @@ enum fact_origin fact_origin_better(enum fact_origin known, const char *function
 	enum fact_origin best = known == FACT_ORIGIN_NONE ? FACT_ORIGIN_OTHER : known;
 
 	for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++)
-		if (functions[i].origin < best && is_function(function, length, functions[i].function))
+		if (functions[i].origin < best && length && *function == *functions[i].function &&
+		    is_function(function, length, functions[i].function))
 			best = functions[i].origin;
 	return best;
 }
