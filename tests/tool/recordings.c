@@ -775,6 +775,20 @@ static void a_stack_counts_until_its_thread_does_something_else(void **state)
 	assert_int_equal(facts[fact_count - 1].cause, FACT_CAUSE_ZAP_NOTIFIER);
 	changed(&host, 6, 1, PAGE(6), 0);
 	assert_int_equal(facts[fact_count - 1].origin, FACT_ORIGIN_MADVISE);
+	/* A stack is more certain than the name of the thread. */
+	for (unsigned i = 8; i < 10; i++)
+		changed(&host, i, 1, 0, PAGE(i));
+	for (unsigned i = 8; i < 10; i++) {
+		event = event_at(&host, EVENT_SPTE_CHANGED);
+		strcpy(event.comm, "kvm-nx-lpage-re");
+		event_set(&event, FIELD_GFN, i);
+		event_set(&event, FIELD_LEVEL, 1);
+		event_set(&event, FIELD_OLD, PAGE(i));
+		event_set(&event, FIELD_NEW, 0);
+		event_set(&event, FIELD_ORIGIN, i == 8 ? FACT_ORIGIN_NX_RECOVERY : FACT_ORIGIN_VM_END);
+		kvm_take(host.kvm, &event);
+		assert_int_equal(facts[fact_count - 1].cause, i == 8 ? FACT_CAUSE_ZAP_NX : FACT_CAUSE_ZAP);
+	}
 	/* The next call has no stack: nothing is known of it. */
 	event = event_at(&host, EVENT_UNMAP);
 	event_set(&event, FIELD_START, 0x1000);

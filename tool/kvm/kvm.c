@@ -78,7 +78,9 @@ static enum fact_cause cause_of_zap(const struct thread *thread, const struct so
 {
 	if (of_fault || spot->fit == KVM_FIT_DETACHED)
 		return FACT_CAUSE_ZAP_TABLE;
-	if (strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0 || origin == FACT_ORIGIN_NX_RECOVERY)
+	/* Since Linux 6.12 its thread may be the last one to leave a VM, too. */
+	if (origin == FACT_ORIGIN_NX_RECOVERY ||
+	    (origin == FACT_ORIGIN_NONE && strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0))
 		return FACT_CAUSE_ZAP_NX;
 	if (spot->root && !spot->root->valid)
 		return FACT_CAUSE_ZAP_ALL;
