@@ -789,6 +789,17 @@ static void a_stack_counts_until_its_thread_does_something_else(void **state)
 		kvm_take(host.kvm, &event);
 		assert_int_equal(facts[fact_count - 1].cause, i == 8 ? FACT_CAUSE_ZAP_NX : FACT_CAUSE_ZAP);
 	}
+	/* Without one the name tells, and the recovery of huge pages takes no single page. */
+	changed(&host, 10, 1, 0, PAGE(10));
+	host.now += 1000000000;
+	event = event_at(&host, EVENT_SPTE_CHANGED);
+	strcpy(event.comm, "kvm-nx-lpage-re");
+	event_set(&event, FIELD_GFN, 10);
+	event_set(&event, FIELD_LEVEL, 1);
+	event_set(&event, FIELD_OLD, PAGE(10));
+	event_set(&event, FIELD_NEW, 0);
+	kvm_take(host.kvm, &event);
+	assert_int_equal(facts[fact_count - 1].cause, FACT_CAUSE_ZAP);
 	/* The next call has no stack: nothing is known of it. */
 	event = event_at(&host, EVENT_UNMAP);
 	event_set(&event, FIELD_START, 0x1000);

@@ -74,13 +74,13 @@ static unsigned origin_from_here(struct thread *thread, const struct source_even
 }
 
 static enum fact_cause cause_of_zap(const struct thread *thread, const struct source_event *event,
-                                    const struct kvm_spot *spot, bool of_fault, unsigned origin)
+                                    const struct kvm_spot *spot, bool table, bool of_fault, unsigned origin)
 {
 	if (of_fault || spot->fit == KVM_FIT_DETACHED)
 		return FACT_CAUSE_ZAP_TABLE;
-	/* Since Linux 6.12 its thread may be the last one to leave a VM, too. */
+	/* It takes tables only. Since Linux 6.12 its thread may be the last one to leave a VM, too. */
 	if (origin == FACT_ORIGIN_NX_RECOVERY ||
-	    (origin == FACT_ORIGIN_NONE && strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0))
+	    (origin == FACT_ORIGIN_NONE && table && strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0))
 		return FACT_CAUSE_ZAP_NX;
 	if (spot->root && !spot->root->valid)
 		return FACT_CAUSE_ZAP_ALL;
@@ -98,7 +98,7 @@ static enum fact_cause cause_of(const struct thread *thread, const struct source
 	enum kvm_entry_kind was = kvm_entry_kind(old, level), is = kvm_entry_kind(new, level);
 
 	if (is_nothing(new, level))
-		return cause_of_zap(thread, event, spot, of_fault, origin);
+		return cause_of_zap(thread, event, spot, was == KVM_ENTRY_TABLE, of_fault, origin);
 	if (is == KVM_ENTRY_MMIO)
 		return FACT_CAUSE_MMIO;
 	if (was == KVM_ENTRY_LEAF && is == KVM_ENTRY_TABLE)
