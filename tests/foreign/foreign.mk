@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-#   make foreign   memtest86+ and Xen, as Debian ships them, under the visor: hours. FOREIGN_ARGS="--only memtest.*qemu"
+#   make foreign   memtest86+ and Xen, as Debian ships them, under the visor: half an hour. FOREIGN_ARGS="--only memtest.*qemu"
 #
 # Their packages are fetched into .cache/foreign by apt-get; nothing is installed.
 

@@ -4,7 +4,7 @@
 
 memtest86+ must finish its first pass without an error under NPT, EPT and shadow
 paging. Xen with a Linux dom0 must come as far under the visor as on the bare
-emulator, whose CPU has faults of its own. Each runs for minutes to hours. What it
+emulator, whose CPU has faults of its own. Each runs for minutes. What it
 has printed stays in build/tests/foreign; the last line is "N passed, N failed, N skipped".
 """
 import argparse
