@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d[\d,]*(?:\.\d+)?")
 ANY = "..."
 # Documents whose commands run elsewhere, since they want files that a test has to lay out.
-OTHERS = {"kvm.md": "tests/questions"}
+OTHERS = {"kvm.md": "tests/questions", "kvm-cases.md": "tests/questions", "doctor.md": "tests/questions"}
 
 
 def documents():
