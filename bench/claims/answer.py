@@ -40,11 +40,12 @@ class Runs:
 
     def make(self, guest, mmu):
         name = f"{guest}-{mmu}"
-        image, test = {"claims": ("guest.elf", "claims"), "unpaged": ("legacy.elf", "touch")}[guest]
+        image, test, options = {"claims": ("guest.elf", "claims", ["--test-device"]), "unpaged": ("legacy.elf", "touch", []),
+                                "intercepted": ("guest.elf", "claims", ["--test-device", "--intercept=cr3,invlpg"])}[guest]
         if name not in self.done:
             self.vmmu("run", "--machine", "qemu", "--mmu", mmu, "--quiet", "--icount", "--page-size", "4k",
                       "--timeout", TIMEOUT, "--kernel", self.build / "guest" / image, "--append", f"tests={test}",
-                      "--trace", self.work / f"{name}.trace", "--report", self.work / f"{name}.json")
+                      *options, "--trace", self.work / f"{name}.trace", "--report", self.work / f"{name}.json")
             self.done.add(name)
         return self.work / name
 
@@ -114,6 +115,32 @@ def no_exits(runs):
         npt["cr3-write"] == npt["invlpg"] == 0 and shadow["cr3-write"] >= EXECUTED
 
 
+def unpaged_no_ops(runs):
+    """sync and invlpg of the map for paging off: by count, beside the map for paging on."""
+    causes = {guest: [r["cause"] for r in runs.trace(guest, "shadow")] for guest in ("unpaged", "claims")}
+    synced = {guest: sum(cause in ("sync", "remap", "guest-write") for cause in causes[guest]) for guest in causes}
+    written = len(causes["unpaged"])
+    return (f"entries brought up to date: {synced['unpaged']} of {written:,} written with paging off, "
+            f"{synced['claims']} of {len(causes['claims']):,} with paging on"), \
+        synced["unpaged"] == 0 and written > 1000 and synced["claims"] > 0
+
+
+def spurious_flush(runs):
+    records = runs.trace("intercepted", "npt", "--all")
+    flushed = {name: sum(r["event"] == "guest_flush" and r["instruction"] == name for r in records)
+               for name in ("mov-cr3", "invlpg")}
+    owed, exits = events(records, "flush_owed"), runs.exits("intercepted", "npt")
+    return (f"carried out by the visor under NPT: {flushed['mov-cr3']:,} loads of CR3 and {flushed['invlpg']:,} INVLPG, "
+            f"a flush of everything for each; flushes that the tables needed: {owed}"), \
+        owed == 0 and flushed == {"mov-cr3": exits["cr3-write"], "invlpg": exits["invlpg"]} and min(flushed.values()) >= EXECUTED
+
+
+def invlpg_as_kvm(runs):
+    exits = {guest: runs.exits(guest, "shadow")["invlpg"] for guest in ("claims", "intercepted")}
+    return (f"shadow paging, {EXECUTED:,} INVLPG and four more executed: exits {exits['claims']}, "
+            f"with --intercept=invlpg {exits['intercepted']:,}"), exits == {"claims": 0, "intercepted": EXECUTED + 4}
+
+
 def root_once(runs):
     npt, shadow = (events(runs.trace("claims", mmu, "--all"), "root_load") for mmu in ("npt", "shadow"))
     return f"roots given to the CPU: {npt} under NPT, {shadow:,} under shadow paging", npt == 1 and shadow >= EXECUTED
@@ -132,8 +159,11 @@ CLAIMS = (
     ("very similar to shadow paging of a guest without paging", like_unpaged),
     ("both page-fault handlers invoke direct_map", one_function),
     ("they are hardly ever invalidated", hardly_invalidated),
+    ("nonpaging's sync and invlpg do nothing", unpaged_no_ops),
     ("neither INVLPG nor CR3 loads exit", no_exits),
+    ("(shadow paging can intercept INVLPG, as KVM does)", invlpg_as_kvm),
     ("set_cr3 is hardly called", root_once),
+    ("the emulator may cause a spurious flush", spurious_flush),
     ("the other addresses are pointers outside the PML4 page", other_pages),
 )
 

@@ -39,6 +39,19 @@ const char *vmmu_handler_name(unsigned handler)
 	return NAME_OF(names, handler);
 }
 
+const char *vmmu_guest_flush_name(unsigned flush)
+{
+	static const char *const names[VMMU_GUEST_FLUSH_COUNT] = {
+		[VMMU_GUEST_FLUSH_NONE] = "none",
+		[VMMU_GUEST_FLUSH_CR0] = "mov-cr0",
+		[VMMU_GUEST_FLUSH_CR3] = "mov-cr3",
+		[VMMU_GUEST_FLUSH_CR4] = "mov-cr4",
+		[VMMU_GUEST_FLUSH_INVLPG] = "invlpg",
+	};
+
+	return NAME_OF(names, flush);
+}
+
 const char *vmmu_fault_result_name(enum vmmu_fault_result result)
 {
 	static const char *const names[VMMU_FAULT_RESULT_COUNT] = {
@@ -112,6 +125,8 @@ const char *vmmu_trace_event_name(unsigned event)
 		[VMMU_TRACE_DUMP_END] = "dump_end",
 		[VMMU_TRACE_FOUND] = "found",
 		[VMMU_TRACE_CHECKSUM] = "checksum",
+		[VMMU_TRACE_MARK] = "mark",
+		[VMMU_TRACE_GUEST_FLUSH] = "guest_flush",
 	};
 
 	return NAME_OF(names, event);

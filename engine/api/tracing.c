@@ -89,6 +89,43 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 	vmmu_manage_unlock(&vm->tables, managing);
 }
 
+/* ---- the host's own records ---------------------------------------------------- */
+
+void vmmu_trace_mark(struct vmmu_vcpu *vcpu, uint64_t number)
+{
+	struct vmmu_trace_record *r;
+	struct vmmu_inside inside;
+	struct vmmu_op op;
+
+	vmmu_vcpu_op(&op, vcpu);
+	/* Inside, as all that a vCPU does: what was found when tracing began stands before it. */
+	inside = vmmu_op_enter(&op);
+	r = vmmu_trace_begin(&op, VMMU_TRACE_MARK);
+	if (r) {
+		r->mark = (struct vmmu_trace_mark){.number = number};
+		vmmu_trace_end(&op);
+	}
+	vmmu_op_leave(&op, inside);
+}
+
+void vmmu_trace_guest_flush(struct vmmu_vcpu *vcpu, enum vmmu_guest_flush instruction, uint64_t value,
+                            uint64_t rip)
+{
+	struct vmmu_trace_record *r;
+	struct vmmu_inside inside;
+	struct vmmu_op op;
+
+	vmmu_vcpu_op(&op, vcpu);
+	inside = vmmu_op_enter(&op);
+	r = vmmu_trace_begin(&op, VMMU_TRACE_GUEST_FLUSH);
+	if (r) {
+		r->instruction = instruction;
+		r->guest_flush = (struct vmmu_trace_guest_flush){.value = value, .guest_rip = rip};
+		vmmu_trace_end(&op);
+	}
+	vmmu_op_leave(&op, inside);
+}
+
 /* ---- the dump at the end ----------------------------------------------------- */
 
 static void dump_record(struct vmmu_visit *v, void *arg)

@@ -72,6 +72,8 @@ enum vmmu_trace_event {
 	VMMU_TRACE_DUMP_END = 16,        /* dump_end: the dump is complete */
 	VMMU_TRACE_FOUND = 17,           /* entry, level, index: as it stood when tracing began */
 	VMMU_TRACE_CHECKSUM = 18,        /* checksum: of the records before it in the file */
+	VMMU_TRACE_MARK = 19,            /* mark: the host's own, by vmmu_trace_mark; the visor ends a phase with it */
+	VMMU_TRACE_GUEST_FLUSH = 20,     /* guest_flush, instruction: the host flushed because it carried one out */
 	VMMU_TRACE_EVENT_COUNT,
 	VMMU_TRACE_EVENT_MAX = 1023 /* numbers to come stay within this: more is damage */
 };
@@ -190,6 +192,31 @@ struct vmmu_trace_checksum {
 	uint64_t reserved[2];
 };
 
+/* The host's own number. The visor: of the phase that ends here (docs/visor.md). */
+struct vmmu_trace_mark {
+	uint64_t number;
+	uint64_t reserved[3];
+};
+
+/*
+ * An instruction with which the guest asks its CPU to forget translations, and
+ * which the host carried out in the CPU's place. Numbers stand in files.
+ */
+enum vmmu_guest_flush {
+	VMMU_GUEST_FLUSH_NONE = 0,
+	VMMU_GUEST_FLUSH_CR0 = 1, /* MOV to CR0 */
+	VMMU_GUEST_FLUSH_CR3 = 2,
+	VMMU_GUEST_FLUSH_CR4 = 3,
+	VMMU_GUEST_FLUSH_INVLPG = 4,
+	VMMU_GUEST_FLUSH_COUNT
+};
+
+struct vmmu_trace_guest_flush {
+	uint64_t value;     /* that the register now has; INVLPG: the gva */
+	uint64_t guest_rip; /* of the instruction */
+	uint64_t reserved[2];
+};
+
 /* DROPS: how many were lost. DUMP_END: how many DUMP records there are. */
 struct vmmu_trace_number {
 	uint64_t records;
@@ -218,6 +245,7 @@ struct vmmu_trace_record {
 		uint32_t result;  /* enum vmmu_fault_result */
 		uint32_t created; /* 1 = made now, all zero; 0 = found when tracing began */
 		uint32_t flush_id;
+		uint32_t instruction; /* enum vmmu_guest_flush */
 	};
 	union {
 		struct vmmu_trace_config config;
@@ -234,6 +262,8 @@ struct vmmu_trace_record {
 		struct vmmu_trace_number drops;
 		struct vmmu_trace_number dump_end;
 		struct vmmu_trace_checksum checksum;
+		struct vmmu_trace_mark mark;
+		struct vmmu_trace_guest_flush guest_flush;
 		uint64_t word[4]; /* of an event that the reader does not know */
 	};
 };
@@ -315,6 +345,7 @@ uint32_t vmmu_trace_crc(uint32_t crc, const void *data, size_t bytes);
 
 const char *vmmu_cause_name(unsigned cause);       /* "violation" */
 const char *vmmu_handler_name(unsigned handler);   /* "direct" */
+const char *vmmu_guest_flush_name(unsigned flush); /* "mov-cr3" */
 const char *vmmu_trace_event_name(unsigned event); /* "kvm_page_fault" */
 
 #ifdef __cplusplus

@@ -372,6 +372,20 @@ void vmmu_dump(struct vmmu_vm *vm, vmmu_dump_fn fn, void *arg);
 /* [manage] The same into the management ring, as VMMU_TRACE_DUMP records and one DUMP_END. */
 void vmmu_trace_dump(struct vmmu_vm *vm);
 
+/*
+ * [vcpu] Put a number of the host's own into the vCPU's ring, as VMMU_TRACE_MARK: where a
+ * phase ends, for instance. Nothing where tracing is off. No table changes, no flush is owed.
+ */
+void vmmu_trace_mark(struct vmmu_vcpu *vcpu, uint64_t number);
+/*
+ * [vcpu] The host has carried out an instruction that makes a CPU forget translations, and
+ * has flushed for it (SDM vol. 3, 4.10.4.1): a VMMU_TRACE_GUEST_FLUSH record in the vCPU's
+ * ring. `value`: what the register now has, or INVLPG's gva. The engine asked for no such
+ * flush: what it owes goes through host.flush.
+ */
+void vmmu_trace_guest_flush(struct vmmu_vcpu *vcpu, enum vmmu_guest_flush instruction, uint64_t value,
+                            uint64_t rip);
+
 struct vmmu_stats {
 	uint64_t entries[VMMU_CAUSE_COUNT][VMMU_LEVEL_MAX + 1]; /* writes, by cause and level */
 	uint64_t zapped[VMMU_CAUSE_COUNT];                      /* of these, present ones that were emptied */

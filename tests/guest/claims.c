@@ -53,13 +53,69 @@ static void change_a_mapping(uint64_t root, uint64_t frame)
 	print("claims: 0x%llx now shows page 0x%llx\n", (unsigned long long)linear, (unsigned long long)other);
 }
 
+/* ---- what each phase of the trace holds (`vmmu trace --phase`) ---- */
+
+enum { PHASE_SHARE = 1,
+       PHASE_SWITCH,
+       PHASE_CHANGE,
+       PHASE_INVLPG,
+       PHASE_FORK };
+
+static void end_phase(uint8_t number)
+{
+	out8(TEST_PHASE_PORT, number);
+}
+
+/* One page is taken from under a mapping that was in use: clear the entry, INVLPG, and touch it no more. */
+static void invalidate_one(uint64_t root)
+{
+	uint64_t linear = address_in_space(0), table = space_table(root, linear, 1);
+
+	end_phase(0);
+	entry_write(table, index_of(linear, 1), 0);
+	invalidate_page(linear);
+	end_phase(PHASE_INVLPG);
+}
+
+/*
+ * What fork does to page tables: the child gets a copy of the parent's, both lose the
+ * right to write, and the first write of either is a #PF that brings a copy of the page.
+ */
+static void fork_once(uint64_t parent, uint64_t child, uint64_t linear)
+{
+	uint64_t frame = frame_tagged(), copy = frame_tagged();
+	uint64_t table = space_table(parent, linear, 1), childs = space_table(child, linear, 1);
+	unsigned index = index_of(linear, 1);
+
+	write_cr3(parent);
+	entry_write(table, index, frame | ENTRY_P | ENTRY_W);
+	word_at(linear)[1] = 1;
+	end_phase(0);
+	entry_write(childs, index, frame | ENTRY_P);
+	entry_write(table, index, frame | ENTRY_P);
+	invalidate_page(linear);
+	write_cr3(child);
+	check(!try_store(linear + 4, 2), "the child writes a page that it shares");
+	entry_write(childs, index, copy | ENTRY_P | ENTRY_W);
+	invalidate_page(linear);
+	check(try_store(linear + 4, 2), "the child cannot write its copy");
+	end_phase(PHASE_FORK);
+	write_cr3(parent);
+	check_equal(word_at(linear)[1], 1, "what the parent has");
+}
+
 static void claims(void)
 {
 	uint64_t home = read_cr3(), frame = frame_tagged(), root[SPACES];
 
 	share_a_page(root, frame);
+	end_phase(PHASE_SHARE);
 	switch_and_invalidate(root);
+	end_phase(PHASE_SWITCH);
 	change_a_mapping(root[0], frame);
+	end_phase(PHASE_CHANGE);
+	invalidate_one(root[0]);
+	fork_once(root[0], root[1], paging->window + 48 * PAGE);
 	write_cr3(home);
 }
 

@@ -175,6 +175,14 @@ def shadow_linux(machine, page_size, kernel="linux", initrd="workload", name="",
                 cost=30 if machine == "qemu" else 100, **more)
 
 
+def intercepting(machine, mmu, kernel):
+    """Loads of CR3 and INVLPG are carried out by the visor, where nothing else would ask for that."""
+    tests = ("claims",) if kernel == "guest" else ()
+    return guest(f"{machine}-intercept-{mmu}-{kernel}", f"loads of CR3 and INVLPG intercepted, {mmu}", machine,
+                 tests + ("stress-switch", "stress-alias", "stress-reuse"), kernel=kernel, page_size="4k", mmu=mmu,
+                 words=f"load=20 seed=5 mmu={mmu}", options=("--intercept=cr3,invlpg",), cost=15)
+
+
 def claims(mmu):
     """The phases of `make claims`, run as it runs them."""
     return Case(name=f"qemu-claims-{mmu}", machine="qemu", mmu=mmu, kernel="linux", initrd="phases", memory="256M",
@@ -357,6 +365,9 @@ CASES = [
     stress("bochs", "ept", "legacy", load=40),
     stress("bochs", "shadow", load=20, cost=20),
     stress("bochs", "shadow", "legacy", load=12, cost=20),
+    *[intercepting(machine, mmu, kernel) for machine, mmu, kernel in
+      (("qemu", "npt", "guest"), ("qemu", "npt", "legacy"), ("qemu", "shadow", "guest"), ("bochs", "ept", "guest"),
+       ("bochs", "ept", "legacy"), ("bochs", "shadow", "guest"))],
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
     ahead("bochs", "bare", "legacy"),

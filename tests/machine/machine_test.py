@@ -120,8 +120,10 @@ class Runner:
         summary = told["summary"]
         require(summary["audit_findings"] == 0, f"{summary['audit_findings']} audit findings at the end")
         require(summary["trace_dropped"] == 0, f"{summary['trace_dropped']} trace records were dropped")
-        unseen = ("invlpg",) if case.mmu == "shadow" else ("cr3-write", "cr3-read", "invlpg")
+        asked = {"cr3-write", "invlpg"} if "--intercept=cr3,invlpg" in case.options else set()
+        unseen = ({"invlpg"} if case.mmu == "shadow" else {"cr3-write", "cr3-read", "invlpg"}) - asked
         require(all(summary["exits"].get(name) == 0 for name in unseen), f"{unseen}: {summary['exits']}")
+        require(all(summary["exits"].get(name) for name in asked), f"not one of {asked}: {summary['exits']}")
         if "--icount" in case.options:  # a tick is an instruction: what the host is busy with does not count
             longest = summary["longest_exit"]
             require(longest["ns"] <= LONGEST_EXIT_NS, f"an exit took {longest['ns']} instructions: {longest}")

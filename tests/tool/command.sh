@@ -156,6 +156,8 @@ export FAKE=arguments
 run 0 '^kernel vmmu:kernel a_b_c,initrd vmmu:initrd initrd,module0 vmmu:module kernel x,,y' --kernel 'a,b c' --initrd initrd --module 'kernel=x,y'
 run 0 '^memory=524288K mmu=npt page-size=4k trace=off prealloc=on test-device=on -- a=b "c d"' --kernel kernel \
 	--memory 512M --page-size 4k --prealloc --test-device --append 'a=b "c d"'
+run 0 'test-device=off intercept=cr3,invlpg -- ' --kernel kernel --intercept cr3,invlpg
+run 122 'intercept takes cr3, invlpg or cr3,invlpg, not "cr0"' --kernel kernel --intercept cr0
 run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead
 run 0 'if=ide,index=1,werror=report' --kernel kernel --trace t,race
 run 0 '^on,.*spawn=deny' --kernel kernel

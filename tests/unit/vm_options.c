@@ -39,6 +39,7 @@ static void defaults(void **state)
 	assert_int_equal(options.max_level, VMMU_LEVEL_2M);
 	assert_false(options.trace || options.prealloc || options.test_device || options.require_isolation);
 	assert_true(options.run_ahead);
+	assert_false(options.intercept_cr3 || options.intercept_invlpg);
 	assert_string_equal(options.guest_command_line, "");
 	assert_int_equal(options.kernel.size, 10);
 }
@@ -54,6 +55,21 @@ static void every_word(void **state)
 	assert_true(options.trace && options.prealloc && options.test_device && options.require_isolation);
 	assert_false(options.run_ahead);
 	assert_string_equal(options.guest_command_line, "console=ttyS0 memory=x -- y");
+}
+
+static void intercepts(void **state)
+{
+	static const char *const bad[] = {"intercept=", "intercept=cr3,", "intercept=,invlpg", "intercept=cr0", "intercept=cr3;invlpg"};
+
+	(void)state;
+	assert_true(read_with_kernel("intercept=cr3"));
+	assert_true(options.intercept_cr3 && !options.intercept_invlpg);
+	assert_true(read_with_kernel("intercept=invlpg"));
+	assert_true(!options.intercept_cr3 && options.intercept_invlpg);
+	assert_true(read_with_kernel("intercept=cr3,invlpg trace=off"));
+	assert_true(options.intercept_cr3 && options.intercept_invlpg);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(read_with_kernel(bad[i]));
 }
 
 static void sizes(void **state)
@@ -144,6 +160,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(every_word),
+		cmocka_unit_test(intercepts),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(names_the_word),
 		cmocka_unit_test(roles),

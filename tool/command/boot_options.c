@@ -29,6 +29,7 @@ enum {
 	OPTION_PREALLOC,
 	OPTION_NO_RUN_AHEAD,
 	OPTION_REQUIRE_ISOLATION,
+	OPTION_INTERCEPT,
 	OPTION_TEST_DEVICE,
 };
 
@@ -117,6 +118,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_REQUIRE_ISOLATION:
 		options->require_isolation = true;
 		return 0;
+	case OPTION_INTERCEPT:
+		if (strcmp(arg, "cr3") != 0 && strcmp(arg, "invlpg") != 0 && strcmp(arg, "cr3,invlpg") != 0 &&
+		    strcmp(arg, "invlpg,cr3") != 0)
+			argp_error(state, "--intercept takes cr3, invlpg or cr3,invlpg, not \"%s\"", arg);
+		options->intercept = arg;
+		return 0;
 	case OPTION_TEST_DEVICE:
 		options->test_device = true;
 		return 0;
@@ -151,6 +158,8 @@ static const struct argp_option parser_options[] = {
          "Shadow tables: do not run programs ahead to the next page that they touch first", 2},
 	{"require-isolation", OPTION_REQUIRE_ISOLATION, NULL, 0,
          "Refuse a machine and paging mode that do not keep the guest off the visor's memory", 2},
+	{"intercept", OPTION_INTERCEPT, "cr3,invlpg", 0,
+         "Let loads of CR3, INVLPG or both exit where no paging mode here needs it, for comparison", 2},
 	{"test-device", OPTION_TEST_DEVICE, NULL, 0, "Give the guest the port of the project's own tests", 2},
 	{0},
 };
@@ -201,12 +210,13 @@ bool boot_options_plan(struct boot_options *options, bool traced, struct boot_pl
 	options->visor = visor_path(error);
 	if (!options->visor)
 		return false;
-	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s",
+	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s%s%s",
 	                                 options->memory >> 10, mmu_name(options->mmu), options->page_size,
 	                                 traced ? "disk" : "off", options->prealloc ? "on" : "off",
 	                                 options->test_device ? "on" : "off",
 	                                 options->no_run_ahead ? " run-ahead=off" : "",
-	                                 options->require_isolation ? " require-isolation=on" : "");
+	                                 options->require_isolation ? " require-isolation=on" : "",
+	                                 options->intercept ? " intercept=" : "", options->intercept ? options->intercept : "");
 	options->guest_line = formatted("%s%s%s", defaults ? LINUX_DEFAULT_APPEND : "",
 	                                defaults && *options->append ? " " : "", options->append);
 	*plan = (struct boot_plan){

@@ -22,7 +22,8 @@ enum { OPTION_GPA = 'g',
        OPTION_LIMIT = 'n',
        OPTION_JSON = 0x100,
        OPTION_FAULT,
-       OPTION_GVA };
+       OPTION_GVA,
+       OPTION_PHASE };
 
 enum { FOLLOW_POLL_US = 100000 };
 
@@ -38,6 +39,8 @@ struct listing {
 	struct trace_filter filter;
 	uint64_t limit; /* lines of entry writes */
 	bool follow, json;
+	bool by_phase;  /* only what stands in this phase: */
+	uint64_t phase; /* its number, in the mark that ends it */
 
 	struct replay vms; /* only for its decoders */
 	struct group *groups;
@@ -194,6 +197,46 @@ static void show_what_is_open(struct listing *list)
 	map_free(&list->streams);
 }
 
+/* The records [*first, *end) of the phase: from the mark before its own to its own. False: nothing marks it. */
+static bool find_phase(const struct listing *list, uint64_t *first, uint64_t *end)
+{
+	const struct trace_file *trace = &list->view.trace;
+	uint64_t begin = 0;
+
+	for (uint64_t n = 0; n < trace->count; n++) {
+		const struct vmmu_trace_record *r = &trace->records[n];
+
+		if (r->event != VMMU_TRACE_MARK || (list->filter.vm != UINT64_MAX && r->vm != list->filter.vm))
+			continue;
+		*first = begin;
+		*end = begin = n + 1;
+		if (r->mark.number == list->phase)
+			return true;
+	}
+	return false;
+}
+
+/* The decoders come from what stands before the phase. */
+static bool show_phase(struct listing *list)
+{
+	struct trace_file *trace = &list->view.trace;
+	uint64_t first, end;
+
+	trace_sort(trace);
+	if (!find_phase(list, &first, &end)) {
+		complain("no phase %" PRIu64 " ends in %s (`vmmu trace --all FILE | grep mark` lists those that do)", list->phase,
+		         trace->path);
+		return false;
+	}
+	for (uint64_t n = 0; n < first; n++)
+		if (trace->records[n].event == VMMU_TRACE_VM)
+			replay_apply(&list->vms, trace, n);
+	while (first < end && !limit_reached(list))
+		take(list, first++);
+	show_what_is_open(list);
+	return true;
+}
+
 static void show_all(struct listing *list)
 {
 	struct trace_file *trace = &list->view.trace;
@@ -242,6 +285,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &list->view;
 		return 0;
+	case ARGP_KEY_END:
+		if (list->by_phase && list->follow)
+			argp_error(state, "--phase and --follow exclude each other: a phase is known when it has ended");
+		return 0;
 	case OPTION_GPA:
 		parse_gpa(list, arg, state);
 		return 0;
@@ -264,6 +311,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "one --fault at a time; a range is N-M");
 		if (!parse_range(arg, &list->filter.fault_first, &list->filter.fault_last))
 			argp_error(state, "--fault takes a number or a range (12 or 12-20), not \"%s\"", arg);
+		return 0;
+	case OPTION_PHASE:
+		list->by_phase = true;
+		if (!parse_number(arg, &list->phase))
+			argp_error(state, "--phase takes a phase's number, not \"%s\"", arg);
 		return 0;
 	case OPTION_LIMIT:
 		if (!parse_number(arg, &list->limit))
@@ -289,6 +341,7 @@ static const struct argp_option options[] = {
 	{"level", OPTION_LEVEL, "L", 0, "Only entries of this level: 1 to 5, or 4k, 2m, 1g, 512g, 256t", 1},
 	{"cause", OPTION_CAUSE, "C", 0, "Only writes with this cause (violation, split ...); may be repeated", 1},
 	{"fault", OPTION_FAULT, "N[-M]", 0, "Only what these faults wrote", 1},
+	{"phase", OPTION_PHASE, "N", 0, "Only what stands between two marks of the guest's: the phase that ends with mark N", 1},
 	{"limit", OPTION_LIMIT, "N", 0, "Stop after N entry writes", 1},
 	{"all", OPTION_ALL, NULL, 0, "Also slots, tables made and freed, flushes, MMIO, faults that wrote nothing", 2},
 	{"follow", OPTION_FOLLOW, NULL, 0, "Go on as the trace grows, until the run ends", 2},
@@ -322,7 +375,10 @@ int command_trace(int argc, char **argv)
 	if (!list.follow)
 		trace_warn_ending(&list.view.trace);
 	replay_init(&list.vms, NULL, NULL);
-	show_all(&list);
+	if (!list.by_phase)
+		show_all(&list);
+	else if (!show_phase(&list))
+		status = EXIT_TROUBLE;
 	if (list.follow && list.view.trace.ending == TRACE_DAMAGED) {
 		trace_warn_ending(&list.view.trace);
 		status = EXIT_TROUBLE;

@@ -154,6 +154,11 @@ static json_t *fields_of(const struct vmmu_trace_record *r)
 	case VMMU_TRACE_CHECK_MMIO:
 		return json_pack("{so so so}", "kvm_gen", hex(r->check_mmio.kvm_gen), "spte_gen",
 		                 hex(r->check_mmio.spte_gen), "spte", hex(r->check_mmio.spte));
+	case VMMU_TRACE_MARK:
+		return json_pack("{sI}", "number", (json_int_t)r->mark.number);
+	case VMMU_TRACE_GUEST_FLUSH:
+		return json_pack("{ss so so}", "instruction", describe_guest_flush(r->instruction).text, "value",
+		                 hex(r->guest_flush.value), "rip", hex(r->guest_flush.guest_rip));
 	case VMMU_TRACE_DROPS:
 		return json_pack("{so}", "lost", hex(r->drops.records));
 	default:

@@ -114,6 +114,13 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		printf("  generation %" PRIu64 " now, %" PRIu64 " in the entry", r->check_mmio.kvm_gen,
 		       r->check_mmio.spte_gen);
 		break;
+	case VMMU_TRACE_MARK:
+		printf("  phase %" PRIu64 " ends", r->mark.number);
+		break;
+	case VMMU_TRACE_GUEST_FLUSH:
+		printf("  %s 0x%" PRIx64 " carried out by the host, which flushes the whole TLB",
+		       describe_guest_flush(r->instruction).text, r->guest_flush.value);
+		break;
 	case VMMU_TRACE_DROPS:
 		printf("  %s%" PRIu64 " records were lost here", p->red, r->drops.records);
 		break;

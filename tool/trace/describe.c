@@ -48,6 +48,13 @@ struct number_text describe_handler(uint64_t handler)
 	return text_of_number(vmmu_handler_name(known ? (unsigned)handler : 0), known, "map", (unsigned)handler);
 }
 
+struct number_text describe_guest_flush(unsigned instruction)
+{
+	bool known = instruction > 0 && instruction < VMMU_GUEST_FLUSH_COUNT;
+
+	return text_of_number(vmmu_guest_flush_name(known ? instruction : 0), known, "instruction", instruction);
+}
+
 struct number_text describe_event(unsigned event)
 {
 	return text_of_number(vmmu_trace_event_name(event), event < VMMU_TRACE_EVENT_COUNT, "event", event);

@@ -30,6 +30,8 @@ struct number_text describe_cause(unsigned cause);
 struct number_text describe_result(unsigned result);
 /* "direct"; "map-40" for the number of a handler that is not known. */
 struct number_text describe_handler(uint64_t handler);
+/* "mov-cr3"; "instruction-40". */
+struct number_text describe_guest_flush(unsigned instruction);
 /* Its leaves are written by direct_map. */
 static inline bool maps_directly(uint64_t handler)
 {

@@ -49,6 +49,8 @@ static const struct {
 	[VMMU_TRACE_DUMP_END] = {0, 1},
 	[VMMU_TRACE_FOUND] = {LEVEL | INDEX, 3},
 	[VMMU_TRACE_CHECKSUM] = {0, 2},
+	[VMMU_TRACE_MARK] = {0, 1},
+	[VMMU_TRACE_GUEST_FLUSH] = {AUX, 2},
 };
 
 /* A record and all that is known when its turn comes. */
@@ -197,7 +199,8 @@ static void begin_fault(const struct look *l)
 static bool is_outside_faults(unsigned number)
 {
 	return number == VMMU_TRACE_VM || number == VMMU_TRACE_ROOT_LOAD || number == VMMU_TRACE_SLOT ||
-	       number == VMMU_TRACE_FOUND || number == VMMU_TRACE_DUMP || number == VMMU_TRACE_DUMP_END;
+	       number == VMMU_TRACE_FOUND || number == VMMU_TRACE_DUMP || number == VMMU_TRACE_DUMP_END ||
+	       number == VMMU_TRACE_MARK || number == VMMU_TRACE_GUEST_FLUSH;
 }
 
 /* Between a fault's beginning and end all records of its stream are its own, and none elsewhere. */

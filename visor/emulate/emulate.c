@@ -683,6 +683,23 @@ static enum emulate_result emulate_carry_out(struct x86_cpu_state *cpu, const st
 	return result;
 }
 
+bool instruction_address(struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count, uint64_t *gva)
+{
+	const struct decoded *d;
+	struct emulation e = {.cpu = cpu};
+
+	if (decode(cpu, bytes, count, &d) != EMULATE_DONE || d->instruction.mnemonic != ZYDIS_MNEMONIC_INVLPG)
+		return false;
+	e.decoded = d;
+	e.instruction = &d->instruction;
+	e.operand = d->operand;
+	e.next_rip = cpu->rip + d->instruction.length;
+	*gva = effective_address(&e, 0) + cpu->segment[operand_segment(&e, 0)].base;
+	if (!in_long_mode(&e))
+		*gva &= UINT32_MAX;
+	return true;
+}
+
 enum emulate_result emulate_instruction(struct x86_cpu_state *cpu, const struct guest_memory *memory,
                                         const uint8_t *bytes, unsigned count, uint64_t gpa,
                                         struct emulate_info *info)

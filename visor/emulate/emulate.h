@@ -26,6 +26,12 @@ enum emulate_result emulate_instruction(struct x86_cpu_state *cpu, const struct 
                                         const uint8_t *bytes, unsigned count, uint64_t gpa,
                                         struct emulate_info *info);
 
+/*
+ * The linear address that INVLPG names, which accesses nothing there; `cpu` has all
+ * registers. False: it is no INVLPG, or not all of it is there.
+ */
+bool instruction_address(struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count, uint64_t *gva);
+
 /* "done", "again", "page-fault" ... */
 const char *emulate_result_name(enum emulate_result result);
 

@@ -155,6 +155,33 @@ static void access_machine_status(struct vcpu *v)
 		exit_raise(v, X86_GP, true, 0);
 }
 
+/* The back end has flushed all, as it can do no less: more than the guest's CPU would have forgotten. */
+static void note_flush(struct vcpu *v, enum vmmu_guest_flush instruction, uint64_t value)
+{
+	if (unlikely(v->tracing))
+		vmmu_trace_guest_flush(v->mmu, instruction, value, v->state.rip);
+}
+
+static bool write_cr(struct vcpu *v, unsigned cr, uint64_t value)
+{
+	static const enum vmmu_guest_flush of[] = {[0] = VMMU_GUEST_FLUSH_CR0, [3] = VMMU_GUEST_FLUSH_CR3, [4] = VMMU_GUEST_FLUSH_CR4};
+
+	if (!set_cr(v, cr, value))
+		return false;
+	/* Under shadow paging a load of the root is part of it, and traced as such. */
+	if (v->backend->mode != VMMU_MODE_SHADOW)
+		note_flush(v, of[cr], value);
+	return true;
+}
+
+void exit_invlpg(struct vcpu *v, uint64_t gva)
+{
+	exit_count(v, EXIT_INVLPG);
+	v->backend->flush(v);
+	note_flush(v, VMMU_GUEST_FLUSH_INVLPG, gva);
+	exit_skip(v);
+}
+
 void exit_cr(struct vcpu *v, const struct cr_access *access)
 {
 	uint64_t *gpr = &v->state.gpr[access->gpr], value;
@@ -170,7 +197,7 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 		break;
 	case CR_WRITE:
 		value = v->backend->in_64bit_code(v) ? *gpr : (uint32_t)*gpr;
-		good = set_cr(v, access->cr, value);
+		good = write_cr(v, access->cr, value);
 		break;
 	case CR_CLTS:
 		good = set_cr0(v, guest_cr(v, 0) & ~X86_CR0_TS);

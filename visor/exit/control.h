@@ -20,6 +20,9 @@ struct cr_access {
 };
 void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
 
+/* INVLPG of this linear address, where the options want to see it. */
+void exit_invlpg(struct vcpu *vcpu, uint64_t gva);
+
 /* vcpu->state is that of a new task: make it the guest's, CR0.TS and CR3 with it. False: #GP by its PDPTEs. */
 bool control_enter_task(struct vcpu *vcpu);
 

@@ -5,6 +5,7 @@
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
+#include "visor/vm/vm.h"
 
 #define IO_BITMAP_ORDER 2  /* 12 KiB (15.10.1), as a run of four frames */
 #define MSR_BITMAP_ORDER 1 /* 8 KiB (15.11) */
@@ -50,6 +51,15 @@ static void intercept_paging(struct vmcb *b)
 	b->intercept1 |= INTERCEPT_TASK_SWITCH;
 }
 
+/* What only the options ask for. */
+static void intercept_for_comparison(const struct vcpu *v, struct vmcb *b)
+{
+	if (v->vm->options->intercept_cr3)
+		b->cr_write |= 1u << 3;
+	if (v->vm->options->intercept_invlpg)
+		b->intercept1 |= INTERCEPT_INVLPG;
+}
+
 void svm_vcpu_free(struct vcpu *v)
 {
 	if (v->svm.vmcb)
@@ -81,6 +91,7 @@ bool svm_vcpu_init(struct vcpu *v)
 	b->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
 	                INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
 	                INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU;
+	intercept_for_comparison(v, b);
 	b->intercept3 = INTERCEPT_INVLPGB | INTERCEPT_INVLPGB_ILLEGAL | INTERCEPT_TLBSYNC;
 	b->io_bitmap = v->svm.io_bitmap;
 	b->msr_bitmap = v->svm.msr_bitmap;

@@ -133,6 +133,18 @@ bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_acc
 	return true;
 }
 
+uint64_t svm_decode_invlpg(struct vcpu *v)
+{
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes);
+	struct x86_cpu_state s = v->state;
+	uint64_t gva = 0;
+
+	svm_load_state(v, &s);
+	instruction_address(&s, bytes, count, &gva);
+	return gva;
+}
+
 unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr)
 {
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];

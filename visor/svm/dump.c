@@ -28,6 +28,7 @@ const char *svm_exit_name(uint64_t code)
 		{SVM_EXIT_CPUID, "CPUID"},
 		{SVM_EXIT_INVD, "INVD"},
 		{SVM_EXIT_HLT, "HLT"},
+		{SVM_EXIT_INVLPG, "INVLPG"},
 		{SVM_EXIT_INVLPGA, "INVLPGA"},
 		{SVM_EXIT_IO, "I/O"},
 		{SVM_EXIT_MSR, "MSR"},

@@ -142,6 +142,9 @@ void svm_handle(struct vcpu *v)
 	case SVM_EXIT_XSETBV:
 		exit_xsetbv(v);
 		break;
+	case SVM_EXIT_INVLPG:
+		exit_invlpg(v, svm_decode_invlpg(v));
+		break;
 	case SVM_EXIT_INVLPGA:
 	case SVM_EXIT_VMRUN:
 	case SVM_EXIT_VMLOAD:

@@ -85,6 +85,8 @@ void svm_end_step(struct vcpu *v);
 /* decode.c */
 /* Bytes of the MOV to a debug register at CS:RIP, and its source; 0: it cannot be read. */
 unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr);
+/* The linear address that the INVLPG at CS:RIP names; 0: it cannot be read. */
+uint64_t svm_decode_invlpg(struct vcpu *v);
 unsigned svm_instruction_length(struct vcpu *v);
 /* Of INT n, INT3 or INTO at CS:RIP, as VMX would tell of it; 0: none is there. */
 uint32_t svm_software_interrupt(struct vcpu *v);

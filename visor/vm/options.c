@@ -49,6 +49,25 @@ static bool choose_flag(const char *value, const char *end, const struct choice 
 	return true;
 }
 
+/* "cr3", "invlpg" or both with a comma between them. */
+static bool choose_intercepts(const char *value, const char *end, struct options *out)
+{
+	while (value <= end) {
+		const char *stop = value;
+
+		while (stop < end && *stop != ',')
+			stop++;
+		if (word_is(value, stop, "cr3"))
+			out->intercept_cr3 = true;
+		else if (word_is(value, stop, "invlpg"))
+			out->intercept_invlpg = true;
+		else
+			return false;
+		value = stop + 1;
+	}
+	return true;
+}
+
 /* 1: taken. 0: a known word with a wrong value. -1: not a word of ours. */
 static int read_word(const char *word, const char *end, struct options *out)
 {
@@ -75,6 +94,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 		return choose_flag(value, end, switches, &out->require_isolation);
 	if ((value = after_prefix(word, "run-ahead=")))
 		return choose_flag(value, end, switches, &out->run_ahead);
+	if ((value = after_prefix(word, "intercept=")))
+		return choose_intercepts(value, end, out);
 	if ((value = after_prefix(word, "test-device=")))
 		return choose_flag(value, end, switches, &out->test_device);
 	return -1;

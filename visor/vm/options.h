@@ -19,8 +19,9 @@ struct options {
 	enum options_mmu mmu;
 	unsigned max_level; /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
-	bool require_isolation; /* refuse where cpu_backend.leak() names a way out */
-	bool run_ahead;         /* exit/ahead.h */
+	bool require_isolation;               /* refuse where cpu_backend.leak() names a way out */
+	bool run_ahead;                       /* exit/ahead.h */
+	bool intercept_cr3, intercept_invlpg; /* exits that nothing here needs, for comparison */
 	const char *guest_command_line;
 
 	struct load_blob kernel; /* bytes NULL: no module has that role */

@@ -48,6 +48,7 @@ void phases_mark(struct vm *vm, uint8_t number)
 		p->phase[p->count].number = number;
 		counters_difference(&now, &p->last, &p->phase[p->count++].counted);
 	}
+	vmmu_trace_mark(vm->vcpu.mmu, number);
 	p->last = now;
 	p->last.tsc = rdtsc(); /* what marking costs belongs to no phase */
 }

@@ -45,7 +45,7 @@ const struct cpu_backend cpu_vmx = {
 
 const struct cpu_backend cpu_vmx_shadow = {
 	.name = "shadow",
-	.machine = "VMX with vmx_cpu.shadow paging",
+	.machine = "VMX with shadow paging",
 	.fault_exit = "page-fault",
 	.mode = VMMU_MODE_SHADOW,
 	.enable = vmx_shadow_enable,

@@ -6,6 +6,7 @@
 #include "visor/host/interrupts.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
+#include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
 
@@ -124,10 +125,18 @@ void vmx_arm_preemption(void)
 		vmwrite(VMCS_PREEMPTION_TIMER, vmx_cpu.preemption);
 }
 
+/* What only the options ask for: each of these may be 1 (appendix A.3.2). With exits by INVLPG come those by INVPCID. */
+static uint32_t controls_for_comparison(const struct vcpu *v)
+{
+	if (v->vm->options->intercept_invlpg)
+		vmx_cpu.secondary &= ~CPU2_INVPCID;
+	return (v->vm->options->intercept_cr3 ? CPU_CR3_LOAD : 0) | (v->vm->options->intercept_invlpg ? CPU_INVLPG : 0);
+}
+
 static void write_controls(struct vcpu *v)
 {
 	clear_fields();
-	v->vmx.cpu_based = vmx_cpu_controls();
+	v->vmx.cpu_based = vmx_cpu_controls() | controls_for_comparison(v);
 	v->vmx.entry_work = vmx_cpu.each_entry;
 	vmwrite(VMCS_PIN_CONTROLS, vmx_pin_controls());
 	set_up_preemption(vmx_pin_controls());

@@ -228,7 +228,7 @@ void vmx_describe(struct vmmu_cpu *out)
 }
 
 /*
- * Without their controls the instructions are #UD in a guest (26.1.2). On vmx_cpu.shadow
+ * Without their controls the instructions are #UD in a guest (26.1.2). On shadow
  * tables INVPCID could be had only together with exits by INVLPG, of which there
  * are to be none. Under EPT a fifth level of the guest's own is left out: Bochs
  * then walks five levels of EPT as well.

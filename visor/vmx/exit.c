@@ -127,6 +127,9 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		exit_count(v, EXIT_RDPMC);
 		exit_raise(v, X86_GP, true, 0);
 		break;
+	case VMX_EXIT_INVLPG: /* the qualification is the linear address (28.2.1) */
+		exit_invlpg(v, vmread(VMCS_QUALIFICATION));
+		break;
 	case VMX_EXIT_CR_ACCESS:
 		vmx_handle_cr(v);
 		break;
@@ -160,7 +163,7 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		vmx_undefined_instruction(v);
 		break;
 	default:
-		exit_count(v, reason == VMX_EXIT_INVLPG ? EXIT_INVLPG : EXIT_OTHER);
+		exit_count(v, EXIT_OTHER);
 		vm_fail(v, "unexpected exit %u (%s)", reason, vmx_exit_name(reason));
 	}
 }
