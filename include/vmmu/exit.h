@@ -50,11 +50,27 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, 
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_violation(uint64_t qualification, vmmu_gpa gpa,
                                                                  uint64_t rip)
 {
-	uint32_t access = qualification & VMMU_RWX;
+	/* What bits 0 to 5 say, for each value of them. */
+#define VMMU_EPT_ACCESS(q) ((q) < 8 ? (q)&VMMU_RWX : ((q)&VMMU_RWX) | VMMU_ACCESS_PRESENT)
+#define VMMU_EPT_ACCESS_8(q) \
+	VMMU_EPT_ACCESS(q), VMMU_EPT_ACCESS((q) + 1), VMMU_EPT_ACCESS((q) + 2), VMMU_EPT_ACCESS((q) + 3), \
+		VMMU_EPT_ACCESS((q) + 4), VMMU_EPT_ACCESS((q) + 5), VMMU_EPT_ACCESS((q) + 6), \
+		VMMU_EPT_ACCESS((q) + 7)
+	static const uint8_t says[64] = {
+		VMMU_EPT_ACCESS_8(0),
+		VMMU_EPT_ACCESS_8(8),
+		VMMU_EPT_ACCESS_8(16),
+		VMMU_EPT_ACCESS_8(24),
+		VMMU_EPT_ACCESS_8(32),
+		VMMU_EPT_ACCESS_8(40),
+		VMMU_EPT_ACCESS_8(48),
+		VMMU_EPT_ACCESS_8(56),
+	};
+#undef VMMU_EPT_ACCESS_8
+#undef VMMU_EPT_ACCESS
+	uint32_t access = says[qualification & 63];
 
-	if (qualification & 0x38)
-		access |= VMMU_ACCESS_PRESENT;
-	if ((qualification & 0x180) == 0x80)
+	if (__builtin_expect(!(qualification & 0x100), 0) && qualification & 0x80)
 		access |= VMMU_ACCESS_WALK;
 	return vmmu_fault_of(gpa, access, qualification, rip);
 }
@@ -71,12 +87,29 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_ept_misconfig(vmmu_gpa gpa, u
  */
 VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_gpa gpa, uint64_t rip)
 {
-	uint32_t access = exitinfo1 & 0x10 ? VMMU_X : exitinfo1 & 2 ? VMMU_W
-	                                                            : VMMU_R;
+	/* What bits 0 to 4 say, for each value of them: a look instead of a dozen shifts and masks. */
+#define VMMU_NPF_ACCESS(e) \
+	(((e)&0x10   ? VMMU_X \
+	  : (e)&0x02 ? VMMU_W \
+	             : VMMU_R) | \
+	 ((e)&0x01 ? VMMU_ACCESS_PRESENT : 0) | ((e)&0x08 ? VMMU_ACCESS_RESERVED : 0) | \
+	 ((e)&0x04 ? VMMU_ACCESS_USER : 0))
+#define VMMU_NPF_ACCESS_4(e) \
+	VMMU_NPF_ACCESS(e), VMMU_NPF_ACCESS((e) + 1), VMMU_NPF_ACCESS((e) + 2), VMMU_NPF_ACCESS((e) + 3)
+	static const uint8_t says[32] = {
+		VMMU_NPF_ACCESS_4(0),
+		VMMU_NPF_ACCESS_4(4),
+		VMMU_NPF_ACCESS_4(8),
+		VMMU_NPF_ACCESS_4(12),
+		VMMU_NPF_ACCESS_4(16),
+		VMMU_NPF_ACCESS_4(20),
+		VMMU_NPF_ACCESS_4(24),
+		VMMU_NPF_ACCESS_4(28),
+	};
+#undef VMMU_NPF_ACCESS_4
+#undef VMMU_NPF_ACCESS
+	uint32_t access = says[exitinfo1 & 31] | (uint32_t)(exitinfo1 >> 27 & VMMU_ACCESS_WALK);
 
-	/* Bits 0, 3, 33 and 2 moved to where enum VMMU_ACCESS_* has them, without a branch. */
-	access |= (exitinfo1 << 4 & VMMU_ACCESS_PRESENT) | (exitinfo1 << 2 & VMMU_ACCESS_RESERVED) |
-	          (exitinfo1 >> 27 & VMMU_ACCESS_WALK) | (exitinfo1 << 5 & VMMU_ACCESS_USER);
 	return vmmu_fault_of(gpa, access, exitinfo1, rip);
 }
 

@@ -27,27 +27,29 @@
 #ifdef __ASSEMBLER__
 /* clang-format off */
 
-/* The guest's registers from the vCPU at %rdi. */
+/* The guest's registers from the vCPU at %rbx, which the C ABI keeps over a call. */
 	.macro load_guest_registers
-	mov GPR_RCX(%rdi), %rcx
-	mov GPR_RDX(%rdi), %rdx
-	mov GPR_RBX(%rdi), %rbx
-	mov GPR_RBP(%rdi), %rbp
-	mov GPR_RSI(%rdi), %rsi
-	mov GPR_R8(%rdi), %r8
-	mov GPR_R9(%rdi), %r9
-	mov GPR_R10(%rdi), %r10
-	mov GPR_R11(%rdi), %r11
-	mov GPR_R12(%rdi), %r12
-	mov GPR_R13(%rdi), %r13
-	mov GPR_R14(%rdi), %r14
-	mov GPR_R15(%rdi), %r15
-	mov GPR_RDI(%rdi), %rdi
+	mov GPR_RCX(%rbx), %rcx
+	mov GPR_RDX(%rbx), %rdx
+	mov GPR_RBP(%rbx), %rbp
+	mov GPR_RSI(%rbx), %rsi
+	mov GPR_RDI(%rbx), %rdi
+	mov GPR_R8(%rbx), %r8
+	mov GPR_R9(%rbx), %r9
+	mov GPR_R10(%rbx), %r10
+	mov GPR_R11(%rbx), %r11
+	mov GPR_R12(%rbx), %r12
+	mov GPR_R13(%rbx), %r13
+	mov GPR_R14(%rbx), %r14
+	mov GPR_R15(%rbx), %r15
+	mov GPR_RBX(%rbx), %rbx
 	.endm
 
 /*
- * The guest's registers to the vCPU at %rax. Then none of them holds a value of
- * the guest's any longer, so that the visor cannot be led to speculate with one.
+ * The guest's registers to the vCPU at %rax, which then is in %rbx and %rdi, too. The
+ * caller loads %rcx, %rdx, %rsi, %r8 and %r9 with what C code is called with. So none of
+ * them holds a value of the guest's behind the entry code, and the visor cannot be led
+ * to speculate with one.
  */
 	.macro save_guest_registers
 	mov %rcx, GPR_RCX(%rax)
@@ -64,12 +66,9 @@
 	mov %r13, GPR_R13(%rax)
 	mov %r14, GPR_R14(%rax)
 	mov %r15, GPR_R15(%rax)
-	xor %ecx, %ecx
-	xor %edx, %edx
+	mov %rax, %rbx
+	mov %rax, %rdi
 	xor %ebp, %ebp
-	xor %esi, %esi
-	xor %r8d, %r8d
-	xor %r9d, %r9d
 	xor %r10d, %r10d
 	xor %r11d, %r11d
 	xor %r12d, %r12d

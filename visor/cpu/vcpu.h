@@ -142,6 +142,7 @@ struct vcpu {
 	unsigned refused;                  /* ... and how many times in a row */
 	uint64_t spec_ctrl;                /* the guest's SPEC_CTRL: in the CPU while it runs, 0 there else */
 	uint64_t xcr0;                     /* the guest's, live in the CPU */
+	uint8_t quick_exits;               /* in a row, of those that look at no device (vm/cpuid.h) */
 	uint64_t timer_armed;              /* TSC value the host timer is set to; 0 = not set */
 	struct cpuid_kept cpuid_kept[CPUID_KEPT];
 	uint64_t timer_event; /* what for: guest time, ns, of an event or of a look at the console */
@@ -152,12 +153,14 @@ struct vcpu {
 			uint64_t vmcs, msr_bitmap; /* physical addresses */
 			uint32_t entry_work;       /* vmx/loop.c */
 			uint64_t eptp;
+			bool guarded;       /* each exit has more to do: vmx/loop.c */
 			uint32_t cpu_based; /* primary processor-based controls as written */
 		} vmx;
 		struct {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
 			uint64_t root;            /* shadow paging: what CR3 must hold */
+			bool guarded;             /* each exit and entry has more to do: svm/loop.c */
 			bool injected;            /* the last entry had an event, ... */
 			uint64_t injected_faults; /* ... and so many memory faults had been then */
 			bool umip;                /* the guest's CR4.UMIP, which the CPU has not */

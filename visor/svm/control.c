@@ -98,7 +98,6 @@ bool svm_vcpu_init(struct vcpu *v)
 	b->asid = GUEST_ASID;
 	b->tlb_control = TLB_FLUSH_ALL;
 	b->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
-	b->host_word = (uintptr_t)v;
 	b->host_state = svm_cpu.host_state;
 	b->efer = X86_EFER_SVME;
 	b->dr6 = X86_DR6_RESET;

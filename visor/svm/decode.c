@@ -8,6 +8,7 @@
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
+#include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
 
 /* The usual form, without prefixes, of the instructions that exit. */
@@ -23,19 +24,59 @@ static const struct plain_instruction {
 	{SVM_EXIT_INVD, 2, {0x0f, 0x08}},
 };
 
-static unsigned plain_length(struct vcpu *v, const struct x86_cpu_state *s)
+static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
 {
-	uint8_t bytes[2] = {0};
-	unsigned count = guest_fetch(s, &v->vm->bus, bytes, sizeof(bytes));
-
 	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
 		const struct plain_instruction *p = &plain_instructions[i];
 
-		if (p->exit_code == v->svm.vmcb->exit_code && count >= p->length &&
-		    memcmp(bytes, p->bytes, p->length) == 0)
+		if (p->exit_code == exit_code && count >= p->length && bytes[0] == p->bytes[0] &&
+		    (p->length == 1 || bytes[1] == p->bytes[1]))
 			return p->length;
 	}
 	return 0;
+}
+
+#define ENTRY_PRESENT 1u
+#define ENTRY_LARGE (1u << 7)
+#define ENTRY_ADDRESS 0x000ffffffffff000ull
+
+/*
+ * Where the byte at a linear address of 64-bit code lies, for one that the CPU has just
+ * fetched: its walk has found all rights and has set all accessed bits, so that only
+ * the addresses remain to be read. NULL: something is not as it would have to be for that.
+ */
+static const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
+{
+	uint64_t cr3 = svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3, in_page = VMMU_PAGE_SIZE - 1;
+	uint64_t entry = (cr3 & ENTRY_ADDRESS) | ENTRY_PRESENT;
+	unsigned shift = svm_read_cr4(v) & X86_CR4_LA57 ? 57 : 48;
+	const uint64_t *table;
+	const uint8_t *page;
+
+	while (shift > 12 && !(shift <= 30 && entry & ENTRY_LARGE)) {
+		table = memory_page(v->vm, entry & ENTRY_ADDRESS, false);
+		shift -= 9;
+		if (!table)
+			return NULL;
+		entry = __atomic_load_n(&table[gva >> shift & 511], __ATOMIC_RELAXED);
+		if (!(entry & ENTRY_PRESENT))
+			return NULL;
+	}
+	page = memory_page(v->vm, (entry & ENTRY_ADDRESS & ~0ull << shift) | (gva & ((1ull << shift) - 1) & ~in_page), false);
+	return page ? page + (gva & in_page) : NULL;
+}
+
+unsigned svm_quick_length(struct vcpu *v)
+{
+	const struct vmcb *b = v->svm.vmcb;
+	const uint8_t *bytes;
+
+	if (svm_cpu.has_next_rip && b->next_rip)
+		return (unsigned)(b->next_rip - b->rip);
+	if (!svm_in_64bit_code(v) || b->rip % VMMU_PAGE_SIZE == VMMU_PAGE_SIZE - 1)
+		return 0;
+	bytes = just_fetched(v, b->rip);
+	return bytes ? length_of_plain(b->exit_code, bytes, 2) : 0;
 }
 
 /* Without next-RIP save: look at what is at CS:RIP, and decode it when it is nothing usual. */
@@ -44,17 +85,17 @@ unsigned svm_instruction_length(struct vcpu *v)
 	const struct vmcb *b = v->svm.vmcb;
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	struct x86_cpu_state s;
-	unsigned length;
+	unsigned length, count;
 
 	if (b->exit_code == SVM_EXIT_IO)
 		return (unsigned)(b->exit_info2 - b->rip); /* 15.10.2: EXITINFO2 is the next RIP */
-	if (svm_cpu.has_next_rip && b->next_rip)
-		return (unsigned)(b->next_rip - b->rip);
-	svm_load_state(v, &s);
-	length = plain_length(v, &s);
+	length = svm_quick_length(v);
 	if (length)
 		return length;
-	return instruction_length(&s, bytes, guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes)));
+	svm_load_state(v, &s);
+	count = guest_fetch(&s, &v->vm->bus, bytes, sizeof(bytes));
+	length = length_of_plain(b->exit_code, bytes, count);
+	return length ? length : instruction_length(&s, bytes, count);
 }
 
 static unsigned svm_fetch(struct vcpu *v, uint8_t *bytes)

@@ -88,6 +88,8 @@ unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr);
 /* The linear address that the INVLPG at CS:RIP names; 0: it cannot be read. */
 uint64_t svm_decode_invlpg(struct vcpu *v);
 unsigned svm_instruction_length(struct vcpu *v);
+/* The same where it costs little: the usual form, in 64-bit code; 0: it must be looked at properly. */
+unsigned svm_quick_length(struct vcpu *v);
 /* Of INT n, INT3 or INTO at CS:RIP, as VMX would tell of it; 0: none is there. */
 uint32_t svm_software_interrupt(struct vcpu *v);
 void svm_read_string_prefixes(struct vcpu *v, struct io_access *io);
@@ -101,7 +103,11 @@ void svm_dump(struct vcpu *v);
 void svm_handle(struct vcpu *v);
 
 /* loop.c */
-bool svm_exit(struct vcpu *v);
+enum svm_next { SVM_ENTER,
+	        SVM_LEAVE,         /* the loop */
+	        SVM_ENTER_ARMED }; /* with the guest's breakpoints: svm/debug.c */
+/* Called by svm/entry.S after each exit, with what the VMCB tells of it. */
+enum svm_next svm_exit(struct vcpu *v, struct vmcb *b, uint64_t code, uint64_t info1, uint64_t info2, uint64_t rip);
 void svm_run(struct vcpu *v);
 
 /* entry.S */

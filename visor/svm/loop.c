@@ -8,14 +8,22 @@
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
+#include "visor/vm/cpuid.h"
 #include "visor/vm/watch.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.S");
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_R15]) == GPR_R15, "svm/entry.S");
+_Static_assert(SVM_ENTER == 0 && SVM_LEAVE == 1, "svm/entry.S");
+
+/* Has each exit more to do? All that decides about it changes in slow exits alone. */
+static void svm_guard(struct vcpu *v)
+{
+	v->svm.guarded = v->tracing || v->spec_ctrl || v->svm.vmcb->armed_dr7;
+}
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
-static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
-                                                    enum vmmu_fault_result result)
+static __attribute__((noinline)) enum svm_next svm_slow_exit(struct vcpu *v, const struct vmmu_fault *fault,
+                                                             enum vmmu_fault_result result)
 {
 	struct vmcb *b = v->svm.vmcb;
 
@@ -41,11 +49,13 @@ static __attribute__((noinline)) bool svm_slow_exit(struct vcpu *v, const struct
 	svm_inject_event(v);
 	if (unlikely(v->spec_ctrl) && !v->stop) /* this exit may have written it */
 		wrmsr(MSR_SPEC_CTRL, v->spec_ctrl);
+	svm_guard(v);
 	__asm__ volatile("clgi; sti"
 	                 :
 	                 :
 	                 : "memory");
-	return v->stop;
+	return v->stop ? SVM_LEAVE : b->armed_dr7 ? SVM_ENTER_ARMED
+	                                          : SVM_ENTER;
 }
 
 static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
@@ -54,22 +64,32 @@ static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
 	svm_inject_event(v);
 }
 
-/* A nested page fault. Most end here: the engine has built what was missing, the guest goes on. */
-static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, struct vmcb *b)
+/* A nested page fault met while an event was delivered. */
+static __attribute__((noinline)) enum svm_next memory_exit_in_delivery(struct vcpu *v, struct vmmu_fault *fault)
 {
-	struct vmmu_fault fault = vmmu_fault_from_npf(b->exit_info1, vmmu_gpa_of(b->exit_info2), b->rip);
+	enum vmmu_fault_result result = vmmu_fault(v->mmu, fault);
+
+	if (result > VMMU_FAULT_RETRY)
+		return svm_slow_exit(v, fault, result);
+	svm_reinject_event(v);
+	return SVM_ENTER;
+}
+
+/* A nested page fault. Most end here: the engine has built what was missing, the guest goes on. */
+static inline __attribute__((always_inline)) enum svm_next memory_exit(struct vcpu *v, struct vmcb *b, uint64_t info1,
+                                                                       uint64_t info2, uint64_t rip, bool guarded)
+{
+	struct vmmu_fault fault = vmmu_fault_from_npf(info1, vmmu_gpa_of(info2), rip);
 	enum vmmu_fault_result result;
 
-	if (unlikely(v->tracing))
+	if (unlikely(guarded) && v->tracing)
 		fault.word = svm_trace_word(v);
 	v->memory_faults++;
-	result = vmmu_fault(v->mmu, &fault);
-	if (unlikely(result > VMMU_FAULT_RETRY))
-		return svm_slow_exit(v, &fault, result);
 	b->event_injection = 0;
 	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
-		svm_reinject_event(v);
-	return false;
+		return memory_exit_in_delivery(v, &fault);
+	result = vmmu_fault(v->mmu, &fault);
+	return unlikely(result > VMMU_FAULT_RETRY) ? svm_slow_exit(v, &fault, result) : SVM_ENTER;
 }
 
 /*
@@ -77,7 +97,7 @@ static inline __attribute__((always_inline)) bool memory_exit(struct vcpu *v, st
  * has the address). The guest's own faults end here, too. Apart, so that a nested
  * page fault saves no registers for it.
  */
-static __attribute__((noinline)) bool svm_page_fault_exit(struct vcpu *v, struct vmcb *b)
+static __attribute__((noinline)) enum svm_next svm_page_fault_exit(struct vcpu *v, struct vmcb *b)
 {
 	struct vmmu_fault fault =
 		vmmu_fault_from_pf(b->exit_info1, vmmu_gva_of(b->exit_info2), b->cpl, b->rflags, b->rip);
@@ -94,46 +114,74 @@ static __attribute__((noinline)) bool svm_page_fault_exit(struct vcpu *v, struct
 		b->cr2 = fault.gva.v;
 		b->rflags |= X86_FLAG_RF;
 		b->event_injection = EVENT_VALID | EVENT_EXCEPTION | EVENT_HAS_ERROR | X86_PF | fault.error_code << 32;
-		return false;
+		return SVM_ENTER;
 	}
 	if (unlikely(result > VMMU_FAULT_RETRY))
 		return svm_slow_exit(v, &fault, result);
 	b->event_injection = 0;
 	if (unlikely(delivering))
 		svm_reinject_event(v);
-	return false;
+	return SVM_ENTER;
 }
 
-static inline __attribute__((always_inline)) bool dispatch(struct vcpu *v, struct vmcb *b)
+/*
+ * CPUID with nothing to it: no trap behind the instruction, no shadow of the one before it
+ * (svm/nmi.c makes both, too). The guest goes on as after a memory fault.
+ */
+static __attribute__((noinline)) enum svm_next svm_cpuid_exit(struct vcpu *v, struct vmcb *b)
+{
+	unsigned length = 0;
+
+	if (likely(!(b->rflags & X86_FLAG_TF) && !(b->interrupt_shadow & 1) && !v->svm.before_iret))
+		length = svm_quick_length(v);
+	if (unlikely(b->rip + length > UINT32_MAX && !svm_in_64bit_code(v)))
+		length = 0;
+	if (unlikely(!length) ||
+	    unlikely(!cpuid_answer_quickly(v, (uint32_t)b->rax, (uint32_t)v->state.gpr[X86_RCX], &b->rax)))
+		return svm_slow_exit(v, NULL, 0);
+	b->rip += length;
+	b->rflags &= ~(uint64_t)X86_FLAG_RF;
+	b->event_injection = 0;
+	v->svm.injected = false;
+	return SVM_ENTER;
+}
+
+static inline __attribute__((always_inline)) enum svm_next svm_dispatch(struct vcpu *v, struct vmcb *b, uint64_t code,
+                                                                        uint64_t info1, uint64_t info2, uint64_t rip,
+                                                                        bool guarded)
 {
 	b->tlb_control = 0;
-	if (likely(b->exit_code == SVM_EXIT_NPF))
-		return memory_exit(v, b);
-	if (b->exit_code == SVM_EXIT_EXCEPTION + X86_PF)
+	if (likely(code == SVM_EXIT_NPF))
+		return memory_exit(v, b, info1, info2, rip, guarded);
+	if (code == SVM_EXIT_EXCEPTION + X86_PF)
 		return svm_page_fault_exit(v, b);
+	if (code == SVM_EXIT_CPUID)
+		return svm_cpuid_exit(v, b);
 	return svm_slow_exit(v, NULL, 0);
 }
 
-/* The visor runs with SPEC_CTRL 0. */
-static __attribute__((noinline)) bool guarded_exit(struct vcpu *v, struct vmcb *b)
+/* The visor runs with SPEC_CTRL 0; the guest's breakpoints stay armed until a slow exit says otherwise. */
+static __attribute__((noinline)) enum svm_next svm_guarded_exit(struct vcpu *v, struct vmcb *b, uint64_t code,
+                                                                uint64_t info1, uint64_t info2, uint64_t rip)
 {
-	bool leave;
+	enum svm_next next;
 
-	wrmsr(MSR_SPEC_CTRL, 0);
-	leave = dispatch(v, b);
-	wrmsr(MSR_SPEC_CTRL, leave ? 0 : v->spec_ctrl);
-	return leave;
+	if (v->spec_ctrl)
+		wrmsr(MSR_SPEC_CTRL, 0);
+	next = svm_dispatch(v, b, code, info1, info2, rip, true);
+	if (v->spec_ctrl)
+		wrmsr(MSR_SPEC_CTRL, next == SVM_LEAVE ? 0 : v->spec_ctrl);
+	return next == SVM_ENTER && b->armed_dr7 ? SVM_ENTER_ARMED : next;
 }
 
-/* Called by svm/entry.S. True: leave the loop. */
-bool svm_exit(struct vcpu *v)
+enum svm_next svm_exit(struct vcpu *v, struct vmcb *b, uint64_t code, uint64_t info1, uint64_t info2, uint64_t rip)
 {
-	struct vmcb *b = v->svm.vmcb;
-
-	return unlikely(v->spec_ctrl) ? guarded_exit(v, b) : dispatch(v, b);
+	return unlikely(v->svm.guarded) ? svm_guarded_exit(v, b, code, info1, info2, rip)
+	                                : svm_dispatch(v, b, code, info1, info2, rip, false);
 }
 
 void svm_run(struct vcpu *v)
 {
+	svm_guard(v);
 	svm_loop(v, (uintptr_t)v->svm.vmcb);
 }

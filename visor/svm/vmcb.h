@@ -31,9 +31,9 @@ struct vmcb {
 	uint64_t lbr_control;
 	uint64_t clean;
 	uint64_t next_rip;
-	uint8_t reserved4[0x3e0 - 0x0d0];
-	uint64_t host_word; /* 3E0h-3FFh are left to the hypervisor: */
-	uint64_t armed_dr7; /* svm/entry.S knows these four */
+	uint8_t reserved4[0x3e8 - 0x0d0];
+	/* 3E0h-3FFh are left to the hypervisor. svm/entry.S knows these three: */
+	uint64_t armed_dr7;
 	uint64_t host_stack;
 	uint64_t host_state; /* a VMCB for VMLOAD: the visor's own */
 
@@ -58,7 +58,7 @@ _Static_assert(offsetof(struct vmcb, asid) == 0x058, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, exit_code) == 0x070, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, event_injection) == 0x0a8, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, next_rip) == 0x0c8, "VMCB layout");
-_Static_assert(offsetof(struct vmcb, host_word) == 0x3e0, "VMCB layout");
+_Static_assert(offsetof(struct vmcb, armed_dr7) == 0x3e8, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, es) == 0x400, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "VMCB layout");
 _Static_assert(offsetof(struct vmcb, rip) == 0x578, "VMCB layout");

@@ -249,9 +249,30 @@ static bool is_live(uint32_t leaf)
  * Answers are kept: under another hypervisor each CPUID of the visor's own is an exit,
  * and the filters above take longer than all the rest of a guest's.
  */
+static inline struct cpuid_kept *place_of(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	return &v->cpuid_kept[(leaf ^ leaf >> 28 ^ subleaf << 2) % CPUID_KEPT];
+}
+
+bool cpuid_answer_quickly(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint64_t *eax)
+{
+	const struct cpuid_kept *kept = place_of(v, leaf, subleaf);
+
+	if (!kept->valid || kept->leaf != leaf || kept->subleaf != subleaf)
+		return false;
+	if (++v->quick_exits % QUICK_EXITS_MAX == 0)
+		return false;
+	v->vm->exits[EXIT_CPUID]++;
+	*eax = kept->answer.eax;
+	v->state.gpr[X86_RBX] = kept->answer.ebx;
+	v->state.gpr[X86_RCX] = kept->answer.ecx;
+	v->state.gpr[X86_RDX] = kept->answer.edx;
+	return true;
+}
+
 struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
-	struct cpuid_kept *kept = &v->cpuid_kept[(leaf ^ leaf >> 28 ^ subleaf << 2) % CPUID_KEPT];
+	struct cpuid_kept *kept = place_of(v, leaf, subleaf);
 
 	if (kept->valid && kept->leaf == leaf && kept->subleaf == subleaf)
 		return kept->answer;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Run the guest until vmx_exit says otherwise: bool vmx_exit(struct vcpu *).
+ * Run the guest until vmx_exit says otherwise (vmx/internal.h).
  *
  *   bool vmx_loop(struct vcpu *rdi)     false: VMLAUNCH or VMRESUME itself failed
  *
@@ -11,7 +11,13 @@
  */
 #include "visor/cpu/gpr.h"
 
+/* VMCS fields (vmx/vmcs.h) */
 #define HOST_RSP 0x6c14
+#define EXIT_REASON 0x4402
+#define GUEST_RIP 0x681e
+#define VECTORING_EVENT 0x4408
+#define GUEST_PHYSICAL_ADDRESS 0x2400
+#define QUALIFICATION 0x6400
 
 	.text
 	.code64
@@ -21,7 +27,8 @@ vmx_loop:
 	push %rdi                      /* what vmx_exit_entry finds at its RSP; aligns the stack */
 	mov $HOST_RSP, %eax
 	vmwrite %rsp, %rax
-	mov GPR_RAX(%rdi), %rax
+	mov %rdi, %rbx
+	mov GPR_RAX(%rbx), %rax
 	load_guest_registers
 	vmlaunch
 	jmp entry_failed
@@ -31,13 +38,20 @@ vmx_exit_entry:
 	mov 8(%rsp), %rax
 	save_guest_registers
 	pop GPR_RAX(%rax)
-	mov %rax, %rbx
-	mov %rax, %rdi
+	mov $EXIT_REASON, %esi
+	vmread %rsi, %rsi
+	mov $GUEST_RIP, %edx
+	vmread %rdx, %rdx
+	mov $VECTORING_EVENT, %ecx
+	vmread %rcx, %rcx
+	mov $GUEST_PHYSICAL_ADDRESS, %r8d
+	vmread %r8, %r8
+	mov $QUALIFICATION, %r9d
+	vmread %r9, %r9
 	call vmx_exit
-	mov %rbx, %rdi
 	test %al, %al
 	jnz 1f
-	mov GPR_RAX(%rdi), %rax
+	mov GPR_RAX(%rbx), %rax
 	load_guest_registers
 	vmresume
 entry_failed:

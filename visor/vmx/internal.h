@@ -91,7 +91,11 @@ void vmx_dump(struct vcpu *v);
 void vmx_handle(struct vcpu *v, uint32_t reason);
 
 /* loop.c */
-bool vmx_exit(struct vcpu *v);
+/*
+ * Called by vmx/entry.S after each exit, with these fields of the VMCS: EXIT_REASON, GUEST_RIP,
+ * VECTORING_EVENT, GUEST_PHYSICAL_ADDRESS, QUALIFICATION. True: leave the loop.
+ */
+bool vmx_exit(struct vcpu *v, uint64_t reason, uint64_t rip, uint64_t vectoring, uint64_t gpa, uint64_t qualification);
 void vmx_run(struct vcpu *v);
 
 /* entry.S */

@@ -9,6 +9,7 @@
 #include "visor/host/interrupts.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vm/cpuid.h"
 #include "visor/vm/watch.h"
 
 #define ULL(x) ((unsigned long long)(x))
@@ -44,13 +45,10 @@ static inline void before_entry(struct vcpu *v)
 		do_entry_work(v);
 }
 
-/* The visor runs with SPEC_CTRL 0. */
-static inline void leave_guest(struct vcpu *v)
+/* Has each exit more to do? All that decides about it changes in slow exits alone. */
+static void vmx_guard(struct vcpu *v)
 {
-	if (unlikely(v->spec_ctrl)) {
-		wrmsr(MSR_SPEC_CTRL, 0);
-		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
-	}
+	v->vmx.guarded = v->tracing || v->spec_ctrl;
 }
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
@@ -72,6 +70,7 @@ static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t rea
 	vmx_inject_event(v);
 	if (unlikely(v->spec_ctrl) && !v->stop)
 		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
+	vmx_guard(v);
 	before_entry(v);
 	return v->stop;
 }
@@ -81,21 +80,6 @@ static inline void restore_nmi_blocking(uint64_t qualification)
 {
 	if (unlikely(qualification & 1u << 12) && !(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID))
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) | INTERRUPTIBILITY_NMI);
-}
-
-static inline __attribute__((always_inline)) struct vmmu_fault read_fault(struct vcpu *v, uint32_t reason)
-{
-	vmmu_gpa gpa = vmmu_gpa_of(vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
-	uint64_t rip = vmread(VMCS_GUEST_RIP), qualification;
-
-	if (unlikely(reason == VMX_EXIT_EPT_MISCONFIGURATION)) {
-		exit_count(v, EXIT_MISCONFIGURATION);
-		return vmmu_fault_from_ept_misconfig(gpa, rip);
-	}
-	v->memory_faults++;
-	qualification = vmread(VMCS_QUALIFICATION);
-	restore_nmi_blocking(qualification);
-	return vmmu_fault_from_ept_violation(qualification, gpa, rip);
 }
 
 static __attribute__((noinline)) void vmx_reinject_event(struct vcpu *v)
@@ -133,12 +117,59 @@ static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 	return false;
 }
 
+/* A memory fault that is not of the usual kind: device memory by a misconfigured entry, or one while an event was delivered. */
+static __attribute__((noinline)) bool rare_memory_exit(struct vcpu *v, uint32_t reason, struct vmmu_fault *fault)
+{
+	enum vmmu_fault_result result;
+
+	if (v->tracing)
+		fault->word = vmx_trace_word(v);
+	result = vmmu_fault(v->mmu, fault);
+	if (result > VMMU_FAULT_RETRY)
+		return vmx_slow_exit(v, reason, fault, result);
+	if (vmread(VMCS_VECTORING_EVENT) & EVENT_VALID)
+		vmx_reinject_event(v);
+	before_entry(v);
+	return false;
+}
+
+static bool misconfiguration_exit(struct vcpu *v, vmmu_gpa gpa, uint64_t rip)
+{
+	struct vmmu_fault fault = vmmu_fault_from_ept_misconfig(gpa, rip);
+
+	exit_count(v, EXIT_MISCONFIGURATION);
+	return rare_memory_exit(v, VMX_EXIT_EPT_MISCONFIGURATION, &fault);
+}
+
+/*
+ * CPUID with nothing to it: no trap behind the instruction, no shadow of the one before it,
+ * and where it stands RIP needs no cutting to 32 bits. The guest goes on as after a memory fault.
+ */
+static __attribute__((noinline)) bool vmx_cpuid_exit(struct vcpu *v, uint64_t rip)
+{
+	uint64_t *gpr = v->state.gpr, next = rip + vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
+
+	if (unlikely(vmread(VMCS_GUEST_RFLAGS) & (X86_FLAG_TF | X86_FLAG_RF)) ||
+	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows) || unlikely((rip ^ next) >> 32) ||
+	    unlikely(!cpuid_answer_quickly(v, (uint32_t)gpr[X86_RAX], (uint32_t)gpr[X86_RCX], &gpr[X86_RAX])))
+		return vmx_slow_exit(v, VMX_EXIT_CPUID, NULL, 0);
+	vmwrite(VMCS_GUEST_RIP, next);
+	before_entry(v);
+	return false;
+}
+
 /* What is no memory fault by EPT. */
-static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason)
+static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason, uint64_t rip, uint64_t gpa)
 {
 	const uint32_t page_fault = EVENT_VALID | EVENT_EXCEPTION | X86_PF;
-	uint32_t event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
+	uint32_t event;
 
+	if (reason == VMX_EXIT_CPUID)
+		return vmx_cpuid_exit(v, rip);
+	if (reason == VMX_EXIT_EPT_MISCONFIGURATION)
+		return misconfiguration_exit(v, vmmu_gpa_of(gpa), rip);
+	event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
 	if (vmx_cpu.shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault) {
 		bool leave = vmx_page_fault_exit(v, reason, event);
 
@@ -148,31 +179,50 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	return vmx_slow_exit(v, reason, NULL, 0);
 }
 
-/* Called by vmx/entry.S. True: leave the loop. */
-bool vmx_exit(struct vcpu *v)
+static inline __attribute__((always_inline)) bool vmx_dispatch(struct vcpu *v, uint32_t reason, uint64_t rip,
+                                                               uint64_t vectoring, uint64_t gpa,
+                                                               uint64_t qualification, bool guarded)
 {
-	uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
 	enum vmmu_fault_result result;
 	struct vmmu_fault fault;
 
-	leave_guest(v);
-	if (unlikely(reason != VMX_EXIT_EPT_VIOLATION && reason != VMX_EXIT_EPT_MISCONFIGURATION))
-		return other_exit(v, reason);
-	fault = read_fault(v, reason);
-	if (unlikely(v->tracing))
+	if (unlikely(reason != VMX_EXIT_EPT_VIOLATION))
+		return other_exit(v, reason, rip, gpa);
+	v->memory_faults++;
+	restore_nmi_blocking(qualification);
+	fault = vmmu_fault_from_ept_violation(qualification, vmmu_gpa_of(gpa), rip);
+	if (unlikely(vectoring & EVENT_VALID))
+		return rare_memory_exit(v, reason, &fault);
+	if (guarded && v->tracing)
 		fault.word = vmx_trace_word(v);
 	result = vmmu_fault(v->mmu, &fault);
 	if (unlikely(result > VMMU_FAULT_RETRY))
 		return vmx_slow_exit(v, reason, &fault, result);
-	if (unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID))
-		vmx_reinject_event(v);
 	before_entry(v);
 	return false;
+}
+
+/* The visor runs with SPEC_CTRL 0. */
+static __attribute__((noinline)) bool vmx_guarded_exit(struct vcpu *v, uint32_t reason, uint64_t rip,
+                                                       uint64_t vectoring, uint64_t gpa, uint64_t qualification)
+{
+	if (v->spec_ctrl) {
+		wrmsr(MSR_SPEC_CTRL, 0);
+		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
+	}
+	return vmx_dispatch(v, reason, rip, vectoring, gpa, qualification, true);
+}
+
+bool vmx_exit(struct vcpu *v, uint64_t reason, uint64_t rip, uint64_t vectoring, uint64_t gpa, uint64_t qualification)
+{
+	return unlikely(v->vmx.guarded) ? vmx_guarded_exit(v, (uint32_t)reason, rip, vectoring, gpa, qualification)
+	                                : vmx_dispatch(v, (uint32_t)reason, rip, vectoring, gpa, qualification, false);
 }
 
 void vmx_run(struct vcpu *v)
 {
 	vmx_write_host_state();
+	vmx_guard(v);
 	if (!vmx_loop(v))
 		vm_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)",
 		        ULL(vmread(VMCS_INSTRUCTION_ERROR)));
