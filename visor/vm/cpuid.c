@@ -249,14 +249,14 @@ static bool is_live(uint32_t leaf)
  * Answers are kept: under another hypervisor each CPUID of the visor's own is an exit,
  * and the filters above take longer than all the rest of a guest's.
  */
-static inline struct cpuid_kept *place_of(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+static inline struct cpuid_kept *cpuid_place_of(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	return &v->cpuid_kept[(leaf ^ leaf >> 28 ^ subleaf << 2) % CPUID_KEPT];
 }
 
 bool cpuid_answer_quickly(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint64_t *eax)
 {
-	const struct cpuid_kept *kept = place_of(v, leaf, subleaf);
+	const struct cpuid_kept *kept = cpuid_place_of(v, leaf, subleaf);
 
 	if (!kept->valid || kept->leaf != leaf || kept->subleaf != subleaf)
 		return false;
@@ -272,7 +272,7 @@ bool cpuid_answer_quickly(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint6
 
 struct cpuid cpuid_for_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
-	struct cpuid_kept *kept = place_of(v, leaf, subleaf);
+	struct cpuid_kept *kept = cpuid_place_of(v, leaf, subleaf);
 
 	if (kept->valid && kept->leaf == leaf && kept->subleaf == subleaf)
 		return kept->answer;
