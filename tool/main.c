@@ -92,6 +92,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "";
 
 	open_standard_descriptors();
+	end_when_a_file_shrinks();
 	argp_err_exit_status = EXIT_TROUBLE;
 	/* `vmmu help walk` is `vmmu walk --help`. */
 	if (strcmp(name, "help") == 0 && argc > 2) {

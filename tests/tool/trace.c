@@ -195,12 +195,13 @@ static void streams_are_merged_by_time(void **state)
 {
 	struct vmmu_trace_record last = maker.records[maker.header.records - 1];
 	struct trace_file trace;
+	char *error = NULL;
 
 	(void)state;
 	/* A management record that was written out late. */
 	maker_add(&maker, VMMU_TRACE_SLOT, VMMU_TRACE_NO_VCPU)->time = 15;
 	trace = parsed();
-	trace_sort(&trace);
+	assert_true(trace_sort(&trace, &error));
 	assert_int_equal(trace.records[1].event, VMMU_TRACE_SLOT);
 	assert_int_equal(trace.records[trace.count - 1].seq, last.seq);
 	for (uint64_t i = 1; i < trace.count; i++)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base.h"
+#include "exit_status.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -125,6 +127,23 @@ static void *or_die(void *block)
 		exit(no_memory_status);
 	}
 	return block;
+}
+
+static void on_lost_page(int number)
+{
+	static const char text[] = "vmmu: a file was cut short while it was read\n";
+
+	(void)number;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(EXIT_TROUBLE);
+	_exit(EXIT_TROUBLE);
+}
+
+void end_when_a_file_shrinks(void)
+{
+	struct sigaction action = {.sa_handler = on_lost_page};
+
+	sigaction(SIGBUS, &action, NULL);
 }
 
 void *allocate(size_t size)

@@ -26,6 +26,12 @@ char *printable(const char *text);
 /* The same for `size` bytes, or up to a zero among them. */
 char *printable_n(const char *text, size_t size);
 
+/*
+ * From now on a mapped file that is cut short by somebody while it is read ends the
+ * command with a sentence and status 2, instead of a signal.
+ */
+void end_when_a_file_shrinks(void);
+
 /* The status that the command ends with when there is no memory; 2 until told. */
 void out_of_memory_status(int status);
 

@@ -170,9 +170,13 @@ static int show(struct dump *dump)
 	const struct palette *p = dump->view.palette;
 	struct replay_table *root;
 	uint64_t records;
-	char *label;
+	char *label, *error = NULL;
 
-	trace_sort(&dump->view.trace);
+	if (!trace_sort(&dump->view.trace, &error)) {
+		complain("%s", error);
+		free(error);
+		return EXIT_TROUBLE;
+	}
 	if (!view_moment(&dump->view, &records, &label))
 		return EXIT_TROUBLE;
 	replay_range(&dump->replay, &dump->view.trace, 0, records);

@@ -197,6 +197,18 @@ static void show_what_is_open(struct listing *list)
 	map_free(&list->streams);
 }
 
+/* False: the user has been told. */
+static bool sort(struct trace_file *trace)
+{
+	char *error = NULL;
+
+	if (trace_sort(trace, &error))
+		return true;
+	complain("%s", error);
+	free(error);
+	return false;
+}
+
 /* The records [*first, *end) of the phase: from the mark before its own to its own. False: nothing marks it. */
 static bool find_phase(const struct listing *list, uint64_t *first, uint64_t *end)
 {
@@ -222,7 +234,8 @@ static bool show_phase(struct listing *list)
 	struct trace_file *trace = &list->view.trace;
 	uint64_t first, end;
 
-	trace_sort(trace);
+	if (!sort(trace))
+		return false;
 	if (!find_phase(list, &first, &end)) {
 		complain("no phase %" PRIu64 " ends in %s (`vmmu trace --all FILE | grep mark` lists those that do)", list->phase,
 		         trace->path);
@@ -237,27 +250,29 @@ static bool show_phase(struct listing *list)
 	return true;
 }
 
-static void show_all(struct listing *list)
+/* False: the user has been told. */
+static bool show_all(struct listing *list)
 {
 	struct trace_file *trace = &list->view.trace;
 	uint64_t done = 0;
 
-	if (!list->follow)
-		trace_sort(trace);
+	if (!list->follow && !sort(trace))
+		return false;
 	for (;;) {
 		while (done < trace->count && !limit_reached(list))
 			take(list, done++);
-		if (!list->follow || trace->ending != TRACE_OPEN || limit_reached(list))
+		if (!list->follow || !trace_may_grow(trace) || limit_reached(list))
 			break;
 		fflush(stdout);
 		if (trace_read_more(trace))
 			continue;
 		/* A run that was cut short does not close its trace, but it says that it is over. */
-		if (sidecar_run_is_over(trace->path) && trace_read_more(trace) == 0)
+		if ((trace->is_copy || sidecar_run_is_over(trace->path)) && trace_read_more(trace) == 0)
 			break;
 		usleep(FOLLOW_POLL_US);
 	}
 	show_what_is_open(list);
+	return true;
 }
 
 static void parse_gpa(struct listing *list, const char *arg, struct argp_state *state)
@@ -370,14 +385,13 @@ int command_trace(int argc, char **argv)
 	view_init(&list.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &list);
 	list.filter.vm = list.view.vm;
+	list.view.growing = list.follow;
 	if (!view_open(&list.view))
 		return EXIT_TROUBLE;
 	if (!list.follow)
 		trace_warn_ending(&list.view.trace);
 	replay_init(&list.vms, NULL, NULL);
-	if (!list.by_phase)
-		show_all(&list);
-	else if (!show_phase(&list))
+	if (!(list.by_phase ? show_phase(&list) : show_all(&list)))
 		status = EXIT_TROUBLE;
 	if (list.follow && list.view.trace.ending == TRACE_DAMAGED) {
 		trace_warn_ending(&list.view.trace);

@@ -293,7 +293,13 @@ static bool is_address_of_mode(const struct walk *walk)
 
 static bool prepare(struct walk *walk)
 {
-	trace_sort(&walk->view.trace);
+	char *error = NULL;
+
+	if (!trace_sort(&walk->view.trace, &error)) {
+		complain("%s", error);
+		free(error);
+		return false;
+	}
 	if (!view_moment(&walk->view, &walk->moment, &walk->label))
 		return false;
 	replay_range(&walk->replay, &walk->view.trace, 0, walk->moment);

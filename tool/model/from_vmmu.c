@@ -318,7 +318,10 @@ bool build_from_vmmu(struct index_writer *writer, const char *path, json_t **met
 
 	if (!trace_open(&c.trace, path, error))
 		return false;
-	trace_sort(&c.trace);
+	if (!trace_sort(&c.trace, error)) {
+		trace_close(&c.trace);
+		return false;
+	}
 	replay_init(&c.replay, NULL, NULL);
 	map_init(&c.stream_by_key, map_random_seed());
 	c.info.kind = "vmmu trace";

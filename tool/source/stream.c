@@ -194,6 +194,18 @@ size_t stream_read(struct stream *stream, void *data, size_t size)
 	return done;
 }
 
+size_t stream_take(struct stream *stream, const uint8_t **data)
+{
+	size_t size;
+
+	if (stream->at == stream->end && !stream->over)
+		fill(stream);
+	*data = stream->buffer + stream->at;
+	size = stream->end - stream->at;
+	stream->at = stream->end;
+	return size;
+}
+
 bool stream_line(struct stream *stream, const char **line, size_t *length)
 {
 	size_t searched = 0;
@@ -314,7 +326,7 @@ bool stream_is_plain(const struct stream *stream)
 	return stream->regular && stream->packing == PLAIN;
 }
 
-static int temporary_file(char **error)
+int stream_temporary_file(char **error)
 {
 	const char *folder = getenv("TMPDIR");
 	char *path;
@@ -341,7 +353,7 @@ int stream_to_file(struct stream *stream, char **error)
 
 	if (stream_is_plain(stream))
 		return dup(stream->fd);
-	fd = temporary_file(error);
+	fd = stream_temporary_file(error);
 	while (fd >= 0) {
 		size_t there = stream->end - stream->at;
 

@@ -23,12 +23,19 @@ size_t stream_peek(struct stream *stream, const uint8_t **data, size_t size);
 /* The bytes that are there already, at least one unless the stream is at its end; waits for that one alone. */
 size_t stream_there(struct stream *stream, const uint8_t **data);
 size_t stream_read(struct stream *stream, void *data, size_t size);
+/* What has come so far, at least a byte unless it is the end, and takes it; valid until the next call. */
+size_t stream_take(struct stream *stream, const uint8_t **data);
 
 /*
  * The next line without its end, valid until the next call; false at the end. A
  * line longer than STREAM_PEEK_MAX comes in pieces.
  */
 bool stream_line(struct stream *stream, const char **line, size_t *length);
+
+/*
+ * An open file of no name in the temporary folder (TMPDIR). -1: *error says why.
+ */
+int stream_temporary_file(char **error);
 
 /*
  * All that is left of the stream as a file that can be read at any place: the

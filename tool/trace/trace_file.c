@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "../source/peek.h"
 #include "trace_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <vmmu/types.h>
 
+#include "../source/stream.h"
+
 enum {
 	HEADER_BYTES = sizeof(struct vmmu_trace_file_header),
 	RECORD_BYTES = sizeof(struct vmmu_trace_record),
-	RECORDS_PER_READ = 16384,
+	MAP_BYTES_MIN = 1 << 20,
+	SORTED_IN_MEMORY = 1 << 18, /* positions */
 };
 
 static bool has_checksums(const struct trace_file *trace)
@@ -94,12 +97,29 @@ static bool check_sum(struct trace_file *trace, const struct vmmu_trace_record *
 	return false;
 }
 
-static void make_room(struct trace_file *trace, uint64_t extra)
+/*
+ * Map so many bytes of the file; more than there are, so that it need not be done
+ * again for each piece that comes. What is asked for must be there.
+ */
+static bool map_bytes(struct trace_file *trace, uint64_t bytes, char **error)
 {
-	if (trace->count + extra <= trace->room)
-		return;
-	trace->room = trace->room * 2 > trace->count + extra ? trace->room * 2 : trace->count + extra;
-	trace->records = reallocate(trace->records, trace->room * RECORD_BYTES);
+	size_t size = trace->mapped ? trace->mapped : MAP_BYTES_MIN;
+	uint8_t *map;
+
+	if (bytes <= trace->mapped)
+		return true;
+	while (size < bytes)
+		size *= 2;
+	map = trace->map ? mremap(trace->map, trace->mapped, size, MREMAP_MAYMOVE)
+	                 : mmap(NULL, size, PROT_READ, MAP_SHARED, trace->fd, 0);
+	if (map == MAP_FAILED) {
+		*error = formatted("%s cannot be mapped: %s", trace->path, strerror(errno));
+		return false;
+	}
+	trace->map = map;
+	trace->mapped = size;
+	trace->records = (const struct vmmu_trace_record *)(map + HEADER_BYTES);
+	return true;
 }
 
 /* How many of the `n` records behind the last good one belong to the trace. */
@@ -157,78 +177,166 @@ static size_t read_at(int fd, void *to, size_t size, off_t offset)
 	return done;
 }
 
-static uint64_t records_wanted(const struct trace_file *trace)
+static bool write_at(int fd, const uint8_t *from, size_t size, uint64_t offset)
 {
-	if (trace->header.complete && trace->header.records < trace->count + RECORDS_PER_READ)
-		return trace->header.records - trace->count;
-	return RECORDS_PER_READ;
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t got = pwrite(fd, from + done, size - done, (off_t)(offset + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return false;
+		done += (size_t)got;
+	}
+	return true;
+}
+
+/* The next piece of the stream, into the copy. False: that is not possible, or it was the last one. */
+static bool copy_more(struct trace_file *trace, char **error)
+{
+	const uint8_t *data;
+	size_t size = stream_take(trace->stream, &data);
+
+	if (size && write_at(trace->fd, data, size, trace->copied)) {
+		trace->copied += size;
+		return true;
+	}
+	if (size)
+		*error = formatted("%s does not fit into the temporary folder: %s", trace->path, strerror(errno));
+	else if (stream_damage(trace->stream) && !trace->damage)
+		trace->damage = duplicate(stream_damage(trace->stream));
+	stream_close(trace->stream);
+	trace->stream = NULL;
+	return false;
+}
+
+/* Records that the file holds behind those that were taken. */
+static uint64_t records_there(const struct trace_file *trace)
+{
+	uint64_t bytes = trace->copied, whole;
+	struct stat st;
+
+	if (!trace->is_copy)
+		bytes = fstat(trace->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+	whole = bytes < HEADER_BYTES ? 0 : (bytes - HEADER_BYTES) / RECORD_BYTES;
+	if (trace->header.complete && trace->header.records < whole)
+		whole = trace->header.records;
+	return whole > trace->count ? whole - trace->count : 0;
+}
+
+/* Take all that is there by now. True: nothing behind it can belong to the trace. */
+static bool take_all(struct trace_file *trace, char **error)
+{
+	uint64_t there;
+
+	/* The header first: when it says complete, every record is there already. */
+	if (!trace->is_copy)
+		read_at(trace->fd, &trace->header, HEADER_BYTES, 0);
+	there = records_there(trace);
+	if (there && !map_bytes(trace, HEADER_BYTES + (trace->count + there) * RECORD_BYTES, error))
+		return true;
+	return take_records(trace, there) < there ||
+	       (trace->header.complete && trace->count >= trace->header.records);
 }
 
 uint64_t trace_read_more(struct trace_file *trace)
 {
 	uint64_t before = trace->count;
+	char *error = NULL;
 
 	if (trace->fd < 0 || trace->damage)
 		return 0;
-	/* The header first: when it says complete, every record is there already. */
-	read_at(trace->fd, &trace->header, HEADER_BYTES, 0);
-	for (;;) {
-		uint64_t wanted = records_wanted(trace), whole;
-		off_t offset = HEADER_BYTES + (off_t)(trace->count * RECORD_BYTES);
-
-		make_room(trace, wanted);
-		whole = read_at(trace->fd, &trace->records[trace->count], wanted * RECORD_BYTES, offset) /
-		        RECORD_BYTES;
-		if (whole == 0 || take_records(trace, whole) < whole || whole < wanted)
-			break;
+	if (!trace->is_copy) {
+		take_all(trace, &error);
+	} else {
+		while (trace->count == before && trace->stream && copy_more(trace, &error))
+			if (take_all(trace, &error))
+				break;
 	}
+	if (error && !trace->damage)
+		trace->damage = error;
+	else
+		free(error);
 	find_ending(trace);
 	return trace->count > before ? trace->count - before : 0;
 }
 
-/* What comes through a pipe or is packed goes into a file of ours first; -1: *error says why. */
-static int unpacked(const char *path, int fd, char **error)
+bool trace_may_grow(const struct trace_file *trace)
+{
+	return trace->ending == TRACE_OPEN && (!trace->is_copy || trace->stream);
+}
+
+/* The whole of what is packed or comes through a pipe; of what need not be read, nothing is. */
+static bool read_all(struct trace_file *trace, char **error)
+{
+	do {
+		if (take_all(trace, error))
+			break;
+	} while (trace->is_copy && trace->stream && copy_more(trace, error));
+	if (*error)
+		return false;
+	stream_close(trace->stream);
+	trace->stream = NULL;
+	find_ending(trace);
+	return true;
+}
+
+static bool open_header(struct trace_file *trace, const char *path, char **error)
 {
 	struct stream *stream;
-	uint8_t magic[4] = {0};
-	struct stat st;
+	const uint8_t *data;
+	size_t got;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (read_at(fd, magic, sizeof(magic), 0) < sizeof(magic) || source_peek(path) != SOURCE_VMMU || memcmp(magic, VMMU_TRACE_MAGIC, sizeof(magic)) == 0))
-		return fd;
-	close(fd);
-	if (source_peek(path) != SOURCE_VMMU) {
-		*error = formatted("%s is not a vmmu trace; `vmmu run --trace FILE` makes one", path);
-		return -1;
-	}
 	if (!stream_open(&stream, path, error))
-		return -1;
-	fd = stream_to_file(stream, error);
-	if (fd >= 0 && stream_damage(stream))
-		complain("%s", stream_damage(stream));
+		return false;
+	trace->stream = stream;
+	trace->is_copy = !stream_is_plain(stream);
+	got = stream_peek(stream, &data, HEADER_BYTES);
+	if (got < HEADER_BYTES) {
+		*error = stream_damage(stream)
+		                 ? duplicate(stream_damage(stream))
+		                 : formatted("%s has %zu bytes, a trace has at least %d; it is not a vmmu trace, "
+		                             "or the run ended before it began",
+		                             trace->path, got, HEADER_BYTES);
+		return false;
+	}
+	memcpy(&trace->header, data, HEADER_BYTES);
+	if (!header_is_usable(trace, error))
+		return false;
+	if (trace->is_copy) {
+		trace->fd = stream_temporary_file(error);
+		return trace->fd >= 0 && (copy_more(trace, error) || !*error);
+	}
+	trace->fd = stream_descriptor(path);
+	if (trace->fd < 0)
+		*error = formatted("%s: %s", trace->path, strerror(errno));
 	stream_close(stream);
-	return fd;
+	trace->stream = NULL;
+	return trace->fd >= 0;
+}
+
+bool trace_open_growing(struct trace_file *trace, const char *path, char **error)
+{
+	*trace = (struct trace_file){.path = duplicate(strcmp(path, "-") ? path : "standard input"), .fd = -1};
+	*error = NULL;
+	if (open_header(trace, path, error)) {
+		take_all(trace, error);
+		find_ending(trace);
+		if (!*error)
+			return true;
+	}
+	trace_close(trace);
+	return false;
 }
 
 bool trace_open(struct trace_file *trace, const char *path, char **error)
 {
-	size_t got;
-
-	*error = NULL;
-	*trace = (struct trace_file){.path = duplicate(strcmp(path, "-") ? path : "standard input"), .fd = stream_descriptor(path)};
-	if (trace->fd < 0)
-		*error = formatted("%s: %s", path, strerror(errno));
-	else
-		trace->fd = unpacked(path, trace->fd, error);
-	if (trace->fd < 0) {
-		/* It has been said why. */
-	} else if ((got = read_at(trace->fd, &trace->header, HEADER_BYTES, 0)) < HEADER_BYTES) {
-		*error = formatted("%s has %zu bytes, a trace has at least %d; it is not a vmmu trace, "
-		                   "or the run ended before it began",
-		                   path, got, HEADER_BYTES);
-	} else if (header_is_usable(trace, error)) {
-		trace_read_more(trace);
+	if (!trace_open_growing(trace, path, error))
+		return false;
+	if (read_all(trace, error))
 		return true;
-	}
 	trace_close(trace);
 	return false;
 }
@@ -251,23 +359,41 @@ bool trace_parse(struct trace_file *trace, const void *data, size_t size, char *
 	n = (size - HEADER_BYTES) / RECORD_BYTES;
 	if (trace->header.complete && trace->header.records < n)
 		n = trace->header.records;
-	make_room(trace, n);
-	if (n)
-		memcpy(trace->records, (const char *)data + HEADER_BYTES, n * RECORD_BYTES);
+	if (n) {
+		struct vmmu_trace_record *records = allocate(n * RECORD_BYTES);
+
+		memcpy(records, (const char *)data + HEADER_BYTES, n * RECORD_BYTES);
+		trace->records = records;
+	}
 	take_records(trace, n);
 	find_ending(trace);
 	return true;
 }
 
+/* The records, wherever they lie. */
+static void release_records(struct trace_file *trace)
+{
+	if (trace->map)
+		munmap(trace->map, trace->mapped);
+	else
+		free((void *)(uintptr_t)trace->records);
+	trace->map = NULL;
+	trace->mapped = 0;
+	trace->records = NULL;
+}
+
 void trace_close(struct trace_file *trace)
 {
+	stream_close(trace->stream);
+	release_records(trace);
 	if (trace->fd >= 0)
 		close(trace->fd);
-	free(trace->records);
 	free(trace->path);
 	free(trace->damage);
 	*trace = (struct trace_file){.fd = -1};
 }
+
+/* ---- the order of time --------------------------------------------------------------- */
 
 struct position {
 	uint64_t time;
@@ -291,24 +417,83 @@ static bool in_order(const struct trace_file *trace)
 	return true;
 }
 
-void trace_sort(struct trace_file *trace)
+/* Memory that a file of no name stands behind: what is large need not fit. NULL: *error says why. */
+static void *map_temporary(uint64_t bytes, char **error)
 {
-	struct vmmu_trace_record *sorted;
-	struct position *positions;
+	int fd = stream_temporary_file(error);
+	void *map;
 
+	if (fd < 0)
+		return NULL;
+	/* Room for all of it now: a full disk must not be found out by a write to the map. */
+	errno = posix_fallocate(fd, 0, (off_t)bytes);
+	map = errno ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED) {
+		*error = formatted("there is no room in the temporary folder to sort the trace: %s", strerror(errno));
+		map = NULL;
+	}
+	close(fd);
+	return map;
+}
+
+/* Two sorted neighbours, [from, middle) and [middle, to), into one. */
+static void merge(const struct position *in, struct position *out, uint64_t from, uint64_t middle, uint64_t to)
+{
+	uint64_t left = from, right = middle;
+
+	for (uint64_t i = from; i < to; i++)
+		out[i] = right >= to || (left < middle && by_time(&in[left], &in[right]) < 0) ? in[left++] : in[right++];
+}
+
+/* Sorts positions[0, count) with the help of as many others; returns where they stand then. */
+static struct position *sort_positions(struct position *positions, struct position *other, uint64_t count)
+{
+	for (uint64_t from = 0; from < count; from += SORTED_IN_MEMORY)
+		qsort(positions + from, count - from < SORTED_IN_MEMORY ? count - from : SORTED_IN_MEMORY,
+		      sizeof(*positions), by_time);
+	for (uint64_t run = SORTED_IN_MEMORY; run < count; run *= 2) {
+		struct position *moved = positions;
+
+		for (uint64_t from = 0; from < count; from += 2 * run) {
+			uint64_t middle = count - from < run ? count : from + run;
+
+			merge(positions, other, from, middle, count - middle < run ? count : middle + run);
+		}
+		positions = other;
+		other = moved;
+	}
+	return positions;
+}
+
+bool trace_sort(struct trace_file *trace, char **error)
+{
+	uint64_t count = trace->count;
+	struct vmmu_trace_record *sorted;
+	struct position *positions, *in_time;
+
+	*error = NULL;
 	if (in_order(trace))
-		return;
-	positions = allocate(trace->count * sizeof(*positions));
-	sorted = allocate(trace->count * RECORD_BYTES);
-	for (uint64_t i = 0; i < trace->count; i++)
+		return true;
+	positions = map_temporary(2 * count * sizeof(*positions), error);
+	if (!positions)
+		return false;
+	sorted = map_temporary(count * RECORD_BYTES, error);
+	if (!sorted) {
+		munmap(positions, 2 * count * sizeof(*positions));
+		return false;
+	}
+	for (uint64_t i = 0; i < count; i++)
 		positions[i] = (struct position){trace->records[i].time, i};
-	qsort(positions, trace->count, sizeof(*positions), by_time);
-	for (uint64_t i = 0; i < trace->count; i++)
-		sorted[i] = trace->records[positions[i].number];
-	free(positions);
-	free(trace->records);
+	in_time = sort_positions(positions, positions + count, count);
+	for (uint64_t i = 0; i < count; i++)
+		sorted[i] = trace->records[in_time[i].number];
+	munmap(positions, 2 * count * sizeof(*positions));
+	release_records(trace);
+	trace->map = (uint8_t *)sorted;
+	trace->mapped = count * RECORD_BYTES;
 	trace->records = sorted;
-	trace->room = trace->count;
+	trace->sorted = true;
+	return true;
 }
 
 double trace_seconds(const struct trace_file *trace, const struct vmmu_trace_record *record)

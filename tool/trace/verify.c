@@ -147,9 +147,14 @@ static void check_ending(struct verifier *v)
 void verify_trace(struct trace_file *trace, struct verdict *verdict)
 {
 	struct verifier v = {.trace = trace, .verdict = verdict};
+	char *error = NULL;
 
 	*verdict = (struct verdict){0};
-	trace_sort(trace);
+	if (!trace_sort(trace, &error)) {
+		found(verdict, "%s", error);
+		free(error);
+		return;
+	}
 	replay_init(&v.replay, on_replay_problem, verdict);
 	replay_init(&v.replica, NULL, NULL);
 	rules_init(&v.rules, on_replay_problem, verdict);

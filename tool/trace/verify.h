@@ -15,7 +15,7 @@ struct verdict {
 	uint64_t cpu_set_bits; /* accessed and dirty bits that the CPU set on its own */
 };
 
-/* Sorts the trace. The caller frees verdict.first. */
+/* Sorts the trace; that it cannot be sorted is a problem, too. The caller frees verdict.first. */
 void verify_trace(struct trace_file *trace, struct verdict *verdict);
 
 #endif

@@ -180,7 +180,7 @@ bool view_open(struct view *view)
 {
 	char *error = NULL;
 
-	if (!trace_open(&view->trace, view->path, &error)) {
+	if (!(view->growing ? trace_open_growing : trace_open)(&view->trace, view->path, &error)) {
 		complain("%s", error);
 		free(error);
 		return false;

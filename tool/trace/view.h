@@ -26,6 +26,7 @@ struct view {
 	double at_seconds;
 	uint64_t at_number; /* record or fault */
 	bool no_symbols;    /* the command names no functions */
+	bool growing;       /* of what comes through a pipe, only the header is waited for */
 	/* made by view_open */
 	struct trace_file trace;
 	struct symbols symbols;
