@@ -5,7 +5,7 @@
 FUZZ_SECONDS ?= 30
 
 SOURCE_FUZZ_SRC := tests/fuzz/source_fuzz.c $(wildcard tool/base/*.c tool/fact/*.c tool/source/*.c \
-	tool/kvm/*.c tool/model/*.c) tool/trace/trace_file.c tool/trace/replay.c
+	tool/kvm/*.c tool/model/*.c) tool/trace/trace_file.c tool/trace/replay.c tool/trace/sidecar.c
 
 $(BUILD)/fuzz/source: $(SOURCE_FUZZ_SRC) $(wildcard tool/*/*.h include/vmmu/*.h) $(LIBVMMU)
 	@mkdir -p $(@D)

@@ -3,21 +3,29 @@
 
 .PHONY: check-questions
 #   make check-questions  what vmmu says of recordings of KVM, against golden answers
-check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate
+check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(BUILD)/questions/generate-vmmu
 	tests/questions/questions.sh $(BUILD)
 	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md
 	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
 	tests/questions/damage.py $(BUILD)/tool-asan/vmmu
 	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
+	tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu
 
 # Large recordings, to measure with: build/questions/generate dat 100000000 4194304 >FILE
 $(BUILD)/questions/generate: tests/questions/generate.c
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) $(WARN) -O2 -o $@ $<
 
-TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(VMMU)
+# Large vmmu traces: build/questions/generate-vmmu 100000000 4194304 >FILE
+$(BUILD)/questions/generate-vmmu: tests/questions/generate_vmmu.c $(LIBVMMU)
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) $(WARN) -O2 -Iinclude -o $@ $^
+
+TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(VMMU) \
+	$(BUILD)/questions/generate-vmmu
 TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
 	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \
-	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate"
+	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate" \
+	"tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu"

@@ -89,7 +89,8 @@ within 10 200000 2 'too large to be' "$vmmu" trace --symbols /dev/zero trace
 
 # No memory is no difference
 "$here/hostile.py" tables trace 400000
-within 10 20000 2 'out of memory' "$vmmu" check trace
+within 10 20000 2 'cannot be mapped: Cannot allocate memory' "$vmmu" check trace
+within 10 60000 2 'out of memory' "$vmmu" check trace
 
 # Nothing in a file speaks to the terminal
 "$here/hostile.py" escape trace

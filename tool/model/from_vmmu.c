@@ -3,12 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <vmmu/vmmu.h>
 
+#include "../base/text.h"
 #include "../source/source.h"
 #include "../trace/replay.h"
 #include "index.h"
+
+enum { RECORDS_PER_LOOK = 65536 };
 
 /* One stream of the trace is one thread: a vCPU, or the host's calls for a VM. */
 struct stream_of_vmmu {
@@ -17,9 +21,11 @@ struct stream_of_vmmu {
 	uint32_t fault_id;
 };
 
-struct conversion {
-	struct index_writer *writer;
-	struct trace_file trace;
+struct vmmu_facts {
+	vmmu_fact_fn fn;
+	void *arg;
+	uint64_t count, last_time; /* of facts */
+	const struct trace_file *trace;
 	struct replay replay;
 	struct source_info info;
 	struct kvm_vm *vms;
@@ -30,6 +36,16 @@ struct conversion {
 	size_t stream_count;
 };
 
+/* Facts are in the order of time; records of a trace that is watched need not be. */
+static void emit(struct vmmu_facts *c, struct fact *fact)
+{
+	if (fact->time < c->last_time)
+		fact->time = c->last_time;
+	c->last_time = fact->time;
+	c->count++;
+	c->fn(c->arg, fact);
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -39,14 +55,14 @@ static double now(void)
 }
 
 /* Ticks of 64 bits times 10^9 do not fit 64 bits. */
-static uint64_t nanoseconds(const struct conversion *c, uint64_t ticks)
+static uint64_t nanoseconds(const struct vmmu_facts *c, uint64_t ticks)
 {
-	uint64_t per_second = c->trace.header.ticks_per_second;
+	uint64_t per_second = c->trace->header.ticks_per_second;
 
 	return per_second ? (uint64_t)((unsigned __int128)ticks * 1000000000 / per_second) : ticks;
 }
 
-static uint16_t vm_place(struct conversion *c, uint16_t id)
+static uint16_t vm_place(struct vmmu_facts *c, uint16_t id)
 {
 	for (size_t i = 0; i < c->vm_count; i++)
 		if (c->ids[i] == id)
@@ -59,7 +75,7 @@ static uint16_t vm_place(struct conversion *c, uint16_t id)
 	return (uint16_t)c->vm_count++;
 }
 
-static uint32_t stream_place(struct conversion *c, const struct vmmu_trace_record *record)
+static uint32_t stream_place(struct vmmu_facts *c, const struct vmmu_trace_record *record)
 {
 	uint64_t *place = map_at(&c->stream_by_key, (uint64_t)record->vm << 16 | record->vcpu);
 	struct stream_of_vmmu *stream;
@@ -89,7 +105,7 @@ static uint32_t stream_place(struct conversion *c, const struct vmmu_trace_recor
 	return (uint32_t)*place;
 }
 
-static void take_vm(struct conversion *c, const struct vmmu_trace_record *record)
+static void take_vm(struct vmmu_facts *c, const struct vmmu_trace_record *record)
 {
 	struct kvm_vm *vm = &c->vms[vm_place(c, record->vm)];
 
@@ -102,7 +118,7 @@ static void take_vm(struct conversion *c, const struct vmmu_trace_record *record
 }
 
 /* A direct map has one root all its life. */
-static void take_root(struct conversion *c, const struct vmmu_trace_record *record)
+static void take_root(struct vmmu_facts *c, const struct vmmu_trace_record *record)
 {
 	struct kvm_vm *vm = &c->vms[vm_place(c, record->vm)];
 
@@ -120,16 +136,16 @@ static void take_root(struct conversion *c, const struct vmmu_trace_record *reco
 	vm->root_count = 1;
 }
 
-static void add(struct conversion *c, struct fact *fact, const struct stream_of_vmmu *stream, uint64_t fault_id)
+static void add(struct vmmu_facts *c, struct fact *fact, const struct stream_of_vmmu *stream, uint64_t fault_id)
 {
 	if (fault_id && stream->fault != MODEL_NONE && stream->fault_id == fault_id &&
-	    c->writer->count > stream->fault)
-		fact->fault = (uint32_t)(c->writer->count - stream->fault);
-	index_add(c->writer, fact);
+	    c->count > stream->fault)
+		fact->fault = (uint32_t)(c->count - stream->fault);
+	emit(c, fact);
 }
 
 /* A table goes as a whole: its entries have no records of their own. */
-static void zap_entries(struct conversion *c, const struct vmmu_trace_record *record, const struct fact *like,
+static void zap_entries(struct vmmu_facts *c, const struct vmmu_trace_record *record, const struct fact *like,
                         const struct stream_of_vmmu *stream)
 {
 	const struct replay_table *table = replay_table_at(&c->replay, record->page.table);
@@ -153,7 +169,7 @@ static void zap_entries(struct conversion *c, const struct vmmu_trace_record *re
 	}
 }
 
-static void take_entry(struct conversion *c, const struct vmmu_trace_record *record, struct fact *fact,
+static void take_entry(struct vmmu_facts *c, const struct vmmu_trace_record *record, struct fact *fact,
                        const struct stream_of_vmmu *stream)
 {
 	struct kvm_vm *vm = &c->vms[fact->vm];
@@ -173,9 +189,9 @@ static void take_entry(struct conversion *c, const struct vmmu_trace_record *rec
 	add(c, fact, stream, record->fault);
 }
 
-static void take(struct conversion *c, uint64_t number)
+static void take(struct vmmu_facts *c, uint64_t number)
 {
-	const struct vmmu_trace_record *record = &c->trace.records[number];
+	const struct vmmu_trace_record *record = &c->trace->records[number];
 	uint32_t place = stream_place(c, record);
 	struct stream_of_vmmu *stream = &c->streams[place];
 	struct fact fact = {
@@ -191,8 +207,8 @@ static void take(struct conversion *c, uint64_t number)
 	case VMMU_TRACE_VM:
 		take_vm(c, record);
 		/* Times count from the first record, as in the commands that read the trace itself. */
-		if (!c->writer->count)
-			index_add(c->writer, &fact);
+		if (!c->count)
+			emit(c, &fact);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
 		take_root(c, record);
@@ -202,10 +218,10 @@ static void take(struct conversion *c, uint64_t number)
 		fact.address = record->page_fault.address;
 		fact.a = record->page_fault.error_code;
 		fact.b = record->page_fault.guest_rip;
-		stream->fault = c->writer->count;
+		stream->fault = c->count;
 		stream->fault_id = record->fault;
 		c->vms[fact.vm].counts.faults++;
-		index_add(c->writer, &fact);
+		emit(c, &fact);
 		break;
 	case VMMU_TRACE_FAULT_END:
 		fact.kind = FACT_FAULT_END;
@@ -233,7 +249,7 @@ static void take(struct conversion *c, uint64_t number)
 		fact.address = record->slot.base_gfn << VMMU_PAGE_SHIFT;
 		fact.a = record->slot.pages;
 		fact.table = record->slot_id;
-		index_add(c->writer, &fact);
+		emit(c, &fact);
 		break;
 	case VMMU_TRACE_HANDLE_MMIO:
 		fact.kind = FACT_MMIO;
@@ -247,22 +263,22 @@ static void take(struct conversion *c, uint64_t number)
 		fact.vm = FACT_NO_VM;
 		c->info.lost += fact.a;
 		c->info.lost_times++;
-		index_add(c->writer, &fact);
+		emit(c, &fact);
 		break;
 	default:
 		break;
 	}
-	replay_apply(&c->replay, &c->trace, number);
+	replay_apply(&c->replay, c->trace, number);
 }
 
 /* How often each event came, under its name. */
-static void count_events(struct conversion *c)
+static void count_events(struct vmmu_facts *c)
 {
 	uint64_t counts[VMMU_TRACE_EVENT_COUNT] = {0};
 
-	for (uint64_t n = 0; n < c->trace.count; n++)
-		if (c->trace.records[n].event < VMMU_TRACE_EVENT_COUNT)
-			counts[c->trace.records[n].event]++;
+	for (uint64_t n = 0; n < c->trace->count; n++)
+		if (c->trace->records[n].event < VMMU_TRACE_EVENT_COUNT)
+			counts[c->trace->records[n].event]++;
 	for (unsigned event = 1; event < VMMU_TRACE_EVENT_COUNT; event++) {
 		if (!counts[event])
 			continue;
@@ -270,10 +286,10 @@ static void count_events(struct conversion *c)
 		c->info.others[c->info.other_count++] =
 			(struct source_count){duplicate(vmmu_trace_event_name(event)), counts[event]};
 	}
-	c->info.events = c->trace.count;
+	c->info.events = c->trace->count;
 }
 
-static json_t *meta_of(struct conversion *c)
+static json_t *meta_of(struct vmmu_facts *c, const struct index_writer *writer)
 {
 	struct meta_parts parts = {
 		.source = &c->info,
@@ -288,14 +304,16 @@ static json_t *meta_of(struct conversion *c)
 		parts.vms[i] = &c->vms[i];
 	for (size_t i = 0; i < c->stream_count; i++)
 		parts.threads[i] = &c->streams[i].thread;
-	meta = meta_make(&parts, c->writer);
+	meta = meta_make(&parts, writer);
 	free(parts.vms);
 	free(parts.threads);
 	return meta;
 }
 
-static void release(struct conversion *c)
+void vmmu_facts_free(struct vmmu_facts *c)
 {
+	if (!c)
+		return;
 	for (size_t i = 0; i < c->vm_count; i++)
 		free(c->vms[i].roots);
 	for (size_t i = 0; i < c->info.other_count; i++)
@@ -308,33 +326,101 @@ static void release(struct conversion *c)
 	free(c->streams);
 	map_free(&c->stream_by_key);
 	replay_free(&c->replay);
-	trace_close(&c->trace);
+	free(c);
 }
 
-bool build_from_vmmu(struct index_writer *writer, const char *path, json_t **meta, char **error)
+struct vmmu_facts *vmmu_facts_new(const struct trace_file *trace, vmmu_fact_fn fn, void *arg)
 {
-	struct conversion c = {.writer = writer};
-	double start = now();
+	struct vmmu_facts *c = allocate(sizeof(*c));
 
-	if (!trace_open(&c.trace, path, error))
+	*c = (struct vmmu_facts){.trace = trace, .fn = fn, .arg = arg};
+	replay_init(&c->replay, NULL, NULL);
+	map_init(&c->stream_by_key, map_random_seed());
+	return c;
+}
+
+void vmmu_facts_take(struct vmmu_facts *c, uint64_t number)
+{
+	take(c, number);
+}
+
+size_t vmmu_facts_vms(const struct vmmu_facts *c, const struct kvm_vm **vms)
+{
+	*vms = c->vms;
+	return c->vm_count;
+}
+
+size_t vmmu_facts_threads(const struct vmmu_facts *c)
+{
+	return c->stream_count;
+}
+
+const struct kvm_thread *vmmu_facts_thread(const struct vmmu_facts *c, size_t thread)
+{
+	return thread < c->stream_count ? &c->streams[thread].thread : NULL;
+}
+
+/* ---- to an index ------------------------------------------------------------------------ */
+
+static void add_to_index(void *arg, const struct fact *fact)
+{
+	index_add(arg, fact);
+}
+
+struct progress {
+	double start, next;
+	bool on, shown;
+};
+
+static void show_progress(struct progress *progress, const struct trace_file *trace, uint64_t done)
+{
+	double t = now();
+
+	if (!progress->on || t < progress->next)
+		return;
+	progress->next = t + 0.5;
+	progress->shown = true;
+	fprintf(stderr, "\rvmmu: reading %s: %.0f %%, %s records ", trace->path,
+	        100.0 * (double)done / (double)trace->count, text_count(done).text);
+	fflush(stderr);
+}
+
+static void end_progress(const struct progress *progress)
+{
+	if (progress->shown)
+		fprintf(stderr, "\r%*s\r", 100, "");
+}
+
+bool build_from_vmmu(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error)
+{
+	struct progress progress = {.start = now(), .on = !quiet && isatty(STDERR_FILENO)};
+	struct trace_file trace;
+	struct vmmu_facts *c;
+
+	progress.next = progress.start + 2;
+	if (!trace_open(&trace, path, error))
 		return false;
-	if (!trace_sort(&c.trace, error)) {
-		trace_close(&c.trace);
+	if (!trace_sort(&trace, error)) {
+		trace_close(&trace);
 		return false;
 	}
-	replay_init(&c.replay, NULL, NULL);
-	map_init(&c.stream_by_key, map_random_seed());
-	c.info.kind = "vmmu trace";
-	c.info.machine = formatted("%.*s", (int)sizeof(c.trace.header.machine), c.trace.header.machine);
-	if (c.trace.ending == TRACE_DAMAGED)
-		c.info.damage = formatted("damaged at record %llu: %s", (unsigned long long)c.trace.count, c.trace.damage);
-	else if (c.trace.ending != TRACE_COMPLETE)
-		c.info.damage = duplicate("it was not closed, or is cut short");
-	for (uint64_t n = 0; n < c.trace.count && !writer->failed; n++)
-		take(&c, n);
-	count_events(&c);
-	*meta = meta_of(&c);
-	json_object_set_new(*meta, "build_seconds", json_real(now() - start));
-	release(&c);
+	c = vmmu_facts_new(&trace, add_to_index, writer);
+	c->info.kind = "vmmu trace";
+	c->info.machine = formatted("%.*s", (int)sizeof(trace.header.machine), trace.header.machine);
+	if (trace.ending == TRACE_DAMAGED)
+		c->info.damage = formatted("damaged at record %llu: %s", (unsigned long long)trace.count, trace.damage);
+	else if (trace.ending != TRACE_COMPLETE)
+		c->info.damage = duplicate("it was not closed, or is cut short");
+	for (uint64_t n = 0; n < trace.count && !writer->failed; n++) {
+		take(c, n);
+		if (n % RECORDS_PER_LOOK == 0)
+			show_progress(&progress, &trace, n);
+	}
+	end_progress(&progress);
+	count_events(c);
+	*meta = meta_of(c, writer);
+	json_object_set_new(*meta, "build_seconds", json_real(now() - progress.start));
+	vmmu_facts_free(c);
+	trace_close(&trace);
 	return true;
 }

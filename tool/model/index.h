@@ -92,6 +92,21 @@ bool meta_read(struct model *model);
 
 /* From a trace to facts and the rest; false: *error says why. Of a recording of KVM, and of a vmmu trace. */
 bool build_from_source(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error);
-bool build_from_vmmu(struct index_writer *writer, const char *path, json_t **meta, char **error);
+bool build_from_vmmu(struct index_writer *writer, const char *path, bool quiet, json_t **meta, char **error);
+
+/*
+ * Facts from the records of a vmmu trace (tool/model/from_vmmu.c), taken one after
+ * another from 0 on. What it says of VMs and threads is valid until the next one.
+ */
+struct trace_file;
+struct vmmu_facts;
+typedef void (*vmmu_fact_fn)(void *arg, const struct fact *fact);
+struct vmmu_facts *vmmu_facts_new(const struct trace_file *trace, vmmu_fact_fn fn, void *arg);
+void vmmu_facts_free(struct vmmu_facts *facts);
+void vmmu_facts_take(struct vmmu_facts *facts, uint64_t number);
+size_t vmmu_facts_vms(const struct vmmu_facts *facts, const struct kvm_vm **vms);
+size_t vmmu_facts_threads(const struct vmmu_facts *facts);
+/* NULL when there is no such thread. */
+const struct kvm_thread *vmmu_facts_thread(const struct vmmu_facts *facts, size_t thread);
 
 #endif

@@ -136,7 +136,7 @@ static bool build(struct model *model, const char *path, const struct model_opti
 	else if ((fd = temporary(error)) < 0)
 		return false;
 	index_begin(&writer, fd);
-	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, &meta, error)
+	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, options->quiet, &meta, error)
 	                                       : build_from_source(&writer, path, options->quiet, &meta, error)) &&
 	     index_end(&writer, source, meta, error);
 	if (ok && name && json_number_value(json_object_get(meta, "build_seconds")) > keep_seconds)

@@ -265,7 +265,11 @@ uint64_t trace_read_more(struct trace_file *trace)
 
 bool trace_may_grow(const struct trace_file *trace)
 {
-	return trace->ending == TRACE_OPEN && (!trace->is_copy || trace->stream);
+	/* A whole trace may come slowly through a pipe. */
+	if (trace->is_copy)
+		return trace->stream && !trace->damage &&
+		       !(trace->header.complete && trace->count >= trace->header.records);
+	return trace->ending == TRACE_OPEN;
 }
 
 /* The whole of what is packed or comes through a pipe; of what need not be read, nothing is. */

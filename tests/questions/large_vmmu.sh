@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# A large vmmu trace: it is mapped, not loaded, from wherever it comes and in whatever
+# order its streams were written; it is followed while it grows.
+#
+#   tests/questions/large_vmmu.sh VMMU GENERATE [RECORDS]
+set -u
+vmmu=$(realpath "$1")
+generate=$(realpath "$2")
+records=${3:-3000000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache
+mkdir "$TMPDIR"
+cd "$work" || exit 1
+passed=0
+failed=0
+
+check() {
+	local what=$1
+	shift
+	if "$@"; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: $what"
+	fi
+}
+
+# limited COMMAND...: with 60 MB of memory that no file stands behind; the trace has some 200 MB
+limited() (
+	ulimit -d 60000
+	exec "$vmmu" "$@"
+)
+
+"$generate" "$records" 16384 >large
+limited check large >said 2>&1
+check 'check explains it' grep -q '^the trace explains its tables' said
+limited walk --gpa 1000000 large >walk 2>/dev/null
+check 'walk finds the page' grep -q '=> host-physical 0x000201000000' walk
+limited info --no-index large >info 2>&1
+check 'so does the index' grep -q 'records\|events' info
+limited trace --limit 3 large >trace 2>/dev/null
+check 'trace lists it' [ "$(grep -c violation trace)" -eq 3 ]
+
+# Packed, and through a pipe, whose header says that it was not closed.
+zstd -q -1 <large >large.zst
+limited walk --gpa 1000000 - <large.zst 2>/dev/null >second
+check 'packed it says the same' cmp -s walk second
+"$generate" "$records" 16384 | limited walk --gpa 1000000 - 2>/dev/null >second
+check 'so it does through a pipe' cmp -s walk second
+
+# The host's calls written out behind everything else, as their stream may be.
+"$vmmu" trace --limit 3 large 2>/dev/null >first
+python3 -B - large <<'END'
+import sys
+data = open(sys.argv[1], "rb").read()
+body = [data[n:n + 64] for n in range(512, len(data), 64)]
+body = [r for r in body if r[12:14] != b"\x12\x00"]  # checksums are of the old order
+head = bytearray(data[:512])
+head[8:12] = (1).to_bytes(4, "little")
+head[24:32] = len(body).to_bytes(8, "little")
+head[52:56] = bytes(4)
+late = [r for r in body if r[18:20] == b"\xff\xff"]
+open("shuffled", "wb").write(bytes(head) + b"".join([r for r in body if r[18:20] != b"\xff\xff"] + late))
+END
+limited check shuffled >said 2>&1
+check 'another order of streams makes no difference' grep -q '^the trace explains its tables' said
+limited trace --limit 3 shuffled 2>/dev/null >second
+check 'nor in what is listed' cmp -s first second
+(trap '' XFSZ; ulimit -f 100; exec "$vmmu" check shuffled) >said 2>&1
+check 'no room to sort it is said' grep -q 'no room in the temporary folder to sort' said
+
+# While it grows.
+"$generate" 100000 16384 2>/dev/null | head -c 204800 >growing
+head -c 51200 growing >grows
+(
+	sleep 1
+	tail -c +51201 growing >>grows
+) &
+timeout 10 "$vmmu" trace --follow --vcpu 0 --limit 500 grows >said 2>/dev/null
+check 'a growing trace is followed' [ "$(grep -c 'violation' said)" -eq 500 ]
+wait
+
+# Cut short by somebody while it is read: a sentence, no signal.
+cp large cut
+(
+	sleep 0.3
+	truncate -s 1000000 cut
+) &
+"$vmmu" trace cut 2>said | { sleep 1; cat >/dev/null; }
+check 'a trace that shrinks ends the command in order' [ "${PIPESTATUS[0]}" -le 2 ]
+wait
+check 'nothing is left behind' [ -z "$(ls tmp)" ]
+echo "$passed passed, $failed failed, 0 skipped"
+[ $failed -eq 0 ]
