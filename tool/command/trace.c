@@ -198,7 +198,7 @@ static void show_what_is_open(struct listing *list)
 }
 
 /* False: the user has been told. */
-static bool sort(struct trace_file *trace)
+static bool sort_by_time(struct trace_file *trace)
 {
 	char *error = NULL;
 
@@ -234,7 +234,7 @@ static bool show_phase(struct listing *list)
 	struct trace_file *trace = &list->view.trace;
 	uint64_t first, end;
 
-	if (!sort(trace))
+	if (!sort_by_time(trace))
 		return false;
 	if (!find_phase(list, &first, &end)) {
 		complain("no phase %" PRIu64 " ends in %s (`vmmu trace --all FILE | grep mark` lists those that do)", list->phase,
@@ -256,7 +256,7 @@ static bool show_all(struct listing *list)
 	struct trace_file *trace = &list->view.trace;
 	uint64_t done = 0;
 
-	if (!list->follow && !sort(trace))
+	if (!list->follow && !sort_by_time(trace))
 		return false;
 	for (;;) {
 		while (done < trace->count && !limit_reached(list))
