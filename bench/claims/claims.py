@@ -99,13 +99,16 @@ def parse():
     parser.add_argument("--machine", choices=["all", "qemu", "bochs"], default="all",
                         help="which emulator; QEMU alone takes seconds")
     parser.add_argument("--no-run-ahead", action="store_true", help="measure without running ahead; no bounds then")
+    parser.add_argument("--intercept-invlpg", action="store_true",
+                        help="measure with INVLPG intercepted, as KVM does it under shadow paging; no bounds then")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there, too")
     return parser.parse_args()
 
 
 def main():
     arguments = parse()
-    options = ["--no-run-ahead"] if arguments.no_run_ahead else []
+    options = (["--no-run-ahead"] if arguments.no_run_ahead else []) + \
+        (["--intercept=invlpg"] if arguments.intercept_invlpg else [])
     reference = figures.kvm()
     runs = [run for run, (machine, _) in RUNS.items() if arguments.machine in ("all", machine)]
     if not arguments.linux.exists():

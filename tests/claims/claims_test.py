@@ -201,6 +201,26 @@ class Runs(unittest.TestCase):
         with self.assertRaisesRegex(claims.RunFailed, r"(?s)--mmu npt .*ended with status 121.*no such thing"):
             claims.measure(["npt-qemu"], work, "vmlinuz", figures.kvm())
 
+    def test_documents_that_say_the_same(self):
+        """README.md and docs/claims.md show figures of one run, and KVM's as kvm.json has them."""
+        def rows(path, columns):
+            cells = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in (CLAIMS.parents[1] / path).open()]
+            return {row[0]: row[1:] for row in cells if len(row) == columns}
+
+        readme, ahead, invlpg = rows("README.md", 7), rows("docs/claims.md", 7), rows("docs/claims.md", 3)
+        for known in figures.kvm()["phases"]:
+            row, shadow = readme[known["title"]], known["shadow-qemu"]
+            self.assertEqual(row[2], f"{known['npt-qemu']['exits']:,}", known["title"])
+            self.assertEqual(row[5], f"{shadow['exits']:,}", known["title"])
+            if known["title"] in ahead:
+                self.assertEqual([ahead[known["title"]][0], ahead[known["title"]][2]], [row[4], row[5]], known["title"])
+            if known["title"] in invlpg and "INVLPG" in shadow:
+                self.assertEqual(invlpg[known["title"]][1], f"{shadow['INVLPG']:,}", known["title"])
+        self.assertEqual(len(set(ahead) & set(readme)), 3)
+        text = (CLAIMS.parents[1] / "README.md").read_text()
+        for title in ("fork, touch 4 MiB x 20", "mmap 4 MiB x 10"):
+            self.assertIn(ahead[title][1], text, "without running ahead")
+
     def test_figures_that_can_be_read_again(self):
         self.assertEqual(json.loads(json.dumps(figures_of())), figures_of())
 

@@ -190,6 +190,8 @@ static void nothing_is_written_while_off(void **state)
 	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
 	sim_access(sim, 0, 5 * M, VMMU_W);
 	sim_slot_delete(sim, 0);
+	vmmu_trace_mark(sim->vcpu[0].engine, 1);
+	vmmu_trace_guest_flush(sim->vcpu[0].engine, VMMU_GUEST_FLUSH_CR3, 0, 0);
 	sim_drain(sim);
 	assert_int_equal(sim->trace.records, 0);
 	assert_int_equal(sim->clock, 0); /* nor is the time asked for */
@@ -228,6 +230,40 @@ static void tracing_may_begin_late(void **state)
 	assert_sound(sim);
 }
 
+/* The host's own records stand in the vCPU's stream, outside any fault, and change nothing else. */
+static void a_host_adds_records_of_its_own(void **state)
+{
+	struct sim *sim = sim_default(state);
+	const struct vmmu_trace_record *mark, *flush;
+	struct vmmu_stats before, after;
+	struct vmmu_trace_ring *ring = &sim->vcpu[0].ring;
+	uint32_t waiting;
+
+	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 0));
+	sim_access(sim, 0, 5 * M, VMMU_W);
+	vmmu_stats_read(sim->vm, &before);
+	waiting = vmmu_trace_ring_waiting(ring);
+	vmmu_trace_mark(sim->vcpu[0].engine, UINT64_MAX);
+	vmmu_trace_guest_flush(sim->vcpu[0].engine, VMMU_GUEST_FLUSH_INVLPG, 0x1234567, 0x89ab);
+	vmmu_stats_read(sim->vm, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(vmmu_trace_ring_waiting(ring), waiting + 2);
+	mark = vmmu_trace_ring_at(ring, waiting);
+	flush = vmmu_trace_ring_at(ring, waiting + 1);
+	assert_int_equal(mark->event, VMMU_TRACE_MARK);
+	assert_int_equal(mark->mark.number, UINT64_MAX);
+	assert_int_equal(mark->fault, 0);
+	assert_int_equal(flush->event, VMMU_TRACE_GUEST_FLUSH);
+	assert_int_equal(flush->instruction, VMMU_GUEST_FLUSH_INVLPG);
+	assert_int_equal(flush->guest_flush.value, 0x1234567);
+	assert_int_equal(flush->guest_flush.guest_rip, 0x89ab);
+	assert_int_equal(flush->fault, 0);
+	assert_int_equal(flush->seq, mark->seq + 1);
+	assert_string_equal(vmmu_guest_flush_name(VMMU_GUEST_FLUSH_CR3), "mov-cr3");
+	assert_string_equal(vmmu_guest_flush_name(VMMU_GUEST_FLUSH_COUNT), vmmu_guest_flush_name(~0u));
+	assert_sound(sim);
+}
+
 static void time_never_goes_back(void **state)
 {
 	struct sim_config config = sim_config_default(mode_of(state));
@@ -260,6 +296,7 @@ int main(void)
 		BOTH(without_a_ring_all_is_dropped),
 		BOTH(nothing_is_written_while_off),
 		BOTH(tracing_may_begin_late),
+		BOTH(a_host_adds_records_of_its_own),
 		BOTH(time_never_goes_back),
 	};
 

@@ -187,6 +187,7 @@ expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$
 "$sample" sample
 "$sample" shadow shadow
 "$sample" future future
+"$sample" marked marked
 cat >sample.map <<'END'
 ffffffff81000000 T _text
 ffffffff81000000 T startup_64
@@ -216,6 +217,13 @@ says trace-gpa-all trace --gpa 0x1400000-0x15fffff --all --symbols sample.map sa
 says trace-gpa-mmio trace --gpa 0x1236000 --all --symbols sample.map sample
 says trace-cause trace --cause zap-slot --cause permission --symbols sample.map sample
 says trace-fault trace --fault 2-3 --symbols sample.map sample
+says trace-phase trace --phase 8 --all --symbols sample.map marked
+says trace-phase-json trace --phase 8 --all --json --symbols sample.map marked
+expect 0 'fault 1 .*$' "$vmmu" trace --phase 7 --symbols sample.map marked
+expect 2 'no phase 9 ends in marked' "$vmmu" trace --phase 9 marked
+expect 2 'takes a phase.s number' "$vmmu" trace --phase first marked
+expect 2 'exclude each other' "$vmmu" trace --phase 8 --follow marked
+expect 0 'explains its tables' "$vmmu" check marked
 says trace-limit trace --limit 2 --symbols sample.map sample
 says trace-json trace --json --symbols sample.map sample
 says trace-future trace --all --fault 6 --symbols sample.map future

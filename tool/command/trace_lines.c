@@ -118,7 +118,7 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		printf("  phase %" PRIu64 " ends", r->mark.number);
 		break;
 	case VMMU_TRACE_GUEST_FLUSH:
-		printf("  %s 0x%" PRIx64 " carried out by the host, which flushes the whole TLB",
+		printf("  %s 0x%" PRIx64 " carried out by the host, which flushed for it",
 		       describe_guest_flush(r->instruction).text, r->guest_flush.value);
 		break;
 	case VMMU_TRACE_DROPS:

@@ -187,12 +187,35 @@ static void future_records(void)
 	end_fault(6, PAGE, (enum vmmu_fault_result)111);
 }
 
+/* Two phases of a guest's run, and what comes after them. */
+static void marked_records(void)
+{
+	struct vmmu_trace_record *r;
+
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_root(&maker, ROOT);
+	maker_first_fault(&maker, PAGE, 0x9000);
+	maker_add(&maker, VMMU_TRACE_MARK, 0)->mark.number = 7;
+	begin_fault(2, NEIGHBOUR, VMMU_R, 0x401000, USER);
+	maker_write(&maker, 1, L1, NEIGHBOUR >> 12, 0, EPT_LEAF(0xa000))->fault = 2;
+	end_fault(2, NEIGHBOUR, VMMU_FAULT_FIXED);
+	r = maker_add(&maker, VMMU_TRACE_GUEST_FLUSH, 0);
+	r->instruction = VMMU_GUEST_FLUSH_INVLPG;
+	r->guest_flush = (struct vmmu_trace_guest_flush){.value = 0x7f0000401000, .guest_rip = 0xffffffff81000123ull};
+	maker_add(&maker, VMMU_TRACE_MARK, 0)->mark.number = 8;
+	begin_fault(3, MMIO, VMMU_W, 0xffffffff81000010ull, KERNEL);
+	end_fault(3, MMIO, VMMU_FAULT_EMULATE_MMIO);
+	maker_first_dump(&maker, PAGE, 0x9000);
+	maker_dump(&maker, 1, L1, NEIGHBOUR >> 12, EPT_LEAF(0xa000));
+	maker_dump_end(&maker, 5);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*make)(void);
-	} samples[] = {{"ept", ept_records}, {"shadow", shadow_records}, {"future", future_records}};
+	} samples[] = {{"ept", ept_records}, {"shadow", shadow_records}, {"future", future_records}, {"marked", marked_records}};
 	const char *name = argc == 3 ? argv[2] : "ept";
 	void (*make)(void) = NULL;
 	FILE *to;
@@ -201,7 +224,7 @@ int main(int argc, char **argv)
 		if (strcmp(samples[i].name, name) == 0)
 			make = samples[i].make;
 	if (argc < 2 || argc > 3 || !make || !(to = fopen(argv[1], "w"))) {
-		fprintf(stderr, "usage: sample FILE [ept|shadow|future]\n");
+		fprintf(stderr, "usage: sample FILE [ept|shadow|future|marked]\n");
 		return 2;
 	}
 	maker_init(&maker);
