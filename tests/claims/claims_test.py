@@ -216,7 +216,7 @@ class Runs(unittest.TestCase):
                 self.assertEqual([ahead[known["title"]][0], ahead[known["title"]][2]], [row[4], row[5]], known["title"])
             if known["title"] in invlpg and "INVLPG" in shadow:
                 self.assertEqual(invlpg[known["title"]][1], f"{shadow['INVLPG']:,}", known["title"])
-        self.assertEqual(len(set(ahead) & set(readme)), 3)
+        self.assertEqual(sum(known["title"] in ahead for known in figures.kvm()["phases"]), 3)
         text = (CLAIMS.parents[1] / "README.md").read_text()
         for title in ("fork, touch 4 MiB x 20", "mmap 4 MiB x 10"):
             self.assertIn(ahead[title][1], text, "without running ahead")

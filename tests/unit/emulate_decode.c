@@ -153,6 +153,34 @@ static void a_loop(void **state)
 	assert_in_range(decode_misses() - before, 0, 3);
 }
 
+/* ---- the address that INVLPG names -------------------------------------------------- */
+
+static uint64_t named_by(const char *bytes, unsigned count)
+{
+	uint64_t gva = 1;
+
+	assert_true(instruction_address(&cpu, (const uint8_t *)bytes, count, &gva));
+	return gva;
+}
+
+static void address_of_invlpg(void **state)
+{
+	uint64_t gva;
+
+	(void)state;
+	cpu.rip = 0x1000;
+	cpu.gpr[X86_RDI] = 0xffff888000001000;
+	cpu.gpr[X86_RAX] = 0x10;
+	cpu.segment[X86_DS].base = 0x5000; /* ignored in 64-bit code */
+	cpu.segment[X86_GS].base = 0x100000;
+	assert_int_equal(named_by("\x0f\x01\x3f", 3), 0xffff888000001000);                 /* (%rdi) */
+	assert_int_equal(named_by("\x0f\x01\x7c\x87\x08", 5), 0xffff888000001048);         /* 8(%rdi,%rax,4) */
+	assert_int_equal(named_by("\x65\x0f\x01\x38", 4), 0x100010);                       /* %gs:(%rax) */
+	assert_int_equal(named_by("\x0f\x01\x3d\x00\x01\x00\x00", 7), 0x1107);             /* 0x100(%rip) */
+	assert_false(instruction_address(&cpu, (const uint8_t *)"\x0f\x01", 2, &gva));     /* cut short */
+	assert_false(instruction_address(&cpu, (const uint8_t *)"\x0f\x01\x17", 3, &gva)); /* LGDT */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +191,7 @@ int main(void)
 		cmocka_unit_test_setup(invalid, fresh_cpu),
 		cmocka_unit_test_setup(many, fresh_cpu),
 		cmocka_unit_test_setup(a_loop, fresh_cpu),
+		cmocka_unit_test_setup(address_of_invlpg, fresh_cpu),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -687,6 +687,7 @@ bool instruction_address(struct x86_cpu_state *cpu, const uint8_t *bytes, unsign
 {
 	const struct decoded *d;
 	struct emulation e = {.cpu = cpu};
+	enum x86_segment_register segment;
 
 	if (decode(cpu, bytes, count, &d) != EMULATE_DONE || d->instruction.mnemonic != ZYDIS_MNEMONIC_INVLPG)
 		return false;
@@ -694,7 +695,11 @@ bool instruction_address(struct x86_cpu_state *cpu, const uint8_t *bytes, unsign
 	e.instruction = &d->instruction;
 	e.operand = d->operand;
 	e.next_rip = cpu->rip + d->instruction.length;
-	*gva = effective_address(&e, 0) + cpu->segment[operand_segment(&e, 0)].base;
+	segment = operand_segment(&e, 0);
+	*gva = effective_address(&e, 0);
+	/* In 64-bit code only FS and GS have a base (SDM vol. 3, 3.4.4). */
+	if (!in_long_mode(&e) || segment == X86_FS || segment == X86_GS)
+		*gva += cpu->segment[segment].base;
 	if (!in_long_mode(&e))
 		*gva &= UINT32_MAX;
 	return true;
