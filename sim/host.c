@@ -148,7 +148,7 @@ void sim_host_init(struct sim *sim)
 		.time = now,
 		.trace_full = trace_full,
 		.relax = relax,
-		.point = sim->config.threads ? NULL : point,
+		.point = sim->config.threads || sim->config.unhooked ? NULL : point,
 		.owns_frame = owns_frame,
 	};
 }

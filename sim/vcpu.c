@@ -232,11 +232,26 @@ static struct sim_backing *backing_at(struct sim *sim, uint64_t gfn)
 	return slot ? slot->backing : NULL;
 }
 
+/* Entries written so far: as the hook saw them, or where there is none as the engine counts them. */
+static uint64_t writes_of(struct sim *sim)
+{
+	struct vmmu_stats stats;
+	uint64_t writes = 0;
+
+	if (!sim->config.unhooked)
+		return sim->writes;
+	vmmu_stats_read(sim->vm, &stats);
+	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++)
+		for (unsigned level = 0; level <= VMMU_LEVEL_MAX; level++)
+			writes += stats.entries[cause][level];
+	return writes;
+}
+
 static struct before snapshot(struct sim *sim, uint64_t gfn)
 {
 	struct sim_backing *backing = backing_at(sim, gfn);
 
-	return (struct before){sim->memory.failed, sim->writes, backing ? backing->retries : 0};
+	return (struct before){sim->memory.failed, writes_of(sim), backing ? backing->retries : 0};
 }
 
 static bool denied(const struct sim_ref_slot *slot, uint64_t gfn, unsigned access)
@@ -277,7 +292,7 @@ static uint32_t allowed_results(struct sim *sim, const struct vmmu_fault *fault,
 	if (denied(slot, gfn, fault->access))
 		return mask | 1u << VMMU_FAULT_DENIED;
 	/* Another frame: the old one may be dropped in one round, the new one mapped in the next. */
-	if (slot->backing->transitions && sim->writes != before->writes)
+	if (slot->backing->transitions && writes_of(sim) != before->writes)
 		mask |= 1u << VMMU_FAULT_RETRY;
 	if (!(mask & 1u << VMMU_FAULT_NO_MEMORY))
 		mask |= 1u << VMMU_FAULT_FIXED | 1u << VMMU_FAULT_SPURIOUS;
@@ -313,10 +328,10 @@ static void judge_result(struct sim *sim, const struct vmmu_fault *fault,
 		         vmmu_fault_result_name(result));
 		return;
 	}
-	if (result == VMMU_FAULT_FIXED && sim->writes == before->writes)
+	if (result == VMMU_FAULT_FIXED && writes_of(sim) == before->writes)
 		sim_fail(sim, 0, "FIXED for %#lx, but no entry was written", fault->gpa.v);
 	if ((result == VMMU_FAULT_SPURIOUS || result == VMMU_FAULT_NO_MEMORY) &&
-	    sim->writes != before->writes)
+	    writes_of(sim) != before->writes)
 		sim_fail(sim, 0, "%s for %#lx, but entries were written", vmmu_fault_result_name(result),
 		         fault->gpa.v);
 	if (fault->slot != (slot ? slot->info.id : UINT32_MAX) && result != VMMU_FAULT_BEYOND)
@@ -390,7 +405,7 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 		if (try.through)
 			return SIM_OK;
 		struct vmmu_fault fault = exit_for(sim, gpa, access, &try.walk);
-		uint64_t writes = sim->writes;
+		uint64_t writes = writes_of(sim);
 		enum vmmu_fault_result result = handle_exit(sim, n, &fault);
 
 		if (result == VMMU_FAULT_RETRY && (sim->config.threads || sim->config.interleaved)) {
@@ -399,7 +414,7 @@ static enum vmmu_fault_result access_loop(struct sim *sim, unsigned n, uint64_t 
 			exits--;
 			continue;
 		}
-		if (result == VMMU_FAULT_RETRY && sim->writes != writes)
+		if (result == VMMU_FAULT_RETRY && writes_of(sim) != writes)
 			continue; /* it got somewhere: a stale entry is gone */
 		if (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)
 			return result;

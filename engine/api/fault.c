@@ -2,70 +2,9 @@
 /* The vCPUs' calls: faults and prefaults. */
 #include "api/api.h"
 
-static void trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
-{
-	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_PAGE_FAULT);
-
-	if (!r)
-		return;
-	r->access = f->access;
-	r->page_fault = (struct vmmu_trace_page_fault){
-		.address = address,
-		.error_code = f->error_code,
-		.guest_rip = f->rip,
-		.word = f->word,
-	};
-	vmmu_trace_end(op);
-}
-
-static void trace_end_fault(const struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_fault *f,
-                            enum vmmu_fault_result result)
-{
-	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_FAULT_END);
-
-	if (!r)
-		return;
-	r->level = f->level;
-	r->result = result;
-	r->fault_end = (struct vmmu_trace_fault_end){
-		.gpa = f->gpa.v, .pfn = f->pfn.v, .entry = f->entry, .handler = op->map->ops->handler(vcpu)};
-	vmmu_trace_end(op);
-}
-
-/* Apart, so that an untraced fault saves no registers for it. */
-static __attribute__((noinline)) enum vmmu_fault_result
-handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fault)
-{
-	enum vmmu_fault_result result;
-
-	trace_begin_fault(op, fault, op->map->input == VMMU_INPUT_GVA ? fault->gva.v : fault->gpa.v);
-	result = op->map->ops->fault(vcpu, op, fault);
-	trace_end_fault(vcpu, op, fault, result);
-	return result;
-}
-
-static inline enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault,
-                                            enum vmmu_cause cause)
-{
-	enum vmmu_fault_result result;
-	struct vmmu_op op;
-
-	vmmu_vcpu_op(&op, vcpu);
-	op.cause = cause;
-	fault->id = op.fault = ++vcpu->actor.faults;
-	fault->slot = UINT32_MAX;
-	fault->pfn = vmmu_pfn_of(0);
-	fault->entry = 0;
-	fault->level = 0;
-	result = VMMU_UNLIKELY(op.tracing) ? handle_traced(vcpu, &op, fault)
-	                                   : op.map->ops->fault(vcpu, &op, fault);
-	vmmu_count(&vcpu->actor.count.faults[result], 1);
-	return result;
-}
-
 enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault)
 {
-	return handle(vcpu, fault, VMMU_CAUSE_VIOLATION);
+	return vcpu->map->handle(vcpu, fault);
 }
 
 enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
@@ -89,7 +28,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 
 		/* As an address, what is past it would mean another page. */
 		if (f.gpa.v < limit)
-			one = handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
+			one = vmmu_handle(vcpu, &f, VMMU_CAUSE_PREFAULT);
 		if (one != VMMU_FAULT_FIXED && one != VMMU_FAULT_SPURIOUS) {
 			result = one;
 			break;

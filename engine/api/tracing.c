@@ -85,6 +85,9 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 		trace_found(vm, &op, closed);
 	}
 	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
+	/* A fault that began unwatched goes on in full, as after any answer of the host that is old. */
+	atomic_store_explicit(&vm->tables.watched, on || vm->tables.host->point, memory_order_relaxed);
+	vmmu_answers_age(&vm->memory, closed);
 	vmmu_gate_open(&vm->tables, closed);
 	vmmu_manage_unlock(&vm->tables, managing);
 }

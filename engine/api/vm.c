@@ -57,6 +57,7 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	t->ctx = c->host_ctx;
 	t->read_base = c->host->table_read_base;
 	t->frame_mask = layout->address;
+	atomic_init(&t->watched, c->host->point != NULL);
 	t->vm_id = c->id;
 	t->actors_max = c->max_vcpus ? c->max_vcpus : MAX_VCPUS_DEFAULT;
 	t->manager.id = VMMU_TRACE_NO_VCPU;

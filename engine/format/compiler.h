@@ -8,6 +8,8 @@
 
 /* Off the common path: kept out of its caller, which then has fewer registers to save. */
 #define VMMU_RARE __attribute__((noinline, cold))
+/* In a function of its own, so that its caller saves no registers for it. */
+#define VMMU_APART __attribute__((noinline))
 
 /* Must melt into its caller, because an indirect call or a copy would be paid on each fault. */
 #define VMMU_INLINE static inline __attribute__((always_inline))

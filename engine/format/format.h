@@ -96,6 +96,11 @@ struct vmmu_layout {
 	uint64_t soft_writable;                 /* both software bits of a leaf that may become writable */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];
 	uint64_t reserved_leaf[VMMU_LEVEL_MAX + 1];
+	/*
+	 * entry & mask == mark says: a leaf of 4 KiB as the engine writes it, write-back, that
+	 * lacks W and may have it again. The log's most frequent question, in one comparison.
+	 */
+	uint64_t protected_mask, protected_mark;
 	uint64_t mmio;      /* an MMIO entry of generation 0 */
 	uint64_t mmio_mask; /* entry & mask == mark says MMIO */
 	uint64_t mmio_mark;

@@ -86,6 +86,17 @@ static void init_mmio(struct vmmu_layout *l, bool wanted)
 	l->mmio = f->mmio_mark | l->address;
 }
 
+/* With a right to read, without W, no reserved bit, write-back: not refused, and no MMIO entry. */
+static void init_protected(struct vmmu_layout *l)
+{
+	const struct vmmu_format *f = l->format;
+	uint64_t types = l->memtype[VMMU_MEMTYPE_UC] | l->memtype[VMMU_MEMTYPE_WC] | l->memtype[VMMU_MEMTYPE_WT] |
+	                 l->memtype[VMMU_MEMTYPE_WP] | l->memtype[VMMU_MEMTYPE_WB];
+
+	l->protected_mark = f->read | f->always | f->soft_map_writable | l->memtype[VMMU_MEMTYPE_WB];
+	l->protected_mask = l->protected_mark | types | f->write | l->reserved_leaf[VMMU_LEVEL_4K];
+}
+
 static uint64_t pointer_bits(const struct vmmu_layout *l)
 {
 	const struct vmmu_format *f = l->format;
@@ -126,6 +137,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 	l->pointer = pointer_bits(l);
 	init_memtypes(l);
 	layout_init_reserved(l);
+	init_protected(l);
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
 	l->table_mark = format->bare_tables ? format->present : l->table & ~l->accessed;
 	l->table_mask = l->table_mark | l->huge | l->mmio_mask;

@@ -31,6 +31,11 @@ struct vmmu_map_ops {
 	/* Handle one fault; op->cause goes into the entries it writes. */
 	enum vmmu_fault_result (*fault)(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 	                                struct vmmu_fault *fault);
+	/*
+	 * Handle a violation from begin to end: the usual ones at once, all others, and all
+	 * while somebody watches, by vmmu_handle. NULL: it has no shorter way than that.
+	 */
+	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 
 	/*
 	 * Remove what maps gfns [first, end), in bounded steps with the gate closed for
@@ -82,11 +87,15 @@ struct vmmu_vm {
 	uint32_t vcpus;
 };
 
+enum { VMMU_SLOT_FLAGS_COUNT = 4 };
+
 struct vmmu_vcpu {
 	struct vmmu_actor actor;
 	struct vmmu_vm *vm;
 	struct vmmu_map *map;
 	struct vmmu_slot_hit hit;
+	/* By the slot's flags and VMMU_RWX of the access. */
+	struct vmmu_grant grants[VMMU_SLOT_FLAGS_COUNT][VMMU_RWX + 1];
 };
 
 static inline struct vmmu_top vmmu_top_of(const struct vmmu_map *map)
@@ -140,6 +149,15 @@ static inline void vmmu_object_free(struct vmmu_vm *vm, void *object, size_t siz
 	if (object)
 		vm->tables.host->object_free(vm->tables.ctx, object, size);
 }
+
+/* ---- handle.c ---- */
+
+/* A fault from begin to end: told, handled by the vCPU's map, counted, told. */
+enum vmmu_fault_result vmmu_handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause);
+/* The same for a violation: what map->handle is without a shorter way. */
+VMMU_HIDDEN enum vmmu_fault_result vmmu_handle_violation(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+/* Where it begins: number, operation, and what the host is told when nothing comes of it. */
+void vmmu_fault_begin(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause);
 
 /* map.c: what every map of `vm` begins with; it becomes the VM's last. */
 void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct vmmu_vm *vm,

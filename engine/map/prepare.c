@@ -2,24 +2,32 @@
 /* The rare parts of fault preparation. */
 #include "map/prepare.h"
 
-VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
+VMMU_RARE bool vmmu_take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
-	struct vmmu_inside inside;
-	struct vmmu_slot *slot;
+	struct vmmu_slot *slot = vmmu_slot_at(memory, gfn);
 
-	inside = vmmu_op_enter(op);
-	slot = vmmu_slot_at(memory, gfn);
-	if (slot)
-		vcpu->hit = (struct vmmu_slot_hit){
-			.generation = atomic_load_explicit(&memory->generation, memory_order_relaxed),
-			.slot = slot,
-			.info = slot->info,
-			.first = slot->first,
-			.end = slot->end,
-		};
+	vmmu_assert_inside(inside);
+	if (!slot)
+		return false;
+	vcpu->hit = (struct vmmu_slot_hit){
+		.generation = atomic_load_explicit(&memory->generation, memory_order_relaxed),
+		.slot = slot,
+		.info = slot->info,
+		.first = slot->first,
+		.end = slot->end,
+		.grants = vcpu->grants[slot->info.flags],
+	};
+	return true;
+}
+
+VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
+{
+	struct vmmu_inside inside = vmmu_op_enter(op);
+	bool found = vmmu_take_slot(vcpu, inside, gfn);
+
 	vmmu_op_leave(op, inside);
-	return slot != NULL;
+	return found;
 }
 
 VMMU_RARE enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result)

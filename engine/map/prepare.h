@@ -25,6 +25,8 @@ static inline unsigned vmmu_fault_wants(const struct vmmu_fault *f)
 }
 
 /* Make the vCPU's copy that of the slot which covers gfn. False: no slot does. */
+bool vmmu_take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn);
+/* The same from outside the gate. */
 bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn);
 
 /* The same; most often the copy is that slot's already. */
@@ -85,7 +87,7 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, struct vmmu
 }
 
 /* The bits of a leaf for this grant; a slot that logs gets W only for a write. */
-static inline uint64_t vmmu_backing_bits(const struct vmmu_op *op, uint32_t flags, unsigned wanted,
+static inline uint64_t vmmu_backing_bits(const struct vmmu_layout *l, uint32_t flags, unsigned wanted,
                                          const struct vmmu_backing *backing)
 {
 	struct vmmu_leaf leaf = {
@@ -100,7 +102,28 @@ static inline uint64_t vmmu_backing_bits(const struct vmmu_op *op, uint32_t flag
 	/* The log wants to see the first write. */
 	if ((flags & VMMU_SLOT_LOG_DIRTY) && !(wanted & VMMU_W))
 		leaf.rights &= ~VMMU_W;
-	return vmmu_leaf_bits(&op->map->layout, leaf);
+	return vmmu_leaf_bits(l, leaf);
+}
+
+/* What a leaf's bits follow from in an answer of the host. Not 0 with any right. */
+static inline uint64_t vmmu_grant_said(const struct vmmu_backing *backing)
+{
+	uint32_t word;
+
+	_Static_assert(offsetof(struct vmmu_backing, rights) == offsetof(struct vmmu_backing, order) + 1 &&
+	                       offsetof(struct vmmu_backing, memtype) == offsetof(struct vmmu_backing, order) + 2 &&
+	                       offsetof(struct vmmu_backing, ignore_pat) == offsetof(struct vmmu_backing, order) + 3,
+	               "one load reads all but the frame");
+	__builtin_memcpy(&word, (const unsigned char *)backing + offsetof(struct vmmu_backing, order), sizeof(word));
+	return word >> 8;
+}
+
+/* What has been mapped so once needs no second look: see struct vmmu_grant. */
+static inline void vmmu_grant_remember(struct vmmu_vcpu *vcpu, unsigned wanted, const struct vmmu_backing *backing,
+                                       uint64_t leaf)
+{
+	if (backing->rights)
+		vcpu->hit.grants[wanted] = (struct vmmu_grant){vmmu_grant_said(backing), leaf};
 }
 
 /* A walk of the guest's own tables reads and writes at once (SDM vol. 3, 29.3.5): ask for the write. */
@@ -127,16 +150,20 @@ static inline bool vmmu_is_possible(const struct vmmu_layout *l, const struct vm
 /* Why the host gave no frame, as a fault's result. */
 enum vmmu_fault_result vmmu_refusal(enum vmmu_backing_result result);
 
-/* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
-static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                                          const struct vmmu_fault *f,
-                                                          struct vmmu_backing *backing)
+static inline enum vmmu_backing_result vmmu_ask_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                                        const struct vmmu_fault *f, struct vmmu_backing *backing)
 {
 	struct vmmu_tables *t = op->tables;
-	enum vmmu_backing_result result =
-		t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(vmmu_fault_gfn(f)),
-	                         vmmu_one_access(vmmu_fault_wants(f)), backing);
 
+	return t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(vmmu_fault_gfn(f)),
+	                        vmmu_one_access(vmmu_fault_wants(f)), backing);
+}
+
+/* 0: the host has granted what is wanted, and the CPU's tables can say so without granting more. */
+static inline enum vmmu_fault_result vmmu_judge_backing(const struct vmmu_op *op, const struct vmmu_fault *f,
+                                                        enum vmmu_backing_result result,
+                                                        const struct vmmu_backing *backing)
+{
 	if (VMMU_UNLIKELY(result != VMMU_BACKING_OK))
 		return vmmu_refusal(result);
 	if (VMMU_UNLIKELY(!vmmu_is_possible(&op->map->layout, backing)))
@@ -144,6 +171,13 @@ static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu
 	if ((vmmu_fault_wants(f) | op->map->layout.grants[backing->rights]) & ~(unsigned)backing->rights)
 		return VMMU_FAULT_DENIED;
 	return 0;
+}
+
+static inline enum vmmu_fault_result vmmu_prepare_backing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
+                                                          const struct vmmu_fault *f,
+                                                          struct vmmu_backing *backing)
+{
+	return vmmu_judge_backing(op, f, vmmu_ask_backing(vcpu, op, f, backing), backing);
 }
 
 #endif

@@ -10,6 +10,7 @@
 #define VMMU_MEMORY_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include <vmmu/vmmu.h>
 
@@ -47,12 +48,24 @@ struct vmmu_memory {
 	struct vmmu_invalidation *invalidating; /* each vmmu_invalidate_begin without its end, and a move's places */
 };
 
+/*
+ * A grant of the host's that a direct map has made a leaf of, and its bits, so that they
+ * need not be checked and put together again for each page. What is remembered follows
+ * from the grant, the slot's flags, the access and the map's layout alone: it never
+ * becomes stale.
+ */
+struct vmmu_grant {
+	uint64_t said; /* vmmu_grant_said; 0: nothing is remembered */
+	uint64_t leaf; /* vmmu_leaf_bits */
+};
+
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
 struct vmmu_slot_hit {
 	uint64_t generation;    /* 0: nothing cached */
 	struct vmmu_slot *slot; /* valid inside the gate while generation stands */
 	struct vmmu_slot_info info;
 	uint64_t first, end;
+	struct vmmu_grant *grants; /* those of the slot's flags, by VMMU_RWX of the access */
 };
 
 /* ---- slots.c ---- */

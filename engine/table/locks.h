@@ -171,6 +171,20 @@ static inline void vmmu_gate_leave(struct vmmu_tables *t, struct vmmu_actor *who
 }
 
 /*
+ * One try, for who can do otherwise: no test hook is called. False when the gate is
+ * closed. Who makes no record inside has to see that nobody watches (tables->watched).
+ */
+static inline bool vmmu_gate_try(struct vmmu_tables *t, struct vmmu_actor *who)
+{
+	VMMU_ASSERT(!atomic_load_explicit(&who->inside, memory_order_relaxed));
+	atomic_store_explicit(&who->inside, true, memory_order_seq_cst);
+	if (VMMU_LIKELY(atomic_load_explicit(&t->closed, memory_order_seq_cst) == false))
+		return true;
+	atomic_store_explicit(&who->inside, false, memory_order_release);
+	return false;
+}
+
+/*
  * The same for an operation. Tracing is switched with the gate closed, so inside
  * it is either on or off; an operation under way learns of it here.
  */
@@ -205,6 +219,14 @@ static inline void vmmu_shadow_unlock(struct vmmu_exclusive x)
 {
 	vmmu_assert_exclusive(x);
 	atomic_store_explicit(&x.op->tables->locked, false, memory_order_release);
+}
+
+/* Who has entered by vmmu_gate_try. */
+static inline struct vmmu_inside vmmu_inside_by(struct vmmu_actor *who)
+{
+	(void)who;
+	VMMU_ASSERT(atomic_load_explicit(&who->inside, memory_order_relaxed));
+	return (struct vmmu_inside){VMMU_PROOF_OF(who)};
 }
 
 /* A vCPU that has the shadow lock is inside the gate. */

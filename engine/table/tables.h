@@ -93,6 +93,7 @@ struct vmmu_tables {
 	_Atomic bool tracing;
 	_Atomic bool managed; /* the management lock */
 	_Alignas(64) _Atomic bool closed;
+	_Atomic bool watched; /* tracing, or the host has a test hook; changed with the gate closed */
 	/* Flushes pending, those of either epoch in a half of their own. Beside `closed`, which all read. */
 	_Atomic uint64_t flushes_pending;
 	_Atomic uint32_t epoch; /* 0 or 1; management steps it when it waits (locks.h) */
@@ -129,6 +130,8 @@ struct vmmu_map {
 	 * and a hint tells by it the map and the moment at once.
 	 */
 	uint64_t retired;
+	/* Of a vCPU's: what vmmu_fault does. ops->quick, or all in full. */
+	enum vmmu_fault_result (*handle)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	uint16_t id;   /* not 0; `root` of trace records */
 	uint8_t input; /* enum vmmu_input */
 	uint8_t leaf_level_max;

@@ -74,21 +74,20 @@ static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was
 		vmmu_count(&count->pages[v->level], pages);
 }
 
-static void trace_write(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
-                        enum vmmu_cause cause)
+void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_SPTE_CHANGED);
 
 	if (!r)
 		return;
-	r->level = v->level;
+	r->level = (uint8_t)at.level;
 	r->cause = (uint8_t)cause;
-	r->index = v->index;
+	r->index = (uint16_t)at.index;
 	r->spte = (struct vmmu_trace_spte_changed){
-		.table = v->table.v,
-		.gfn = v->gfn.v,
+		.table = at.table.v,
+		.gfn = at.gfn.v,
 		.old_spte = was,
-		.new_spte = v->entry,
+		.new_spte = value,
 	};
 	vmmu_trace_end(op);
 }
@@ -115,7 +114,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	if (was && !vmmu_is_present(l, value) && vmmu_is_present(l, was))
 		vmmu_count(&op->who->count.zapped[cause], 1);
 	if (op->tracing)
-		trace_write(op, v, was, cause);
+		vmmu_trace_write(op, (struct vmmu_place){v->table, v->index, v->level, v->gfn}, was, value, cause);
 	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, v->table, v->index);
 	return true;
 }

@@ -6,8 +6,8 @@
 #include "table/walk.h"
 
 /*
- * THE writer: the only function of the engine that stores a paging-structure
- * entry. Compare-exchanges the entry of `visit` from visit->entry to `value`;
+ * THE writer: beside its short form (write_fast.h) the only function of the engine
+ * that stores a paging-structure entry. Compare-exchanges the entry of `visit` from visit->entry to `value`;
  * stores, traces, accounts, and notes in visit->op the flush that is needed now.
  *
  * True: visit->entry is `value`. False: somebody else was first, nothing has
@@ -19,6 +19,17 @@
  * translated otherwise.
  */
 bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
+
+/* Where an entry stands. */
+struct vmmu_place {
+	vmmu_hpa table;
+	unsigned index;
+	unsigned level;
+	vmmu_gfn gfn; /* first one that it translates */
+};
+
+/* The record of one write. Only while op->tracing. */
+void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause);
 
 /*
  * Note that a flush of everything is needed, whatever was written: a table goes that

@@ -22,7 +22,7 @@
  *
  *   vmmu_vm_create         the VM (10 KiB), 8 bytes for each of config.max_vcpus, its map
  *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five)
- *   vmmu_vcpu_create       the vCPU (1.8 KiB; shadow: 3 KiB)
+ *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB)
  *   vmmu_fault, _prefault  before a new entry: as many frames as the vCPU lacks of one for
  *                          each level but the top. What it does not use it keeps: of a
  *                          fault that needs no table none is asked for the next time.

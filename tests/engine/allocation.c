@@ -142,7 +142,7 @@ static int setup(void **state)
 	assert_int_equal(vmmu_vcpu_create(vm, 0, NULL, &vcpu), VMMU_OK);
 	counts = taken();
 	assert_int_equal(counts.objects, 1);
-	assert_in_range(counts.bytes, 1, 2 * K);
+	assert_in_range(counts.bytes, 1, 5 * K / 2);
 	assert_int_equal(counts.frames, 0);
 	return 0;
 }

@@ -86,6 +86,7 @@ static void direct_fini(struct vmmu_op *op, struct vmmu_managing managing)
 
 const struct vmmu_map_ops vmmu_direct_ops = {
 	.fault = vmmu_direct_fault,
+	.quick = vmmu_direct_quick,
 	.zap_range = vmmu_direct_zap_range,
 	.protect_range = vmmu_direct_protect_range,
 	.harvest_range = vmmu_direct_harvest_range,

@@ -8,7 +8,9 @@
  *   link.c           steps that several visitors share
  *   direct_map.c     make a gfn translate
  *   mmio.c           entries for gpas without a slot
- *   direct_fault.c   a fault, from the access to the entry
+ *   direct_quick.h   the faults of every day, the short way: watched in direct_quick.c,
+ *                    unwatched in direct_unwatched.c
+ *   direct_fault.c   any fault, from the access to the entry
  *   direct_range.c   ranges removed, protected, harvested
  *   direct_audit.c   what must be true
  *   direct.c         the map as an object
@@ -17,6 +19,7 @@
 #define VMMU_DIRECT_H
 
 #include "map/map.h"
+#include "map/prepare.h"
 #include "table/write.h"
 
 /* One mapping: what is wanted, and what came of it. */
@@ -46,6 +49,32 @@ static inline enum vmmu_next vmmu_mapped(const struct vmmu_visit *v, struct vmmu
 	return VMMU_STOP;
 }
 
+/* For the actor's next fault nearby. */
+static inline void vmmu_remember(const struct vmmu_visit *v)
+{
+	struct vmmu_hint *hint = &v->op->who->hint;
+
+	if (v->level > VMMU_HINT_LEVEL || (hint->table.v == v->path[VMMU_HINT_LEVEL].v &&
+	                                   hint->retired == v->op->map->retired))
+		return;
+	*hint = (struct vmmu_hint){
+		.retired = v->op->map->retired,
+		.block = v->gfn.v / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
+		.table = v->path[VMMU_HINT_LEVEL],
+	};
+}
+
+/* From where to walk to gfn: the actor's hint, or the root. */
+static inline struct vmmu_top vmmu_nearest(const struct vmmu_op *op, uint64_t gfn)
+{
+	const struct vmmu_hint *hint = &op->who->hint;
+
+	if (hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
+	    hint->retired == op->map->retired)
+		return (struct vmmu_top){hint->table, VMMU_HINT_LEVEL};
+	return vmmu_top_of(op->map);
+}
+
 /* ---- find_leaf.c: inside the gate or with the management lock ---- */
 
 /* The entry that ends gfn's translation. */
@@ -70,9 +99,37 @@ void vmmu_direct_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_
 
 /* Leave an MMIO entry of the present generation at gfn. */
 void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_mapping *mapping);
+/* A fault met an MMIO entry: HANDLE_MMIO, or CHECK_MMIO when it is of another generation. */
+void vmmu_trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu_trace_event event, uint64_t entry,
+                     uint64_t generation);
+
+/* ---- direct_quick.c ---- */
+
+/* What became of the question to the host, beside the backing itself. */
+struct vmmu_answer {
+	uint64_t sequence; /* from before the question */
+	enum vmmu_backing_result result;
+	bool given; /* false: not asked yet */
+};
+
+/*
+ * The short ways, watched. 0: nothing has come of it, go on in full, with the answer if
+ * one was given.
+ */
+enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                          struct vmmu_answer *answer, struct vmmu_backing *backing);
+enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op);
+
+/* ---- direct_fault.c ---- */
+
+/* A violation, unwatched so far, whose question has been answered: go on in full. */
+enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_answer answer,
+                                            struct vmmu_backing *backing);
 
 /* ---- the operations ---- */
 
+/* direct_unwatched.c */
+enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
 void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed);

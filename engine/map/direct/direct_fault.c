@@ -28,29 +28,6 @@ static inline enum vmmu_fault_result without_entry(struct vmmu_fault *f, enum vm
 
 /* ---- the entry is there: nothing to ask the host ------------------------------ */
 
-static void trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu_trace_event event,
-                       uint64_t entry, uint64_t generation)
-{
-	struct vmmu_trace_record *t = vmmu_trace_begin(op, event);
-
-	if (!t)
-		return;
-	if (event == VMMU_TRACE_HANDLE_MMIO)
-		t->mmio = (struct vmmu_trace_mmio){
-			.addr = f->gpa.v,
-			.gfn = vmmu_fault_gfn(f),
-			.guest_rip = f->rip,
-			.spte = entry,
-		};
-	else
-		t->check_mmio = (struct vmmu_trace_check_mmio){
-			.kvm_gen = generation & VMMU_MMIO_GEN_MASK,
-			.spte_gen = vmmu_mmio_generation(entry),
-			.spte = entry,
-		};
-	vmmu_trace_end(op);
-}
-
 /* 0: the entry is of another generation, go on as if there were none. */
 static enum vmmu_fault_result on_mmio_entry(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                             const struct vmmu_fault *f, uint64_t entry)
@@ -59,11 +36,11 @@ static enum vmmu_fault_result on_mmio_entry(struct vmmu_vcpu *vcpu, struct vmmu_
 		atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_relaxed);
 
 	if (vmmu_mmio_generation(entry) != (generation & VMMU_MMIO_GEN_MASK)) {
-		trace_mmio(op, f, VMMU_TRACE_CHECK_MMIO, entry, generation);
+		vmmu_trace_mmio(op, f, VMMU_TRACE_CHECK_MMIO, entry, generation);
 		return 0;
 	}
 	vmmu_count(&op->who->count.mmio_hits, 1);
-	trace_mmio(op, f, VMMU_TRACE_HANDLE_MMIO, entry, generation);
+	vmmu_trace_mmio(op, f, VMMU_TRACE_HANDLE_MMIO, entry, generation);
 	return VMMU_FAULT_EMULATE_MMIO;
 }
 
@@ -168,7 +145,8 @@ VMMU_INLINE enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vm
 	m.gfn = vmmu_fault_gfn(f);
 	m.access = vmmu_fault_wants(f);
 	m.pfn = backing->pfn;
-	m.leaf = vmmu_backing_bits(op, vcpu->hit.info.flags, m.access, backing);
+	m.leaf = vmmu_backing_bits(&op->map->layout, vcpu->hit.info.flags, m.access, backing);
+	vmmu_grant_remember(vcpu, m.access, backing, m.leaf);
 	m.slot = vcpu->hit.slot;
 	m.cause = op->cause;
 	m.older = f->entry;
@@ -186,25 +164,38 @@ VMMU_INLINE enum vmmu_fault_result map_backing(struct vmmu_vcpu *vcpu, struct vm
 }
 
 /* 0: another frame is mapped, by f->entry; what the host says next will be newer than that. */
-VMMU_INLINE enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
-                                              struct vmmu_fault *f)
+static inline enum vmmu_fault_result on_answer(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f,
+                                               struct vmmu_answer answer, struct vmmu_backing *backing)
 {
-	struct vmmu_vm *vm = vcpu->vm;
-	struct vmmu_backing backing = {.order = 0};
-	enum vmmu_fault_result result;
-	uint64_t sequence;
+	enum vmmu_fault_result result = vmmu_judge_backing(op, f, answer.result, backing);
 
-	sequence = atomic_load_explicit(&vm->memory.sequence, memory_order_acquire);
+	return result ? without_entry(f, result) : map_backing(vcpu, op, f, answer.sequence, backing);
+}
+
+/* The same, from the question on. */
+static enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
+{
+	struct vmmu_backing backing = {.order = 0};
+	struct vmmu_answer answer;
+
+	answer.given = false;
+	answer.sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_acquire);
 	if (!vmmu_find_slot(vcpu, op, vmmu_fault_gfn(f)))
-		return map_mmio(vcpu, op, f, sequence);
+		return map_mmio(vcpu, op, f, answer.sequence);
 	f->slot = vcpu->hit.info.id;
 	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
 		return without_entry(f, VMMU_FAULT_READ_ONLY);
+	if (!f->entry) {
+		enum vmmu_fault_result result = vmmu_quick_missing(vcpu, f, op, &answer, &backing);
+
+		if (result)
+			return result;
+	}
 	if (!vmmu_have_spares(op))
 		return without_entry(f, VMMU_FAULT_NO_MEMORY);
-
-	result = vmmu_prepare_backing(vcpu, op, f, &backing);
-	return result ? without_entry(f, result) : map_backing(vcpu, op, f, sequence, &backing);
+	if (!answer.given)
+		answer.result = vmmu_ask_backing(vcpu, op, f, &backing);
+	return on_answer(vcpu, op, f, answer, &backing);
 }
 
 /* The questions that one fault puts to the host at most, when others map the page meanwhile. */
@@ -220,6 +211,16 @@ ask_again(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 	return result ? result : VMMU_FAULT_RETRY;
 }
 
+static inline enum vmmu_fault_result finish(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f,
+                                            enum vmmu_fault_result result)
+{
+	if (VMMU_UNLIKELY(!result))
+		result = ask_again(vcpu, op, f);
+	if (op->flush.pending)
+		vmmu_op_flush(op);
+	return result;
+}
+
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault)
 {
@@ -227,13 +228,25 @@ enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 
 	if (vmmu_fault_gfn(fault) >= vcpu->vm->memory.limit)
 		return VMMU_FAULT_BEYOND;
-	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
-		result = on_present(vcpu, op, fault);
+	if (fault->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED)) {
+		result = vmmu_quick_present(vcpu, fault, op);
+		if (!result)
+			result = on_present(vcpu, op, fault);
+	}
 	if (!result)
 		result = on_missing(vcpu, op, fault);
-	if (VMMU_UNLIKELY(!result))
-		result = ask_again(vcpu, op, fault);
-	if (op->flush.pending)
-		vmmu_op_flush(op);
+	return finish(vcpu, op, fault, result);
+}
+
+VMMU_RARE enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, struct vmmu_fault *f,
+                                                      struct vmmu_answer answer, struct vmmu_backing *backing)
+{
+	enum vmmu_fault_result result;
+	struct vmmu_op op;
+
+	vmmu_fault_begin(&op, vcpu, f, VMMU_CAUSE_VIOLATION);
+	f->slot = vcpu->hit.info.id;
+	result = finish(vcpu, &op, f, on_answer(vcpu, &op, f, answer, backing));
+	vmmu_count(&vcpu->actor.count.faults[result], 1);
 	return result;
 }

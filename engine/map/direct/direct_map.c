@@ -5,31 +5,6 @@
  */
 #include "map/direct/direct.h"
 
-/* For the actor's next fault nearby. */
-static inline void remember(const struct vmmu_visit *v)
-{
-	struct vmmu_hint *hint = &v->op->who->hint;
-
-	if (v->level > VMMU_HINT_LEVEL || (hint->table.v == v->path[VMMU_HINT_LEVEL].v &&
-	                                   hint->retired == v->op->map->retired))
-		return;
-	*hint = (struct vmmu_hint){
-		.retired = v->op->map->retired,
-		.block = v->gfn.v / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
-		.table = v->path[VMMU_HINT_LEVEL],
-	};
-}
-
-static inline struct vmmu_top nearest(const struct vmmu_op *op, uint64_t gfn)
-{
-	const struct vmmu_hint *hint = &op->who->hint;
-
-	if (hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
-	    hint->retired == op->map->retired)
-		return (struct vmmu_top){hint->table, VMMU_HINT_LEVEL};
-	return vmmu_top_of(op->map);
-}
-
 VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping *m,
                                       enum vmmu_cause cause)
 {
@@ -46,7 +21,7 @@ VMMU_INLINE enum vmmu_next write_leaf(struct vmmu_visit *v, struct vmmu_mapping 
 		vmmu_dirty_mark(v->op, m->slot, m->gfn);
 	if (!vmmu_entry_write(v, value, cause))
 		return VMMU_AGAIN;
-	remember(v);
+	vmmu_remember(v);
 	return vmmu_mapped(v, m, VMMU_FAULT_FIXED);
 }
 
@@ -106,5 +81,5 @@ void vmmu_direct_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_
 	static const struct vmmu_visitor map = {.leaf = map_leaf};
 
 	vmmu_assert_inside(inside);
-	vmmu_walk(op, nearest(op, m->gfn), m->gfn, m->gfn + 1, map, m);
+	vmmu_walk(op, vmmu_nearest(op, m->gfn), m->gfn, m->gfn + 1, map, m);
 }

@@ -5,6 +5,7 @@
  * slots' generation; an entry of another generation counts as empty.
  */
 #include "map/direct/direct.h"
+#include "table/trace.h"
 
 struct install {
 	struct vmmu_mapping *m;
@@ -47,6 +48,7 @@ static enum vmmu_next mmio_map_leaf(struct vmmu_visit *v, void *arg)
 		return link_table(v, i->m);
 	if (v->entry != i->value && !vmmu_entry_write(v, i->value, VMMU_CAUSE_MMIO))
 		return VMMU_AGAIN;
+	vmmu_remember(v);
 	return vmmu_mapped(v, i->m, VMMU_FAULT_EMULATE_MMIO);
 }
 
@@ -59,7 +61,7 @@ void vmmu_mmio_map(struct vmmu_op *op, struct vmmu_inside inside, struct vmmu_ma
 	struct install i = {m, vmmu_make_mmio(&op->map->layout, generation)};
 
 	vmmu_assert_inside(inside);
-	vmmu_walk(op, vmmu_top_of(op->map), m->gfn, m->gfn + 1, map, &i);
+	vmmu_walk(op, vmmu_nearest(op, m->gfn), m->gfn, m->gfn + 1, map, &i);
 }
 
 static enum vmmu_next mmio_zap_leaf(struct vmmu_visit *v, void *arg)
@@ -76,4 +78,27 @@ void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed)
 
 	vmmu_assert_closed(closed);
 	vmmu_walk(op, vmmu_top_of(op->map), 0, op->map->vm->memory.limit, zap, NULL);
+}
+
+void vmmu_trace_mmio(struct vmmu_op *op, const struct vmmu_fault *f, enum vmmu_trace_event event, uint64_t entry,
+                     uint64_t generation)
+{
+	struct vmmu_trace_record *t = vmmu_trace_begin(op, event);
+
+	if (!t)
+		return;
+	if (event == VMMU_TRACE_HANDLE_MMIO)
+		t->mmio = (struct vmmu_trace_mmio){
+			.addr = f->gpa.v,
+			.gfn = vmmu_fault_gfn(f),
+			.guest_rip = f->rip,
+			.spte = entry,
+		};
+	else
+		t->check_mmio = (struct vmmu_trace_check_mmio){
+			.kvm_gen = generation & VMMU_MMIO_GEN_MASK,
+			.spte_gen = vmmu_mmio_generation(entry),
+			.spte = entry,
+		};
+	vmmu_trace_end(op);
 }

@@ -221,7 +221,7 @@ static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, uint32_t 
 		granted.rights &= ~VMMU_W;
 	if (!(rights & VMMU_PAGE_EXEC))
 		granted.rights &= ~VMMU_X;
-	bits = vmmu_backing_bits(op, slot_flags, wanted, &granted);
+	bits = vmmu_backing_bits(&op->map->layout, slot_flags, wanted, &granted);
 	return rights & VMMU_PAGE_USER ? bits : bits & ~op->map->layout.format->user;
 }
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The short ways of a fault (direct_quick.h) with an operation: traced, tested, and judged. */
+#include "map/direct/direct_quick.h"
+
+enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                          struct vmmu_answer *answer, struct vmmu_backing *backing)
+{
+	return quick_missing(vcpu, f, op, op->cause, answer, backing);
+}
+
+enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op)
+{
+	return quick_present(vcpu, f, op);
+}

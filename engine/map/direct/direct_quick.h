@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The faults of every day, the short way: a page of 4 KiB or 2 MiB that was never
+ * touched, a first write under the dirty log, an MMIO entry met again, and an entry
+ * that is there already.
+ *
+ * What is asked of the world is what direct_fault.c asks, in the same order; only the
+ * walker, the visitors and the operation are left out. Whatever is not as usual is left
+ * to direct_fault.c, with the host's answer when there is one.
+ *
+ * Each way is written once and compiled twice. The one without an operation (op is
+ * NULL, direct_unwatched.c) is taken while nobody watches: no trace, no test hook. It is
+ * entered straight from vmmu_fault. The other one (direct_quick.c) is the first thing that
+ * direct_fault.c tries. It has an operation, makes records and calls the test points, so
+ * that all that judges the engine judges these ways too.
+ */
+#ifndef VMMU_DIRECT_QUICK_H
+#define VMMU_DIRECT_QUICK_H
+
+#include "map/direct/direct.h"
+#include "map/prepare.h"
+#include "table/write_fast.h"
+
+/* ---- inside the gate ------------------------------------------------------------ */
+
+/*
+ * NULL operation: by one try. False: not inside. Inside, the sequence tells whether
+ * somebody has begun to watch: it steps then.
+ */
+VMMU_INLINE bool quick_enter(struct vmmu_tables *t, struct vmmu_actor *who, struct vmmu_op *op)
+{
+	if (!op)
+		return vmmu_gate_try(t, who);
+	(void)vmmu_op_enter(op);
+	return true;
+}
+
+VMMU_INLINE void quick_leave(struct vmmu_actor *who, struct vmmu_op *op)
+{
+	if (op)
+		vmmu_op_leave(op, vmmu_inside_by(who));
+	else
+		atomic_store_explicit(&who->inside, false, memory_order_release);
+}
+
+/*
+ * From the root down to the table of `lowest` entries. Each entry on the way is looked at
+ * as the CPU would. 0: there is none, or one is damaged.
+ */
+static VMMU_APART vmmu_hpa walk_down(const struct vmmu_vcpu *vcpu, uint64_t gfn, unsigned lowest)
+{
+	const struct vmmu_tables *t = &vcpu->vm->tables;
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	unsigned level = vcpu->map->root->level;
+	vmmu_hpa table = vcpu->map->root->hpa;
+
+	for (unsigned shift = VMMU_INDEX_BITS * (level - 1); level > lowest; level--, shift -= VMMU_INDEX_BITS) {
+		uint64_t entry = vmmu_entry_read(t, table, (gfn >> shift) % VMMU_ENTRIES);
+
+		if (!vmmu_is_table(l, level, entry) || (entry & l->reserved_table[level]))
+			return vmmu_hpa_of(0);
+		table = vmmu_entry_address(l, entry);
+	}
+	return table;
+}
+
+/* The hint does not know gfn's table of 2 MiB entries: it does from now on. */
+static VMMU_RARE vmmu_hpa learn_table(struct vmmu_vcpu *vcpu, uint64_t gfn)
+{
+	vmmu_hpa table = walk_down(vcpu, gfn, VMMU_HINT_LEVEL);
+
+	if (table.v)
+		vcpu->actor.hint = (struct vmmu_hint){
+			.retired = vcpu->map->retired,
+			.block = gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
+			.table = table,
+		};
+	return table;
+}
+
+VMMU_INLINE vmmu_hpa table_of_2m(struct vmmu_vcpu *vcpu, uint64_t gfn)
+{
+	const struct vmmu_hint *hint = &vcpu->actor.hint;
+
+	if (VMMU_LIKELY(hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
+	                hint->retired == vcpu->map->retired))
+		return hint->table;
+	return learn_table(vcpu, gfn);
+}
+
+/* The vCPU's copy is that of the slot around gfn, and the slot is as it was. */
+VMMU_INLINE bool has_hit(const struct vmmu_vcpu *vcpu, uint64_t gfn)
+{
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+
+	return gfn >= hit->first && gfn < hit->end &&
+	       hit->generation == atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_acquire);
+}
+
+/* ... or is made so. */
+VMMU_INLINE bool get_hit(struct vmmu_vcpu *vcpu, uint64_t gfn)
+{
+	return VMMU_LIKELY(has_hit(vcpu, gfn)) || vmmu_take_slot(vcpu, vmmu_inside_by(&vcpu->actor), gfn);
+}
+
+/* What the caller of vmmu_fault learns. With an operation its number has been given. */
+VMMU_INLINE enum vmmu_fault_result quick_end(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                             enum vmmu_fault_result result, uint32_t slot, uint64_t pfn,
+                                             uint64_t entry, unsigned level)
+{
+	f->slot = slot;
+	f->pfn = vmmu_pfn_of(pfn);
+	f->entry = entry;
+	f->level = (uint8_t)level;
+	if (!op) {
+		f->id = ++vcpu->actor.faults;
+		vmmu_count(&vcpu->actor.count.faults[result], 1);
+	}
+	return result;
+}
+
+/* ---- the entry is missing ---------------------------------------------------------- */
+
+VMMU_INLINE struct vmmu_place place_of(unsigned level, vmmu_hpa table, uint64_t gfn)
+{
+	const uint64_t pages = vmmu_level_pages(level);
+
+	return (struct vmmu_place){table, gfn / pages % VMMU_ENTRIES, level, vmmu_gfn_of(gfn & ~(pages - 1))};
+}
+
+/*
+ * A table where the table of 2 MiB entries has none for gfn; the entry afterwards. 0:
+ * another vCPU was first.
+ */
+static VMMU_APART uint64_t link_at(struct vmmu_vcpu *vcpu, struct vmmu_op *op, vmmu_hpa table,
+                                   uint64_t gfn, enum vmmu_cause cause)
+{
+	const struct vmmu_place at = place_of(VMMU_LEVEL_2M, table, gfn);
+	struct vmmu_visit v = {.gfn = at.gfn, .table = table, .index = (uint16_t)at.index, .level = VMMU_LEVEL_2M};
+	struct vmmu_op unwatched;
+
+	if (!op)
+		vmmu_vcpu_op(&unwatched, vcpu);
+	v.op = op ? op : &unwatched;
+	return vmmu_link_table(&v, cause) == VMMU_DESCEND ? v.entry : 0;
+}
+
+/* Inside the gate: put the leaf where nothing is. 0: a case for direct_fault.c. */
+VMMU_INLINE enum vmmu_fault_result
+quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+           struct vmmu_place at, uint64_t value, vmmu_pfn pfn)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	uint64_t was = vmmu_entry_read(&vm->tables, at.table, at.index);
+
+	if (VMMU_LIKELY(!was)) {
+		/* Another frame may have stood here a moment ago, and a CPU still use it. */
+		if (VMMU_UNLIKELY(atomic_load_explicit(&vm->tables.flushes_pending, memory_order_acquire)))
+			return 0;
+		/* Before W is visible, so that no write can be missed by the log. */
+		if (VMMU_UNLIKELY(vcpu->hit.info.flags & VMMU_SLOT_LOG_DIRTY) && (value & l->format->write))
+			vmmu_dirty_mark(op, vcpu->hit.slot, vmmu_fault_gfn(f));
+		if (VMMU_LIKELY(vmmu_entry_put(&vm->tables, l, &vcpu->actor, op, at, &was, value, cause)))
+			return quick_end(vcpu, f, op, VMMU_FAULT_FIXED, vcpu->hit.info.id, pfn.v, value, at.level);
+	}
+	if (was != value)
+		return 0;
+	return quick_end(vcpu, f, op, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id, pfn.v, value, at.level);
+}
+
+/*
+ * The host names a run that may make a larger page: quick_fill for that. 4 KiB it may be
+ * all the same; then *small is set.
+ */
+static VMMU_APART enum vmmu_fault_result
+quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+            const struct vmmu_backing *backing, uint64_t bits, bool *small)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const uint64_t gfn = vmmu_fault_gfn(f);
+	unsigned level = vmmu_goal_level(vcpu, vmmu_inside_by(&vcpu->actor), gfn, backing);
+	vmmu_hpa table;
+
+	*small = level == VMMU_LEVEL_4K;
+	if (*small)
+		return 0;
+	table = level == VMMU_LEVEL_2M ? table_of_2m(vcpu, gfn) : walk_down(vcpu, gfn, VMMU_LEVEL_1G);
+	if (!table.v)
+		return 0;
+	return quick_fill(vcpu, f, op, cause, place_of(level, table, gfn), vmmu_make_leaf(l, level, backing->pfn, bits),
+	                  backing->pfn);
+}
+
+/* Inside the gate: is the answer still good, and where does the leaf go? 0: a case for direct_fault.c. */
+VMMU_INLINE enum vmmu_fault_result
+quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+          uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
+{
+	struct vmmu_vm *vm = vcpu->vm;
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const uint64_t gfn = vmmu_fault_gfn(f);
+	vmmu_hpa table;
+	uint64_t entry;
+
+	if (VMMU_UNLIKELY(atomic_load_explicit(&vm->memory.sequence, memory_order_relaxed) != sequence ||
+	                  vm->memory.invalidating))
+		return 0;
+	if (VMMU_UNLIKELY(backing->order >= VMMU_INDEX_BITS)) {
+		bool small;
+		enum vmmu_fault_result result = quick_large(vcpu, f, op, cause, backing, bits, &small);
+
+		if (!small)
+			return result;
+	}
+	table = table_of_2m(vcpu, gfn);
+	if (VMMU_UNLIKELY(!table.v))
+		return 0;
+	entry = vmmu_entry_read(&vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY(!entry))
+		entry = link_at(vcpu, op, table, gfn, cause);
+	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
+		return 0;
+	return quick_fill(vcpu, f, op, cause, place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn),
+	                  vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits, backing->pfn);
+}
+
+/*
+ * The slot is that of vcpu->hit, answer->sequence has been read before that was seen. 0:
+ * a case for direct_fault.c; `answer` says whether the host has been asked.
+ */
+VMMU_INLINE enum vmmu_fault_result
+quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+              struct vmmu_answer *answer, struct vmmu_backing *backing)
+{
+	static const uint8_t one_access[VMMU_RWX + 1] = {
+		VMMU_R, VMMU_R, VMMU_W, VMMU_W, VMMU_X, VMMU_X, VMMU_W, VMMU_W};
+	struct vmmu_tables *t = &vcpu->vm->tables;
+	struct vmmu_actor *who = &vcpu->actor;
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const unsigned wants = vmmu_fault_wants(f);
+	const struct vmmu_grant *grant = &vcpu->hit.grants[wants];
+	enum vmmu_backing_result said;
+	enum vmmu_fault_result result;
+
+	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (wants & VMMU_W))
+		return 0;
+	if (VMMU_UNLIKELY(who->spares < vcpu->map->path_tables) && !vmmu_spares_fill(t, who, vcpu->map->path_tables))
+		return 0;
+	said = t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(vmmu_fault_gfn(f)), one_access[wants], backing);
+	answer->given = true;
+	answer->result = said;
+	if (VMMU_UNLIKELY(said != VMMU_BACKING_OK))
+		return 0;
+	answer->result = VMMU_BACKING_OK;
+	if (VMMU_UNLIKELY(grant->said != vmmu_grant_said(backing) || (backing->pfn.v & l->no_frame)))
+		return 0;
+	VMMU_ASSERT(grant->leaf == vmmu_backing_bits(l, vcpu->hit.info.flags, wants, backing));
+	if (VMMU_UNLIKELY(!quick_enter(t, who, op)))
+		return 0;
+	result = quick_map(vcpu, f, op, cause, answer->sequence, backing, grant->leaf);
+	quick_leave(who, op);
+	return result;
+}
+
+/* ---- the entry is there ---------------------------------------------------------------- */
+
+/* W was taken only for the log to see the first write. */
+VMMU_INLINE enum vmmu_fault_result quick_first_write(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                                     struct vmmu_place at, uint64_t entry)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const uint64_t gfn = vmmu_fault_gfn(f), value = entry | l->format->write | l->dirty;
+
+	if (VMMU_UNLIKELY(!get_hit(vcpu, gfn)))
+		return 0;
+	vmmu_dirty_mark(op, vcpu->hit.slot, gfn);
+	if (VMMU_UNLIKELY(!vmmu_entry_put(&vcpu->vm->tables, l, &vcpu->actor, op, at, &entry, value, VMMU_CAUSE_PERMISSION)))
+		return 0;
+	return quick_end(vcpu, f, op, VMMU_FAULT_FIXED, vcpu->hit.info.id,
+	                 vmmu_hpa_pfn(vmmu_entry_address(l, value)).v, value, VMMU_LEVEL_4K);
+}
+
+VMMU_INLINE enum vmmu_fault_result quick_mmio(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                              uint64_t entry)
+{
+	uint64_t generation = atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_relaxed);
+
+	if (vmmu_mmio_generation(entry) != (generation & VMMU_MMIO_GEN_MASK))
+		return 0;
+	vmmu_count(&vcpu->actor.count.mmio_hits, 1);
+	if (op)
+		vmmu_trace_mmio(op, f, VMMU_TRACE_HANDLE_MMIO, entry, generation);
+	return quick_end(vcpu, f, op, VMMU_FAULT_EMULATE_MMIO, UINT32_MAX, 0, entry, VMMU_LEVEL_4K);
+}
+
+VMMU_INLINE enum vmmu_fault_result quick_spurious(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                                  uint64_t entry)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+
+	if (!vmmu_is_present(l, entry) || (vmmu_fault_wants(f) & ~vmmu_entry_rights(l, entry)) ||
+	    !get_hit(vcpu, vmmu_fault_gfn(f)) || vmmu_is_bad(l, VMMU_LEVEL_4K, entry))
+		return 0;
+	return quick_end(vcpu, f, op, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id,
+	                 vmmu_hpa_pfn(vmmu_entry_address(l, entry)).v, entry, VMMU_LEVEL_4K);
+}
+
+/* Inside the gate. 0: a case for direct_fault.c. */
+VMMU_INLINE enum vmmu_fault_result quick_entry(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const struct vmmu_tables *t = &vcpu->vm->tables;
+	const uint64_t gfn = vmmu_fault_gfn(f);
+	const bool refused = f->access & VMMU_ACCESS_RESERVED;
+	vmmu_hpa table;
+	struct vmmu_place at;
+	uint64_t entry;
+
+	/* Which entry was refused is not said: it may be one that the hint leaves out. */
+	table = refused ? walk_down(vcpu, gfn, VMMU_LEVEL_2M) : table_of_2m(vcpu, gfn);
+	if (VMMU_UNLIKELY(!table.v))
+		return 0;
+	entry = vmmu_entry_read(t, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark || (entry & l->reserved_table[VMMU_LEVEL_2M])))
+		return 0;
+	at = place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn);
+	entry = vmmu_entry_read(t, at.table, at.index);
+	if (refused)
+		return vmmu_is_mmio(l, entry) ? quick_mmio(vcpu, f, op, entry) : 0;
+	if ((entry & l->protected_mask) == l->protected_mark && (f->access & (VMMU_W | VMMU_X)) == VMMU_W)
+		return quick_first_write(vcpu, f, op, at, entry);
+	return vmmu_is_mmio(l, entry) ? quick_mmio(vcpu, f, op, entry) : quick_spurious(vcpu, f, op, entry);
+}
+
+VMMU_INLINE enum vmmu_fault_result quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op)
+{
+	enum vmmu_fault_result result = 0;
+
+	if (VMMU_UNLIKELY(!quick_enter(&vcpu->vm->tables, &vcpu->actor, op)))
+		return 0;
+	/* What is switched with the gate closed stands still here. */
+	if (op || !atomic_load_explicit(&vcpu->vm->tables.watched, memory_order_relaxed))
+		result = quick_entry(vcpu, f, op);
+	quick_leave(&vcpu->actor, op);
+	return result;
+}
+
+#endif
