@@ -133,6 +133,9 @@ static void other_flags(void **state, bool unhooked)
 	assert_int_equal(host.asked, 0);
 	assert_int_equal(touch(sim, 0, 9 * K, VMMU_R), VMMU_FAULT_FIXED);
 	assert_int_equal(touch(sim, 0, 9 * K, VMMU_W | VMMU_ACCESS_PRESENT), VMMU_FAULT_READ_ONLY);
+	/* With a copy of the slot as it is now. */
+	assert_int_equal(touch(sim, 0, 10 * K, VMMU_W), VMMU_FAULT_READ_ONLY);
+	assert_int_equal(host.asked, 1);
 	assert_sound(sim);
 }
 
@@ -284,6 +287,9 @@ static void pending_flush(void **state, bool unhooked)
 	sim_access(sim, 1, K, VMMU_R);
 	sim_access(sim, 0, 0, VMMU_R);
 	sim_access(sim, 1, 0, VMMU_R);
+	/* A read of what is no more shared: the same will be said of the page under test. */
+	sim_access(sim, 0, 2 * K, VMMU_W);
+	assert_int_equal(touch(sim, 1, 2 * K, VMMU_R), VMMU_FAULT_SPURIOUS);
 	sim->on_flush = fault_during_flush;
 	sim->on_point_arg = sim;
 	while_pending = 0;
