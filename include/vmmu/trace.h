@@ -3,7 +3,9 @@
  * The trace: fixed-size records of everything that happens to the tables.
  * docs/trace-format.md is the specification; this header is its C form.
  *
- * Names are KVM's where KVM has a tracepoint of the same meaning.
+ * Names are KVM's where KVM has a tracepoint of the same meaning. One reaches further
+ * than KVM's: kvm_tdp_mmu_spte_changed is also written for shadow tables, for which KVM
+ * has none.
  */
 #ifndef VMMU_TRACE_H
 #define VMMU_TRACE_H

@@ -221,6 +221,9 @@ says trace-phase trace --phase 8 --all --symbols sample.map marked
 says trace-phase-json trace --phase 8 --all --json --symbols sample.map marked
 expect 0 'fault 1 .*$' "$vmmu" trace --phase 7 --symbols sample.map marked
 expect 2 'no phase 9 ends in marked' "$vmmu" trace --phase 9 marked
+says walk-at-phase walk --gpa 0x1235000 --at-phase 7 --brief --symbols sample.map marked
+expect 2 'no phase 9 ends in the trace' "$vmmu" walk --gpa 0 --at-phase 9 marked
+expect 2 'one moment at a time' "$vmmu" dump --at-phase 7 --at-fault 1 marked
 expect 2 'takes a phase.s number' "$vmmu" trace --phase first marked
 expect 2 'exclude each other' "$vmmu" trace --phase 8 --follow marked
 expect 0 'explains its tables' "$vmmu" check marked

@@ -17,6 +17,7 @@ enum {
 	OPTION_AT,
 	OPTION_AT_RECORD,
 	OPTION_AT_FAULT,
+	OPTION_AT_PHASE,
 };
 
 void view_init(struct view *view)
@@ -96,8 +97,8 @@ static error_t parse_moment(int key, char *arg, struct argp_state *state)
 {
 	struct view *view = state->input;
 
-	if ((key == OPTION_AT || key == OPTION_AT_RECORD || key == OPTION_AT_FAULT) && view->moment != MOMENT_END)
-		argp_error(state, "one moment at a time: --at, --at-record or --at-fault, and once");
+	if ((key == OPTION_AT || key == OPTION_AT_RECORD || key == OPTION_AT_FAULT || key == OPTION_AT_PHASE) && view->moment != MOMENT_END)
+		argp_error(state, "one moment at a time: --at, --at-record, --at-fault or --at-phase, and once");
 	switch (key) {
 	case OPTION_AT:
 		view->moment = MOMENT_TIME;
@@ -106,7 +107,9 @@ static error_t parse_moment(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPTION_AT_RECORD:
 	case OPTION_AT_FAULT:
-		view->moment = key == OPTION_AT_RECORD ? MOMENT_RECORD : MOMENT_FAULT;
+	case OPTION_AT_PHASE:
+		view->moment = key == OPTION_AT_RECORD ? MOMENT_RECORD : key == OPTION_AT_FAULT ? MOMENT_FAULT
+		                                                                                : MOMENT_PHASE;
 		if (!parse_number(arg, &view->at_number))
 			argp_error(state, "a number is needed, not \"%s\"", arg);
 		return 0;
@@ -120,6 +123,7 @@ static const struct argp_option moment_options[] = {
          "As things stood at TIME seconds after the first record (also 200ms, 15us); default: at the end", 5},
 	{"at-record", OPTION_AT_RECORD, "N", 0, "... right after record N", 5},
 	{"at-fault", OPTION_AT_FAULT, "N", 0, "... when fault N had been dealt with", 5},
+	{"at-phase", OPTION_AT_PHASE, "N", 0, "... when phase N of the guest's run ended (vmmu trace --all shows the marks)", 5},
 	{0},
 };
 
@@ -241,6 +245,22 @@ static bool moment_of_fault(const struct view *view, uint64_t *records, char **l
 	return false;
 }
 
+static bool moment_of_phase(const struct view *view, uint64_t *records, char **label)
+{
+	for (uint64_t n = 0; n < view->trace.count; n++) {
+		const struct vmmu_trace_record *record = &view->trace.records[n];
+
+		if (record->event == VMMU_TRACE_MARK && record->mark.number == view->at_number) {
+			*records = n + 1;
+			*label = formatted("after phase %" PRIu64 " (%s)", view->at_number,
+			                   text_seconds(trace_seconds(&view->trace, record)).text);
+			return true;
+		}
+	}
+	complain("no phase %" PRIu64 " ends in the trace", view->at_number);
+	return false;
+}
+
 bool view_moment(const struct view *view, uint64_t *records, char **label)
 {
 	const struct trace_file *trace = &view->trace;
@@ -250,6 +270,8 @@ bool view_moment(const struct view *view, uint64_t *records, char **label)
 		return moment_of_time(view, records, label);
 	case MOMENT_FAULT:
 		return moment_of_fault(view, records, label);
+	case MOMENT_PHASE:
+		return moment_of_phase(view, records, label);
 	case MOMENT_RECORD:
 		if (view->at_number >= trace->count) {
 			complain("there is no record %" PRIu64 ", the trace has %" PRIu64 " (counted from 0)",

@@ -13,7 +13,8 @@
 enum moment_kind { MOMENT_END,
 	           MOMENT_TIME,
 	           MOMENT_RECORD,
-	           MOMENT_FAULT };
+	           MOMENT_FAULT,
+	           MOMENT_PHASE };
 
 struct view {
 	/* options */
@@ -24,7 +25,7 @@ struct view {
 	uint64_t vm; /* UINT64_MAX: the first one */
 	enum moment_kind moment;
 	double at_seconds;
-	uint64_t at_number; /* record or fault */
+	uint64_t at_number; /* record, fault or phase */
 	bool no_symbols;    /* the command names no functions */
 	bool growing;       /* of what comes through a pipe, only the header is waited for */
 	/* made by view_open */
@@ -40,7 +41,7 @@ struct view {
 void view_init(struct view *view);
 /* FILE, --symbols, --kernel, --color, --vm. `input` of this child parser is the view. */
 extern const struct argp view_argp;
-/* --at, --at-record, --at-fault; also with the view as input. */
+/* --at, --at-record, --at-fault, --at-phase; also with the view as input. */
 extern const struct argp moment_argp;
 
 /* Open the trace and load symbols. False: the user has been told. */
