@@ -27,6 +27,7 @@ include engine/engine.mk
 -include tests/tests.mk
 -include bench/bench.mk
 -include bench/kvm/kvm.mk
+-include bench/compare/compare.mk
 
 .PHONY: all clean help
 clean:

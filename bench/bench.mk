@@ -4,7 +4,10 @@
 #   make claims    what shadow paging costs and nested paging saves, phase by phase, beside KVM
 #   make claims MACHINE=qemu   the part of it that takes seconds
 
-bench: visor tool guests initramfs
+bench:
+	@scripts/setup build emulators kernels measure
+	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guests' --no-print-directory \
+		BUILD=$(BUILD) visor tool guests initramfs
 	python3 -B bench/bench.py --build $(BUILD) --linux $(LINUX_IMAGE) $(BENCH_ARGS)
 
 # ---- make claims ---------------------------------------------------------------

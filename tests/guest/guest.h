@@ -50,6 +50,7 @@ extern const struct test all_tests[]; /* of this image; the last one has no name
 
 void test_ahead(void);
 void test_bench(void);
+void test_compare(void);
 void test_breakpoints(void);
 void test_control(void);
 void test_debug(void);

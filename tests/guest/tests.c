@@ -35,6 +35,7 @@ const struct test all_tests[] = {
 	{"stress-hostile", test_stress_hostile},
 	{"ahead", test_ahead},
 	{"bench", test_bench},
+	{"compare", test_compare},
 	{"end-by-halt", end_by_halt},
 	{"end-by-nobody", end_by_nobody},
 	{"end-by-no-exit", end_by_no_exit},

@@ -2,5 +2,6 @@
 
 CHECK_NEEDS    += $(ENGINE_BENCH)
 CHECK_COMMANDS += "python3 -B tests/perf/perf_check_test.py"
+CHECK_COMMANDS += "python3 -B tests/perf/compare_test.py"
 TEST_NEEDS     += visor tool guests
 TEST_COMMANDS  += "python3 -B $(PERF_CHECK) --or-skip"

@@ -10,6 +10,7 @@
  *   read[@V]:COUNT[:STEP[:FIRST]]     ... or reads
  *   write2m[@V]:COUNT                 ... through 2 MiB guest pages, one access for each
  *   run2m[@V]:COUNT                   ... and executes from them
+ *   nothing[@V]:COUNT                 no access: what taking the time takes
  *   cpuid[@V]:COUNT                   exits that touch no table
  *   device[@V]:COUNT[:STEP]           reads where no slot is
  *   delete, add                       the window's slot
@@ -168,6 +169,8 @@ static void carry_out(struct machine *m, const char *text)
 		access_step(m, &s, ORDER_WRITE, WINDOW_2M, 512 * PAGE, m->window_bytes);
 	else if (strcmp(s.name, "run2m") == 0)
 		access_step(m, &s, ORDER_RUN, WINDOW_2M, 512 * PAGE, m->window_bytes);
+	else if (strcmp(s.name, "nothing") == 0)
+		access_step(m, &s, ORDER_NOTHING, WINDOW_4K, 0, 1);
 	else if (strcmp(s.name, "cpuid") == 0)
 		access_step(m, &s, ORDER_CPUID, WINDOW_4K, 0, 1);
 	else if (strcmp(s.name, "device") == 0)
