@@ -48,8 +48,7 @@ static void usage(FILE *to)
 	            "every entry as it is written. Asks recordings of KVM the same questions.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(to, "  %-7s %s\n", commands[i].name, commands[i].help);
-	fprintf(to, "\n`vmmu help COMMAND` says more, and so do the man pages vmmu(1), vmmu-run(1),\n"
-	            "vmmu-trace(1) and vmmu-walk(1).\n");
+	fprintf(to, "\n`vmmu help COMMAND` says more, and so does the man page vmmu-COMMAND(1).\n");
 }
 
 /* Output that could not be written is no success. */

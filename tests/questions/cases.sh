@@ -142,3 +142,15 @@ expect 2 'which two' "$vmmu" diff "$data/thp.txt.zst"
 expect 2 'gpa, function, vcpu, cause or page' "$vmmu" faults --by luck "$data/thp.txt.zst"
 expect 2 'lies before --since' "$vmmu" faults --since 2ms --until 1ms "$data/thp.txt.zst"
 expect 2 'one moment at a time' "$vmmu" walk --gpa 0 --at 1ms --at 2ms "$data/thp.txt.zst"
+expect 2 'ends at 0.066866, before --since 9999' "$vmmu" faults --since 9999 "$data/thp.txt.zst"
+expect 2 'ends at 0.000260, before --since 1' "$vmmu" zaps --since 1 sample
+expect 2 'no vCPU 7, its last one is 0' "$vmmu" faults --vcpu 7 "$data/thp.txt.zst"
+expect 2 'no vCPU 7, its last one is 0' "$vmmu" trace --vcpu 7 sample
+expect 2 'no VM 9' "$vmmu" trace --vm 9 sample
+expect 2 'no VM "9"' "$vmmu" zaps --vm 9 sample
+expect 2 'one --since at a time' "$vmmu" zaps --since 1us --since 2us sample
+expect 2 'one trace FILE at a time' "$vmmu" zaps sample sample
+
+# A vmmu trace is watched as it grows, and as it comes through a pipe.
+expect 0 'L2 2 MiB +gpa 0x001400000' sh -c '{ head -c 1200 sample; sleep 1; tail -c +1201 sample; } | timeout 10 "$0" trace --follow --vcpu 0 -' "$vmmu"
+expect 124 'violation +empty -> table 0x4000' sh -c '{ head -c 1200 sample; sleep 5; } | timeout 3 "$0" trace --follow --vcpu 0 -' "$vmmu"

@@ -393,6 +393,10 @@ int command_trace(int argc, char **argv)
 	replay_init(&list.vms, NULL, NULL);
 	if (!(list.by_phase ? show_phase(&list) : show_all(&list)))
 		status = EXIT_TROUBLE;
+	else if (list.view.vm != UINT64_MAX && !replay_vm_of(&list.vms, (uint16_t)list.view.vm) && !limit_reached(&list)) {
+		complain("the trace has no VM %" PRIu64, list.view.vm);
+		status = EXIT_TROUBLE;
+	}
 	if (list.follow && list.view.trace.ending == TRACE_DAMAGED) {
 		trace_warn_ending(&list.view.trace);
 		status = EXIT_TROUBLE;

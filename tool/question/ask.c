@@ -83,9 +83,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--vcpu takes the number of a vCPU, not \"%s\"", arg);
 		return 0;
 	case OPTION_SINCE:
+		if (ask->since)
+			argp_error(state, "one --since at a time, not also \"%s\"", arg);
 		ask->since = arg;
 		return 0;
 	case OPTION_UNTIL:
+		if (ask->until)
+			argp_error(state, "one --until at a time, not also \"%s\"", arg);
 		ask->until = arg;
 		return 0;
 	case OPTION_LAST:
@@ -103,7 +107,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_ARG:
 		if (ask->path)
-			return ARGP_ERR_UNKNOWN;
+			argp_error(state, "one trace FILE at a time, not also \"%s\"", arg);
 		ask->path = arg;
 		return 0;
 	case ARGP_KEY_END:
@@ -201,6 +205,25 @@ static bool find_vm(struct ask *ask)
 	return false;
 }
 
+/* That a vCPU does nothing that is shown is an answer; that there is none is not. */
+static bool find_vcpu(const struct ask *ask)
+{
+	unsigned count = 0;
+
+	if (ask->vcpu == UINT64_MAX)
+		return true;
+	for (unsigned i = 0; i < model_vm_count(ask->model); i++)
+		if ((ask->all_vms || i == ask->vm) && model_vm(ask->model, i)->vcpus > count)
+			count = model_vm(ask->model, i)->vcpus;
+	if (ask->vcpu < count)
+		return true;
+	if (count)
+		complain("the trace has no vCPU %" PRIu64 ", its last one is %u", ask->vcpu, count - 1);
+	else
+		complain("the trace has no vCPU %" PRIu64 ": no event names one", ask->vcpu);
+	return false;
+}
+
 static bool take_time(const struct ask *ask, const char *option, const char *text, uint64_t *time)
 {
 	if (parse_time(ask, text, time))
@@ -220,6 +243,10 @@ static bool find_times(struct ask *ask)
 		if (!take_time(ask, "since", ask->since, &time))
 			return false;
 		since = time;
+		if (time > end + 999) {
+			complain("the trace ends at %s, before --since %s", ask_time(ask, end).text, ask->since);
+			return false;
+		}
 		ask->from = time ? model_after(ask->model, time - 1) : 0;
 	}
 	if (ask->until) {
@@ -274,7 +301,7 @@ bool ask_open(struct ask *ask)
 	}
 	if (ask->follow)
 		return true;
-	if (!find_vm(ask) || !find_times(ask)) {
+	if (!find_vm(ask) || !find_vcpu(ask) || !find_times(ask)) {
 		ask_close(ask, 0);
 		return false;
 	}
