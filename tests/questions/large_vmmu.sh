@@ -37,7 +37,10 @@ limited() (
 limited check large >said 2>&1
 check 'check explains it' grep -q '^the trace explains its tables' said
 limited walk --gpa 1000000 large >walk 2>/dev/null
-check 'walk finds the page' grep -q '=> host-physical 0x000201000000' walk
+check 'walk finds the page over the index' grep -q '=> host-physical 0x000201000000' walk
+check 'long histories are told by their ends' grep -q ' more: violation .*, zap-range ' walk
+limited walk --gpa 1000000 --bits --brief large >walk 2>/dev/null
+check 'a replay finds the same' grep -q '=> host-physical 0x000201000000' walk
 limited info --no-index large >info 2>&1
 check 'so does the index' grep -q 'records\|events' info
 limited trace --limit 3 large >trace 2>/dev/null
@@ -45,9 +48,9 @@ check 'trace lists it' [ "$(grep -c violation trace)" -eq 3 ]
 
 # Packed, and through a pipe, whose header says that it was not closed.
 zstd -q -1 <large >large.zst
-limited walk --gpa 1000000 - <large.zst 2>/dev/null >second
+limited walk --gpa 1000000 --bits --brief - <large.zst 2>/dev/null >second
 check 'packed it says the same' cmp -s walk second
-"$generate" "$records" 16384 | limited walk --gpa 1000000 - 2>/dev/null >second
+"$generate" "$records" 16384 | limited walk --gpa 1000000 --bits --brief - 2>/dev/null >second
 check 'so it does through a pipe' cmp -s walk second
 
 # The host's calls written out behind everything else, as their stream may be.

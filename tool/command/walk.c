@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vmmu walk: the entries that translate one address, and how each came to be. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../trace/bits.h"
 #include "../trace/describe.h"
@@ -409,6 +412,32 @@ static const struct argp argp = {
 	.children = children,
 };
 
+/*
+ * A replay takes a second for some three million records. For what is longer, the index
+ * beside the file answers at once; it knows the entries of direct maps by their gpa.
+ */
+static bool wants_index(const struct walk *walk)
+{
+	const off_t large = 128 << 20;
+	struct {
+		struct vmmu_trace_file_header header;
+		struct vmmu_trace_record first;
+	} begin;
+	int fd = open(walk->view.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	bool direct;
+
+	if (fd < 0)
+		return false;
+	direct = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= large &&
+	         pread(fd, &begin, sizeof(begin), 0) == sizeof(begin) &&
+	         memcmp(begin.header.magic, VMMU_TRACE_MAGIC, sizeof(begin.header.magic)) == 0 &&
+	         begin.first.event == VMMU_TRACE_VM && begin.first.config.mode != VMMU_MODE_SHADOW;
+	close(fd);
+	return direct && !walk->is_gva && !walk->root && !walk->bits && !walk->rmap && !walk->view.kernel_path &&
+	       walk->view.vm == UINT64_MAX && (walk->view.moment == MOMENT_END || walk->view.moment == MOMENT_TIME);
+}
+
 int command_walk(int argc, char **argv)
 {
 	struct walk walk = {0};
@@ -418,6 +447,8 @@ int command_walk(int argc, char **argv)
 		return question_walk(argc, argv);
 	view_init(&walk.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &walk);
+	if (wants_index(&walk))
+		return question_walk(argc, argv);
 	if (!view_open(&walk.view))
 		return EXIT_TROUBLE;
 	trace_warn_ending(&walk.view.trace);

@@ -192,9 +192,16 @@ static void take_entry(struct vmmu_facts *c, const struct vmmu_trace_record *rec
 static void take(struct vmmu_facts *c, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &c->trace->records[number];
-	uint32_t place = stream_place(c, record);
-	struct stream_of_vmmu *stream = &c->streams[place];
-	struct fact fact = {
+	struct stream_of_vmmu *stream;
+	struct fact fact;
+	uint32_t place;
+
+	/* A checksum is the file's and no VM's. */
+	if (record->event == VMMU_TRACE_CHECKSUM)
+		return;
+	place = stream_place(c, record);
+	stream = &c->streams[place];
+	fact = (struct fact){
 		.time = nanoseconds(c, record->time),
 		.thread = place,
 		.vm = stream->thread.vm,

@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "../trace/sidecar.h"
+
 enum { OPTION_SYMBOLS = 's',
        OPTION_COLOUR = 0x300,
        OPTION_VM,
@@ -281,6 +283,18 @@ static bool open_live(struct ask *ask, char **error)
 	return model_open_live(&ask->model, ask->path, error);
 }
 
+/* The kernel that ran, as FILE.json beside a vmmu trace says. That it cannot be used is no matter: numbers stay. */
+static void load_symbols_beside(struct ask *ask)
+{
+	json_t *sidecar = sidecar_read(ask->path);
+	const char *kernel = json_string_value(json_object_get(sidecar, "kernel"));
+	char *error = NULL;
+
+	if (kernel && !symbols_load_named(&ask->symbols, kernel, &error))
+		free(error);
+	json_decref(sidecar);
+}
+
 bool ask_open(struct ask *ask)
 {
 	struct model_options how = {.no_cache = ask->no_index};
@@ -299,6 +313,8 @@ bool ask_open(struct ask *ask)
 		ask_close(ask, 0);
 		return false;
 	}
+	if (!ask->symbols_path && strcmp(ask->path, "-") != 0)
+		load_symbols_beside(ask);
 	if (ask->follow)
 		return true;
 	if (!find_vm(ask) || !find_vcpu(ask) || !find_times(ask)) {
@@ -430,7 +446,8 @@ bool ask_begin(struct ask *ask, const struct argp *argp, int argc, char **argv, 
 	argp_parse(argp, argc, argv, 0, NULL, question);
 	if (!ask_open(ask))
 		return false;
-	if (ask_has_vms(ask))
+	/* Those of one that is watched come later. */
+	if (ask->follow || ask_has_vms(ask))
 		return true;
 	json_decref(ask->result);
 	ask->result = NULL;

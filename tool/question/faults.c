@@ -17,6 +17,7 @@
 enum { OPTION_BY = 'b',
        OPTION_GPA = 'g',
        OPTION_ORDER = 'o',
+       OPTION_FOLLOW = 'f',
        USUAL_LINES = 10 };
 enum by { BY_GPA,
 	  BY_PLACE,
@@ -94,6 +95,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_ORDER:
 		q->order = true;
 		return 0;
+	case OPTION_FOLLOW:
+		q->ask.follow = true;
+		return 0;
+	case ARGP_KEY_END:
+		if (q->ask.follow && q->ask.json)
+			argp_error(state, "--follow prints lines, --json one object at the end: one of the two");
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -105,6 +113,7 @@ static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only faults at this guest-physical address or range", 1},
 	{"order", OPTION_ORDER, NULL, 0,
          "Instead: the pages in the order of their first fault, one run per line (a list to prefetch)", 1},
+	{"follow", OPTION_FOLLOW, NULL, 0, "Instead: each fault, when it is over, as the recording grows", 1},
 	{0},
 };
 
@@ -461,12 +470,83 @@ static void show_order(struct faults_question *q)
 		json_object_set_new(q->ask.result, "order", list);
 }
 
+/* ---- while it happens ---------------------------------------------------------------------- */
+
+static void print_ended(struct faults_question *q, const struct open_fault *open, const struct fact *end)
+{
+	const struct fact *fault = model_fact(q->ask.model, open->number);
+	char *access = ask_access_text(&q->ask, fault), *place = ask_place_text(&q->ask, fault->b);
+	const char *what = open->mmio ? "a device" : open->user ? "left to the VMM"
+	                                                        : "no entry written";
+
+	if (open->writes)
+		ask_line(&q->ask, "%12s  vCPU %u  %s at 0x%09" PRIx64 "  by %s  %s entr%s in %s", ask_time(&q->ask, fault->time).text,
+		         fault->vcpu, access, fault->address, place, text_count(open->writes).text, open->writes == 1 ? "y" : "ies",
+		         ask_duration(end->time - fault->time).text);
+	else
+		ask_line(&q->ask, "%12s  vCPU %u  %s at 0x%09" PRIx64 "  by %s  %s", ask_time(&q->ask, fault->time).text,
+		         fault->vcpu, access, fault->address, place, what);
+	free(access);
+	free(place);
+}
+
+/* A fact of the thread whose fault is open; nothing looks back further than the fault. */
+static void follow_one(struct faults_question *q, struct open_fault *open, uint64_t number)
+{
+	const struct fact *fact = model_fact(q->ask.model, number);
+	bool ends = fact->kind == FACT_FAULT || fact->kind == FACT_FAULT_END || fact->kind == FACT_ENTRY ||
+	            fact->kind == FACT_USER_EXIT;
+
+	/* What has left the ring cannot be told of any more. */
+	if (open->number != MODEL_NONE && number - open->number >= MODEL_LIVE_FACTS / 2)
+		open->number = MODEL_NONE;
+	if (open->number != MODEL_NONE) {
+		open->writes += fact->kind == FACT_WRITE || fact->kind == FACT_SET;
+		open->mmio |= fact->kind == FACT_MMIO || (fact->kind == FACT_FAULT_END && fact->a == VMMU_FAULT_EMULATE_MMIO);
+		open->user |= fact->kind == FACT_USER_EXIT;
+		if (ends)
+			print_ended(q, open, fact);
+		if (ends)
+			open->number = MODEL_NONE;
+	}
+	if (fact->kind == FACT_FAULT && wanted(q, fact))
+		*open = (struct open_fault){.number = number};
+}
+
+static int follow(struct faults_question *q)
+{
+	uint64_t done = 0;
+	size_t room = 0;
+
+	while (!ferror(stdout) && model_live_more(q->ask.model)) {
+		bool known = ask_find_vm_late(&q->ask);
+
+		for (; done < model_count(q->ask.model); done++) {
+			const struct fact *fact = model_fact(q->ask.model, done);
+
+			if (fact->thread >= model_thread_count(q->ask.model))
+				continue;
+			for (; room <= fact->thread; room++) {
+				q->open = reallocate(q->open, (room + 1) * sizeof(*q->open));
+				q->open[room].number = MODEL_NONE;
+			}
+			if (known)
+				follow_one(q, &q->open[fact->thread], done);
+		}
+		fflush(stdout);
+	}
+	free(q->open);
+	return ask_close(&q->ask, EXIT_OK);
+}
+
 int question_faults(int argc, char **argv)
 {
 	struct faults_question q = {.last = UINT64_MAX};
 
 	if (!ask_begin(&q.ask, &argp, argc, argv, &q))
 		return EXIT_TROUBLE;
+	if (q.ask.follow)
+		return follow(&q);
 	q.open = allocate((model_thread_count(q.ask.model) + 1) * sizeof(*q.open));
 	for (size_t i = 0; i < model_thread_count(q.ask.model); i++)
 		q.open[i].number = MODEL_NONE;

@@ -13,6 +13,7 @@
 #include "writes.h"
 
 enum { OPTION_GPA = 'g',
+       OPTION_FOLLOW = 'f',
        USUAL_LINES = 20,
        STORM_GAP_NS = 10000000,
        REFAULT_NS = 1000000000,
@@ -49,6 +50,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!parse_address_range(arg, &q->first, &q->last))
 			argp_error(state, "--gpa takes an address or a range in hexadecimal, not \"%s\"", arg);
 		return 0;
+	case OPTION_FOLLOW:
+		q->ask.follow = true;
+		return 0;
+	case ARGP_KEY_END:
+		if (q->ask.follow && q->ask.json)
+			argp_error(state, "--follow prints lines, --json one object at the end: one of the two");
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -56,6 +64,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only entries that cover this guest-physical address or range", 1},
+	{"follow", OPTION_FOLLOW, NULL, 0, "Each storm, when it is over, as the recording grows", 1},
 	{0},
 };
 
@@ -175,6 +184,35 @@ static uint64_t leaves(const struct storm *storm)
 	return storm->leaves[1] + storm->leaves[2] + storm->leaves[3];
 }
 
+static void print_storm_heading(const struct zaps_question *q)
+{
+	ask_line(&q->ask, "%s        time  took      why           pages       tables  back in 1 s (same)     range, by whom%s",
+	         q->ask.palette->dim, q->ask.palette->off);
+}
+
+static void print_storm(const struct zaps_question *q, const struct storm *storm)
+{
+	uint64_t start = model_fact(q->ask.model, storm->first)->time;
+	char *who = ask_thread_text(&q->ask, storm->thread), *vm = ask_which_vm(&q->ask, storm->vm);
+	char *again = q->ask.follow ? duplicate("-")
+	                            : formatted("%s (%s)", text_count(storm->back).text, text_count(storm->same).text);
+	bool pages = storm->low != UINT64_MAX;
+	char *range = pages ? formatted("0x%" PRIx64 "-0x%" PRIx64, storm->low, storm->high)
+	                    : duplicate("no page");
+	char *sizes = formatted("%s%s%s", text_count(leaves(storm)).text, storm->leaves[2] ? " 2M" : "",
+	                        storm->leaves[3] ? " 1G" : "");
+
+	ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s%s%s", ask_time(&q->ask, start).text,
+	         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
+	         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm, storm->origin ? ", for " : "",
+	         storm->origin ? fact_origin_text(storm->origin) : "");
+	free(vm);
+	free(who);
+	free(again);
+	free(sizes);
+	free(range);
+}
+
 static void print(struct zaps_question *q)
 {
 	uint64_t limit = ask_limit(&q->ask, USUAL_LINES), all = 0, back = 0, same = 0, unmaps = 0;
@@ -197,29 +235,9 @@ static void print(struct zaps_question *q)
 	printf("\n");
 	if (from)
 		ask_line(&q->ask, "%s... %s before (--last N)%s", q->ask.palette->dim, text_count(from).text, q->ask.palette->off);
-	ask_line(&q->ask, "%s        time  took      why           pages       tables  back in 1 s (same)     range, by whom%s",
-	         q->ask.palette->dim, q->ask.palette->off);
-	for (size_t i = from; i < q->count; i++) {
-		const struct storm *storm = &q->storms[i];
-		uint64_t start = model_fact(q->ask.model, storm->first)->time;
-		char *who = ask_thread_text(&q->ask, storm->thread), *vm = ask_which_vm(&q->ask, storm->vm);
-		char *again = formatted("%s (%s)", text_count(storm->back).text, text_count(storm->same).text);
-		bool pages = storm->low != UINT64_MAX;
-		char *range = pages ? formatted("0x%" PRIx64 "-0x%" PRIx64, storm->low, storm->high)
-		                    : duplicate("no page");
-		char *sizes = formatted("%s%s%s", text_count(leaves(storm)).text, storm->leaves[2] ? " 2M" : "",
-		                        storm->leaves[3] ? " 1G" : "");
-
-		ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s%s%s", ask_time(&q->ask, start).text,
-		         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
-		         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm, storm->origin ? ", for " : "",
-		         storm->origin ? fact_origin_text(storm->origin) : "");
-		free(vm);
-		free(who);
-		free(again);
-		free(sizes);
-		free(range);
-	}
+	print_storm_heading(q);
+	for (size_t i = from; i < q->count; i++)
+		print_storm(q, &q->storms[i]);
 }
 
 static void show_json(struct zaps_question *q)
@@ -260,6 +278,63 @@ static void show_json(struct zaps_question *q)
 	json_object_set_new(q->ask.result, "storms", list);
 }
 
+/* ---- while it happens ------------------------------------------------------------------------ */
+
+/* Storms that are over: their thread goes on, or nothing of theirs has come for as long as parts two storms. */
+static void print_ended_storms(struct zaps_question *q, uint64_t now, bool all)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < q->count; i++) {
+		const struct storm *storm = &q->storms[i];
+		bool open = storm->thread < model_thread_count(q->ask.model) && q->open[storm->thread] == i + 1;
+		/* What has left the ring cannot be told of any more. */
+		bool old = model_count(q->ask.model) - storm->first >= MODEL_LIVE_FACTS / 2;
+
+		if (all || old || !open || now - model_fact(q->ask.model, storm->last)->time > STORM_GAP_NS) {
+			print_storm(q, storm);
+			if (open)
+				q->open[storm->thread] = 0;
+		} else {
+			q->open[storm->thread] = kept + 1;
+			q->storms[kept++] = *storm;
+		}
+	}
+	q->count = kept;
+}
+
+static int follow(struct zaps_question *q)
+{
+	uint64_t done = 0;
+	size_t room = 0;
+
+	print_storm_heading(q);
+	fflush(stdout);
+	while (!ferror(stdout) && model_live_more(q->ask.model)) {
+		bool known = ask_find_vm_late(&q->ask);
+
+		for (; done < model_count(q->ask.model); done++) {
+			const struct fact *fact = model_fact(q->ask.model, done);
+
+			for (; room < model_thread_count(q->ask.model); room++) {
+				q->open = reallocate(q->open, (room + 1) * sizeof(*q->open));
+				q->open[room] = 0;
+			}
+			end_storm(q, fact);
+			if (q->count)
+				print_ended_storms(q, fact->time, false);
+			if (known && fact->kind == FACT_WRITE && write_is_zap(fact) && ask_wants(&q->ask, fact) &&
+			    fact->address <= q->last && write_end(fact) >= q->first)
+				take_zap(q, done);
+		}
+		fflush(stdout);
+	}
+	print_ended_storms(q, 0, true);
+	free(q->storms);
+	free(q->open);
+	return ask_close(&q->ask, EXIT_OK);
+}
+
 int question_zaps(int argc, char **argv)
 {
 	struct zaps_question q = {.last = UINT64_MAX};
@@ -267,6 +342,8 @@ int question_zaps(int argc, char **argv)
 
 	if (!ask_begin(&q.ask, &argp, argc, argv, &q))
 		return EXIT_TROUBLE;
+	if (q.ask.follow)
+		return follow(&q);
 	count = model_count(q.ask.model);
 	q.open = allocate((model_thread_count(q.ask.model) + 1) * sizeof(*q.open));
 	/* What came back after --until still tells of what was dropped before it. */
