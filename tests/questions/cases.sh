@@ -154,7 +154,7 @@ expect 2 'one trace FILE at a time' "$vmmu" zaps sample sample
 # A vmmu trace is watched as it grows, and as it comes through a pipe.
 expect 0 'L2 2 MiB +gpa 0x001400000' sh -c '{ head -c 1200 sample; sleep 1; tail -c +1201 sample; } | timeout 10 "$0" trace --follow --vcpu 0 -' "$vmmu"
 expect 124 'violation +empty -> table 0x4000' sh -c '{ head -c 1200 sample; sleep 5; } | timeout 3 "$0" trace --follow --vcpu 0 -' "$vmmu"
-expect 0 'vCPU 0  write at 0x001234000 .* 4 entries in 20 us' sh -c 'cat sample | timeout 10 "$0" faults --follow -' "$vmmu"
+expect 0 'vCPU 0  write at 0x001234000 .* 4 entries in 80 us' sh -c 'cat sample | timeout 10 "$0" faults --follow -' "$vmmu"
 expect 0 'zap-slot +1 2M .* - +0x1400000-0x15fffff' sh -c 'cat sample | timeout 10 "$0" zaps --follow -' "$vmmu"
 expect 0 'vCPU 0  write at 0x[0-9a-f]+  by rip .* 1 entry in' sh -c 'zstd -dcq "$1" | timeout 20 "$0" faults --follow -' "$vmmu" "$data/thp.txt.zst"
 expect 0 'zap.* 0x[0-9a-f]+-0x[0-9a-f]+, tvmm' sh -c 'zstd -dcq "$1" | timeout 20 "$0" zaps --follow -' "$vmmu" "$data/thp.txt.zst"
