@@ -21,6 +21,15 @@ enum vmmu_guest_format_number {
 	VMMU_GUEST_PAE = 2,
 	VMMU_GUEST_4LEVEL = 3,
 	VMMU_GUEST_5LEVEL = 4,
+	/* What a guest hypervisor writes for its guest. EPT: with what its CPU and the EPTP add. */
+	VMMU_GUEST_NPT_32BIT = 5,
+	VMMU_GUEST_NPT_PAE = 6,
+	VMMU_GUEST_NPT_4LEVEL = 7,
+	VMMU_GUEST_NPT_5LEVEL = 8,
+	VMMU_GUEST_EPT = 16,
+	VMMU_GUEST_EPT_AD = 1,
+	VMMU_GUEST_EPT_EXEC_ONLY = 2,
+	VMMU_GUEST_EPT_5LEVEL = 4,
 };
 
 struct vmmu_guest_format {
@@ -33,6 +42,9 @@ struct vmmu_guest_format {
 	uint8_t address_bits;  /* of a linear address */
 	bool canonical;        /* bits above must repeat the highest one; else they are cut off */
 	bool top_in_registers; /* PAE: the top table is registers, loaded with CR3 */
+	bool top_checked;      /* their reserved bits are looked at by each walk, not when they are loaded */
+	bool beyond_refused;   /* an address with bits above has no translation */
+	bool has_memtype;      /* `key` is no key: memory type and ignore-PAT, which join ours */
 	bool huge_needs_pse;   /* the marker counts only with CR4.PSE */
 
 	/* What the bits of an entry mean. */
@@ -51,6 +63,7 @@ struct vmmu_guest_format {
 	uint64_t huge_high;      /* bits of a huge leaf that are address bits further up (PSE-36), ... */
 	uint8_t huge_high_shift; /* ... so many places to the left */
 	uint64_t reserved;       /* must be 0 in every entry of whatever CPU */
+	uint64_t table_reserved; /* the same in one that names a table */
 	uint8_t huge_level_max;  /* highest level at which the marker is known */
 };
 
@@ -69,12 +82,19 @@ struct vmmu_guest_guard {
 	const void *arg;
 };
 
+/* guest_mode.c: the mode of these registers and this format; leaves up to `leaf_level_max`. */
+void vmmu_guest_mode_of(struct vmmu_guest_mode *mode, const struct vmmu_paging *registers,
+                        const struct vmmu_guest_format *format, unsigned leaf_level_max);
+
 /* guest_walk.c: vmmu_guest_walk under a guard; NULL: there is none. */
 enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, void *ctx,
                                                const struct vmmu_guest_mode *mode, vmmu_gva gva,
                                                unsigned access,
                                                const struct vmmu_guest_guard *guard,
                                                struct vmmu_guest_walk *out);
+
+/* Beside VMMU_PAGE_*, in what one entry grants: no CPU accepts these rights together (EPT). */
+enum { VMMU_PAGE_BAD = 16 };
 
 /* What a present entry grants whose bits 2:0 are `e`. */
 #define VMMU_GUEST_GRANTS(e, r, w, u, x) \
@@ -99,6 +119,15 @@ static inline uint8_t vmmu_guest_rights(const struct vmmu_guest_mode *mode, uint
 	uint8_t rights = f->grants[entry & 7];
 
 	return mode->no_exec && (entry & f->no_exec) ? rights & ~VMMU_PAGE_EXEC : rights;
+}
+
+/* Has a present entry reserved bits set, or a combination that no CPU accepts? */
+static inline bool vmmu_guest_is_bad(const struct vmmu_guest_mode *mode, unsigned level, bool leaf, uint64_t entry,
+                                     unsigned rights)
+{
+	if ((entry & (leaf ? mode->reserved_leaf : mode->reserved_table)[level]) | (rights & VMMU_PAGE_BAD))
+		return true;
+	return leaf && (mode->bad_memtypes >> (entry >> 3 & 7) & 1);
 }
 
 /* Would the CPU go through this entry without setting any bit in it, but for dirty? */

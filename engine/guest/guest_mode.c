@@ -58,7 +58,8 @@ static void mode_init_reserved(struct vmmu_guest_mode *mode)
 	if (!mode->no_exec)
 		everywhere |= f->no_exec;
 	for (unsigned level = VMMU_LEVEL_4K; level <= f->levels; level++) {
-		mode->reserved_table[level] = mode->reserved_leaf[level] = everywhere;
+		mode->reserved_leaf[level] = everywhere;
+		mode->reserved_table[level] = everywhere | f->table_reserved;
 		if (level > VMMU_LEVEL_4K && level <= mode->huge_level_max)
 			mode->reserved_leaf[level] |= reserved_huge(f, level, cpu);
 		/* Where no leaf may stand its marker is reserved; without CR4.PSE it is ignored. */
@@ -67,9 +68,10 @@ static void mode_init_reserved(struct vmmu_guest_mode *mode)
 		if (level >= VMMU_LEVEL_1G && cpu->bit8_reserved)
 			mode->reserved_table[level] |= f->global;
 	}
-	/* PDPTEs are checked when they are loaded, and not again. */
+	/* PDPTEs are checked when they are loaded and not again, or else with each walk (APM vol. 2, 15.25.10). */
 	if (f->top_in_registers)
-		mode->reserved_table[f->levels] = 0;
+		mode->reserved_table[f->levels] = f->top_checked ? everywhere | f->no_exec | VMMU_BITS(2, 1) | VMMU_BITS(8, 5)
+		                                                 : 0;
 }
 
 /* ---- rights --------------------------------------------------------------------- */
@@ -116,13 +118,21 @@ static void init_permissions(struct vmmu_guest_mode *mode)
 
 void vmmu_guest_mode_init(struct vmmu_guest_mode *mode, const struct vmmu_paging *r)
 {
-	const struct vmmu_guest_format *f = vmmu_guest_format_of(format_for(r));
+	vmmu_guest_mode_of(mode, r, vmmu_guest_format_of(format_for(r)), VMMU_LEVEL_1G);
+}
 
+void vmmu_guest_mode_of(struct vmmu_guest_mode *mode, const struct vmmu_paging *r, const struct vmmu_guest_format *f,
+                        unsigned leaf_level_max)
+{
 	*mode = (struct vmmu_guest_mode){.registers = *r, .format = f};
 	if (!f)
 		return;
 	mode->levels = f->levels;
 	mode->huge_level_max = huge_level_max(f, r);
+	if (mode->huge_level_max > leaf_level_max)
+		mode->huge_level_max = (uint8_t)leaf_level_max;
+	/* SDM vol. 3, 29.3.3.1: 2, 3 and 7. */
+	mode->bad_memtypes = f->has_memtype ? 1u << 2 | 1u << 3 | 1u << 7 : 0;
 	mode->no_exec = f->no_exec && (r->efer & EFER_NXE);
 	mode->keys = f->key && (r->cr4 & CR4_PKE);
 	mode->fetch_reported = mode->no_exec || (r->cr4 & CR4_SMEP);

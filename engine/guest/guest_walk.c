@@ -165,7 +165,7 @@ static enum vmmu_guest_result translate(struct walk *w)
 			return fault(w, 0);
 		leaf = level == VMMU_LEVEL_4K ||
 		       (level <= mode->huge_level_max && (step->entry & mode->format->huge));
-		if (step->entry & (leaf ? mode->reserved_leaf : mode->reserved_table)[level])
+		if (vmmu_guest_is_bad(mode, level, leaf, step->entry, step->rights))
 			return fault(w, VMMU_PF_PRESENT | VMMU_PF_RESERVED);
 		out->rights &= step->rights;
 		if (leaf)
@@ -250,6 +250,8 @@ enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, voi
 	*out = (struct vmmu_guest_walk){.steps = 0};
 	if (!mode->format)
 		return identity(&w);
+	if (mode->format->beyond_refused && gva.v >> mode->format->address_bits)
+		return fault(&w, 0);
 	if (!mode->format->canonical)
 		w.gva &= VMMU_BITS(mode->format->address_bits - 1, 0);
 	else if (!is_canonical(mode->format, w.gva))

@@ -55,13 +55,13 @@ union vmmu_role {
 		uint32_t direct : 1;       /* stands for part of a large page */
 		uint32_t access : 4;       /* VMMU_PAGE_* of the entries above */
 		uint32_t quadrant : 2;     /* which part of the guest table, where it takes several of ours */
-		uint32_t format : 4;       /* of the guest's tables: enum vmmu_guest_format_number */
+		uint32_t format : 5;       /* of the guest's tables: enum vmmu_guest_format_number */
 		uint32_t no_exec : 1;      /* EFER.NXE */
 		uint32_t pse : 1;          /* CR4.PSE */
 		uint32_t wp : 1;           /* CR0.WP */
 		uint32_t smep_no_wp : 1;   /* CR4.SMEP while CR0.WP is clear */
 		uint32_t strict_no_wp : 1; /* CR4.SMAP or CR4.PKE while CR0.WP is clear */
-		uint32_t key : 4;          /* direct: the large page's protection key */
+		uint32_t key : 4;          /* direct: the large page's protection key, or memory type */
 		uint32_t registers : 1;    /* four entries out of registers: PAE's top table */
 	};
 };
@@ -111,7 +111,8 @@ enum {
 
 struct vmmu_shadow_map {
 	struct vmmu_map map;                             /* first */
-	struct vmmu_map *unpaged;                        /* beside it: what a vCPU runs on while its paging is off */
+	const struct vmmu_shadow_kind *kind;
+	struct vmmu_map *unpaged;                        /* beside it: what a vCPU runs on while no guest table is in use */
 	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS]; /* by gfn */
 	/* Tables held in the 2 MiB blocks that share a bucket: 0 says surely none. */
 	uint32_t held[VMMU_SHADOW_BUCKETS];
@@ -124,7 +125,18 @@ struct vmmu_shadow_map {
 	bool cpu_known;
 };
 
-enum { VMMU_ROOTS = 8 };
+/* What differs between a map of gvas and one of a nested guest's gpas. */
+struct vmmu_shadow_kind {
+	const struct vmmu_map_ops *ops;
+	enum vmmu_input input;
+	uint8_t root_tables;    /* that a root may need at once */
+	/* Add the map for vCPUs that use no guest table just now. False: no memory. */
+	bool (*create_unpaged)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+	                       const struct vmmu_layout *layout);
+};
+
+enum { VMMU_ROOTS = 8,
+       VMMU_CROWN_TABLES = 2 };
 
 /*
  * An address space may be entered each time for the sake of one page whose table
@@ -146,6 +158,8 @@ struct vmmu_root_slot {
 	uint64_t cr3;                /* its address bits */
 	uint64_t pdpte[4];           /* PAE */
 	struct vmmu_shadow *part[4]; /* outside long mode: the tables below the top one */
+	/* Above the top, where the CPU walks more levels than the guest has: the first entry leads down. */
+	struct vmmu_shadow *crown[VMMU_CROWN_TABLES];
 	struct vmmu_wake wake;
 	uint64_t used;
 };
