@@ -21,6 +21,9 @@ struct vmmu_mode_ops {
 	/* Add the mode's maps to a VM. False: no memory, none is left behind. */
 	bool (*create_maps)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                    const struct vmmu_layout *layout);
+	/* The same for a guest that may have guests. NULL: it cannot. */
+	bool (*create_nested)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+	                      const struct vmmu_layout *layout);
 };
 
 /* NULL for a number that is no mode. */

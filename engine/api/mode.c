@@ -2,6 +2,7 @@
 /* The modes: what hardware walks the tables, and by which maps. The one place that knows all kinds. */
 #include "api/api.h"
 #include "map/direct/direct.h"
+#include "map/nested/nested.h"
 #include "map/shadow/shadow.h"
 
 static unsigned ept_levels(const struct vmmu_cpu *cpu)
@@ -22,6 +23,7 @@ static const struct vmmu_mode_ops ept_mode = {
 	.format = &vmmu_format_ept,
 	.levels = ept_levels,
 	.create_maps = vmmu_direct_create,
+	.create_nested = vmmu_nested_create,
 };
 
 static const struct vmmu_mode_ops npt_mode = {
@@ -31,6 +33,7 @@ static const struct vmmu_mode_ops npt_mode = {
 	.levels = host_levels,
 	.levels_fixed = true,
 	.create_maps = vmmu_direct_create,
+	.create_nested = vmmu_nested_create,
 };
 
 /* A guest in long mode is walked with as many levels as it chose itself. */

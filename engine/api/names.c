@@ -34,6 +34,7 @@ const char *vmmu_handler_name(unsigned handler)
 		[VMMU_HANDLER_DIRECT] = "direct",
 		[VMMU_HANDLER_UNPAGED] = "unpaged",
 		[VMMU_HANDLER_SHADOW] = "shadow",
+		[VMMU_HANDLER_NESTED] = "nested",
 	};
 
 	return NAME_OF(names, handler);
@@ -127,6 +128,7 @@ const char *vmmu_trace_event_name(unsigned event)
 		[VMMU_TRACE_CHECKSUM] = "checksum",
 		[VMMU_TRACE_MARK] = "mark",
 		[VMMU_TRACE_GUEST_FLUSH] = "guest_flush",
+		[VMMU_TRACE_PAGING_ELEMENT] = "kvm_mmu_paging_element",
 	};
 
 	return NAME_OF(names, event);

@@ -48,7 +48,7 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
 	enum vmmu_status status;
 	struct vmmu_op op;
 
-	if (!vmmu_vm_shadow(vm) || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52)
+	if (vm->maps->input != VMMU_INPUT_GVA || registers->cpu.maxphyaddr < 32 || registers->cpu.maxphyaddr > 52)
 		return VMMU_ERR_INVALID;
 	mode_for(vcpu, registers, &mode);
 	if (mode.levels > vm->maps->layout.levels)

@@ -40,10 +40,12 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 		return VMMU_ERR_INVALID;
 	if (mode->levels_fixed && c->levels == 4 && mode->levels(&c->cpu) != 4)
 		return VMMU_ERR_INVALID;
-	if (mode->follows_guest && !host_has_guest_memory(c->host))
+	if (c->nested && !mode->create_nested)
+		return VMMU_ERR_INVALID;
+	if ((mode->follows_guest || c->nested) && !host_has_guest_memory(c->host))
 		return VMMU_ERR_INVALID;
 	/* The tables must be able to withhold execution wherever the guest's do. */
-	if (mode->follows_guest && !c->cpu.nx)
+	if ((mode->follows_guest || c->nested) && !c->cpu.nx)
 		return VMMU_ERR_UNSUPPORTED;
 	return vmmu_layout_init(layout, mode->format, &c->cpu,
 	                        c->levels ? c->levels : mode->levels(&c->cpu));
@@ -82,7 +84,7 @@ static bool make_parts(struct vmmu_vm *vm, const struct vmmu_config *c,
 	struct vmmu_op op = vmmu_manage_op(vm);
 
 	vm->tables.actors = vmmu_object_alloc(vm, actors_bytes(vm));
-	return vm->tables.actors && vm->mode->create_maps(vm, &op, c, layout);
+	return vm->tables.actors && (c->nested ? vm->mode->create_nested : vm->mode->create_maps)(vm, &op, c, layout);
 }
 
 static void free_parts(struct vmmu_vm *vm)

@@ -119,6 +119,17 @@ static inline uint64_t vmmu_root_register(const struct vmmu_layout *l, vmmu_hpa 
 	return root.v | l->pointer;
 }
 
+/* The same for a root of another number of levels, or whose tables have no use for accessed and dirty bits. */
+static inline uint64_t vmmu_root_register_of(const struct vmmu_layout *l, vmmu_hpa root, unsigned levels, bool ad)
+{
+	const struct vmmu_format *f = l->format;
+	uint64_t pointer = ad ? l->pointer : l->pointer & ~f->pointer_ad;
+
+	if (f->pointer_levels)
+		pointer = (pointer & ~(7ull << f->pointer_levels)) | (uint64_t)(levels - 1) << f->pointer_levels;
+	return root.v | pointer;
+}
+
 static inline bool vmmu_is_mmio(const struct vmmu_layout *l, uint64_t entry)
 {
 	return (entry & l->mmio_mask) == l->mmio_mark;

@@ -136,6 +136,10 @@ static inline bool vmmu_guest_is_accessed(const struct vmmu_guest_format *f, uin
 	return (entry & f->present) && (entry & f->accessed) == f->accessed;
 }
 
+/* guest_formats.c: `bits` of a leaf of ours, with the memory type that the host's and the guest's give together. */
+uint64_t vmmu_guest_join_memtype(const struct vmmu_layout *l, const struct vmmu_backing *host, uint64_t gpte,
+                                 uint64_t bits);
+
 /* The protection key in a leaf. */
 static inline unsigned vmmu_guest_key(const struct vmmu_guest_format *f, uint64_t leaf)
 {

@@ -178,9 +178,9 @@ static const struct vmmu_guest_format npt_long_mode[] = {
  * memory type and bit 6 ignores the guest's PAT; elsewhere they are reserved.
  */
 #define EPT_GRANTS(e, exec_only) \
-	(VMMU_PAGE_USER | ((e) & 1 ? VMMU_PAGE_READ : 0) | ((e) & 2 ? VMMU_PAGE_WRITE : 0) | \
-	 ((e) & 4 ? VMMU_PAGE_EXEC : 0) | \
-	 ((e) && !((e) & 1) && !((e) == 4 && (exec_only)) ? VMMU_PAGE_BAD : 0))
+	(VMMU_PAGE_USER | ((e)&1 ? VMMU_PAGE_READ : 0) | ((e)&2 ? VMMU_PAGE_WRITE : 0) | \
+	 ((e)&4 ? VMMU_PAGE_EXEC : 0) | \
+	 ((e) && !((e)&1) && !((e) == 4 && (exec_only)) ? VMMU_PAGE_BAD : 0))
 
 #define EPT(ad, exec_only, five) \
 	{ \
@@ -200,9 +200,43 @@ static const struct vmmu_guest_format npt_long_mode[] = {
 	}
 
 static const struct vmmu_guest_format ept[] = {
-	EPT(false, false, false), EPT(true, false, false), EPT(false, true, false), EPT(true, true, false),
-	EPT(false, false, true), EPT(true, false, true), EPT(false, true, true), EPT(true, true, true),
+	EPT(false, false, false),
+	EPT(true, false, false),
+	EPT(false, true, false),
+	EPT(true, true, false),
+	EPT(false, false, true),
+	EPT(true, false, true),
+	EPT(false, true, true),
+	EPT(true, true, true),
 };
+
+/*
+ * Our type stands for what the machine says of the memory, as MTRRs do; the guest
+ * hypervisor's for what software says of the page, as a PAT entry does: SDM vol. 3,
+ * table 12-7 "Effective Page-Level Memory Types". Where the host ignores what software
+ * says, its own type is all there is.
+ */
+uint64_t vmmu_guest_join_memtype(const struct vmmu_layout *l, const struct vmmu_backing *host, uint64_t gpte,
+                                 uint64_t bits)
+{
+	enum { UC = VMMU_MEMTYPE_UC,
+	       WC = VMMU_MEMTYPE_WC,
+	       WT = VMMU_MEMTYPE_WT,
+	       WP = VMMU_MEMTYPE_WP,
+	       WB = VMMU_MEMTYPE_WB };
+	static const uint8_t joined[8][8] = {
+		[UC] = {[UC] = UC, [WC] = WC, [WT] = UC, [WP] = UC, [WB] = UC},
+		[WC] = {[UC] = UC, [WC] = WC, [WT] = UC, [WP] = UC, [WB] = WC},
+		[WT] = {[UC] = UC, [WC] = WC, [WT] = WT, [WP] = WP, [WB] = WT},
+		[WP] = {[UC] = UC, [WC] = WC, [WT] = WT, [WP] = WP, [WB] = WP},
+		[WB] = {[UC] = UC, [WC] = WC, [WT] = WT, [WP] = WP, [WB] = WB},
+	};
+
+	if (host->ignore_pat)
+		return bits;
+	bits &= ~(l->memtype[7] | l->ignore_pat);
+	return bits | l->memtype[joined[host->memtype & 7][gpte >> 3 & 7]] | (gpte & VMMU_BIT(6) ? l->ignore_pat : 0);
+}
 
 const struct vmmu_guest_format *vmmu_guest_format_of(enum vmmu_guest_format_number number)
 {

@@ -132,6 +132,7 @@ void vmmu_guest_mode_of(struct vmmu_guest_mode *mode, const struct vmmu_paging *
 	if (mode->huge_level_max > leaf_level_max)
 		mode->huge_level_max = (uint8_t)leaf_level_max;
 	/* SDM vol. 3, 29.3.3.1: 2, 3 and 7. */
+	mode->all_user = f->beyond_refused;
 	mode->bad_memtypes = f->has_memtype ? 1u << 2 | 1u << 3 | 1u << 7 : 0;
 	mode->no_exec = f->no_exec && (r->efer & EFER_NXE);
 	mode->keys = f->key && (r->cr4 & CR4_PKE);

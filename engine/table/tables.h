@@ -132,8 +132,9 @@ struct vmmu_map {
 	uint64_t retired;
 	/* Of a vCPU's: what vmmu_fault does. ops->quick, or all in full. */
 	enum vmmu_fault_result (*handle)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
-	uint16_t id;   /* not 0; `root` of trace records */
-	uint8_t input; /* enum vmmu_input */
+	uint16_t id;         /* not 0; `root` of trace records */
+	uint8_t input;       /* enum vmmu_input */
+	uint8_t root_levels; /* that every root of it has; 0: as many as its top table says */
 	uint8_t leaf_level_max;
 	uint8_t whole_level_max;      /* of an entry whose table may be unlinked as a whole */
 	uint8_t path_tables;          /* below the root: what one fault may need */

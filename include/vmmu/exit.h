@@ -39,6 +39,9 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, 
 	f.pfn.v = 0;
 	f.entry = 0;
 	f.level = 0;
+	f.reflect = 0;
+	f.dirtied = false;
+	f.l2_gpa.v = 0;
 	return f;
 }
 

@@ -52,6 +52,7 @@ struct vmmu_guest_mode {
 	bool no_exec;                           /* bit 63 withholds X */
 	bool keys;                              /* protection keys count */
 	bool fetch_reported;                    /* #PF error codes have the I/D bit */
+	bool all_user;                          /* NPT, EPT: every access is a user's */
 	uint8_t bad_memtypes;                   /* EPT: bit n, memory type n is none */
 	uint64_t address;                       /* of an entry: a table or a small page */
 	uint64_t reserved_table[VMMU_LEVEL_MAX + 1];

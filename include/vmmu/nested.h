@@ -84,11 +84,11 @@ enum vmmu_reflect {
 
 enum vmmu_nested_result {
 	VMMU_NESTED_OK = 0,
-	VMMU_NESTED_PF,      /* L2's own tables refuse it: #PF with error_code for L2 */
-	VMMU_NESTED_GP,      /* gva is not canonical */
-	VMMU_NESTED_REFLECT, /* L1's tables refuse it: the exit that `reflect` names, for L1 */
+	VMMU_NESTED_PF,       /* L2's own tables refuse it: #PF with error_code for L2 */
+	VMMU_NESTED_GP,       /* gva is not canonical */
+	VMMU_NESTED_REFLECT,  /* L1's tables refuse it: the exit that `reflect` names, for L1 */
 	VMMU_NESTED_NO_TABLE, /* a table of L2 lies where L1 has no memory */
-	VMMU_NESTED_BUSY,    /* an entry has changed, or the host says so: execute the instruction again */
+	VMMU_NESTED_BUSY,     /* an entry has changed, or the host says so: execute the instruction again */
 };
 
 struct vmmu_nested_walk {
@@ -96,8 +96,8 @@ struct vmmu_nested_walk {
 	vmmu_gpa l1_gpa;     /* after OK */
 	uint64_t error_code; /* PF: of the #PF; REFLECT: exit qualification or EXITINFO1 */
 	enum vmmu_reflect reflect;
-	bool dirtied;        /* a D flag of L1's EPT was set for l2_gpa, or for a table of L2: see struct vmmu_fault */
-	uint8_t rights;      /* VMMU_PAGE_* in both dimensions */
+	bool dirtied;   /* a D flag of L1's EPT was set for l2_gpa, or for a table of L2: see struct vmmu_fault */
+	uint8_t rights; /* VMMU_PAGE_* in both dimensions */
 };
 
 /*

@@ -76,6 +76,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_CHECKSUM = 18,        /* checksum: of the records before it in the file */
 	VMMU_TRACE_MARK = 19,            /* mark: the host's own, by vmmu_trace_mark; the visor ends a phase with it */
 	VMMU_TRACE_GUEST_FLUSH = 20,     /* guest_flush, instruction: the host flushed because it carried one out */
+	VMMU_TRACE_PAGING_ELEMENT = 21,  /* element, level: kvm_mmu_paging_element, L1's entry that a fault of L2 ended at */
 	VMMU_TRACE_EVENT_COUNT,
 	VMMU_TRACE_EVENT_MAX = 1023 /* numbers to come stay within this: more is damage */
 };
@@ -136,7 +137,15 @@ enum vmmu_handler {
 	VMMU_HANDLER_DIRECT = 1,  /* gpa -> hpa: EPT, NPT */
 	VMMU_HANDLER_UNPAGED = 2, /* gpa -> hpa, below shadow paging: the guest has paging off */
 	VMMU_HANDLER_SHADOW = 3,  /* gva -> hpa: the guest's tables and the slots together */
+	VMMU_HANDLER_NESTED = 4,  /* L2's gpa -> hpa: L1's EPT or NPT and the slots together */
 	VMMU_HANDLER_COUNT
+};
+
+struct vmmu_trace_element {
+	uint64_t address; /* that was translated: L2's gpa */
+	uint64_t where;   /* the entry's own: L1's gpa */
+	uint64_t pte;     /* as it was read, with what the walk has set */
+	uint64_t gpa;     /* L1's, that the address means; 0: it means none */
 };
 
 struct vmmu_trace_fault_end {
@@ -255,6 +264,7 @@ struct vmmu_trace_record {
 		struct vmmu_trace_slot slot;
 		struct vmmu_trace_page_fault page_fault;
 		struct vmmu_trace_fault_end fault_end;
+		struct vmmu_trace_element element;
 		struct vmmu_trace_spte_changed spte;
 		struct vmmu_trace_page page;
 		struct vmmu_trace_flush flush;

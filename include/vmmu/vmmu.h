@@ -77,6 +77,7 @@ struct vmmu_config {
 	uint16_t id;                  /* shown in the trace */
 	uint32_t max_slots;           /* 0 = 32764 */
 	uint32_t max_vcpus;           /* 0 = 1024 */
+	bool nested;                  /* EPT, NPT: the guest may have a guest: <vmmu/nested.h> */
 	bool no_mmio_cache;           /* report MMIO, but never store an MMIO entry */
 	uint32_t max_shadow_tables;   /* shadow: older ones go beyond it; 0 = 2048, at least 64 and 32 a vCPU */
 	struct vmmu_trace_ring *ring; /* for management calls, theirs alone; may be NULL */
@@ -160,6 +161,10 @@ struct vmmu_fault {
 	vmmu_pfn pfn;   /* frame of gpa's page after FIXED or SPURIOUS */
 	uint64_t entry; /* entry that now translates gpa */
 	uint8_t level;  /* its level; 0 = none */
+	/* nested modes only (<vmmu/nested.h>) */
+	uint8_t reflect; /* after REFLECT: enum vmmu_reflect */
+	bool dirtied;    /* a D flag of L1's EPT was set: with PML, l2_gpa's page goes into L1's log */
+	vmmu_gpa l2_gpa; /* gpa as it was on entry; gpa itself is L1's then */
 };
 
 /*

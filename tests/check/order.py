@@ -5,4 +5,4 @@ Read by tests/check/imports (what a file includes) and tests/check/circles (what
 its object calls). A new folder is put here, above all that it stands on.
 """
 
-ENGINE = ["format", "guest", "table", "memory", "map", "map/direct", "map/shadow", "api"]
+ENGINE = ["format", "guest", "table", "memory", "map", "map/direct", "map/shadow", "map/nested", "api"]

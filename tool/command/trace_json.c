@@ -159,6 +159,9 @@ static json_t *fields_of(const struct vmmu_trace_record *r)
 	case VMMU_TRACE_GUEST_FLUSH:
 		return json_pack("{ss so so}", "instruction", describe_guest_flush(r->instruction).text, "value",
 		                 hex(r->guest_flush.value), "rip", hex(r->guest_flush.guest_rip));
+	case VMMU_TRACE_PAGING_ELEMENT:
+		return json_pack("{so so so so}", "address", hex(r->element.address), "where", hex(r->element.where), "pte",
+		                 hex(r->element.pte), "gpa", hex(r->element.gpa));
 	case VMMU_TRACE_DROPS:
 		return json_pack("{so}", "lost", hex(r->drops.records));
 	default:

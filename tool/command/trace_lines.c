@@ -121,6 +121,10 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		printf("  %s 0x%" PRIx64 " carried out by the host, which flushed for it",
 		       describe_guest_flush(r->instruction).text, r->guest_flush.value);
 		break;
+	case VMMU_TRACE_PAGING_ELEMENT:
+		printf("  0x%" PRIx64 " of L2: L1's level %u entry at 0x%" PRIx64 " is 0x%" PRIx64 ", gpa of L1 0x%" PRIx64,
+		       r->element.address, r->level, r->element.where, r->element.pte, r->element.gpa);
+		break;
 	case VMMU_TRACE_DROPS:
 		printf("  %s%" PRIu64 " records were lost here", p->red, r->drops.records);
 		break;

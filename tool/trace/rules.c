@@ -51,6 +51,7 @@ static const struct {
 	[VMMU_TRACE_CHECKSUM] = {0, 2},
 	[VMMU_TRACE_MARK] = {0, 1},
 	[VMMU_TRACE_GUEST_FLUSH] = {AUX, 2},
+	[VMMU_TRACE_PAGING_ELEMENT] = {LEVEL, 4},
 };
 
 /* A record and all that is known when its turn comes. */

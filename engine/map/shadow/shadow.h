@@ -110,7 +110,7 @@ enum {
 };
 
 struct vmmu_shadow_map {
-	struct vmmu_map map;                             /* first */
+	struct vmmu_map map; /* first */
 	const struct vmmu_shadow_kind *kind;
 	struct vmmu_map *unpaged;                        /* beside it: what a vCPU runs on while no guest table is in use */
 	struct vmmu_shadow *bucket[VMMU_SHADOW_BUCKETS]; /* by gfn */
@@ -129,7 +129,7 @@ struct vmmu_shadow_map {
 struct vmmu_shadow_kind {
 	const struct vmmu_map_ops *ops;
 	enum vmmu_input input;
-	uint8_t root_tables;    /* that a root may need at once */
+	uint8_t root_tables; /* that a root may need at once */
 	/* Add the map for vCPUs that use no guest table just now. False: no memory. */
 	bool (*create_unpaged)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                       const struct vmmu_layout *layout);
@@ -163,6 +163,16 @@ struct vmmu_root_slot {
 	struct vmmu_wake wake;
 	uint64_t used;
 };
+
+/* The table that the CPU's walk begins with. */
+static inline struct vmmu_shadow *vmmu_root_of(const struct vmmu_root_slot *slot)
+{
+	struct vmmu_shadow *top = slot->top;
+
+	for (unsigned i = 0; i < VMMU_CROWN_TABLES && slot->crown[i]; i++)
+		top = slot->crown[i];
+	return top;
+}
 
 /* The access that the tables allow, and that the CPU reports again all the same. */
 struct vmmu_refused {
@@ -222,10 +232,14 @@ static inline struct vmmu_visit vmmu_shadow_entry(struct vmmu_op *op, struct vmm
 	};
 }
 
-/* The bits of a leaf that gives `rights` (VMMU_PAGE_*) of what the host grants; a log gives W only if `wanted`. */
-static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, uint32_t slot_flags,
-                                             struct vmmu_backing granted, unsigned rights,
-                                             unsigned wanted)
+/*
+ * The bits of a leaf that gives `rights` (VMMU_PAGE_*) of what the host grants; a log gives
+ * W only if `wanted`. `gpte` is the guest's leaf: its memory type joins the host's; its
+ * protection key is taken over, and whether keys count just now is the CPU's business.
+ */
+static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, const struct vmmu_guest_format *f,
+                                             uint64_t gpte, uint32_t slot_flags, struct vmmu_backing granted,
+                                             unsigned rights, unsigned wanted)
 {
 	uint64_t bits;
 
@@ -236,6 +250,12 @@ static inline uint64_t vmmu_shadow_leaf_bits(const struct vmmu_op *op, uint32_t 
 	if (!(rights & VMMU_PAGE_EXEC))
 		granted.rights &= ~VMMU_X;
 	bits = vmmu_backing_bits(&op->map->layout, slot_flags, wanted, &granted);
+	if (!f)
+		return bits;
+	if (f->has_memtype)
+		bits = vmmu_guest_join_memtype(&op->map->layout, &granted, gpte, bits);
+	else
+		bits |= gpte & f->key;
 	return rights & VMMU_PAGE_USER ? bits : bits & ~op->map->layout.format->user;
 }
 
@@ -264,12 +284,6 @@ static inline union vmmu_role vmmu_shadow_role_below(const struct vmmu_shadow *s
 	role.access = access & VMMU_PAGE_ALL;
 	role.quadrant = vmmu_shadow_part(s->format, role.level, index);
 	return role;
-}
-
-/* The protection key in the guest's leaf. Whether keys count just now is the CPU's business. */
-static inline uint64_t vmmu_shadow_key_bits(const struct vmmu_guest_mode *mode, uint64_t gpte)
-{
-	return gpte & mode->format->key;
 }
 
 /* Does it stand for the contents of a guest frame, which must be held? */
@@ -304,7 +318,8 @@ enum { VMMU_PAE_ENTRIES = 4 };
 /* A PAE top entry: present, an address, and nothing else (SDM vol. 3, table 4-8). */
 static inline uint64_t vmmu_pdpte_for(const struct vmmu_op *op, vmmu_hpa table)
 {
-	return table.v | op->map->layout.present;
+	return op->map->layout.format->bare_tables ? table.v | op->map->layout.present
+	                                           : vmmu_make_table(&op->map->layout, table);
 }
 
 /* ---- shadow_table.c: also the functions without a proof need the exclusive one ---- */
@@ -396,7 +411,7 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
                           unsigned first, unsigned end);
 /* The leaf for gfn of `block` by what the host has said of it before. False: it must be asked. */
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
-                            uint64_t gfn, unsigned rights, uint64_t *value);
+                            uint64_t gfn, uint64_t gpte, unsigned rights, uint64_t *value);
 /* Note that the host has named a run of frames around gfn. */
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence);
@@ -435,14 +450,22 @@ void vmmu_shadow_audit(struct vmmu_op *op, struct vmmu_closed closed, struct vmm
 
 /* ---- shadow_map.c ---- */
 
+void vmmu_shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing);
+void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing);
+enum vmmu_status vmmu_shadow_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out);
+void vmmu_shadow_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each, void *arg);
+void vmmu_shadow_fini(struct vmmu_op *op, struct vmmu_managing managing);
+/* Add an empty map of that kind, and the one beside it, to a VM. False: no memory, nothing is left behind. */
+bool vmmu_shadow_create_kind(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                             const struct vmmu_layout *layout, const struct vmmu_shadow_kind *kind);
 /* Add an empty shadow map, and the unpaged one, to a VM. False: no memory, nothing is left behind. */
 bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
                         const struct vmmu_layout *layout);
 
-/* The VM's shadow map, for the calls that are about it alone; NULL: it has none. */
+/* The VM's map that follows guest tables, for the calls that are about it alone; NULL: it has none. */
 static inline struct vmmu_shadow_map *vmmu_vm_shadow(const struct vmmu_vm *vm)
 {
-	return vm->maps->input == VMMU_INPUT_GVA ? (struct vmmu_shadow_map *)vm->maps : NULL;
+	return vm->maps->input != VMMU_INPUT_GPA ? (struct vmmu_shadow_map *)vm->maps : NULL;
 }
 
 #endif

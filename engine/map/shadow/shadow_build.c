@@ -25,7 +25,7 @@ static bool is_unchanged(struct vmmu_build *b, const struct vmmu_guest_step *ste
 
 static unsigned index_at(const struct vmmu_build *b, unsigned level)
 {
-	return b->f->gva.v >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
+	return b->input >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
 }
 
 /* Held and like the guest's. False: its frame may be written until a flush is done. */
@@ -79,7 +79,7 @@ static struct vmmu_shadow *child_of(struct vmmu_build *b, struct vmmu_shadow *s,
 static struct vmmu_shadow *descend(struct vmmu_build *b)
 {
 	const struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(b->vcpu)->root;
-	struct vmmu_shadow *s = root->role.registers ? root->part[b->f->gva.v >> 30 & 3] : root->top;
+	struct vmmu_shadow *s = root->role.registers ? root->part[b->input >> 30 & 3] : root->top;
 	unsigned access = VMMU_PAGE_ALL;
 	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
 	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
@@ -100,29 +100,25 @@ static struct vmmu_shadow *descend(struct vmmu_build *b)
 
 /* ---- the leaf ------------------------------------------------------------------------ */
 
+/* The guest's leaf; 0: it has none. */
+static uint64_t own_entry(const struct vmmu_build *b)
+{
+	return b->walk.steps ? b->walk.step[b->walk.steps - 1].entry : 0;
+}
+
 /* What the leaf is to say besides its frame. */
 static uint64_t bits_for(struct vmmu_build *b)
 {
-	uint64_t bits = vmmu_shadow_leaf_bits(b->op, b->vcpu->hit.info.flags, b->backing, b->rights, b->f->access);
+	uint64_t bits = vmmu_shadow_leaf_bits(b->op, b->mode->format, own_entry(b), b->vcpu->hit.info.flags, b->backing,
+	                                      b->rights, b->f->access);
 
 	/* W comes back when the table is parked. */
 	return vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn) ? vmmu_leaf_protected(b->op, bits) : bits;
 }
 
-/* The guest's leaf. */
-static uint64_t own_entry(const struct vmmu_build *b)
-{
-	return b->walk.step[b->walk.steps - 1].entry;
-}
-
-static uint64_t own_key(const struct vmmu_build *b)
-{
-	return vmmu_shadow_key_bits(b->mode, own_entry(b));
-}
-
 static uint64_t fault_leaf(struct vmmu_build *b, unsigned level)
 {
-	return vmmu_make_leaf(&b->op->map->layout, level, b->backing.pfn, bits_for(b)) | own_key(b);
+	return vmmu_make_leaf(&b->op->map->layout, level, b->backing.pfn, bits_for(b));
 }
 
 static bool grants_write(const struct vmmu_build *b, uint64_t leaf)
@@ -282,8 +278,8 @@ static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
 		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
 		uint64_t gfn = s->gfn + i, value;
 
-		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, b->rights, &value))
-			vmmu_shadow_map_leaf(&v, s, value | own_key(b), gfn, block, VMMU_CAUSE_PREFETCH);
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, own_entry(b), b->rights, &value))
+			vmmu_shadow_map_leaf(&v, s, value, gfn, block, VMMU_CAUSE_PREFETCH);
 	}
 }
 

@@ -20,6 +20,7 @@ struct vmmu_build {
 	struct vmmu_exclusive x; /* of the attempt under way, from its lock to its unlock */
 	struct vmmu_fault *f;
 	const struct vmmu_guest_mode *mode;
+	uint64_t input; /* the address that faulted, as the map's input */
 	struct vmmu_guest_walk walk;
 	struct vmmu_backing backing;
 	uint64_t gfn; /* that the guest's tables name */
@@ -27,17 +28,26 @@ struct vmmu_build {
 	uint64_t asked; /* frames.clock when the host was asked */
 	uint8_t rights; /* VMMU_PAGE_* that the leaf is to give */
 	unsigned tries;
-	bool ahead;      /* nothing has faulted yet: change nothing of the guest's */
-	bool for_switch; /* ahead, or as after the last switch to this root */
-	bool woken;      /* a table that had been parked is linked again */
-	bool linked;     /* any table is linked now that was not */
-	bool parked;     /* the tables for the page that is written are */
+	bool ahead;        /* nothing has faulted yet: change nothing of the guest's */
+	bool for_switch;   /* ahead, or as after the last switch to this root */
+	bool woken;        /* a table that had been parked is linked again */
+	bool linked;       /* any table is linked now that was not */
+	uint64_t reported; /* nested: what the CPU has said of the access */
+	bool dirtied;      /* a D bit of the guest's leaf has been set */
+	bool parked;       /* the tables for the page that is written are */
 };
 
 /* ---- shadow_agree.c ---- */
 
 /* False: something else was mapped for the gfn, and has gone. */
 bool vmmu_shadow_agree(struct vmmu_build *b, struct vmmu_block *block);
+
+/* ---- shadow_fault.c ---- */
+
+/* As often as it takes: walk the guest's tables, ask the host, build. */
+enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b);
+/* The fault is told to the guest: its handler is about to write the entry at which the walk ended. */
+void vmmu_shadow_expect_write(struct vmmu_build *b);
 
 /* ---- shadow_build.c ---- */
 

@@ -87,7 +87,7 @@ static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 	struct vmmu_inside inside;
 
 	inside = vmmu_op_enter(b->op);
-	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, b->f->gva,
+	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, vmmu_gva_of(b->input),
 	                                 b->f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0),
 	                                 memory->invalidating ? &guard : NULL, &b->walk);
 	mark_tables_dirty(b);
@@ -95,11 +95,23 @@ static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 	return result;
 }
 
+/* No guest table is in use: the address is a gpa. Linear ones then have 32 bits. */
+static enum vmmu_fault_result use_as_gpa(struct vmmu_build *b)
+{
+	b->walk.steps = 0;
+	b->f->gpa = vmmu_gpa_of(b->op->map->input == VMMU_INPUT_GVA ? (uint32_t)b->input : b->input);
+	b->gfn = vmmu_gpa_gfn(b->f->gpa).v;
+	b->rights = VMMU_PAGE_ALL;
+	return VMMU_FAULT_AGAIN;
+}
+
 static enum vmmu_fault_result walk_guest(struct vmmu_build *b)
 {
 	enum vmmu_guest_result result = VMMU_GUEST_BUSY;
 	struct vmmu_fault *f = b->f;
 
+	if (!b->mode->levels)
+		return use_as_gpa(b);
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < ATTEMPTS; i++)
 		result = walk_once(b);
 	switch (result) {
@@ -116,11 +128,12 @@ static enum vmmu_fault_result walk_guest(struct vmmu_build *b)
 	default:
 		return inject(b);
 	}
+	b->dirtied |= b->walk.steps && b->walk.step[b->walk.steps - 1].stored && (f->access & VMMU_W);
 	f->gpa = b->walk.gpa;
 	b->gfn = vmmu_gpa_gfn(b->walk.gpa).v;
 	b->rights = b->walk.rights;
 	/* The first write must come here, to set D in the guest's entry. */
-	if (b->mode->levels && !b->walk.dirty && !(f->access & VMMU_W))
+	if (!b->walk.dirty && !(f->access & VMMU_W))
 		b->rights &= ~VMMU_PAGE_WRITE;
 	return VMMU_FAULT_AGAIN;
 }
@@ -175,7 +188,7 @@ static enum vmmu_fault_result attempt(struct vmmu_build *b)
  * The guest's handler is about to write the entry at which its #PF ended. Most
  * often the table is not needed before that is done.
  */
-static void expect_write(struct vmmu_build *b)
+void vmmu_shadow_expect_write(struct vmmu_build *b)
 {
 	const struct vmmu_guest_step *last;
 	uint64_t gfn;
@@ -199,7 +212,7 @@ static void wait_for_others(struct vmmu_op *op)
 	while (vmmu_is_flush_pending(op) && ++i < PATIENCE);
 }
 
-static enum vmmu_fault_result attempts(struct vmmu_build *b)
+enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b)
 {
 	enum vmmu_fault_result result = VMMU_FAULT_AGAIN;
 
@@ -275,10 +288,11 @@ void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 	if (!root || root->wake.seen < VMMU_WAKE_SURE)
 		return;
 	f.gva = root->wake.gva;
+	b.input = f.gva.v;
 	f.access = root->wake.access;
 	b.f = &f;
 	op->cause = VMMU_CAUSE_PREFETCH;
-	attempts(&b);
+	vmmu_shadow_attempts(&b);
 	/* Not parked this time: once more like this, and it is the guest who asks. */
 	if (!b.woken)
 		root->wake.seen--;
@@ -292,21 +306,22 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 		.op = op,
 		.f = f,
 		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
+		.input = f->gva.v,
 	};
 	enum vmmu_fault_result result;
 
 	b.for_switch = is_as_before(&b);
-	result = attempts(&b);
+	result = vmmu_shadow_attempts(&b);
 	/* The entry was right already, but could not be reached. */
 	if (result == VMMU_FAULT_SPURIOUS && (b.linked || b.parked))
 		result = VMMU_FAULT_FIXED;
 	if (is_implicit(&b, result)) {
 		f->access |= VMMU_ACCESS_IMPLICIT;
-		result = attempts(&b);
+		result = vmmu_shadow_attempts(&b);
 	}
 	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {
-		expect_write(&b);
+		vmmu_shadow_expect_write(&b);
 		if (op->flush.pending)
 			vmmu_op_flush(op);
 	}

@@ -4,7 +4,7 @@
 
 /* ---- vCPUs ----------------------------------------------------------------------- */
 
-static void shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
+void vmmu_shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_map *all = (struct vmmu_shadow_map *)vcpu->map;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
@@ -19,7 +19,7 @@ static void shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 	vmmu_gate_open(&vcpu->vm->tables, closed);
 }
 
-static void shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing)
+void vmmu_shadow_leave(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_vcpu **at = &vmmu_shadow_map_of(op)->vcpus;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
@@ -43,11 +43,11 @@ static enum vmmu_handler shadow_handler(const struct vmmu_vcpu *vcpu)
 	return sv->mode.levels ? VMMU_HANDLER_SHADOW : VMMU_HANDLER_UNPAGED;
 }
 
-static enum vmmu_status shadow_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
+enum vmmu_status vmmu_shadow_root_pointer(const struct vmmu_vcpu *vcpu, struct vmmu_root *out)
 {
 	const struct vmmu_shadow_map *all = (const struct vmmu_shadow_map *)vcpu->map;
 	const struct vmmu_shadow_vcpu *sv = (const struct vmmu_shadow_vcpu *)vcpu;
-	const struct vmmu_table *top = sv->root ? &sv->root->top->table : all->unpaged->root;
+	const struct vmmu_table *top = sv->root ? &vmmu_root_of(sv->root)->table : all->unpaged->root;
 
 	*out = (struct vmmu_root){
 		.table = top->hpa,
@@ -68,8 +68,8 @@ static uint64_t shadow_prefault_limit(const struct vmmu_vcpu *vcpu)
 
 /* ---- looking ----------------------------------------------------------------------- */
 
-static void shadow_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
-                              void *arg)
+void vmmu_shadow_each_entry(struct vmmu_op *op, struct vmmu_closed closed, const struct vmmu_each *each,
+                            void *arg)
 {
 	vmmu_assert_closed(closed);
 	for (struct vmmu_shadow *s = vmmu_shadow_map_of(op)->oldest; s; s = s->newer) {
@@ -99,7 +99,7 @@ static void free_blocks(struct vmmu_op *op)
 		}
 }
 
-static void shadow_fini(struct vmmu_op *op, struct vmmu_managing managing)
+void vmmu_shadow_fini(struct vmmu_op *op, struct vmmu_managing managing)
 {
 	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
 	struct vmmu_shadow_map *all = vmmu_shadow_map_of(op);
@@ -119,27 +119,28 @@ static const struct vmmu_map_ops shadow_ops = {
 	.protect_range = vmmu_shadow_protect_range,
 	.harvest_range = vmmu_shadow_harvest_range,
 	.allow_range = vmmu_shadow_allow_range,
-	.each_entry = shadow_each_entry,
+	.each_entry = vmmu_shadow_each_entry,
 	.audit = vmmu_shadow_audit,
 	.handler = shadow_handler,
-	.root_pointer = shadow_root_pointer,
+	.root_pointer = vmmu_shadow_root_pointer,
 	.prefault_limit = shadow_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_shadow_vcpu),
-	.join = shadow_join,
-	.leave = shadow_leave,
-	.fini = shadow_fini,
+	.join = vmmu_shadow_join,
+	.leave = vmmu_shadow_leave,
+	.fini = vmmu_shadow_fini,
 };
 
 enum { SHADOW_PATH_TABLES = 6 }; /* four levels of the guest's, two below a 1 GiB page */
 
 static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct vmmu_config *config,
-                 const struct vmmu_layout *layout)
+                 const struct vmmu_layout *layout, const struct vmmu_shadow_kind *kind)
 {
 	uint32_t limit = config->max_shadow_tables ? config->max_shadow_tables : VMMU_SHADOW_LIMIT_DEFAULT;
 	struct vmmu_map *map = &all->map;
 
-	vmmu_map_init(map, &shadow_ops, vm, config, layout);
-	map->input = VMMU_INPUT_GVA;
+	vmmu_map_init(map, kind->ops, vm, config, layout);
+	all->kind = kind;
+	map->input = kind->input;
 	map->flush_all = true;
 	map->path_tables = SHADOW_PATH_TABLES;
 	if (map->leaf_level_max > VMMU_LEVEL_2M)
@@ -149,8 +150,8 @@ static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct v
 	all->limit = limit < VMMU_SHADOW_LIMIT_MIN ? VMMU_SHADOW_LIMIT_MIN : limit;
 }
 
-bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
-                        const struct vmmu_layout *layout)
+bool vmmu_shadow_create_kind(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                             const struct vmmu_layout *layout, const struct vmmu_shadow_kind *kind)
 {
 	struct vmmu_shadow_map *all = vmmu_object_alloc(vm, sizeof(*all));
 
@@ -159,8 +160,8 @@ bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 	/* Before any table is made. */
 	vm->tables.header_bytes = sizeof(struct vmmu_shadow);
 	vm->tables.manager_counts_flushes = true;
-	init(all, vm, config, layout);
-	if (!vmmu_unpaged_create(vm, op, config, layout)) {
+	init(all, vm, config, layout, kind);
+	if (!kind->create_unpaged(vm, op, config, layout)) {
 		vmmu_map_remove(&all->map);
 		vmmu_object_free(vm, all, sizeof(*all));
 		return false;
@@ -168,4 +169,17 @@ bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 	all->unpaged = all->map.next;
 	op->map = &all->map;
 	return true;
+}
+
+bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
+                        const struct vmmu_layout *layout)
+{
+	static const struct vmmu_shadow_kind kind = {
+		.ops = &shadow_ops,
+		.input = VMMU_INPUT_GVA,
+		.root_tables = 1 + VMMU_PAE_ENTRIES,
+		.create_unpaged = vmmu_unpaged_create,
+	};
+
+	return vmmu_shadow_create_kind(vm, op, config, layout, &kind);
 }

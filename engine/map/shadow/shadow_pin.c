@@ -11,6 +11,11 @@ void vmmu_shadow_let_go(struct vmmu_exclusive x, struct vmmu_root_slot *slot)
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++)
 		if (slot->part[i])
 			slot->part[i]->pins--;
+	for (unsigned i = VMMU_CROWN_TABLES; i-- > 0;)
+		if (slot->crown[i]) {
+			slot->crown[i]->pins--;
+			vmmu_shadow_retire(x, slot->crown[i], VMMU_CAUSE_ROOT);
+		}
 	top->pins--;
 	/* A TLB with tags may hold what it says, and nothing that changes in it needs a flush from now on. */
 	vmmu_flush_all_needed(x.op, VMMU_CAUSE_ROOT);

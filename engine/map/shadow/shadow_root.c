@@ -12,7 +12,7 @@ static union vmmu_role top_role(const struct vmmu_guest_mode *mode)
 	return (union vmmu_role){
 		.level = levels & 7,
 		.access = VMMU_PAGE_ALL,
-		.format = mode->format ? mode->format->number & 15 : VMMU_GUEST_NO_PAGING,
+		.format = mode->format ? mode->format->number & 31 : VMMU_GUEST_NO_PAGING,
 		.no_exec = mode->no_exec,
 		.pse = r->cr4 >> 4 & 1,
 		.wp = wp,
@@ -88,6 +88,26 @@ static struct vmmu_root_slot *slot_to_fill(struct vmmu_shadow_vcpu *sv)
 	return best;
 }
 
+/* Tables above the top, where the CPU walks as many levels as the host does. */
+static void crown(struct vmmu_exclusive x, struct vmmu_root_slot *slot)
+{
+	union vmmu_role role = slot->role;
+	struct vmmu_shadow *below = slot->top;
+
+	role.registers = 1;
+	for (unsigned i = 0; below->role.level < x.op->map->root_levels; i++) {
+		struct vmmu_visit v;
+
+		role.level = below->role.level + 1;
+		slot->crown[i] = vmmu_shadow_make(x, below->gfn, role);
+		slot->crown[i]->pins++;
+		v = vmmu_shadow_entry(x.op, slot->crown[i], 0);
+		vmmu_shadow_link(&v, slot->crown[i], below, vmmu_make_table(&x.op->map->layout, below->table.hpa),
+		                 VMMU_CAUSE_ROOT);
+		below = slot->crown[i];
+	}
+}
+
 static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x,
                                         const struct vmmu_guest_mode *mode)
 {
@@ -106,6 +126,7 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_excl
 	slot->top->pins++;
 	if (slot->role.registers)
 		fill_root_top(x, slot, mode);
+	crown(x, slot);
 	return slot;
 }
 
@@ -130,7 +151,7 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const str
 	if (mode->levels && !root) {
 		if (!may_make)
 			return false;
-		vmmu_shadow_reclaim(x, 1 + VMMU_PAE_ENTRIES);
+		vmmu_shadow_reclaim(x, vmmu_shadow_map_of(x.op)->kind->root_tables);
 		root = make_root(vcpu, x, mode);
 	}
 	if (root)
@@ -179,7 +200,7 @@ static bool is_same_cpu(const struct vmmu_guest_cpu *a, const struct vmmu_guest_
 /* In the step in which the vCPU gets its root: a call that is refused has agreed to nothing. */
 static bool is_agreed(const struct vmmu_shadow_map *all, const struct vmmu_guest_cpu *cpu)
 {
-	return !all->cpu_known || is_same_cpu(&all->cpu, cpu);
+	return !cpu->maxphyaddr || !all->cpu_known || is_same_cpu(&all->cpu, cpu);
 }
 
 enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
@@ -192,13 +213,13 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 	struct vmmu_inside inside;
 
 	for (unsigned may_make = 0; !done && agreed && may_make <= 1; may_make++) {
-		if (may_make && !vmmu_spares_fill(op->tables, op->who, 1 + VMMU_PAE_ENTRIES))
+		if (may_make && !vmmu_spares_fill(op->tables, op->who, all->kind->root_tables))
 			return VMMU_ERR_NO_MEMORY;
 		inside = vmmu_op_enter(op);
 		x = vmmu_shadow_lock(op, inside);
 		agreed = is_agreed(all, cpu);
 		done = agreed && take_root(vcpu, x, mode, may_make);
-		if (done && !all->cpu_known) {
+		if (done && cpu->maxphyaddr && !all->cpu_known) {
 			all->cpu = *cpu;
 			all->cpu_known = true;
 		}

@@ -54,7 +54,7 @@ static bool is_known(const struct vmmu_vcpu *vcpu, struct vmmu_inside inside, co
 }
 
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
-                            uint64_t gfn, unsigned rights, uint64_t *value)
+                            uint64_t gfn, uint64_t gpte, unsigned rights, uint64_t *value)
 {
 	const struct vmmu_layout *l = &x.op->map->layout;
 	struct vmmu_backing backing;
@@ -64,7 +64,11 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 	backing = block->run.backing;
 	backing.pfn.v += gfn - block->run.first;
 	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
-	                        vmmu_shadow_leaf_bits(x.op, vcpu->hit.info.flags, backing, rights, 0));
+	                        vmmu_shadow_leaf_bits(x.op, vmmu_shadow_vcpu_of(vcpu)->mode.format, gpte,
+	                                              vcpu->hit.info.flags, backing, rights, 0));
+	/* Host and guest may have no right in common. */
+	if (!vmmu_is_present(l, *value))
+		return false;
 	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(x.op), gfn))
 		*value = vmmu_leaf_protected(x.op, *value);
 	return true;
@@ -79,14 +83,15 @@ static bool sync_leaf(const struct sync *y, uint64_t gpte, uint64_t gfn, struct 
 	const struct vmmu_guest_format *f = y->mode->format;
 	unsigned rights = y->s->role.access & vmmu_guest_rights(y->mode, gpte);
 
-	if (!vmmu_guest_is_accessed(f, gpte) || (gpte & y->mode->reserved_leaf[VMMU_LEVEL_4K]))
+	if (!vmmu_guest_is_accessed(f, gpte) ||
+	    vmmu_guest_is_bad(y->mode, VMMU_LEVEL_4K, true, gpte, vmmu_guest_rights(y->mode, gpte)) ||
+	    (y->mode->all_user && !(rights & VMMU_PAGE_USER)))
 		return false;
 	if ((gpte & f->dirty) != f->dirty)
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
 	*block = vmmu_block_of(&vmmu_shadow_map_of(y->x.op)->frames, gfn);
-	if (!vmmu_shadow_known_leaf(y->vcpu, y->x, *block, gfn, rights, value))
+	if (!vmmu_shadow_known_leaf(y->vcpu, y->x, *block, gfn, gpte, rights, value))
 		return false;
-	*value |= vmmu_shadow_key_bits(y->mode, gpte);
 	return true;
 }
 
@@ -117,7 +122,7 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 	struct vmmu_visit v;
 
 	vmmu_shadow_drop(y->x, s, index, VMMU_CAUSE_SYNC);
-	if (!vmmu_guest_is_accessed(f, gpte) || (gpte & y->mode->reserved_table[s->role.level]) ||
+	if (!vmmu_guest_is_accessed(f, gpte) || vmmu_guest_is_bad(y->mode, s->role.level, false, gpte, vmmu_guest_rights(y->mode, gpte)) ||
 	    (s->role.level <= y->mode->huge_level_max && (gpte & f->huge)))
 		return;
 	child = vmmu_shadow_find(

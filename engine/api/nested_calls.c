@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The calls of nested modes: L1 enters L2 and comes back; which tags are stale. */
+#include "api/api.h"
+#include "map/nested/nested.h"
+
+static bool is_nested(const struct vmmu_vcpu *vcpu)
+{
+	return vcpu->map->input == VMMU_INPUT_NESTED_GPA;
+}
+
+enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested)
+{
+	struct vmmu_guest_mode mode = {.levels = 0};
+	enum vmmu_status status = VMMU_OK;
+	struct vmmu_op op;
+
+	if (!is_nested(vcpu))
+		return VMMU_ERR_INVALID;
+	if (nested)
+		status = vmmu_nested_mode(vcpu, nested, &mode);
+	if (status != VMMU_OK)
+		return status;
+	vmmu_vcpu_op(&op, vcpu);
+	op.cause = VMMU_CAUSE_ROOT;
+	return vmmu_shadow_switch(vcpu, &op, &mode);
+}
+
+bool vmmu_nested_tag(struct vmmu_vcpu *vcpu, uint16_t tag, enum vmmu_nested_flush flush, uint16_t flushed)
+{
+	struct vmmu_nested_vcpu *nv = (struct vmmu_nested_vcpu *)vcpu;
+	bool stale;
+
+	if (!is_nested(vcpu))
+		return true;
+	stale = !tag || !nv->tagged || tag != nv->tag || flush == VMMU_NESTED_FLUSH_ALL ||
+	        ((flush == VMMU_NESTED_FLUSH_TAG || flush == VMMU_NESTED_FLUSH_ADDRESS) && flushed == tag);
+	nv->tag = tag;
+	nv->tagged = tag != 0;
+	return stale;
+}
