@@ -5,6 +5,7 @@ import pathlib
 
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
+ENDED_BY_USER = 130
 
 GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "nmi", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "registers", "slots",
                "slots-random", "touch")
@@ -33,6 +34,7 @@ class Case:
     options: tuple = ()         # more words for `vmmu run`
     keys: str = ""              # what is typed at the console once it shows `prompt`
     prompt: str = r"^/ # "
+    terminal: bool = False      # it is typed on a terminal
     trace: bool = False
     small: str = ""             # size of a file system of its own for the trace, which is not looked at
     status: int = 0             # of `vmmu run`
@@ -453,6 +455,9 @@ CASES = [
       for name, test, said in (("no-exit", "end-by-no-exit", "^interrupts off, no exit and no end"),
                                ("faults-for-ever", "end-by-faults-for-ever", "^interrupts off, faults and no end"))
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
+    *[Case(f"end-ctrl-a-x-{machine}", "Ctrl-A x ends a guest that has interrupts off and never exits, in order", machine, "guest",
+           "tests=end-by-no-exit", keys="\x01x", prompt="^interrupts off, no exit", terminal=True, status=ENDED_BY_USER, cost=5,
+           messages=("exit status 130", "^  audit +no findings")) for machine in ("qemu", "bochs")],
     *[Case(f"{machine}-stuck-exit", "an exit that does not end: it is told which, where, and for how long", machine, "guest",
            "tests=end-by-violation which=10", options=("--test-device",), status=FAILED, cost=10, starts=False,
            messages=(r"visor: an exit \(io, guest at [0-9a-f]+\) does not end, after [0-9]+ ms: the visor is at [0-9a-f]+",

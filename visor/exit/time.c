@@ -74,8 +74,12 @@ static void tick(struct vcpu *v)
 	take_console_input(v->vm);
 	if (order_to_end())
 		exit_stop(v, VM_KILLED);
-	if (v->tracing)
+	if (v->tracing) {
+		uint64_t begun = rdtsc();
+
 		trace_disk_tick();
+		watch_leave_out(v, rdtsc() - begun);
+	}
 }
 
 void exit_external_interrupt(struct vcpu *v)
