@@ -2,24 +2,55 @@
 /* The host wants to know which pages were written. */
 #include "api/api.h"
 
+/* Pages that follow each other and have been reported: they are protected again in one go. */
+struct run {
+	uint64_t first, end; /* gfns */
+};
+
+static void protect_run(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct run *run)
+{
+	if (run->first < run->end)
+		vmmu_harvest_range(vm, op, closed, run->first, run->end);
+	run->first = run->end = 0;
+}
+
+/* Add the pages of one word. gfn: of its first bit. */
+static void add_pages(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct run *run, uint64_t gfn,
+                      uint64_t bits)
+{
+	while (bits) {
+		unsigned first = (unsigned)__builtin_ctzll(bits);
+		uint64_t rest = ~(bits >> first);
+		unsigned pages = rest ? (unsigned)__builtin_ctzll(rest) : 64;
+
+		if (gfn + first != run->end) {
+			protect_run(vm, op, closed, run);
+			run->first = gfn + first;
+		}
+		run->end = gfn + first + pages;
+		bits = first + pages < 64 ? bits >> (first + pages) << (first + pages) : 0;
+	}
+}
+
 /*
- * Fetch one word of the log and protect its pages again, as one step: a page
+ * Fetch words [first, end) of the log and protect their pages again, as one step: a page
  * written afterwards faults and is in the next round.
  */
-static void fetch_word(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_slot *slot, size_t word,
-                       uint64_t *out)
+static void fetch_words(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_slot *slot,
+                        size_t first, size_t end, uint64_t *out)
 {
-	uint64_t bits = atomic_load_explicit(&slot->dirty[word], memory_order_relaxed);
+	struct run run = {0, 0};
 
-	*out = bits;
-	if (!bits)
-		return;
-	atomic_store_explicit(&slot->dirty[word], 0, memory_order_relaxed);
-	for (uint64_t rest = bits; rest; rest &= rest - 1) {
-		uint64_t gfn = slot->first + word * 64 + (unsigned)__builtin_ctzll(rest);
+	for (size_t word = first; word < end; word++) {
+		uint64_t bits = atomic_load_explicit(&slot->dirty[word], memory_order_relaxed);
 
-		vmmu_harvest_range(vm, op, closed, gfn, gfn + 1);
+		out[word] = bits;
+		if (VMMU_LIKELY(!bits))
+			continue;
+		atomic_store_explicit(&slot->dirty[word], 0, memory_order_relaxed);
+		add_pages(vm, op, closed, &run, slot->first + word * 64, bits);
 	}
+	protect_run(vm, op, closed, &run);
 }
 
 enum { DIRTY_WORDS_PER_CLOSING = 128 };
@@ -41,12 +72,12 @@ enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitma
 		return slot ? VMMU_ERR_INVALID : VMMU_ERR_SLOT_MISSING;
 	}
 	for (size_t word = 0; word < total;) {
-		size_t stop = word + DIRTY_WORDS_PER_CLOSING;
+		size_t stop = total - word < DIRTY_WORDS_PER_CLOSING ? total : word + DIRTY_WORDS_PER_CLOSING;
 
 		closed = vmmu_gate_close(&vm->tables, managing);
-		for (; word < total && word < stop; word++)
-			fetch_word(vm, &op, closed, slot, word, &bitmap[word]);
+		fetch_words(vm, &op, closed, slot, word, stop, bitmap);
 		vmmu_gate_open(&vm->tables, closed);
+		word = stop;
 	}
 	vmmu_op_flush(&op);
 	vmmu_manage_unlock(&vm->tables, managing);

@@ -45,7 +45,7 @@ handle_traced(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *fau
 	return result;
 }
 
-void vmmu_fault_begin(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
+VMMU_INLINE void begin_fault(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
 {
 	vmmu_vcpu_op(op, vcpu);
 	op->cause = cause;
@@ -56,19 +56,30 @@ void vmmu_fault_begin(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fa
 	fault->level = 0;
 }
 
-enum vmmu_fault_result vmmu_handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
+void vmmu_fault_begin(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
+{
+	begin_fault(op, vcpu, fault, cause);
+}
+
+VMMU_INLINE enum vmmu_fault_result handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
 {
 	enum vmmu_fault_result result;
 	struct vmmu_op op;
 
-	vmmu_fault_begin(&op, vcpu, fault, cause);
+	begin_fault(&op, vcpu, fault, cause);
 	result = VMMU_UNLIKELY(op.tracing) ? handle_traced(vcpu, &op, fault)
 	                                   : op.map->ops->fault(vcpu, &op, fault);
 	vmmu_count(&vcpu->actor.count.faults[result], 1);
 	return result;
 }
 
+enum vmmu_fault_result vmmu_handle(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, enum vmmu_cause cause)
+{
+	return handle(vcpu, fault, cause);
+}
+
+/* Not by vmmu_handle: a constant cause saves what would carry it. */
 enum vmmu_fault_result vmmu_handle_violation(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault)
 {
-	return vmmu_handle(vcpu, fault, VMMU_CAUSE_VIOLATION);
+	return handle(vcpu, fault, VMMU_CAUSE_VIOLATION);
 }

@@ -24,19 +24,25 @@ static VMMU_RARE bool needs_flush(const struct vmmu_layout *l, unsigned level, u
 	return (was ^ now) & ~(gains | l->format->no_exec);
 }
 
-static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
+VMMU_INLINE void note_flush_of(struct vmmu_op *op, uint64_t start, uint64_t end, bool tables, enum vmmu_cause cause)
 {
 	struct vmmu_needed_flush *flush = &op->flush;
-	uint64_t end = v->gfn.v + vmmu_level_pages(v->level);
 
-	if (!flush->needed || v->gfn.v < flush->start)
-		flush->start = v->gfn.v;
+	if (!flush->needed || start < flush->start)
+		flush->start = start;
 	if (!flush->needed || end > flush->end)
 		flush->end = end;
 	flush->all = (flush->needed && flush->all) || op->map->flush_all;
-	flush->tables = (flush->needed && flush->tables) || vmmu_is_table(&op->map->layout, v->level, was);
+	flush->tables = (flush->needed && flush->tables) || tables;
 	flush->needed = true;
 	flush->cause = cause;
+}
+
+static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was, enum vmmu_cause cause)
+{
+	uint64_t end = v->gfn.v + vmmu_level_pages(v->level);
+
+	note_flush_of(op, v->gfn.v, end, vmmu_is_table(&op->map->layout, v->level, was), cause);
 }
 
 /* A fault that finds the entry changed must also find that a flush is pending (locks.h). */
@@ -59,6 +65,17 @@ void vmmu_flush_all_needed(struct vmmu_op *op, enum vmmu_cause cause)
 	op->flush.cause = cause;
 	op->flush.start = 0;
 	op->flush.end = VMMU_GFNS;
+}
+
+static inline _Atomic uint64_t *writable(const struct vmmu_tables *t, vmmu_hpa table)
+{
+	return (_Atomic uint64_t *)(t->host->table_write_base + table.v);
+}
+
+/* The one store. False: *was is what stands there now. */
+VMMU_INLINE bool exchange(_Atomic uint64_t *entry, uint64_t *was, uint64_t value)
+{
+	return atomic_compare_exchange_strong_explicit(entry, was, value, memory_order_acq_rel, memory_order_acquire);
 }
 
 static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was,
@@ -96,7 +113,6 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 {
 	struct vmmu_op *op = v->op;
 	struct vmmu_tables *t = op->tables;
-	_Atomic uint64_t *entries = (_Atomic uint64_t *)(t->host->table_write_base + v->table.v);
 	uint64_t was = v->entry;
 	const struct vmmu_layout *l = &op->map->layout;
 	bool flush = was && !v->unreached && needs_flush(l, v->level, was, value);
@@ -104,8 +120,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	if (flush)
 		count_pending(op);
 	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
-	if (!atomic_compare_exchange_strong_explicit(&entries[v->index], &v->entry, value,
-	                                             memory_order_acq_rel, memory_order_acquire))
+	if (!exchange(&writable(t, v->table)[v->index], &v->entry, value))
 		return false;
 	v->entry = value;
 	account(op, v, was, cause);
@@ -117,4 +132,95 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 		vmmu_trace_write(op, (struct vmmu_place){v->table, v->index, v->level, v->gfn}, was, value, cause);
 	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, v->table, v->index);
 	return true;
+}
+
+/* ---- many at once -------------------------------------------------------------- */
+
+static bool narrow_watched(struct vmmu_op *op, struct vmmu_place at, uint64_t *was, uint64_t take, enum vmmu_cause cause)
+{
+	uint64_t before = *was, value = before & ~take;
+
+	vmmu_point(op->tables, VMMU_POINT_ENTRY_BEFORE, at.table, at.index);
+	if (!exchange(&writable(op->tables, at.table)[at.index], was, value))
+		return false;
+	if (op->tracing)
+		vmmu_trace_write(op, at, before, value, cause);
+	vmmu_point(op->tables, VMMU_POINT_ENTRY_AFTER, at.table, at.index);
+	return true;
+}
+
+/* Where it begins: no CPU need forget what is before. */
+static struct vmmu_span without_head(const struct vmmu_tables *t, struct vmmu_span span, uint64_t take)
+{
+	while (span.first < span.end && !(vmmu_entry_read(t, span.table, span.first) & take))
+		span.first++;
+	return span;
+}
+
+/* What became of a span. */
+struct narrowed {
+	unsigned entries; /* how many were written */
+	unsigned end;     /* past the last of them */
+	uint64_t were;    /* all that they said before, or-ed */
+};
+
+/*
+ * Neighbours are mostly alike, so that what an entry is need be worked out once for a run
+ * of them. Nobody but the CPU writes them meanwhile: it sets A or D where the engine has
+ * not, and the entry is looked at again.
+ */
+VMMU_INLINE struct narrowed narrow(struct vmmu_op *op, struct vmmu_span span, uint64_t take, enum vmmu_cause cause,
+                                   bool watched)
+{
+	const struct vmmu_layout *l = &op->map->layout;
+	const uint64_t kind_mask = l->present | l->mmio_mask;
+	const _Atomic uint64_t *from = (const _Atomic uint64_t *)(op->tables->read_base + span.table.v);
+	_Atomic uint64_t *to = writable(op->tables, span.table);
+	struct narrowed n = {0, 0, 0};
+	uint64_t leaf = 0; /* the kind of the last leaf; 0: none was seen */
+
+#pragma GCC unroll 4
+	for (unsigned i = span.first; i < span.end; i++) {
+		uint64_t was = atomic_load_explicit(&from[i], memory_order_acquire), value = was & ~take;
+
+		if (value == was)
+			continue;
+		if (VMMU_UNLIKELY((was & kind_mask) != leaf)) {
+			if (!vmmu_is_leaf(l, VMMU_LEVEL_4K, was))
+				continue;
+			leaf = was & kind_mask;
+		}
+		n.were |= was;
+		n.entries++;
+		n.end = i + 1;
+		if (watched)
+			while (!narrow_watched(op, (struct vmmu_place){span.table, i, VMMU_LEVEL_4K, vmmu_gfn_of(span.gfn.v + i)},
+			                       &was, take, cause))
+				;
+		else
+			while (VMMU_UNLIKELY(!exchange(&to[i], &was, value)))
+				value = was & ~take;
+	}
+	return n;
+}
+
+static VMMU_APART struct narrowed narrow_unwatched(struct vmmu_op *op, struct vmmu_span span, uint64_t take)
+{
+	return narrow(op, span, take, VMMU_CAUSE_NONE, false);
+}
+
+void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_span span, uint64_t take,
+                        enum vmmu_cause cause)
+{
+	bool watched = op->tracing || op->tables->host->point;
+	struct narrowed n;
+
+	vmmu_assert_closed(closed);
+	span = without_head(op->tables, span, take);
+	count_pending(op);
+	n = VMMU_UNLIKELY(watched) ? narrow(op, span, take, cause, true) : narrow_unwatched(op, span, take);
+	if (n.entries)
+		vmmu_count(&op->who->count.entries[cause][VMMU_LEVEL_4K], n.entries);
+	if (n.were & (op->map->layout.format->write | op->map->layout.dirty))
+		note_flush_of(op, span.gfn.v + span.first, span.gfn.v + n.end, false, cause);
 }

@@ -28,6 +28,21 @@ struct vmmu_place {
 	vmmu_gfn gfn; /* first one that it translates */
 };
 
+/* Entries of one table of 4 KiB leaves: [first, end). */
+struct vmmu_span {
+	vmmu_hpa table;
+	vmmu_gfn gfn; /* of the table's first entry */
+	unsigned first, end;
+};
+
+/*
+ * The writer for many leaves at once: the bits `take` go from every 4 KiB leaf of `span`
+ * that has one of them. They are W with the dirty bit, or software's own; no other bit may
+ * be taken. Traced, accounted and, where W goes, flushed as by vmmu_entry_write.
+ */
+void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_span span, uint64_t take,
+                        enum vmmu_cause cause);
+
 /* The record of one write. Only while op->tracing. */
 void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause);
 

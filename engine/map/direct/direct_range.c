@@ -204,9 +204,33 @@ static enum vmmu_next protect_leaf(struct vmmu_visit *v, void *arg)
 	return VMMU_NEXT;
 }
 
+/* A table of leaves goes in one step. Large pages and MMIO entries are rare beside these. */
+static enum vmmu_next protect_table(struct vmmu_visit *v, void *arg)
+{
+	const struct vmmu_layout *l = &v->op->map->layout;
+	const uint64_t pages = vmmu_level_pages(VMMU_LEVEL_2M);
+	struct sweep *s = arg;
+	struct vmmu_span span;
+	unsigned visits;
+
+	if (v->level > VMMU_LEVEL_2M)
+		return VMMU_DESCEND;
+	if (out_of_visits(s, v))
+		return VMMU_STOP;
+	span.table = vmmu_entry_address(l, v->entry);
+	span.gfn = v->gfn;
+	span.first = v->gfn.v < s->first ? (unsigned)(s->first - v->gfn.v) : 0;
+	span.end = (unsigned)(s->end - v->gfn.v < pages ? s->end - v->gfn.v : pages);
+	vmmu_leaves_narrow(v->op, s->closed, span,
+	                   l->format->write | l->dirty | (s->forbid ? l->soft_writable : 0), VMMU_CAUSE_PROTECT);
+	visits = span.end - span.first;
+	s->visits_left -= s->visits_left < visits ? s->visits_left : visits;
+	return VMMU_NEXT;
+}
+
 static void protect_once(struct vmmu_op *op, struct sweep *s)
 {
-	static const struct vmmu_visitor protect = {.leaf = protect_leaf};
+	static const struct vmmu_visitor protect = {.leaf = protect_leaf, .table_pre = protect_table};
 
 	vmmu_walk(op, vmmu_top_of(op->map), s->first, s->end, protect, s);
 }
