@@ -108,12 +108,13 @@ enum vmmu_nested_result vmmu_nested_walk(struct vmmu_vcpu *vcpu, const struct vm
                                          unsigned access, struct vmmu_nested_walk *out)
 {
 	static const struct vmmu_host entries = {.guest_read = read_entry, .guest_cmpxchg = swap_entry};
+	static const struct vmmu_guest_mode none = {.levels = 0};
 	struct vmmu_guest_walk first, walk;
 	struct two_dimensions d = {
 		.host = vcpu->vm->tables.host,
 		.ctx = vcpu->vm->tables.ctx,
 		.vcpu = vcpu,
-		.l1 = &vmmu_shadow_vcpu_of(vcpu)->mode,
+		.l1 = vcpu->map->input == VMMU_INPUT_NESTED_GPA ? &vmmu_shadow_vcpu_of(vcpu)->mode : &none,
 		.peek = access & VMMU_ACCESS_PEEK,
 		.out = out,
 	};

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Faults in nested guests, as those of shadow_mutants.py are in shadow paging."""
+
+from mutant import Mutant
+
+MODE = "engine/map/nested/nested_mode.c"
+FAULT = "engine/map/nested/nested_fault.c"
+MAP = "engine/map/nested/nested_map.c"
+WALK = "engine/map/nested/nested_walk.c"
+FORMATS = "engine/format/guest_formats.c"
+ROOT = "engine/map/shadow/shadow_root.c"
+CALLS = "engine/api/nested_calls.c"
+
+NESTED_MUTANTS = [
+    Mutant("nested-rights-of-ours", MODE,
+           "\t*code = (*code & ~VMMU_BITS(5, 3)) | ept_rights(walk);\n",
+           "",
+           "L1 is told the rights of the merged entry, not of its own"),
+    Mutant("nested-rights-of-leaf-alone", MODE,
+           "\t\trights &= walk->step[i].rights;\n",
+           "\t\trights = walk->step[i].rights;\n",
+           "L1 is told the rights of its last entry, not of the path"),
+    Mutant("nested-misconfiguration-as-violation", MODE,
+           "\tif (walk->error_code & VMMU_PF_RESERVED) {\n",
+           "\tif (false) {\n",
+           "L1's misconfigured entry is reported as a violation"),
+    Mutant("nested-npf-code-of-ours", MODE,
+           "(*code & ~0x1full) | (walk->error_code & 0x1f)",
+           "*code",
+           "L1 is told whether our entry was present, not whether its own was"),
+    Mutant("nested-any-eptp", MODE,
+           "(type != VMMU_MEMTYPE_UC && type != VMMU_MEMTYPE_WB) || ",
+           "",
+           "an EPTP with which VM entry fails is taken"),
+    Mutant("nested-always-exec-only", MODE,
+           "n->cpu.exec_only ? VMMU_GUEST_EPT_EXEC_ONLY : 0u",
+           "VMMU_GUEST_EPT_EXEC_ONLY",
+           "an entry that is misconfigured on L1's CPU is followed"),
+    Mutant("nested-flags-always-kept", MODE,
+           "VMMU_GUEST_EPT | (ad ? VMMU_GUEST_EPT_AD : 0u)",
+           "VMMU_GUEST_EPT | VMMU_GUEST_EPT_AD",
+           "the mode keeps accessed flags that L1 has not asked for"),
+    Mutant("nested-not-a-user", FAULT,
+           "(f->access | VMMU_ACCESS_USER)",
+           "(f->access & ~(unsigned)VMMU_ACCESS_USER)",
+           "L1's supervisor pages let L2 through"),
+    Mutant("nested-log-room-not-seen", FAULT,
+           "\tif ((f->access & VMMU_ACCESS_PML_FULL) && has_flags_to_set(op, b)) {\n",
+           "\tif (false && has_flags_to_set(op, b)) {\n",
+           "a D flag is set although L1's log has no room"),
+    Mutant("nested-log-not-told", FAULT,
+           "\tf->dirtied = b->dirtied;\n",
+           "",
+           "the host never hears of a page for L1's log"),
+    Mutant("nested-reflect-l1-address", FAULT,
+           "\tf->gpa = f->l2_gpa;\n\treturn VMMU_FAULT_REFLECT;",
+           "\tf->l2_gpa = b->walk.gpa;\n\treturn VMMU_FAULT_REFLECT;",
+           "L1 is told an address of its own instead of L2's"),
+    Mutant("nested-no-crown", ROOT,
+           "\tcrown(x, slot);\n",
+           "",
+           "the CPU walks more levels than the root it is given has"),
+    Mutant("nested-memory-type-of-ours", "engine/map/shadow/shadow.h",
+           "\tif (f->has_memtype)\n",
+           "\tif (false)\n",
+           "the memory type in L1's entry is mixed into ours bit by bit"),
+    Mutant("nested-ignore-pat-lost", FORMATS,
+           "(gpte & VMMU_BIT(6) ? l->ignore_pat : 0)",
+           "0",
+           "L1's ignore-PAT is lost"),
+    Mutant("nested-table-bits-not-reserved", FORMATS,
+           "\t\t.table_reserved = VMMU_BITS(6, 3), ",
+           "\t\t.table_reserved = 0, ",
+           "reserved bits in L1's entries for tables are passed over"),
+    Mutant("nested-walk-reads-l2-as-l1", WALK,
+           "\t\treturn d->host->guest_read(d->ctx, walk.gpa, size, value);\n",
+           "\t\treturn d->host->guest_read(d->ctx, gpa, size, value);\n",
+           "the walk without tables reads L2's tables at L1's address of the same number"),
+    Mutant("nested-tag-of-others", CALLS,
+           "!nv->tagged || tag != nv->tag || ",
+           "",
+           "L2 meets translations of another tag of L1's"),
+]

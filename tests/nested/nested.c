@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Single things about nested guests: every combination of rights, what L1 is told, roots,
+ * page-modification logging, the walk without tables, tags, and the faults that KVM's
+ * nested MMU had.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "nested_machine.h"
+
+#define K 4096ull
+#define EPT_RWX 7u
+#define NPT_RWX 0x67u
+#define LARGE 0x80u
+
+enum { ROOT = 16,
+       LEVEL_3,
+       LEVEL_2,
+       LEVEL_1,
+       OTHER_ROOT,
+       OTHER_3,
+       L2_ROOT = 32,
+       L2_3,
+       L2_2,
+       L2_1,
+       DATA = 64,
+       BLOCK = 512 };
+
+static uint64_t full(const struct sim_nm *nm)
+{
+	return nm->config.mode == VMMU_MODE_EPT ? EPT_RWX : NPT_RWX;
+}
+
+static uint64_t leaf(const struct sim_nm *nm, uint64_t gfn, uint64_t rights)
+{
+	return gfn * K | rights | (nm->config.mode == VMMU_MODE_EPT ? VMMU_MEMTYPE_WB << 3 : 0);
+}
+
+static void set(struct sim_nm *nm, unsigned table, unsigned index, uint64_t entry)
+{
+	sim_nm_host_write(nm, table * K + index * 8, 8, entry);
+}
+
+static struct vmmu_nested root_at(const struct sim_nm *nm, unsigned table, bool ad)
+{
+	struct vmmu_nested n = {.cpu = sim_nm_cpu(&nm->config), .cr4 = 0x20, .efer = 1u << 10 | 1u << 11};
+
+	n.root = table * K;
+	if (nm->config.mode == VMMU_MODE_EPT)
+		n.root |= VMMU_MEMTYPE_WB | 3u << 3 | (ad ? 1u << 6 : 0);
+	return n;
+}
+
+static void enter(struct sim_nm *nm, unsigned table, bool ad)
+{
+	struct vmmu_nested n = root_at(nm, table, ad);
+
+	assert_int_equal(sim_nm_enter(nm, &n), VMMU_OK);
+}
+
+/* L1's tables lead to LEVEL_1, which is empty. */
+static struct sim_nm *machine(enum vmmu_mode mode, unsigned order)
+{
+	struct sim_nm_config config = {
+		.seed = 3, .mode = mode, .order = order, .ram_pages = 2048, .memtype = VMMU_MEMTYPE_WB};
+	struct sim_nm *nm = sim_nm_new(&config);
+
+	sim_nm_slot_create(nm, 0, 0, 1024, 0);
+	set(nm, ROOT, 0, LEVEL_3 * K | full(nm));
+	set(nm, LEVEL_3, 0, LEVEL_2 * K | full(nm));
+	set(nm, LEVEL_2, 0, LEVEL_1 * K | full(nm));
+	return nm;
+}
+
+#define end(nm) assert_true(sim_nm_end(nm))
+
+/* ---- every combination ------------------------------------------------------------- */
+
+/* L1's leaf and the entry above, our slot, the access: sim/nested_machine.h judges each end. */
+static void combinations(enum vmmu_mode mode, bool ad, uint32_t slot_flags)
+{
+	const unsigned values = mode == VMMU_MODE_EPT ? 8 : 16;
+	unsigned through = 0, refused = 0;
+
+	for (unsigned above = 0; above < values; above++) {
+		struct sim_nm *nm = machine(mode, 0);
+
+		sim_nm_slot_create(nm, 1, 1024, 64, slot_flags);
+		enter(nm, ROOT, ad);
+		for (unsigned below = 0; below < values; below++)
+			for (unsigned access = VMMU_R; access <= VMMU_X; access <<= 1) {
+				uint64_t up = above & 7, down = below & 7;
+
+				if (above & 8)
+					up |= 1ull << 63;
+				if (below & 8)
+					down |= 1ull << 63;
+				set(nm, LEVEL_2, 0, LEVEL_1 * K | up);
+				set(nm, LEVEL_1, 5, leaf(nm, 1030, down));
+				*(sim_nm_access(nm, 5 * K, access, 1) ? &refused : &through) += 1;
+				assert_false(nm->failed);
+			}
+		end(nm);
+	}
+	assert_true(through > 0 && refused > 0);
+}
+
+static void every_combination_ept(void **state)
+{
+	(void)state;
+	for (uint32_t flags = 0; flags <= (VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY); flags++) {
+		combinations(VMMU_MODE_EPT, false, flags);
+		combinations(VMMU_MODE_EPT, true, flags);
+	}
+}
+
+static void every_combination_npt(void **state)
+{
+	(void)state;
+	for (uint32_t flags = 0; flags <= (VMMU_SLOT_READONLY | VMMU_SLOT_LOG_DIRTY); flags++)
+		combinations(VMMU_MODE_NPT, true, flags);
+}
+
+/* ---- roots ---------------------------------------------------------------------------- */
+
+static void switching_roots_builds_nothing(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	unsigned long exits;
+
+	(void)state;
+	set(nm, OTHER_ROOT, 0, OTHER_3 * K | EPT_RWX);
+	set(nm, OTHER_3, 0, LEVEL_2 * K | EPT_RWX);
+	set(nm, LEVEL_1, 0, leaf(nm, DATA, EPT_RWX));
+	for (unsigned i = 0; i < 2; i++) {
+		enter(nm, i ? OTHER_ROOT : ROOT, false);
+		assert_int_equal(sim_nm_access(nm, 0, VMMU_W, 1), 0);
+	}
+	exits = nm->exits;
+	for (unsigned i = 0; i < 6; i++) {
+		enter(nm, i % 2 ? OTHER_ROOT : ROOT, false);
+		assert_int_equal(sim_nm_access(nm, 0, VMMU_W, i), 0);
+		assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	}
+	assert_int_equal(nm->exits, exits);
+	end(nm);
+}
+
+static void roots_no_cpu_accepts(void **state)
+{
+	static const uint64_t wrong[] = {3, 5ull << 3, 1u << 7, 1ull << 50, 2ull << 3};
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	struct vmmu_nested n;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		n = root_at(nm, ROOT, false);
+		n.root ^= wrong[i];
+		assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	}
+	n = root_at(nm, ROOT, true);
+	n.cpu.ad = false;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	n = root_at(nm, ROOT, false);
+	n.cpu.levels5 = true;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	end(nm);
+}
+
+/* ---- what L1 is told -------------------------------------------------------------------- */
+
+static void page_modification_log(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	struct vmmu_fault f;
+
+	(void)state;
+	set(nm, LEVEL_1, 3, leaf(nm, DATA, EPT_RWX));
+	enter(nm, ROOT, true);
+	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
+	f.access |= VMMU_ACCESS_PML_FULL;
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	assert_int_equal(f.reflect, VMMU_REFLECT_PML_FULL);
+	assert_int_equal(sim_nm_word(nm, LEVEL_1 * K + 3 * 8), leaf(nm, DATA, EPT_RWX));
+	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_true(f.dirtied);
+	assert_int_equal(f.l2_gpa.v, 3 * K);
+	assert_int_equal(f.gpa.v, DATA * K);
+	/* No flag is left to be set: the log's room is no matter. */
+	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
+	f.access |= VMMU_ACCESS_PML_FULL;
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_SPURIOUS);
+	assert_false(f.dirtied);
+	end(nm);
+}
+
+static void tables_outside_memory(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+
+	(void)state;
+	set(nm, LEVEL_2, 1, 3000 * K | NPT_RWX);
+	set(nm, LEVEL_1, 1, 3000 * K | NPT_RWX);
+	enter(nm, ROOT, true);
+	assert_int_equal(sim_nm_access(nm, 512 * K, VMMU_R, 0), VMMU_FAULT_REFLECT);
+	assert_int_equal(sim_nm_access(nm, K, VMMU_R, 0), VMMU_FAULT_EMULATE_MMIO);
+	end(nm);
+}
+
+/* L2 is given L1's own table to write: it ends for every try, and L2 reaches what the table says. */
+static void l2_writes_l1_tables(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+
+	(void)state;
+	set(nm, LEVEL_1, 0, leaf(nm, LEVEL_1, EPT_RWX));
+	enter(nm, ROOT, true);
+	for (unsigned i = 1; i < 8; i++) {
+		sim_nm_access(nm, i * 8, VMMU_W, leaf(nm, DATA + i, EPT_RWX));
+		assert_int_equal(sim_nm_access(nm, i * K, VMMU_W, i), 0);
+		assert_int_equal(sim_nm_word(nm, (DATA + i) * K), i);
+	}
+	end(nm);
+}
+
+/* ---- KVM's ------------------------------------------------------------------------------- */
+
+/* CVE-2026-53359: a split of a large page and a table at the same frame, in turn. */
+static void cve_2026_53359_roles(void **state)
+{
+	(void)state;
+	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
+		struct sim_nm *nm = machine(mode, 0);
+
+		for (unsigned i = 0; i < 512; i++)
+			set(nm, BLOCK, i, leaf(nm, DATA + i % 64, full(nm)));
+		enter(nm, ROOT, true);
+		for (unsigned i = 0; i < 8; i++) {
+			set(nm, LEVEL_2, 3, i % 2 ? BLOCK * K | full(nm) : leaf(nm, BLOCK, full(nm) | LARGE));
+			for (unsigned page = 0; page < 4; page++)
+				assert_int_equal(sim_nm_access(nm, (3 * 512 + page) * K, VMMU_R, 0), 0);
+			sim_nm_audit(nm);
+		}
+		end(nm);
+	}
+}
+
+/* CVE-2026-64561: tables run out while L2's roots change and the host takes memory. */
+static void cve_2026_64561_quota(void **state)
+{
+	struct sim_nm_config config = {.seed = 4,
+	                               .mode = VMMU_MODE_EPT,
+	                               .ram_pages = 2048,
+	                               .memtype = VMMU_MEMTYPE_WB,
+	                               .max_shadow_tables = 64};
+	struct sim_nm *nm = sim_nm_new(&config);
+
+	(void)state;
+	sim_nm_slot_create(nm, 0, 0, 1024, 0);
+	for (unsigned i = 0; i < 128; i++) {
+		set(nm, 600 + i, 0, (300 + i) * K | EPT_RWX);
+		set(nm, 300 + i, 0, leaf(nm, DATA, EPT_RWX));
+		set(nm, LEVEL_2, i, (300 + i) * K | EPT_RWX);
+	}
+	set(nm, ROOT, 0, LEVEL_3 * K | EPT_RWX);
+	set(nm, LEVEL_3, 0, LEVEL_2 * K | EPT_RWX);
+	for (unsigned i = 0; i < 128; i++) {
+		enter(nm, ROOT, false);
+		assert_int_equal(sim_nm_access(nm, i * 512 * K, VMMU_W, i), 0);
+		if (i % 16 == 0)
+			sim_nm_migrate(nm);
+		assert_int_equal(sim_nm_access(nm, i * 512 * K, VMMU_W, i), 0);
+	}
+	end(nm);
+}
+
+/* CVE-2024-26990: what L2 writes is in the host's log, with L1's D flags and without. */
+static void cve_2024_26990_log(void **state)
+{
+	(void)state;
+	for (unsigned ad = 0; ad < 2; ad++) {
+		struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+
+		set(nm, LEVEL_1, 0, leaf(nm, DATA, EPT_RWX));
+		enter(nm, ROOT, ad);
+		assert_int_equal(sim_nm_access(nm, 0, VMMU_W, 1), 0);
+		sim_nm_slot_flags(nm, 0, VMMU_SLOT_LOG_DIRTY);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(sim_nm_access(nm, 0, VMMU_W, i), 0);
+			sim_nm_log(nm, 0);
+		}
+		end(nm);
+	}
+}
+
+/* CVE-2024-50115: low bits of nCR3 are no part of the table's address. */
+static void cve_2024_50115_pdptes(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+	struct vmmu_nested n = root_at(nm, ROOT, true);
+	struct vmmu_fault f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5 * K), 0);
+
+	(void)state;
+	n.efer = 1u << 11;
+	n.root = 40 * K | 0xfe0 | 0x18;
+	set(nm, 40, 508, LEVEL_2 * K | 1);
+	set(nm, LEVEL_1, 5, DATA * K | NPT_RWX);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.gpa.v, DATA * K);
+	f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5ull << 32), 0);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	assert_int_equal(f.error_code, 0x100000004ull);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	end(nm);
+}
+
+/* ---- 32-bit NPT ---------------------------------------------------------------------------- */
+
+static void npt_of_a_32_bit_l1(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+	struct vmmu_nested n = root_at(nm, 40, true);
+	struct vmmu_fault f = vmmu_fault_from_npf(0x100000006ull, vmmu_gpa_of(0x80405008), 0);
+
+	(void)state;
+	n.efer = 0;
+	n.cr4 = 0x10;
+	sim_nm_host_write(nm, 40 * K + 0x201 * 4, 4, 41 * K | NPT_RWX);
+	sim_nm_host_write(nm, 41 * K + 5 * 4, 4, DATA * K | 7);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.gpa.v, DATA * K + 8);
+	assert_int_equal(f.pfn.v, nm->first_pfn + DATA);
+	assert_int_equal((uint32_t)(sim_nm_word(nm, 41 * K + 16) >> 32), DATA * K | 0x67);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	end(nm);
+}
+
+/* ---- the walk without tables ------------------------------------------------------------------ */
+
+static void walk_in_two_dimensions(void **state)
+{
+	(void)state;
+	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
+		struct sim_nm *nm = machine(mode, 0);
+		struct vmmu_paging r = {.cr0 = 1u << 31 | 1u << 16, .cr3 = 0, .cr4 = 0x20, .efer = 1u << 10 | 1u << 11, .cpu = {.maxphyaddr = 40, .page_1g = true}};
+		struct vmmu_nested_walk out;
+		struct vmmu_guest_mode l2;
+
+		/* L2's tables are its pages 0 to 3, and page 4 is what they lead to; L1 has them elsewhere. */
+		for (unsigned i = 0; i < 5; i++)
+			set(nm, LEVEL_1, i, leaf(nm, i < 4 ? L2_ROOT + i : DATA, full(nm)));
+		for (unsigned i = 0; i < 4; i++)
+			set(nm, L2_ROOT + i, 0, (i + 1) * K | 7);
+		vmmu_guest_mode_init(&l2, &r);
+		enter(nm, ROOT, true);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0x123), VMMU_W | VMMU_ACCESS_USER, &out),
+		                 VMMU_NESTED_OK);
+		assert_int_equal(out.l2_gpa.v, 4 * K + 0x123);
+		assert_int_equal(out.l1_gpa.v, DATA * K + 0x123);
+		assert_int_equal(sim_nm_word(nm, L2_1 * K), 4 * K | 0x67);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(K), VMMU_R, &out), VMMU_NESTED_PF);
+		assert_int_equal(out.error_code, 0);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(1ull << 50), VMMU_R, &out), VMMU_NESTED_GP);
+		/* L1 takes L2's second table away: L1 is to know, with the address in L2. */
+		set(nm, LEVEL_1, 1, 0);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), VMMU_R, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(out.l2_gpa.v, K);
+		assert_int_equal(out.reflect, mode == VMMU_MODE_EPT ? VMMU_REFLECT_EPT_VIOLATION : VMMU_REFLECT_NPF);
+		assert_int_equal(out.error_code, mode == VMMU_MODE_EPT ? 0x83 : 0x200000006ull);
+		end(nm);
+	}
+}
+
+static void tags(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+
+	(void)state;
+	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TABLES, 0));
+	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 2));
+	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 1));
+	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_ADDRESS, 1));
+	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_ALL, 0));
+	assert_true(vmmu_nested_tag(nm->vcpu, 2, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_nested_tag(nm->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_nested_tag(nm->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
+	end(nm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_combination_ept),
+		cmocka_unit_test(every_combination_npt),
+		cmocka_unit_test(switching_roots_builds_nothing),
+		cmocka_unit_test(roots_no_cpu_accepts),
+		cmocka_unit_test(page_modification_log),
+		cmocka_unit_test(tables_outside_memory),
+		cmocka_unit_test(l2_writes_l1_tables),
+		cmocka_unit_test(cve_2026_53359_roles),
+		cmocka_unit_test(cve_2026_64561_quota),
+		cmocka_unit_test(cve_2024_26990_log),
+		cmocka_unit_test(cve_2024_50115_pdptes),
+		cmocka_unit_test(npt_of_a_32_bit_l1),
+		cmocka_unit_test(walk_in_two_dimensions),
+		cmocka_unit_test(tags),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
