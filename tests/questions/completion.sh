@@ -34,6 +34,10 @@ for command in info faults zaps pages mmio dirty doctor diff; do
 	offers $command --si --since
 	offers $command --ho --host-clock
 done
+for command in walk trace dump; do
+	offers $command --si --since
+	offers $command --js --json
+done
 offers walk --gp --gpa
 offers faults --by fu function
 offers trace --le --level

@@ -69,6 +69,10 @@ expect 122 '"vax"' "$vmmu" run --kernel kernel --machine vax
 expect 122 'unrecognized option' "$vmmu" run --kernel kernel --fast
 expect 2 'which trace FILE' "$vmmu" trace
 expect 2 'which address' "$vmmu" walk kernel
+for command in walk trace dump; do
+	expect 0 '  --since=TIME ' "$vmmu" help $command
+	expect 2 '/no/trace: No such file' "$vmmu" $command --since 1 --last 3 $([ $command = walk ] && echo --gpa 0) /no/trace
+done
 expect 2 'no cause is called' "$vmmu" trace --cause whim kernel
 expect 2 '1 to 5' "$vmmu" trace --level 9 kernel
 

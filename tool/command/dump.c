@@ -7,6 +7,7 @@
 #include "../trace/view.h"
 #include "../question/question.h"
 #include "command.h"
+#include "shared_options.h"
 
 enum { OPTION_RAW = 'r',
        OPTION_GVA = 0x100 };
@@ -232,7 +233,7 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {&shared_json_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
 	.options = options,

@@ -10,6 +10,7 @@
 #include "../trace/view.h"
 #include "../question/question.h"
 #include "command.h"
+#include "shared_options.h"
 #include "trace_filter.h"
 #include "trace_json.h"
 #include "trace_lines.h"
@@ -364,7 +365,7 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&shared_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
 	.options = options,

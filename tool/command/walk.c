@@ -13,6 +13,7 @@
 #include "../trace/view.h"
 #include "../question/question.h"
 #include "command.h"
+#include "shared_options.h"
 
 enum { OPTION_GPA = 'g',
        OPTION_BRIEF = 'b',
@@ -399,7 +400,7 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {{&view_argp, 0, NULL, 0}, {&moment_argp, 0, NULL, 0}, {&shared_json_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
 	.options = options,
