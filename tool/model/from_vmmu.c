@@ -19,6 +19,7 @@ struct stream_of_vmmu {
 	struct kvm_thread thread;
 	uint64_t fault; /* fact of its fault, MODEL_NONE = none */
 	uint32_t fault_id;
+	bool writes; /* it is by a write */
 };
 
 struct vmmu_facts {
@@ -227,6 +228,7 @@ static void take(struct vmmu_facts *c, uint64_t number)
 		fact.b = record->page_fault.guest_rip;
 		stream->fault = c->count;
 		stream->fault_id = record->fault;
+		stream->writes = record->access & VMMU_W;
 		c->vms[fact.vm].counts.faults++;
 		emit(c, &fact);
 		break;
@@ -260,7 +262,7 @@ static void take(struct vmmu_facts *c, uint64_t number)
 		break;
 	case VMMU_TRACE_HANDLE_MMIO:
 		fact.kind = FACT_MMIO;
-		fact.cause = FACT_MMIO_FAST;
+		fact.cause = stream->writes ? FACT_MMIO_WRITE : FACT_MMIO_READ;
 		fact.address = record->mmio.addr;
 		add(c, &fact, stream, record->fault);
 		break;

@@ -11,7 +11,7 @@
 #include "model.h"
 
 enum { INDEX_HEAD_BYTES = 4096,
-       INDEX_VERSION = 5 };
+       INDEX_VERSION = 6 };
 #define INDEX_MAGIC "VMMUIDX"
 
 struct index_head {
