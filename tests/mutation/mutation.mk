@@ -9,6 +9,7 @@ MUTATION_SLOW := mmio random memory
 MUTATION_QUICK := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES))
 MUTATION_TESTS := $(MUTATION_QUICK) $(MUTATION_SLOW)
 MUTATION_SHADOW := shadow guest_walk shadow-regressions shadow-random
+MUTATION_NESTED := nested-nested nested-random
 MUTATION_HOSTS := $(HOST_TEST_NAMES:%=hosts-%)
 MUTATION_JOBS ?= 2
 
@@ -31,6 +32,7 @@ $(MUTATION)/$(1)/$(3): $(4) $$(BUILD)/$(1)/libsim.a $(MUTATION)/$(1)/libvmmu.so
 endef
 $(foreach t,$(MUTATION_TESTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/engine/$(t).c)))
 $(foreach t,$(MUTATION_SHADOW),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/shadow/$(t:shadow-%=%).c)))
+$(foreach t,$(MUTATION_NESTED),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/nested/$(t:nested-%=%).c)))
 $(foreach t,$(MUTATION_HOSTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/hosts/$(t:hosts-%=%).c)))
 $(eval $(call mutation_program,tsan,$(TSAN),hosts-looking,tests/hosts/looking.c))
 $(eval $(call mutation_program,asan,$(ASAN) -Iengine,maps,tests/map/maps.c))
@@ -41,7 +43,7 @@ $(eval $(call mutation_program,tsan,$(TSAN),shadow-threads,tests/shadow/threads.
 
 MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/maps $(MUTATION)/asan/schedule \
 	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios \
-	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/shadow-threads \
+	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION_NESTED:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/shadow-threads \
 	$(MUTATION_HOSTS:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/hosts-looking
 
 .PHONY: mutation
@@ -54,6 +56,7 @@ mutation: $(MUTATION_PROGRAMS)
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads $(MUTATION)/tsan/hosts-looking \
 		--shadow-tests $(filter-out %/guest_walk,$(MUTATION_SHADOW:%=$(MUTATION)/asan/%)) \
+			$(MUTATION_NESTED:%=$(MUTATION)/asan/%) \
 			"$(MUTATION)/asan/schedule --shadow $(SCHEDULE_CHECK_SHADOW)" $(MUTATION)/asan/guest_walk \
 		--shadow-thread-tests $(MUTATION)/tsan/shadow-threads \
 		$(MUTATION_ONLY:%=--only %) $(MUTATION_ARGS)

@@ -172,6 +172,24 @@ static void roots_no_cpu_accepts(void **state)
 	end(nm);
 }
 
+/* Flags are L1's to ask for: without, its entries stay as they are, and no walk of L2's counts as a write. */
+static void flags_only_if_asked_for(void **state)
+{
+	(void)state;
+	for (unsigned ad = 0; ad < 2; ad++) {
+		struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+		uint64_t entry = leaf(nm, DATA, EPT_RWX);
+
+		set(nm, LEVEL_1, 0, entry);
+		enter(nm, ROOT, ad);
+		assert_int_equal(nm->root.pointer >> 6 & 1, ad);
+		assert_int_equal(sim_nm_access(nm, 0, VMMU_W, 1), 0);
+		assert_int_equal(sim_nm_word(nm, LEVEL_1 * K), entry | (ad ? 0x300 : 0));
+		assert_int_equal(sim_nm_word(nm, ROOT * K), LEVEL_3 * K | EPT_RWX | (ad ? 0x100 : 0));
+		end(nm);
+	}
+}
+
 /* ---- what L1 is told -------------------------------------------------------------------- */
 
 static void page_modification_log(void **state)
@@ -404,6 +422,7 @@ int main(void)
 		cmocka_unit_test(every_combination_npt),
 		cmocka_unit_test(switching_roots_builds_nothing),
 		cmocka_unit_test(roots_no_cpu_accepts),
+		cmocka_unit_test(flags_only_if_asked_for),
 		cmocka_unit_test(page_modification_log),
 		cmocka_unit_test(tables_outside_memory),
 		cmocka_unit_test(l2_writes_l1_tables),
