@@ -43,11 +43,13 @@ limited walk --gpa 1000000 --bits --brief large >walk 2>/dev/null
 check 'a replay finds the same' grep -q '=> host-physical 0x000201000000' walk
 limited info --no-index large >info 2>&1
 check 'so does the index' grep -q 'records\|events' info
+check 'there is one VM: checksums are the file.s' [ "$(grep -c '^VM ' info)" -eq 1 ]
 limited trace --limit 3 large >trace 2>/dev/null
 check 'trace lists it' [ "$(grep -c violation trace)" -eq 3 ]
 
 # Packed, and through a pipe, whose header says that it was not closed.
 zstd -q -1 <large >large.zst
+"$generate" 100000 16384 2>/dev/null | head -c 512 >growing_header
 limited walk --gpa 1000000 --bits --brief - <large.zst 2>/dev/null >second
 check 'packed it says the same' cmp -s walk second
 "$generate" "$records" 16384 | limited walk --gpa 1000000 --bits --brief - 2>/dev/null >second
@@ -73,6 +75,36 @@ limited trace --limit 3 shuffled 2>/dev/null >second
 check 'nor in what is listed' cmp -s first second
 (trap '' XFSZ; ulimit -f 100; exec "$vmmu" check shuffled) >said 2>&1
 check 'no room to sort it is said' grep -q 'no room in the temporary folder to sort' said
+
+# Devices: what a fault's access was, read or write, is what is counted.
+python3 -B - <<'END'
+import struct
+def record(time, seq, event, level, vcpu, fault, aux, *words):
+    return struct.pack("<QIHBBHHIHHI4Q", time, seq, event, level, 0, 1, vcpu, fault, 1, 0, aux, *words)
+records = [record(10, 0, 1, 4, 0xffff, 0, 0, 2, 4, 40, 31)]
+seq = 0
+for fault, access in ((1, 1), (2, 2), (3, 1)):
+    for event, aux, words in ((4, access, (0xfec00000, 0, 0x1000, 0)), (12, 0, (0xfec00000, 0xfec00, 0x1000, 0)),
+                              (5, 4, (0xfec00000, 0, 0, 1))):
+        records.append(record(20 + seq, seq, event, 0, 0, fault, aux, *words))
+        seq += 1
+head = bytearray(512)
+head[:8] = b"VMMUTRC\0"
+head[8:16] = struct.pack("<II", 1, 64)
+head[24:32] = struct.pack("<Q", len(records))
+head[40:52] = struct.pack("<QI", 1000000, 1)
+open("devices", "wb").write(bytes(head) + b"".join(records))
+END
+"$vmmu" mmio devices >said 2>&1
+check 'reads and writes of devices are told apart' grep -q '^3 accesses to devices: 1 writes, 2 reads' said
+
+# Packed nothing without end, behind a good header: it is not unpacked.
+{
+	head -c 512 growing_header
+	head -c 2000000000 /dev/zero
+} 2>/dev/null | zstd -q -1 >bomb.zst
+(trap '' XFSZ; ulimit -f 20000; exec timeout 20 "$vmmu" check bomb.zst) >said 2>&1
+check 'packed nothing costs nothing' grep -q '0 records' said
 
 # While it grows.
 "$generate" 100000 16384 2>/dev/null | head -c 204800 >growing
