@@ -39,8 +39,8 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_of(vmmu_gpa gpa, uint32_t access, 
 	f.pfn.v = 0;
 	f.entry = 0;
 	f.level = 0;
-	f.reflect = 0;
 	f.dirtied = false;
+	f.reflect = 0;
 	f.l2_gpa.v = 0;
 	return f;
 }

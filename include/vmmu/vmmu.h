@@ -160,11 +160,11 @@ struct vmmu_fault {
 	uint32_t slot;  /* slot id when one covers gpa, else UINT32_MAX */
 	vmmu_pfn pfn;   /* frame of gpa's page after FIXED or SPURIOUS */
 	uint64_t entry; /* entry that now translates gpa */
-	uint8_t level;  /* its level; 0 = none */
+	uint8_t level;  /* its level; 0 = none. This and the next two make four bytes: one store clears them */
 	/* nested modes only (<vmmu/nested.h>) */
-	uint8_t reflect; /* after REFLECT: enum vmmu_reflect */
-	bool dirtied;    /* a D flag of L1's EPT was set: with PML, l2_gpa's page goes into L1's log */
-	vmmu_gpa l2_gpa; /* gpa as it was on entry; gpa itself is L1's then */
+	bool dirtied;     /* a D flag of L1's EPT was set: with PML, l2_gpa's page goes into L1's log */
+	uint16_t reflect; /* after REFLECT: enum vmmu_reflect */
+	vmmu_gpa l2_gpa;  /* gpa as it was on entry; gpa itself is L1's then */
 };
 
 /*
