@@ -28,6 +28,7 @@
  *                          fault that needs no table none is asked for the next time.
  *                          Shadow: also one block of 4 KiB, kept likewise
  *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered
+ *   vmmu_vcpu_set_nested   nested: seven frames, likewise; a fault as in shadow modes
  *   vmmu_guest_written     shadow: as a fault
  *   vmmu_slot_create       the slot (64 bytes); an array of slots by gfn and one by id, of
  *                          8 bytes for each, doubled when it is full; with LOG_DIRTY one
