@@ -43,7 +43,7 @@ static void trace_vm(struct vmmu_vm *vm, struct vmmu_op *op)
 		.mode = vm->mode->number,
 		.levels = l->levels,
 		.maxphyaddr = cpu->maxphyaddr,
-		.features = features(cpu),
+		.features = features(cpu) | (vm->maps->input == VMMU_INPUT_NESTED_GPA ? VMMU_TRACE_NESTED : 0u),
 	};
 	vmmu_trace_end(op);
 }

@@ -90,7 +90,8 @@ enum vmmu_trace_feature {
 	VMMU_TRACE_EXEC_ONLY = 1 << 2,
 	VMMU_TRACE_AD = 1 << 3,
 	VMMU_TRACE_NX = 1 << 4,
-	VMMU_TRACE_LEVELS5 = 1 << 5
+	VMMU_TRACE_LEVELS5 = 1 << 5,
+	VMMU_TRACE_NESTED = 1 << 6 /* of the VM: it has a nested map, too */
 };
 
 struct vmmu_trace_config {

@@ -374,6 +374,7 @@ static void take_vm(struct replay *replay, const struct trace_file *trace, uint6
 	vmmu_trace_decoder(record, &vm->decoder);
 	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
 	vm->described = true;
+	vm->nested = record->config.features & VMMU_TRACE_NESTED;
 }
 
 static void apply_write(struct replay *replay, const struct trace_file *trace, uint64_t number)

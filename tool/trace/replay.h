@@ -35,6 +35,7 @@ struct replay_table {
 struct replay_vm {
 	uint16_t id;
 	bool described; /* there was a VM record */
+	bool nested;    /* by that: tables of a nested map stand among those of gpas */
 	struct replay_table *tables;
 	struct vmmu_decoder decoder;
 	uint64_t cpu_bits; /* accessed and dirty bits that the CPU may set on its own */

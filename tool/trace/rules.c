@@ -107,7 +107,7 @@ static uint64_t in_vm(const struct look *l, uint32_t number)
 /* Every gfn of its entries follows from the table's own: shadow tables map what the guest's say. */
 static bool is_direct(const struct look *l)
 {
-	return l->vm && l->vm->described && l->vm->decoder.mode != VMMU_MODE_SHADOW;
+	return l->vm && l->vm->described && l->vm->decoder.mode != VMMU_MODE_SHADOW && !l->vm->nested;
 }
 
 static bool has_dropped(const struct look *l)
