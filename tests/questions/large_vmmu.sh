@@ -106,6 +106,13 @@ check 'reads and writes of devices are told apart' grep -q '^3 accesses to devic
 (trap '' XFSZ; ulimit -f 20000; exec timeout 20 "$vmmu" check bomb.zst) >said 2>&1
 check 'packed nothing costs nothing' grep -q '0 records' said
 
+# On a terminal lines end where it does; nowhere else.
+script -qec "stty cols 50; '$vmmu' trace --limit 9 --no-index --color=never '$work/devices'; '$vmmu' walk --gpa 0 --bits --brief --color=never '$work/large'" \
+	/dev/null </dev/null 2>/dev/null | tr -d '\r' | grep -v '^vmmu:' >said
+check 'lines are cut on a terminal' [ "$(wc -L <said)" -eq 50 ]
+"$vmmu" walk --gpa 0 --bits --brief large 2>/dev/null >said
+check 'and are whole in a file' [ "$(wc -L <said)" -gt 80 ]
+
 # While it grows.
 "$generate" 100000 16384 2>/dev/null | head -c 204800 >growing
 head -c 51200 growing >grows

@@ -387,6 +387,7 @@ int command_trace(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &list);
 	list.filter.vm = list.view.vm;
 	list.view.growing = list.follow;
+	list.view.whole_lines = list.json;
 	if (!view_open(&list.view))
 		return EXIT_TROUBLE;
 	if (!list.follow)

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "../base/columns.h"
 #include "../trace/sidecar.h"
 
 enum { OPTION_SYMBOLS = 's',
@@ -165,18 +165,6 @@ const struct argp ask_moment_argp = {.options = moment_options, .parser = parse_
 
 /* ---- open ------------------------------------------------------------------------------------------ */
 
-static unsigned terminal_width(void)
-{
-	const char *columns = getenv("COLUMNS");
-	struct winsize size;
-
-	if (!isatty(STDOUT_FILENO))
-		return 0;
-	if (columns && atoi(columns) > 0)
-		return (unsigned)atoi(columns);
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
 bool ask_find_vm_late(struct ask *ask)
 {
 	size_t count = model_vm_count(ask->model);
@@ -301,7 +289,7 @@ bool ask_open(struct ask *ask)
 	char *error = NULL;
 
 	ask->palette = palette_for(stdout, ask->json ? COLOUR_NEVER : ask->colour);
-	ask->width = ask->json ? 0 : terminal_width();
+	ask->width = ask->json ? 0 : terminal_columns();
 	if (!(ask->follow ? open_live(ask, &error) : model_open(&ask->model, ask->path, &how, &error))) {
 		complain("%s", error);
 		free(error);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/columns.h"
 #include "../base/map.h"
 #include "sidecar.h"
 
@@ -190,6 +191,8 @@ bool view_open(struct view *view)
 		return false;
 	}
 	view->palette = palette_for(stdout, view->colour);
+	if (!view->whole_lines)
+		cut_lines();
 	view->machine = printable_n(view->trace.header.machine, sizeof(view->trace.header.machine));
 	if (view->no_symbols || open_symbols(view))
 		return true;

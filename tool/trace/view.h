@@ -27,6 +27,7 @@ struct view {
 	double at_seconds;
 	uint64_t at_number; /* record, fault or phase */
 	bool no_symbols;    /* the command names no functions */
+	bool whole_lines;   /* not cut where the terminal ends */
 	bool growing;       /* of what comes through a pipe, only the header is waited for */
 	/* made by view_open */
 	struct trace_file trace;
