@@ -302,6 +302,29 @@ static void pending_flush(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
+/* One table, three slots and what an access found before there were any: the log is one slot's. */
+static void neighbours_of_a_log(void **state, bool unhooked)
+{
+	struct sim *sim = machine(state, unhooked);
+	struct sim_walk walk;
+
+	sim_access(sim, 0, 5 * K, VMMU_R); /* an MMIO entry, in the middle of what is to be slot 1 */
+	for (unsigned i = 0; i < 3; i++)
+		sim_slot_create(sim, i, i * 4 * K, 4 * K, 0, on_demand(sim, i * 4 * K, 0));
+	for (unsigned i = 0; i < 12; i++)
+		if (i != 5)
+			sim_access(sim, 0, i * K, VMMU_W);
+	assert_int_equal(sim_slot_set_flags(sim, 1, VMMU_SLOT_LOG_DIRTY), VMMU_OK);
+	for (unsigned i = 0; i < 12; i++) {
+		sim_look(sim, i * K, 0, &walk);
+		if (i == 5)
+			assert_int_not_equal(walk.end, SIM_WALK_MAPPED);
+		else
+			assert_int_equal(!!(walk.rights & VMMU_W), i < 4 || i >= 8);
+	}
+	assert_sound(sim);
+}
+
 #define HOOKED(name) \
 	static void name##_hooked(void **state) { name(state, false); } \
 	static void name##_unhooked(void **state) { name(state, true); }
@@ -317,6 +340,7 @@ HOOKED(lost_race)
 HOOKED(answers_are_looked_at)
 HOOKED(mmio_of_another_generation)
 HOOKED(pending_flush)
+HOOKED(neighbours_of_a_log)
 
 MODES;
 
@@ -335,6 +359,7 @@ int main(void)
 		EACH(answers_are_looked_at),
 		EACH(mmio_of_another_generation),
 		EACH(pending_flush),
+		EACH(neighbours_of_a_log),
 		BOTH(watched_meanwhile),
 	};
 

@@ -15,4 +15,6 @@ EXPLAINED = {
         "Only tables are filled that are held and have been compared, which no vCPU does before the flush "
         "of its own hold. What else is still to be flushed is what the guest's old words said, which a CPU "
         "may use until the guest orders otherwise; and the host's calls wait for every flush.",
+    "narrow-mmio-entries": "No MMIO entry stands in a slot: making one removes what is in its range, and only a gfn "
+                           "without a slot gets one. The question is for damage, which is left as it is found.",
 }
