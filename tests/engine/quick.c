@@ -325,6 +325,27 @@ static void neighbours_of_a_log(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
+/* An MMIO entry is only believed where the way to it is whole. */
+static void damage_above_mmio(void **state, bool unhooked)
+{
+	struct sim *sim = machine(state, unhooked);
+	struct vmmu_fault fault;
+	struct sim_walk walk;
+	uint64_t was;
+
+	sim_access(sim, 0, 64 * M, VMMU_R);
+	sim_look(sim, 64 * M, 0, &walk);
+	assert_int_equal(walk.steps, 4);
+	for (unsigned i = 0; i < 3; i++) {
+		sim_memory_load(&sim->memory, walk.step[i].entry_hpa, &was);
+		sim_memory_store(&sim->memory, walk.step[i].entry_hpa, was | 1ull << 48);
+		fault = vmmu_fault_of(vmmu_gpa_of(64 * M), VMMU_R | VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED, 0, 0);
+		assert_int_equal(vmmu_fault(sim->vcpu[0].engine, &fault), VMMU_FAULT_BAD_ENTRY);
+		sim_memory_store(&sim->memory, walk.step[i].entry_hpa, was);
+	}
+	assert_sound(sim);
+}
+
 #define HOOKED(name) \
 	static void name##_hooked(void **state) { name(state, false); } \
 	static void name##_unhooked(void **state) { name(state, true); }
@@ -341,6 +362,7 @@ HOOKED(answers_are_looked_at)
 HOOKED(mmio_of_another_generation)
 HOOKED(pending_flush)
 HOOKED(neighbours_of_a_log)
+HOOKED(damage_above_mmio)
 
 MODES;
 
@@ -360,6 +382,7 @@ int main(void)
 		EACH(mmio_of_another_generation),
 		EACH(pending_flush),
 		EACH(neighbours_of_a_log),
+		EACH(damage_above_mmio),
 		BOTH(watched_meanwhile),
 	};
 
