@@ -6,7 +6,7 @@ from mutant import Mutant
 MODE = "engine/map/nested/nested_mode.c"
 FAULT = "engine/map/nested/nested_fault.c"
 MAP = "engine/map/nested/nested_map.c"
-WALK = "engine/map/nested/nested_walk.c"
+WALK = "engine/api/nested_walk.c"
 FORMATS = "engine/format/guest_formats.c"
 ROOT = "engine/map/shadow/shadow_root.c"
 CALLS = "engine/api/nested_calls.c"

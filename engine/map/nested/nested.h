@@ -8,7 +8,6 @@
  *   nested_mode.c    what L1 has given, as a mode for the walk
  *   nested_fault.c   a fault of L1, or of L2
  *   nested_map.c     the map as an object
- *   nested_walk.c    no tables: L2 gva -> L2 gpa -> L1 gpa
  */
 #ifndef VMMU_MAP_NESTED_H
 #define VMMU_MAP_NESTED_H
