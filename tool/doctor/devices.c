@@ -23,17 +23,24 @@ struct devices {
 	bool recorded; /* accesses have events of their own */
 };
 
+/* Have accesses to devices events of their own? */
+static bool are_recorded(const struct model_info *info)
+{
+	for (size_t i = 0; i < info->count_count; i++)
+		if (strcmp(info->counts[i].name, "kvm_mmio") == 0 || strcmp(info->counts[i].name, "kvm_fast_mmio") == 0)
+			return true;
+	return false;
+}
+
 /* Under EPT an access that finds an MMIO entry is a misconfiguration, which has no event but kvm_exit's. */
 static char *devices_blind(const struct doctor *doctor)
 {
 	const struct model_info *info = model_info(doctor->ask.model);
-	bool any = false, ept = false;
+	bool ept = false;
 
-	for (size_t i = 0; i < info->count_count; i++)
-		any |= strcmp(info->counts[i].name, "kvm_mmio") == 0 || strcmp(info->counts[i].name, "kvm_fast_mmio") == 0;
 	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
 		ept |= model_vm(doctor->ask.model, i)->mode == KVM_MODE_EPT;
-	if (any || !ept || info->ticks_per_second)
+	if (are_recorded(info) || !ept || info->ticks_per_second)
 		return NULL;
 	return duplicate("under EPT accesses to devices are in kvm_mmio and kvm_exit alone (vmmu record --exits)");
 }
@@ -41,13 +48,10 @@ static char *devices_blind(const struct doctor *doctor)
 static void *devices_begin(struct doctor *doctor)
 {
 	struct devices *devices = allocate(sizeof(*devices));
-	const struct model_info *info = model_info(doctor->ask.model);
 
 	map_init(&devices->places, map_random_seed());
 	devices->rip = allocate((model_thread_count(doctor->ask.model) + 1) * sizeof(*devices->rip));
-	for (size_t i = 0; i < info->count_count; i++)
-		devices->recorded |= strcmp(info->counts[i].name, "kvm_mmio") == 0 ||
-		                     strcmp(info->counts[i].name, "kvm_fast_mmio") == 0;
+	devices->recorded = are_recorded(model_info(doctor->ask.model));
 	return devices;
 }
 
@@ -149,14 +153,7 @@ static void devices_end(struct doctor *doctor, void *state)
 			doctor_evidence(found, device->first, "gpa 0x%" PRIx64 ": %s accesses in %.3f s, up to %s a second; most from %s",
 			                gpa, text_count(device->count).text, doctor_seconds(doctor, device->first, device->last),
 			                text_count(device->rate.worst).text, place);
-			if (gpa < found->low)
-				found->low = gpa;
-			if (gpa + 4095 > found->high)
-				found->high = gpa + 4095;
-			if (found->first == MODEL_NONE || device->first < found->first)
-				found->first = device->first;
-			if (found->last == MODEL_NONE || device->last > found->last)
-				found->last = device->last;
+			extent_add(&found->where, device->first, device->last, gpa, gpa + 4095);
 			free(place);
 		}
 		if (found && devices->misconfigured)

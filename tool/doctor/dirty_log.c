@@ -17,8 +17,8 @@ struct log_round {
 };
 
 struct vm_log {
-	uint64_t pages, repaired, first, last;
-	uint64_t low, high;
+	uint64_t pages, repaired;
+	struct extent where; /* of what was protected */
 	uint64_t rounds;
 	bool repairing;                 /* something was written since the last protection */
 	struct log_round round[ROUNDS]; /* the first ones */
@@ -26,10 +26,7 @@ struct vm_log {
 
 static char *log_blind(const struct doctor *doctor)
 {
-	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
-		if (model_vm(doctor->ask.model, i)->tdp)
-			return NULL;
-	return duplicate("KVM's legacy and shadow MMU record no write protection");
+	return doctor_without_tdp(doctor, "write protection");
 }
 
 static void *log_begin(struct doctor *doctor)
@@ -52,25 +49,18 @@ static void log_take(struct doctor *doctor, void *state, uint64_t number)
 	if (!write_is_protection(fact))
 		return;
 	if (!log->pages || log->repairing ||
-	    fact->time - model_fact(doctor->ask.model, log->last)->time > ROUND_GAP_NS) {
+	    fact->time - model_fact(doctor->ask.model, log->where.last)->time > ROUND_GAP_NS) {
 		if (log->rounds < ROUNDS)
 			log->round[log->rounds] = (struct log_round){.first = number};
 		log->rounds++;
 		log->repairing = false;
 	}
-	if (!log->pages++) {
-		log->first = number;
-		log->low = UINT64_MAX;
-	}
-	log->last = number;
+	log->pages++;
+	extent_add(&log->where, number, number, fact->address, write_end(fact));
 	if (log->rounds <= ROUNDS) {
 		log->round[log->rounds - 1].last = number;
 		log->round[log->rounds - 1].pages++;
 	}
-	if (fact->address < log->low)
-		log->low = fact->address;
-	if (write_end(fact) > log->high)
-		log->high = write_end(fact);
 }
 
 static void log_end(struct doctor *doctor, void *state)
@@ -83,7 +73,7 @@ static void log_end(struct doctor *doctor, void *state)
 		struct finding *found;
 
 		if (log->pages < PAGES || log->repaired * 100 >= log->pages * WRITTEN_PERCENT ||
-		    model_fact(model, doctor->ask.to - 1)->time - model_fact(model, log->last)->time < TIME_TO_WRITE_NS)
+		    model_fact(model, doctor->ask.to - 1)->time - model_fact(model, log->where.last)->time < TIME_TO_WRITE_NS)
 			continue;
 		found = doctor_find(doctor, &illness_idle_dirty_log, vm,
 		                    formatted("%s pages were write-protected in %s round%s, and %s of them written again (%u %%).",
@@ -99,11 +89,8 @@ static void log_end(struct doctor *doctor, void *state)
 			                             model_fact(model, log->round[i].first)->time)
 			                        .text);
 		found->count = log->pages - log->repaired;
-		found->first = log->first;
-		found->last = log->last;
-		found->low = log->low;
-		found->high = log->high;
-		found->command = formatted("vmmu dirty --vm %u %s", vm + 1, doctor->ask.path);
+		found->where = log->where;
+		doctor_more(doctor, found, "dirty");
 	}
 	free(logs);
 }

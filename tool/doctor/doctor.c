@@ -55,9 +55,6 @@ struct finding *doctor_find(struct doctor *doctor, const struct illness *illness
 		.illness = illness,
 		.vm = vm,
 		.what = what,
-		.first = MODEL_NONE,
-		.last = MODEL_NONE,
-		.low = UINT64_MAX,
 	};
 	return finding;
 }
@@ -70,6 +67,33 @@ void doctor_evidence(struct finding *finding, uint64_t fact, const char *format,
 	finding->evidence = reallocate(finding->evidence, (finding->evidence_count + 1) * sizeof(*finding->evidence));
 	finding->evidence[finding->evidence_count++] = (struct evidence){fact, formatted_v(format, arguments)};
 	va_end(arguments);
+}
+
+void doctor_more(const struct doctor *doctor, struct finding *finding, const char *question)
+{
+	finding->command = formatted("vmmu %s --vm %u %s", question, finding->vm + 1, doctor->ask.path);
+}
+
+char *doctor_without_tdp(const struct doctor *doctor, const char *what)
+{
+	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
+		if (model_vm(doctor->ask.model, i)->tdp)
+			return NULL;
+	return formatted("KVM's legacy and shadow MMU record no %s", what);
+}
+
+void extent_add(struct extent *extent, uint64_t first, uint64_t last, uint64_t low, uint64_t high)
+{
+	if (!extent->any)
+		*extent = (struct extent){true, first, last, low, high};
+	if (first < extent->first)
+		extent->first = first;
+	if (last > extent->last)
+		extent->last = last;
+	if (low < extent->low)
+		extent->low = low;
+	if (high > extent->high)
+		extent->high = high;
 }
 
 const char *doctor_address_name(const struct doctor *doctor, unsigned vm)
@@ -88,10 +112,8 @@ void rate_add(struct rate *rate, uint64_t time)
 		rate->begin = time;
 		rate->count = 0;
 	}
-	if (++rate->count > rate->worst) {
+	if (++rate->count > rate->worst)
 		rate->worst = rate->count;
-		rate->worst_begin = rate->begin;
-	}
 }
 
 void majority_add(struct majority *majority, uint64_t value)
@@ -128,9 +150,9 @@ static bool found_device(const struct doctor *doctor, uint64_t number)
 	return kvm_entry_kind(last->entry, last->level) == KVM_ENTRY_MMIO;
 }
 
-static void end_fault(struct pass *pass, struct open_fault *open, uint64_t end)
+static void end_fault(struct pass *pass, struct open_fault *open)
 {
-	struct ended_fault ended = {open->number - 1, end, open->wrote, open->device, open->user};
+	struct ended_fault ended = {open->number - 1, open->wrote, open->device, open->user};
 
 	if (!open->number)
 		return;
@@ -153,7 +175,7 @@ static void follow_fault(struct pass *pass, uint64_t number)
 	open = &pass->doctor->open[fact->thread];
 	switch (fact->kind) {
 	case FACT_FAULT:
-		end_fault(pass, open, number);
+		end_fault(pass, open);
 		if (ask_wants(&pass->doctor->ask, fact) && fact->vm < model_vm_count(model))
 			*open = (struct open_fault){.number = number + 1};
 		break;
@@ -170,10 +192,10 @@ static void follow_fault(struct pass *pass, uint64_t number)
 		break;
 	case FACT_FAULT_END:
 		open->device |= fact->a == VMMU_FAULT_EMULATE_MMIO;
-		end_fault(pass, open, number);
+		end_fault(pass, open);
 		break;
 	case FACT_ENTRY:
-		end_fault(pass, open, number);
+		end_fault(pass, open);
 		break;
 	default:
 		break;
@@ -301,13 +323,13 @@ static json_t *finding_json(const struct doctor *doctor, const struct finding *f
 	json_object_set_new(json, "vm", json_number(f->vm + 1u));
 	json_object_set_new(json, "what", json_string(f->what));
 	json_object_set_new(json, "count", json_number(f->count));
-	if (f->first != MODEL_NONE) {
-		json_object_set_new(json, "first_time", json_seconds(ask, model_fact(ask->model, f->first)->time));
-		json_object_set_new(json, "last_time", json_seconds(ask, model_fact(ask->model, f->last)->time));
+	if (f->where.any) {
+		json_object_set_new(json, "first_time", json_seconds(ask, model_fact(ask->model, f->where.first)->time));
+		json_object_set_new(json, "last_time", json_seconds(ask, model_fact(ask->model, f->where.last)->time));
 	}
-	if (f->low <= f->high) {
-		json_object_set_new(json, "first", json_hex(f->low));
-		json_object_set_new(json, "last", json_hex(f->high));
+	if (f->where.any && f->where.low <= f->where.high) {
+		json_object_set_new(json, "first", json_hex(f->where.low));
+		json_object_set_new(json, "last", json_hex(f->where.high));
 	}
 	json_object_set_new(json, "advice", json_string(f->illness->advice));
 	if (f->command)

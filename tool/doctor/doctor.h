@@ -10,15 +10,23 @@
 
 struct illness;
 
+/* Which facts something is about, and which addresses. Empty when it is all zero. */
+struct extent {
+	bool any;
+	uint64_t first, last; /* facts */
+	uint64_t low, high;   /* addresses; low > high: none */
+};
+/* Facts [first, last] and addresses [low, high] are of it, too. */
+void extent_add(struct extent *extent, uint64_t first, uint64_t last, uint64_t low, uint64_t high);
+
 /* One illness of one VM, with what shows it. */
 struct finding {
 	const struct illness *illness;
 	unsigned vm;
-	char *what;           /* one sentence with numbers */
-	char *command;        /* that shows more; NULL: none */
-	uint64_t count;       /* how often, of whatever it is */
-	uint64_t first, last; /* facts */
-	uint64_t low, high;   /* addresses; low > high: none */
+	char *what;     /* one sentence with numbers */
+	char *command;  /* that shows more; NULL: none */
+	uint64_t count; /* how often, of whatever it is */
+	struct extent where;
 	struct evidence {
 		uint64_t fact; /* MODEL_NONE: none in particular */
 		char *text;
@@ -35,10 +43,10 @@ struct doctor {
 
 /* A fault that is over. */
 struct ended_fault {
-	uint64_t number, end; /* facts: the fault, and the one that ended it */
-	bool wrote;           /* entries */
-	bool device;          /* what it found is a device */
-	bool user;            /* it left to the VMM */
+	uint64_t number; /* its fact */
+	bool wrote;      /* entries */
+	bool device;     /* what it found is a device */
+	bool user;       /* it left to the VMM */
 };
 
 struct illness {
@@ -62,14 +70,21 @@ extern const struct illness illness_repeating_fault, illness_page_comes_and_goes
 /* A new finding, or NULL where --vm names another VM. Takes over `what`. Valid until the next call. */
 struct finding *doctor_find(struct doctor *doctor, const struct illness *illness, unsigned vm, char *what);
 void doctor_evidence(struct finding *finding, uint64_t fact, const char *format, ...) PRINTF_LIKE(3, 4);
+/* That shows more: a question, asked of this VM. */
+void doctor_more(const struct doctor *doctor, struct finding *finding, const char *question);
+/*
+ * Why an illness cannot be seen, where no VM has the TDP MMU: the others record no `what`.
+ * NULL: some VM has it. The caller frees.
+ */
+char *doctor_without_tdp(const struct doctor *doctor, const char *what);
 /* "gpa 0x1000" or, under shadow paging, "address 0x1000". */
 const char *doctor_address_name(const struct doctor *doctor, unsigned vm);
-/* Facts of a window of time, as many as came. */
+/* How much time passed between two facts. */
 double doctor_seconds(const struct doctor *doctor, uint64_t first, uint64_t last);
 
 /* How many were the most in any one second? */
 struct rate {
-	uint64_t begin, count, worst, worst_begin; /* times; count of the window under way */
+	uint64_t begin, count, worst; /* the window under way, and the best one */
 };
 void rate_add(struct rate *rate, uint64_t time);
 

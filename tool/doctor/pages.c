@@ -85,23 +85,15 @@ static void pages_free(struct pages *pages)
 	free(pages);
 }
 
-static void widen(struct finding *f, const struct page *page, uint64_t first, uint64_t last)
+static void cover(struct finding *f, const struct page *page, uint64_t first, uint64_t last)
 {
-	uint64_t address = address_of(page);
-
-	if (address < f->low)
-		f->low = address;
-	if (f->low > f->high || address + 4095 > f->high)
-		f->high = address + 4095;
-	if (f->first == MODEL_NONE || first < f->first)
-		f->first = first;
-	if (f->last == MODEL_NONE || last > f->last)
-		f->last = last;
+	extent_add(&f->where, first, last, address_of(page), address_of(page) + 4095);
 }
 
-static void more(const struct doctor *doctor, struct finding *f, const char *question)
+/* That shows more: a question, asked of these addresses. */
+static void more_there(const struct doctor *doctor, struct finding *f, const char *question)
 {
-	f->command = formatted("vmmu %s --gpa %" PRIx64 "-%" PRIx64 " %s", question, f->low, f->high, doctor->ask.path);
+	f->command = formatted("vmmu %s --gpa %" PRIx64 "-%" PRIx64 " %s", question, f->where.low, f->where.high, doctor->ask.path);
 }
 
 /* ---- nothing is ever mapped --------------------------------------------------------------- */
@@ -189,12 +181,12 @@ static void repeating_end(struct doctor *doctor, void *state)
 			                doctor_address_name(doctor, vm), address_of(page), text_count(page->best).text,
 			                doctor_seconds(doctor, page->best_first, page->best_last), place,
 			                what_stands_there(doctor, page));
-			widen(found, page, page->best_first, page->best_last);
+			cover(found, page, page->best_first, page->best_last);
 			free(place);
 		}
 		if (found) {
 			found->count = faults;
-			more(doctor, found, "faults");
+			more_there(doctor, found, "faults");
 		}
 	}
 	pages_free(pages);
@@ -266,24 +258,20 @@ static void comes_end(struct doctor *doctor, void *state)
 			                doctor_address_name(doctor, vm), address_of(page), text_count(page->again).text,
 			                doctor_seconds(doctor, page->first_again, page->last_again),
 			                fact_cause_name(zap->cause), who);
-			widen(found, page, page->first_again, page->last_again);
+			cover(found, page, page->first_again, page->last_again);
 			free(who);
 		}
 		if (found) {
 			found->count = times;
-			more(doctor, found, "zaps");
+			more_there(doctor, found, "zaps");
 		}
 	}
 	pages_free(pages);
 }
 
-/* Why drops cannot be seen; NULL: they can. */
-static char *drops_unseen(const struct doctor *doctor)
+static char *comes_blind(const struct doctor *doctor)
 {
-	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
-		if (model_vm(doctor->ask.model, i)->tdp)
-			return NULL;
-	return duplicate("KVM's legacy and shadow MMU record no drop of an entry");
+	return doctor_without_tdp(doctor, "drop of an entry");
 }
 
 const struct illness illness_page_comes_and_goes = {
@@ -293,7 +281,7 @@ const struct illness illness_page_comes_and_goes = {
 		"Somebody takes the page away while the guest uses it: the thread and the reason are named. Two usual "
 		"ones are a VMM that discards or remaps memory in a loop (balloon, post-copy, a device that shares the "
 		"page) and the host's own memory management (compaction, KSM, NUMA balancing) on a page that is hot.",
-	.blind = drops_unseen,
+	.blind = comes_blind,
 	.begin = pages_begin,
 	.take = comes_take,
 	.end = comes_end,

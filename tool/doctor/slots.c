@@ -56,12 +56,8 @@ static void slots_end(struct doctor *doctor, void *state)
 			if (!found)
 				break;
 			found->count++;
-			found->first = found->first == MODEL_NONE ? slots->facts[i] : found->first;
-			found->last = slots->facts[i];
-			if (slot->address < found->low)
-				found->low = slot->address;
-			if (slot->address + (slot->a << VMMU_PAGE_SHIFT) - 1 > found->high)
-				found->high = slot->address + (slot->a << VMMU_PAGE_SHIFT) - 1;
+			extent_add(&found->where, slots->facts[i], slots->facts[i], slot->address,
+			           slot->address + (slot->a << VMMU_PAGE_SHIFT) - 1);
 			doctor_evidence(found, slots->facts[i], "slot %" PRIu64 ": gpa 0x%" PRIx64 " + %s at hva 0x%" PRIx64, slot->table,
 			                slot->address, text_bytes(slot->a << VMMU_PAGE_SHIFT).text, slot->b);
 		}
@@ -69,7 +65,7 @@ static void slots_end(struct doctor *doctor, void *state)
 			continue;
 		found->what = formatted("%s of the guest's memory can be mapped by 4 KiB pages only, whatever backs it.",
 		                        text_bytes(bytes).text);
-		found->command = formatted("vmmu pages --vm %u %s", vm + 1, doctor->ask.path);
+		doctor_more(doctor, found, "pages");
 	}
 	free(slots->facts);
 	free(slots);

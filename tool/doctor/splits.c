@@ -14,7 +14,8 @@ enum { SPLITS = 8,
 
 struct split_of {
 	uint64_t fact;
-	bool nx; /* the fault that caused it was a fetch */
+	bool nx;    /* the fault that caused it was a fetch */
+	bool never; /* it has not become one page again */
 };
 
 struct splits {
@@ -25,10 +26,7 @@ struct splits {
 
 static char *splits_blind(const struct doctor *doctor)
 {
-	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
-		if (model_vm(doctor->ask.model, i)->tdp)
-			return NULL;
-	return duplicate("KVM's legacy and shadow MMU record no old value of an entry");
+	return doctor_without_tdp(doctor, "old value of an entry");
 }
 
 static void *splits_begin(struct doctor *doctor)
@@ -80,7 +78,7 @@ static void splits_take(struct doctor *doctor, void *state, uint64_t number)
 		splits->room = splits->room ? 2 * splits->room : 64;
 		splits->list = reallocate(splits->list, splits->room * sizeof(*splits->list));
 	}
-	splits->list[splits->count++] = (struct split_of){number, is_for_fetch(doctor, number)};
+	splits->list[splits->count++] = (struct split_of){.fact = number, .nx = is_for_fetch(doctor, number)};
 }
 
 static void note_split(const struct doctor *doctor, struct finding *f, uint64_t number)
@@ -91,13 +89,7 @@ static void note_split(const struct doctor *doctor, struct finding *f, uint64_t 
 	doctor_evidence(f, number, "%s page at gpa 0x%" PRIx64 " taken apart (%s) by %s", text_level_span(fact->level),
 	                fact->address, fact_cause_name(fact->cause), who);
 	free(who);
-	if (fact->address < f->low)
-		f->low = fact->address;
-	if (write_end(fact) > f->high)
-		f->high = write_end(fact);
-	if (f->first == MODEL_NONE)
-		f->first = number;
-	f->last = number;
+	extent_add(&f->where, number, number, fact->address, write_end(fact));
 }
 
 static void report_splits(struct doctor *doctor, struct splits *splits, unsigned vm)
@@ -107,12 +99,14 @@ static void report_splits(struct doctor *doctor, struct splits *splits, unsigned
 	struct finding *found;
 
 	for (size_t i = 0; i < splits->count; i++) {
-		const struct fact *fact = model_fact(model, splits->list[i].fact);
+		struct split_of *split = &splits->list[i];
+		const struct fact *fact = model_fact(model, split->fact);
 
-		if (splits->list[i].nx || fact->vm != vm)
+		if (split->nx || fact->vm != vm)
 			continue;
 		all++;
-		if (split_joined(model, splits->list[i].fact, doctor->ask.to) != MODEL_NONE)
+		split->never = split_joined(model, split->fact, doctor->ask.to) == MODEL_NONE;
+		if (!split->never)
 			continue;
 		never++;
 		bytes += vmmu_level_pages(fact->level) << VMMU_PAGE_SHIFT;
@@ -124,13 +118,12 @@ static void report_splits(struct doctor *doctor, struct splits *splits, unsigned
 	                              "small pages now.",
 	                              text_count(never).text, text_count(all).text, text_bytes(bytes).text));
 	for (size_t i = 0; found && i < splits->count; i++)
-		if (!splits->list[i].nx && model_fact(model, splits->list[i].fact)->vm == vm &&
-		    split_joined(model, splits->list[i].fact, doctor->ask.to) == MODEL_NONE)
+		if (splits->list[i].never && model_fact(model, splits->list[i].fact)->vm == vm)
 			note_split(doctor, found, splits->list[i].fact);
 	if (!found)
 		return;
 	found->count = never;
-	found->command = formatted("vmmu pages --vm %u %s", vm + 1, doctor->ask.path);
+	doctor_more(doctor, found, "pages");
 }
 
 static void large_pages_end(struct doctor *doctor, void *state)
@@ -191,7 +184,7 @@ static void nx_end(struct doctor *doctor, void *state)
 		if (!found)
 			continue;
 		found->count = count;
-		found->command = formatted("vmmu pages --vm %u %s", vm + 1, doctor->ask.path);
+		doctor_more(doctor, found, "pages");
 	}
 	free(splits->list);
 	free(splits);

@@ -8,11 +8,10 @@
 
 #include "../question/writes.h"
 
-enum { ZAP_ALLS = 4,
-       /* in one second, */ /* in one second */
-       ZAP_ALL_BACK = 64,   /* and pages that were mapped again at once: firmware at boot has few */
-       BACK = 64,           /* pages that came back with the same frame */
-       SAME_PERCENT = 50,   /* of those dropped */
+enum { ZAP_ALLS = 4,      /* in one second */
+       ZAP_ALL_BACK = 64, /* and pages that were mapped again at once: firmware at boot has few */
+       BACK = 64,         /* pages that came back with the same frame */
+       SAME_PERCENT = 50, /* of those dropped */
        SOON_NS = 1000000000 };
 
 /* ---- everything at once ------------------------------------------------------------------- */
@@ -90,9 +89,8 @@ static void zap_all_end(struct doctor *doctor, void *state)
 		}
 		if (found) {
 			found->count = all->count;
-			found->first = all->first;
-			found->last = all->last;
-			found->command = formatted("vmmu zaps --vm %u %s", vm + 1, doctor->ask.path);
+			extent_add(&found->where, all->first, all->last, UINT64_MAX, 0);
+			doctor_more(doctor, found, "zaps");
 		}
 		free(all->facts);
 	}
@@ -101,10 +99,7 @@ static void zap_all_end(struct doctor *doctor, void *state)
 
 static char *drops_blind(const struct doctor *doctor)
 {
-	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
-		if (model_vm(doctor->ask.model, i)->tdp)
-			return NULL;
-	return duplicate("KVM's legacy and shadow MMU record no drop of an entry");
+	return doctor_without_tdp(doctor, "drop of an entry");
 }
 
 const struct illness illness_zap_all_storm = {
@@ -124,8 +119,8 @@ const struct illness illness_zap_all_storm = {
 /* ---- MMU notifiers ---------------------------------------------------------------------------- */
 
 struct notifier {
-	uint64_t dropped, back, same, first, last, unmaps; /* first, last: facts */
-	uint64_t low, high;
+	uint64_t dropped, back, same, unmaps;
+	struct extent where;
 	struct majority who;
 };
 
@@ -141,16 +136,9 @@ static void *notifier_begin(struct doctor *doctor)
 
 static void note_drop(struct notifier *n, const struct fact *fact, uint64_t number)
 {
-	if (!n->dropped++) {
-		n->first = number;
-		n->low = UINT64_MAX;
-	}
-	n->last = number;
+	n->dropped++;
 	majority_add(&n->who, fact->thread);
-	if (fact->address < n->low)
-		n->low = fact->address;
-	if (write_end(fact) > n->high)
-		n->high = write_end(fact);
+	extent_add(&n->where, number, number, fact->address, write_end(fact));
 }
 
 static void notifier_take(struct doctor *doctor, void *state, uint64_t number)
@@ -195,17 +183,15 @@ static void notifier_end(struct doctor *doctor, void *state)
 		if (!found)
 			continue;
 		who = ask_thread_text(&doctor->ask, (uint32_t)n->who.value);
-		doctor_evidence(found, n->first, "the first of them; %s by %s", n->who.lead ? "most" : "some", who);
+		doctor_evidence(found, n->where.first, "the first of them; %s by %s", n->who.lead ? "most" : "some", who);
 		free(who);
-		doctor_evidence(found, n->last, "the last of them, %.3f s later", doctor_seconds(doctor, n->first, n->last));
+		doctor_evidence(found, n->where.last, "the last of them, %.3f s later",
+		                doctor_seconds(doctor, n->where.first, n->where.last));
 		if (n->unmaps)
 			doctor_evidence(found, MODEL_NONE, "%s calls of the notifier (kvm_unmap_hva_range)", text_count(n->unmaps).text);
 		found->count = n->same;
-		found->first = n->first;
-		found->last = n->last;
-		found->low = n->low;
-		found->high = n->high;
-		found->command = formatted("vmmu zaps --vm %u %s", vm + 1, doctor->ask.path);
+		found->where = n->where;
+		doctor_more(doctor, found, "zaps");
 	}
 	free(all);
 }
