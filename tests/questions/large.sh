@@ -8,24 +8,7 @@ set -u
 vmmu=$(realpath "$1")
 generate=$(realpath "$2")
 events=${3:-4000000}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache
-mkdir "$TMPDIR"
-cd "$work" || exit 1
-passed=0
-failed=0
-
-check() {
-	local what=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAILED: $what"
-	fi
-}
+. "$(dirname "$(realpath "$0")")/../tool/lib.sh"
 
 # An index is kept when making it took a second: on a fast machine that wants more events.
 for more in 1 2 4 8; do
@@ -67,6 +50,4 @@ if [ "$(id -u)" -ne 0 ]; then
 	check 'the cache is used' [ -n "$(ls cache/vmmu 2>/dev/null)" ]
 	chmod 755 .
 fi
-check 'nothing is left behind' [ -z "$(ls tmp)" ]
-echo "$passed passed, $failed failed, 0 skipped"
-[ $failed -eq 0 ]
+finish

@@ -8,24 +8,7 @@ set -u
 vmmu=$(realpath "$1")
 generate=$(realpath "$2")
 records=${3:-3000000}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export TMPDIR=$work/tmp XDG_CACHE_HOME=$work/cache
-mkdir "$TMPDIR"
-cd "$work" || exit 1
-passed=0
-failed=0
-
-check() {
-	local what=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAILED: $what"
-	fi
-}
+. "$(dirname "$(realpath "$0")")/../tool/lib.sh"
 
 # limited COMMAND...: with 60 MB of memory that no file stands behind; the trace has some 200 MB
 limited() (
@@ -133,6 +116,4 @@ cp large cut
 "$vmmu" trace cut 2>said | { sleep 1; cat >/dev/null; }
 check 'a trace that shrinks ends the command in order' [ "${PIPESTATUS[0]}" -le 2 ]
 wait
-check 'nothing is left behind' [ -z "$(ls tmp)" ]
-echo "$passed passed, $failed failed, 0 skipped"
-[ $failed -eq 0 ]
+finish

@@ -6,24 +6,7 @@
 set -u
 vmmu=$(realpath "$1")
 sample=$(realpath "$2")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export TMPDIR=$work/tmp
-mkdir tmp
-passed=0
-failed=0
-
-check() {
-	local what=$1
-	shift
-	if "$@"; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAILED: $what"
-	fi
-}
+. "$(dirname "$(realpath "$0")")/lib.sh"
 
 # What a command says, without names of files and what only a side file knows.
 said() {
@@ -86,6 +69,4 @@ for source in 'cat /dev/zero' 'yes no trace' true 'head -c 64 t' 'head -c 300 t.
 	check "$source: status $status" [ "$status" -eq 2 -o "$status" -eq 1 ]
 	check "$source: no sanitizer speaks" [ "$(grep -c 'Sanitizer\|runtime error' said)" -eq 0 ]
 done
-check 'nothing is left behind' [ -z "$(ls tmp)" ]
-echo "$passed passed, $failed failed, 0 skipped"
-[ $failed -eq 0 ]
+finish

@@ -250,6 +250,22 @@ bool bytes_read_regular(const char *path, size_t max, struct bytes *out, char **
 	return ok;
 }
 
+size_t read_at(int fd, void *to, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t got = pread(fd, (char *)to + done, size - done, (off_t)(offset + done));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			break;
+		done += (size_t)got;
+	}
+	return done;
+}
+
 void bytes_free(struct bytes *bytes)
 {
 	free(bytes->data);

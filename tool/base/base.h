@@ -59,6 +59,9 @@ bool bytes_read(const char *path, struct bytes *out, char **error);
 bool bytes_read_regular(const char *path, size_t max, struct bytes *out, char **error);
 void bytes_free(struct bytes *bytes);
 
+/* Up to `size` bytes of an open file from `offset` on; fewer only at its end or on an error. */
+size_t read_at(int fd, void *to, size_t size, uint64_t offset);
+
 /* First place in PATH, or `override` when that is not NULL. NULL: not found. Caller frees. */
 char *find_program(const char *name, const char *override);
 /* Absolute path without symbolic links, or a copy of `path` where that fails. Caller frees. */

@@ -14,7 +14,6 @@ static bool is_shared(const char *option, enum question_when when)
 
 	if (when == QUESTION_FOR_OPTION_JSON && strcmp(option, "--json") == 0)
 		return true;
-
 	for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
 		if (strlen(shared[i]) == length && strncmp(option, shared[i], length) == 0)
 			return true;

@@ -26,20 +26,7 @@ void file_close(struct file *file)
 
 bool file_read(const struct file *file, uint64_t offset, void *data, size_t size)
 {
-	size_t done = 0;
-
-	if (offset > file->size || size > file->size - offset)
-		return false;
-	while (done < size) {
-		ssize_t got = pread(file->fd, (char *)data + done, size - done, (off_t)(offset + done));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		done += (size_t)got;
-	}
-	return true;
+	return offset <= file->size && size <= file->size - offset && read_at(file->fd, data, size, offset) == size;
 }
 
 uint8_t *file_piece(const struct file *file, uint64_t offset, uint64_t size)

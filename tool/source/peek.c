@@ -39,10 +39,7 @@ static enum source_kind kind_of_packed(const uint8_t *data, size_t size)
 
 static enum source_kind kind_of(const uint8_t *data, size_t size)
 {
-	bool gzip = size >= 2 && data[0] == 0x1f && data[1] == 0x8b;
-	bool zstd = size >= 4 && memcmp(data, "\x28\xb5\x2f\xfd", 4) == 0;
-
-	return gzip || zstd ? kind_of_packed(data, size) : source_kind_of(data, size);
+	return stream_is_packed(data, size) ? kind_of_packed(data, size) : source_kind_of(data, size);
 }
 
 /* A copy of what is in the pipe now; at least one byte but at its end. */

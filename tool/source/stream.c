@@ -230,16 +230,25 @@ bool stream_line(struct stream *stream, const char **line, size_t *length)
 	}
 }
 
+static enum packing packing_of(const uint8_t *data, size_t size)
+{
+	if (size >= 2 && data[0] == 0x1f && data[1] == 0x8b)
+		return GZIP;
+	return size >= 4 && memcmp(data, "\x28\xb5\x2f\xfd", 4) == 0 ? ZSTD : PLAIN;
+}
+
+bool stream_is_packed(const uint8_t *data, size_t size)
+{
+	return packing_of(data, size) != PLAIN;
+}
+
 static bool recognise_packing(struct stream *stream, char **error)
 {
 	const uint8_t *data;
 	size_t size = stream_peek(stream, &data, 4);
 
-	if (size >= 2 && data[0] == 0x1f && data[1] == 0x8b)
-		stream->packing = GZIP;
-	else if (size == 4 && memcmp(data, "\x28\xb5\x2f\xfd", 4) == 0)
-		stream->packing = ZSTD;
-	else
+	stream->packing = packing_of(data, size);
+	if (stream->packing == PLAIN)
 		return true;
 	stream->input = allocate(BUFFER_BYTES);
 	memcpy(stream->input, data, stream->end - stream->at);

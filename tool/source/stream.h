@@ -7,6 +7,9 @@
 
 struct stream;
 
+/* By its first four bytes: is it packed in a way that is unpacked here? */
+bool stream_is_packed(const uint8_t *data, size_t size);
+
 /*
  * What a path leads to, to be closed by the caller; below 0 with errno. "-" is standard
  * input. A named pipe is opened once for good: its writer shall not see it closed in between.

@@ -9,9 +9,7 @@
 #include "../question/history.h"
 #include "top.h"
 
-enum { REGION_SHIFT = 21,
-       KEY_SHIFT = 52,
-       HISTORY = 512,    /* facts of a region that are shown */
+enum { HISTORY = 512,    /* facts of a region that are shown */
        HEAD_LINES = 6 }; /* above the list */
 
 const char *const sort_names[SORTS] = {"faults", "writes", "drops", "device", "total", "address"};
@@ -40,7 +38,7 @@ void frame_free(struct frame *frame)
 
 static bool shows(const struct view *view, uint64_t key)
 {
-	return view->vm == UINT_MAX || key >> KEY_SHIFT == view->vm;
+	return view->vm == UINT_MAX || spot_vm(key) == view->vm;
 }
 
 /* "1,234", "0.4" */
@@ -149,30 +147,29 @@ static void add_head(struct frame *frame, const struct ask *ask, const struct ga
 
 /* ---- the list ------------------------------------------------------------------------------------ */
 
-static enum sort sorting; /* qsort has no argument for it */
-
-static double weight(const struct spot *spot)
+static double weight(const struct spot *spot, enum sort sort)
 {
 	double total = 0;
 
-	if (sorting < SORT_TOTAL)
-		return spot->counts.rate[sorting] + (double)spot->counts.total[sorting] * 1e-12;
+	if (sort < SORT_TOTAL)
+		return spot->counts.rate[sort] + (double)spot->counts.total[sort] * 1e-12;
 	for (unsigned i = 0; i < COUNTERS; i++)
 		total += (double)spot->counts.total[i];
 	return total;
 }
 
-static int compare(const void *a, const void *b)
+static int compare(const void *a, const void *b, void *sort_by)
 {
 	const struct spot *x = *(const struct spot *const *)a, *y = *(const struct spot *const *)b;
-	double p = weight(x), q = weight(y);
+	enum sort sort = *(const enum sort *)sort_by;
+	double p = weight(x, sort), q = weight(y, sort);
 
-	if (sorting != SORT_ADDRESS && p != q)
+	if (sort != SORT_ADDRESS && p != q)
 		return p > q ? -1 : 1;
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
-static const struct spot **sorted(const struct spots *spots, const struct view *view, size_t *count)
+static const struct spot **sorted(const struct spots *spots, struct view *view, size_t *count)
 {
 	const struct spot **list = allocate((spots->count + 1) * sizeof(*list));
 
@@ -180,27 +177,24 @@ static const struct spot **sorted(const struct spots *spots, const struct view *
 	for (size_t i = 0; i < spots->count; i++)
 		if (shows(view, spots->list[i].key))
 			list[(*count)++] = &spots->list[i];
-	sorting = view->sort;
 	if (*count)
-		qsort(list, *count, sizeof(*list), compare);
+		qsort_r(list, *count, sizeof(*list), compare, &view->sort);
 	return list;
 }
-
-static uint64_t low_of(uint64_t key) { return key & ((1ull << KEY_SHIFT) - 1); }
 
 /* Of a place in the code, its upper bits follow from bit 47. */
 static uint64_t rip_of(uint64_t key)
 {
-	uint64_t rip = low_of(key);
+	uint64_t rip = spot_low(key);
 
 	return rip >> 47 & 1 ? rip | ~((1ull << 48) - 1) : rip;
 }
 
 static char *name_of(const struct ask *ask, const struct view *view, const struct spot *spot)
 {
-	unsigned vm = (unsigned)(spot->key >> KEY_SHIFT);
+	unsigned vm = spot_vm(spot->key);
 	char *place = view->functions ? ask_place_text(ask, rip_of(spot->key))
-	                              : formatted("0x%012" PRIx64, low_of(spot->key) << REGION_SHIFT);
+	                              : formatted("0x%012" PRIx64, spot_low(spot->key) << REGION_SHIFT);
 	char *whole;
 
 	if (view->vm != UINT_MAX || model_vm_count(ask->model) < 2)
@@ -242,10 +236,10 @@ static void add_list(struct frame *frame, const struct ask *ask, const struct ga
 
 static bool concerns(const struct fact *fact, uint64_t region)
 {
-	uint64_t first = low_of(region) << REGION_SHIFT, last = first + (1 << REGION_SHIFT) - 1;
+	uint64_t first = spot_low(region) << REGION_SHIFT, last = first + (1 << REGION_SHIFT) - 1;
 	uint64_t end = fact->address;
 
-	if (fact->vm != region >> KEY_SHIFT)
+	if (fact->vm != spot_vm(region))
 		return false;
 	if (fact->kind == FACT_FAULT || fact->kind == FACT_MMIO)
 		return fact->address >= first && fact->address <= last;
@@ -292,7 +286,7 @@ static void add_history(struct frame *frame, const struct ask *ask, const struct
 	if (view->scroll >= found)
 		view->scroll = found ? found - 1 : 0;
 	add(frame, LOOK_DIM, "0x%012" PRIx64 " + 2 MiB, VM %u: the last %s of what happened there, the newest first",
-	    low_of(view->region) << REGION_SHIFT, (unsigned)(view->region >> KEY_SHIFT) + 1, text_count(found).text);
+	    spot_low(view->region) << REGION_SHIFT, spot_vm(view->region) + 1, text_count(found).text);
 	for (size_t i = view->scroll; i < found && i < view->scroll + room; i++)
 		add_fact(frame, ask, numbers[i]);
 }

@@ -9,9 +9,6 @@
 #include "../question/writes.h"
 #include "top.h"
 
-enum { REGION_SHIFT = 21,
-       KEY_SHIFT = 52 };
-
 void gather_init(struct gather *gather)
 {
 	*gather = (struct gather){.taken = 0};
@@ -46,17 +43,15 @@ static struct counts *spot_for(struct spots *spots, uint64_t key, uint64_t fact)
 
 static void count(struct gather *gather, const struct fact *fact, uint64_t number, enum counter counter)
 {
-	uint64_t vm = (uint64_t)fact->vm << KEY_SHIFT;
-
 	gather->vms[fact->vm].counts.total[counter]++;
-	spot_for(&gather->regions, vm | (fact->address >> REGION_SHIFT & ((1ull << KEY_SHIFT) - 1)), number)->total[counter]++;
+	spot_for(&gather->regions, spot_key(fact->vm, fact->address >> REGION_SHIFT), number)->total[counter]++;
 }
 
 static void count_place(struct gather *gather, const struct fact *fault, uint64_t number, enum counter counter)
 {
 	/* Kernels' addresses are above 2^47: what is cut off their ends is put back by its sign. */
 	if (fault->b)
-		spot_for(&gather->places, (uint64_t)fault->vm << KEY_SHIFT | (fault->b & ((1ull << KEY_SHIFT) - 1)), number)
+		spot_for(&gather->places, spot_key(fault->vm, fault->b), number)
 			->total[counter]++;
 }
 

@@ -28,9 +28,16 @@ struct counts {
 	double rate[COUNTERS];
 };
 
-/* A region of 2 MiB, or a place in the guest's code. */
+/* A spot's key is the VM, and below it the number of a region of 2 MiB or the low bits of a rip. */
+enum { REGION_SHIFT = 21,
+       KEY_SHIFT = 52 };
+static inline uint64_t spot_key(unsigned vm, uint64_t low) { return (uint64_t)vm << KEY_SHIFT | low << (64 - KEY_SHIFT) >> (64 - KEY_SHIFT); }
+static inline unsigned spot_vm(uint64_t key) { return (unsigned)(key >> KEY_SHIFT); }
+static inline uint64_t spot_low(uint64_t key) { return key << (64 - KEY_SHIFT) >> (64 - KEY_SHIFT); }
+
+/* A region of guest memory, or a place in the guest's code. */
 struct spot {
-	uint64_t key; /* VM, and address >> 21 or rip */
+	uint64_t key;
 	struct counts counts;
 	uint64_t last; /* fact */
 };

@@ -160,23 +160,6 @@ static void find_ending(struct trace_file *trace)
 		trace->ending = TRACE_COMPLETE;
 }
 
-/* Reads up to `size` bytes; fewer only at the end of the file. */
-static size_t read_at(int fd, void *to, size_t size, off_t offset)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t got = pread(fd, (char *)to + done, size - done, offset + (off_t)done);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			break;
-		done += (size_t)got;
-	}
-	return done;
-}
-
 static bool write_at(int fd, const uint8_t *from, size_t size, uint64_t offset)
 {
 	size_t done = 0;
