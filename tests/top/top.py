@@ -131,6 +131,10 @@ def batch(vmmu, folder):
     for words in (["--interval", "0"], ["--sort", "size"], ["--count", "x"], ["/nowhere"], [HERE / "top.py"]):
         done = top(vmmu, "--batch", "--count", "1", *words)
         check(f"refused: {words}", done.returncode == 2 and b"vmmu" in done.stderr)
+    subprocess.run([vmmu.parent / "sample", folder / "guest.trace"], check=True)
+    done = top(vmmu, "--batch", "--count", "1", "--interval", "0.5", folder / "guest.trace")
+    check(f"a guest's trace is shown, too: {done.stdout[:300]}", done.returncode == 0 and
+          re.search(rb"VM 1, EPT|VM 1, NPT", done.stdout) and re.search(rb"[1-9]\d* faults in all", done.stdout))
     hostile = text.replace(b"vmm-", b"v\x1b[-")
     done = top(vmmu, "--batch", "--count", "1", "--interval", "0.3", "-", data=hostile)
     check("a name gives no orders to the terminal", b"\x1b" not in done.stdout)

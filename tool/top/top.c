@@ -118,7 +118,7 @@ static const struct argp argp = {
 	.args_doc = "[FILE]",
 	.doc = "Show what happens to second-level tables while it happens: rates of faults, writes and drops, by cause, by "
 	       "region of guest memory and by the guest's function; what is mapped by pages of which size, and how much "
-	       "memory the tables take. Without FILE of the VMs on this host (root); else of a recording as it grows, or of "
+	       "memory the tables take. Without FILE of the VMs on this host (root); else of a recording or of a guest's trace as it grows, or of "
 	       "a pipe (-). Keys: h.",
 };
 
