@@ -484,6 +484,32 @@ static void without_accessed_and_dirty_bits(void **state)
 	assert_sound(sim);
 }
 
+/* A large leaf loses W, D with it, and CPUs forget both; with A and D in the tables or without. */
+static void a_large_leaf_is_protected_in_place(void **state)
+{
+	for (unsigned ad = mode_of(state) == VMMU_MODE_NPT; ad < 2; ad++) {
+		struct sim_config config = sim_config_default(mode_of(state));
+		struct sim_walk walk;
+		uint64_t before;
+
+		config.cpu.ad = ad;
+		struct sim *sim = sim_start(&config);
+
+		sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 9));
+		assert_int_equal(sim_access(sim, 0, 5 * K, VMMU_W), SIM_OK);
+		before = sim->flushes;
+		assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_READONLY), VMMU_OK); /* checks all TLBs */
+		assert_int_equal(sim->flushes, before + 1);
+		sim_look(sim, 5 * K, VMMU_R, &walk);
+		assert_int_equal(walk.end, SIM_WALK_MAPPED);
+		assert_int_equal(walk.level, VMMU_LEVEL_2M);
+		assert_false(walk.rights & VMMU_W);
+		assert_int_equal(walk.dirty, !ad);
+		assert_int_equal(sim_access(sim, 0, 5 * K, VMMU_W), VMMU_FAULT_READ_ONLY);
+		assert_sound(sim);
+	}
+}
+
 /* Nothing was there before, or less: no CPU has anything to forget (SDM vol. 3, 29.4.3.3). */
 static void building_owes_no_flush(void **state)
 {
@@ -593,6 +619,7 @@ int main(void)
 		BOTH(every_address_width_works),
 		BOTH(the_cpu_never_sets_accessed_or_dirty_itself),
 		EPT(without_accessed_and_dirty_bits),
+		BOTH(a_large_leaf_is_protected_in_place),
 		BOTH(building_owes_no_flush),
 		BOTH(vcpus_come_and_go),
 		BOTH(a_slot_as_large_as_the_address_space),

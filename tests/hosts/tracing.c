@@ -130,6 +130,35 @@ static void a_fault_under_way_tells_what_it_writes(void **state)
 	host_end(host);
 }
 
+/* When the operation exists, and is not inside yet. */
+static void switch_at_the_gate(struct host *host, unsigned point)
+{
+	if (point != VMMU_POINT_GATE_ENTER || !switching)
+		return;
+	switching = false;
+	host_elsewhere(host, enable);
+}
+
+/* W comes back to a page that is there: nothing is asked of the host, so no answer can be too old. */
+static void a_permission_given_meanwhile_is_told(void **state)
+{
+	static struct vmmu_trace_record record[2][RECORDS];
+	struct vmmu_trace_ring manager = {.records = record[0], .size = RECORDS};
+	struct vmmu_trace_ring ring = {.records = record[1], .size = RECORDS};
+	struct vmmu_trace_ring *rings[] = {&manager, &ring};
+	struct host *host = traced_host(state, &manager, &ring);
+
+	assert_ok(vmmu_slot_set_flags(host->vm, 0, VMMU_SLOT_LOG_DIRTY));
+	assert_result(host_touch(host, 0, 5 * K, VMMU_R), VMMU_FAULT_FIXED);
+	switching = true;
+	host->on_point = switch_at_the_gate;
+	assert_result(host_touch(host, 0, 5 * K, VMMU_W | VMMU_ACCESS_PRESENT), VMMU_FAULT_FIXED);
+	host->on_point = NULL;
+	assert_false(switching);
+	vmmu_dump(host->vm, see_entry, rings);
+	host_end(host);
+}
+
 /* ---- rings ----------------------------------------------------------------------------- */
 
 /* All numbers that are missing are told of, by the ring or in it; and the next record is there. */
@@ -202,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ALL(what_is_found_is_told_once),
 		ALL(a_fault_under_way_tells_what_it_writes),
+		ALL(a_permission_given_meanwhile_is_told),
 		ALL(rings_of_every_size_go_on),
 		ALL(rings_that_cannot_be_are_refused),
 	};
