@@ -3,7 +3,8 @@
 
 TOOL_SRC := $(wildcard tool/*.c tool/*/*.c)
 PROBE_DIR := $(BUILD)/tool/machine/probe
-TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(PROBE_DIR)/embed.o
+TOOL_BLOBS := $(PROBE_DIR)/embed.o $(BUILD)/tool/report/blobs.o
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(TOOL_BLOBS)
 TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude \
 	$(shell pkg-config --cflags libtracefs libtraceevent 2>/dev/null)
 # pthread_cancel loads libgcc_s when it is called: better it is there.
@@ -46,6 +47,7 @@ iso: $(RUN_NEEDS)
 
 MAN_PAGES := $(wildcard docs/man/*.1)
 
+include tool/report/report.mk
 include tool/package/package.mk
 
 #   make install   install-lib, install-tool and visor.elf (DESTDIR, PREFIX)

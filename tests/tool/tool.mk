@@ -4,7 +4,7 @@
 TOOL_TEST_FLAGS := $(CSTD) $(WARN) -g -O1 -D_GNU_SOURCE -Iinclude $(filter -I/%,$(TOOL_CFLAGS)) \
 	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TOOL_TEST_SRC := $(filter-out tool/main.c,$(wildcard tool/*/*.c))
-TOOL_TEST_OBJ := $(TOOL_TEST_SRC:%.c=$(BUILD)/tool-asan/%.o) $(PROBE_DIR)/embed.o
+TOOL_TEST_OBJ := $(TOOL_TEST_SRC:%.c=$(BUILD)/tool-asan/%.o) $(TOOL_BLOBS)
 TOOL_TESTS := $(patsubst tests/tool/%.c,$(BUILD)/tool-asan/tests/%,$(wildcard tests/tool/*.c))
 
 $(BUILD)/tool-asan/tool/%.o: tool/%.c

@@ -13,5 +13,6 @@ int command_walk(int argc, char **argv);
 int command_dump(int argc, char **argv);
 int command_record(int argc, char **argv);
 int command_check(int argc, char **argv);
+int command_report(int argc, char **argv);
 
 #endif

@@ -65,17 +65,13 @@ static bool parse_time(const struct ask *ask, const char *text, uint64_t *time)
 
 /* ---- options ----------------------------------------------------------------------------------- */
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static error_t parse_trace(int key, char *arg, struct argp_state *state)
 {
 	struct ask *ask = state->input;
 
 	switch (key) {
 	case OPTION_SYMBOLS:
 		ask->symbols_path = arg;
-		return 0;
-	case OPTION_COLOUR:
-		if (!parse_colour_mode(arg ? arg : "always", &ask->colour))
-			argp_error(state, "--color is auto, always or never, not \"%s\"", arg);
 		return 0;
 	case OPTION_VM:
 		ask->vm_name = arg;
@@ -93,13 +89,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (ask->until)
 			argp_error(state, "one --until at a time, not also \"%s\"", arg);
 		ask->until = arg;
-		return 0;
-	case OPTION_LAST:
-		if (!parse_number(arg, &ask->last))
-			argp_error(state, "--last takes a number, not \"%s\"", arg);
-		return 0;
-	case OPTION_JSON:
-		ask->json = true;
 		return 0;
 	case OPTION_HOST_CLOCK:
 		ask->host_clock = true;
@@ -121,7 +110,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-static const struct argp_option options[] = {
+static const struct argp_option trace_options[] = {
 	{"since", OPTION_SINCE, "TIME", 0,
          "Only what happened from TIME on: seconds since the first event (also 200ms, 15us), or @ and the "
          "recording's own clock",
@@ -129,20 +118,52 @@ static const struct argp_option options[] = {
 	{"until", OPTION_UNTIL, "TIME", 0, "Only what happened up to TIME", 20},
 	{"vm", OPTION_VM, "VM", 0, "Only this VM: its number, PID or name", 20},
 	{"vcpu", OPTION_VCPU, "N", 0, "Only this vCPU", 20},
-	{"last", OPTION_LAST, "N", 0, "At most N lines; for histories the last N", 20},
-	{"json", OPTION_JSON, NULL, 0, "Print JSON (docs/questions.md has its schema)", 20},
 	{"host-clock", OPTION_HOST_CLOCK, NULL, 0,
          "Print and take times as the recording's clock has them, to line up with dmesg or trace-cmd", 20},
 	{"symbols", OPTION_SYMBOLS, "FILE", 0,
          "Names for guest addresses: System.map, vmlinux or a copy of /proc/kallsyms", 20},
-	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
-         "auto, always or never (default: auto, which honours NO_COLOR)", 20},
-	{"colour", 0, NULL, OPTION_ALIAS, NULL, 20},
 	{"no-index", OPTION_NO_INDEX, NULL, 0, "Neither use nor leave an index file", 20},
 	{0},
 };
 
-const struct argp ask_argp = {.options = options, .parser = parse};
+const struct argp ask_trace_argp = {.options = trace_options, .parser = parse_trace};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct ask *ask = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = ask;
+		return 0;
+	case OPTION_COLOUR:
+		if (!parse_colour_mode(arg ? arg : "always", &ask->colour))
+			argp_error(state, "--color is auto, always or never, not \"%s\"", arg);
+		return 0;
+	case OPTION_LAST:
+		if (!parse_number(arg, &ask->last))
+			argp_error(state, "--last takes a number, not \"%s\"", arg);
+		return 0;
+	case OPTION_JSON:
+		ask->json = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"last", OPTION_LAST, "N", 0, "At most N lines; for histories the last N", 20},
+	{"json", OPTION_JSON, NULL, 0, "Print JSON (docs/questions.md has its schema)", 20},
+	{"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
+         "auto, always or never (default: auto, which honours NO_COLOR)", 20},
+	{"colour", 0, NULL, OPTION_ALIAS, NULL, 20},
+	{0},
+};
+
+static const struct argp_child trace_child[] = {{&ask_trace_argp, 0, NULL, 0}, {0}};
+
+const struct argp ask_argp = {.options = options, .parser = parse, .children = trace_child};
 
 static error_t parse_moment(int key, char *arg, struct argp_state *state)
 {

@@ -36,7 +36,12 @@ struct ask {
 	json_t *result; /* --json: what is printed at the end */
 };
 
-/* FILE and the options that every question has. `input` of this child parser is the struct ask. */
+/*
+ * FILE, and the options that say what of it is looked at. `input` of this child parser,
+ * and of the next, is the struct ask.
+ */
+extern const struct argp ask_trace_argp;
+/* The same with the options that every question has beside, on how it prints. */
 extern const struct argp ask_argp;
 /* --at */
 extern const struct argp ask_moment_argp;
