@@ -4,7 +4,7 @@
 	.macro blob name, file
 	.globl \name, \name\()_end
 \name:
-	.incbin \file
+	.incbin "\file"
 \name\()_end:
 	.endm
 

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 enum { KINDS = 4,
-       DEVICE = 3 };
+       DEVICE = 3,
+       HOLE = 16 /* so many rows of nothing are shown as what they are; more are left out */ };
 
 struct region {
 	uint64_t first, last; /* pieces of 2^shift bytes */
@@ -83,7 +84,7 @@ static void count_rows(const struct strip *strip, unsigned shift, uint64_t *rows
 	for (size_t i = 0; i < strip->region_count; i++) {
 		uint64_t first = strip->regions[i].first >> shift, last = strip->regions[i].last >> shift;
 
-		if (!*regions || first > end)
+		if (!*regions || first > end + HOLE)
 			++*regions;
 		else
 			first = end;
@@ -107,7 +108,7 @@ static void choose_rows(struct strip *strip)
 		struct region *last = kept ? &strip->regions[kept - 1] : NULL;
 		struct region region = {strip->regions[i].first >> strip->shift, strip->regions[i].last >> strip->shift, 0};
 
-		if (last && region.first <= last->last + 1)
+		if (last && region.first <= last->last + 1 + HOLE)
 			last->last = region.last > last->last ? region.last : last->last;
 		else
 			strip->regions[kept++] = region;

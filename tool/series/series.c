@@ -114,7 +114,7 @@ static void take_state(struct making *m, const struct fact *fact)
 	if (level < 1 || level >= SERIES_LEVELS)
 		return;
 	change(&m->pages[level], was == KVM_ENTRY_LEAF, is == KVM_ENTRY_LEAF, known);
-	if (level > 1 && m->series->exact)
+	if (level > 1)
 		change(&m->tables[level - 1], was == KVM_ENTRY_TABLE, is == KVM_ENTRY_TABLE, known);
 }
 
@@ -160,6 +160,8 @@ static void take(struct making *m, uint64_t number)
 	switch (fact->kind) {
 	case FACT_WRITE:
 	case FACT_FOUND:
+		if (!s->exact)
+			break;
 		take_state(m, fact);
 		if (!asked || fact->kind == FACT_FOUND)
 			break;
@@ -167,12 +169,6 @@ static void take(struct making *m, uint64_t number)
 		s->write_total++;
 		if (kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_MMIO)
 			take_device(m, number);
-		break;
-	case FACT_TABLE:
-	case FACT_TABLE_ZAP:
-		/* Without a record of the entry that links it, a table's own must do. */
-		if (!s->exact && fact->level >= 1 && fact->level < SERIES_LEVELS)
-			change(&m->tables[fact->level], fact->kind == FACT_TABLE_ZAP, fact->kind == FACT_TABLE, false);
 		break;
 	case FACT_FAULT:
 		if (asked) {

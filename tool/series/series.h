@@ -42,7 +42,7 @@ struct series {
 	uint64_t first, last; /* times of the recording's clock; steps reach from first to last */
 	uint64_t step;        /* ns */
 	unsigned steps;
-	bool exact; /* false: legacy and shadow MMU of KVM, which record no drop: pages and writes are not known */
+	bool exact; /* false: legacy and shadow MMU of KVM, which record no drop: pages, tables and writes are not known */
 	bool any_exit;
 	uint64_t *pages[SERIES_LEVELS];  /* by step: leaves of levels 1 to 3 at its end */
 	uint64_t *tables[SERIES_LEVELS]; /* ... tables of levels 1 to 5, without the roots */

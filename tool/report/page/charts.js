@@ -9,6 +9,7 @@ import { drawTimeAxis, MARGIN, moveTo, onWidth, timeScale } from './axes.js';
 import { bytes, element, rate } from './format.js';
 import { onChange, state } from './state.js';
 
+const NOT_KNOWN = 'Not known: under shadow paging and KVM’s legacy MMU no event tells of dropped entries.';
 const HEIGHT = 170, MOST_EXITS = 5;
 const PAGE_BYTES = [4096, 2 ** 21, 2 ** 30];
 const perSecond = (vm) => (curve) => ({ name: curve.name, values: curve.values.map((n) => n / vm.step) });
@@ -20,14 +21,14 @@ function exits(vm) {
 }
 
 const CHARTS = [
-	{ id: 'pages', title: 'Mapped memory by size of page', unit: bytes, base2: true,
+	{ id: 'pages', state: true, title: 'Mapped memory by size of page', unit: bytes, base2: true,
 		curves: (vm) => vm.curves.pages.map((c, i) => ({ name: c.name, values: c.values.map((n) => n * PAGE_BYTES[i]) })),
-		empty: 'What was mapped at a moment is not known: no event tells of dropped entries.' },
+		empty: 'Nothing was mapped in this time.' },
 	{ id: 'faults', title: 'Faults per second by what they were about', unit: (n) => `${rate(n)}/s`, curves: (vm) => vm.curves.faults.map(perSecond(vm)),
 		empty: 'No fault was recorded in this time.' },
-	{ id: 'writes', title: 'Entries written per second', unit: (n) => `${rate(n)}/s`, curves: (vm) => vm.curves.writes.map(perSecond(vm)),
+	{ id: 'writes', state: true, title: 'Entries written per second', unit: (n) => `${rate(n)}/s`, curves: (vm) => vm.curves.writes.map(perSecond(vm)),
 		empty: 'No entry was written in this time.' },
-	{ id: 'memory', title: 'Memory that the tables take', unit: bytes, base2: true,
+	{ id: 'memory', state: true, title: 'Memory that the tables take', unit: bytes, base2: true,
 		curves: (vm) => vm.curves.tables.map((c) => ({ name: c.name, values: c.values.map((n) => n * 4096) })),
 		empty: 'No table is known in this time.' },
 	{ id: 'exits', title: 'Exits per second by reason', unit: (n) => `${rate(n)}/s`, curves: exits,
@@ -64,7 +65,7 @@ function makeChart(about) {
 		legend.replaceChildren();
 		scale = null;
 		if (!curves.length) {
-			plot.append(element('p', { class: 'empty' }, about.empty));
+			plot.append(element('p', { class: 'empty' }, vm.exact || !about.state ? about.empty : NOT_KNOWN));
 			return;
 		}
 		values = curves.map(() => element('b'));

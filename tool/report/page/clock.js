@@ -17,7 +17,7 @@ export function buildClock(place) {
 	const to = (seconds) => change({ time: seconds });
 	const writeTimes = () => {
 		const { vm, level, address } = state, entry = vm.find(level, address);
-		return entry < 0 ? [] : vm.writes(entry).map((w) => vm.time(w));
+		return entry < 0 ? [] : vm.writesOf(entry).map((w) => vm.time(w));
 	};
 	const near = () => state.vm.unit * 1.5;
 	const earlier = () => { const t = writeTimes().filter((x) => x < state.time - near()).pop(); if (t !== undefined) to(t); };

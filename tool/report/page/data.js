@@ -53,6 +53,16 @@ class Vm {
 		columns.o_write.forEach((write, i) => this.oldOf.set(write, i));
 	}
 
+	// The last moment at which most was mapped; of the end of a trace often only teardown is left.
+	fullest() {
+		let best = 0, at = this.steps - 1;
+		for (let i = 0; i < this.steps; i++) {
+			const bytes = this.curves.pages.reduce((sum, c, level) => sum + c.values[i] * spanOf(level + 1), 0);
+			if (bytes >= best && bytes) { best = bytes; at = i; }
+		}
+		return Math.min(this.length, (at + 0.99) * this.step);
+	}
+
 	// Seconds since the beginning of what is shown.
 	time(write) { return this.c.w_time[write] * this.unit; }
 	address(entry) { return (this.c.e_page_low[entry] + this.c.e_page_high[entry] * 2 ** 32) * PAGE; }
@@ -114,7 +124,7 @@ class Vm {
 		return text.replace('@', '0x' + address.toString(16));
 	}
 
-	writes(entry) {
+	writesOf(entry) {
 		const out = [];
 		for (let w = this.firstWrite[entry]; w < this.firstWrite[entry + 1]; w++) out.push(w);
 		return out;

@@ -11,7 +11,7 @@ function warnings(trace, vm) {
 	if (trace.damage) list.push(trace.damage);
 	if (trace.lost_places)
 		list.push(`${trace.lost ? count(trace.lost) : 'Some'} events were lost while this was recorded: what was known before is not certain after.`);
-	if (vm && !vm.born) list.push('The VM ran before recording began: entries that nobody wrote since are not known.');
+	if (vm?.exact && !vm.born) list.push('The VM ran before recording began: entries that nobody wrote since are not known.');
 	if (vm?.lowest_level > 1)
 		list.push('The trace has more writes than a page holds: entries of small pages are left out of the tables. vmmu report --since, --until or --gpa brings them in.');
 	else if (vm?.coarse_steps)

@@ -35,13 +35,13 @@ function row(vm, write, level, status) {
 }
 
 export function buildHistory(place) {
-	const head = element('div', { class: 'history-head', 'aria-live': 'polite' }), body = element('div', { class: 'scroll' });
+	const head = element('div', { class: 'history-head', 'aria-live': 'polite' }), body = element('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Writes of the chosen entry' });
 	place.append(head, body);
 	let shown = '', rows = [];
 
 	function list() {
 		const { vm, level, address } = state, entry = vm.find(level, address);
-		const writes = entry < 0 ? [] : vm.writes(entry);
+		const writes = entry < 0 ? [] : vm.writesOf(entry);
 		head.replaceChildren(element('h3', {}, `History of ${gpaText(address)} + ${bytes(spanOf(level))}`),
 			element('span', { class: 'soft' }, `level ${level}, ${writes.length === 1 ? '1 write' : `${count(writes.length)} writes`}`));
 		rows = [];
@@ -71,7 +71,10 @@ export function buildHistory(place) {
 			tr.className = past ? '' : 'later';
 			if (past) now = tr;
 		}
-		if (now) now.className = 'now';
+		if (!now) return;
+		now.className = 'now';
+		// Only inside its own box: the page itself must not move.
+		body.scrollTop = Math.max(0, now.offsetTop - body.clientHeight / 2);
 	}
 
 	onChange((what) => {

@@ -13,7 +13,7 @@ import { change, state } from './state.js';
 
 async function showVm(number) {
 	const vm = await openVm(state.trace, number);
-	change({ vm, time: vm.length, ...startingPlace(vm) });
+	change({ vm, time: vm.fullest(), ...startingPlace(vm) });
 }
 
 async function start() {

@@ -1,0 +1,303 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: BSD-2-Clause
+"""Pages of vmmu report in headless Chromium: they load, without a request or a complaint, and do what they say.
+
+    tests/report/browser.py BUILD
+"""
+
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+KVM = ROOT / "tests/kvm/traces"
+WIDTHS = (1280, 400)
+
+try:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.keys import Keys
+except ImportError:
+    webdriver = None
+
+
+class Browser:
+    def __init__(self, folder):
+        options = webdriver.ChromeOptions()
+        for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder}"):
+            options.add_argument(word)
+        options.binary_location = shutil.which("chromium")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+        self.driver.set_page_load_timeout(120)
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def width(self, width):
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                    {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+
+    def open(self, page):
+        self.driver.get_log("browser")
+        self.driver.get_log("performance")
+        self.driver.get(page.as_uri())
+        for _ in range(600):
+            if self.run("return document.documentElement.dataset.ready"):
+                break
+            time.sleep(0.1)
+        self.settle()
+
+    def settle(self):
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
+    def requests(self):
+        """Addresses that the page asked for, but for itself."""
+        found = re.findall(r'"Network\.requestWillBeSent".*?"url":"([^"]*)"',
+                           "\n".join(entry["message"] for entry in self.driver.get_log("performance")))
+        return [url for url in found if not url.startswith(("data:", "file:///")) or url.endswith((".ico", ".js", ".css"))]
+
+    def find(self, selector):
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, selector):
+        return self.run("return document.querySelector(arguments[0]).textContent", selector)
+
+    def count(self, selector):
+        return self.run("return document.querySelectorAll(arguments[0]).length", selector)
+
+
+class Tests:
+    def __init__(self, build, work):
+        self.vmmu, self.fast, self.generate = build / "tool-asan/vmmu", build / "vmmu", build / "questions/generate"
+        self.work, self.passed, self.failed = work, 0, 0
+        self.browser = Browser(work / "profile")
+
+    def check(self, what, ok, *said):
+        self.passed += bool(ok)
+        if not ok:
+            self.failed += 1
+            print("FAILED:", what, *said)
+
+    def report(self, trace, *arguments, vmmu=None, name="page.html"):
+        page = self.work / name
+        done = subprocess.run([vmmu or self.vmmu, "report", "--no-index", "-o", page, *arguments, trace],
+                              capture_output=True, text=True, timeout=300)
+        self.check(f"vmmu report {trace}", done.returncode == 0 and page.exists(), done.stderr)
+        return page
+
+    # What every page must be.
+    def sound(self, what):
+        self.check(f"{what}: is ready", self.browser.run("return document.documentElement.dataset.ready") == "yes",
+                   self.browser.text("#head"))
+        complaints = [entry["message"] for entry in self.browser.driver.get_log("browser")]
+        self.check(f"{what}: no complaint of the browser", not complaints, complaints)
+        asked = self.browser.requests()
+        self.check(f"{what}: no request", not asked, asked)
+        wide = self.browser.run("return document.documentElement.scrollWidth - innerWidth")
+        self.check(f"{what}: not wider than the window", wide <= 0, wide)
+        self.check(f"{what}: nothing undefined", not re.search(r"undefined|NaN|\[object", self.browser.run("return document.body.innerText")))
+
+    def boot(self):
+        """A boot under KVM: pages, entries, history, by mouse and by keyboard."""
+        b, page = self.browser, self.report(KVM / "npt-nested.dat.gz")
+        for width in WIDTHS:
+            b.width(width)
+            b.open(page)
+            self.sound(f"boot at {width}")
+            took = int(b.run("return document.documentElement.dataset.readyAfter"))
+            self.check(f"boot at {width}: shown within two seconds", took < 2000 * slowness(), took)
+            self.check(f"boot at {width}: text is not smaller than 11 pixels", b.run(
+                "return Math.min(...[...document.querySelectorAll('body *')].filter(e => e.childNodes.length && "
+                "[...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getClientRects().length)"
+                ".map(e => parseFloat(getComputedStyle(e).fontSize)))") >= 11)
+        b.width(1280)
+        b.open(page)
+        used = lambda level: b.count(f"#level-{level} .cell:not([class='cell'])")
+        end = used(1)
+        self.check("the fullest table of level 1 is shown", end > 400, end)
+        self.check("large pages stand in the table above", b.count("#level-2 .cell.s2") >= 10)
+        slider = b.find("#time")
+        b.run("arguments[0].value = 200; arguments[0].dispatchEvent(new Event('input'))", slider)
+        self.check("the slider empties the tables", used(1) < end and used(2) < 15, used(1), used(2))
+        self.check("the time is said", re.fullmatch(r"3\.89\d+ s", b.text("#clock output")), b.text("#clock output"))
+        before = b.text("#clock output")
+        slider.send_keys(Keys.ARROW_RIGHT)
+        self.check("an arrow moves the slider", b.text("#clock output") > before, before, b.text("#clock output"))
+        slider.send_keys(Keys.END)
+        self.check("End goes to the end", b.text("#clock output").startswith("19.48"), b.text("#clock output"))
+        self.history(page)
+        self.keyboard(page)
+
+    def history(self, page):
+        b = self.browser
+        b.open(page)
+        b.find("#level-2 .cell.s2").click()
+        gpa = b.text("#history h3")
+        self.check("a click shows an entry's history", "2 MiB" in gpa, gpa)
+        self.check("... with who wrote it and why", re.search(r"(read|write|fetch).* by vCPU 0, rip 0x", b.text("#writes")), b.text("#writes"))
+        walk = subprocess.run([self.vmmu, "walk", "--json", "--no-index", "--gpa", re.search("0x[0-9a-f]+", gpa)[0],
+                               KVM / "npt-nested.dat.gz"], capture_output=True, text=True).stdout
+        for value in b.run("return [...document.querySelectorAll('#writes tbody tr td:nth-child(5)')].map(e => e.textContent)"):
+            self.check("the history is what vmmu walk says", f'"new": "{value}"' in walk, value)
+        first = b.find("#writes tbody button")
+        at = first.text
+        first.click()
+        self.check("a click on a write goes to its moment", b.text("#clock output") == at, at, b.text("#clock output"))
+        self.check("... and marks it", b.count("#writes tr.now") == 1)
+        where = b.run("const c = document.querySelector('#strip canvas').getBoundingClientRect(); return [c.left, c.top, c.width]")
+        time_before = b.text("#clock output")
+        b.run("const e = document.querySelector('#strip canvas:last-of-type'), c = e.getBoundingClientRect();"
+              "e.dispatchEvent(new MouseEvent('click', {clientX: c.left + c.width / 2, clientY: c.bottom - 1, bubbles: true}))")
+        self.check("a click in the map goes to its moment", b.text("#clock output") != time_before and where[2] > 0)
+        self.check("... and its place", "0x000000000" in b.text("#history h3"), b.text("#history h3"))
+
+    def keyboard(self, page):
+        b = self.browser
+        b.open(page)
+        active = lambda what: b.run(f"return document.activeElement.{what}")
+        reached = []
+        b.run("document.body.focus()")
+        for _ in range(12):
+            webdriver.ActionChains(b.driver).send_keys(Keys.TAB).perform()
+            reached.append(active("id") or active("parentElement.parentElement.id"))
+        self.check("Tab reaches the slider and each table", {"time", "level-4", "level-3", "level-2", "level-1"} <= set(reached), reached)
+        b.run("document.querySelector('#level-3 [tabindex=\"0\"]').focus()")
+        self.check("focus is seen", active("matches(':focus-visible')") and
+                   b.run("return getComputedStyle(document.activeElement).outlineStyle") == "solid")
+        b.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        self.check("Enter goes down", active("parentElement.parentElement.id") == "level-2", active("outerHTML"))
+        index = int(active("dataset.index"))
+        b.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+        self.check("an arrow goes on", int(active("dataset.index")) == index + 1)
+        self.check("an entry is read out", re.match(r"Entry \d+, 0x[0-9a-f]+ \+ 2 MiB: .* at ", active("ariaLabel") or ""), active("ariaLabel"))
+        b.driver.switch_to.active_element.send_keys(Keys.BACK_SPACE)
+        self.check("Backspace goes up", active("parentElement.parentElement.id") == "level-3", active("outerHTML"))
+        self.check("... and its history is shown", "1 GiB" in b.text("#history h3"), b.text("#history h3"))
+
+    def others(self):
+        b = self.browser
+        for name in ("shadow-map.dat.gz", "ept-two.dat.gz", "ept-found.dat.gz"):
+            page = self.report(KVM / name)
+            for width in WIDTHS:
+                b.width(width)
+                b.open(page)
+                self.sound(f"{name} at {width}")
+        page = self.report(KVM / "ept-two.dat.gz")
+        b.open(page)
+        first = b.text("#head .facts")
+        b.run("const s = document.getElementById('vm'); s.value = '1'; s.dispatchEvent(new Event('change'))")
+        time.sleep(0.3)
+        b.settle()
+        self.check("the other VM is shown", b.text("#head .facts") != first and b.count("#vm option") == 2)
+        page = self.report(KVM / "shadow-map.dat.gz")
+        b.open(page)
+        self.check("what is not known is said", "not known" in b.text("#tree") and not b.find("#tree .levels").is_displayed())
+
+    def dark(self):
+        b, page = self.browser, self.report(KVM / "npt-map.dat.gz")
+        b.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+        b.open(page)
+        self.sound("dark")
+        self.check("a dark page for those who ask", b.run("return getComputedStyle(document.documentElement).backgroundColor") == "rgb(13, 16, 21)")
+        b.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+        self.check("printed on white, without controls", b.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+                   and not b.find("#time").is_displayed())
+        b.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+
+    def hostile(self):
+        """Names in a trace, a symbol table and a file are text, whatever they look like."""
+        evil = "<script>hit=1</"
+        text = gzip.open(KVM / "npt-map.txt.gz", "rt").read()
+        trace = self.work / "<img src=x onerror=hit=1>&quot;.txt"
+        trace.write_text(re.sub(r"(?m)^( *)\S.{0,14}?-(\d+)( +\[)", lambda m: f"{evil}-{m[2]}{m[3]}", text))
+        symbols = self.work / "System.map"
+        symbols.write_text("0000000000100000 T </script><script>hit=1</script>\n0000000000200000 T end\n")
+        page = self.report(trace, "--symbols", symbols)
+        b = self.browser
+        b.open(page)
+        self.sound("hostile names")
+        shown = b.run("return document.body.innerText")
+        self.check("they are shown as they are", evil in shown and "<img src=x" in shown, shown[:200])
+        self.check("... the symbol, too", "</script><script>hit=1</script>" in b.text("#functions"), b.text("#functions"))
+        self.check("they are no markup", b.count("img") == 0 and b.count("script") == 3 and b.run("return typeof hit") == "undefined",
+                   b.count("img"), b.count("script"))
+
+    def policy(self):
+        """The browser refuses what the page does not need."""
+        page = self.report(KVM / "npt-map.dat.gz")
+        self.check("everything is in the page", not re.search(rb'(src|href)="(?!data:|#)', page.read_bytes()))
+        self.check("the policy forbids all but its own script", re.search(
+            rb"default-src 'none'; script-src 'sha256-[\w+/]{43}='; style-src 'sha256-[\w+/]{43}='; img-src data:", page.read_bytes()))
+        self.check("the licence of d3 is in it", b"Redistribution and use in source and binary forms" in page.read_bytes() and
+                   b"Mike Bostock" in page.read_bytes())
+        b = self.browser
+        b.open(page)
+        b.run("const s = document.createElement('script'); s.textContent = 'window.hit = 1'; document.body.append(s);"
+              "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+        self.check("a script that is put in does not run", b.run("return typeof hit") == "undefined")
+        said = b.driver.execute_async_script("fetch('http://127.0.0.1:9/').then(() => arguments[0]('yes'), () => arguments[0]('no'))")
+        self.check("nothing is fetched", said == "no")
+
+    def large(self):
+        """A long recording: a page of coarser steps that still opens."""
+        events = int(os.environ.get("VMMU_EVENTS", "400000"))
+        trace = self.work / "large.dat"
+        with trace.open("wb") as out:
+            subprocess.run([self.generate, "dat", str(events), "65536"], stdout=out, check=True, timeout=900)
+        page = self.report(trace, vmmu=self.fast, name="large.html")
+        size = page.stat().st_size
+        self.check("a long recording's page is below 20 MB", size < 20e6, size)
+        b = self.browser
+        b.open(page)
+        self.sound("a long recording")
+        print(f"{events} events: a page of {size / 1e6:.1f} MB, ready after {b.run('return document.documentElement.dataset.readyAfter')} ms")
+
+    def command(self):
+        def run(*arguments, stdout=subprocess.PIPE):
+            return subprocess.run([self.vmmu, "report", "--no-index", *arguments], stdout=stdout, stderr=subprocess.PIPE, timeout=120)
+        done = run("-o", "-", KVM / "npt-map.dat.gz")
+        self.check("a page on standard output", done.returncode == 0 and done.stdout.startswith(b"<!DOCTYPE html>") and
+                   done.stdout.endswith(b"</html>\n"))
+        done = run("-o", self.work / "none/page.html", KVM / "npt-map.dat.gz")
+        self.check("a folder that is not there", done.returncode == 2 and b"cannot be written" in done.stderr, done.stderr)
+        with open("/dev/full", "wb") as full:
+            done = run("-o", "-", KVM / "npt-map.dat.gz", stdout=full)
+        self.check("a full disk", done.returncode == 2 and b"cannot be written" in done.stderr, done.stderr)
+        copy = self.work / "boot.dat.gz"
+        copy.write_bytes((KVM / "npt-map.dat.gz").read_bytes())
+        done = run(copy)
+        self.check("a name of its own, beside the trace", done.returncode == 0 and (self.work / "boot.html").exists(), done.stderr)
+        self.check("nothing half done is left", not list(self.work.glob("*.partial*")))
+        done = run(ROOT / "README.md")
+        self.check("no trace", done.returncode == 2 and done.stderr, done.stderr)
+
+
+def slowness():
+    """How much slower than alone things may be here: others may use this machine."""
+    return max(1.0, 4 * os.getloadavg()[0] / os.cpu_count())
+
+
+def main():
+    if not webdriver or not shutil.which("chromium") or not shutil.which("chromedriver"):
+        print("chromium, chromium-driver or python3-selenium is missing: scripts/setup tests installs them")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        tests = Tests(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(folder))
+        try:
+            for test in (tests.command, tests.boot, tests.others, tests.dark, tests.hostile, tests.policy, tests.large):
+                test()
+        finally:
+            tests.browser.driver.quit()
+    print(f"{tests.passed} passed, {tests.failed} failed, 0 skipped")
+    return tests.failed > 0
+
+
+sys.exit(main())
