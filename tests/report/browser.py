@@ -142,8 +142,9 @@ class Tests:
         gpa = b.text("#history h3")
         self.check("a click shows an entry's history", "2 MiB" in gpa, gpa)
         self.check("... with who wrote it and why", re.search(r"(read|write|fetch).* by vCPU 0, rip 0x", b.text("#writes")), b.text("#writes"))
-        walk = subprocess.run([self.vmmu, "walk", "--json", "--no-index", "--gpa", re.search("0x[0-9a-f]+", gpa)[0],
-                               KVM / "npt-nested.dat.gz"], capture_output=True, text=True).stdout
+        walk = subprocess.run([self.vmmu, "walk", "--json", "--no-index", "--at", b.text("#clock output").split()[0],
+                               "--gpa", re.search("0x[0-9a-f]+", gpa)[0], KVM / "npt-nested.dat.gz"],
+                              capture_output=True, text=True).stdout
         for value in b.run("return [...document.querySelectorAll('#writes tbody tr td:nth-child(5)')].map(e => e.textContent)"):
             self.check("the history is what vmmu walk says", f'"new": "{value}"' in walk, value)
         first = b.find("#writes tbody button")
@@ -153,7 +154,7 @@ class Tests:
         self.check("... and marks it", b.count("#writes tr.now") == 1)
         where = b.run("const c = document.querySelector('#strip canvas').getBoundingClientRect(); return [c.left, c.top, c.width]")
         time_before = b.text("#clock output")
-        b.run("const e = document.querySelector('#strip canvas:last-of-type'), c = e.getBoundingClientRect();"
+        b.run("const e = document.querySelector('#strip canvas'), c = e.getBoundingClientRect();"
               "e.dispatchEvent(new MouseEvent('click', {clientX: c.left + c.width / 2, clientY: c.bottom - 1, bubbles: true}))")
         self.check("a click in the map goes to its moment", b.text("#clock output") != time_before and where[2] > 0)
         self.check("... and its place", "0x000000000" in b.text("#history h3"), b.text("#history h3"))

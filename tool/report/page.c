@@ -10,9 +10,9 @@ static bool put_text(FILE *to, const char *text)
 {
 	for (; *text; text++) {
 		const char *word = *text == '<' ? "&lt;" : *text == '>' ? "&gt;"
-		                                   : *text == '&'   ? "&amp;"
-		                                   : *text == '"'   ? "&quot;"
-		                                                    : NULL;
+		                                   : *text == '&'       ? "&amp;"
+		                                   : *text == '"'       ? "&quot;"
+		                                                        : NULL;
 
 		if ((word ? fputs(word, to) : putc(*text, to)) == EOF)
 			return false;
