@@ -26,7 +26,7 @@ offers() {
 }
 
 . "$root/tool/completion/vmmu.bash"
-for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff record iso; do
+for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff report record iso; do
 	offers "${command:0:2}" "$command"
 done
 for command in info faults zaps pages mmio dirty doctor diff; do

@@ -32,7 +32,7 @@ const CHARTS = [
 		curves: (vm) => vm.curves.tables.map((c) => ({ name: c.name, values: c.values.map((n) => n * 4096) })),
 		empty: 'No table is known in this time.' },
 	{ id: 'exits', title: 'Exits per second by reason', unit: (n) => `${rate(n)}/s`, curves: exits,
-		empty: 'This trace has no exits in it. vmmu record --exits records them.' },
+		empty: 'This trace has no exits in it. Of KVM, vmmu record --exits records them.' },
 ];
 
 // Powers of two for bytes.
