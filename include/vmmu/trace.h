@@ -122,6 +122,7 @@ enum vmmu_trace_word {
 	VMMU_TRACE_WORD_CPL = 3,         /* two bits wide */
 	VMMU_TRACE_WORD_PAGING = 1 << 2, /* CR0.PG */
 	VMMU_TRACE_WORD_LMA = 1 << 3,    /* EFER.LMA */
+	VMMU_TRACE_WORD_L2 = 1 << 4,     /* it is a guest's guest that has met the fault */
 	VMMU_TRACE_WORD_BITS = 0xfff     /* all of them; the rest is CR3 */
 };
 

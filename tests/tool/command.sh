@@ -163,6 +163,8 @@ run 0 '^memory=524288K mmu=npt page-size=4k trace=off prealloc=on test-device=on
 run 0 'test-device=off intercept=cr3,invlpg -- ' --kernel kernel --intercept cr3,invlpg
 run 122 'intercept takes cr3, invlpg or cr3,invlpg, not "cr0"' --kernel kernel --intercept cr0
 run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead
+run 0 'test-device=off nested=on -- ' --kernel kernel --nested
+run 122 'nested needs EPT or NPT' --kernel kernel --nested --mmu shadow
 run 0 'if=ide,index=1,werror=report' --kernel kernel --trace t,race
 run 0 '^on,.*spawn=deny' --kernel kernel
 run 0 'file=.*/t,,race,format=raw,if=ide' --kernel kernel --trace t,race

@@ -39,6 +39,7 @@ static void defaults(void **state)
 	assert_int_equal(options.max_level, VMMU_LEVEL_2M);
 	assert_false(options.trace || options.prealloc || options.test_device || options.require_isolation);
 	assert_true(options.run_ahead);
+	assert_false(options.nested);
 	assert_false(options.intercept_cr3 || options.intercept_invlpg);
 	assert_string_equal(options.guest_command_line, "");
 	assert_int_equal(options.kernel.size, 10);
@@ -48,12 +49,13 @@ static void every_word(void **state)
 {
 	(void)state;
 	assert_true(read_with_kernel("/boot/visor=1.elf memory=1G mmu=npt page-size=1g trace=disk  prealloc=on "
-	                             "test-device=on run-ahead=off require-isolation=on -- console=ttyS0 memory=x -- y"));
+	                             "test-device=on run-ahead=off require-isolation=on nested=on -- console=ttyS0 memory=x -- y"));
 	assert_int_equal(options.memory_bytes, 1u << 30);
 	assert_int_equal(options.mmu, OPTIONS_MMU_NPT);
 	assert_int_equal(options.max_level, VMMU_LEVEL_1G);
 	assert_true(options.trace && options.prealloc && options.test_device && options.require_isolation);
 	assert_false(options.run_ahead);
+	assert_true(options.nested);
 	assert_string_equal(options.guest_command_line, "console=ttyS0 memory=x -- y");
 }
 

@@ -31,6 +31,7 @@ enum {
 	OPTION_REQUIRE_ISOLATION,
 	OPTION_INTERCEPT,
 	OPTION_TEST_DEVICE,
+	OPTION_NESTED,
 };
 
 void boot_options_init(struct boot_options *options)
@@ -118,6 +119,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_REQUIRE_ISOLATION:
 		options->require_isolation = true;
 		return 0;
+	case OPTION_NESTED:
+		options->nested = true;
+		return 0;
 	case OPTION_INTERCEPT:
 		if (strcmp(arg, "cr3") != 0 && strcmp(arg, "invlpg") != 0 && strcmp(arg, "cr3,invlpg") != 0 &&
 		    strcmp(arg, "invlpg,cr3") != 0)
@@ -131,6 +135,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_error(state, "what is \"%s\"? (a kernel is given with --kernel)", arg);
 		return 0;
 	case ARGP_KEY_END:
+		if (options->nested && options->mmu == MMU_SHADOW)
+			argp_error(state, "--nested needs EPT or NPT: it cannot be had with --mmu shadow");
 		if (!options->kernel)
 			argp_error(state, "which kernel? Give --kernel K (scripts/setup fetches one to "
 			                  ".cache/kernels/cloud-amd64/vmlinuz)");
@@ -160,6 +166,8 @@ static const struct argp_option parser_options[] = {
          "Refuse a machine and paging mode that do not keep the guest off the visor's memory", 2},
 	{"intercept", OPTION_INTERCEPT, "cr3,invlpg", 0,
          "Let loads of CR3, INVLPG or both exit where no paging mode here needs it, for comparison", 2},
+	{"nested", OPTION_NESTED, NULL, 0,
+         "Give the guest VMX or SVM, so that it can run guests of its own", 2},
 	{"test-device", OPTION_TEST_DEVICE, NULL, 0, "Give the guest the port of the project's own tests", 2},
 	{0},
 };
@@ -210,12 +218,13 @@ bool boot_options_plan(struct boot_options *options, bool traced, struct boot_pl
 	options->visor = visor_path(error);
 	if (!options->visor)
 		return false;
-	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s%s%s",
+	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s%s%s%s",
 	                                 options->memory >> 10, mmu_name(options->mmu), options->page_size,
 	                                 traced ? "disk" : "off", options->prealloc ? "on" : "off",
 	                                 options->test_device ? "on" : "off",
 	                                 options->no_run_ahead ? " run-ahead=off" : "",
 	                                 options->require_isolation ? " require-isolation=on" : "",
+	                                 options->nested ? " nested=on" : "",
 	                                 options->intercept ? " intercept=" : "", options->intercept ? options->intercept : "");
 	options->guest_line = formatted("%s%s%s", defaults ? LINUX_DEFAULT_APPEND : "",
 	                                defaults && *options->append ? " " : "", options->append);

@@ -17,7 +17,7 @@ struct boot_options {
 	enum mmu_kind mmu;
 	const char *page_size; /* "4k", "2m", "1g" */
 	const char *intercept; /* "cr3,invlpg"; NULL: nothing beyond what is needed */
-	bool prealloc, test_device, no_run_ahead, require_isolation;
+	bool prealloc, test_device, no_run_ahead, require_isolation, nested;
 
 	char *visor, *visor_words, *guest_line; /* made by boot_options_plan */
 };

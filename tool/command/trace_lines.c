@@ -24,7 +24,7 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
 static void print_modes(const struct palette *p, const struct vmmu_trace_record *fault,
                         const struct vmmu_trace_record *end)
 {
-	printf("  %s", p->dim);
+	printf("  %s%s", p->dim, fault_of_l2(fault) ? "L2 " : "");
 	if (fault_paging(fault))
 		printf("cr3 0x%" PRIx64, fault->page_fault.word & ~(uint64_t)VMMU_TRACE_WORD_BITS);
 	else

@@ -62,5 +62,9 @@ static inline bool fault_long_mode(const struct vmmu_trace_record *fault)
 {
 	return fault->page_fault.word & VMMU_TRACE_WORD_LMA;
 }
+static inline bool fault_of_l2(const struct vmmu_trace_record *fault)
+{
+	return fault->page_fault.word & VMMU_TRACE_WORD_L2;
+}
 
 #endif

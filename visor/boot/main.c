@@ -43,6 +43,10 @@ static const struct cpu_backend *find_backend(enum options_mmu wanted, const cha
 		*reason = "mmu=npt, but this CPU has no SVM";
 	else if (!vmx && !svm)
 		*reason = "this CPU has neither VMX nor SVM, or an outer hypervisor hides it";
+	else if (wanted == OPTIONS_MMU_SHADOW && options.nested)
+		*reason = "nested=on needs EPT or NPT: it cannot be had with mmu=shadow";
+	else if (options.nested && !(vmx ? &cpu_vmx : &cpu_svm)->nested)
+		*reason = "nested=on, but the visor gives no guest this CPU's extension for guests of its own";
 	else if (wanted == OPTIONS_MMU_SHADOW)
 		return vmx ? &cpu_vmx_shadow : &cpu_svm_shadow;
 	else

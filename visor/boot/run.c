@@ -49,7 +49,7 @@ static uint64_t platform_tsc(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	return rdtsc() + vm->vcpu.backend->read_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET);
+	return rdtsc() + vm->vcpu.backend->read_special(&vm->vcpu, CPU_SPECIAL_TSC_OFFSET) - vm->vcpu.nested.tsc_offset;
 }
 
 static void platform_note(void *ctx, const char *text)
@@ -108,6 +108,7 @@ static bool set_up_tables(struct vm *vm)
 		.max_level = (uint8_t)vm->options->max_level,
 		.id = VM_ID,
 		.max_vcpus = CPUS,
+		.nested = vm->options->nested,
 		.ring = trace ? &vm->manage_ring : NULL,
 	};
 	enum vmmu_status status;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include <vmmu/guest.h>
+#include <vmmu/nested.h>
 #include <vmmu/vmmu.h>
 
 #include "visor/cpu/event.h"
@@ -21,6 +22,7 @@
 
 struct vm;
 struct vcpu;
+struct cpu_nested;
 
 /* Control block state that is no part of struct x86_cpu_state. */
 enum cpu_special {
@@ -109,6 +111,9 @@ struct cpu_backend {
 	uint64_t (*trace_word)(struct vcpu *vcpu);
 	/* Lines on the log about the control block and the last exit. */
 	void (*dump)(struct vcpu *vcpu);
+
+	/* For guests with guests of their own (vm/nested.h); NULL: this back end has none. */
+	const struct cpu_nested *nested;
 };
 
 /* An answer of CPUID that holds for good (vm/cpuid.c). */
@@ -118,6 +123,13 @@ struct cpuid_kept {
 	struct cpuid answer;
 };
 enum { CPUID_KEPT = 32 };
+
+/* A guest's guest (vm/nested.h). All zeros: L1 runs. */
+struct nested_state {
+	bool l2;                         /* it is L2 that runs */
+	uint64_t tsc_offset;             /* its TSC is L1's and this */
+	struct vmmu_nested_walk refused; /* an access made for it has met what L1's tables refuse; .reflect NONE: no */
+};
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
 struct vcpu {
@@ -147,6 +159,7 @@ struct vcpu {
 	struct cpuid_kept cpuid_kept[CPUID_KEPT];
 	uint64_t timer_event; /* what for: guest time, ns, of an event or of a look at the console */
 	bool timer_busy;      /* the console was busy then */
+	struct nested_state nested;
 
 	union {
 		struct {

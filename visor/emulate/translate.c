@@ -50,13 +50,16 @@ enum vmmu_guest_result guest_translate(const struct x86_cpu_state *cpu, const st
 
 	if (!(cpu->efer & X86_EFER_LMA))
 		gva &= UINT32_MAX;
-	if (!(cpu->cr0 & X86_CR0_PG)) {
+	if (!(cpu->cr0 & X86_CR0_PG) && !memory->walk) {
 		*out = (struct vmmu_guest_walk){.gpa = {gva}};
 		return VMMU_GUEST_OK;
 	}
 	access |= (cpu->cpl == 3 ? VMMU_ACCESS_USER : 0) | (cpu->rflags & X86_FLAG_AC ? VMMU_ACCESS_AC : 0);
 	for (unsigned i = 0; result == VMMU_GUEST_BUSY && i < TRIES; i++) {
-		result = vmmu_guest_walk(memory->host, memory->ctx, translate_mode_of(cpu, memory), vmmu_gva_of(gva), access, out);
+		const struct vmmu_guest_mode *mode = translate_mode_of(cpu, memory);
+
+		result = memory->walk ? memory->walk(memory->ctx, mode, vmmu_gva_of(gva), access, out)
+		                      : vmmu_guest_walk(memory->host, memory->ctx, mode, vmmu_gva_of(gva), access, out);
 		tell_stored(memory, out);
 	}
 	return result;

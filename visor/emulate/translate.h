@@ -44,6 +44,12 @@ struct guest_memory {
 	 */
 	void *(*page)(void *ctx, uint64_t gpa, bool write);
 	void (*written)(void *ctx, uint64_t gpa, uint64_t bytes);
+	/*
+	 * Translate as vmmu_guest_walk does, for a guest whose physical addresses are not those that `read` and the others
+	 * take: a guest's own guest. NULL: they are the same.
+	 */
+	enum vmmu_guest_result (*walk)(void *ctx, const struct vmmu_guest_mode *mode, vmmu_gva gva, unsigned access,
+	                               struct vmmu_guest_walk *out);
 	void *ctx;
 
 	/*

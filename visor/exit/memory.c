@@ -6,6 +6,7 @@
 #include "visor/exit/descriptor.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
 /* REP STOS or REP MOVS, behind whatever other prefixes (SDM vol. 2, 2.1.1). */
@@ -75,6 +76,8 @@ static bool memory_carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_resul
 	if (why == VMMU_FAULT_WRITE_TABLE && is_repeated_store(bytes, count) && shadow_release(v, gpa))
 		return false;
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
+	if (unlikely(v->nested.l2) && nested_tell_refusal(v))
+		return false;
 	switch (result) {
 	case EMULATE_DONE:
 		v->backend->write_state(v);
@@ -158,6 +161,9 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 			vm_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
 		else
 			memory_emulate(v, fault);
+		break;
+	case VMMU_FAULT_REFLECT:
+		v->backend->nested->reflect(v, fault->reflect, fault->error_code, fault->l2_gpa.v);
 		break;
 	case VMMU_FAULT_INJECT_PF:
 		shadow_inject(v, fault);

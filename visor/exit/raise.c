@@ -2,6 +2,7 @@
 /* Exceptions for the guest, the end of an instruction that the visor has carried out, and the end of the VM. */
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
 static bool raise_in_64bit_code(struct vcpu *v)
@@ -13,6 +14,9 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
 	uint32_t first = v->event;
 
+	/* Before it makes a double fault of another one (SDM vol. 3, 26.2; APM vol. 2, 15.12). */
+	if (unlikely(v->nested.l2) && v->backend->nested->exception(v, vector, has_error, error))
+		return;
 	v->event = 0;
 	switch (event_meets(first, vector)) {
 	case EVENT_SHUTDOWN:
@@ -22,6 +26,8 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 		vector = X86_DF;
 		has_error = true;
 		error = 0;
+		if (unlikely(v->nested.l2) && v->backend->nested->exception(v, vector, has_error, error))
+			return;
 		break;
 	case EVENT_DELIVER_SECOND:
 		if (event_must_be_kept(first))
@@ -78,5 +84,7 @@ void exit_stop(struct vcpu *v, enum vm_end end)
 void exit_triple_fault(struct vcpu *v)
 {
 	exit_count(v, EXIT_TRIPLE_FAULT);
+	if (unlikely(v->nested.l2) && v->backend->nested->shutdown(v))
+		return;
 	exit_stop(v, VM_TRIPLE_FAULT);
 }

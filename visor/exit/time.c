@@ -9,6 +9,7 @@
 #include "visor/host/serial.h"
 #include "visor/host/timer.h"
 #include "visor/lib/string.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/trace_disk.h"
 #include "visor/vm/vm.h"
 #include "visor/vm/watch.h"
@@ -109,7 +110,8 @@ void exit_hlt(struct vcpu *v)
 	exit_skip(v);
 	if (nmi_waits(v))
 		return;
-	if (!(v->state.rflags & X86_FLAG_IF)) {
+	/* L2's flag may not decide about L1's interrupts. */
+	if (!(v->state.rflags & X86_FLAG_IF) && !v->nested.l2) {
 		exit_stop(v, VM_HALTED);
 		return;
 	}
@@ -170,9 +172,26 @@ static uint32_t take_interrupt(struct vcpu *v)
 	return vector >= 0 ? EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector : 0;
 }
 
+/*
+ * May the guest that runs get it, as far as L1's hypervisor has a say? Where L2 has exited to L1 for
+ * it, L1 is that guest.
+ */
+static bool gate_open(struct vcpu *v, enum nested_event event)
+{
+	enum nested_gate gate = NESTED_LEFT;
+
+	if (likely(!v->vm->options->nested))
+		return true;
+	while (gate == NESTED_LEFT)
+		gate = v->backend->nested->gate(v, event);
+	return gate == NESTED_OPEN;
+}
+
 /* Before any interrupt (SDM vol. 3, table 6-2). */
 static void deliver_nmi(struct vcpu *v)
 {
+	if (nmi_waits(v) && !gate_open(v, NESTED_NMI))
+		return;
 	if (nmi_waits(v) && !(v->event & EVENT_VALID) && !v->backend->nmi_blocked(v)) {
 		v->event = EVENT_VALID | EVENT_NMI | X86_NMI;
 		v->nmi_pending = false;
@@ -184,7 +203,7 @@ static void deliver_nmi(struct vcpu *v)
 
 static void deliver_interrupt(struct vcpu *v)
 {
-	bool free = !(v->event & EVENT_VALID), waits = interrupt_waits(v);
+	bool waits = interrupt_waits(v) && gate_open(v, NESTED_INTERRUPT), free = !(v->event & EVENT_VALID);
 
 	if (waits && free) {
 		finish_sti_hlt(v);

@@ -239,5 +239,5 @@ uint64_t svm_trace_word(struct vcpu *v)
 
 	return (cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) | b->cpl |
 	       (svm_read_cr0(v) & X86_CR0_PG ? VMMU_TRACE_WORD_PAGING : 0) |
-	       (b->efer & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0);
+	       (b->efer & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0) | (v->nested.l2 ? VMMU_TRACE_WORD_L2 : 0);
 }

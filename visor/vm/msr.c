@@ -96,7 +96,8 @@ static bool msr_write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 		return platform_msr_write(v->vm->platform, msr, value);
 	switch (msr) {
 	case MSR_TSC:
-		v->backend->write_special(v, CPU_SPECIAL_TSC_OFFSET, value - rdtsc());
+		/* The register is L1's; L2 goes on to see what L1 adds to it. */
+		v->backend->write_special(v, CPU_SPECIAL_TSC_OFFSET, value - rdtsc() + v->nested.tsc_offset);
 		return true;
 	case MSR_EFER:
 		return write_efer(v, value);

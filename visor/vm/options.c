@@ -94,6 +94,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 		return choose_flag(value, end, switches, &out->require_isolation);
 	if ((value = after_prefix(word, "run-ahead=")))
 		return choose_flag(value, end, switches, &out->run_ahead);
+	if ((value = after_prefix(word, "nested=")))
+		return choose_flag(value, end, switches, &out->nested);
 	if ((value = after_prefix(word, "intercept=")))
 		return choose_intercepts(value, end, out);
 	if ((value = after_prefix(word, "test-device=")))

@@ -21,6 +21,7 @@ struct options {
 	bool trace, prealloc, test_device;
 	bool require_isolation;               /* refuse where cpu_backend.leak() names a way out */
 	bool run_ahead;                       /* exit/ahead.h */
+	bool nested;                          /* the guest has VMX or SVM (vm/nested.h) */
 	bool intercept_cr3, intercept_invlpg; /* exits that nothing here needs, for comparison */
 	const char *guest_command_line;
 

@@ -232,5 +232,5 @@ uint64_t vmx_trace_word(struct vcpu *v)
 	return (cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) |
 	       (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & VMMU_TRACE_WORD_CPL) |
 	       (vmx_read_cr0(v) & X86_CR0_PG ? VMMU_TRACE_WORD_PAGING : 0) |
-	       (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0);
+	       (vmread(VMCS_GUEST_EFER) & X86_EFER_LMA ? VMMU_TRACE_WORD_LMA : 0) | (v->nested.l2 ? VMMU_TRACE_WORD_L2 : 0);
 }

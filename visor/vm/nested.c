@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "visor/vm/nested.h"
+
+#include "visor/vm/fail.h"
+#include "visor/vm/memory.h"
+#include "visor/vm/vm.h"
+
+bool nested_runs_l2(const struct vcpu *v)
+{
+	return v->nested.l2;
+}
+
+/* As vmmu_guest_walk, through L1's tables, too. What these refuse is kept for nested_tell_refusal. */
+static enum vmmu_guest_result walk_l2(void *ctx, const struct vmmu_guest_mode *mode, vmmu_gva gva, unsigned access,
+                                      struct vmmu_guest_walk *out)
+{
+	struct vcpu *v = &((struct vm *)ctx)->vcpu;
+	struct vmmu_nested_walk walk;
+	enum vmmu_nested_result result = vmmu_nested_walk(v->mmu, mode, gva, access, &walk);
+
+	*out = (struct vmmu_guest_walk){.gpa = walk.l1_gpa, .rights = walk.rights};
+	switch (result) {
+	case VMMU_NESTED_OK:
+		return VMMU_GUEST_OK;
+	case VMMU_NESTED_PF:
+		out->error_code = (uint32_t)walk.error_code;
+		return VMMU_GUEST_FAULT;
+	case VMMU_NESTED_GP:
+		return VMMU_GUEST_NONCANONICAL;
+	case VMMU_NESTED_BUSY:
+		return VMMU_GUEST_BUSY;
+	case VMMU_NESTED_REFLECT:
+		v->nested.refused = walk;
+		return VMMU_GUEST_NO_MEMORY;
+	case VMMU_NESTED_NO_TABLE:
+		break;
+	}
+	return VMMU_GUEST_NO_MEMORY;
+}
+
+static enum vmmu_status load_root(struct vcpu *v, const struct vmmu_nested *tables, struct vmmu_root *root)
+{
+	enum vmmu_status status = vmmu_vcpu_set_nested(v->mmu, tables);
+
+	return status == VMMU_OK ? vmmu_vcpu_load(v->mmu, root) : status;
+}
+
+enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, uint64_t tsc_offset, struct vmmu_root *root)
+{
+	enum vmmu_status status = load_root(v, tables, root);
+
+	if (status != VMMU_OK)
+		return status;
+	v->nested.l2 = true;
+	v->nested.tsc_offset = tsc_offset;
+	v->nested.refused.reflect = VMMU_REFLECT_NONE;
+	v->vm->bus.walk = tables ? walk_l2 : NULL;
+	return VMMU_OK;
+}
+
+void nested_leave(struct vcpu *v, struct vmmu_root *root)
+{
+	enum vmmu_status status = load_root(v, NULL, root);
+
+	v->nested.l2 = false;
+	v->nested.tsc_offset = 0;
+	v->vm->bus.walk = NULL;
+	if (status != VMMU_OK)
+		vm_fail(v, "the guest that runs guests has no tables any more: %s", vmmu_status_name(status));
+}
+
+bool nested_tell_refusal(struct vcpu *v)
+{
+	struct vmmu_nested_walk refused = v->nested.refused;
+
+	v->nested.refused.reflect = VMMU_REFLECT_NONE;
+	if (!v->nested.l2 || !refused.reflect)
+		return false;
+	v->backend->nested->reflect(v, refused.reflect, refused.error_code, refused.l2_gpa.v);
+	return true;
+}
+
+bool nested_read(struct vcpu *v, uint64_t l2_gpa, unsigned size, uint64_t *value)
+{
+	static const struct vmmu_guest_mode physical = {.levels = 0};
+	struct vmmu_nested_walk walk = {.l1_gpa = {l2_gpa}};
+
+	if (v->vm->bus.walk && vmmu_nested_walk(v->mmu, &physical, vmmu_gva_of(l2_gpa), VMMU_R | VMMU_ACCESS_PEEK, &walk) != VMMU_NESTED_OK)
+		return false;
+	return memory_guest_read(v->vm, walk.l1_gpa, size, value) == VMMU_GUEST_READ_OK;
+}

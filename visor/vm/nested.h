@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest (L1) that runs guests of its own (L2), as far as VMX and SVM have it in common: which of
+ * them runs, on which tables, and whose affair an event, an exception or a refused access
+ * is. What L1's control block says is the back ends' (svm/nested/, and what struct
+ * cpu_nested names). docs/nested.md tells of the tables.
+ *
+ * While L2 runs, vcpu->state and the back end's control block are L2's: everything in exit/ and
+ * emulate/ then works for L2 as for any guest, since bus.walk goes through L1's tables, too.
+ */
+#ifndef VISOR_VM_NESTED_H
+#define VISOR_VM_NESTED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmmu/nested.h>
+
+struct vcpu;
+
+/* What waits for the guest's CPU. */
+enum nested_event {
+	NESTED_INTERRUPT,
+	NESTED_NMI,
+};
+
+enum nested_gate {
+	NESTED_OPEN,   /* it goes to whichever guest runs, by that one's flags */
+	NESTED_CLOSED, /* it must wait, and what ends the waiting is an exit in any case */
+	NESTED_LEFT,   /* L2 has exited to L1 for it, which runs next: ask again */
+};
+
+/* What a back end does for L1. Called in slow exits, with the guest's registers read. */
+struct cpu_nested {
+	enum nested_gate (*gate)(struct vcpu *v, enum nested_event event);
+	/* An exception of L2's, with CR2 written for a #PF. True: L1 intercepts it, and runs next. */
+	bool (*exception)(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+	/* L1's tables refuse an access of L2's: the exit for that. L1 runs next. */
+	void (*reflect)(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa);
+	/* L2 has come to a shutdown, or triple fault. True: L1 has been told, and runs next. */
+	bool (*shutdown)(struct vcpu *v);
+};
+
+/*
+ * L2 runs from now on: under L1's tables as `tables` says, or, NULL, with L1's gpas for its own.
+ * `tsc_offset` is what L1 adds to its TSC for it. On success *root is for L2's control block.
+ * Otherwise L1 runs as before, and VMMU_ERR_INVALID is for L1 to know.
+ */
+enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, uint64_t tsc_offset, struct vmmu_root *root);
+
+/* L1 runs again. *root is for its control block. */
+void nested_leave(struct vcpu *v, struct vmmu_root *root);
+
+/* L2 runs. */
+bool nested_runs_l2(const struct vcpu *v);
+
+/* An access made for L2 has met what L1's tables refuse: L1 gets its exit. True: L1 runs next. */
+bool nested_tell_refusal(struct vcpu *v);
+
+/* Of L2's physical memory below 4 GiB. False: nothing is there, or L1's tables refuse it; then no exit follows. */
+bool nested_read(struct vcpu *v, uint64_t l2_gpa, unsigned size, uint64_t *value);
+
+#endif
