@@ -19,6 +19,7 @@
 #include "../../tool/run/terminal.h"
 #include "../../tool/run/trace_disk.h"
 #include "../../tool/run/visor_log.h"
+#include "../../tool/source/format_text.h"
 #include "../../tool/trace/trace_file.h"
 
 static void sizes(void **state)
@@ -382,6 +383,81 @@ static void addresses_are_hexadecimal(void **state)
 	             parse_address("10000000000000000", &value) || parse_address_range("2000-1000", &value, &last));
 }
 
+#define HEAD "name: bprint\nID: 6\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n"
+
+static bool field_is_sound(const char *declaration)
+{
+	char *text = formatted(HEAD "\tfield:%s;\toffset:8;\tsize:8;\tsigned:0;\n", declaration);
+	bool is_sound = format_text_is_sound(text);
+
+	free(text);
+	return is_sound;
+}
+
+/* libtraceevent trusts what it is given: it read through NULL for what ended inside brackets. */
+static void formats_of_events(void **state)
+{
+	static const char *const sound[] = {
+		"u64 gpa",
+		"unsigned char  comm[16]",
+		"const char * fmt",
+		"__data_loc char[] name",
+		"int level_3",
+		"const char __attribute__((user)) * filename",
+		"u32 words[(16 + 4) * 2 - 1]",
+		"struct kvm_vcpu *vcpu",
+	};
+	static const char *const broken[] = {
+		"",
+		"gpa",
+		"u64",
+		" u64 gpa",
+		"[ a",
+		"u64 gpa[",
+		"u64 gpa]",
+		"u64 gpa[8)",
+		"u64 (gpa[8)]",
+		"u64 gpa[8]]",
+		"u64 \"gpa\"",
+		"u64 {gpa}",
+		"u64 g,pa",
+		"u64\tgpa",
+		"u64\ngpa",
+		"u64 gpa\x1b",
+		"u64 \xffgpa",
+		"u64 [[[[[[[[[[1]]]]]]]]]] gpa",
+	};
+	static const char *const texts[] = {
+		"",
+		"name: ",
+		"name: x",
+		"name: x\nID: 1",
+		"name: x\nID: \nformat:\n",
+		"name: x y\nID: 1\nformat:\n",
+		"ID: 1\nname: x\nformat:\n",
+		HEAD "\tfield:u64 gpa",
+		HEAD "\tfield:u64 gpa;",
+		HEAD "\tfield:u64 gpa;\toffset:8;",
+		HEAD "\tfield:u64 gpa;\toffset:-8;\tsize:8;",
+		HEAD "\tfield:u64 gpa;\toffset:8;\tsize:;",
+		HEAD "\tfield:u64 gpa;\toffset:8;\tsize:8;\tsigned:0;\tmore",
+		HEAD "more",
+	};
+	char *longest = formatted("u64 gpa%01000d", 0);
+
+	(void)state;
+	assert_true(format_text_is_sound(HEAD));
+	assert_true(format_text_is_sound(HEAD "\tfield:u64 gpa;\toffset:8;\tsize:8;")); /* before "signed" was there */
+	for (size_t i = 0; i < sizeof(sound) / sizeof(*sound); i++)
+		assert_true(field_is_sound(sound[i]));
+	for (size_t i = 0; i < sizeof(broken) / sizeof(*broken); i++)
+		assert_false(field_is_sound(broken[i]));
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		assert_false(format_text_is_sound(texts[i]));
+	assert_false(field_is_sound(longest));
+	free(longest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +468,7 @@ int main(void)
 		cmocka_unit_test(what_may_be_shown),
 		cmocka_unit_test(addresses_are_hexadecimal),
 		cmocka_unit_test(keys),
+		cmocka_unit_test(formats_of_events),
 		cmocka_unit_test(the_visors_log),
 		cmocka_unit_test(broken_events_are_lines),
 		cmocka_unit_test(exit_statuses),

@@ -8,6 +8,7 @@
 #include <event-parse.h>
 
 #include "../fact/origin.h"
+#include "format_text.h"
 #include "reader.h"
 
 enum { TYPES = 65536,
@@ -140,15 +141,16 @@ bool formats_add(struct formats *formats, const char *text, size_t size, const c
 {
 	static const char no_print[] = "\nprint fmt: \"\"\n";
 	const char *print = memmem(text, size, "\nprint fmt:", 11);
-	char *fields, *prints, *id;
+	char *fields, *prints, *id, *whole;
 	struct tep_event *event = NULL;
 	struct tep_format_field *pid;
 
 	/* The print format is C: it is not needed, and most of what can go wrong. */
-	fields = formatted("%.*s%s", (int)(print ? print - text : (long)size), text, no_print);
+	fields = formatted("%.*s", (int)(print ? print - text : (long)size), text);
+	whole = formatted("%s%s", fields, no_print);
 	prints = print ? strndup(print, size - (size_t)(print - text)) : duplicate("");
 	id = strstr(fields, "\nID:");
-	if (id && tep_parse_event(formats->tep, fields, strlen(fields), system) == 0)
+	if (id && format_text_is_sound(fields) && tep_parse_event(formats->tep, whole, strlen(whole), system) == 0)
 		event = tep_find_event(formats->tep, atoi(id + 4));
 	if (event && event->id > 0 && event->id < TYPES && event->name) {
 		struct format *format = format_of(event, prints ? prints : "");
@@ -161,6 +163,7 @@ bool formats_add(struct formats *formats, const char *text, size_t size, const c
 		formats->known += format->id != EVENT_OTHER;
 	}
 	free(fields);
+	free(whole);
 	free(prints);
 	return event != NULL;
 }
