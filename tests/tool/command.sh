@@ -93,6 +93,11 @@ expect 121 'Bochs has at most 2 GiB' "$vmmu" run --machine bochs --kernel kernel
 expect 2 'grub-mkrescue failed|no such|cannot' env VMMU_GRUB_MKRESCUE=/bin/false "$vmmu" iso --kernel kernel --output x.iso
 expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu --kernel kernel
 
+# The emulator runs in a folder of its own: a program by a relative path is found all the same.
+mkdir bin && ln -s "$here/fake_qemu" bin/qemu-system-x86_64
+FAKE= expect 0 'power-off' env VMMU_QEMU=bin/qemu-system-x86_64 "$vmmu" run --machine qemu --kernel kernel
+FAKE= expect 0 'power-off' env VMMU_QEMU= PATH="bin:$PATH" "$vmmu" run --machine qemu --kernel kernel
+
 # How guests end
 run 0 'power-off.*exit status 0' --kernel kernel
 run 0 'cr3-read 0.*cr3-write 0.*invlpg 0' --kernel kernel

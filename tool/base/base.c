@@ -279,13 +279,23 @@ static bool is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+/* The emulators run in folders of their own. A link keeps its name, by which some programs know what they are. */
+static char *from_root(const char *path)
+{
+	char *folder = *path == '/' ? NULL : getcwd(NULL, 0);
+	char *whole = folder ? formatted("%s/%s", folder, path) : duplicate(path);
+
+	free(folder);
+	return whole;
+}
+
 char *find_program(const char *name, const char *override)
 {
 	const char *path = getenv("PATH");
 	char *copy, *cursor, *folder, *found = NULL;
 
 	if (override && *override)
-		return is_program(override) ? duplicate(override) : NULL;
+		return is_program(override) ? from_root(override) : NULL;
 	/* /usr/sbin and /sbin are not in an ordinary user's PATH. */
 	copy = formatted("%s:/usr/sbin:/sbin", path ? path : "/usr/local/bin:/usr/bin:/bin");
 	cursor = copy;
@@ -293,9 +303,8 @@ char *find_program(const char *name, const char *override)
 		char *candidate = formatted("%s/%s", *folder ? folder : ".", name);
 
 		if (is_program(candidate))
-			found = candidate;
-		else
-			free(candidate);
+			found = from_root(candidate);
+		free(candidate);
 	}
 	free(copy);
 	return found;

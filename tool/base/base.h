@@ -62,7 +62,7 @@ void bytes_free(struct bytes *bytes);
 /* Up to `size` bytes of an open file from `offset` on; fewer only at its end or on an error. */
 size_t read_at(int fd, void *to, size_t size, uint64_t offset);
 
-/* First place in PATH, or `override` when that is not NULL. NULL: not found. Caller frees. */
+/* Absolute: the first place in PATH, or `override` when that is not NULL. NULL: not found. Caller frees. */
 char *find_program(const char *name, const char *override);
 /* Absolute path without symbolic links, or a copy of `path` where that fails. Caller frees. */
 char *absolute_path(const char *path);
