@@ -27,6 +27,14 @@ $(UNIT_LIB): $(UNIT_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# The visor's entry code, with a guest in place of the instructions that enter one.
+$(UNIT_DIR)/entry/%.o: tests/unit/entry/%.S visor/%/entry.S visor/cpu/gpr.h tests/unit/entry/guest.h
+	@mkdir -p $(@D)
+	$(CC) -I. -c $< -o $@
+
+$(UNIT_DIR)/cpu_entry: tests/unit/cpu_entry.c $(UNIT_DIR)/entry/svm.o $(UNIT_DIR)/entry/vmx.o $(UNIT_LIB)
+	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(filter %.o,$^) -lcmocka -o $@
+
 $(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB) $(LIBVMMU)
 	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(UNIT_LIB) $(LIBVMMU) -lcmocka -o $@
 
