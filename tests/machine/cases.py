@@ -45,6 +45,7 @@ class Case:
     starts: bool = True         # there is a VM, and a summary
     phases: str = ""            # the run of bench/claims whose bounds its phases must keep
     large: str = ""             # a level that must have entries; else there may be none above 4 KiB
+    hardware: tuple = ()        # words for QEMU that change the machine
     cost: int = 10              # seconds, roughly
     long: bool = False          # only with --long
     answers: str = ""           # lines of the console, and in them what must be the same in all cases that have it
@@ -419,6 +420,8 @@ CASES = [
             kernel="legacy", mmu="shadow", options=("--require-isolation",), status=REFUSED),
     Case("qemu-npt-isolates", "nested paging isolates, and is not refused", "qemu", "legacy", "tests=touch", cost=3,
          options=("--require-isolation",)),
+    refused("refuse-no-clock", "a machine without a PIT, whose CPUID does not tell the TSC's rate either",
+            ("no clock to measure the TSC by",), kernel="legacy", hardware=("-machine", "pc,pit=off"), status=REFUSED),
     Case("bochs-shadow-isolates", "and so does VMX, with shadow tables too", "bochs", "legacy", "tests=touch", cost=5,
          mmu="shadow", options=("--require-isolation",)),
     guest("bochs-task-switch", "... under EPT, where the visor carries it out", "bochs", ("task-switch",), kernel="legacy", cost=5),

@@ -17,6 +17,7 @@ import pathlib
 import pty
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -94,7 +95,8 @@ class Runner:
         (folder / "command").write_text(" ".join(f"'{w}'" if " " in w else w for w in command) + "\n")
         with open(folder / "console", "wb") as console, open(folder / "messages", "wb") as messages:
             typed, seen = keyboard(case)
-            machine = subprocess.Popen([*own_terminal(case), *command], stdin=seen, stdout=console, stderr=messages)
+            machine = subprocess.Popen([*own_terminal(case), *command], stdin=seen, stdout=console, stderr=messages,
+                                       env=environment(case, folder))
             os.close(seen)
             type_keys(case, machine, typed, folder / "console")
             if not case.terminal:
@@ -195,6 +197,16 @@ def keyboard(case):
     seen, typed = os.pipe()
     os.set_inheritable(typed, False)
     return typed, seen
+
+
+def environment(case, folder):
+    """Ours, and for a machine of its own a QEMU that takes its words, too."""
+    if not case.hardware:
+        return None
+    emulator = folder / "qemu"
+    emulator.write_text(f"#!/bin/sh\nexec {shutil.which('qemu-system-x86_64')} \"$@\" " + " ".join(case.hardware) + "\n")
+    emulator.chmod(0o755)
+    return dict(os.environ, VMMU_QEMU=str(emulator))
 
 
 def own_terminal(case):

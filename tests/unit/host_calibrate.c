@@ -116,6 +116,24 @@ static void contradiction(void **state)
 	assert_in_range(calibrate_ticks(&c), 500, 510);
 }
 
+/* The examples are SDM vol. 3, 19.7.3's, Skylake's, which leaves its crystal out, and a hypervisor's. */
+static void stated_by_cpuid(void **state)
+{
+	struct calibrate_cpuid nothing = {.crystal = {0}};
+	struct calibrate_cpuid crystal = {.crystal = {.eax = 2, .ebx = 184, .ecx = 25000000}, .frequency = {.eax = 2200}};
+	struct calibrate_cpuid no_crystal = {.crystal = {.eax = 2, .ebx = 184}, .frequency = {.eax = 0xabcd08fc}};
+	struct calibrate_cpuid no_ratio = {.crystal = {.ecx = 25000000}, .frequency = {.eax = 2200}};
+	struct calibrate_cpuid guest = crystal;
+
+	(void)state;
+	guest.hypervisor.eax = 2100000;
+	assert_int_equal(calibrate_stated_hz(&nothing), 0);
+	assert_int_equal(calibrate_stated_hz(&crystal), 2300000000ull);
+	assert_int_equal(calibrate_stated_hz(&no_crystal), 2300000000ull);
+	assert_int_equal(calibrate_stated_hz(&no_ratio), 2200000000ull);
+	assert_int_equal(calibrate_stated_hz(&guest), 2100000000ull);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +142,7 @@ int main(void)
 		cmocka_unit_test(each_is_disturbed_somewhere),
 		cmocka_unit_test(one_bad_window_is_not_exact),
 		cmocka_unit_test(contradiction),
+		cmocka_unit_test(stated_by_cpuid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ $(UNIT_LIB): $(UNIT_OBJ)
 	$(AR) rcs $@ $^
 
 # The visor's entry code, with a guest in place of the instructions that enter one.
-$(UNIT_DIR)/entry/%.o: tests/unit/entry/%.S visor/%/entry.S visor/cpu/gpr.h tests/unit/entry/guest.h
+$(UNIT_DIR)/entry/%.o: tests/unit/entry/%.S visor/%/entry.S visor/cpu/gpr.h tests/unit/entry/guest.inc
 	@mkdir -p $(@D)
 	$(CC) -I. -c $< -o $@
 

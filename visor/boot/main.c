@@ -96,7 +96,10 @@ static void start(uint32_t magic, uint32_t information)
 		vm_refuse("this CPU has no local APIC");
 		return;
 	}
-	clock_init();
+	if (!clock_init()) {
+		vm_refuse("no clock to measure the TSC by: this machine's PIT does not count, and CPUID does not tell the rate");
+		return;
+	}
 	backend = find_backend(options.mmu, &reason);
 	if (!backend || !backend->enable(&reason)) {
 		vm_refuse(reason);

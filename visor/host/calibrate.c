@@ -55,3 +55,15 @@ uint64_t calibrate_timer_rate(const struct calibration *c)
 {
 	return (c->timer.timer << 32) / middle(c->timer.timer_least, c->timer.timer_most);
 }
+
+uint64_t calibrate_stated_hz(const struct calibrate_cpuid *c)
+{
+	uint64_t crystal = c->crystal.ecx, numerator = c->crystal.ebx, denominator = c->crystal.eax;
+
+	/* A hypervisor knows what it gives; the CPU's own leaves tell of the machine below. */
+	if (c->hypervisor.eax)
+		return (uint64_t)c->hypervisor.eax * 1000;
+	if (crystal && numerator && denominator)
+		return crystal * numerator / denominator;
+	return (uint64_t)(c->frequency.eax & 0xffff) * 1000000;
+}

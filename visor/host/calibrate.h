@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "visor/cpu/x86.h"
+
 /* One measurement. */
 struct calibrate_window {
 	uint64_t least, most;             /* ticks of the TSC: the stretch took no fewer, and no more */
@@ -32,5 +34,18 @@ bool calibrate_is_exact(const struct calibration *c);
 uint64_t calibrate_ticks(const struct calibration *c);
 /* Ticks of the timer to one of the TSC, as 32.32. */
 uint64_t calibrate_timer_rate(const struct calibration *c);
+
+/* What CPUID tells of clocks, where a leaf is not there all zero. */
+struct calibrate_cpuid {
+	struct cpuid crystal;    /* leaf 15h: TSC to crystal is EBX to EAX, the crystal's Hz in ECX */
+	struct cpuid frequency;  /* leaf 16h: the CPU's base MHz in EAX, at which the TSC counts */
+	struct cpuid hypervisor; /* leaf 4000_0010h of a hypervisor that has it: the TSC's kHz in EAX */
+};
+
+/*
+ * Hz of the TSC for a machine without a PIT; 0: CPUID does not tell. SDM vol. 2, CPUID leaves
+ * 15h and 16h, and vol. 3, 19.7.3 "Determining the Processor Base Frequency".
+ */
+uint64_t calibrate_stated_hz(const struct calibrate_cpuid *c);
 
 #endif

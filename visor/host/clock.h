@@ -7,10 +7,14 @@
 #ifndef VISOR_HOST_CLOCK_H
 #define VISOR_HOST_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Measures; takes about 50 ms, up to 500 ms where the machine is disturbed. Interrupts must be off. */
-void clock_init(void);
+/*
+ * Measures; takes about 50 ms, up to 500 ms where the machine is disturbed. Interrupts must
+ * be off. Without a PIT that counts, CPUID's word is taken; false: there is none either.
+ */
+bool clock_init(void);
 
 uint64_t clock_tsc_hz(void);
 

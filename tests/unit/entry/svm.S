@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SVM's entry code with a guest in place of VMRUN, which restores RAX (APM vol. 2, 15.5.1). */
-#include "tests/unit/entry/guest.h"
+#include "tests/unit/entry/guest.inc"
 
 	.macro vmload address
 	.endm

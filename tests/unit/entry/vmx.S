@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VMX's entry code with a guest in place of VMLAUNCH and VMRESUME; an exit leaves RAX the guest's. */
-#include "tests/unit/entry/guest.h"
+#include "tests/unit/entry/guest.inc"
 
 	.macro vmwrite value, field
 	mov \value, host_stack(%rip)
