@@ -12,6 +12,7 @@ const struct test all_tests[] = {
 	{"control", test_control},
 	{"debug", test_debug},
 	{"nmi", test_nmi},
+	{"nested-svm", test_nested_svm},
 	{"breakpoints", test_breakpoints},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},

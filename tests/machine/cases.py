@@ -19,6 +19,10 @@ STRESS_TESTS = ("stress-switch", "stress-alias", "stress-stores", "stress-reuse"
 STRESS_LEGACY = STRESS_TESTS + ("stress-off",)
 
 
+# What a guest's guest did, and which exit its hypervisor got.
+NESTED_ANSWERS = r"^nested: (.+), exit (.+)$"
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     name: str
@@ -163,6 +167,16 @@ def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
     return guest(name, f"programs that touch page after page, {mmu}" + ("" if run_ahead else ", not run ahead"), machine,
                  ("ahead",), kernel=kernel, mmu=mmu, words=words + ("" if run_ahead else " run-ahead=off"),
                  options=() if run_ahead else ("--no-run-ahead",), cost=cost)
+
+
+def nested(machine, extension, mmu, page_size="4k", cost=4):
+    """A hypervisor of a few lines and its guests (tests/guest/nested_*.c); the bare machine says what is right."""
+    test = f"nested-{extension}"
+    if mmu == "bare":
+        return Case(name=f"{machine}-{test}-bare", about="a small hypervisor, without the visor", machine=machine, mmu=mmu, kernel="guest",
+                    append=f"tests={test}", starts=False, console=(f"^PASS {test} [1-9]",), answers=NESTED_ANSWERS, cost=cost)
+    return guest(f"{machine}-{test}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, (test,),
+                 page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost)
 
 
 # What QEMU can beside the processor that `vmmu run` takes by itself.
@@ -371,6 +385,9 @@ CASES = [
     *[intercepting(machine, mmu, kernel) for machine, mmu, kernel in
       (("qemu", "npt", "guest"), ("qemu", "npt", "legacy"), ("qemu", "shadow", "guest"), ("bochs", "ept", "guest"),
        ("bochs", "ept", "legacy"), ("bochs", "shadow", "guest"))],
+    nested("qemu", "svm", "bare"),
+    nested("qemu", "svm", "npt"),
+    nested("qemu", "svm", "npt", "2m"),
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
     ahead("bochs", "bare", "legacy"),

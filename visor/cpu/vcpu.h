@@ -172,11 +172,13 @@ struct vcpu {
 		struct {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
-			uint64_t root;            /* shadow paging: what CR3 must hold */
-			bool guarded;             /* each exit and entry has more to do: svm/loop.c */
-			bool injected;            /* the last entry had an event, ... */
-			uint64_t injected_faults; /* ... and so many memory faults had been then */
-			bool umip;                /* the guest's CR4.UMIP, which the CPU has not */
+			uint64_t root;             /* shadow paging: what CR3 must hold */
+			bool guarded;              /* each exit and entry has more to do: svm/loop.c */
+			bool injected;             /* the last entry had an event, ... */
+			uint64_t injected_faults;  /* ... and so many memory faults had been then */
+			bool umip;                 /* the guest's CR4.UMIP, which the CPU has not */
+			bool svme;                 /* the guest's EFER.SVME; the CPU's is always set */
+			struct svm_nested *nested; /* NULL: the guest has no SVM */
 			/* svm/nmi.c */
 			bool nmi_blocked, before_iret;
 			bool stepping, guest_tf, step_done;

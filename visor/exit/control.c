@@ -103,13 +103,19 @@ static uint64_t cr4_of_leaf_7(struct vcpu *v)
 	       (r.ecx & 1u << 3 ? X86_CR4_PKE : 0) | (r.ecx & 1u << 16 ? X86_CR4_LA57 : 0);
 }
 
-static bool cr4_valid(struct vcpu *v, const struct vmmu_paging *now, uint64_t value)
+uint64_t control_cr4_bits(struct vcpu *v)
 {
 	const uint64_t always = X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE |
 	                        X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
+
+	return always | cr4_of_leaf_1(v) | cr4_of_leaf_7(v);
+}
+
+static bool cr4_valid(struct vcpu *v, const struct vmmu_paging *now, uint64_t value)
+{
 	uint64_t changed = value ^ now->cr4;
 
-	if (value & ~(always | cr4_of_leaf_1(v) | cr4_of_leaf_7(v)))
+	if (value & ~control_cr4_bits(v))
 		return false;
 	if (!(now->efer & X86_EFER_LMA))
 		return !(value & X86_CR4_PCIDE);

@@ -20,6 +20,9 @@ struct cr_access {
 };
 void exit_cr(struct vcpu *vcpu, const struct cr_access *access);
 
+/* The bits that CR4 has for the guest. */
+uint64_t control_cr4_bits(struct vcpu *vcpu);
+
 /* INVLPG of this linear address, where the options want to see it. */
 void exit_invlpg(struct vcpu *vcpu, uint64_t gva);
 

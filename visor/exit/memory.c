@@ -44,6 +44,8 @@ static bool raise_fetch_fault(struct vcpu *v, unsigned fetched)
 	struct vmmu_guest_walk walk;
 	enum vmmu_guest_result result = guest_translate(&v->state, &v->vm->bus, gva, VMMU_X, &walk);
 
+	if (nested_tell_refusal(v))
+		return true;
 	if (result != VMMU_GUEST_FAULT && result != VMMU_GUEST_NO_MEMORY)
 		return false;
 	v->backend->write_special(v, CPU_SPECIAL_CR2, gva);
@@ -75,6 +77,7 @@ static bool memory_carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_resul
 	/* Who fills a whole page has something else in mind for it, and does so faster without us. */
 	if (why == VMMU_FAULT_WRITE_TABLE && is_repeated_store(bytes, count) && shadow_release(v, gpa))
 		return false;
+	nested_forget_refusal(v); /* more was fetched than the instruction may have */
 	result = emulate_instruction(&v->state, &v->vm->bus, bytes, count, gpa, &info);
 	if (unlikely(v->nested.l2) && nested_tell_refusal(v))
 		return false;

@@ -2,6 +2,7 @@
 /* SVM as one of the visor's back ends: with NPT, and with shadow paging. */
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
 
 #define SVM_COMMON \
 	.present = svm_present, \
@@ -41,6 +42,7 @@ const struct cpu_backend cpu_svm = {
 	.walks_pdptes = true,
 	.read_paging = svm_read_paging,
 	.write_paging = svm_write_paging,
+	.nested = &svm_nested_ops,
 	SVM_COMMON};
 
 const struct cpu_backend cpu_svm_shadow = {

@@ -4,6 +4,7 @@
 #include "visor/host/frame.h"
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
 #include "visor/vm/vm.h"
 
@@ -11,35 +12,37 @@
 #define MSR_BITMAP_ORDER 1 /* 8 KiB (15.11) */
 #define GUEST_ASID 1
 
+/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
+const uint32_t svm_passed_msrs[] = {
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SFMASK,
+	MSR_SYSENTER_CS,
+	MSR_SYSENTER_ESP,
+	MSR_SYSENTER_EIP,
+};
+const unsigned svm_passed_msr_count = sizeof(svm_passed_msrs) / sizeof(svm_passed_msrs[0]);
+
 /* The MSR permission map has two bits per register, read and write (15.11). */
-static void svm_pass_msr(uint8_t *bitmap, uint32_t msr)
+void svm_set_msr_bits(uint8_t *bitmap, uint32_t msr, unsigned bits)
 {
 	uint32_t bit = msr < 0x2000 ? msr * 2 : 0x4000 + (msr & 0x1fff) * 2;
 
-	bitmap[bit / 8] &= (uint8_t) ~(3u << bit % 8);
+	bitmap[bit / 8] = (uint8_t)((bitmap[bit / 8] & ~(3u << bit % 8)) | bits << bit % 8);
 }
 
 static void fill_bitmaps(struct vcpu *v)
 {
-	/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
-	static const uint32_t own[] = {
-		MSR_FS_BASE,
-		MSR_GS_BASE,
-		MSR_KERNEL_GS_BASE,
-		MSR_STAR,
-		MSR_LSTAR,
-		MSR_CSTAR,
-		MSR_SFMASK,
-		MSR_SYSENTER_CS,
-		MSR_SYSENTER_ESP,
-		MSR_SYSENTER_EIP,
-	};
 	uint8_t *msrs = (uint8_t *)(uintptr_t)v->svm.msr_bitmap;
 
 	memset((void *)(uintptr_t)v->svm.io_bitmap, 0xff, VMMU_PAGE_SIZE << IO_BITMAP_ORDER);
 	memset(msrs, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
-	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		svm_pass_msr(msrs, own[i]);
+	for (unsigned i = 0; i < svm_passed_msr_count; i++)
+		svm_set_msr_bits(msrs, svm_passed_msrs[i], 0);
 }
 
 /* Without nested paging the visor must see what becomes of the guest's own (15.12.15, 15.8). */
@@ -62,6 +65,7 @@ static void intercept_for_comparison(const struct vcpu *v, struct vmcb *b)
 
 void svm_vcpu_free(struct vcpu *v)
 {
+	nested_free(v);
 	if (v->svm.vmcb)
 		frame_free((uintptr_t)v->svm.vmcb, FRAME_ORDER_4K);
 	if (v->svm.io_bitmap)
@@ -115,6 +119,10 @@ bool svm_vcpu_init(struct vcpu *v)
 		b->cr_write |= 1u << 4 | (svm_cpu.is_tcg ? 1u << 0 : 0);
 		b->intercept1 |= INTERCEPT_CR0_SELECTIVE;
 		b->nested_control = NESTED_PAGING;
+	}
+	if (v->vm->options->nested && !nested_init(v)) {
+		svm_vcpu_free(v);
+		return false;
 	}
 	return true;
 }

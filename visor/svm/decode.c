@@ -14,7 +14,7 @@
 /* The usual form, without prefixes, of the instructions that exit. */
 static const struct plain_instruction {
 	uint16_t exit_code;
-	uint8_t length, bytes[2];
+	uint8_t length, bytes[3];
 } plain_instructions[] = {
 	{SVM_EXIT_CPUID, 2, {0x0f, 0xa2}},
 	{SVM_EXIT_MSR, 2, {0x0f, 0x30}},
@@ -22,6 +22,13 @@ static const struct plain_instruction {
 	{SVM_EXIT_HLT, 1, {0xf4}},
 	{SVM_EXIT_WBINVD, 2, {0x0f, 0x09}},
 	{SVM_EXIT_INVD, 2, {0x0f, 0x08}},
+	{SVM_EXIT_VMRUN, 3, {0x0f, 0x01, 0xd8}},
+	{SVM_EXIT_VMMCALL, 3, {0x0f, 0x01, 0xd9}},
+	{SVM_EXIT_VMLOAD, 3, {0x0f, 0x01, 0xda}},
+	{SVM_EXIT_VMSAVE, 3, {0x0f, 0x01, 0xdb}},
+	{SVM_EXIT_STGI, 3, {0x0f, 0x01, 0xdc}},
+	{SVM_EXIT_CLGI, 3, {0x0f, 0x01, 0xdd}},
+	{SVM_EXIT_INVLPGA, 3, {0x0f, 0x01, 0xdf}},
 };
 
 static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
@@ -29,8 +36,7 @@ static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsign
 	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
 		const struct plain_instruction *p = &plain_instructions[i];
 
-		if (p->exit_code == exit_code && count >= p->length && bytes[0] == p->bytes[0] &&
-		    (p->length == 1 || bytes[1] == p->bytes[1]))
+		if (p->exit_code == exit_code && count >= p->length && memcmp(bytes, p->bytes, p->length) == 0)
 			return p->length;
 	}
 	return 0;
@@ -53,6 +59,8 @@ static const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
 	const uint64_t *table;
 	const uint8_t *page;
 
+	if (unlikely(v->nested.l2)) /* its tables lie where L1's say */
+		return NULL;
 	while (shift > 12 && !(shift <= 30 && entry & ENTRY_LARGE)) {
 		table = memory_page(v->vm, entry & ENTRY_ADDRESS, false);
 		shift -= 9;
@@ -73,10 +81,10 @@ unsigned svm_quick_length(struct vcpu *v)
 
 	if (svm_cpu.has_next_rip && b->next_rip)
 		return (unsigned)(b->next_rip - b->rip);
-	if (!svm_in_64bit_code(v) || b->rip % VMMU_PAGE_SIZE == VMMU_PAGE_SIZE - 1)
+	if (!svm_in_64bit_code(v))
 		return 0;
 	bytes = just_fetched(v, b->rip);
-	return bytes ? length_of_plain(b->exit_code, bytes, 2) : 0;
+	return bytes ? length_of_plain(b->exit_code, bytes, (unsigned)(VMMU_PAGE_SIZE - b->rip % VMMU_PAGE_SIZE)) : 0;
 }
 
 /* Without next-RIP save: look at what is at CS:RIP, and decode it when it is nothing usual. */
@@ -197,4 +205,36 @@ unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr)
 		return 0;
 	*gpr = (bytes[at + 2] & 7u) | high;
 	return at + 3;
+}
+
+unsigned svm_address_size(struct vcpu *v)
+{
+	bool wide = svm_in_64bit_code(v), big = v->svm.vmcb->cs.attributes & X86_ACCESS_BIG >> 4, other = false;
+	const uint8_t *quick = wide ? just_fetched(v, v->svm.vmcb->rip) : NULL;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = quick && *quick == 0x0f ? 0 : svm_fetch(v, bytes);
+
+	for (unsigned at = 0; at < count && bytes[at] != 0x0f; at++)
+		other |= bytes[at] == 0x67;
+	if (wide)
+		return other ? 4 : 8;
+	return big != other ? 4 : 2;
+}
+
+bool svm_decode_cr0_write(struct vcpu *v, uint64_t *value)
+{
+	uint64_t cr0 = svm_read_cr0(v), msw = X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS;
+	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
+	unsigned count = svm_fetch(v, bytes), at = 0, high = 0;
+
+	for (; at < count && bytes[at] != 0x0f; at++)
+		high = (bytes[at] & 0xf1) == 0x41 ? 8 : 0;
+	if (at + 3 > count)
+		return false;
+	*value = v->state.gpr[(bytes[at + 2] & 7u) | high];
+	if (bytes[at + 1] == 0x22)
+		return true;
+	/* LMSW sets PE, and does not clear it (APM vol. 3). */
+	*value = (cr0 & ~(msw & ~X86_CR0_PE)) | (*value & msw);
+	return bytes[at + 1] == 0x01 && (bytes[at + 2] & 0xf8) == 0xf0;
 }

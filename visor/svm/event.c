@@ -3,6 +3,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
 #include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
 
 bool svm_interrupts_shadowed(struct vcpu *v)
@@ -23,11 +24,15 @@ void svm_want_window(struct vcpu *v, bool on)
 	struct vmcb *b = v->svm.vmcb;
 
 	if (on) {
+		if (v->nested.l2) /* L1's own waits as long */
+			v->svm.nested->virtual_interrupt = b->virtual_interrupt & VIRTUAL_INTERRUPT;
 		b->virtual_interrupt |= VIRTUAL_INTERRUPT;
 		b->intercept1 |= INTERCEPT_VINTR;
 	} else {
 		b->virtual_interrupt &= ~VIRTUAL_INTERRUPT;
 		b->intercept1 &= ~(uint32_t)INTERCEPT_VINTR;
+		if (v->nested.l2)
+			b->virtual_interrupt |= v->svm.nested->virtual_interrupt;
 	}
 }
 
@@ -77,19 +82,27 @@ static uint32_t told_event(struct vcpu *v, uint32_t event)
 	return software ? software : event;
 }
 
+/* It is EVENTINJ of L1's, for which no instruction of L2's stands. */
+static bool is_as_given(const struct vcpu *v)
+{
+	return v->nested.l2 && v->svm.nested->as_given;
+}
+
 /* Events whose delivery this exit broke off, for the next entry (15.7.2). */
 void svm_recover_event(struct vcpu *v)
 {
 	struct vmcb *b = v->svm.vmcb;
-	uint32_t offered = withdraw_interrupt(b), event = (uint32_t)b->exit_interrupt_info;
+	uint32_t offered = v->nested.l2 ? 0 : withdraw_interrupt(b), event = (uint32_t)b->exit_interrupt_info;
 	unsigned vector = event & 0xff;
 
 	v->event = event & EVENT_VALID ? 0 : offered;
+	if (v->nested.l2)
+		v->svm.nested->as_given &= event & EVENT_VALID ? 1 : 0;
 	if (!(event & EVENT_VALID))
 		return;
 	event = told_event(v, event);
 	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
-	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4))
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4) && !is_as_given(v))
 		event = (event & ~EVENT_TYPE_MASK & ~EVENT_HAS_ERROR) | EVENT_SOFTWARE_EXCEPTION;
 	/* QEMU reports an interrupt as an exception; no exception has such a vector. */
 	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && vector >= 32)
@@ -110,15 +123,15 @@ static bool executes_again(uint32_t event)
 
 static __attribute__((noinline)) void svm_inject(struct vcpu *v)
 {
-	bool deliver = !executes_again(v->event);
+	bool deliver = !executes_again(v->event) || is_as_given(v);
 
 	v->svm.injected = deliver;
 	v->svm.injected_faults = v->memory_faults;
-	if (svm_cpu.may_inject_twice && deliver && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
+	if (svm_cpu.may_inject_twice && deliver && !v->nested.l2 && (v->event & EVENT_TYPE_MASK) == EVENT_EXTERNAL) {
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;
 	}
-	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_NMI)
+	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_NMI && !is_as_given(v))
 		svm_block_nmi(v, true);
 	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;

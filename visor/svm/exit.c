@@ -4,6 +4,7 @@
 #include "visor/exit/control.h"
 #include "visor/exit/exit.h"
 #include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
 
 #define ULL(x) ((unsigned long long)(x))
@@ -51,6 +52,8 @@ static void handle_task_switch(struct vcpu *v)
 
 static void svm_undefined_instruction(struct vcpu *v)
 {
+	if (nested_instruction(v, v->svm.vmcb->exit_code))
+		return;
 	exit_count(v, EXIT_UNDEFINED);
 	exit_raise(v, X86_UD, false, 0);
 }
@@ -58,6 +61,7 @@ static void svm_undefined_instruction(struct vcpu *v)
 void svm_handle(struct vcpu *v)
 {
 	const struct vmcb *b = v->svm.vmcb;
+	uint64_t code;
 
 	/* It reads and writes whatever it likes by now; all that is left is to stop it and say so. */
 	if (svm_is_shadow(v) && b->cr3 != v->svm.root) {
@@ -65,6 +69,11 @@ void svm_handle(struct vcpu *v)
 		vm_fail(v, "the guest has loaded %llx into CR3 with no exit: it has switched tasks, which QEMU does not "
 		           "intercept; the visor's memory may have been changed",
 		        ULL(b->cr3));
+		return;
+	}
+	if (v->nested.l2 && nested_wants_exit(v, &code)) {
+		exit_count(v, EXIT_NESTED_EXIT);
+		nested_exit(v, code, b->exit_info1, b->exit_info2);
 		return;
 	}
 	switch (b->exit_code) {
@@ -90,7 +99,10 @@ void svm_handle(struct vcpu *v)
 		svm_reflect(v, (unsigned)(b->exit_code - SVM_EXIT_EXCEPTION));
 		break;
 	case SVM_EXIT_EXCEPTION + X86_UD:
-		exit_invalid_opcode(v);
+		if (v->nested.l2)
+			svm_undefined_instruction(v);
+		else
+			exit_invalid_opcode(v);
 		break;
 	case SVM_EXIT_TASK_SWITCH:
 		handle_task_switch(v);
@@ -134,7 +146,11 @@ void svm_handle(struct vcpu *v)
 		exit_msr(v, b->exit_info1 & 1);
 		break;
 	case SVM_EXIT_VMMCALL:
-		exit_hypercall(v);
+		/* Not intercepted, it is #UD (APM vol. 3, VMMCALL). */
+		if (v->nested.l2)
+			svm_undefined_instruction(v);
+		else
+			exit_hypercall(v);
 		break;
 	case SVM_EXIT_SHUTDOWN:
 		exit_triple_fault(v);

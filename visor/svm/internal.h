@@ -42,12 +42,18 @@ bool svm_shadow_allows(enum cpu_feature feature);
 /* control.c */
 void svm_vcpu_free(struct vcpu *v);
 bool svm_vcpu_init(struct vcpu *v);
+/* Registers that need no exit, and their two bits in a permission map: 1 read, 2 write. */
+extern const uint32_t svm_passed_msrs[];
+extern const unsigned svm_passed_msr_count;
+void svm_set_msr_bits(uint8_t *bitmap, uint32_t msr, unsigned bits);
 void svm_set_root(struct vcpu *v, const struct vmmu_root *root);
 
 /* state.c */
 void svm_load_state(struct vcpu *v, struct x86_cpu_state *s);
 void svm_read_state(struct vcpu *v);
 void svm_commit(struct vcpu *v);
+/* `real` is what the CPU gets of the guest's `value`. */
+void svm_set_cr4(struct vcpu *v, uint64_t value, uint64_t real);
 void svm_write_state(struct vcpu *v);
 uint64_t svm_read_special(struct vcpu *v, enum cpu_special which);
 void svm_write_special(struct vcpu *v, enum cpu_special which, uint64_t value);
@@ -93,6 +99,10 @@ unsigned svm_quick_length(struct vcpu *v);
 /* Of INT n, INT3 or INTO at CS:RIP, as VMX would tell of it; 0: none is there. */
 uint32_t svm_software_interrupt(struct vcpu *v);
 void svm_read_string_prefixes(struct vcpu *v, struct io_access *io);
+/* Bytes of the addresses of the instruction at CS:RIP. */
+unsigned svm_address_size(struct vcpu *v);
+/* What the instruction at CS:RIP writes to CR0, of which it is a MOV or an LMSW with a register. */
+bool svm_decode_cr0_write(struct vcpu *v, uint64_t *value);
 bool svm_decode_cr_access(struct vcpu *v, bool write, unsigned cr, struct cr_access *out);
 
 /* dump.c */

@@ -7,6 +7,7 @@
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/watch.h"
@@ -44,6 +45,9 @@ static __attribute__((noinline)) enum svm_next svm_slow_exit(struct vcpu *v, con
 	else
 		svm_handle(v);
 	exit_finish(v);
+	if (unlikely(v->nested.l2))
+		nested_merge_intercepts(v);
+	b = v->svm.vmcb; /* L1's or L2's, whichever runs now */
 	svm_arm_breakpoints(v);
 	svm_commit(v);
 	svm_inject_event(v);
@@ -132,7 +136,7 @@ static __attribute__((noinline)) enum svm_next svm_cpuid_exit(struct vcpu *v, st
 {
 	unsigned length = 0;
 
-	if (likely(!(b->rflags & X86_FLAG_TF) && !(b->interrupt_shadow & 1) && !v->svm.before_iret))
+	if (likely(!(b->rflags & X86_FLAG_TF) && !(b->interrupt_shadow & 1) && !v->svm.before_iret && !v->nested.l2))
 		length = svm_quick_length(v);
 	if (unlikely(b->rip + length > UINT32_MAX && !svm_in_64bit_code(v)))
 		length = 0;
@@ -153,7 +157,7 @@ static inline __attribute__((always_inline)) enum svm_next svm_dispatch(struct v
 	b->tlb_control = 0;
 	if (likely(code == SVM_EXIT_NPF))
 		return memory_exit(v, b, info1, info2, rip, guarded);
-	if (code == SVM_EXIT_EXCEPTION + X86_PF)
+	if (code == SVM_EXIT_EXCEPTION + X86_PF && likely(!v->nested.l2))
 		return svm_page_fault_exit(v, b);
 	if (code == SVM_EXIT_CPUID)
 		return svm_cpuid_exit(v, b);

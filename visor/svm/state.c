@@ -5,7 +5,7 @@
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
-#include "visor/vm/memory.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
 static struct x86_segment from_vmcb(const struct vmcb_segment *s)
@@ -40,8 +40,7 @@ static struct vmcb_segment to_vmcb(const struct x86_segment *s)
 static void read_pdptes(struct vcpu *v, struct x86_cpu_state *s)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		if (memory_guest_read(v->vm, vmmu_gpa_of((s->cr3 & 0xffffffe0) + 8 * i), 8, &s->pdpte[i]) !=
-		    VMMU_GUEST_READ_OK)
+		if (!nested_read(v, (s->cr3 & 0xffffffe0) + 8 * i, 8, &s->pdpte[i]))
 			s->pdpte[i] = 0;
 	}
 }
@@ -61,7 +60,7 @@ static void load_paging(struct vcpu *v, struct x86_cpu_state *s)
 	s->cr0 = b->cr0;
 	s->cr3 = b->cr3;
 	s->cr4 = svm_read_cr4(v);
-	s->efer = b->efer & ~X86_EFER_SVME;
+	s->efer = svm_read_efer(v);
 	if (s->cr0 & X86_CR0_PG && s->cr4 & X86_CR4_PAE && !(s->efer & X86_EFER_LMA))
 		read_pdptes(v, s);
 }
@@ -107,8 +106,7 @@ void svm_commit(struct vcpu *v)
 #define UMIP_INTERCEPTS (INTERCEPT_IDTR_READ | INTERCEPT_GDTR_READ | INTERCEPT_LDTR_READ | INTERCEPT_TR_READ)
 #define UMIP_CR_READS (1u << 0 | 1u << 4) /* CR4 tells of UMIP */
 
-/* `real` is what the CPU gets of the guest's `value`. */
-static void svm_set_cr4(struct vcpu *v, uint64_t value, uint64_t real)
+void svm_set_cr4(struct vcpu *v, uint64_t value, uint64_t real)
 {
 	struct vmcb *b = v->svm.vmcb;
 
@@ -179,7 +177,7 @@ uint64_t svm_read_cr4(struct vcpu *v)
 
 uint64_t svm_read_efer(struct vcpu *v)
 {
-	return svm_is_shadow(v) ? v->paging.efer : v->svm.vmcb->efer & ~X86_EFER_SVME;
+	return svm_is_shadow(v) ? v->paging.efer : (v->svm.vmcb->efer & ~X86_EFER_SVME) | (v->svm.svme ? X86_EFER_SVME : 0);
 }
 
 void svm_read_paging(struct vcpu *v, struct vmmu_paging *out)
@@ -190,7 +188,7 @@ void svm_read_paging(struct vcpu *v, struct vmmu_paging *out)
 		.cr0 = b->cr0,
 		.cr3 = b->cr3,
 		.cr4 = svm_read_cr4(v),
-		.efer = b->efer & ~X86_EFER_SVME,
+		.efer = svm_read_efer(v),
 		.cpu = v->vm->bus.cpu,
 	};
 }
@@ -204,6 +202,7 @@ void svm_write_paging(struct vcpu *v, const struct vmmu_paging *next)
 	b->cr3 = next->cr3;
 	svm_set_cr4(v, next->cr4, next->cr4);
 	b->efer = next->efer | X86_EFER_SVME;
+	v->svm.svme = next->efer & X86_EFER_SVME;
 	svm_flush(v);
 }
 

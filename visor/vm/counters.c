@@ -33,6 +33,9 @@ static const char *const exit_names[EXIT_KIND_COUNT] = {
 	[EXIT_HYPERCALL] = "hypercall",
 	[EXIT_RDPMC] = "rdpmc",
 	[EXIT_TRIPLE_FAULT] = "triple-fault",
+	[EXIT_NESTED_ENTRY] = "nested-entry",
+	[EXIT_NESTED_EXIT] = "nested-exit",
+	[EXIT_NESTED_INSTRUCTION] = "nested-instruction",
 	[EXIT_OTHER] = "other",
 };
 

@@ -8,6 +8,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/device/pv_clock.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/speculation.h"
 #include "visor/vm/vm.h"
 
@@ -223,7 +224,7 @@ static struct cpuid extended_leaf(struct vcpu *v, uint32_t leaf)
 	return r;
 }
 
-static struct cpuid cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+static struct cpuid leaf_of_all(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
 	if (leaf == LEAF_HYPERVISOR) /* "vmmu visor" */
 		return (struct cpuid){LEAF_HYPERVISOR, 0x756d6d76, 0x73697620, 0x2020726f};
@@ -237,6 +238,15 @@ static struct cpuid cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf
 	if (leaf <= LAST_BASIC && leaf <= cpuid(0, 0).eax)
 		return basic_leaf(v, leaf, subleaf);
 	return (struct cpuid){0};
+}
+
+static struct cpuid cpuid_answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+	struct cpuid r = leaf_of_all(v, leaf, subleaf);
+
+	if (v->vm->options->nested)
+		v->backend->nested->cpuid(v, leaf, &r);
+	return r;
 }
 
 /* These follow CR4 and XCR0; all others say the same at all times. */

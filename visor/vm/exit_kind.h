@@ -30,6 +30,9 @@ enum exit_kind {
 	EXIT_HYPERCALL, /* VMCALL, VMMCALL */
 	EXIT_RDPMC,
 	EXIT_TRIPLE_FAULT,
+	EXIT_NESTED_ENTRY,       /* VMRUN of L1's */
+	EXIT_NESTED_EXIT,        /* L2 does what L1 intercepts; memory faults are counted as such */
+	EXIT_NESTED_INSTRUCTION, /* another instruction of L1's for its guest */
 	EXIT_OTHER,
 	EXIT_KIND_COUNT
 };

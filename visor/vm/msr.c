@@ -11,6 +11,7 @@
 #include "visor/host/log.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/msr_list.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/speculation.h"
 #include "visor/vm/vm.h"
 
@@ -18,7 +19,7 @@
 #define MTRR_DEFAULT_ENABLED_WB (1u << 11 | VMMU_MEMTYPE_WB)
 
 /* SDM vol. 3, table 12-10: the types a PAT entry may hold. */
-static bool pat_valid(uint64_t value)
+bool msr_pat_valid(uint64_t value)
 {
 	for (unsigned i = 0; i < 8; i++, value >>= 8) {
 		uint8_t type = value & 0xff;
@@ -32,10 +33,11 @@ static bool pat_valid(uint64_t value)
 static bool write_efer(struct vcpu *v, uint64_t value)
 {
 	uint64_t old = v->backend->read_efer(v), paging = v->backend->read_cr0(v) & X86_CR0_PG;
+	uint64_t allowed = EFER_ALLOWED | (v->vm->options->nested ? v->backend->nested->efer_bits(v) : 0);
 	struct vmmu_paging next;
 
 	/* LME cannot change while paging is on; LMA is the CPU's own (SDM vol. 3, 2.2.1). */
-	if (value & ~EFER_ALLOWED || (paging && (old ^ value) & X86_EFER_LME))
+	if (value & ~allowed || (paging && (old ^ value) & X86_EFER_LME))
 		return false;
 	v->backend->read_paging(v, &next);
 	next.efer = (value & ~X86_EFER_LMA) | (old & X86_EFER_LMA);
@@ -50,6 +52,8 @@ static struct speculation guest_speculation(struct vcpu *v)
 
 static bool msr_read_register(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
+	if (v->vm->options->nested && v->backend->nested->msr_read(v, msr, value))
+		return true;
 	if (platform_msr_owned(msr))
 		return platform_msr_read(v->vm->platform, msr, value);
 	switch (msr) {
@@ -92,6 +96,8 @@ static bool msr_write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 	/* No CPU has more address bits (11.4.4). */
 	if (msr == MSR_APIC_BASE && value >> v->vm->bus.cpu.maxphyaddr)
 		return false;
+	if (v->vm->options->nested && v->backend->nested->msr_write(v, msr, value))
+		return true;
 	if (platform_msr_owned(msr))
 		return platform_msr_write(v->vm->platform, msr, value);
 	switch (msr) {
@@ -102,7 +108,7 @@ static bool msr_write_register(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_EFER:
 		return write_efer(v, value);
 	case MSR_PAT:
-		if (!pat_valid(value))
+		if (!msr_pat_valid(value))
 			return false;
 		v->backend->write_special(v, CPU_SPECIAL_PAT, value);
 		return true;

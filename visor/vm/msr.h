@@ -12,4 +12,7 @@ struct vcpu;
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
+/* Each entry has a memory type. */
+bool msr_pat_valid(uint64_t value);
+
 #endif

@@ -69,6 +69,11 @@ void nested_leave(struct vcpu *v, struct vmmu_root *root)
 		vm_fail(v, "the guest that runs guests has no tables any more: %s", vmmu_status_name(status));
 }
 
+void nested_forget_refusal(struct vcpu *v)
+{
+	v->nested.refused.reflect = VMMU_REFLECT_NONE;
+}
+
 bool nested_tell_refusal(struct vcpu *v)
 {
 	struct vmmu_nested_walk refused = v->nested.refused;

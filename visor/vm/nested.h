@@ -16,6 +16,7 @@
 
 #include <vmmu/nested.h>
 
+struct cpuid;
 struct vcpu;
 
 /* What waits for the guest's CPU. */
@@ -39,6 +40,11 @@ struct cpu_nested {
 	void (*reflect)(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa);
 	/* L2 has come to a shutdown, or triple fault. True: L1 has been told, and runs next. */
 	bool (*shutdown)(struct vcpu *v);
+	/* What L1 has of the extension: changes to a leaf of CPUID as all guests see it; registers (false: #GP, or none of these); bits of EFER. */
+	void (*cpuid)(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
+	bool (*msr_read)(struct vcpu *v, uint32_t msr, uint64_t *value);
+	bool (*msr_write)(struct vcpu *v, uint32_t msr, uint64_t value);
+	uint64_t (*efer_bits)(struct vcpu *v);
 };
 
 /*
@@ -53,6 +59,9 @@ void nested_leave(struct vcpu *v, struct vmmu_root *root);
 
 /* L2 runs. */
 bool nested_runs_l2(const struct vcpu *v);
+
+/* What an access made for L2 has met until now is of no account. */
+void nested_forget_refusal(struct vcpu *v);
 
 /* An access made for L2 has met what L1's tables refuse: L1 gets its exit. True: L1 runs next. */
 bool nested_tell_refusal(struct vcpu *v);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * SVM for a guest that runs guests (APM vol. 2, 15). L1's own control block (VMCB01) and L2's
+ * (VMCB02) are the visor's; what L1 wrote for its guest (VMCB12) is in L1's memory, is copied once
+ * at VMRUN, and only the copy is read. L1's state waits in VMCB01 while L2 runs, and VM_HSAVE_PA's page
+ * stays as it is: what a CPU puts there is its own affair (15.30.4).
+ */
+#ifndef VISOR_SVM_NESTED_H
+#define VISOR_SVM_NESTED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "visor/svm/vmcb.h"
+#include "visor/vm/nested.h"
+
+#define NESTED_ASIDS 0x8000u /* L2's: 1 to one less than this */
+#define INTERCEPT_WORDS 6u   /* exit code / 32 is the word, % 32 the bit (appendix C, table B-1) */
+#define VM_CR_SVMDIS (1ull << 4)
+
+struct svm_nested {
+	struct vmcb *vmcb01, *vmcb02, *vmcb12; /* vmcb12: the copy */
+	uint64_t vmcb12_gpa;
+	uint64_t msr_bitmap;            /* L2's */
+	uint32_t base[INTERCEPT_WORDS]; /* what the visor intercepts of any guest */
+	uint32_t asked[INTERCEPT_WORDS];
+	uint64_t vm_cr, hsave_pa;
+	uint64_t virtual_interrupt; /* VMCB02's as L1 wants it, while the visor has a window there */
+	bool gif;
+	bool as_given; /* vcpu->event is EVENTINJ, and delivered without an instruction of L2's */
+	bool umip01;   /* vcpu->svm.umip of L1 */
+	/* What L1 has asked to be flushed since L2 ran last. */
+	enum vmmu_nested_flush flush;
+	uint16_t flushed;
+};
+
+extern const struct cpu_nested svm_nested_ops;
+
+/* nested_control.c */
+bool nested_init(struct vcpu *v);
+void nested_free(struct vcpu *v);
+
+/* nested_check.c */
+/* VMRUN's consistency checks (15.5.1) that the CPU's own VMRUN cannot make on the visor's behalf. */
+bool nested_consistent(struct vcpu *v, const struct vmcb *b);
+
+/* nested_intercept.c */
+/* L1's wishes into VMCB02, whatever the visor has taken away there for itself. */
+void nested_merge_intercepts(struct vcpu *v);
+void nested_merge_bitmap(struct vcpu *v);
+/* L1 has asked for the exit that VMCB02 tells of; *code: as what. */
+bool nested_wants_exit(struct vcpu *v, uint64_t *code);
+enum nested_gate nested_gate_of(struct vcpu *v, enum nested_event event);
+
+/* nested_run.c */
+void nested_vmrun(struct vcpu *v);
+/* #VMEXIT: L2's state into VMCB12, and L1 goes on. */
+void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2);
+bool nested_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+void nested_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa);
+bool nested_shutdown(struct vcpu *v);
+
+/* nested_instruction.c */
+/* VMRUN, VMLOAD, VMSAVE, STGI, CLGI, INVLPGA. False: this guest does not have it. */
+bool nested_instruction(struct vcpu *v, uint64_t exit_code);
+/* The physical address in rAX, of the size that the instruction has. */
+uint64_t nested_rax(struct vcpu *v);
+/* One that VMRUN, VMLOAD and VMSAVE take. */
+bool nested_vmcb_valid(struct vcpu *v, uint64_t gpa);
+/* What VMLOAD loads (15.5.2). */
+void nested_copy_loaded(struct vmcb *to, const struct vmcb *from);
+void nested_ask_flush(struct svm_nested *n, enum vmmu_nested_flush flush, uint16_t asid);
+bool nested_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
+uint64_t nested_efer_bits(struct vcpu *v);
+void nested_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
+
+#endif

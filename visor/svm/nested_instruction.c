@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* L1's SVM instructions but for VMRUN, its SVM registers and what CPUID says of them (APM vol. 2, 15.5.2, 15.16, 15.17, 15.30). */
+#include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
+#include "visor/vm/memory.h"
+#include "visor/vm/vm.h"
+
+#define CPUID_81C_SVM (1u << 2)
+#define CPUID_8A_NESTED_PAGING (1u << 0)
+#define CPUID_8A_FLUSH_BY_ASID (1u << 6)
+#define SVM_REVISION 1u
+
+uint64_t nested_rax(struct vcpu *v)
+{
+	uint64_t rax = v->state.gpr[X86_RAX];
+
+	return svm_address_size(v) == 8 ? rax : svm_address_size(v) == 4 ? (uint32_t)rax
+	                                                                 : (uint16_t)rax;
+}
+
+bool nested_vmcb_valid(struct vcpu *v, uint64_t gpa)
+{
+	return gpa % VMMU_PAGE_SIZE == 0 && gpa >> v->vm->bus.cpu.maxphyaddr == 0 && memory_page(v->vm, gpa, false);
+}
+
+void nested_copy_loaded(struct vmcb *to, const struct vmcb *from)
+{
+	to->fs = from->fs;
+	to->gs = from->gs;
+	to->tr = from->tr;
+	to->ldtr = from->ldtr;
+	to->kernel_gs_base = from->kernel_gs_base;
+	to->star = from->star;
+	to->lstar = from->lstar;
+	to->cstar = from->cstar;
+	to->sfmask = from->sfmask;
+	to->sysenter_cs = from->sysenter_cs;
+	to->sysenter_esp = from->sysenter_esp;
+	to->sysenter_eip = from->sysenter_eip;
+}
+
+static void vmload(struct vcpu *v, uint64_t gpa)
+{
+	nested_copy_loaded(v->svm.vmcb, memory_page(v->vm, gpa, false));
+}
+
+/* Field by field: the rest of the page is L1's. */
+static void vmsave(struct vcpu *v, uint64_t gpa)
+{
+	struct vmcb *b = v->svm.vmcb;
+	const struct {
+		unsigned offset, bytes;
+	} saved[] = {
+		{offsetof(struct vmcb, fs), sizeof(b->fs)},
+		{offsetof(struct vmcb, gs), sizeof(b->gs)},
+		{offsetof(struct vmcb, ldtr), sizeof(b->ldtr)},
+		{offsetof(struct vmcb, tr), sizeof(b->tr)},
+		{offsetof(struct vmcb, star), offsetof(struct vmcb, cr2) - offsetof(struct vmcb, star)},
+	};
+
+	for (unsigned i = 0; i < sizeof(saved) / sizeof(saved[0]); i++)
+		memory_write(v->vm, gpa + saved[i].offset, (const uint8_t *)b + saved[i].offset, saved[i].bytes);
+}
+
+/* Two different tags in one go are more than the engine is told of at once: then all. */
+void nested_ask_flush(struct svm_nested *n, enum vmmu_nested_flush flush, uint16_t asid)
+{
+	if (n->flush != VMMU_NESTED_FLUSH_NONE && n->flushed != asid)
+		flush = VMMU_NESTED_FLUSH_ALL;
+	if (flush > n->flush)
+		n->flush = flush;
+	n->flushed = asid;
+}
+
+/* ASID in ECX; 0 is L1's own (15.16.1). */
+static void invlpga(struct vcpu *v)
+{
+	uint32_t asid = (uint32_t)v->state.gpr[X86_RCX];
+
+	if (asid == 0)
+		svm_flush(v);
+	else if (asid < NESTED_ASIDS)
+		nested_ask_flush(v->svm.nested, VMMU_NESTED_FLUSH_ADDRESS, (uint16_t)asid);
+}
+
+bool nested_instruction(struct vcpu *v, uint64_t exit_code)
+{
+	struct svm_nested *n = v->svm.nested;
+	bool takes_vmcb = exit_code == SVM_EXIT_VMRUN || exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
+	uint64_t gpa = takes_vmcb ? nested_rax(v) : 0;
+
+	if (!n || !v->svm.svme)
+		return false;
+	if (takes_vmcb && !nested_vmcb_valid(v, gpa)) {
+		exit_raise(v, X86_GP, true, 0);
+		return true;
+	}
+	switch (exit_code) {
+	case SVM_EXIT_VMRUN:
+		nested_vmrun(v);
+		return true;
+	case SVM_EXIT_VMLOAD: vmload(v, gpa); break;
+	case SVM_EXIT_VMSAVE: vmsave(v, gpa); break;
+	case SVM_EXIT_STGI: n->gif = true; break;
+	case SVM_EXIT_CLGI: n->gif = false; break;
+	case SVM_EXIT_INVLPGA: invlpga(v); break;
+	default: return false;
+	}
+	exit_count(v, EXIT_NESTED_INSTRUCTION);
+	exit_skip(v);
+	return true;
+}
+
+bool nested_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	const struct svm_nested *n = v->svm.nested;
+
+	if (msr != MSR_VM_CR && msr != MSR_VM_HSAVE_PA)
+		return false;
+	*value = msr == MSR_VM_CR ? n->vm_cr : n->hsave_pa;
+	return true;
+}
+
+/* VM_CR: the lock needs a feature that CPUID does not show, and nothing here follows the bits for INIT and A20 (15.30.1). */
+bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	struct svm_nested *n = v->svm.nested;
+
+	switch (msr) {
+	case MSR_VM_CR:
+		if (value & ~VM_CR_SVMDIS || (value && v->svm.svme))
+			return false;
+		n->vm_cr = value;
+		return true;
+	case MSR_VM_HSAVE_PA:
+		if (value % VMMU_PAGE_SIZE || value >> v->vm->bus.cpu.maxphyaddr)
+			return false;
+		n->hsave_pa = value;
+		return true;
+	default:
+		return false;
+	}
+}
+
+uint64_t nested_efer_bits(struct vcpu *v)
+{
+	return v->svm.nested->vm_cr & VM_CR_SVMDIS ? 0 : X86_EFER_SVME;
+}
+
+void nested_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer)
+{
+	(void)v;
+	if (leaf == 0x80000000)
+		answer->eax = answer->eax > 0x8000000a ? answer->eax : 0x8000000a;
+	else if (leaf == 0x80000001)
+		answer->ecx |= CPUID_81C_SVM;
+	else if (leaf == 0x8000000a)
+		*answer = (struct cpuid){
+			.eax = SVM_REVISION,
+			.ebx = NESTED_ASIDS,
+			.edx = CPUID_8A_NESTED_PAGING | CPUID_8A_FLUSH_BY_ASID,
+		};
+}

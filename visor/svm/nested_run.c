@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From L1 to L2 by VMRUN, and back by #VMEXIT (APM vol. 2, 15.5.1 and 15.6). */
+#include "visor/cpu/x86.h"
+#include "visor/exit/exit.h"
+#include "visor/lib/string.h"
+#include "visor/svm/internal.h"
+#include "visor/svm/nested.h"
+#include "visor/vm/memory.h"
+#include "visor/vm/vm.h"
+
+#define V_TPR 0xffull
+#define FIELD(name) \
+	{ \
+		offsetof(struct vmcb, name), sizeof(((struct vmcb *)0)->name) \
+	}
+
+/* What #VMEXIT writes (15.6), by offset. */
+static const struct {
+	unsigned offset, bytes;
+} written[] = {
+	{offsetof(struct vmcb, virtual_interrupt), offsetof(struct vmcb, nested_control) - offsetof(struct vmcb, virtual_interrupt)},
+	FIELD(event_injection),
+	{offsetof(struct vmcb, es), offsetof(struct vmcb, fs) - offsetof(struct vmcb, es)}, /* ES, CS, SS, DS */
+	FIELD(gdtr),
+	FIELD(idtr),
+	FIELD(cpl),
+	FIELD(efer),
+	{offsetof(struct vmcb, cr4), offsetof(struct vmcb, reserved9) - offsetof(struct vmcb, cr4)}, /* to RIP */
+	FIELD(rsp),
+	FIELD(rax),
+	FIELD(cr2),
+	FIELD(pat),
+};
+
+static void tell_l1(struct vcpu *v)
+{
+	const struct svm_nested *n = v->svm.nested;
+
+	for (unsigned i = 0; i < sizeof(written) / sizeof(written[0]); i++)
+		memory_write(v->vm, n->vmcb12_gpa + written[i].offset, (const uint8_t *)n->vmcb12 + written[i].offset, written[i].bytes);
+}
+
+/* The other control block is the one that runs: the loop's stack names it (svm/entry.S). */
+static void switch_to(struct vcpu *v, struct vmcb *next)
+{
+	struct vmcb *old = v->svm.vmcb;
+
+	next->host_stack = old->host_stack;
+	*(uint64_t *)(uintptr_t)old->host_stack = (uintptr_t)next;
+	next->tlb_control |= old->tlb_control;
+	nested_copy_loaded(next, old);
+	v->svm.vmcb = next;
+}
+
+static void take_registers(struct vcpu *v, const struct vmcb *b)
+{
+	v->state.gpr[X86_RAX] = b->rax;
+	v->state.gpr[X86_RSP] = b->rsp;
+	v->state.rip = b->rip;
+	v->state.rflags = b->rflags;
+}
+
+/* A window that the visor has opened for the guest it is about to leave. */
+static void close_window(struct vcpu *v)
+{
+	if (v->window_wanted)
+		svm_want_window(v, false);
+	v->window_wanted = false;
+}
+
+/* ---- VMRUN -------------------------------------------------------------------------- */
+
+static void load_save_area(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *b = n->vmcb02;
+	const struct vmcb *a = n->vmcb12;
+
+	b->es = a->es;
+	b->cs = a->cs;
+	b->ss = a->ss;
+	b->ds = a->ds;
+	b->gdtr = a->gdtr;
+	b->idtr = a->idtr;
+	b->cpl = a->cpl;
+	b->efer = a->efer;
+	b->cr0 = a->cr0;
+	b->cr3 = a->cr3;
+	b->cr2 = a->cr2;
+	b->dr6 = a->dr6;
+	b->dr7 = a->dr7;
+	b->rflags = a->rflags | X86_FLAG_FIXED;
+	b->rip = a->rip;
+	b->rsp = a->rsp;
+	b->rax = a->rax;
+	b->pat = a->nested_control & NESTED_PAGING ? a->pat : n->vmcb01->pat;
+}
+
+static void load_control_area(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *b = n->vmcb02;
+	const struct vmcb *a = n->vmcb12;
+
+	memcpy(n->asked, a, sizeof(n->asked));
+	memset(b, 0, sizeof(n->asked));
+	b->tsc_offset = n->vmcb01->tsc_offset + a->tsc_offset;
+	b->virtual_interrupt = a->virtual_interrupt | VIRTUAL_INTERRUPT_MASKING;
+	b->interrupt_shadow = a->interrupt_shadow & 1;
+	nested_merge_bitmap(v);
+	v->event = (uint32_t)a->event_injection & EVENT_VALID ? (uint32_t)a->event_injection : 0;
+	v->event_error = (uint32_t)(a->event_injection >> 32);
+	n->as_given = v->event;
+}
+
+static void flush_for(struct vcpu *v)
+{
+	static const enum vmmu_nested_flush of[] = {
+		[1] = VMMU_NESTED_FLUSH_ALL, [3] = VMMU_NESTED_FLUSH_TAG, [7] = VMMU_NESTED_FLUSH_TAG};
+	struct svm_nested *n = v->svm.nested;
+	uint16_t asid = (uint16_t)n->vmcb12->asid;
+
+	if (n->vmcb12->tlb_control)
+		nested_ask_flush(n, of[n->vmcb12->tlb_control], asid);
+	if (vmmu_nested_tag(v->mmu, asid, n->flush, n->flushed) || n->flush == VMMU_NESTED_FLUSH_ALL)
+		n->vmcb02->tlb_control = TLB_FLUSH_ALL;
+	n->flush = VMMU_NESTED_FLUSH_NONE;
+}
+
+/* L1's nested paging, as the CPU that it was promised has it. */
+static enum vmmu_status enter_tables(struct vcpu *v, struct vmmu_root *root)
+{
+	struct svm_nested *n = v->svm.nested;
+	const struct vmcb *l1 = n->vmcb01;
+	struct vmmu_nested tables = {.root = n->vmcb12->nested_cr3, .cr0 = l1->cr0, .cr4 = svm_read_cr4(v), .efer = l1->efer};
+
+	svm_describe(&tables.cpu);
+	tables.cpu.maxphyaddr = v->vm->bus.cpu.maxphyaddr;
+	return nested_enter(v, n->vmcb12->nested_control & NESTED_PAGING ? &tables : NULL, n->vmcb12->tsc_offset, root);
+}
+
+/* Nothing of L2 has been executed, and L1 goes on behind its VMRUN (15.5.1). */
+static void refuse_entry(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+
+	n->vmcb12->exit_code = UINT64_MAX;
+	n->vmcb12->exit_info1 = n->vmcb12->exit_info2 = n->vmcb12->exit_interrupt_info = 0;
+	memory_write(v->vm, n->vmcb12_gpa + offsetof(struct vmcb, exit_code), &n->vmcb12->exit_code, 4 * sizeof(uint64_t));
+	n->gif = false;
+}
+
+void nested_vmrun(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	uint64_t gpa = nested_rax(v);
+	unsigned length = svm_instruction_length(v);
+	enum vmmu_status status = VMMU_ERR_INVALID;
+	struct vmmu_root root;
+
+	if (!length) {
+		vm_fail(v, "the VMRUN that caused the exit cannot be read");
+		return;
+	}
+	if (v->event & EVENT_VALID) /* it comes first, and VMRUN again */
+		return;
+	exit_count(v, EXIT_NESTED_ENTRY);
+	close_window(v);
+	v->state.rip += length;
+	v->state.rflags &= ~X86_FLAG_RF;
+	svm_clear_shadow(v);
+	svm_commit(v);
+	n->vmcb12_gpa = gpa;
+	memcpy(n->vmcb12, memory_page(v->vm, gpa, false), VMMU_PAGE_SIZE);
+	if (nested_consistent(v, n->vmcb12))
+		status = enter_tables(v, &root);
+	if (status == VMMU_ERR_INVALID || status == VMMU_ERR_UNSUPPORTED) {
+		refuse_entry(v);
+		return;
+	}
+	if (status != VMMU_OK) {
+		vm_fail(v, "no tables for the guest's guest: %s", vmmu_status_name(status));
+		return;
+	}
+	n->umip01 = v->svm.umip;
+	n->gif = true;
+	load_control_area(v);
+	load_save_area(v);
+	n->vmcb02->nested_cr3 = root.pointer;
+	switch_to(v, n->vmcb02);
+	svm_set_cr4(v, n->vmcb12->cr4, n->vmcb12->cr4);
+	nested_merge_intercepts(v);
+	svm_block_nmi(v, v->svm.nmi_blocked);
+	flush_for(v);
+	take_registers(v, n->vmcb02);
+}
+
+/* ---- #VMEXIT ------------------------------------------------------------------------- */
+
+/* INT3 and INTO are exceptions there (15.7.2). */
+static uint64_t broken_off(const struct vcpu *v)
+{
+	uint32_t event = v->event;
+
+	if (!(event & EVENT_VALID))
+		return 0;
+	if ((event & EVENT_TYPE_MASK) == EVENT_SOFTWARE_EXCEPTION)
+		event = (event & ~EVENT_TYPE_MASK) | EVENT_EXCEPTION;
+	return event | (uint64_t)v->event_error << 32;
+}
+
+static void save_l2(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *a = n->vmcb12;
+	const struct vmcb *b = n->vmcb02;
+	uint64_t live = VIRTUAL_INTERRUPT_REQUEST | V_TPR;
+
+	a->virtual_interrupt = (a->virtual_interrupt & ~live) | (b->virtual_interrupt & live);
+	a->interrupt_shadow = b->interrupt_shadow;
+	a->event_injection &= ~(uint64_t)EVENT_VALID;
+	a->es = b->es;
+	a->cs = b->cs;
+	a->ss = b->ss;
+	a->ds = b->ds;
+	a->gdtr = b->gdtr;
+	a->idtr = b->idtr;
+	a->cpl = b->cpl;
+	a->efer = b->efer;
+	a->cr0 = b->cr0;
+	a->cr2 = b->cr2;
+	a->cr3 = b->cr3;
+	a->cr4 = svm_read_cr4(v);
+	a->dr6 = b->dr6;
+	a->dr7 = b->dr7;
+	a->rflags = b->rflags;
+	a->rip = b->rip;
+	a->rsp = b->rsp;
+	a->rax = b->rax;
+	if (a->nested_control & NESTED_PAGING)
+		a->pat = b->pat;
+}
+
+/* L1 as it was at VMRUN, but for what #VMEXIT changes: breakpoints off, CPL 0; CR2 and DR6 stay L2's. */
+static void resume_l1(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *l1 = n->vmcb01;
+	struct vmmu_root root;
+
+	nested_leave(v, &root);
+	l1->cr2 = n->vmcb02->cr2;
+	l1->dr6 = n->vmcb02->dr6;
+	l1->dr7 = X86_DR7_RESET;
+	l1->rflags &= ~X86_FLAG_VM;
+	l1->cpl = 0;
+	switch_to(v, l1);
+	l1->nested_cr3 = root.pointer;
+	v->svm.umip = n->umip01;
+	svm_block_nmi(v, v->svm.nmi_blocked);
+	take_registers(v, l1);
+	n->gif = false;
+	n->as_given = false;
+}
+
+void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *a = n->vmcb12;
+
+	close_window(v);
+	svm_commit(v);
+	a->exit_code = code;
+	a->exit_info1 = info1;
+	a->exit_info2 = info2;
+	a->exit_interrupt_info = broken_off(v);
+	v->event = 0;
+	v->svm.before_iret = false;
+	save_l2(v);
+	tell_l1(v);
+	resume_l1(v);
+}
+
+bool nested_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+{
+	struct svm_nested *n = v->svm.nested;
+
+	if (!(n->vmcb12->exceptions >> vector & 1))
+		return false;
+	nested_exit(v, SVM_EXIT_EXCEPTION + vector, has_error ? error : 0, vector == X86_PF ? n->vmcb02->cr2 : 0);
+	return true;
+}
+
+void nested_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa)
+{
+	(void)reflect; /* NPT knows but one */
+	nested_exit(v, SVM_EXIT_NPF, code, l2_gpa);
+}
+
+bool nested_shutdown(struct vcpu *v)
+{
+	if (!(v->svm.nested->vmcb12->intercept1 & INTERCEPT_SHUTDOWN))
+		return false;
+	nested_exit(v, SVM_EXIT_SHUTDOWN, 0, 0);
+	return true;
+}
