@@ -132,8 +132,82 @@ class Tests:
         self.check("an arrow moves the slider", b.text("#clock output") > before, before, b.text("#clock output"))
         slider.send_keys(Keys.END)
         self.check("End goes to the end", b.text("#clock output").startswith("19.48"), b.text("#clock output"))
+        self.play()
         self.history(page)
         self.keyboard(page)
+
+    def play(self):
+        """The button shows it all from the beginning; a hand on the slider stops it."""
+        b, button = self.browser, self.browser.find("#play")
+        button.click()
+        time.sleep(0.5)
+        b.settle()
+        seconds = lambda: float(b.text("#clock output").split()[0])
+        early = seconds()
+        self.check("play begins anew at the end", early < 19 and button.get_attribute("aria-pressed") == "true", early)
+        time.sleep(0.5)
+        b.settle()
+        later = seconds()
+        self.check("... and goes on", later > early, early, later)
+        b.find("#time").send_keys(Keys.ARROW_RIGHT)
+        self.check("the slider stops it", button.get_attribute("aria-pressed") == "false")
+        stopped = seconds()
+        time.sleep(0.3)
+        self.check("... where it is", seconds() == stopped)
+        self.check("how much happened when stands under the slider", b.run(
+            "const c = document.querySelector('.activity'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+            "return d.some((n, i) => i % 4 === 3 && n)"))
+
+    def tip(self, share, rows_from_below=1):
+        """What the map says under the pointer, at a share of the time."""
+        return self.browser.run(
+            "const e = document.querySelectorAll('#strip canvas')[arguments[1]], c = e.getBoundingClientRect();"
+            "e.dispatchEvent(new MouseEvent('mousemove', {clientX: c.left + c.width * arguments[0], clientY: c.bottom - 1, bubbles: true}));"
+            "return document.getElementById('tip').textContent", share, rows_from_below)
+
+    def marks(self):
+        """Moments at which something happened to everything, exits by name, and who mapped what."""
+        b = self.browser
+        lines = gzip.open(KVM / "npt-map.txt.gz", "rt").read().splitlines()
+        cut = max(i for i, line in enumerate(lines) if "kvm_tdp_mmu_spte_changed" in line) * 2 // 3
+        trace = self.work / "lost.txt"
+        trace.write_text("\n".join(lines[:cut] + ["CPU:0 [LOST 20 EVENTS]"] + lines[cut + 20:]) + "\n")
+        page = self.report(trace)
+        b.open(page)
+        self.sound("losses")
+        self.check("a loss is a line in the map", b.count("#strip line.lost") == 1)
+        self.check("... and in each curve", b.count("#charts line.lost") == b.count("#charts svg .cursor") > 0)
+        self.check("... with a legend", b.run("return [...document.querySelectorAll('#map .legend li')].some(e => !e.hidden && e.textContent === 'events lost')"))
+        self.check("... and a notice", "20 events were lost" in b.text("#head"), b.text("#head"))
+        where = float(b.run("const l = document.querySelector('#strip line.lost'), c = document.querySelector('#strip canvas');"
+                            "return (l.getBoundingClientRect().left - c.getBoundingClientRect().left) / c.getBoundingClientRect().width"))
+        said = [self.tip(where + nudge) for nudge in (-0.003, -0.0015, 0, 0.0015, 0.003)]
+        self.check("... that the pointer tells", any("20 events were lost here" in text for text in said), said)
+        b.open(self.report(KVM / "npt-stacks.dat.gz"))
+        self.sound("stacks")
+        b.open(self.report(ROOT / "tests/questions/data/tc.reportR.gz"))
+        self.sound("exits")
+        exits = b.run("return [...document.querySelectorAll('#chart-exits .legend li')].map(e => e.firstChild.nextSibling.textContent)")
+        self.check("exits are named", "npf" in exits and "cpuid" in exits and not any(re.search(r"\d", name) for name in exits), exits)
+        page = self.report(KVM / "npt-nested.dat.gz")
+        b.open(page)
+        said = [self.tip(0.9, i) for i in range(b.count("#strip canvas"))]
+        self.check("the map tells who mapped a place and when", any(re.search(
+            r"last mapped at \d+\.\d+ s: (read|write|fetch).* by vCPU 0, rip 0x", text) for text in said), said)
+        self.check("... and which device is there", any("local APIC" in text for text in said), said)
+
+    def short(self):
+        """Next to nothing, and nothing of what it draws."""
+        b = self.browser
+        lines = gzip.open(KVM / "npt-map.txt.gz", "rt").read().splitlines()
+        first = next(i for i, line in enumerate(lines) if "kvm_page_fault" in line)
+        trace = self.work / "short.txt"
+        for count in (1, 2):
+            trace.write_text("\n".join([line for line in lines[:first] if line.startswith("#")] +
+                                       [line for line in lines if "kvm_page_fault" in line][:count]) + "\n")
+            b.open(self.report(trace))
+            self.sound(f"{count} faults")
+            self.check(f"{count} faults: no entry was written", "No entry was written" in b.text("#tree"), b.text("#tree"))
 
     def history(self, page):
         b = self.browser
@@ -199,6 +273,7 @@ class Tests:
         self.check("the other VM is shown", b.text("#head .facts") != first and b.count("#vm option") == 2)
         page = self.report(KVM / "shadow-map.dat.gz")
         b.open(page)
+        self.check("curves that cannot be known are not there", not b.find("#chart-pages").is_displayed() and b.find("#chart-faults").is_displayed())
         self.check("what is not known is said", "not known" in b.text("#tree") and not b.find("#tree .levels").is_displayed())
 
     def dark(self):
@@ -293,7 +368,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         tests = Tests(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(folder))
         try:
-            for test in (tests.command, tests.boot, tests.others, tests.dark, tests.hostile, tests.policy, tests.large):
+            for test in (tests.command, tests.boot, tests.others, tests.marks, tests.short, tests.dark, tests.hostile, tests.policy, tests.large):
                 test()
         finally:
             tests.browser.driver.quit()

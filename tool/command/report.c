@@ -68,6 +68,9 @@ static void say_done(const char *path, const struct report_result *result)
 		note("the trace has %s entry writes, more than a page holds: those of one entry are shown in %u steps of "
 		     "time; --since, --until or --gpa show every one",
 		     text_count(result->writes).text, result->steps);
+	if (result->vms_left_out)
+		note("the %u VMs of which most is recorded are in the page; --vm shows one of the %u others", REPORT_VMS,
+		     result->vms_left_out);
 	if (strcmp(path, "-") != 0)
 		note("%s is made; open it in a browser", name);
 	free(name);

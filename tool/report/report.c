@@ -8,21 +8,26 @@
 #include <vmmu/version.h>
 
 #include "../base/meter.h"
+#include "../kvm/exit_name.h"
 #include "../question/group.h"
 #include "../series/series.h"
+#include "../source/event.h"
+#include "../trace/sidecar.h"
 #include "columns.h"
 #include "entries.h"
 #include "page.h"
 #include "strip.h"
 
 enum { STEPS = 480,
-       FUNCTIONS = 40 };
+       FUNCTIONS = 40,
+       EXITS = 12 }; /* reasons by name; the rest are one */
 
 struct report {
 	const struct ask *ask;
 	const struct report_options *options;
 	struct meter meter;
-	unsigned vm_shown, vm_count; /* of those that are asked for */
+	unsigned *vms; /* those in the page, in the trace's order */
+	unsigned vm_shown, vm_count;
 };
 
 static void show_progress(void *arg, double done)
@@ -56,10 +61,41 @@ static json_t *named_curve(const char *name, const uint64_t *values, unsigned st
 	return json_pack("{s:s, s:o}", "name", name, "values", curve(values, steps));
 }
 
-static json_t *curves(const struct series *s)
+static char *exit_text(enum kvm_mode mode, uint64_t reason)
+{
+	const char *name = kvm_exit_name(mode, reason);
+
+	if (reason == EXIT_REASON_OTHER || reason == SERIES_EXIT_REST)
+		return duplicate("other");
+	return name ? duplicate(name) : formatted("reason %llu", (unsigned long long)reason);
+}
+
+static json_t *exit_curves(const struct series *s, enum kvm_mode mode)
+{
+	json_t *list = json_array();
+	uint64_t *rest;
+
+	for (size_t i = 0; i < s->exit_count && i < EXITS; i++) {
+		char *name = exit_text(mode, s->exits[i].reason);
+
+		json_array_append_new(list, named_curve(name, s->exits[i].counts, s->steps));
+		free(name);
+	}
+	if (s->exit_count <= EXITS)
+		return list;
+	rest = allocate(s->steps * sizeof(*rest));
+	for (size_t i = EXITS; i < s->exit_count; i++)
+		for (unsigned step = 0; step < s->steps; step++)
+			rest[step] += s->exits[i].counts[step];
+	json_array_append_new(list, named_curve("all others", rest, s->steps));
+	free(rest);
+	return list;
+}
+
+static json_t *curves(const struct series *s, enum kvm_mode mode)
 {
 	json_t *json = json_object(), *pages = json_array(), *tables = json_array(), *faults = json_array();
-	json_t *writes = json_array(), *exits = json_array();
+	json_t *writes = json_array();
 
 	for (unsigned level = 1; level <= 3; level++)
 		json_array_append_new(pages, named_curve(text_level_span(level), s->pages[level], s->steps));
@@ -73,17 +109,11 @@ static json_t *curves(const struct series *s)
 		json_array_append_new(faults, named_curve(series_fault_name(i), s->faults[i], s->steps));
 	for (unsigned i = 0; i < SERIES_WRITE_COUNT; i++)
 		json_array_append_new(writes, named_curve(series_write_name(i), s->writes[i], s->steps));
-	for (size_t i = 0; i < s->exit_count; i++) {
-		char *name = formatted("%llu", (unsigned long long)s->exits[i].reason);
-
-		json_array_append_new(exits, named_curve(name, s->exits[i].counts, s->steps));
-		free(name);
-	}
 	json_object_set_new(json, "pages", pages);
 	json_object_set_new(json, "tables", tables);
 	json_object_set_new(json, "faults", faults);
 	json_object_set_new(json, "writes", writes);
-	json_object_set_new(json, "exits", exits);
+	json_object_set_new(json, "exits", exit_curves(s, mode));
 	return json;
 }
 
@@ -99,6 +129,15 @@ static void count_place(struct groups *groups, const struct ask *ask, uint64_t r
 	const char *name = symbols_find(&ask->symbols, rip, &offset);
 
 	groups_add(groups, name ? rip - offset : rip, number)->extra[what]++;
+}
+
+/* A function has the address where it begins as its key. */
+static char *place_name(const struct ask *ask, uint64_t key)
+{
+	uint64_t offset = 0;
+	const char *name = symbols_find(&ask->symbols, key, &offset);
+
+	return name && !offset ? printable(name) : ask_place_text(ask, key);
 }
 
 static json_t *functions(const struct ask *ask, unsigned vm)
@@ -122,7 +161,7 @@ static json_t *functions(const struct ask *ask, unsigned vm)
 	groups_sort(&groups);
 	for (size_t i = 0; i < groups.count && i < FUNCTIONS; i++) {
 		const struct group *group = &groups.list[i];
-		char *name = ask_place_text(ask, group->key);
+		char *name = place_name(ask, group->key);
 
 		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "name", name, "faults",
 		                                      (json_int_t)group->extra[OF_FAULTS], "writes",
@@ -131,6 +170,42 @@ static json_t *functions(const struct ask *ask, unsigned vm)
 		free(name);
 	}
 	groups_free(&groups);
+	return list;
+}
+
+/* ---- marks: what happened at once --------------------------------------------------------------- */
+
+struct mark {
+	uint64_t time, lost, zaps;
+	bool uncounted; /* of some losses nobody knows how many */
+};
+
+/* In each step of the curves: events that are missing, and times at which every root became invalid. */
+static json_t *marks(const struct ask *ask, unsigned vm, const struct series *series)
+{
+	struct mark *steps = allocate(series->steps * sizeof(*steps));
+	json_t *list = json_array();
+
+	for (uint64_t n = ask->from; n < ask->to; n++) {
+		const struct fact *fact = model_fact(ask->model, n);
+		struct mark *mark = &steps[series_step_of(series, fact->time)];
+
+		if (fact->kind == FACT_LOST) {
+			mark->lost += fact->a;
+			mark->uncounted |= !fact->a;
+		} else if (fact->kind == FACT_ZAP_ALL && fact->vm == vm) {
+			mark->zaps++;
+		} else {
+			continue;
+		}
+		mark->time = fact->time > series->first ? fact->time - series->first : 0;
+	}
+	for (unsigned i = 0; i < series->steps; i++)
+		if (steps[i].lost || steps[i].uncounted || steps[i].zaps)
+			json_array_append_new(list, json_pack("{s:f, s:I, s:b, s:I}", "time", (double)steps[i].time * 1e-9,
+			                                      "lost", (json_int_t)steps[i].lost, "uncounted",
+			                                      steps[i].uncounted, "zaps", (json_int_t)steps[i].zaps));
+	free(steps);
 	return list;
 }
 
@@ -200,8 +275,9 @@ static json_t *vm_json(struct report *r, unsigned number, struct columns *column
 	json_object_set_new(json, "lowest_level", json_number(entries.lowest_level));
 	json_object_set_new(json, "coarse_steps", json_number(entries.steps));
 	json_object_set_new(json, "kept", json_number(entries.kept));
-	json_object_set_new(json, "curves", curves(&series));
+	json_object_set_new(json, "curves", curves(&series, vm->mode));
 	json_object_set_new(json, "functions", functions(ask, number));
+	json_object_set_new(json, "marks", marks(ask, number, &series));
 	json_object_set_new(json, "columns", columns_index(columns));
 
 	result->writes += entries.writes;
@@ -260,6 +336,25 @@ static char *file_name(const struct ask *ask)
 	return name;
 }
 
+/* A vmmu trace has no exits in it; the run's own counts stand in the file beside it. */
+static json_t *counted_exits(const struct ask *ask)
+{
+	json_t *sidecar = strcmp(ask->path, "-") == 0 ? NULL : sidecar_read(ask->path);
+	const json_t *counts = json_object_get(json_object_get(sidecar, "summary"), "exits");
+	json_t *list = json_array(), *value;
+	const char *name;
+
+	json_object_foreach((json_t *)counts, name, value) if (json_integer_value(value) > 0 && json_array_size(list) < SERIES_EXITS)
+	{
+		char *safe = printable(name);
+
+		json_array_append_new(list, json_pack("{s:s, s:I}", "name", safe, "count", json_integer_value(value)));
+		free(safe);
+	}
+	json_decref(sidecar);
+	return list;
+}
+
 static json_t *trace_json(const struct ask *ask, const char *name)
 {
 	const struct model_info *info = model_info(ask->model);
@@ -276,24 +371,75 @@ static json_t *trace_json(const struct ask *ask, const char *name)
 	json_object_set_new(json, "events", json_number(info->events));
 	json_object_set_new(json, "lost", json_number(info->lost));
 	json_object_set_new(json, "lost_places", json_number(info->lost_times));
+	json_object_set_new(json, "counted_exits", counted_exits(ask));
 	json_object_set_new(json, "causes", causes());
 	json_object_set_new(json, "known", known());
 	json_object_set_new(json, "threads", threads(ask));
 	return json;
 }
 
+struct busy {
+	uint64_t facts;
+	unsigned vm;
+};
+
+static int busiest_first(const void *a, const void *b)
+{
+	const struct busy *x = a, *y = b;
+
+	if (x->facts != y->facts)
+		return x->facts > y->facts ? -1 : 1;
+	return x->vm < y->vm ? -1 : x->vm > y->vm;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const unsigned *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* The VMs that are asked for; of very many those of which most is known. */
+static void choose_vms(struct report *r, struct report_result *result)
+{
+	const struct ask *ask = r->ask;
+	unsigned count = (unsigned)model_vm_count(ask->model);
+	struct busy *list;
+
+	r->vms = allocate(REPORT_VMS * sizeof(*r->vms));
+	if (!ask->all_vms) {
+		r->vms[r->vm_count++] = ask->vm;
+		return;
+	}
+	list = allocate((count + 1) * sizeof(*list));
+	for (unsigned i = 0; i < count; i++)
+		list[i].vm = i;
+	for (uint64_t n = ask->from; n < ask->to; n++) {
+		const struct fact *fact = model_fact(ask->model, n);
+
+		if (fact->vm < count)
+			list[fact->vm].facts++;
+	}
+	qsort(list, count, sizeof(*list), busiest_first);
+	while (r->vm_count < count && r->vm_count < REPORT_VMS) {
+		r->vms[r->vm_count] = list[r->vm_count].vm;
+		r->vm_count++;
+	}
+	result->vms_left_out = count - r->vm_count;
+	qsort(r->vms, r->vm_count, sizeof(*r->vms), by_number);
+	free(list);
+}
+
 static bool write_vms(struct report *r, json_t *list, FILE *to, struct report_result *result)
 {
 	bool ok = true;
 
-	for (unsigned vm = 0; vm < model_vm_count(r->ask->model) && ok; vm++) {
+	while (r->vm_shown < r->vm_count && ok) {
 		struct columns columns = {0};
 		char id[32];
 
-		if (!r->ask->all_vms && vm != r->ask->vm)
-			continue;
 		snprintf(id, sizeof(id), "data-%u", r->vm_shown);
-		json_array_append_new(list, vm_json(r, vm, &columns, result));
+		json_array_append_new(list, vm_json(r, r->vms[r->vm_shown], &columns, result));
 		ok = page_data_begin(to, id) && columns_write(&columns, to) && page_data_end(to);
 		columns_free(&columns);
 		r->vm_shown++;
@@ -309,12 +455,14 @@ bool report_write(const struct ask *ask, const struct report_options *options, F
 	bool ok;
 
 	*result = (struct report_result){.lowest_level = 1};
-	r.vm_count = ask->all_vms ? (unsigned)model_vm_count(ask->model) : 1;
+	choose_vms(&r, result);
+	json_object_set_new(json, "vms_left_out", json_number(result->vms_left_out));
 	meter_begin(&r.meter, "making the report");
 	json_object_set_new(json, "vms", vms);
 	ok = page_begin(to, title) && write_vms(&r, vms, to, result) && page_json(to, "trace", json) && page_end(to);
 	meter_end(&r.meter);
 	json_decref(json);
+	free(r.vms);
 	free(title);
 	free(name);
 	return ok;

@@ -11,11 +11,13 @@ struct report_options {
 };
 
 /* A page of less than 20 MB. */
-enum { REPORT_ROOM = 900000 };
+enum { REPORT_ROOM = 900000,
+       REPORT_VMS = 24 };
 
 /* What became of the trace in the page. */
 struct report_result {
 	uint64_t writes, kept;
+	unsigned vms_left_out;
 	unsigned steps, lowest_level; /* of the VM for which they are coarsest; 0 and 1: each write is there */
 };
 

@@ -121,12 +121,13 @@ static void take_state(struct making *m, const struct fact *fact)
 static void take_exit(struct making *m, const struct fact *fact)
 {
 	struct series *s = m->series;
-	uint64_t *place = map_at(&m->exit_places, fact->a);
+	bool room = s->exit_count < SERIES_EXITS - 1 || map_get(&m->exit_places, fact->a) != MAP_NONE;
+	uint64_t reason = room ? fact->a : SERIES_EXIT_REST, *place = map_at(&m->exit_places, reason);
 
 	if (*place == MAP_NONE) {
 		*place = s->exit_count;
 		s->exits = reallocate(s->exits, (s->exit_count + 1) * sizeof(*s->exits));
-		s->exits[s->exit_count++] = (struct series_exit){fact->a, 0, allocate(s->steps * sizeof(uint64_t))};
+		s->exits[s->exit_count++] = (struct series_exit){reason, 0, allocate(s->steps * sizeof(uint64_t))};
 	}
 	s->exits[*place].total++;
 	s->exits[*place].counts[m->step]++;

@@ -36,7 +36,9 @@ struct series_exit {
 	uint64_t *counts; /* by step */
 };
 
-enum { SERIES_LEVELS = 6 }; /* levels count from 1 */
+enum { SERIES_LEVELS = 6,           /* levels count from 1 */
+       SERIES_EXITS = 256 };        /* reasons that are told apart */
+#define SERIES_EXIT_REST UINT64_MAX /* the reason of all others */
 
 struct series {
 	uint64_t first, last; /* times of the recording's clock; steps reach from first to last */

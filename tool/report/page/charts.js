@@ -5,11 +5,10 @@ import { scaleLinear } from 'd3-scale';
 import { pointer } from './pointer.js';
 import { select } from 'd3-selection';
 import { area, curveStep, stack } from 'd3-shape';
-import { drawTimeAxis, MARGIN, moveTo, onWidth, timeScale } from './axes.js';
-import { bytes, element, rate } from './format.js';
+import { drawMarks, drawTimeAxis, isMoment, MARGIN, moveTo, onWidth, timeScale } from './axes.js';
+import { bytes, count, element, rate } from './format.js';
 import { onChange, state } from './state.js';
 
-const NOT_KNOWN = 'Not known: under shadow paging and KVM’s legacy MMU no event tells of dropped entries.';
 const HEIGHT = 170, MOST_EXITS = 5;
 const PAGE_BYTES = [4096, 2 ** 21, 2 ** 30];
 const perSecond = (vm) => (curve) => ({ name: curve.name, values: curve.values.map((n) => n / vm.step) });
@@ -20,9 +19,21 @@ function exits(vm) {
 	return list.map(perSecond(vm));
 }
 
+// A trace of the visor has no exits in it, but the run counted them.
+function countedExits() {
+	const { trace } = state, list = [...trace.counted_exits].sort((a, b) => b.count - a.count);
+	if (!list.length || trace.vms.length !== 1) return null;
+	const most = list[0].count;
+	return { title: 'Exits of the whole run by reason', picture: element('table', {}, element('tbody', {}, ...list.map((exit) => {
+		const bar = element('span', { class: 'bar k2', 'aria-hidden': 'true' });
+		bar.style.width = `${exit.count / most * 100}%`;
+		return element('tr', {}, element('td', { class: 'name' }, exit.name), element('td', { class: 'number' }, count(exit.count)), element('td', { class: 'bars' }, bar));
+	}))) };
+}
+
 const CHARTS = [
 	{ id: 'pages', state: true, title: 'Mapped memory by size of page', unit: bytes, base2: true,
-		curves: (vm) => vm.curves.pages.map((c, i) => ({ name: c.name, values: c.values.map((n) => n * PAGE_BYTES[i]) })),
+		curves: (vm) => vm.curves.pages.map((c, i) => ({ name: `${c.name} pages`, values: c.values.map((n) => n * PAGE_BYTES[i]) })),
 		empty: 'Nothing was mapped in this time.' },
 	{ id: 'faults', title: 'Faults per second by what they were about', unit: (n) => `${rate(n)}/s`, curves: (vm) => vm.curves.faults.map(perSecond(vm)),
 		empty: 'No fault was recorded in this time.' },
@@ -31,7 +42,7 @@ const CHARTS = [
 	{ id: 'memory', state: true, title: 'Memory that the tables take', unit: bytes, base2: true,
 		curves: (vm) => vm.curves.tables.map((c) => ({ name: c.name, values: c.values.map((n) => n * 4096) })),
 		empty: 'No table is known in this time.' },
-	{ id: 'exits', title: 'Exits per second by reason', unit: (n) => `${rate(n)}/s`, curves: exits,
+	{ id: 'exits', title: 'Exits per second by reason', unit: (n) => `${rate(n)}/s`, curves: exits, instead: countedExits,
 		empty: 'This trace has no exits in it. Of KVM, vmmu record --exits records them.' },
 ];
 
@@ -45,7 +56,7 @@ function ticks(max, base2, wanted) {
 
 function makeChart(about) {
 	const legend = element('ul', { class: 'legend' }), plot = element('div', { class: 'plot', id: `plot-${about.id}` });
-	const node = element('div', { class: 'card', id: `chart-${about.id}` }, element('h2', {}, about.title), legend, plot);
+	const node = element('div', { class: 'card', id: `chart-${about.id}` }, element('h2', {}, about.title), legend, plot), title = node.firstChild;
 	let curves = [], values = [], scale = null;
 
 	function mark(hovered) {
@@ -58,14 +69,27 @@ function makeChart(about) {
 
 	function draw() {
 		const { vm } = state, width = plot.clientWidth;
+		if (vm) node.hidden = about.state && !vm.exact;
 		if (!vm || !width) return;
 		const all = about.curves(vm).map((c, i) => ({ ...c, colour: i + 1 }));
 		curves = all.filter((c) => c.values.some((n) => n > 0));
 		plot.replaceChildren();
 		legend.replaceChildren();
 		scale = null;
+		title.textContent = about.title;
+		const instead = curves.length ? null : about.instead?.();
+		if (instead) {
+			title.textContent = instead.title;
+			plot.append(instead.picture);
+			return;
+		}
+		if (curves.length && isMoment(vm)) {
+			plot.append(element('p', { class: 'empty' }, 'The trace is one moment: there is nothing to draw over time.'));
+			curves = [];
+			return;
+		}
 		if (!curves.length) {
-			plot.append(element('p', { class: 'empty' }, vm.exact || !about.state ? about.empty : NOT_KNOWN));
+			plot.append(element('p', { class: 'empty' }, about.empty));
 			return;
 		}
 		values = curves.map(() => element('b'));
@@ -87,6 +111,7 @@ function makeChart(about) {
 		const shape = area().curve(curveStep).x((_, i) => x(i + 0.5)).y0((d) => y(d[0])).y1((d) => y(d[1]));
 		layers.forEach((layer, i) => svg.append('path').attr('class', `k${curves[i].colour}`).attr('d', shape(layer)));
 		drawTimeAxis(svg.append('g'), vm, width, HEIGHT - MARGIN.bottom);
+		drawMarks(svg.append('g'), vm, scale, MARGIN.top, HEIGHT - MARGIN.bottom);
 		svg.append('line').attr('class', 'cursor').attr('y1', MARGIN.top).attr('y2', HEIGHT - MARGIN.bottom);
 		svg.append('rect').attr('class', 'hit').attr('x', MARGIN.left).attr('y', 0)
 			.attr('width', Math.max(0, width - MARGIN.left - MARGIN.right)).attr('height', HEIGHT - MARGIN.bottom)
@@ -102,5 +127,12 @@ function makeChart(about) {
 }
 
 export function buildCharts(place) {
-	place.append(...CHARTS.map(makeChart));
+	const cards = CHARTS.map(makeChart);
+	place.append(...cards);
+	// The last one of an odd number takes the whole row.
+	onChange(({ vm }) => {
+		if (!vm) return;
+		const seen = cards.filter((card) => !card.hidden);
+		cards.forEach((card) => card.classList.toggle('wide', seen.length % 2 === 1 && card === seen[seen.length - 1]));
+	});
 }

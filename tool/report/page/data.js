@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The trace as it stands in the page: JSON, and for each VM numbers in columns.
 
-const PAGE = 4096;
+const PAGE = 4096, MAYBE = 5;
 
 export function readTrace() {
 	return JSON.parse(document.getElementById('trace').textContent);
@@ -51,6 +51,16 @@ class Vm {
 		}
 		this.oldOf = new Map();
 		columns.o_write.forEach((write, i) => this.oldOf.set(write, i));
+	}
+
+	// Legacy MMU: entries may have been dropped unseen. A trace of the visor's shadow tables has each write.
+	get seenDrops() { return this.c.w_flags.some((flags) => (flags & 7) !== MAYBE); }
+
+	// Why there is no map of a VM that is not exact.
+	get whyNoMap() {
+		if (!this.c.w_flags.length) return 'No entry was written in this time, so nothing is known of what was mapped.';
+		return this.seenDrops ? 'Shadow tables translate guest-virtual addresses, in many address spaces: there is no one map of guest-physical memory.'
+			: 'Under shadow paging and KVM’s legacy MMU no event says when an entry is dropped, so what was mapped at a moment is not known.';
 	}
 
 	// The last moment at which most was mapped; of the end of a trace often only teardown is left.

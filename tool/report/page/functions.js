@@ -14,16 +14,19 @@ export function buildFunctions(place) {
 		}
 		const some = (what) => vm.functions.some((f) => f[what]);
 		const columns = [['faults', 'Faults'], ['writes', 'Entries written'], ['exits', 'Exits']].filter(([what]) => some(what));
-		const main = columns[0]?.[0] ?? 'faults', most = Math.max(1, ...vm.functions.map((f) => f[main]));
+		const most = Object.fromEntries(columns.map(([what]) => [what, Math.max(1, ...vm.functions.map((f) => f[what]))]));
 		const rows = vm.functions.slice(0, SHOWN).map((f) => {
-			const bar = element('span', { class: 'bar k2', 'aria-hidden': 'true' });
-			bar.style.width = `${f[main] / most * 100}%`;
+			const bars = columns.map(([what], i) => {
+				const bar = element('span', { class: `bar k${i + 1}`, 'aria-hidden': 'true' });
+				bar.style.width = `${f[what] / most[what] * 100}%`;
+				return f[what] ? bar : null;
+			});
 			return element('tr', {}, element('td', { class: 'name mono' }, f.name),
-				...columns.map(([what, title]) => element('td', { class: 'number', 'data-label': title }, count(f[what]))), element('td', { class: 'bars' }, bar));
+				...columns.map(([what, title]) => element('td', { class: 'number', 'data-label': title }, count(f[what]))), element('td', { class: 'bars' }, ...bars));
 		});
 		const hint = state.trace.symbols ? null : element('p', { class: 'lead' }, 'Addresses of guest instructions. vmmu report --symbols System.map (or vmlinux, or a copy of /proc/kallsyms) gives them names.');
 		place.replaceChildren(...[hint, element('div', { class: 'scroll' }, element('table', {}, element('thead', {}, element('tr', {},
-			element('th', { scope: 'col' }, state.trace.symbols ? 'Function' : 'Instruction'), ...columns.map(([, title]) => element('th', { scope: 'col', class: 'number' }, title)),
+			element('th', { scope: 'col', class: 'name' }, state.trace.symbols ? 'Function' : 'Instruction'), ...columns.map(([, title], i) => element('th', { scope: 'col', class: 'number' }, element('span', { class: `swatch k${i + 1}`, 'aria-hidden': 'true' }), title)),
 			element('th', { 'aria-hidden': 'true' }))), element('tbody', {}, ...rows)))].filter(Boolean));
 	});
 }

@@ -9,8 +9,10 @@ const fact = (number, name) => element('div', { class: 'fact' }, element('b', {}
 function warnings(trace, vm) {
 	const list = [];
 	if (trace.damage) list.push(trace.damage);
+	if (trace.vms_left_out)
+		list.push(`The trace tells of ${count(trace.vms_left_out)} VMs more; vmmu report --vm shows one of them.`);
 	if (trace.lost_places)
-		list.push(`${trace.lost ? count(trace.lost) : 'Some'} events were lost while this was recorded: what was known before is not certain after.`);
+		list.push(`${trace.lost ? count(trace.lost) : 'Some'} events were lost while this was recorded, where the pictures have a dashed line: what was known before is not certain after.`);
 	if (vm?.exact && !vm.born) list.push('The VM ran before recording began: entries that nobody wrote since are not known.');
 	if (vm?.lowest_level > 1)
 		list.push('The trace has more writes than a page holds: entries of small pages are left out of the tables. vmmu report --since, --until or --gpa brings them in.');
@@ -29,10 +31,10 @@ export function buildHead(place, showVm) {
 		element('div', { class: 'head-row' }, element('h1', {}, trace.file), choice ?? single), facts, notices);
 	onChange(({ vm }) => {
 		if (!vm) return;
-		facts.replaceChildren(fact(duration(vm.length), 'recorded'), fact(count(vm.faults), 'faults'),
+		facts.replaceChildren(fact(vm.length ? duration(vm.length) : 'one moment', 'recorded'), fact(count(vm.faults), 'faults'),
 			...(vm.exact ? [fact(count(vm.writes), 'entries written')] : []),
 			...(vm.exits ? [fact(count(vm.exits), 'exits')] : []),
-			fact(count(vm.vcpus), vm.vcpus === 1 ? 'vCPU' : 'vCPUs'), fact(vm.mode, `${vm.levels} levels`));
+			fact(count(vm.vcpus), vm.vcpus === 1 ? 'vCPU' : 'vCPUs'), ...(vm.mode === 'unknown format' ? [] : [fact(vm.mode, `${vm.levels} levels`)]));
 		notices.replaceChildren(...warnings(trace, vm).map((text) => element('p', { class: 'notice' }, text)));
 	});
 }

@@ -7,7 +7,8 @@ import { change, onChange, state } from './state.js';
 
 const SHOWN = 200, FOUND = 16, BEFORE = 32, OLD = 64, UNEXPLAINED = 8;
 
-function reason(vm, write) {
+// By whom and for what, in words.
+export function reason(vm, write) {
 	const fault = vm.fault(write), flags = vm.c.w_flags[write];
 	if (flags & FOUND) return 'there when recording began';
 	if (flags & BEFORE) return 'before the time shown';

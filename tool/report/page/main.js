@@ -13,7 +13,8 @@ import { change, state } from './state.js';
 
 async function showVm(number) {
 	const vm = await openVm(state.trace, number);
-	change({ vm, time: vm.fullest(), ...startingPlace(vm) });
+	const time = vm.fullest();
+	change({ vm, time, ...startingPlace(vm, time) });
 }
 
 async function start() {

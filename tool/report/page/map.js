@@ -1,12 +1,33 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The guest-physical map over time: rows of memory, columns of time.
 import { select } from 'd3-selection';
-import { drawTimeAxis, MARGIN, moveTo, onWidth, timeScale } from './axes.js';
+import { drawMarks, drawTimeAxis, MARGIN, markText, moveTo, onWidth, timeScale } from './axes.js';
 import { timeText } from './clock.js';
+import { KIND } from './data.js';
 import { bytes, element, gpaText, hideTip, showTip } from './format.js';
+import { reason } from './history.js';
 import { change, onChange, state } from './state.js';
 
 const KINDS = ['4 KiB pages', '2 MiB pages', '1 GiB pages', 'devices'], FULL = 7, GAP = 10;
+
+const LOOKED_AT = 2048;
+// Devices that every PC has where its architecture puts them.
+const DEVICES = [[0xfec00000, 0x1000, 'I/O APIC'], [0xfed00000, 0x1000, 'HPET'], [0xfee00000, 0x1000, 'local APIC']];
+
+// The last write before a moment of an entry in a piece of memory that holds a page or a device then.
+function latestIn(vm, gpa, seconds) {
+	const root = vm.rootAt(seconds);
+	let best = -1;
+	for (let level = 1; level <= 3; level++) {
+		const above = vm.find(level, gpa), end = vm.levelEnd(level);
+		let entry = above >= 0 ? above : vm.seek(level, gpa);
+		for (let i = 0; entry >= 0 && entry < end && i < LOOKED_AT && vm.address(entry) < gpa + vm.strip.piece; entry++, i++) {
+			const write = vm.writeAt(entry, seconds, root), kind = vm.kind(write);
+			if ((kind === KIND.leaf || kind === KIND.device) && (best < 0 || vm.c.w_time[write] > vm.c.w_time[best])) best = write;
+		}
+	}
+	return best;
+}
 
 // Where each region of memory is, from the top; high addresses stand above.
 function layout(vm) {
@@ -51,6 +72,8 @@ function paint(canvas, vm, region) {
 export function buildMap(place) {
 	let plan, scale;
 	const legend = element('ul', { class: 'legend' }), plot = element('div', { class: 'plot', id: 'strip' });
+	const line = (kind, name) => element('li', { hidden: true }, element('span', { class: `line ${kind}`, 'aria-hidden': 'true' }), name);
+	const dropped = line('zap', 'all dropped at once'), lost = line('lost', 'events lost');
 	place.append(legend, plot);
 
 	const at = (region, event) => {
@@ -63,8 +86,12 @@ export function buildMap(place) {
 
 	function hover(region, event) {
 		const { gpa, step, cell } = at(region, event), vm = state.vm;
-		showTip(event.clientX, event.clientY, `${gpaText(gpa)} + ${bytes(vm.strip.piece)}\n${timeText(vm, step * vm.step)}\n` +
-			(cell ? `mostly ${KINDS[cell >> 3]}, ${Math.round((cell & 7) / FULL * 100)} % mapped` : 'nothing mapped'));
+		const end = Math.min(vm.length, (step + 1) * vm.step), write = cell ? latestIn(vm, gpa, end) : -1;
+		const devices = DEVICES.filter(([from, size]) => from < gpa + vm.strip.piece && from + size > gpa).map(([, , name]) => name);
+		const marks = vm.marks.filter((m) => Math.abs(Math.floor(m.time / vm.step) - step) <= 1).map(markText);
+		showTip(event.clientX, event.clientY, [`${gpaText(gpa)} + ${bytes(vm.strip.piece)}${devices.length ? ` (${devices.join(', ')})` : ''}`, timeText(vm, step * vm.step),
+			cell ? `mostly ${KINDS[cell >> 3]}, ${Math.round((cell & 7) / FULL * 100)} % mapped` : 'nothing mapped',
+			write < 0 ? '' : `last mapped at ${timeText(vm, vm.time(write))}: ${reason(vm, write) || vm.trace.causes[vm.c.w_cause[write]]}`, ...marks].filter(Boolean).join('\n'));
 	}
 
 	// The smallest entry that was written there, else the one above.
@@ -90,10 +117,12 @@ export function buildMap(place) {
 		plot.replaceChildren();
 		if (!vm || !width) return;
 		legend.hidden = !vm.strip.regions.length;
+		dropped.hidden = !vm.marks.some((m) => m.zaps);
+		lost.hidden = !vm.marks.some((m) => m.lost || m.uncounted);
 		if (!vm.exact || !vm.strip.regions.length) {
 			legend.hidden = true;
 			plot.append(element('p', { class: 'empty' }, vm.exact ? 'Nothing was mapped in this time.' :
-				'Under shadow paging and KVM’s legacy MMU no event says when an entry is dropped, so what was mapped at a moment is not known. Faults, exits and tables are below.'));
+				`${vm.whyNoMap} Histories of entries and faults are below.`));
 			return;
 		}
 		plan = layout(vm);
@@ -121,6 +150,7 @@ export function buildMap(place) {
 		}
 		const over = select(plot).append('svg').attr('height', plan.bottom + MARGIN.bottom).attr('aria-hidden', 'true')
 			.style('position', 'absolute').style('top', '0').style('left', '0').style('pointer-events', 'none');
+		drawMarks(over.append('g'), vm, scale, 0, plan.bottom);
 		over.append('line').attr('class', 'cursor').attr('y1', 0).attr('y2', plan.bottom);
 		over.append('rect').attr('class', 'here').attr('x', MARGIN.left - 3).attr('width', width - MARGIN.left - MARGIN.right + 6);
 		mark();
@@ -141,7 +171,7 @@ export function buildMap(place) {
 	}
 
 	legend.append(...KINDS.map((name, i) => element('li', {}, element('span', { class: `swatch k${i + 1}` }), name)),
-		element('li', {}, element('span', { class: 'wash', 'aria-hidden': 'true' }), 'share of a row that is mapped'));
+		element('li', {}, element('span', { class: 'wash', 'aria-hidden': 'true' }), 'share of a row that is mapped'), dropped, lost);
 	onChange((what) => { if (what.vm) draw(); else mark(); });
 	onWidth(plot, draw);
 	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);

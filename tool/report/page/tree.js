@@ -9,12 +9,16 @@ const ENTRIES = 512, ROW = 32;
 
 const tableBase = (level, address) => Math.floor(address / spanOf(level + 1)) * spanOf(level + 1);
 
-// The leaf that was written most often: something to look at.
-export function startingPlace(vm) {
-	let best = -1;
-	for (let i = 0; i < vm.c.e_level.length; i++)
-		if (best < 0 || vm.c.e_level[i] < vm.c.e_level[best] || (vm.c.e_level[i] === vm.c.e_level[best] && vm.c.e_writes[i] > vm.c.e_writes[best]))
-			best = i;
+// Something to look at: of the entries that map a page at a moment that of the smallest page which was written most often.
+export function startingPlace(vm, seconds) {
+	const root = vm.rootAt(seconds), { e_level: levels, e_writes: writes } = vm.c;
+	const better = (i, j) => levels[i] < levels[j] || (levels[i] === levels[j] && writes[i] > writes[j]);
+	let best = -1, mapped = -1;
+	for (let i = 0; i < levels.length; i++) {
+		if (best < 0 || better(i, best)) best = i;
+		if ((mapped < 0 || better(i, mapped)) && vm.kind(vm.writeAt(i, seconds, root)) === KIND.leaf) mapped = i;
+	}
+	if (mapped >= 0) best = mapped;
 	return best < 0 ? { level: vm.levels, address: 0 } : { level: vm.c.e_level[best], address: vm.address(best) };
 }
 
@@ -140,7 +144,7 @@ export function buildTree(place) {
 		const known = vm.exact && vm.c.e_level.length > 0;
 		legend.hidden = levels.hidden = !known;
 		empty.hidden = known;
-		empty.textContent = vm.exact ? 'No entry was written in this time.' : 'What stood in these tables at a moment is not known: no event tells of dropped entries. vmmu walk shows what was set.';
+		empty.textContent = vm.exact ? 'No entry was written in this time.' : `${vm.whyNoMap} ${vm.seenDrops ? 'vmmu walk --gva shows the tables on the way to an address.' : 'vmmu walk shows what was set.'}`;
 		for (let level = vm.levels; level >= 1; level--) parts.set(level, makeLevel(level));
 		levels.replaceChildren(...[...parts.values()].map((p) => p.node));
 	}
