@@ -345,6 +345,122 @@ static void local_apic(void)
 	apic_write(APIC_LDR, 0);
 }
 
+/* ---- The reads that the visor carries out the short way (visor/exit/device_read.h) ------------- */
+
+#define APIC_LOAD(form, ...) \
+	({ \
+		uint32_t r_; \
+		__asm__ volatile("movl " form ", %0" \
+		                 : "=r"(r_) \
+		                 : __VA_ARGS__); \
+		r_; \
+	})
+
+static void plain_loads(void)
+{
+	const uint64_t base = APIC_BASE;
+	uint64_t wide = UINT64_MAX, stack;
+
+	check_equal(APIC_LOAD("(%1)", "r"(base + APIC_VERSION)), apic_read(APIC_VERSION), "local APIC by a register");
+	check_equal(APIC_LOAD("0x30(%1)", "r"(base)), apic_read(APIC_VERSION), "... and 8 bits");
+	check_equal(APIC_LOAD("0x80030(%1)", "r"(base - 0x80000)), apic_read(APIC_VERSION), "... and 32 bits");
+	check_equal(APIC_LOAD("(%1,%2,8)", "r"(base), "r"(UINT64_C(6))), apic_read(APIC_VERSION), "... and an index");
+	check_equal(APIC_LOAD("0x10(%1,%2,1)", "r"(base + PAGE), "r"(0x20 - PAGE)), apic_read(APIC_VERSION), "... from above");
+	__asm__ volatile("movl (%1), %k0"
+	                 : "+r"(wide)
+	                 : "r"(base + APIC_VERSION));
+	check_equal(wide, apic_read(APIC_VERSION), "64 bits after a load of 32");
+	__asm__ volatile("mov %%rsp, %1; movl (%2), %%esp; mov %%rsp, %0; mov %1, %%rsp"
+	                 : "=&r"(wide), "=&r"(stack)
+	                 : "r"(base + APIC_VERSION)
+	                 : "memory");
+	check_equal(wide, apic_read(APIC_VERSION), "RSP after a load of ESP");
+	__asm__ volatile("mov %%rsp, %1; mov %2, %%rsp; movl 0x30(%%rsp), %k0; mov %1, %%rsp"
+	                 : "=&r"(wide), "=&r"(stack)
+	                 : "r"(base)
+	                 : "memory");
+	check_equal(wide, apic_read(APIC_VERSION), "local APIC by RSP");
+	wide = base + APIC_VERSION;
+	__asm__ volatile("movl %%ds:(%%rax), %%eax"
+	                 : "+a"(wide));
+	check_equal(wide, apic_read(APIC_VERSION), "EAX by RAX");
+	check_equal(*(m32)(base + APIC_VERSION + 4), 0, "what lies behind a register");
+	check_equal(*(m16)(base + APIC_VERSION), apic_read(APIC_VERSION) & 0xffff, "half a register");
+}
+
+/* An instruction that begins on one page and ends on the next. */
+static void load_across_pages(uint64_t ram)
+{
+	static const uint8_t code[] = {0x8b, 0x87, 0x30, 0, 0, 0, 0xc3}; /* mov 0x30(%rdi), %eax; ret */
+
+	for (unsigned at = 1; at < sizeof(code); at++) {
+		uint8_t *begin = (uint8_t *)(uintptr_t)ram + PAGE - at;
+
+		memcpy(begin, code, sizeof(code));
+		check_equal(((uint32_t(*)(uint64_t))(uintptr_t)begin)(APIC_BASE), apic_read(APIC_VERSION),
+		            "local APIC by code on two pages");
+	}
+}
+
+/* Code that changes is seen to change, also where it was met before. */
+static void changing_load(uint64_t ram)
+{
+	uint8_t code[] = {0x8b, 0x47, 0x30, 0xc3};
+	uint32_t (*run)(uint64_t) = (uint32_t(*)(uint64_t))(uintptr_t)ram;
+
+	for (unsigned i = 0; i < 100; i++) {
+		code[2] = i % 2 ? APIC_VERSION : APIC_ID;
+		memcpy((void *)(uintptr_t)ram, code, sizeof(code));
+		check_equal(run(APIC_BASE), i % 2 ? apic_read(APIC_VERSION) : apic_read(APIC_ID), "local APIC by code that changes");
+	}
+}
+
+static unsigned timer_interrupts;
+
+static void timer_interrupt(struct frame *f)
+{
+	(void)f;
+	timer_interrupts++;
+	apic_write(APIC_EOI, 0);
+}
+
+/* Nothing but reads: what happens in time is seen all the same, whoever reads. */
+static void count_down(void)
+{
+	uint32_t before = UINT32_MAX, now = 0, reads;
+
+	apic_enable();
+	apic_write(APIC_DIVIDE, 0xb);
+	apic_write(APIC_LVT_TIMER, VECTOR_APIC); /* interrupts are off */
+	apic_write(APIC_INITIAL_COUNT, 40000000);
+	for (reads = 0; reads < 20000000; reads++) {
+		now = apic_read(APIC_CURRENT_COUNT);
+		if (now > before || !now)
+			break;
+		before = now;
+	}
+	check(!now && reads > 100, "the timer's count after %u reads is %u, before that %u", reads, now, before);
+	check(apic_read(0x200 + VECTOR_APIC / 32 * 0x10) >> VECTOR_APIC % 32 & 1, "the timer has run down, and the IRR does not say so");
+	apic_write(APIC_LVT_TIMER, APIC_MASKED);
+	on_interrupt(VECTOR_APIC, timer_interrupt);
+	interrupts_on();
+	for (reads = 0; reads < 1000; reads++)
+		(void)apic_read(APIC_ID);
+	interrupts_off();
+	check_equal(timer_interrupts, 1, "interrupts of the timer while the local APIC is read");
+}
+
+static void missing_register(void)
+{
+	apic_write(0x280, 0);
+	apic_write(0x280, 0);
+	check_equal(apic_read(0x280), 0, "error status of the local APIC");
+	check_equal(apic_read(0x40), 0, "a register that is not there");
+	apic_write(0x280, 0);
+	check_equal(apic_read(0x280), 0x80, "error status after a read of a register that is not there");
+	apic_write(0x280, 0);
+}
+
 /* ---- What the visor has the CPU carry out on a copy ------------------------------------------- */
 
 static void divide_by_tpr(void *unused)
@@ -640,6 +756,11 @@ void test_mmio(void)
 	stack_forms(ram);
 	edge_of_memory();
 	local_apic();
+	plain_loads();
+	load_across_pages(ram);
+	changing_load(ram);
+	count_down();
+	missing_register();
 	whole_arithmetic();
 	x87();
 	vectors();

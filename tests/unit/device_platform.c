@@ -248,6 +248,48 @@ static void lapic_timer(void **state)
 	assert_false(platform_msr_write(m->platform, 0x840, 0));
 }
 
+/* The read that changes nothing says what the other one says, or leaves it to that. */
+static void looks(void **state)
+{
+	struct machine *m = *state;
+	uint64_t value;
+	uint32_t seen, looked = 0;
+
+	assert_true(platform_mmio_write(m->platform, 0xfee000f0, 4, 0x1ff));
+	assert_true(platform_mmio_write(m->platform, 0xfee00320, 4, 0x50)); /* one shot, vector 50h */
+	assert_true(platform_mmio_write(m->platform, 0xfee00380, 4, 1000));
+	m->now += 3;
+	for (uint64_t gpa = 0xfee00000; gpa < 0xfee01000; gpa += 4) {
+		if (!platform_mmio_look(m->platform, gpa, &seen))
+			continue;
+		assert_true(platform_mmio_read(m->platform, gpa, 4, &value));
+		assert_int_equal(seen, value);
+		assert_int_equal(gpa % 16, 0);
+		looked++;
+	}
+	assert_int_equal(looked, 45); /* those of table 11-1 that can be read, APR and RRD among them */
+	assert_true(platform_mmio_look(m->platform, 0xfee00280, &seen));
+	assert_int_equal(seen, 0); /* no error has been noted, though registers that are missing were looked at */
+	assert_true(platform_mmio_write(m->platform, 0xfee00280, 4, 0));
+	assert_true(platform_mmio_look(m->platform, 0xfee00280, &seen));
+	assert_int_equal(seen, 0);
+	assert_false(platform_mmio_look(m->platform, 0xfec00000, &seen)); /* the I/O APIC */
+	assert_false(platform_mmio_look(m->platform, 0xfee00040, &seen)); /* no register: an error to be noted */
+
+	/* The timer is due: what that changes comes first. */
+	m->now = platform_next_event(m->platform);
+	assert_false(platform_mmio_look(m->platform, 0xfee00220, &seen));
+	assert_true(platform_mmio_read(m->platform, 0xfee00220, 4, &value));
+	assert_int_equal(value, 1u << 16); /* IRR of vectors 64 to 95: 50h */
+	platform_advance(m->platform);
+	assert_true(platform_mmio_look(m->platform, 0xfee00220, &seen));
+	assert_int_equal(seen, 1u << 16);
+	assert_true(platform_interrupt_pending(m->platform));
+
+	assert_true(platform_msr_write(m->platform, 0x1b, 0xfee00d00)); /* x2APIC: there is no page */
+	assert_false(platform_mmio_look(m->platform, 0xfee00020, &seen));
+}
+
 static void mmio_sizes(void **state)
 {
 	struct machine *m = *state;
@@ -649,6 +691,7 @@ int main(void)
 		TEST(console_input),
 		TEST(rtc_and_port_70),
 		TEST(lapic_timer),
+		TEST(looks),
 		TEST(mmio_sizes),
 		TEST(pm_timer),
 		TEST(pm_timer_interrupt),

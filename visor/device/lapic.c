@@ -573,6 +573,11 @@ bool lapic_mmio_read(struct lapic *l, uint32_t offset, uint64_t now, uint32_t *v
 	return true;
 }
 
+bool lapic_mmio_look(struct lapic *l, uint32_t offset, uint64_t now, uint32_t *value)
+{
+	return !(offset & 0xf) && lapic_mmio_base(l) && xapic_read(l, offset >> 4, now, value);
+}
+
 bool lapic_mmio_write(struct lapic *l, uint32_t offset, uint64_t now, uint32_t value)
 {
 	if (!lapic_mmio_base(l))

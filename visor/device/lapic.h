@@ -64,6 +64,8 @@ void lapic_init(struct lapic *l, uint32_t id, void (*eoi)(void *ctx, uint8_t vec
 /* The register page. `offset` below 4096; false: the page is not there (disabled or x2APIC). */
 bool lapic_mmio_read(struct lapic *l, uint32_t offset, uint64_t now, uint32_t *value);
 bool lapic_mmio_write(struct lapic *l, uint32_t offset, uint64_t now, uint32_t value);
+/* A read of the register at `offset` that changes nothing but *value. False: it would report an error, or the page is not there. */
+bool lapic_mmio_look(struct lapic *l, uint32_t offset, uint64_t now, uint32_t *value);
 /* Where the page is now; 0 = nowhere. */
 uint64_t lapic_mmio_base(const struct lapic *l);
 

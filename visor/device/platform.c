@@ -252,6 +252,16 @@ bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_
 	return true;
 }
 
+bool platform_mmio_look(struct platform *p, uint64_t gpa, uint32_t *value)
+{
+	uint64_t now;
+
+	if (!in_lapic(p, gpa))
+		return false;
+	now = p->host.now_ns(p->host.ctx);
+	return now < p->next_event && lapic_mmio_look(&p->lapic, gpa % LAPIC_PAGE_BYTES, now, value);
+}
+
 /* Writes count only at a register's first byte; narrower ones than 32 bits are taken as if whole. */
 /*
  * INIT to the bootstrap processor, which is the only one: it goes on at the reset

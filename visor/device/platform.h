@@ -30,6 +30,11 @@ bool platform_port_write(struct platform *p, uint16_t port, unsigned size, uint3
 /* Device memory (local APIC page, I/O APIC). Sizes 1..8. False: nothing there. */
 bool platform_mmio_read(struct platform *p, uint64_t gpa, unsigned size, uint64_t *value);
 bool platform_mmio_write(struct platform *p, uint64_t gpa, unsigned size, uint64_t value);
+/*
+ * A read of 32 bits of a register of the local APIC, where it changes nothing of the machine:
+ * no timer is due, nothing is to be reported. False: platform_mmio_read does it.
+ */
+bool platform_mmio_look(struct platform *p, uint64_t gpa, uint32_t *value);
 
 /* APIC base, x2APIC, TSC-deadline and paravirtual-clock MSRs. False: not the platform's, or #GP where it is. */
 bool platform_msr_owned(uint32_t msr);

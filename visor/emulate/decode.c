@@ -2,6 +2,7 @@
 #include "visor/emulate/decode.h"
 
 #include "visor/emulate/emulation.h"
+#include "visor/emulate/plain_load.h"
 #include "visor/lib/string.h"
 
 #define SETS 64u /* a power of two */
@@ -113,23 +114,18 @@ static enum emulate_result decode_anew(struct kept *k, ZydisMachineMode mode, co
 	k->mask = mask_of(d->instruction.length);
 	k->mode = mode;
 	d->handler = find_handler(d);
+	d->plain = plain_load_of(d);
 	return EMULATE_DONE;
 }
 
-enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count,
-                           const struct decoded **out)
+static enum emulate_result decode_as(ZydisMachineMode mode, const uint8_t *bytes, unsigned count,
+                                     const struct decoded **out)
 {
-	ZydisMachineMode mode = decode_mode_of(cpu);
+	struct code code = code_of(bytes, count);
+	struct set *set = set_of(code);
+	struct kept *k = decode_find(set, mode, code, count);
 	enum emulate_result result = EMULATE_DONE;
-	struct code code;
-	struct kept *k;
-	struct set *set;
 
-	if (count > EMULATE_MAX_INSTRUCTION)
-		count = EMULATE_MAX_INSTRUCTION;
-	code = code_of(bytes, count);
-	set = set_of(code);
-	k = decode_find(set, mode, code, count);
 	if (!k) {
 		set->newest = (set->newest + 1) % WAYS;
 		k = &set->way[set->newest];
@@ -138,6 +134,20 @@ enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes
 	}
 	*out = &k->decoded;
 	return result;
+}
+
+enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes, unsigned count,
+                           const struct decoded **out)
+{
+	return decode_as(decode_mode_of(cpu), bytes, count < EMULATE_MAX_INSTRUCTION ? count : EMULATE_MAX_INSTRUCTION,
+	                 out);
+}
+
+const struct decoded *decode_64bit_code(const uint8_t *bytes)
+{
+	const struct decoded *d;
+
+	return decode_as(ZYDIS_MACHINE_MODE_LONG_64, bytes, EMULATE_MAX_INSTRUCTION, &d) == EMULATE_DONE ? d : NULL;
 }
 
 bool decode_64bit(const uint8_t *bytes, unsigned count, struct decoded *out)

@@ -26,6 +26,12 @@ enum emulate_result decode(const struct x86_cpu_state *cpu, const uint8_t *bytes
                            const struct decoded **out);
 
 /*
+ * The same for 64-bit code of which the next sixteen bytes are at hand, all in one page. The
+ * instruction; NULL: none begins there.
+ */
+const struct decoded *decode_64bit_code(const uint8_t *bytes);
+
+/*
  * Length in bytes of the instruction, for exits that do not report it.
  * 0: not an instruction, or not all of it is there.
  */

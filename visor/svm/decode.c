@@ -42,36 +42,13 @@ static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsign
 	return 0;
 }
 
-#define ENTRY_PRESENT 1u
-#define ENTRY_LARGE (1u << 7)
-#define ENTRY_ADDRESS 0x000ffffffffff000ull
-
-/*
- * Where the byte at a linear address of 64-bit code lies, for one that the CPU has just
- * fetched: its walk has found all rights and has set all accessed bits, so that only
- * the addresses remain to be read. NULL: something is not as it would have to be for that.
- */
+/* Of 64-bit code: memory_just_fetched for the guest as it stands. */
 static const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
 {
-	uint64_t cr3 = svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3, in_page = VMMU_PAGE_SIZE - 1;
-	uint64_t entry = (cr3 & ENTRY_ADDRESS) | ENTRY_PRESENT;
-	unsigned shift = svm_read_cr4(v) & X86_CR4_LA57 ? 57 : 48;
-	const uint64_t *table;
-	const uint8_t *page;
-
 	if (unlikely(v->nested.l2)) /* its tables lie where L1's say */
 		return NULL;
-	while (shift > 12 && !(shift <= 30 && entry & ENTRY_LARGE)) {
-		table = memory_page(v->vm, entry & ENTRY_ADDRESS, false);
-		shift -= 9;
-		if (!table)
-			return NULL;
-		entry = __atomic_load_n(&table[gva >> shift & 511], __ATOMIC_RELAXED);
-		if (!(entry & ENTRY_PRESENT))
-			return NULL;
-	}
-	page = memory_page(v->vm, (entry & ENTRY_ADDRESS & ~0ull << shift) | (gva & ((1ull << shift) - 1) & ~in_page), false);
-	return page ? page + (gva & in_page) : NULL;
+	return memory_just_fetched(v->vm, svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3,
+	                           svm_read_cr4(v) & X86_CR4_LA57, gva);
 }
 
 unsigned svm_quick_length(struct vcpu *v)

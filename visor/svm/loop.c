@@ -4,6 +4,7 @@
 
 #include "visor/cpu/gpr.h"
 #include "visor/cpu/x86.h"
+#include "visor/exit/device_read.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
@@ -68,6 +69,31 @@ static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
 	svm_inject_event(v);
 }
 
+/* The guest has met device memory, or something else that the engine has left to us. A plain read of the local APIC ends here. */
+static __attribute__((noinline)) enum svm_next memory_exit_rest(struct vcpu *v, const struct vmmu_fault *fault,
+                                                                enum vmmu_fault_result result)
+{
+	struct vmcb *b = v->svm.vmcb;
+	struct device_read r = {
+		.gpa = fault->gpa.v, .rip = b->rip, .cr3 = b->cr3, .five_levels = svm_read_cr4(v) & X86_CR4_LA57};
+	uint64_t next;
+
+	if (result != VMMU_FAULT_EMULATE_MMIO || unlikely(fault->access & VMMU_ACCESS_WALK) || unlikely(b->rflags & X86_FLAG_TF) || unlikely(b->interrupt_shadow & 1) ||
+	    unlikely(v->svm.before_iret) || unlikely(!svm_in_64bit_code(v)))
+		return svm_slow_exit(v, fault, result);
+	v->state.gpr[X86_RAX] = b->rax;
+	v->state.gpr[X86_RSP] = b->rsp;
+	next = device_read_quickly(v, &r);
+	if (!next)
+		return svm_slow_exit(v, fault, result);
+	b->rax = v->state.gpr[X86_RAX];
+	b->rsp = v->state.gpr[X86_RSP];
+	b->rip = next;
+	b->rflags &= ~(uint64_t)X86_FLAG_RF;
+	v->svm.injected = false;
+	return SVM_ENTER;
+}
+
 /* A nested page fault met while an event was delivered. */
 static __attribute__((noinline)) enum svm_next memory_exit_in_delivery(struct vcpu *v, struct vmmu_fault *fault)
 {
@@ -93,7 +119,7 @@ static inline __attribute__((always_inline)) enum svm_next memory_exit(struct vc
 	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
 		return memory_exit_in_delivery(v, &fault);
 	result = vmmu_fault(v->mmu, &fault);
-	return unlikely(result > VMMU_FAULT_RETRY) ? svm_slow_exit(v, &fault, result) : SVM_ENTER;
+	return unlikely(result > VMMU_FAULT_RETRY) ? memory_exit_rest(v, &fault, result) : SVM_ENTER;
 }
 
 /*

@@ -416,6 +416,31 @@ bool memory_covers(struct vm *vm, uint64_t gpa)
 	return region_at(vm, gpa);
 }
 
+/* ---- code that the CPU has just fetched --------------------------------------- */
+
+#define ENTRY_PRESENT 1u
+#define ENTRY_LARGE (1u << 7)
+#define ENTRY_ADDRESS 0x000ffffffffff000ull
+
+const uint8_t *memory_just_fetched(struct vm *vm, uint64_t cr3, bool five_levels, uint64_t gva)
+{
+	uint64_t entry = (cr3 & ENTRY_ADDRESS) | ENTRY_PRESENT, in_page;
+	unsigned shift = five_levels ? 57 : 48;
+	const uint64_t *table;
+
+	while (shift > 12 && !(shift <= 30 && entry & ENTRY_LARGE)) {
+		table = (const uint64_t *)host_pointer(vm, entry & ENTRY_ADDRESS, false);
+		shift -= 9;
+		if (!table)
+			return NULL;
+		entry = __atomic_load_n(&table[gva >> shift & 511], __ATOMIC_RELAXED);
+		if (!(entry & ENTRY_PRESENT))
+			return NULL;
+	}
+	in_page = (1ull << shift) - 1;
+	return host_pointer(vm, (entry & ENTRY_ADDRESS & ~in_page) | (gva & in_page), false);
+}
+
 /* ---- for walks of the guest's own page tables --------------------------------- */
 
 enum vmmu_guest_read memory_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)

@@ -4,6 +4,7 @@
 
 #include "visor/cpu/gpr.h"
 #include "visor/cpu/x86.h"
+#include "visor/exit/device_read.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/host/interrupts.h"
@@ -117,6 +118,28 @@ static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 	return false;
 }
 
+/* The guest has met device memory: a plain read of the local APIC ends here. */
+static bool vmx_device_read(struct vcpu *v, const struct vmmu_fault *fault)
+{
+	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
+	struct device_read r = {.gpa = fault->gpa.v, .rip = fault->rip};
+	uint64_t next;
+
+	if (unlikely(fault->access & VMMU_ACCESS_WALK) || unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID) ||
+	    unlikely(vmread(VMCS_GUEST_RFLAGS) & (X86_FLAG_TF | X86_FLAG_RF)) ||
+	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows) || unlikely(!vmx_in_64bit_code(v)))
+		return false;
+	r.cr3 = vmread(VMCS_GUEST_CR3);
+	r.five_levels = vmx_read_cr4(v) & X86_CR4_LA57;
+	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
+	next = device_read_quickly(v, &r);
+	if (!next)
+		return false;
+	vmwrite(VMCS_GUEST_RSP, v->state.gpr[X86_RSP]);
+	vmwrite(VMCS_GUEST_RIP, next);
+	return true;
+}
+
 /* A memory fault that is not of the usual kind: device memory by a misconfigured entry, or one while an event was delivered. */
 static __attribute__((noinline)) bool rare_memory_exit(struct vcpu *v, uint32_t reason, struct vmmu_fault *fault)
 {
@@ -125,6 +148,10 @@ static __attribute__((noinline)) bool rare_memory_exit(struct vcpu *v, uint32_t 
 	if (v->tracing)
 		fault->word = vmx_trace_word(v);
 	result = vmmu_fault(v->mmu, fault);
+	if (result == VMMU_FAULT_EMULATE_MMIO && vmx_device_read(v, fault)) {
+		before_entry(v);
+		return false;
+	}
 	if (result > VMMU_FAULT_RETRY)
 		return vmx_slow_exit(v, reason, fault, result);
 	if (vmread(VMCS_VECTORING_EVENT) & EVENT_VALID)
