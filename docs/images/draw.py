@@ -6,6 +6,7 @@ Each picture has a title and a description for those who cannot see it. Colours 
 apart by lightness as well as by hue. tests/docs/pictures holds the files to this script.
 """
 import pathlib
+import re
 import sys
 from xml.sax.saxutils import escape
 
@@ -51,14 +52,25 @@ class Picture:
         return self.head + "\n".join(self.parts) + "\n</svg>\n"
 
 
+def readme_walk():
+    """[(level, address of the table, index, entry's meaning)] of the walk that README.md prints, and the page's address."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text()
+    rows = re.findall(r"^  (\d) +\d+ \w+ +0x(\w+) +\[ *(\d+)\]  0x\w+  0x\w+  (.*)$", text, re.M)
+    tables = [(int(level), int(at, 16), int(index), meaning) for level, at, index, meaning in rows]
+    if [row[0] for row in tables] != [4, 3, 2]:
+        sys.exit("draw: README.md has no walk of three levels")
+    return tables, int(re.search(r"page 0x(\w+)", tables[-1][3])[1], 16)
+
+
 def walk():
     """The README's walk: three tables, three pages."""
+    (top, upper, lower), page = readme_walk()
     p = Picture("walk.svg", 940, 330, "A walk of the second-level tables for gpa 0x5600000",
-                "Three pages of 512 entries. Entry 0 of the level 4 table at 0x0113b000 references the level 3 "
-                "table at 0x16fee000. Its entry 0 references the level 2 table at 0x16fed000. Its entry 43, at "
-                "address 0x16fed158, maps the 2 MiB page at 0x03200000.")
-    tables = [("level 4 (PML4)", 0x0113b000, 0, "0x16fee000 rwx"), ("level 3", 0x16fee000, 0, "0x16fed000 rwx"),
-              ("level 2", 0x16fed000, 43, "0x03200000 rwx WB")]
+                f"Three pages of 512 entries. Entry {top[2]} of the level 4 table at 0x{top[1]:08x} references the level 3 "
+                f"table at 0x{upper[1]:08x}. Its entry {upper[2]} references the level 2 table at 0x{lower[1]:08x}. Its "
+                f"entry {lower[2]}, at address 0x{lower[1] + 8 * lower[2]:08x}, maps the 2 MiB page at 0x{page:08x}.")
+    tables = [("level 4 (PML4)", *top[1:3], f"0x{upper[1]:08x} rwx"), ("level 3", *upper[1:3], f"0x{lower[1]:08x} rwx"),
+              ("level 2", *lower[1:3], f"0x{page:08x} rwx WB")]
     for i, (level, at, index, holds) in enumerate(tables):
         x, top = 20 + i * 235, 70
         row = top + 14 + index * 2
@@ -73,7 +85,7 @@ def walk():
             p.arrow((x + 190, row + 15), (x + 212, row + 15), (x + 212, 76), (x + 233, 76))
         else:
             p.arrow((x + 190, row + 15), (x + 233, row + 15))
-    p.labelled(725, 70, 195, 200, "guest memory\n2 MiB at\n0x03200000", GUEST)
+    p.labelled(725, 70, 195, 200, f"guest memory\n2 MiB at\n0x{page:08x}", GUEST)
     p.text(725, 30, "the page", 15, bold=True)
     return p
 

@@ -24,7 +24,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT = 300
-BLOCK = re.compile(r"^```console( long)?\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^( *)```console( long)?\n(.*?)^\1```$", re.M | re.S)  # indented in a list
 NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,}\b|\d[\d,]*(?:\.\d+)?")
 COUNT = re.compile(r"\d[\d,]*")
 INDEX = re.compile(r"\[ *\d+\]")
@@ -44,18 +44,19 @@ def documents():
 class Command:
     """A command of a document and what it prints there."""
 
-    def __init__(self, line, words, long=False):
-        self.line, self.words, self.long = line, words, long
+    def __init__(self, line, words, long=False, indent=""):
+        self.line, self.words, self.long, self.indent = line, words, long, indent
         self.expected, self.at, self.status = [], [], 0  # lines, and where each stands in the document
 
 
 def commands_of(text):
     found = []
     for block in BLOCK.finditer(text):
-        first, own = text.count("\n", 0, block.start(2)) + 1, []
-        for line, words in enumerate(block[2].splitlines(), first):
+        first, own = text.count("\n", 0, block.start(3)) + 1, []
+        for line, words in enumerate(block[3].splitlines(), first):
+            words = words.removeprefix(block[1])
             if words.startswith("$ "):
-                own.append(Command(line, words[2:], bool(block[1])))
+                own.append(Command(line, words[2:], bool(block[2]), block[1]))
             elif own and re.fullmatch(r"\[\d+\]", words):
                 own[-1].status = int(words[1:-1])
             elif own and words.startswith("> "):
@@ -134,7 +135,7 @@ def check(path, build, long=False, write=False):
         output = done.stdout + done.stderr
         found, wrong = align(command.expected, output.splitlines()) if command.expected else ([], None)
         for at, printed in zip(command.at, found):
-            lines[at - 1] = printed.rstrip() + "\n" if printed is not None else lines[at - 1]
+            lines[at - 1] = command.indent + printed.rstrip() + "\n" if printed is not None else lines[at - 1]
         if wrong is None and done.returncode == command.status:
             passed += 1
             continue

@@ -62,6 +62,12 @@ class Documents(unittest.TestCase):
         sys.stdout.flush()
         self.assertEqual(documents.check(self.path, "build"), (0, 2, 1))
 
+    def test_indented(self):
+        text = "1. Text\n\n   ```console\n   $ echo '  a 0x2'\n     a 0x1\n   ```\n"
+        self.path.write_text(text)
+        self.assertEqual(documents.check(self.path, "build", write=True), (1, 0, 0))
+        self.assertEqual(self.path.read_text(), text.replace("0x1", "0x2"))
+
     def test_write(self):
         text = "```console\n$ printf 'a 0x2\\nb 3.5  s\\nc 4\\n'\na 0x1\n\n...\nc 1\n```\nText\n"
         self.path.write_text(text)
