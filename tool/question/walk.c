@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* vmmu walk on a recording of KVM: the entries that translate an address, and how each came to be. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/exit_status.h"
+#include "../fact/bits.h"
 #include "history.h"
 #include "question.h"
 
 enum { OPTION_GPA = 'g',
        OPTION_BRIEF = 'b',
-       OPTION_SMM = 0x100 };
+       OPTION_SMM = 0x100,
+       OPTION_BITS };
 
 struct walk_question {
 	struct ask ask;
 	uint64_t address;
-	bool given, brief, smm;
+	bool given, brief, smm, bits;
 	struct model_walk walk;
 };
 
@@ -39,6 +42,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPTION_SMM:
 		q->smm = true;
 		return 0;
+	case OPTION_BITS:
+		q->bits = true;
+		return 0;
 	case ARGP_KEY_END:
 		if (!q->given)
 			argp_error(state, "which address? Give --gpa X");
@@ -50,6 +56,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address, in hexadecimal with or without 0x", 1},
+	{"bits", OPTION_BITS, NULL, 0, "Take each entry apart, bit by bit", 1},
 	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},
 	{"smm", OPTION_SMM, NULL, 0, "In the address space of system management mode", 1},
 	{0},
@@ -82,6 +89,26 @@ static char *table_text(const struct walk_question *q, const struct model_step *
 	return duplicate("not known");
 }
 
+/* A vmmu trace is asked here, too; what neither names is told by its hardware bits alone. */
+static enum bits_format bits_format_of(const struct walk_question *q, enum kvm_mode mode)
+{
+	static const enum bits_format of_kvm[] = {
+		[KVM_MODE_UNKNOWN] = BITS_KVM_NPT, [KVM_MODE_EPT] = BITS_KVM_EPT, [KVM_MODE_NPT] = BITS_KVM_NPT, [KVM_MODE_SHADOW] = BITS_KVM_NPT};
+	static const enum bits_format of_vmmu[] = {
+		[KVM_MODE_UNKNOWN] = BITS_NPT, [KVM_MODE_EPT] = BITS_EPT, [KVM_MODE_NPT] = BITS_NPT, [KVM_MODE_SHADOW] = BITS_SHADOW};
+
+	return strcmp(model_info(q->ask.model)->kind, "vmmu trace") == 0 ? of_vmmu[mode] : of_kvm[mode];
+}
+
+/* What is not there, or is there for a device, is no hardware format at all. */
+static void each_bit(const struct walk_question *q, const struct model_step *step, enum kvm_mode mode, bits_visit *visit, void *arg)
+{
+	enum kvm_entry_kind kind = kvm_entry_kind(step->entry, step->level);
+
+	if (step->known != FACT_UNKNOWN && (kind == KVM_ENTRY_LEAF || kind == KVM_ENTRY_TABLE))
+		bits_each(bits_format_of(q, mode), kind == KVM_ENTRY_LEAF, step->level, step->entry, visit, arg);
+}
+
 static void print_steps(const struct walk_question *q, enum kvm_mode mode)
 {
 	const struct palette *p = q->ask.palette;
@@ -100,6 +127,8 @@ static void print_steps(const struct walk_question *q, enum kvm_mode mode)
 		         kind == KVM_ENTRY_LEAF ? p->green : kind == KVM_ENTRY_TABLE ? ""
 		                                                                     : p->red,
 		         meaning, p->off);
+		if (q->bits)
+			each_bit(q, step, mode, bits_print_field, &(int){9});
 		free(meaning);
 		free(known);
 		free(table);
@@ -140,6 +169,12 @@ static void print_result(const struct walk_question *q)
 	}
 }
 
+static void add_bits(void *array, const struct bits_field *f)
+{
+	json_array_append_new(array, json_pack("{s:i, s:i, s:o, s:s, s:s}", "high", f->high, "low", f->low, "value",
+	                                       json_hex(f->value), "name", f->name, "reader", f->reader));
+}
+
 static json_t *step_json(const struct walk_question *q, const struct model_step *step, enum kvm_mode mode)
 {
 	json_t *json = json_object();
@@ -153,10 +188,35 @@ static json_t *step_json(const struct walk_question *q, const struct model_step 
 	json_object_set_new(json, "known", json_string(fact_known_name(step->known)));
 	json_object_set_new(json, "after_loss", json_boolean(step->after_loss));
 	json_object_set_new(json, "meaning", json_string(step->known == FACT_UNKNOWN ? "not known" : meaning));
+	if (q->bits) {
+		json_t *bits = json_array();
+
+		each_bit(q, step, mode, add_bits, bits);
+		json_object_set_new(json, "bits", bits);
+	}
 	if (!q->brief)
 		json_object_set_new(json, "history", history_list(&q->ask, q->ask.vm, step->level, q->address));
 	free(meaning);
 	return json;
+}
+
+/* Below the end of the walk there is a level only if one was there once. */
+static bool was_there_once(const struct walk_question *q, unsigned level)
+{
+	return model_last(q->ask.model, q->ask.vm, level, q->address, 0, q->ask.to) != MODEL_NONE;
+}
+
+/* The histories of the levels that the walk no longer reaches. */
+static json_t *below_json(const struct walk_question *q)
+{
+	json_t *below = json_array();
+	unsigned level = q->walk.count ? q->walk.steps[q->walk.count - 1].level : 5;
+
+	while (--level >= 1)
+		if (was_there_once(q, level))
+			json_array_append_new(below, json_pack("{s:i, s:o}", "level", (int)level, "history",
+			                                       history_list(&q->ask, q->ask.vm, level, q->address)));
+	return below;
 }
 
 static void show_json(struct walk_question *q, const struct kvm_vm *vm)
@@ -170,6 +230,8 @@ static void show_json(struct walk_question *q, const struct kvm_vm *vm)
 	for (unsigned i = 0; i < q->walk.count; i++)
 		json_array_append_new(steps, step_json(q, &q->walk.steps[i], vm->mode));
 	json_object_set_new(q->ask.result, "steps", steps);
+	if (!q->brief)
+		json_object_set_new(q->ask.result, "below", below_json(q));
 }
 
 /* The legacy and the shadow MMU tell of leaves, and not of their end. */
@@ -179,7 +241,7 @@ static void show_legacy(struct walk_question *q)
 	       "  dropped, nor of upper levels. So this was so at its time, and may have been dropped since;\n"
 	       "  what was set again has been dropped in between, without an event.\n");
 	for (unsigned level = 3; level >= 1; level--)
-		if (model_last(q->ask.model, q->ask.vm, level, q->address, 0, q->ask.to) != MODEL_NONE)
+		if (was_there_once(q, level))
 			history_print(&q->ask, q->ask.vm, level, q->address);
 }
 
@@ -206,8 +268,7 @@ static void show(struct walk_question *q, const struct kvm_vm *vm)
 	for (unsigned level = q->walk.count ? q->walk.steps[0].level : 4; level >= 1; level--) {
 		bool below = q->walk.count && level < q->walk.steps[q->walk.count - 1].level;
 
-		/* Below the end of the walk there is a level only if one was there once. */
-		if (below && model_last(q->ask.model, q->ask.vm, level, q->address, 0, q->ask.to) == MODEL_NONE)
+		if (below && !was_there_once(q, level))
 			continue;
 		history_print(&q->ask, q->ask.vm, level, q->address);
 	}
