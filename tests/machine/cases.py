@@ -2,6 +2,10 @@
 """The machine tests' cases, and the files that they need."""
 import dataclasses
 import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kvm" / "lab"))
+import lab  # noqa: E402 -- it stands beside the KVM lab's own tests
 
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
@@ -31,7 +35,7 @@ class Case:
     kernel: str                 # name of a file in Files
     append: str = ""
     initrd: str = ""
-    modules: tuple = ()
+    modules: tuple = ()         # names, or NAME=TEXT
     memory: str = "128M"
     page_size: str = "4k"
     mmu: str = ""               # for --mmu; else the machine's own. "bare": without the visor (bare.py)
@@ -61,6 +65,7 @@ class Files:
     def __init__(self, build, linux, work):
         work.mkdir(parents=True, exist_ok=True)
         self.work = work
+        self.build = build
         self.files = {
             "guest": build / "guest" / "guest.elf",
             "guest64": build / "guest" / "guest64.elf",
@@ -75,6 +80,7 @@ class Files:
             "ptrace": build / "initramfs" / "ptrace.cpio.gz",
             "run": build / "initramfs" / "run.cpio.gz",
             "phases": build / "initramfs" / "phases.cpio.gz",
+            "visor": build / "visor.elf",
             "absent": work / "no-such-file",
         }
         self.make()
@@ -93,10 +99,20 @@ class Files:
         if self.files["linux"] and self.files["linux"].exists():
             linux = self.files["linux"].read_bytes()
             self.put("linux-truncated", linux[:len(linux) // 2])
+            self.make_kvm()
+
+    def make_kvm(self):
+        """Debian's kernel with KVM, which runs the small VMM; where its modules and the VMM are."""
+        folder, tools = self.files["linux"].parent, self.build / "kvm-lab"
+        if not (tools / "vmm").exists() or not list(folder.glob("lib/modules/*")):
+            return
+        job = "exec >/dev/console 2>&1; dmesg | grep SVM:; vmm --memory 16 write:200 read:100 cpuid:10 device:5 log:on write:50 log:get discard:20 write:100; echo vmm-ended $?"
+        for name, parameters in (("kvm-npt", "npt=1"), ("kvm-shadow", "npt=0")):
+            self.put(name, lab.image("qemu", folder, tools, job, 300, vendor=parameters))
 
     def missing(self, case):
         """The first file that the case needs and that cannot be had here."""
-        for name in (case.kernel, case.initrd, *case.modules):
+        for name in (case.kernel, case.initrd, *(module.partition("=")[0] for module in case.modules)):
             path = self.files.get(name)
             if name and name != "absent" and not (path and path.exists()):
                 return name
@@ -177,6 +193,22 @@ def nested(machine, extension, mmu, page_size="4k", cost=4):
                     append=f"tests={test}", starts=False, console=(f"^PASS {test} [1-9]",), answers=NESTED_ANSWERS, cost=cost)
     return guest(f"{machine}-{test}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, (test,),
                  page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost)
+
+
+def kvm(tables):
+    """Debian's kernel with kvm-amd as the guest, and its own guest, which touches pages: npt or shadow."""
+    return Case(name=f"qemu-nested-kvm-{tables}", about=f"Debian's KVM as the guest, with {tables} for its own", machine="qemu",
+                kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
+                options=("--nested", "--icount"), trace=True, cost=25,
+                console=(f"kvm: Nested Paging {'enabled' if tables == 'npt' else 'disabled'}", r"^vmm: write:100 ", "^vmm-ended 0$"))
+
+
+def in_itself(**more):
+    """The visor's own image as the guest: it boots Linux."""
+    return Case(name="qemu-nested-visor", about="vmmu in vmmu: the visor as the guest, Linux as its own", machine="qemu", kernel="visor",
+                modules=("linux=vmmu:kernel", "workload=vmmu:initrd"), memory="512M", page_size="2m", large="2", trace=True,
+                append="memory=256M at-end=exit -- console=ttyS0 nokaslr panic=-1 quiet", options=("--nested", "--icount"),
+                console=("^vmmu-workload: PASS ",), cost=60, **more)
 
 
 # What QEMU can beside the processor that `vmmu run` takes by itself.
@@ -388,6 +420,9 @@ CASES = [
     nested("qemu", "svm", "bare"),
     nested("qemu", "svm", "npt"),
     nested("qemu", "svm", "npt", "2m"),
+    kvm("npt"),
+    kvm("shadow"),
+    in_itself(),
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
     ahead("bochs", "bare", "legacy"),

@@ -12,7 +12,7 @@ include tests/guest/guest.mk
 
 MACHINE_TEST   := tests/machine/machine_test.py
 EXPECT         := $(BUILD)/tests/machine/expect
-MACHINE_NEEDS  := visor tool guests initramfs $(EXPECT)
+MACHINE_NEEDS  := visor tool guests initramfs kvm-lab $(EXPECT)
 CHECK_NEEDS    += $(EXAMPLE) $(EXPECT)
 CHECK_COMMANDS += "examples/check $(EXAMPLE)" "python3 -B tests/machine/expect_test.py $(EXPECT)"
 MACHINE_ARGS   ?=

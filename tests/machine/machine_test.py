@@ -69,7 +69,8 @@ class Runner:
         if case.initrd:
             words += ["--initrd", self.files.path(case.initrd)]
         for module in case.modules:
-            words += ["--module", self.files.path(module)]
+            name, _, text = module.partition("=")
+            words += ["--module", f"{self.files.path(name)}={text}" if text else self.files.path(name)]
         if append:
             words += ["--append", append]
         if case.trace:

@@ -39,7 +39,7 @@ static void defaults(void **state)
 	assert_int_equal(options.max_level, VMMU_LEVEL_2M);
 	assert_false(options.trace || options.prealloc || options.test_device || options.require_isolation);
 	assert_true(options.run_ahead);
-	assert_false(options.nested);
+	assert_false(options.nested || options.exit_at_end);
 	assert_false(options.intercept_cr3 || options.intercept_invlpg);
 	assert_string_equal(options.guest_command_line, "");
 	assert_int_equal(options.kernel.size, 10);
@@ -49,13 +49,13 @@ static void every_word(void **state)
 {
 	(void)state;
 	assert_true(read_with_kernel("/boot/visor=1.elf memory=1G mmu=npt page-size=1g trace=disk  prealloc=on "
-	                             "test-device=on run-ahead=off require-isolation=on nested=on -- console=ttyS0 memory=x -- y"));
+	                             "test-device=on run-ahead=off require-isolation=on nested=on at-end=exit -- console=ttyS0 memory=x -- y"));
 	assert_int_equal(options.memory_bytes, 1u << 30);
 	assert_int_equal(options.mmu, OPTIONS_MMU_NPT);
 	assert_int_equal(options.max_level, VMMU_LEVEL_1G);
 	assert_true(options.trace && options.prealloc && options.test_device && options.require_isolation);
 	assert_false(options.run_ahead);
-	assert_true(options.nested);
+	assert_true(options.nested && options.exit_at_end);
 	assert_string_equal(options.guest_command_line, "console=ttyS0 memory=x -- y");
 }
 
@@ -125,8 +125,14 @@ static void names_the_word(void **state)
 static void roles(void **state)
 {
 	static const char *const all[] = {"/a vmmu:module /m1 x y", "vmmu:kernel", "/c vmmu:initrd", "vmmu:module"};
+	static const char *const inner[] = {"vmmu:kernel", "/k vmmu:module vmmu:kernel k", "vmmu:module vmmu:initrd"};
 
 	(void)state;
+	assert_true(read_line("", 3, inner)); /* the guest is a visor: its own modules' roles are not ours */
+	assert_int_equal((uintptr_t)options.kernel.bytes, 0x1000);
+	assert_null(options.initrd.bytes);
+	assert_string_equal(options.modules[0].command_line, "vmmu:kernel k");
+	assert_string_equal(options.modules[1].command_line, "vmmu:initrd");
 	assert_true(read_line("", 4, all));
 	assert_int_equal((uintptr_t)options.kernel.bytes, 0x2000);
 	assert_int_equal((uintptr_t)options.initrd.bytes, 0x3000);

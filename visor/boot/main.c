@@ -19,6 +19,7 @@
 #include "visor/vmx/vmx.h"
 
 #define REASON_BYTES 256
+#define DEBUG_EXIT_PORT 0xf4 /* QEMU's isa-debug-exit; the visor's own guests have it, too */
 
 void visor_main(uint32_t magic, uint32_t information);
 
@@ -70,7 +71,8 @@ static bool isolation_suffices(const struct cpu_backend *backend)
 	return false;
 }
 
-static void start(uint32_t magic, uint32_t information)
+/* How the guest's VM has ended; VM_FAILED: there was none. */
+static enum vm_end start(uint32_t magic, uint32_t information)
 {
 	const struct cpu_backend *backend;
 	const char *reason = "";
@@ -78,46 +80,49 @@ static void start(uint32_t magic, uint32_t information)
 
 	if (!multiboot_read(magic, information, &boot, &reason)) {
 		vm_refuse(reason);
-		return;
+		return VM_FAILED;
 	}
 	if (!options_read(&boot, &options, text, sizeof(text))) {
 		vm_refuse(text);
-		return;
+		return VM_FAILED;
 	}
 	if (!frame_init(&boot, mapped_bytes(), FRAME_LOW_END)) {
 		vm_refuse("no memory range is large enough for the frame allocator's tables");
-		return;
+		return VM_FAILED;
 	}
 	if (!paging_init(&boot)) {
 		vm_refuse("no memory for the visor's own page tables");
-		return;
+		return VM_FAILED;
 	}
 	if (!timer_init()) {
 		vm_refuse("this CPU has no local APIC");
-		return;
+		return VM_FAILED;
 	}
 	if (!clock_init()) {
 		vm_refuse("no clock to measure the TSC by: this machine's PIT does not count, and CPUID does not tell the rate");
-		return;
+		return VM_FAILED;
 	}
 	backend = find_backend(options.mmu, &reason);
 	if (!backend || !backend->enable(&reason)) {
 		vm_refuse(reason);
-		return;
+		return VM_FAILED;
 	}
 	log_line("visor: %s, TSC %llu kHz, %llu MiB free, started by %s", backend->machine,
 	         (unsigned long long)clock_tsc_hz() / 1000, (unsigned long long)frame_count(FRAME_FREE) >> 8,
 	         boot.loader);
-	if (isolation_suffices(backend))
-		vm_run(&options, backend);
+	return isolation_suffices(backend) ? vm_run(&options, backend) : VM_FAILED;
 }
 
 __attribute__((no_stack_protector)) void visor_main(uint32_t magic, uint32_t information)
 {
+	enum vm_end end;
+
 	canary_init();
 	serial_init();
 	interrupts_init();
-	start(magic, information);
+	end = start(magic, information);
+	if (options.exit_at_end)
+		outb(DEBUG_EXIT_PORT, end == VM_POWER_OFF ? 0 : 1);
 	/* Whoever started the machine turns it off when it has read the `end` line. */
 	for (;;)
 		interrupts_wait();

@@ -316,7 +316,7 @@ static void take_down(struct vm *vm)
 		         (unsigned long long)frame_count(FRAME_GUEST));
 }
 
-void vm_run(const struct options *options, const struct cpu_backend *backend)
+enum vm_end vm_run(const struct options *options, const struct cpu_backend *backend)
 {
 	static struct vm vm;
 	const char *kind = "";
@@ -327,7 +327,7 @@ void vm_run(const struct options *options, const struct cpu_backend *backend)
 	vm.vcpu.vm = &vm;
 	if (!set_up(&vm, &kind)) {
 		vm_refuse(vm.reason);
-		return;
+		return VM_FAILED;
 	}
 	say_start(&vm, kind);
 	run_guest(&vm);
@@ -337,4 +337,5 @@ void vm_run(const struct options *options, const struct cpu_backend *backend)
 	summary_write(&vm);
 	take_down(&vm);
 	summary_end(&vm);
+	return vm.end;
 }

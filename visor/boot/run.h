@@ -3,10 +3,12 @@
 #ifndef VISOR_BOOT_RUN_H
 #define VISOR_BOOT_RUN_H
 
+#include "visor/device/platform_host.h"
+
 struct cpu_backend;
 struct options;
 
-/* Run the VM that the options describe; says everything on the log, `end` event included. */
-void vm_run(const struct options *options, const struct cpu_backend *backend);
+/* Run the VM that the options describe; says everything on the log, `end` event included. VM_FAILED: or there was none. */
+enum vm_end vm_run(const struct options *options, const struct cpu_backend *backend);
 
 #endif

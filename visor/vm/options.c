@@ -17,6 +17,7 @@ struct choice {
 };
 
 static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
+static const struct choice ends[] = {{"halt", 0}, {"exit", 1}, {0}};
 static const struct choice sinks[] = {{"off", 0}, {"disk", 1}, {0}};
 static const struct choice mmus[] = {
 	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT}, {"shadow", OPTIONS_MMU_SHADOW}, {0}};
@@ -94,6 +95,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 		return choose_flag(value, end, switches, &out->require_isolation);
 	if ((value = after_prefix(word, "run-ahead=")))
 		return choose_flag(value, end, switches, &out->run_ahead);
+	if ((value = after_prefix(word, "at-end=")))
+		return choose_flag(value, end, ends, &out->exit_at_end);
 	if ((value = after_prefix(word, "nested=")))
 		return choose_flag(value, end, switches, &out->nested);
 	if ((value = after_prefix(word, "intercept=")))
@@ -139,23 +142,55 @@ static const char *role_in(const char *text, const char *role)
 	return NULL;
 }
 
+enum module_role {
+	ROLE_KERNEL,
+	ROLE_INITRD,
+	ROLE_MODULE,
+	ROLES
+};
+
+/* The first role in `text`, *rest what follows it: another one behind it is for the guest, which may be a visor, too. */
+static enum module_role first_role(const char *text, const char **rest)
+{
+	static const char *const roles[ROLES] = {
+		[ROLE_KERNEL] = "vmmu:kernel", [ROLE_INITRD] = "vmmu:initrd", [ROLE_MODULE] = "vmmu:module"};
+	enum module_role first = ROLES;
+
+	*rest = NULL;
+	for (enum module_role role = ROLE_KERNEL; role < ROLES; role++) {
+		const char *behind = role_in(text, roles[role]);
+
+		/* The longest rest is that of the first word: all roles are equally long. */
+		if (behind && (!*rest || strlen(behind) > strlen(*rest))) {
+			*rest = behind;
+			first = role;
+		}
+	}
+	return first;
+}
+
 static bool read_module(const struct boot_module *m, struct options *out, char *reason, unsigned size)
 {
 	struct load_blob blob = {.bytes = (const uint8_t *)(uintptr_t)m->base, .size = m->end - m->base};
+	const char *rest;
+	enum module_role role = first_role(m->text, &rest);
 
-	if ((blob.name = role_in(m->text, "vmmu:kernel"))) {
+	if (role == ROLE_KERNEL) {
+		blob.name = rest;
 		if (out->kernel.bytes) {
 			snprintf(reason, size, "two modules have the role vmmu:kernel");
 			return false;
 		}
 		out->kernel = blob;
-	} else if ((blob.name = role_in(m->text, "vmmu:initrd"))) {
+	} else if (role == ROLE_INITRD) {
+		blob.name = rest;
 		if (out->initrd.bytes) {
 			snprintf(reason, size, "two modules have the role vmmu:initrd");
 			return false;
 		}
 		out->initrd = blob;
-	} else if ((blob.command_line = role_in(m->text, "vmmu:module"))) {
+	} else if (role == ROLE_MODULE) {
+		blob.command_line = rest;
 		if (out->module_count == LOAD_MAX_MODULES) {
 			snprintf(reason, size, "more than %u modules have the role vmmu:module", LOAD_MAX_MODULES);
 			return false;

@@ -19,6 +19,7 @@ struct options {
 	enum options_mmu mmu;
 	unsigned max_level; /* VMMU_LEVEL_*: the largest page */
 	bool trace, prealloc, test_device;
+	bool exit_at_end;                     /* end the machine, too, at port F4h */
 	bool require_isolation;               /* refuse where cpu_backend.leak() names a way out */
 	bool run_ahead;                       /* exit/ahead.h */
 	bool nested;                          /* the guest has VMX or SVM (vm/nested.h) */
