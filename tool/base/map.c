@@ -58,6 +58,12 @@ uint64_t map_get(const struct map *map, uint64_t key)
 	return map->room ? find(map, key)->value : MAP_NONE;
 }
 
+void map_prefetch(const struct map *map, uint64_t key)
+{
+	if (map->room)
+		__builtin_prefetch(&map->entries[home(map, key)]);
+}
+
 static void grow(struct map *map)
 {
 	struct map old = *map;

@@ -25,6 +25,8 @@ void map_init(struct map *map, uint64_t seed);
 void map_free(struct map *map);
 /* MAP_NONE when it is not there. */
 uint64_t map_get(const struct map *map, uint64_t key);
+/* A hint that `key` is looked for soon. */
+void map_prefetch(const struct map *map, uint64_t key);
 /* Where the value of a key stands, MAP_NONE at first; valid until the next call. */
 uint64_t *map_at(struct map *map, uint64_t key);
 /* No matter if it is not there. */

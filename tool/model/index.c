@@ -10,7 +10,8 @@
 
 #include <vmmu/types.h>
 
-enum { BUFFERED_FACTS = 16384 };
+enum { BUFFERED_FACTS = 16384,
+       FETCHED_AHEAD = 16 };
 
 uint64_t index_key(unsigned vm, unsigned level, uint64_t address)
 {
@@ -56,32 +57,52 @@ void index_begin(struct index_writer *writer, int fd)
 	map_init(&writer->last, map_random_seed());
 }
 
-static void flush(struct index_writer *writer)
-{
-	write_at(writer, writer->buffer, writer->buffered * sizeof(struct fact),
-	         INDEX_HEAD_BYTES + writer->written * sizeof(struct fact));
-	writer->written += writer->buffered;
-	writer->buffered = 0;
-}
-
 static bool names_entry(const struct fact *fact)
 {
 	return fact->vm != FACT_NO_VM && fact->level >= 1 && fact->level <= VMMU_LEVEL_MAX &&
 	       (fact->kind == FACT_WRITE || fact->kind == FACT_FOUND || fact->kind == FACT_SET);
 }
 
+static uint64_t key_of(const struct fact *fact)
+{
+	return index_key(fact->vm, fact->level, fact->address);
+}
+
+static void link_fact(struct index_writer *writer, struct fact *fact, uint64_t number)
+{
+	uint64_t *last;
+
+	if (!names_entry(fact))
+		return;
+	last = map_at(&writer->last, key_of(fact));
+	if (*last != MAP_NONE && number - *last <= UINT32_MAX)
+		fact->before = (uint32_t)(number - *last);
+	*last = number;
+}
+
+/* The map is larger than any cache, and keys come in no order: most of the time would go by waiting for one after another. */
+static void link_facts(struct index_writer *writer)
+{
+	for (size_t i = 0; i < writer->buffered; i++) {
+		if (i + FETCHED_AHEAD < writer->buffered && names_entry(&writer->buffer[i + FETCHED_AHEAD]))
+			map_prefetch(&writer->last, key_of(&writer->buffer[i + FETCHED_AHEAD]));
+		link_fact(writer, &writer->buffer[i], writer->written + i);
+	}
+}
+
+static void flush(struct index_writer *writer)
+{
+	link_facts(writer);
+	write_at(writer, writer->buffer, writer->buffered * sizeof(struct fact),
+	         INDEX_HEAD_BYTES + writer->written * sizeof(struct fact));
+	writer->written += writer->buffered;
+	writer->buffered = 0;
+}
+
 void index_add(struct index_writer *writer, const struct fact *fact)
 {
-	struct fact *to = &writer->buffer[writer->buffered];
-
-	*to = *fact;
-	if (names_entry(fact)) {
-		uint64_t *last = map_at(&writer->last, index_key(fact->vm, fact->level, fact->address));
-
-		if (*last != MAP_NONE && writer->count - *last <= UINT32_MAX)
-			to->before = (uint32_t)(writer->count - *last);
-		*last = writer->count;
-	} else if (fact->kind == FACT_LOST) {
+	writer->buffer[writer->buffered] = *fact;
+	if (fact->kind == FACT_LOST) {
 		writer->losses = reallocate(writer->losses, (writer->loss_count + 1) * sizeof(*writer->losses));
 		writer->losses[writer->loss_count++] = writer->count;
 	}
