@@ -7,5 +7,10 @@ check-report: $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(VMMU)
 	tests/report/palette.py
 	tests/report/browser.py $(BUILD)
 
+.PHONY: pictures
+#   make pictures  the README's pictures anew, of build/run-bochs.trace (make run) and of a recording of KVM
+pictures: $(VMMU)
+	tests/report/pictures.py $(VMMU) $(BUILD)/run-bochs.trace docs/images
+
 TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(VMMU)
 TEST_COMMANDS += "tests/report/palette.py" "tests/report/browser.py $(BUILD)"

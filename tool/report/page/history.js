@@ -7,13 +7,13 @@ import { change, onChange, state } from './state.js';
 
 const SHOWN = 200, FOUND = 16, BEFORE = 32, OLD = 64, UNEXPLAINED = 8;
 
-// By whom and for what, in words.
-export function reason(vm, write) {
+// By whom and for what, in words; with how long before the write when that is asked for.
+export function reason(vm, write, since = true) {
 	const fault = vm.fault(write), flags = vm.c.w_flags[write];
 	if (flags & FOUND) return 'there when recording began';
 	if (flags & BEFORE) return 'before the time shown';
 	if (fault)
-		return `${fault.access} at ${gpaText(fault.gpa)} by vCPU ${fault.vcpu}, ${fault.place}, ${duration(Math.max(0, vm.time(write) - fault.time))} before`;
+		return `${fault.access} at ${gpaText(fault.gpa)} by vCPU ${fault.vcpu}, ${fault.place}${since ? `, ${duration(Math.max(0, vm.time(write) - fault.time))} before` : ''}`;
 	const thread = vm.trace.threads[vm.c.w_thread[write]];
 	return thread ? `by ${thread}` : '';
 }

@@ -91,7 +91,7 @@ export function buildMap(place) {
 		const marks = vm.marks.filter((m) => Math.abs(Math.floor(m.time / vm.step) - step) <= 1).map(markText);
 		showTip(event.clientX, event.clientY, [`${gpaText(gpa)} + ${bytes(vm.strip.piece)}${devices.length ? ` (${devices.join(', ')})` : ''}`, timeText(vm, step * vm.step),
 			cell ? `mostly ${KINDS[cell >> 3]}, ${Math.round((cell & 7) / FULL * 100)} % mapped` : 'nothing mapped',
-			write < 0 ? '' : `last mapped at ${timeText(vm, vm.time(write))}: ${reason(vm, write) || vm.trace.causes[vm.c.w_cause[write]]}`, ...marks].filter(Boolean).join('\n'));
+			write < 0 ? '' : `last mapped at ${timeText(vm, vm.time(write))}: ${reason(vm, write, false) || vm.trace.causes[vm.c.w_cause[write]]}`, ...marks].filter(Boolean).join('\n'));
 	}
 
 	// The smallest entry that was written there, else the one above.
