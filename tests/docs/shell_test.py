@@ -36,6 +36,7 @@ TRIED = {
     "build/vmmu zaps tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "vmmu info kvm.dat": ("folder", ""),
     "make run": ("long", ""),
+    "build/vmmu report build/run-bochs.trace": ("long", ""),
     "make check": ("long", ""),
     "make check-tool": ("long", ""),
     "make unit": ("long", ""),
