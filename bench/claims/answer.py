@@ -42,6 +42,7 @@ class Runs:
     def make(self, guest, mmu):
         name = f"{guest}-{mmu}"
         image, test, options = {"claims": ("guest.elf", "claims", ["--test-device"]), "unpaged": ("legacy.elf", "touch", []),
+                                "nested": ("guest.elf", "nested-svm", ["--test-device", "--nested"]),
                                 "intercepted": ("guest.elf", "claims", ["--test-device", "--intercept=cr3,invlpg"])}[guest]
         if name not in self.done:
             self.vmmu("run", "--machine", "qemu", "--mmu", mmu, "--quiet", "--icount", "--page-size", "4k",
@@ -152,6 +153,15 @@ def other_pages(runs):
         len(at) == 4 and len(set(at)) == 4
 
 
+def nested_mode(runs):
+    """A guest hypervisor: its own faults and those of its guest go to two maps."""
+    records = runs.trace("nested", "npt", "--all")
+    maps = {name: sum(r["event"] == "kvm_page_fault" and r.get("map") == name for r in records) for name in ("direct", "nested")}
+    walked = events(records, "kvm_mmu_paging_element")
+    return (f"faults of a guest hypervisor: {maps['direct']:,} on the direct map; of its guest: {maps['nested']:,} on the nested map, "
+            f"with {walked:,} entries of the hypervisor's own tables"), min(*maps.values(), walked) > 0
+
+
 CLAIMS = (
     ("the tables are built lazily", lazily),
     ("they leave only gva->gpa out", no_gva),
@@ -164,6 +174,7 @@ CLAIMS = (
     ("set_cr3 is hardly called", root_once),
     ("the emulator may cause a spurious flush", spurious_flush),
     ("the other addresses are pointers outside the PML4 page", other_pages),
+    ("nested virtualization has a mode of its own", nested_mode),
 )
 
 
