@@ -384,6 +384,27 @@ static void shadow_guest_fault(void)
 	host_stop(&host);
 }
 
+/* First writes under a dirty log, as `make compare` has them: the guest maps the memory by one page of 2 MiB. */
+static void shadow_log_first_write(void)
+{
+	struct host host;
+
+	start_shadow(&host);
+	*(uint64_t *)(host.ram + MIB + 2 * PAGE) = (4 * MIB) | 0xe7;
+	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 2 * PAGE), 8);
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	set_cr3(&host, MIB);
+	for (unsigned i = 0; i < TOUCHED; i++)
+		touch_gva(&host, i * PAGE, 0);
+	/* The first of all sets D in the guest's entry. */
+	touch_gva(&host, 0, 3);
+	count_begin();
+	for (unsigned i = 1; i < TOUCHED; i++)
+		touch_gva(&host, i * PAGE, 3);
+	count_end(TOUCHED - 1);
+	host_stop(&host);
+}
+
 static void shadow_invalidate_page(void)
 {
 	struct host host;
@@ -430,6 +451,7 @@ static const struct row {
 	{"shadow-switch-remembered", shadow_switch_remembered},
 	{"shadow-switch-forgotten", shadow_switch_forgotten},
 	{"shadow-guest-fault", shadow_guest_fault},
+	{"shadow-log-first-write", shadow_log_first_write},
 	{"shadow-invalidate-page", shadow_invalidate_page},
 };
 

@@ -152,12 +152,6 @@ static inline unsigned vmmu_guest_shift(const struct vmmu_guest_format *f, unsig
 	return VMMU_PAGE_SHIFT + f->index_bits * (level - 1);
 }
 
-/* `gva` is canonical, or cut off to address_bits: so the top table's index has no bit too many. */
-static inline unsigned vmmu_guest_index(const struct vmmu_guest_format *f, unsigned level, uint64_t gva)
-{
-	return gva >> vmmu_guest_shift(f, level) & ((1u << f->index_bits) - 1);
-}
-
 /*
  * How a guest's table becomes tables of ours, which have 512 entries and cover 9
  * bits of address a level, whatever the guest's have:

@@ -71,37 +71,33 @@ static inline bool may_use(const struct walk *w, vmmu_gpa entry)
 	return !w->guard || w->guard->may_use(w->guard->arg, entry);
 }
 
-/* One entry, of which no more counts than its format has. */
-VMMU_INLINE enum vmmu_guest_read read_entry(const struct walk *w, vmmu_gpa where, uint64_t *entry)
-{
-	unsigned bytes = w->mode->format->entry_bytes;
-	enum vmmu_guest_read result = VMMU_GUEST_READ_BUSY;
-
-	if (may_use(w, where))
-		result = w->host->guest_read(w->ctx, where, bytes, entry);
-	*entry = vmmu_guest_word(w->mode->format, *entry);
-	return result;
-}
-
-/* Read the entry for gva of the table at `table` into a new step. */
-VMMU_INLINE enum vmmu_guest_read read_step(struct walk *w, uint64_t table, unsigned level)
+/*
+ * Read the entry `index` of the table at `table` into *step. Every field of it is set,
+ * since nothing has cleared it.
+ */
+VMMU_INLINE enum vmmu_guest_read read_step(const struct walk *w, uint64_t table, unsigned level, unsigned index,
+                                           struct vmmu_guest_step *step)
 {
 	const struct vmmu_guest_mode *mode = w->mode;
 	const struct vmmu_guest_format *f = mode->format;
-	struct vmmu_guest_step *step = &w->out->step[w->out->steps++];
-	unsigned index = vmmu_guest_index(f, level, w->gva);
-	enum vmmu_guest_read result;
+	enum vmmu_guest_read result = VMMU_GUEST_READ_BUSY;
+	vmmu_gpa where = vmmu_gpa_of(table + index * f->entry_bytes);
+	uint64_t entry = 0;
 
 	step->level = (uint8_t)level;
+	step->stored = false;
 	if (in_registers(mode, level)) {
 		step->where = vmmu_gpa_of(index);
 		step->entry = mode->registers.pdpte[index];
 		step->rights = VMMU_PAGE_ALL;
 		return VMMU_GUEST_READ_OK;
 	}
-	step->where = vmmu_gpa_of(table + index * f->entry_bytes);
-	result = read_entry(w, step->where, &step->entry);
-	step->rights = vmmu_guest_rights(mode, step->entry);
+	step->where = where;
+	if (may_use(w, where))
+		result = w->host->guest_read(w->ctx, where, f->entry_bytes, &entry);
+	entry = vmmu_guest_word(f, entry);
+	step->entry = entry;
+	step->rights = vmmu_guest_rights(mode, entry);
 	return result;
 }
 
@@ -147,30 +143,50 @@ static enum vmmu_guest_result walk_leaf(struct walk *w)
 	return VMMU_GUEST_OK;
 }
 
-static enum vmmu_guest_result translate(struct walk *w)
+/* Nothing is known yet. The steps are left as they are: those that count are written one by one. */
+VMMU_INLINE void clear_walk(struct vmmu_guest_walk *out, uint8_t rights)
+{
+	out->gpa = vmmu_gpa_of(0);
+	out->error_code = 0;
+	out->level = 0;
+	out->page_shift = 0;
+	out->rights = rights;
+	out->key = 0;
+	out->global = false;
+	out->dirty = false;
+	out->steps = 0;
+}
+
+VMMU_INLINE enum vmmu_guest_result translate(struct walk *w)
 {
 	const struct vmmu_guest_mode *mode = w->mode;
+	const struct vmmu_guest_format *f = mode->format;
 	struct vmmu_guest_walk *out = w->out;
-	uint64_t table = mode->registers.cr3 & mode->format->root;
+	struct vmmu_guest_step *step = out->step;
+	uint64_t table = mode->registers.cr3 & f->root;
+	unsigned index_bits = f->index_bits;
+	/* The address is canonical, or cut off to address_bits: so the top table's index has no bit too many. */
+	unsigned shift = vmmu_guest_shift(f, mode->levels);
 
-	*out = (struct vmmu_guest_walk){.rights = VMMU_PAGE_ALL};
-	for (unsigned level = mode->levels;; level--) {
-		const struct vmmu_guest_step *step = &out->step[out->steps];
-		enum vmmu_guest_read read = read_step(w, table, level);
+	clear_walk(out, VMMU_PAGE_ALL);
+	for (unsigned level = mode->levels;; level--, shift -= index_bits, step++) {
+		enum vmmu_guest_read read =
+			read_step(w, table, level, w->gva >> shift & ((1u << index_bits) - 1), step);
+		uint64_t entry = step->entry;
 		bool leaf;
 
+		out->steps++;
 		if (read != VMMU_GUEST_READ_OK)
 			return read == VMMU_GUEST_READ_NONE ? no_memory(w) : VMMU_GUEST_BUSY;
-		if (!(step->entry & mode->format->present))
+		if (!(entry & f->present))
 			return fault(w, 0);
-		leaf = level == VMMU_LEVEL_4K ||
-		       (level <= mode->huge_level_max && (step->entry & mode->format->huge));
-		if (vmmu_guest_is_bad(mode, level, leaf, step->entry, step->rights))
+		leaf = level == VMMU_LEVEL_4K || (level <= mode->huge_level_max && (entry & f->huge));
+		if (vmmu_guest_is_bad(mode, level, leaf, entry, step->rights))
 			return fault(w, VMMU_PF_PRESENT | VMMU_PF_RESERVED);
 		out->rights &= step->rights;
 		if (leaf)
 			return walk_leaf(w);
-		table = step->entry & mode->address;
+		table = entry & mode->address;
 	}
 }
 
@@ -247,7 +263,7 @@ enum vmmu_guest_result vmmu_guest_walk_guarded(const struct vmmu_host *host, voi
 	enum vmmu_guest_result result = VMMU_GUEST_OK;
 	bool settled = false;
 
-	*out = (struct vmmu_guest_walk){.steps = 0};
+	clear_walk(out, 0);
 	if (!mode->format)
 		return identity(&w);
 	if (mode->format->beyond_refused && gva.v >> mode->format->address_bits)

@@ -2,7 +2,7 @@
 /* The rare parts of fault preparation. */
 #include "map/prepare.h"
 
-VMMU_RARE bool vmmu_take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn)
+VMMU_INLINE bool take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	struct vmmu_slot *slot = vmmu_slot_at(memory, gfn);
@@ -21,10 +21,15 @@ VMMU_RARE bool vmmu_take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside,
 	return true;
 }
 
+VMMU_RARE bool vmmu_take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn)
+{
+	return take_slot(vcpu, inside, gfn);
+}
+
 VMMU_RARE bool vmmu_search_slot(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t gfn)
 {
 	struct vmmu_inside inside = vmmu_op_enter(op);
-	bool found = vmmu_take_slot(vcpu, inside, gfn);
+	bool found = take_slot(vcpu, inside, gfn);
 
 	vmmu_op_leave(op, inside);
 	return found;

@@ -5,16 +5,14 @@
 #include "table/locks.h"
 #include "table/trace.h"
 
-/* Does the CPU keep anything of `was` that `now` no longer says? */
+/* Does the CPU keep anything of `was` that `now` no longer says? Both are present. */
 static VMMU_RARE bool needs_flush(const struct vmmu_layout *l, unsigned level, uint64_t was, uint64_t now)
 {
 	/* What a present entry may gain without anyone having to forget the old one. */
 	uint64_t gains = l->format->read | l->format->write | l->format->exec | l->accessed | l->dirty |
 	                 l->format->soft_host_writable | l->format->soft_map_writable;
 
-	if (!vmmu_is_present(l, was))
-		return false;
-	if (!vmmu_is_present(l, now) || vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))
+	if (vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))
 		return true;
 	if (vmmu_entry_rights(l, was) & ~vmmu_entry_rights(l, now))
 		return true;
@@ -115,7 +113,9 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	struct vmmu_tables *t = op->tables;
 	uint64_t was = v->entry;
 	const struct vmmu_layout *l = &op->map->layout;
-	bool flush = was && !v->unreached && needs_flush(l, v->level, was, value);
+	bool was_present = was && vmmu_is_present(l, was);
+	bool drops = was_present && !vmmu_is_present(l, value);
+	bool flush = was_present && !v->unreached && (drops || needs_flush(l, v->level, was, value));
 
 	if (flush)
 		count_pending(op);
@@ -126,7 +126,7 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	account(op, v, was, cause);
 	if (flush)
 		note_flush(op, v, was, cause);
-	if (was && !vmmu_is_present(l, value) && vmmu_is_present(l, was))
+	if (drops)
 		vmmu_count(&op->who->count.zapped[cause], 1);
 	if (op->tracing)
 		vmmu_trace_write(op, (struct vmmu_place){v->table, v->index, v->level, v->gfn}, was, value, cause);

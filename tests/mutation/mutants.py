@@ -19,15 +19,11 @@ MUTANTS = [
            "if (!exchange(&writable(t, v->table)[v->index], &v->entry, value))\n\t\treturn true;",
            "a write that lost the race counts as done"),
     Mutant("no-flush-for-removal", "engine/table/write.c",
-           "if (!vmmu_is_present(l, now) || vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))\n"
-           "\t\treturn true;",
-           "if (!vmmu_is_present(l, now) || vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))\n"
-           "\t\treturn false;",
-           "entries removed or changed in size owe no flush"),
+           "was_present && !v->unreached && (drops || needs_flush(l, v->level, was, value));",
+           "was_present && !v->unreached && !drops && needs_flush(l, v->level, was, value);",
+           "entries removed owe no flush"),
     Mutant("no-flush-for-size-change", "engine/table/write.c",
-           "\tif (!vmmu_is_present(l, now) || vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))\n"
-           "\t\treturn true;",
-           "\tif (!vmmu_is_present(l, now))\n\t\treturn true;\n"
+           "\tif (vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))\n\t\treturn true;",
            "\tif (vmmu_is_leaf(l, level, was) != vmmu_is_leaf(l, level, now))\n\t\treturn false;",
            "a large leaf that becomes a table owes no flush"),
     Mutant("no-flush-for-lost-rights", "engine/table/write.c",
@@ -39,8 +35,8 @@ MUTANTS = [
            "return false;",
            "a change of frame or memory type in place owes no flush"),
     Mutant("flush-every-write", "engine/table/write.c",
-           "if (!vmmu_is_present(l, was))\n\t\treturn false;",
-           "if (!vmmu_is_present(l, was))\n\t\treturn true;",
+           "bool flush = was_present && !v->unreached",
+           "bool flush = was && !v->unreached",
            "replacing an MMIO entry flushes without need"),
     Mutant("flush-start-of-last-write", "engine/table/write.c",
            "if (!flush->needed || start < flush->start)",

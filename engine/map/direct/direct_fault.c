@@ -122,9 +122,14 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 static VMMU_RARE enum vmmu_fault_result
 map_mmio(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f, uint64_t sequence)
 {
-	struct vmmu_mapping m = {.gfn = vmmu_fault_gfn(f), .result = VMMU_FAULT_RETRY};
 	struct vmmu_inside inside;
+	struct vmmu_mapping m;
 
+	m.gfn = vmmu_fault_gfn(f);
+	m.result = VMMU_FAULT_RETRY;
+	m.entry = 0;
+	m.level = 0;
+	m.pfn = vmmu_pfn_of(0);
 	/* The entry only saves time: without memory for its path the answer is the same. */
 	if (!op->map->mmio_cache || op->cause == VMMU_CAUSE_PREFAULT || !vmmu_have_spares(op))
 		return without_entry(f, VMMU_FAULT_EMULATE_MMIO);

@@ -169,6 +169,7 @@ static enum vmmu_fault_result install(struct vmmu_build *b, struct vmmu_shadow *
 	/* Before W is visible, so that no write can be missed by the log. */
 	if (grants_write(b, value))
 		vmmu_dirty_mark(b->op, b->vcpu->hit.slot, b->gfn);
+	b->was_empty = !v.entry;
 	if (!v.entry)
 		vmmu_shadow_map_leaf(&v, s, value, first, block_for(b), b->op->cause);
 	else
@@ -269,14 +270,18 @@ static bool writes_a_table(const struct vmmu_build *b)
 	return (b->f->access & VMMU_W) && vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn);
 }
 
-/* The rest of a large page: the guest has said once for all of it what it is. */
+/*
+ * The rest of a large page: the guest has said once for all of it what it is. The host has
+ * said what its frames are for one run alone, and there is nothing to look for outside.
+ */
 static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
 {
 	struct vmmu_block *block = block_for(b);
+	uint64_t first = block->run.first > s->gfn ? block->run.first : s->gfn;
 
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
-		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
-		uint64_t gfn = s->gfn + i, value;
+	for (uint64_t gfn = first; gfn < s->gfn + VMMU_ENTRIES && gfn < block->run.end; gfn++) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, (unsigned)(gfn - s->gfn));
+		uint64_t value;
 
 		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, own_entry(b), b->rights, &value))
 			vmmu_shadow_map_leaf(&v, s, value, gfn, block, VMMU_CAUSE_PREFETCH);
@@ -341,7 +346,8 @@ static enum vmmu_fault_result map_paged(struct vmmu_build *b)
 	if (!s)
 		return VMMU_FAULT_AGAIN;
 	result = install(b, s, fault_leaf(b, s->role.level));
-	if (result == VMMU_FAULT_FIXED)
+	/* Around an entry that only gets a right nothing is new: its neighbours came with it. */
+	if (result == VMMU_FAULT_FIXED && b->was_empty)
 		take_neighbours(b, s);
 	return result;
 }

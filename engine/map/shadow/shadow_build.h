@@ -34,6 +34,7 @@ struct vmmu_build {
 	bool linked;       /* any table is linked now that was not */
 	uint64_t reported; /* nested: what the CPU has said of the access */
 	bool dirtied;      /* a D bit of the guest's leaf has been set */
+	bool was_empty;    /* nothing was mapped where the leaf is now */
 	bool parked;       /* the tables for the page that is written are */
 };
 

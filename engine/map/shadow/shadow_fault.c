@@ -14,14 +14,14 @@ enum { ATTEMPTS = 16,
 /* More than another CPU's work on the same entry can explain. */
 enum { REFUSALS = 8 };
 
-static void lock(struct vmmu_build *b)
+VMMU_INLINE void lock(struct vmmu_build *b)
 {
 	struct vmmu_inside inside = vmmu_op_enter(b->op);
 
 	b->x = vmmu_shadow_lock(b->op, inside);
 }
 
-static void unlock(struct vmmu_build *b)
+VMMU_INLINE void unlock(struct vmmu_build *b)
 {
 	struct vmmu_inside inside = vmmu_inside_of(b->x);
 
@@ -90,7 +90,9 @@ static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, vmmu_gva_of(b->input),
 	                                 b->f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0),
 	                                 memory->invalidating ? &guard : NULL, &b->walk);
-	mark_tables_dirty(b);
+	/* A walk that has stored anything ends with no other result. */
+	if (result == VMMU_GUEST_OK || result == VMMU_GUEST_BUSY)
+		mark_tables_dirty(b);
 	vmmu_op_leave(b->op, inside);
 	return result;
 }
