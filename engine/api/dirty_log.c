@@ -65,7 +65,7 @@ enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitma
 
 	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
-	slot = vmmu_slot_by_id(&vm->memory, id);
+	slot = vmmu_slot_by_id(&vm->memory, vmmu_reading_managed(managing), id);
 	total = slot ? vmmu_dirty_words(slot) : 0;
 	if (!slot || !slot->dirty || words < total) {
 		vmmu_manage_unlock(&vm->tables, managing);
@@ -84,9 +84,9 @@ enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitma
 	return VMMU_OK;
 }
 
-static void mark(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t gfn)
+static void mark(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_reading reading, uint64_t gfn)
 {
-	struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, gfn);
+	struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, reading, gfn);
 
 	if (slot)
 		vmmu_dirty_mark(op, slot, gfn);
@@ -101,12 +101,12 @@ void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn)
 	if (vcpu) {
 		vmmu_vcpu_op(&op, vcpu);
 		inside = vmmu_op_enter(&op);
-		mark(vm, &op, gfn.v);
+		mark(vm, &op, vmmu_reading_inside(inside), gfn.v);
 		vmmu_op_leave(&op, inside);
 	} else {
 		managing = vmmu_manage_lock(&vm->tables);
 		op = vmmu_manage_op(vm);
-		mark(vm, &op, gfn.v);
+		mark(vm, &op, vmmu_reading_managed(managing), gfn.v);
 		vmmu_manage_unlock(&vm->tables, managing);
 	}
 }

@@ -22,7 +22,7 @@ static void mark_table_dirty(struct two_dimensions *d, uint64_t gfn)
 
 	vmmu_vcpu_op(&op, d->vcpu);
 	inside = vmmu_op_enter(&op);
-	slot = vmmu_slot_at(&d->vcpu->vm->memory, gfn);
+	slot = vmmu_slot_at(&d->vcpu->vm->memory, vmmu_reading_inside(inside), gfn);
 	if (slot)
 		vmmu_dirty_mark(&op, slot, gfn);
 	vmmu_op_leave(&op, inside);

@@ -86,7 +86,7 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 	struct vmmu_slot *slot;
 
 	section_enter(vcpu, &section);
-	slot = vmmu_slot_from(&vcpu->vm->memory, *gpa >> VMMU_PAGE_SHIFT);
+	slot = vmmu_slot_from(&vcpu->vm->memory, vmmu_reading_exclusive(section.x), *gpa >> VMMU_PAGE_SHIFT);
 	if (slot && slot->info.base.v > *gpa)
 		*gpa = slot->info.base.v;
 	if (slot && *gpa <= last) {

@@ -149,18 +149,25 @@ static enum vmmu_status end(const struct vmmu_op *op, enum vmmu_status status)
 	return status;
 }
 
+/* Management may read slots until it ends. */
+static struct vmmu_reading reading_of(const struct vmmu_op *op)
+{
+	return vmmu_reading_managed(vmmu_managing_of(op));
+}
+
 /* ---- create ---------------------------------------------------------------- */
 
-static enum vmmu_status check_new(const struct vmmu_memory *m, const struct vmmu_slot_info *info)
+static enum vmmu_status check_new(const struct vmmu_memory *m, struct vmmu_reading reading,
+                                  const struct vmmu_slot_info *info)
 {
 	uint64_t first = vmmu_gpa_gfn(info->base).v;
 	enum vmmu_status status = vmmu_slot_check(m, info);
 
 	if (status != VMMU_OK)
 		return status;
-	if (vmmu_slot_by_id(m, info->id))
+	if (vmmu_slot_by_id(m, reading, info->id))
 		return VMMU_ERR_SLOT_EXISTS;
-	return vmmu_slot_overlaps(m, first, first + info->bytes / VMMU_PAGE_SIZE, NULL)
+	return vmmu_slot_overlaps(m, reading, first, first + info->bytes / VMMU_PAGE_SIZE, NULL)
 	               ? VMMU_ERR_SLOT_OVERLAP
 	               : VMMU_OK;
 }
@@ -168,7 +175,7 @@ static enum vmmu_status check_new(const struct vmmu_memory *m, const struct vmmu
 enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_info *info)
 {
 	struct vmmu_op op = begin(vm);
-	enum vmmu_status status = check_new(&vm->memory, info);
+	enum vmmu_status status = check_new(&vm->memory, reading_of(&op), info);
 	struct vmmu_slot *slot;
 	struct vmmu_closed closed;
 
@@ -191,7 +198,7 @@ enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_inf
 enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
 {
 	struct vmmu_op op = begin(vm);
-	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, reading_of(&op), id);
 	struct vmmu_closed closed;
 
 	if (!slot)
@@ -247,8 +254,8 @@ static void settle_down(struct vmmu_vm *vm, struct vmmu_op *op, struct move *mov
 	vmmu_gate_open(&vm->tables, closed);
 }
 
-static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmmu_slot *slot,
-                                   vmmu_gpa base)
+static enum vmmu_status check_move(const struct vmmu_memory *m, struct vmmu_reading reading,
+                                   const struct vmmu_slot *slot, vmmu_gpa base)
 {
 	struct vmmu_slot_info info = slot->info;
 	uint64_t first = vmmu_gpa_gfn(base).v;
@@ -258,7 +265,7 @@ static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmm
 	status = vmmu_slot_check(m, &info);
 	if (status != VMMU_OK)
 		return status;
-	return vmmu_slot_overlaps(m, first, first + (slot->end - slot->first), slot)
+	return vmmu_slot_overlaps(m, reading, first, first + (slot->end - slot->first), slot)
 	               ? VMMU_ERR_SLOT_OVERLAP
 	               : VMMU_OK;
 }
@@ -266,7 +273,7 @@ static enum vmmu_status check_move(const struct vmmu_memory *m, const struct vmm
 enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 {
 	struct vmmu_op op = begin(vm);
-	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, reading_of(&op), id);
 	enum vmmu_status status;
 	struct move move;
 	size_t caps_bytes;
@@ -274,7 +281,7 @@ enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base)
 
 	if (!slot)
 		return end(&op, VMMU_ERR_SLOT_MISSING);
-	status = check_move(&vm->memory, slot, base);
+	status = check_move(&vm->memory, reading_of(&op), slot, base);
 	/* To where it is already: nothing moves, and nothing stays behind. */
 	if (status != VMMU_OK || base.v == slot->info.base.v)
 		return end(&op, status);
@@ -305,7 +312,7 @@ static void apply_flags(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t flags)
 {
 	struct vmmu_op op = begin(vm);
-	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, id);
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, reading_of(&op), id);
 	struct vmmu_slot_info info;
 	_Atomic uint64_t *dirty = NULL;
 	enum vmmu_status status;
@@ -353,23 +360,23 @@ enum vmmu_status vmmu_slot_find(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_sl
 {
 	struct vmmu_op op = begin(vm);
 
-	return end(&op, copy_out(vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(gpa).v), out));
+	return end(&op, copy_out(vmmu_slot_at(&vm->memory, reading_of(&op), vmmu_gpa_gfn(gpa).v), out));
 }
 
 enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot_info *out)
 {
 	struct vmmu_op op = begin(vm);
 
-	return end(&op, copy_out(vmmu_slot_by_id(&vm->memory, id), out));
+	return end(&op, copy_out(vmmu_slot_by_id(&vm->memory, reading_of(&op), id), out));
 }
 
 /* ---- page-size caps -------------------------------------------------------- */
 
 /* The range as gfns, when it is page aligned and inside one slot. */
-static struct vmmu_slot *slot_around(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
+static struct vmmu_slot *slot_around(struct vmmu_vm *vm, struct vmmu_reading reading, vmmu_gpa base, uint64_t bytes,
                                      uint64_t *first, uint64_t *last)
 {
-	struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, vmmu_gpa_gfn(base).v);
+	struct vmmu_slot *slot = vmmu_slot_at(&vm->memory, reading, vmmu_gpa_gfn(base).v);
 
 	*first = vmmu_gpa_gfn(base).v;
 	*last = (base.v + bytes - 1) >> VMMU_PAGE_SHIFT;
@@ -389,7 +396,7 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 	    (base.v | bytes) % VMMU_PAGE_SIZE)
 		return VMMU_ERR_INVALID;
 	op = begin(vm);
-	slot = slot_around(vm, base, bytes, &first, &last);
+	slot = slot_around(vm, reading_of(&op), base, bytes, &first, &last);
 	if (!slot)
 		return end(&op, VMMU_ERR_SLOT_MISSING);
 	caps = slot->caps ? slot->caps : vmmu_object_alloc(vm, vmmu_caps_bytes(slot));

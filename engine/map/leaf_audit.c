@@ -41,7 +41,7 @@ void vmmu_audit_leaf(struct vmmu_audit *a, const struct vmmu_path_step *step, ui
 	const struct vmmu_memory *m = &a->vm->memory;
 	const struct vmmu_host *host = a->vm->tables.host;
 	uint64_t pages = vmmu_level_pages(step->level);
-	struct vmmu_slot *slot = vmmu_slot_at(m, gfn);
+	struct vmmu_slot *slot = vmmu_slot_at(m, vmmu_reading_closed(a->closed), gfn);
 
 	a->leaves[step->level]++;
 	if (!slot || gfn + pages > slot->end) {
@@ -49,7 +49,7 @@ void vmmu_audit_leaf(struct vmmu_audit *a, const struct vmmu_path_step *step, ui
 		                   step, gfn);
 		return;
 	}
-	if (vmmu_cap_of(slot, gfn, step->level) < step->level)
+	if (vmmu_cap_of(slot, vmmu_reading_closed(a->closed), gfn, step->level) < step->level)
 		vmmu_audit_finding(a, "leaf larger than the range's cap", step, gfn);
 	if (vmmu_is_invalidating(m, gfn, gfn + pages))
 		vmmu_audit_finding(a, "leaf in a range under invalidation", step, gfn);

@@ -5,7 +5,7 @@
 VMMU_INLINE bool take_slot(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, uint64_t gfn)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
-	struct vmmu_slot *slot = vmmu_slot_at(memory, gfn);
+	struct vmmu_slot *slot = vmmu_slot_at(memory, vmmu_reading_inside(inside), gfn);
 
 	vmmu_assert_inside(inside);
 	if (!slot)

@@ -78,7 +78,7 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, struct vmmu
 		if (first < hit->first || first + pages > hit->end ||
 		    backing->order < VMMU_INDEX_BITS * level ||
 		    ((gfn ^ backing->pfn.v) & (pages - 1)) ||
-		    vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||
+		    vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level ||
 		    vmmu_is_invalidating(&vcpu->vm->memory, first, first + pages))
 			break;
 		level++;

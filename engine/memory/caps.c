@@ -14,12 +14,13 @@ size_t vmmu_caps_bytes(const struct vmmu_slot *slot)
 	return block_of(slot, slot->end - 1) + 1;
 }
 
-unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level)
+unsigned vmmu_cap_of(const struct vmmu_slot *slot, struct vmmu_reading reading, uint64_t gfn, unsigned level)
 {
 	uint64_t pages = vmmu_level_pages(level);
 	uint64_t gfn_first = gfn & ~(pages - 1);
 	unsigned cap = VMMU_LEVEL_1G;
 
+	vmmu_assert_reading(reading);
 	if (!slot->caps)
 		return cap;
 	for (uint64_t at = gfn_first; at < gfn_first + pages; at += vmmu_level_pages(VMMU_LEVEL_2M)) {

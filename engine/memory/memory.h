@@ -3,8 +3,8 @@
  * Guest-physical memory: slots, page-size caps, dirty bitmaps, and the
  * numbers by which a fault learns that what it was told has become stale.
  *
- * Readers are inside the gate or hold the management lock; writers prove that the
- * gate is closed.
+ * Who reads slots proves that they stand still (struct vmmu_reading), who writes them
+ * that the gate is closed. A slot that was found is good for as long as that proof.
  */
 #ifndef VMMU_MEMORY_H
 #define VMMU_MEMORY_H
@@ -73,12 +73,12 @@ struct vmmu_slot_hit {
 /* Is the slot refused for its own sake, whatever other slots there are? VMMU_OK: no. */
 enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info);
 /* The slot that covers gfn, or NULL. O(log n). */
-struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn);
+struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn);
 /* The same, or the next one behind gfn. */
-struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, uint64_t gfn);
-struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, uint32_t id);
+struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn);
+struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, struct vmmu_reading reading, uint32_t id);
 /* Does [first, end) meet a slot other than `except`? */
-bool vmmu_slot_overlaps(const struct vmmu_memory *m, uint64_t first, uint64_t end,
+bool vmmu_slot_overlaps(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t first, uint64_t end,
                         const struct vmmu_slot *except);
 /* Where the slot starts and ends follows from info. */
 void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base);
@@ -91,7 +91,7 @@ void vmmu_slots_changed(struct vmmu_memory *m, struct vmmu_closed closed);
 /* ---- caps.c ---- */
 
 /* Largest level that the caps allow for the 1 GiB or 2 MiB block that holds gfn. */
-unsigned vmmu_cap_of(const struct vmmu_slot *slot, uint64_t gfn, unsigned level);
+unsigned vmmu_cap_of(const struct vmmu_slot *slot, struct vmmu_reading reading, uint64_t gfn, unsigned level);
 size_t vmmu_caps_bytes(const struct vmmu_slot *slot);
 /* Cap every 2 MiB block that meets [first, end). The caps are allocated. */
 void vmmu_cap_set(struct vmmu_slot *slot, struct vmmu_closed closed, uint64_t first, uint64_t end, unsigned level);

@@ -37,28 +37,32 @@ static uint32_t first_ending_after(const struct vmmu_memory *m, uint64_t gfn)
 	return low;
 }
 
-struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, uint64_t gfn)
+struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn)
 {
 	uint32_t i = first_ending_after(m, gfn);
 
+	vmmu_assert_reading(reading);
 	return i < m->count && m->sorted[i]->first <= gfn ? m->sorted[i] : NULL;
 }
 
-struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, uint64_t gfn)
+struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn)
 {
 	uint32_t i = first_ending_after(m, gfn);
 
+	vmmu_assert_reading(reading);
 	return i < m->count ? m->sorted[i] : NULL;
 }
 
-struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, uint32_t id)
+struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, struct vmmu_reading reading, uint32_t id)
 {
+	vmmu_assert_reading(reading);
 	return id < m->id_capacity ? m->by_id[id] : NULL;
 }
 
-bool vmmu_slot_overlaps(const struct vmmu_memory *m, uint64_t first, uint64_t end,
+bool vmmu_slot_overlaps(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t first, uint64_t end,
                         const struct vmmu_slot *except)
 {
+	vmmu_assert_reading(reading);
 	for (uint32_t i = first_ending_after(m, first); i < m->count; i++) {
 		if (m->sorted[i]->first >= end)
 			return false;

@@ -85,6 +85,15 @@ static inline void vmmu_assert_closed(struct vmmu_closed closed)
 #endif
 }
 
+static inline void vmmu_assert_reading(struct vmmu_reading reading)
+{
+	(void)reading;
+#ifdef VMMU_DEBUG
+	VMMU_ASSERT(reading.who ? atomic_load_explicit(&reading.who->inside, memory_order_relaxed)
+	                        : atomic_load_explicit(&reading.tables->managed, memory_order_relaxed));
+#endif
+}
+
 /* Inside the gate with the shadow lock, or with the gate closed. */
 static inline void vmmu_assert_exclusive(struct vmmu_exclusive x)
 {
@@ -204,6 +213,51 @@ static inline void vmmu_op_leave(struct vmmu_op *op, struct vmmu_inside inside)
 /* Shut every walker out and wait for the last one to leave. */
 struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing);
 void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed);
+
+/* ---- slots may be read: inside the gate, or with the management lock ---- */
+
+static inline struct vmmu_reading vmmu_reading_inside(struct vmmu_inside inside)
+{
+	vmmu_assert_inside(inside);
+#ifdef VMMU_DEBUG
+	return (struct vmmu_reading){.who = inside.who};
+#else
+	return (struct vmmu_reading){};
+#endif
+}
+
+static inline struct vmmu_reading vmmu_reading_managed(struct vmmu_managing managing)
+{
+	vmmu_assert_managing(managing);
+#ifdef VMMU_DEBUG
+	return (struct vmmu_reading){.tables = managing.tables};
+#else
+	return (struct vmmu_reading){};
+#endif
+}
+
+/* Only management closes the gate. */
+static inline struct vmmu_reading vmmu_reading_closed(struct vmmu_closed closed)
+{
+	vmmu_assert_closed(closed);
+#ifdef VMMU_DEBUG
+	return (struct vmmu_reading){.tables = closed.tables};
+#else
+	return (struct vmmu_reading){};
+#endif
+}
+
+/* Either way of being exclusive allows it. */
+static inline struct vmmu_reading vmmu_reading_exclusive(struct vmmu_exclusive x)
+{
+	vmmu_assert_exclusive(x);
+#ifdef VMMU_DEBUG
+	return x.op->who == &x.op->tables->manager ? (struct vmmu_reading){.tables = x.op->tables}
+	                                           : (struct vmmu_reading){.who = x.op->who};
+#else
+	return (struct vmmu_reading){};
+#endif
+}
 
 /* ---- 3. the shadow lock ---- */
 

@@ -11,6 +11,8 @@
  *   vmmu_managing    the management lock is held
  *   vmmu_inside      a walker is inside the gate
  *   vmmu_closed      the gate is closed: nobody else reads or writes tables or slots
+ *   vmmu_reading     slots stand still: a walker is inside the gate, or the management lock
+ *                    is held, without which nobody closes the gate to change them
  *   vmmu_exclusive   an operation to which alone shadow tables and their lists belong:
  *                    the shadow lock is held inside the gate, or the gate is closed
  *
@@ -40,6 +42,11 @@ struct vmmu_inside {
 	VMMU_PROOF(struct vmmu_actor *who)
 };
 struct vmmu_closed {
+	VMMU_PROOF(struct vmmu_tables *tables)
+};
+/* Whose gate, or whose lock; the other is NULL. */
+struct vmmu_reading {
+	VMMU_PROOF(struct vmmu_actor *who)
 	VMMU_PROOF(struct vmmu_tables *tables)
 };
 struct vmmu_exclusive {

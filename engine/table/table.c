@@ -107,6 +107,7 @@ struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn 
 
 	table->next = NULL;
 	table->level = (uint8_t)level;
+	table->for_hole = false;
 	table->gfn = gfn;
 	vmmu_count(&op->who->count.tables_allocated[level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, true);
@@ -137,6 +138,8 @@ void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, en
 
 	vmmu_assert_exclusive(x);
 	vmmu_table_hash_remove(&op->tables->hash, table);
+	if (table->for_hole)
+		atomic_fetch_sub_explicit(&op->map->hole_tables, 1, memory_order_relaxed);
 	op->flush.freed_count = op->flush.freed ? op->flush.freed_count + 1 : 1;
 	table->next = op->flush.freed;
 	op->flush.freed = table;

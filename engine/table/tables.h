@@ -26,6 +26,7 @@ struct vmmu_table {
 	vmmu_gfn gfn; /* first gfn it translates */
 	uint8_t level;
 	uint8_t generation; /* of the array of the hash that it is in */
+	bool for_hole;      /* linked for an MMIO entry: its map counts it */
 };
 
 /* Tables by their frames (table_hash.c): one array in the VM, and longer ones as tables become many. */
@@ -139,7 +140,7 @@ struct vmmu_map {
 	uint8_t whole_level_max;      /* of an entry whose table may be unlinked as a whole */
 	uint8_t path_tables;          /* below the root: what one fault may need */
 	bool mmio_cache;              /* accesses without a slot leave an entry behind */
-	_Atomic uint32_t hole_tables; /* made for such entries since the VM began */
+	_Atomic uint32_t hole_tables; /* linked for such entries: those that are there */
 	bool flush_all;               /* its TLBs cannot be flushed by gfns */
 };
 

@@ -184,6 +184,48 @@ static void prefault_reports_but_does_not_cache(void **state)
 	assert_sound(sim);
 }
 
+static void look_into_holes(struct sim *sim, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++) {
+		struct vmmu_fault fault = {.gpa = vmmu_gpa_of(64 * G + i * 2 * M), .access = VMMU_R};
+
+		assert_int_equal(vmmu_fault(sim->vcpu[0].engine, &fault), VMMU_FAULT_EMULATE_MMIO);
+	}
+}
+
+static bool is_cached(const struct sim *sim, unsigned i)
+{
+	struct vmmu_path path;
+
+	vmmu_path_of(sim->vm, vmmu_gpa_of(64 * G + i * 2 * M), &path);
+	return path.step[path.steps - 1].info.kind == VMMU_ENTRY_MMIO;
+}
+
+/* A guest that looks about costs its host so many tables and no more; those that go make room for others. */
+static void holes_cost_few_tables_at_a_time(void **state)
+{
+	struct sim *sim = sim_default(state);
+	const unsigned many = 4096;
+	unsigned cached = 0;
+
+	look_into_holes(sim, 0, many);
+	while (is_cached(sim, cached))
+		cached++;
+	assert_in_range(cached, 1024, many - 1);
+	assert_false(is_cached(sim, many - 1));
+	for (unsigned round = 0; round < 3; round++) {
+		assert_int_equal(vmmu_invalidate_begin(sim->vm, vmmu_gpa_of(64 * G), many * 2 * M), VMMU_OK);
+		assert_int_equal(vmmu_invalidate_end(sim->vm, vmmu_gpa_of(64 * G), many * 2 * M), VMMU_OK);
+		/* The others this time: as many as before, and not one more. */
+		look_into_holes(sim, many - 1024, many);
+		assert_true(is_cached(sim, many - 1024));
+		assert_true(is_cached(sim, many - 1));
+		look_into_holes(sim, 0, many);
+		assert_false(is_cached(sim, many - 1025));
+	}
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +237,7 @@ int main(void)
 		EPT(the_generation_comes_round), /* a million changes; the format has no part in it */
 		BOTH(refused_writes_are_not_cached),
 		BOTH(prefault_reports_but_does_not_cache),
+		BOTH(holes_cost_few_tables_at_a_time),
 	};
 
 	return cmocka_run_group_tests_name("mmio", tests, NULL, NULL);

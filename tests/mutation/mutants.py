@@ -135,9 +135,9 @@ MUTANTS = [
            "!= sequence || (gfn == ~0ull);",
            "faults map frames that the host is taking back"),
     Mutant("large-leaf-into-invalidation", "engine/map/prepare.h",
-           "vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||\n"
+           "vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level ||\n"
            "\t\t    vmmu_is_invalidating(&vcpu->vm->memory, first, first + pages))",
-           "vmmu_cap_of(hit->slot, gfn, level + 1) <= level)",
+           "vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level)",
            "a large leaf reaches into a range under invalidation"),
     Mutant("sequence-read-late", "engine/map/direct/direct_fault.c",
            "\t\tanswer.result = vmmu_ask_backing(vcpu, op, f, &backing);\n",
@@ -387,7 +387,7 @@ MUTANTS = [
            "",
            "a large leaf maps frames out of step"),
     Mutant("cap-ignored", "engine/map/prepare.h",
-           "vmmu_cap_of(hit->slot, gfn, level + 1) <= level ||",
+           "vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level ||",
            "",
            "capped ranges get large leaves"),
     Mutant("cap-last-block-missed", "engine/memory/caps.c",
@@ -576,6 +576,10 @@ MUTANTS = [
            ">= HOLE_TABLES)",
            ">= UINT32_MAX)",
            "a guest that reads where nothing is gets a table for each place"),
+    Mutant("holes-never-counted-down", "engine/table/table.c",
+           "if (table->for_hole)",
+           "if (false)",
+           "once many tables were made for MMIO entries, none is made ever again"),
 
     # ---- the short ways -----------------------------------------------------------
     Mutant("quick-store-for-compare-exchange", "engine/table/write_fast.h",

@@ -474,6 +474,48 @@ static void a_guest_table_goes_between_walk_and_build(void **state)
 			a_table_taken_after_the_walk(frame, used);
 }
 
+/* ---- what a walk stores ------------------------------------------------------------------- */
+
+static enum vmmu_guest_swap (*original_swap)(void *, vmmu_gpa, unsigned, uint64_t, uint64_t);
+static bool leaf_changes;
+
+static enum vmmu_guest_swap swap_unless_leaf(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value)
+{
+	if (gpa.v / K == TABLE && leaf_changes) {
+		leaf_changes = false;
+		return VMMU_GUEST_CHANGED;
+	}
+	return original_swap(ctx, gpa, size, expected, value);
+}
+
+/*
+ * The walk sets A in the directory; then it finds that the leaf has changed, and begins
+ * again. The second one finds A set, but the directory's page was written.
+ */
+static void a_walk_that_begins_again_is_logged(void **state)
+{
+	struct sim_gm_config config = {.seed = 3, .vcpus = 1, .order = 0, .ram_pages = 4096};
+	struct sim_gm *gm = sim_gm_new(&config);
+
+	(void)state;
+	sim_gm_slot_create(gm, 0, 0, 4096, 0, VMMU_SLOT_LOG_DIRTY);
+	set(gm, ROOT, 0, PDPT * K | FULL);
+	set(gm, PDPT, 0, DIRECTORY * K | FULL);
+	set(gm, DIRECTORY, 0, TABLE * K | P | W | U);
+	set(gm, TABLE, 0, DATA * K | P | W | U);
+	start_paging(gm);
+	sim_gm_log(gm, 0);
+	original_swap = gm->host.guest_cmpxchg;
+	gm->host.guest_cmpxchg = swap_unless_leaf;
+	leaf_changes = true;
+	assert_int_equal(exits_of(gm, 0, &user_read, 0), 1);
+	gm->host.guest_cmpxchg = original_swap;
+	assert_false(leaf_changes);
+	/* The judge holds it to what was stored. */
+	sim_gm_log(gm, 0);
+	end(gm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +537,7 @@ int main(void)
 		cmocka_unit_test(a_large_page_stops_short_of_the_tables_in_it),
 		cmocka_unit_test(a_large_leaf_takes_the_place_of_a_table),
 		cmocka_unit_test(a_guest_table_goes_between_walk_and_build),
+		cmocka_unit_test(a_walk_that_begins_again_is_logged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

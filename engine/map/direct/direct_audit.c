@@ -32,7 +32,7 @@ static void check_mmio(struct vmmu_audit *a, const struct vmmu_path_step *step, 
 	if (step->level != VMMU_LEVEL_4K)
 		vmmu_audit_finding(a, "MMIO entry above the lowest level", step, gfn);
 	else if (step->info.mmio_gen == (generation & VMMU_MMIO_GEN_MASK) &&
-	         vmmu_slot_at(&a->vm->memory, gfn))
+	         vmmu_slot_at(&a->vm->memory, vmmu_reading_closed(a->closed), gfn))
 		vmmu_audit_finding(a, "current MMIO entry inside a slot", step, gfn);
 }
 

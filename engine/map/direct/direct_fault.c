@@ -48,10 +48,10 @@ static enum vmmu_fault_result on_mmio_entry(struct vmmu_vcpu *vcpu, struct vmmu_
  * W was taken away only to see the first write (dirty log): give it back. 0: the
  * slot is being deleted or moved, and the leaf is not yet out of the tables.
  */
-static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
-                                              struct vmmu_visit *v)
+static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, struct vmmu_inside inside,
+                                              const struct vmmu_fault *f, struct vmmu_visit *v)
 {
-	struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_fault_gfn(f));
+	struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_reading_inside(inside), vmmu_fault_gfn(f));
 	uint64_t value = vmmu_leaf_writable(v->op, v->entry);
 
 	if (!slot)
@@ -61,8 +61,8 @@ static enum vmmu_fault_result give_write_back(struct vmmu_vcpu *vcpu, const stru
 	                                                         : VMMU_FAULT_RETRY;
 }
 
-static enum vmmu_fault_result fault_on_leaf(struct vmmu_vcpu *vcpu, const struct vmmu_fault *f,
-                                            struct vmmu_visit *v)
+static enum vmmu_fault_result fault_on_leaf(struct vmmu_vcpu *vcpu, struct vmmu_inside inside,
+                                            const struct vmmu_fault *f, struct vmmu_visit *v)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	unsigned missing = vmmu_fault_wants(f) & ~vmmu_entry_rights(l, v->entry);
@@ -71,15 +71,16 @@ static enum vmmu_fault_result fault_on_leaf(struct vmmu_vcpu *vcpu, const struct
 		return VMMU_FAULT_SPURIOUS;
 	if (missing == VMMU_W && v->level == VMMU_LEVEL_4K &&
 	    (v->entry & l->format->soft_map_writable))
-		return give_write_back(vcpu, f, v);
+		return give_write_back(vcpu, inside, f, v);
 	return 0;
 }
 
 /* For the caller alone: a fault that ends here needed no slot. */
-static void describe(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, const struct vmmu_visit *v)
+static void describe(struct vmmu_vcpu *vcpu, struct vmmu_inside inside, struct vmmu_fault *f,
+                     const struct vmmu_visit *v)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
-	const struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_fault_gfn(f));
+	const struct vmmu_slot *slot = vmmu_slot_at(&vcpu->vm->memory, vmmu_reading_inside(inside), vmmu_fault_gfn(f));
 
 	f->entry = v->entry;
 	f->level = v->level;
@@ -109,9 +110,9 @@ on_present(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 	else if (vmmu_is_bad(l, v.level, v.entry))
 		result = VMMU_FAULT_BAD_ENTRY;
 	else if (vmmu_is_leaf(l, v.level, v.entry))
-		result = fault_on_leaf(vcpu, f, &v);
+		result = fault_on_leaf(vcpu, inside, f, &v);
 	if (result)
-		describe(vcpu, f, &v);
+		describe(vcpu, inside, f, &v);
 	f->entry = v.entry;
 	vmmu_op_leave(op, inside);
 	return result;

@@ -11,6 +11,7 @@ enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)
 		vmmu_table_return(op, table);
 		return VMMU_AGAIN;
 	}
+	table->for_hole = cause == VMMU_CAUSE_MMIO;
 	vmmu_table_publish(op, table);
 	return VMMU_DESCEND;
 }

@@ -14,8 +14,9 @@ struct install {
 
 /*
  * A guest may look wherever nothing is, and each place would cost its host a table.
- * Beyond this many no more are made: an access where there is none finds its slot
- * missing by a search.
+ * While there are so many no more are made: an access where there is none finds its slot
+ * missing by a search. They go with what takes their range: a slot that comes, or an
+ * invalidation.
  */
 enum { HOLE_TABLES = 2048 };
 

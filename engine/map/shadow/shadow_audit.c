@@ -88,7 +88,7 @@ static uint64_t guest_frame(const struct vmmu_shadow *s, unsigned index, uint64_
 /* The CPU's store of an A bit is lost there. */
 static bool is_read_only(const struct table_audit *t, uint64_t gfn)
 {
-	const struct vmmu_slot *slot = vmmu_slot_at(&t->a->vm->memory, gfn);
+	const struct vmmu_slot *slot = vmmu_slot_at(&t->a->vm->memory, vmmu_reading_closed(t->a->closed), gfn);
 
 	return slot && (slot->info.flags & VMMU_SLOT_READONLY);
 }

@@ -33,7 +33,7 @@ VMMU_INLINE void unlock(struct vmmu_build *b)
 /* ---- what the guest allows ----------------------------------------------------- */
 
 /* The walk has set accessed and dirty bits: the pages that hold them are dirty now. Inside the gate. */
-static void mark_tables_dirty(struct vmmu_build *b)
+static void mark_tables_dirty(struct vmmu_build *b, struct vmmu_inside inside)
 {
 	bool any = false;
 
@@ -44,7 +44,7 @@ static void mark_tables_dirty(struct vmmu_build *b)
 	for (unsigned i = 0; i < b->walk.steps; i++) {
 		uint64_t gfn = vmmu_gpa_gfn(b->walk.step[i].where).v;
 		struct vmmu_slot *slot =
-			b->walk.step[i].stored ? vmmu_slot_at(&b->vcpu->vm->memory, gfn) : NULL;
+			b->walk.step[i].stored ? vmmu_slot_at(&b->vcpu->vm->memory, vmmu_reading_inside(inside), gfn) : NULL;
 
 		if (slot)
 			vmmu_dirty_mark(b->op, slot, gfn);
@@ -92,7 +92,7 @@ static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 	                                 memory->invalidating ? &guard : NULL, &b->walk);
 	/* A walk that has stored anything ends with no other result. */
 	if (result == VMMU_GUEST_OK || result == VMMU_GUEST_BUSY)
-		mark_tables_dirty(b);
+		mark_tables_dirty(b, inside);
 	vmmu_op_leave(b->op, inside);
 	return result;
 }

@@ -14,7 +14,7 @@ enum { ALIASES = 64 };
 static void allow(struct vmmu_exclusive x, uint64_t gfn)
 {
 	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(x.op)->frames, gfn);
-	const struct vmmu_slot *slot = vmmu_slot_at(&x.op->map->vm->memory, gfn);
+	const struct vmmu_slot *slot = vmmu_slot_at(&x.op->map->vm->memory, vmmu_reading_exclusive(x), gfn);
 	unsigned left = ALIASES;
 	struct vmmu_visit v;
 
