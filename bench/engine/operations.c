@@ -341,15 +341,17 @@ static void touch_gva(struct host *host, uint64_t gva, uint64_t error_code)
 	vmmu_fault(host->vcpu, &fault);
 }
 
-static void start_shadow(struct host *host)
+static void start_shadow_on(struct host *host, unsigned order)
 {
-	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .ram_bytes = 64 * MIB});
+	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .order = order, .ram_bytes = 64 * MIB});
 	host_slot(host, 0, 64 * MIB, 0);
 	for (unsigned root = 0; root < ROOTS; root++) {
 		set_cr3(host, guest_root(host, root));
 		touch_gva(host, 0, 2);
 	}
 }
+
+static void start_shadow(struct host *host) { start_shadow_on(host, 0); }
 
 static void shadow_switch(unsigned roots)
 {
@@ -384,12 +386,15 @@ static void shadow_guest_fault(void)
 	host_stop(&host);
 }
 
-/* First writes under a dirty log, as `make compare` has them: the guest maps the memory by one page of 2 MiB. */
-static void shadow_log_first_write(void)
+/*
+ * First writes under a dirty log, as `make compare` has them: the guest maps the memory by
+ * one page of 2 MiB. The host names its frames one by one, or all of the page at once.
+ */
+static void log_large_page(unsigned order)
 {
 	struct host host;
 
-	start_shadow(&host);
+	start_shadow_on(&host, order);
 	*(uint64_t *)(host.ram + MIB + 2 * PAGE) = (4 * MIB) | 0xe7;
 	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 2 * PAGE), 8);
 	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
@@ -404,6 +409,9 @@ static void shadow_log_first_write(void)
 	count_end(TOUCHED - 1);
 	host_stop(&host);
 }
+
+static void shadow_log_first_write(void) { log_large_page(0); }
+static void shadow_log_first_write_run(void) { log_large_page(9); }
 
 static void shadow_invalidate_page(void)
 {
@@ -452,6 +460,7 @@ static const struct row {
 	{"shadow-switch-forgotten", shadow_switch_forgotten},
 	{"shadow-guest-fault", shadow_guest_fault},
 	{"shadow-log-first-write", shadow_log_first_write},
+	{"shadow-log-first-write-run", shadow_log_first_write_run},
 	{"shadow-invalidate-page", shadow_invalidate_page},
 };
 

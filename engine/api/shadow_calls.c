@@ -96,8 +96,8 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 
 		*here = smaller(last, (end << VMMU_PAGE_SHIFT) - 1) - *gpa + 1;
 		mark_dirty(&section.op, slot, first, end);
-		if (vmmu_vm_shadow(vcpu->vm))
-			vmmu_shadow_written(vcpu, section.x, *gpa, *here);
+		if (vcpu->map->ops->written)
+			vcpu->map->ops->written(vcpu, section.x, *gpa, *here);
 	} else {
 		slot = NULL;
 	}
@@ -113,9 +113,9 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 	if (!bytes || last < at)
 		return;
 	while (at <= last && write_piece(vcpu, &at, &here, last)) {
-		if (vmmu_vm_shadow(vcpu->vm)) {
+		if (vcpu->map->ops->refill) {
 			section_enter(vcpu, &section);
-			vmmu_shadow_refill(vcpu, section.x, at, here);
+			vcpu->map->ops->refill(vcpu, section.x, at, here);
 			section_leave(&section);
 		}
 		at += here;
@@ -127,10 +127,10 @@ bool vmmu_guest_release(struct vmmu_vcpu *vcpu, vmmu_gpa gpa)
 	struct section section;
 	bool released;
 
-	if (!vmmu_vm_shadow(vcpu->vm))
+	if (!vcpu->map->ops->release)
 		return true;
 	section_enter(vcpu, &section);
-	released = vmmu_shadow_park(section.x, vmmu_gpa_gfn(gpa).v, false);
+	released = vcpu->map->ops->release(section.x, vmmu_gpa_gfn(gpa).v);
 	section_leave(&section);
 	return released;
 }

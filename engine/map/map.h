@@ -62,6 +62,16 @@ struct vmmu_map_ops {
 	/* Report what must not be, and count what is there. */
 	void (*audit)(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_audit *audit);
 
+	/*
+	 * A map that follows the guest's own tables; NULL in others. Guest memory was written,
+	 * and not by a guest's CPU: drop what followed from the old words, ...
+	 */
+	void (*written)(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
+	/* ... map what the new ones say, now that the flush for the old ones is done, ... */
+	void (*refill)(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
+	/* ... or let the guest write the page by itself. False: it holds a root in use. */
+	bool (*release)(struct vmmu_exclusive x, uint64_t gfn);
+
 	/* Who handles this vCPU's faults in the guest's present mode; for the trace. */
 	enum vmmu_handler (*handler)(const struct vmmu_vcpu *vcpu);
 	/* What the CPU's root register holds while this vCPU runs. */

@@ -399,6 +399,8 @@ void vmmu_shadow_reclaim(struct vmmu_exclusive x, unsigned room);
  * vCPU runs on one.
  */
 bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced);
+/* The same, for a caller who is no #PF of the guest's. */
+bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn);
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn);
 
@@ -461,11 +463,5 @@ bool vmmu_shadow_create_kind(struct vmmu_vm *vm, struct vmmu_op *op, const struc
 /* Add an empty shadow map, and the unpaged one, to a VM. False: no memory, nothing is left behind. */
 bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
                         const struct vmmu_layout *layout);
-
-/* The VM's map that follows guest tables, for the calls that are about it alone; NULL: it has none. */
-static inline struct vmmu_shadow_map *vmmu_vm_shadow(const struct vmmu_vm *vm)
-{
-	return vm->maps->input != VMMU_INPUT_GPA ? (struct vmmu_shadow_map *)vm->maps : NULL;
-}
 
 #endif

@@ -92,6 +92,11 @@ bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced)
 	return true;
 }
 
+bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn)
+{
+	return vmmu_shadow_park(x, gfn, false);
+}
+
 /* Faults within which a table that was parked for little is not parked again. */
 enum { SOON = 4 };
 
