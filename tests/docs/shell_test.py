@@ -128,7 +128,9 @@ def try_all(places, kinds, build):
             passed, failed = passed + good, failed + (not good)
             if not good:
                 print(f"FAIL {place}: {command} (status {done.returncode}, {time.monotonic() - begun:.1f} s)")
-                print("\n".join("    " + line for line in done.stdout.splitlines()[-20:]))
+                lines = done.stdout.splitlines()
+                told = [line for line in lines[:-20] if line.startswith("FAIL")][-20:] + lines[-20:]
+                print("\n".join("    " + line for line in told))
     finally:
         shutil.rmtree(folder)
     return passed, failed

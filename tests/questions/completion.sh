@@ -41,6 +41,43 @@ done
 offers walk --gp --gpa
 offers faults --by fu function
 offers trace --le --level
+offers run --intercept i invlpg
+offers run --intercept '' cr3,invlpg
+offers run --intercept = c cr3
+offers run --intercept = cr3
+offers run --mmu s shadow
+offers run -m b bochs
+offers run --page-size 4 4k
+# each value that the completion knows is one that the command takes, and those it takes are all there
+for option in intercept mmu page-size; do
+	COMP_WORDS=("$vmmu" run "--$option" '')
+	COMP_CWORD=3
+	_vmmu
+	for value in "${COMPREPLY[@]}"; do
+		if "$vmmu" run --dry-run --machine qemu --kernel "$vmmu" "--$option=$value" 2>&1 | grep -q -e ", not \"$value\""; then
+			failed=$((failed + 1))
+			echo "FAILED: vmmu run does not take --$option=$value"
+		else
+			passed=$((passed + 1))
+		fi
+	done
+done
+# phases are those of the trace on the line
+marked=$(mktemp)
+python3 -B - "$marked" "$root" <<-'END'
+	import pathlib, sys
+	sys.path.insert(0, sys.argv[2] + "/tests/tool")
+	from hostile import Trace
+	trace = Trace()
+	for phase in (7, 12):
+	    trace.add(19, words=(phase,))  # mark
+	pathlib.Path(sys.argv[1]).write_bytes(trace.file())
+END
+offers trace "$marked" --phase '' 7
+offers trace "$marked" --phase = 7
+offers walk "$marked" --at-phase '' 12
+offers trace "$marked" --phase 1 12
+rm -f "$marked"
 cd "$root" || exit 1
 offers walk READ README.md
 if command -v zsh >/dev/null; then
