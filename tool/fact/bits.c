@@ -31,8 +31,8 @@ static const struct field ept_fields[] = {
 	{8, 8, ANY, true, "accessed", "CPU"},
 	{9, 9, LEAF, true, "dirty", "CPU"},
 	{51, 12, ANY, true, "frame, times 0x1000", "CPU"},
-	{52, 52, LEAF, true, "slot and host allow writes", "vmmu"},
-	{53, 53, LEAF, true, "a fault may give W back unasked", "vmmu"},
+	{63, 63, ANY, false, "suppress #VE", "CPU"},
+	{0},
 };
 
 /* APM vol. 2, 5.3.3 and 15.25. */
@@ -45,9 +45,8 @@ static const struct field npt_fields[] = {
 	{6, 6, LEAF, true, "dirty", "CPU"},
 	{7, 7, HUGE_LEAF, true, "maps a page", "CPU"},
 	{51, 12, ANY, true, "frame, times 0x1000", "CPU"},
-	{52, 52, LEAF, true, "slot and host allow writes", "vmmu"},
-	{53, 53, LEAF, true, "a fault may give W back unasked", "vmmu"},
 	{63, 63, ANY, true, "no execute", "CPU"},
+	{0},
 };
 
 /* SDM vol. 3, tables 4-14 to 4-20, and 4-8 for PAE's top. */
@@ -59,11 +58,22 @@ static const struct field shadow_fields[] = {
 	{5, 5, ANY, true, "accessed", "CPU"},
 	{6, 6, LEAF, true, "dirty", "CPU"},
 	{7, 7, HUGE_LEAF, true, "maps a page", "CPU"},
-	{9, 9, LEAF, true, "slot and host allow writes", "vmmu"},
-	{10, 10, LEAF, true, "a fault may give W back unasked", "vmmu"},
 	{51, 12, ANY, true, "frame, times 0x1000", "CPU"},
 	{62, 59, LEAF, false, "the guest's protection key", "CPU"},
 	{63, 63, ANY, true, "no execute", "CPU"},
+	{0},
+};
+
+static const struct field vmmu_fields[] = {
+	{52, 52, LEAF, true, "slot and host allow writes", "vmmu"},
+	{53, 53, LEAF, true, "a fault may give W back unasked", "vmmu"},
+	{0},
+};
+
+static const struct field vmmu_shadow_fields[] = {
+	{9, 9, LEAF, true, "slot and host allow writes", "vmmu"},
+	{10, 10, LEAF, true, "a fault may give W back unasked", "vmmu"},
+	{0},
 };
 
 /*
@@ -71,50 +81,44 @@ static const struct field shadow_fields[] = {
  * since 5.13. Before, bits 9 and 10 stood for 57 and 58 under EPT, and there was no bit 11.
  */
 static const struct field kvm_ept_fields[] = {
-	{0, 0, ANY, true, "read", "CPU"},
-	{1, 1, ANY, true, "write", "CPU"},
-	{2, 2, ANY, true, "execute", "CPU"},
-	{5, 3, LEAF, true, "memory type (6: write-back)", "CPU"},
-	{6, 6, LEAF, true, "ignore the guest's PAT", "CPU"},
-	{7, 7, HUGE_LEAF, true, "maps a page", "CPU"},
-	{8, 8, ANY, true, "accessed", "CPU"},
-	{9, 9, LEAF, true, "dirty", "CPU"},
 	{11, 11, ANY, true, "KVM holds the entry for present", "KVM"},
-	{51, 12, ANY, true, "frame, times 0x1000", "CPU"},
 	{53, 52, ANY, true, "A and D: 0 the CPU's, 1 KVM's, 2 no PML", "KVM"},
 	{54, 54, LEAF, false, "read, kept aside to see accesses", "KVM"},
 	{56, 56, LEAF, false, "execute, kept aside to see accesses", "KVM"},
 	{57, 57, LEAF, true, "the host's page may be written", "KVM"},
 	{58, 58, LEAF, true, "a fault may give W back without a lock", "KVM"},
-	{63, 63, ANY, false, "suppress #VE", "CPU"},
+	{0},
 };
 
-static const struct field kvm_npt_fields[] = {
-	{0, 0, ANY, true, "present", "CPU"},
-	{1, 1, ANY, true, "write", "CPU"},
-	{2, 2, ANY, true, "user: a nested access is one", "CPU"},
-	{4, 3, LEAF, true, "PCD, PWT: memory type by the host's PAT", "CPU"},
-	{5, 5, ANY, true, "accessed", "CPU"},
-	{6, 6, LEAF, true, "dirty", "CPU"},
-	{7, 7, HUGE_LEAF, true, "maps a page", "CPU"},
+static const struct field kvm_fields[] = {
 	{9, 9, LEAF, true, "the host's page may be written", "KVM"},
 	{10, 10, LEAF, true, "a fault may give W back without a lock", "KVM"},
 	{11, 11, ANY, true, "KVM holds the entry for present", "KVM"},
-	{51, 12, ANY, true, "frame, times 0x1000", "CPU"},
 	{53, 52, ANY, true, "A and D: 0 the CPU's, 1 KVM's, 2 no PML", "KVM"},
-	{63, 63, ANY, true, "no execute", "CPU"},
+	{0},
 };
 
+/* Each list goes up, and ends with a field without a name. */
 static const struct {
-	const struct field *fields;
-	size_t count;
+	const struct field *hardware, *software;
 } formats[] = {
-	[BITS_EPT] = {ept_fields, ARRAY_SIZE(ept_fields)},
-	[BITS_NPT] = {npt_fields, ARRAY_SIZE(npt_fields)},
-	[BITS_SHADOW] = {shadow_fields, ARRAY_SIZE(shadow_fields)},
-	[BITS_KVM_EPT] = {kvm_ept_fields, ARRAY_SIZE(kvm_ept_fields)},
-	[BITS_KVM_NPT] = {kvm_npt_fields, ARRAY_SIZE(kvm_npt_fields)},
+	[BITS_EPT] = {ept_fields, vmmu_fields},
+	[BITS_NPT] = {npt_fields, vmmu_fields},
+	[BITS_SHADOW] = {shadow_fields, vmmu_shadow_fields},
+	[BITS_KVM_EPT] = {ept_fields, kvm_ept_fields},
+	[BITS_KVM_NPT] = {npt_fields, kvm_fields},
+	[BITS_KVM_SHADOW] = {shadow_fields, kvm_fields},
 };
+
+/* The lower of the next two, taken from its list; NULL: both are at their end. */
+static const struct field *next_field(const struct field **hardware, const struct field **software)
+{
+	const struct field **from = !(*hardware)->name || ((*software)->name && (*software)->low < (*hardware)->low)
+	                                    ? software
+	                                    : hardware;
+
+	return (*from)->name ? (*from)++ : NULL;
+}
 
 static bool applies(const struct field *field, bool is_leaf, unsigned level)
 {
@@ -130,10 +134,10 @@ static bool applies(const struct field *field, bool is_leaf, unsigned level)
 
 void bits_each(enum bits_format format, bool is_leaf, unsigned level, uint64_t entry, bits_visit *visit, void *arg)
 {
+	const struct field *hardware = formats[format].hardware, *software = formats[format].software, *f;
 	uint64_t named = 0;
 
-	for (size_t i = 0; i < formats[format].count; i++) {
-		const struct field *f = &formats[format].fields[i];
+	while ((f = next_field(&hardware, &software))) {
 		uint64_t mask = (~0ull >> (63 - (f->high - f->low))) << f->low, value = (entry & mask) >> f->low;
 
 		if (!applies(f, is_leaf, level) || (!value && !f->always))

@@ -11,7 +11,8 @@ enum bits_format { BITS_EPT,
 	           BITS_NPT,
 	           BITS_SHADOW,
 	           BITS_KVM_EPT,
-	           BITS_KVM_NPT };
+	           BITS_KVM_NPT,
+	           BITS_KVM_SHADOW };
 
 struct bits_field {
 	uint8_t high, low;

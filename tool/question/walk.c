@@ -93,7 +93,7 @@ static char *table_text(const struct walk_question *q, const struct model_step *
 static enum bits_format bits_format_of(const struct walk_question *q, enum kvm_mode mode)
 {
 	static const enum bits_format of_kvm[] = {
-		[KVM_MODE_UNKNOWN] = BITS_KVM_NPT, [KVM_MODE_EPT] = BITS_KVM_EPT, [KVM_MODE_NPT] = BITS_KVM_NPT, [KVM_MODE_SHADOW] = BITS_KVM_NPT};
+		[KVM_MODE_UNKNOWN] = BITS_KVM_NPT, [KVM_MODE_EPT] = BITS_KVM_EPT, [KVM_MODE_NPT] = BITS_KVM_NPT, [KVM_MODE_SHADOW] = BITS_KVM_SHADOW};
 	static const enum bits_format of_vmmu[] = {
 		[KVM_MODE_UNKNOWN] = BITS_NPT, [KVM_MODE_EPT] = BITS_EPT, [KVM_MODE_NPT] = BITS_NPT, [KVM_MODE_SHADOW] = BITS_SHADOW};
 
