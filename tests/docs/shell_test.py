@@ -35,6 +35,7 @@ TRIED = {
     "build/vmmu faults tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "build/vmmu zaps tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "vmmu info kvm.dat": ("folder", ""),
+    "vmmu doctor kvm.dat": ("folder", ""),
     "make run": ("long", ""),
     "build/vmmu report build/run-bochs.trace": ("long", ""),
     "make check": ("long", ""),
