@@ -6,6 +6,7 @@
 """
 
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -24,6 +25,7 @@ from chromium import Browser, Keys, missing, webdriver
 class Tests:
     def __init__(self, build, work):
         self.vmmu, self.fast, self.generate = build / "tool-asan/vmmu", build / "vmmu", build / "questions/generate"
+        self.generate_vmmu = build / "questions/generate-vmmu"
         self.work, self.passed, self.failed = work, 0, 0
         self.browser = Browser(work / "profile")
 
@@ -253,6 +255,42 @@ class Tests:
         self.check("they are no markup", b.count("img") == 0 and b.count("script") == 3 and b.run("return typeof hit") == "undefined",
                    b.count("img"), b.count("script"))
 
+    def visor(self):
+        """A trace of the visor, cut short, and what the run left beside it."""
+        trace = self.work / "visor.trace"
+        with trace.open("wb") as out:
+            subprocess.run([self.generate_vmmu, "20000", "4096"], stdout=out, check=True, timeout=120)
+        trace.write_bytes(trace.read_bytes()[:-1000])
+        (self.work / "visor.trace.json").write_text(json.dumps({"summary": {"exits": {"io": 37499, "<b>cpuid</b>": 1210, "hlt": 0}}}))
+        b = self.browser
+        b.open(self.report(trace))
+        self.sound("visor")
+        self.check("a trace that was cut short is shown, and called so", "not whole" in b.text("#head") and b.count("#strip canvas") > 0)
+        rows = b.run("return [...document.querySelectorAll('#plot-exits tr')].map(e => [...e.cells].slice(0, 2).map(c => c.textContent))")
+        self.check("the run's own count of exits stands there", rows == [["io", "37,499"], ["<b>cpuid</b>", "1,210"]], rows)
+        (self.work / "visor.trace.json").write_text('{"summary": {"exits": ["no", {}]}}')
+        b.open(self.report(trace))
+        self.sound("visor, odd file beside it")
+        self.check("what is no count is left out", "no exits in it" in b.text("#chart-exits"), b.text("#chart-exits"))
+
+    def many(self):
+        """More VMs than a page has room for."""
+        lines = gzip.open(KVM / "npt-map.txt.gz", "rt").read().splitlines()
+        body = [line for line in lines if not line.startswith("#")][:60]
+        trace = self.work / "many.txt"
+        with trace.open("w") as out:
+            for vm in range(40):
+                for line in body[:30 if vm < 16 else 60]:
+                    line = re.sub(r"-(\d+)( +\( *)(\d+)\)", lambda m: f"-{int(m[1]) + 1000 * vm}{m[2]}{int(m[3]) + 1000 * vm})", line, count=1)
+                    out.write(re.sub(r"(\d+\.\d{6}):", lambda m: f"{float(m[1]) + vm / 2:.6f}:", line, count=1) + "\n")
+        b = self.browser
+        b.open(self.report(trace))
+        self.sound("many VMs")
+        self.check("those of which most is known", b.count("#vm option") == 24 and b.text("#vm option").startswith("VM 17,"), b.text("#vm"))
+        self.check("the page says how many there are more", "16 VMs more" in b.text("#head"), b.text("#head"))
+        b.open(self.report(trace, "--vm", "3"))
+        self.check("one that was left out can be had", b.text("#head .vm-title").startswith("VM 3,"), b.text("#head"))
+
     def policy(self):
         """The browser refuses what the page does not need."""
         page = self.report(KVM / "npt-map.dat.gz")
@@ -298,6 +336,11 @@ class Tests:
         copy.write_bytes((KVM / "npt-map.dat.gz").read_bytes())
         done = run(copy)
         self.check("a name of its own, beside the trace", done.returncode == 0 and (self.work / "boot.html").exists(), done.stderr)
+        (self.work / "link.dat.gz").symlink_to(copy)
+        for other in (copy, self.work / "link.dat.gz", self.work / "." / ".." / self.work.name / "boot.dat.gz"):
+            done = run("-o", other, copy)
+            self.check(f"the trace is not written over: {other}", done.returncode == 2 and b"is the trace itself" in done.stderr and
+                       copy.read_bytes() == (KVM / "npt-map.dat.gz").read_bytes(), done.stderr)
         self.check("nothing half done is left", not list(self.work.glob("*.partial*")))
         done = run(ROOT / "README.md")
         self.check("no trace", done.returncode == 2 and done.stderr, done.stderr)
@@ -316,7 +359,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         tests = Tests(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(folder))
         try:
-            for test in (tests.command, tests.boot, tests.others, tests.marks, tests.short, tests.dark, tests.hostile, tests.policy, tests.large):
+            for test in (tests.command, tests.boot, tests.others, tests.marks, tests.short, tests.dark, tests.hostile, tests.visor, tests.many, tests.policy, tests.large):
                 test()
         finally:
             tests.browser.driver.quit()

@@ -3,7 +3,7 @@
 
 .PHONY: check-report
 #   make check-report  pages of vmmu report in headless Chromium
-check-report: $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(VMMU)
+check-report: $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(BUILD)/questions/generate-vmmu $(VMMU)
 	tests/report/palette.py
 	tests/report/browser.py $(BUILD)
 
@@ -12,5 +12,5 @@ check-report: $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(VMMU)
 pictures: $(VMMU)
 	tests/report/pictures.py $(VMMU) $(BUILD)/run-bochs.trace docs/images
 
-TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(VMMU)
+TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(BUILD)/questions/generate-vmmu $(VMMU)
 TEST_COMMANDS += "tests/report/palette.py" "tests/report/browser.py $(BUILD)"

@@ -317,6 +317,13 @@ char *absolute_path(const char *path)
 	return real ? real : duplicate(path);
 }
 
+bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 void arguments_add(struct arguments *list, const char *format, ...)
 {
 	va_list arguments;

@@ -66,6 +66,8 @@ size_t read_at(int fd, void *to, size_t size, uint64_t offset);
 char *find_program(const char *name, const char *override);
 /* Absolute path without symbolic links, or a copy of `path` where that fails. Caller frees. */
 char *absolute_path(const char *path);
+/* Both are there, and are the same regular file, by whatever names. */
+bool is_same_file(const char *a, const char *b);
 
 /* A growing, NULL-terminated argument list. */
 struct arguments {

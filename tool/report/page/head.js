@@ -8,7 +8,7 @@ const fact = (number, name) => element('div', { class: 'fact' }, element('b', {}
 
 function warnings(trace, vm) {
 	const list = [];
-	if (trace.damage) list.push(trace.damage);
+	if (trace.damage) list.push(`This trace is not whole: ${trace.damage}.`);
 	if (trace.vms_left_out)
 		list.push(`The trace tells of ${count(trace.vms_left_out)} VMs more; vmmu report --vm shows one of them.`);
 	if (trace.lost_places)
