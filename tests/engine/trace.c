@@ -287,6 +287,67 @@ static void time_never_goes_back(void **state)
 	assert_sound(sim);
 }
 
+static struct vmmu_decoder decoder_of(struct vmmu_trace_config config)
+{
+	struct vmmu_trace_record record = {.event = VMMU_TRACE_VM, .config = config};
+	struct vmmu_decoder decoder;
+
+	vmmu_trace_decoder(&record, &decoder);
+	return decoder;
+}
+
+/* What it says of a VM, and what stands for what no VM can have. */
+static void a_record_names_the_decoder(void **state)
+{
+	static const enum vmmu_mode modes[] = {VMMU_MODE_EPT, VMMU_MODE_NPT, VMMU_MODE_SHADOW};
+	struct vmmu_decoder d;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		for (uint64_t features = 0; features < 64; features++) {
+			d = decoder_of((struct vmmu_trace_config){
+				.mode = modes[i], .levels = 4 + i % 2, .maxphyaddr = 32 + 10 * i, .features = features});
+			assert_int_equal(d.mode, modes[i]);
+			assert_int_equal(d.levels, 4 + i % 2);
+			assert_int_equal(d.cpu.maxphyaddr, 32 + 10 * i);
+			assert_int_equal(d.cpu.page_2m, features & 1);
+			assert_int_equal(d.cpu.page_1g, features >> 1 & 1);
+			assert_int_equal(d.cpu.exec_only, features >> 2 & 1);
+			assert_int_equal(d.cpu.ad, features >> 3 & 1);
+			assert_int_equal(d.cpu.nx, features >> 4 & 1);
+			assert_int_equal(d.cpu.levels5, features >> 5 & 1);
+		}
+	d = decoder_of((struct vmmu_trace_config){.mode = 1ull << 40, .levels = 6, .maxphyaddr = 31});
+	assert_int_equal(d.mode, VMMU_MODE_EPT);
+	assert_int_equal(d.levels, 4);
+	assert_int_equal(d.cpu.maxphyaddr, 52);
+	d = decoder_of((struct vmmu_trace_config){.mode = VMMU_MODE_NPT, .levels = 0, .maxphyaddr = 53});
+	assert_int_equal(d.mode, VMMU_MODE_NPT);
+	assert_int_equal(d.levels, 4);
+	assert_int_equal(d.cpu.maxphyaddr, 52);
+}
+
+/* A trace may come from a later version: each number has a name, and no two the same. */
+static void every_number_has_a_name(void **state)
+{
+	(void)state;
+	assert_string_equal(vmmu_handler_name(VMMU_HANDLER_SHADOW), "shadow");
+	assert_string_equal(vmmu_handler_name(VMMU_HANDLER_COUNT), "unknown");
+	assert_string_equal(vmmu_guest_flush_name(VMMU_GUEST_FLUSH_INVLPG), "invlpg");
+	assert_string_equal(vmmu_guest_flush_name(VMMU_GUEST_FLUSH_COUNT), "unknown");
+	assert_string_equal(vmmu_cause_name(VMMU_CAUSE_COUNT), "unknown");
+	assert_string_equal(vmmu_trace_event_name(0xffff), "unknown");
+	assert_string_equal(vmmu_status_name(VMMU_STATUS_COUNT), "unknown");
+	assert_string_equal(vmmu_fault_result_name(VMMU_FAULT_RESULT_COUNT), "unknown");
+	for (unsigned a = 0; a < VMMU_CAUSE_COUNT; a++) {
+		assert_string_not_equal(vmmu_cause_name(a), "unknown");
+		for (unsigned b = 0; b < a; b++)
+			assert_string_not_equal(vmmu_cause_name(a), vmmu_cause_name(b));
+	}
+	for (unsigned a = 0; a < VMMU_STATUS_COUNT; a++)
+		assert_string_not_equal(vmmu_status_name((enum vmmu_status)a), "unknown");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +359,8 @@ int main(void)
 		BOTH(tracing_may_begin_late),
 		BOTH(a_host_adds_records_of_its_own),
 		BOTH(time_never_goes_back),
+		EPT(a_record_names_the_decoder),
+		EPT(every_number_has_a_name),
 	};
 
 	return cmocka_run_group_tests_name("trace", tests, NULL, NULL);

@@ -363,22 +363,29 @@ static void npt_of_a_32_bit_l1(void **state)
 
 /* ---- the walk without tables ------------------------------------------------------------------ */
 
+/* L2's tables are its pages 0 to 3, and page 4 is what they lead to; L1 has them elsewhere. */
+static struct sim_nm *machine_with_l2(enum vmmu_mode mode, struct vmmu_guest_mode *l2)
+{
+	struct vmmu_paging r = {.cr0 = 1u << 31 | 1u << 16, .cr4 = 0x20, .efer = 1u << 10 | 1u << 11, .cpu = {.maxphyaddr = 40, .page_1g = true}};
+	struct sim_nm *nm = machine(mode, 0);
+
+	for (unsigned i = 0; i < 5; i++)
+		set(nm, LEVEL_1, i, leaf(nm, i < 4 ? L2_ROOT + i : DATA, full(nm)));
+	for (unsigned i = 0; i < 4; i++)
+		set(nm, L2_ROOT + i, 0, (i + 1) * K | 7);
+	vmmu_guest_mode_init(l2, &r);
+	enter(nm, ROOT, true);
+	return nm;
+}
+
 static void walk_in_two_dimensions(void **state)
 {
 	(void)state;
 	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
-		struct sim_nm *nm = machine(mode, 0);
-		struct vmmu_paging r = {.cr0 = 1u << 31 | 1u << 16, .cr3 = 0, .cr4 = 0x20, .efer = 1u << 10 | 1u << 11, .cpu = {.maxphyaddr = 40, .page_1g = true}};
 		struct vmmu_nested_walk out;
 		struct vmmu_guest_mode l2;
+		struct sim_nm *nm = machine_with_l2(mode, &l2);
 
-		/* L2's tables are its pages 0 to 3, and page 4 is what they lead to; L1 has them elsewhere. */
-		for (unsigned i = 0; i < 5; i++)
-			set(nm, LEVEL_1, i, leaf(nm, i < 4 ? L2_ROOT + i : DATA, full(nm)));
-		for (unsigned i = 0; i < 4; i++)
-			set(nm, L2_ROOT + i, 0, (i + 1) * K | 7);
-		vmmu_guest_mode_init(&l2, &r);
-		enter(nm, ROOT, true);
 		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0x123), VMMU_W | VMMU_ACCESS_USER, &out),
 		                 VMMU_NESTED_OK);
 		assert_int_equal(out.l2_gpa.v, 4 * K + 0x123);
@@ -395,6 +402,148 @@ static void walk_in_two_dimensions(void **state)
 		assert_int_equal(out.error_code, mode == VMMU_MODE_EPT ? 0x83 : 0x200000006ull);
 		end(nm);
 	}
+}
+
+/* ---- a host that cannot read just now --------------------------------------------------------- */
+
+static struct {
+	enum vmmu_guest_read (*read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+	enum vmmu_guest_swap (*swap)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value);
+	uint64_t gfn; /* the page that cannot be read */
+	enum vmmu_guest_read result;
+	bool no_swap;
+} broken;
+
+static enum vmmu_guest_read broken_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	return gpa.v / K == broken.gfn ? broken.result : broken.read(ctx, gpa, size, value);
+}
+
+static enum vmmu_guest_swap broken_swap(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value)
+{
+	return broken.no_swap && gpa.v / K == broken.gfn ? VMMU_GUEST_SWAP_BUSY
+	                                                 : broken.swap(ctx, gpa, size, expected, value);
+}
+
+static void break_page(struct sim_nm *nm, uint64_t gfn, enum vmmu_guest_read result)
+{
+	if (!broken.read) {
+		broken.read = nm->host.guest_read;
+		broken.swap = nm->host.guest_cmpxchg;
+	}
+	broken.gfn = gfn;
+	broken.result = result;
+	broken.no_swap = false;
+	nm->host.guest_read = broken_read;
+	nm->host.guest_cmpxchg = broken_swap;
+}
+
+static void mend(struct sim_nm *nm)
+{
+	nm->host.guest_read = broken.read;
+	nm->host.guest_cmpxchg = broken.swap;
+	broken.read = NULL;
+}
+
+/* The walk says that it could not be done, and never that something is not there. */
+static void the_walk_waits_for_its_host(void **state)
+{
+	static const unsigned tables[] = {ROOT, LEVEL_3, LEVEL_2, LEVEL_1, L2_ROOT, L2_1};
+
+	(void)state;
+	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
+		struct vmmu_nested_walk out;
+		struct vmmu_guest_mode l2;
+		struct sim_nm *nm = machine_with_l2(mode, &l2);
+		const unsigned access = VMMU_W | VMMU_ACCESS_USER;
+
+		for (unsigned i = 0; i < 6; i++) {
+			break_page(nm, tables[i], VMMU_GUEST_READ_BUSY);
+			assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
+		}
+		/* L2's table is where there is no memory of L1's. */
+		break_page(nm, L2_ROOT, VMMU_GUEST_READ_NONE);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_NO_TABLE);
+		/* The bits of the last table cannot be set. */
+		break_page(nm, L2_1, VMMU_GUEST_READ_BUSY);
+		nm->host.guest_read = broken.read;
+		broken.no_swap = true;
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
+		mend(nm);
+		/* A look sets none. */
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access | VMMU_ACCESS_PEEK, &out),
+		                 VMMU_NESTED_OK);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_OK);
+		assert_int_equal(out.l1_gpa.v, DATA * K);
+		/* L1 may have L2's table to be read alone: the bits are set against its will. */
+		set(nm, L2_1, 0, 4 * K | 7);
+		set(nm, LEVEL_1, 3, leaf(nm, L2_1, mode == VMMU_MODE_EPT ? 1 : 0x25));
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(out.l2_gpa.v, 3 * K);
+		/* The page itself is nowhere: L1 is told that it was the last step. */
+		set(nm, LEVEL_1, 3, leaf(nm, L2_1, full(nm)));
+		set(nm, LEVEL_1, 4, 0);
+		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(out.l2_gpa.v, 4 * K);
+		assert_int_equal(out.error_code >> (mode == VMMU_MODE_EPT ? 7 : 32) & 3, mode == VMMU_MODE_EPT ? 3 : 1);
+		end(nm);
+	}
+}
+
+/* L1 itself: what L2's tables would be are gpas of L1's already. */
+static void the_walk_of_l1_has_one_dimension(void **state)
+{
+	struct vmmu_nested_walk out;
+	struct vmmu_guest_mode l2;
+	struct sim_nm *nm = machine_with_l2(VMMU_MODE_EPT, &l2);
+
+	(void)state;
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	set(nm, 0, 0, K | 7);
+	set(nm, 1, 0, 2 * K | 7);
+	set(nm, 2, 0, 3 * K | 7);
+	set(nm, 3, 0, 4 * K | 7);
+	assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(8), VMMU_R | VMMU_ACCESS_USER, &out), VMMU_NESTED_OK);
+	assert_int_equal(out.l2_gpa.v, 4 * K + 8);
+	assert_int_equal(out.l1_gpa.v, 4 * K + 8);
+	end(nm);
+}
+
+static void nested_roots_that_are_refused(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+	struct vmmu_fault f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(0), 0);
+	struct vmmu_nested n = root_at(nm, ROOT, true);
+	uint64_t done;
+
+	(void)state;
+	n.root |= 1ull << 51;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	n = root_at(nm, ROOT, true);
+	n.cpu.maxphyaddr = 31;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	n.cpu.maxphyaddr = 53;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	n.cpu.maxphyaddr = 52;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	n = root_at(nm, ROOT, true);
+	n.cr4 |= 1u << 12;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	/* PAE: the four top entries are read with the call, or it is made again; where there are none, none is present. */
+	n = root_at(nm, 40, true);
+	n.efer = 1u << 11;
+	break_page(nm, 40, VMMU_GUEST_READ_BUSY);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_BUSY);
+	break_page(nm, 40, VMMU_GUEST_READ_NONE);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
+	mend(nm);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	/* Nothing of L2's is mapped ahead, and all of L1's may be. */
+	assert_int_equal(vmmu_prefault(nm->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_DENIED);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	assert_int_equal(vmmu_prefault(nm->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_FIXED);
+	assert_int_equal(done, K);
+	end(nm);
 }
 
 static void tags(void **state)
@@ -432,6 +581,9 @@ int main(void)
 		cmocka_unit_test(cve_2024_50115_pdptes),
 		cmocka_unit_test(npt_of_a_32_bit_l1),
 		cmocka_unit_test(walk_in_two_dimensions),
+		cmocka_unit_test(the_walk_waits_for_its_host),
+		cmocka_unit_test(the_walk_of_l1_has_one_dimension),
+		cmocka_unit_test(nested_roots_that_are_refused),
 		cmocka_unit_test(tags),
 	};
 

@@ -132,6 +132,106 @@ static void parents_that_hang_wrong(void **state)
 	end(gm);
 }
 
+/* ---- what the guest's tables say ---------------------------------------------------------- */
+
+/* The entry at `lied` reads as what it is with these bits the other way; or not at all. */
+static struct {
+	enum vmmu_guest_read (*read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
+	uint64_t at, flip;
+	enum vmmu_guest_read result;
+} lie;
+
+static enum vmmu_guest_read read_lie(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	enum vmmu_guest_read result = lie.read(ctx, gpa, size, value);
+
+	if (gpa.v != lie.at)
+		return result;
+	*value ^= lie.flip;
+	return lie.result;
+}
+
+static void say(uint64_t table, unsigned index, uint64_t flip, enum vmmu_guest_read result)
+{
+	lie.at = table * K + 8 * index;
+	lie.flip = flip;
+	lie.result = result;
+}
+
+/* Each thing that an entry of ours may not say when the guest's does not. */
+static void entries_that_the_guest_has_not(void **state)
+{
+	const uint64_t no_exec = 1ull << 63;
+	struct sim_gm *gm = small();
+
+	(void)state;
+	exits_of(gm, 0, &user_write, 1);
+	lie.read = gm->host.guest_read;
+	gm->host.guest_read = read_lie;
+	say(TABLE, 0, 0, VMMU_GUEST_READ_OK);
+	assert_int_equal(audit(gm), 0);
+	say(TABLE, 0, P, VMMU_GUEST_READ_OK);
+	expect(gm, "entry where the guest's table has none");
+	say(TABLE, 0, 0, VMMU_GUEST_READ_NONE);
+	expect(gm, "entry where the guest's table has none");
+	say(TABLE, 0, 16 * K, VMMU_GUEST_READ_OK);
+	expect(gm, "entry for another frame than the guest's table names");
+	say(TABLE, 0, A, VMMU_GUEST_READ_OK);
+	expect(gm, "entry although the guest's has its A bit clear");
+	say(TABLE, 0, U, VMMU_GUEST_READ_OK);
+	expect(gm, "user leaf on a supervisor page of the guest");
+	say(TABLE, 0, W, VMMU_GUEST_READ_OK);
+	expect(gm, "writable leaf on a read-only page of the guest");
+	expect(gm, "leaf lets users write a read-only page");
+	say(TABLE, 0, no_exec, VMMU_GUEST_READ_OK);
+	expect(gm, "executable leaf on a page the guest forbids to execute");
+	/* Tables are held to the same. */
+	say(DIRECTORY, 0, K, VMMU_GUEST_READ_OK);
+	expect(gm, "entry for another frame than the guest's table names");
+	say(DIRECTORY, 0, A, VMMU_GUEST_READ_OK);
+	expect(gm, "entry although the guest's has its A bit clear");
+	/* What cannot be read just now says nothing. */
+	say(TABLE, 0, P, VMMU_GUEST_READ_BUSY);
+	assert_int_equal(audit(gm), 0);
+	gm->host.guest_read = lie.read;
+	assert_int_equal(audit(gm), 0);
+	end(gm);
+}
+
+static struct vmmu_shadow *shadow_at(struct sim_gm *gm, uint64_t gfn, unsigned level)
+{
+	struct vmmu_link *link = link_of(gm, gfn, level, 0);
+
+	return vmmu_shadow_of(link);
+}
+
+static void states_that_no_table_may_have(void **state)
+{
+	struct sim_gm *gm = small();
+	struct vmmu_shadow *table = shadow_at(gm, TABLE, 1), *root = shadow_at(gm, ROOT, 4);
+
+	(void)state;
+	table->state = VMMU_SHADOW_HELD;
+	expect(gm, "entry in reach of CPUs that has not been compared with the guest's");
+	table->state = VMMU_SHADOW_PARKED;
+	expect(gm, "entry references a table that the guest may write");
+	table->state = VMMU_SHADOW_CURRENT;
+	assert_true(root->pins > 0);
+	root->state = VMMU_SHADOW_PARKED;
+	expect(gm, "a table that the guest may write counts as like the guest's");
+	root->state = VMMU_SHADOW_CURRENT;
+	table->role.level = VMMU_LEVEL_2M;
+	expect(gm, "table is linked where it does not belong");
+	table->role.level = VMMU_LEVEL_4K;
+	table->role.direct = true;
+	expect(gm, "direct table maps another frame than its place");
+	table->role.direct = false;
+	assert_int_equal(audit(gm), 0);
+	end(gm);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
 /* Processor time of an audit, the least of a few. */
 static double seconds_of(struct sim_gm *gm)
 {
@@ -184,6 +284,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(leaves_that_hang_wrong),
 		cmocka_unit_test(parents_that_hang_wrong),
+		cmocka_unit_test(entries_that_the_guest_has_not),
+		cmocka_unit_test(states_that_no_table_may_have),
 		cmocka_unit_test(many_entries_of_one_frame_take_no_longer),
 	};
 
