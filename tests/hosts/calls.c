@@ -6,6 +6,8 @@
  */
 #include "host.h"
 
+#include <vmmu/nested.h>
+
 #include <signal.h>
 
 MODES;
@@ -182,6 +184,121 @@ static void refused_registers_leave_nothing_behind(void **state)
 	}
 }
 
+/* ---- calls that are about something else ---------------------------------------------------- */
+
+/* A VM without nested maps has no L2; one without shadow tables no guest table to let go of. */
+static void calls_for_other_modes_change_nothing(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 64);
+	struct vmmu_nested nested = {.root = 16 * K, .cpu = {.maxphyaddr = 40}};
+	struct vmmu_stats before, after;
+	uint64_t log[1] = {0};
+
+	assert_ok(host_slot(host, 0, 0, 64 * K, VMMU_SLOT_LOG_DIRTY));
+	vmmu_stats_read(host->vm, &before);
+	assert_int_equal(vmmu_vcpu_set_nested(host->vcpu[0], &nested), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(host->vcpu[0], NULL), VMMU_ERR_INVALID);
+	for (uint16_t tag = 0; tag < 3; tag++)
+		assert_true(vmmu_nested_tag(host->vcpu[0], tag, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_guest_release(host->vcpu[0], vmmu_gpa_of(5 * K)));
+	/* Nothing, and what would wrap around. */
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(5 * K), 0);
+	vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(UINT64_MAX), 2);
+	vmmu_stats_read(host->vm, &after);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_ok(vmmu_dirty_log(host->vm, 0, log, 1));
+	assert_int_equal(log[0], 0);
+	host_end(host);
+}
+
+/* An entry is asked for at a level that there is not, or by a decoder that there cannot be. */
+static void decoding_without_sense_is_answered(void **state)
+{
+	const struct vmmu_decoder good = {.mode = mode_of(state), .levels = 4, .cpu = {.maxphyaddr = 40, .nx = true}};
+	struct vmmu_entry_info info;
+	struct vmmu_decoder bad;
+
+	for (uint64_t entry = 0; entry < 2; entry++) {
+		const enum vmmu_entry_kind kind = entry ? VMMU_ENTRY_BAD : VMMU_ENTRY_EMPTY;
+
+		vmmu_entry_decode(&good, 0, entry, &info);
+		assert_int_equal(info.kind, kind);
+		vmmu_entry_decode(&good, 6, entry, &info);
+		assert_int_equal(info.kind, kind);
+		bad = good;
+		bad.mode = (enum vmmu_mode)99;
+		vmmu_entry_decode(&bad, 1, entry, &info);
+		assert_int_equal(info.kind, kind);
+		bad = good;
+		bad.cpu.maxphyaddr = 20;
+		vmmu_entry_decode(&bad, 1, entry, &info);
+		assert_int_equal(info.kind, kind);
+	}
+	vmmu_entry_decode(&good, 1, 0x1007, &info);
+	assert_int_equal(info.kind, VMMU_ENTRY_LEAF);
+}
+
+/* Each thing that a VM cannot be made with; then one that it can. */
+static void configurations_that_are_refused(void **state)
+{
+	enum { REASONS = 13 };
+	const bool shadow = mode_of(state) == VMMU_MODE_SHADOW;
+
+	for (unsigned reason = 0; reason <= REASONS; reason++) {
+		struct host *host = host_with(mode_of(state), 1, 64);
+		struct vmmu_host calls = host->calls;
+		struct vmmu_config c = {
+			.host = &calls,
+			.host_ctx = host,
+			.mode = mode_of(state),
+			.cpu = {.maxphyaddr = 40, .page_2m = true, .nx = true},
+		};
+		enum vmmu_status wanted = VMMU_ERR_INVALID, status;
+		struct vmmu_vm *vm = NULL;
+
+		switch (reason) {
+		case 0: c.mode = (enum vmmu_mode)99; break;
+		case 1: c.max_level = VMMU_LEVEL_1G + 1; break;
+		case 2: c.max_vcpus = 1u << 20; break;
+		case 3: c.guest_maxphyaddr = 31; break;
+		case 4: calls.object_alloc = NULL; break;
+		case 5: calls.object_free = NULL; break;
+		case 6: calls.table_alloc = NULL; break;
+		case 7: calls.table_free = NULL; break;
+		case 8: calls.backing = NULL; break;
+		case 9: calls.flush = NULL; break;
+		case 10: /* shadow tables are not for a guest's guest */
+			c.nested = true;
+			wanted = shadow ? VMMU_ERR_INVALID : VMMU_OK;
+			break;
+		case 11:
+			calls.guest_read = NULL;
+			c.nested = !shadow;
+			break;
+		case 12:
+			calls.guest_cmpxchg = NULL;
+			c.nested = !shadow;
+			break;
+		default: /* narrower than the CPU, and nothing wrong with it */
+			c.guest_maxphyaddr = 36;
+			wanted = VMMU_OK;
+			break;
+		}
+		status = vmmu_vm_create(&c, &vm);
+		assert_string_equal(vmmu_status_name(status), vmmu_status_name(wanted));
+		if (status == VMMU_OK && reason == REASONS) {
+			struct vmmu_slot_info over = {.id = 0, .base = {1ull << 36}, .bytes = K};
+
+			assert_int_equal(vmmu_slot_create(vm, &over), VMMU_ERR_SLOT_BEYOND);
+			over.base.v -= K;
+			assert_ok(vmmu_slot_create(vm, &over));
+		}
+		if (status == VMMU_OK)
+			assert_ok(vmmu_vm_destroy(vm));
+		host_end(host);
+	}
+}
+
 /* ---- long calls -------------------------------------------------------------------------- */
 
 /* How often the gate has been entered: in between whoever waits for it has it. */
@@ -274,6 +391,9 @@ int main(void)
 		ALL(a_move_leaves_invalidations_alone),
 		ALL(prefault_ends_where_the_tables_do),
 		SHADOW(refused_registers_leave_nothing_behind),
+		ALL(calls_for_other_modes_change_nothing),
+		ALL(decoding_without_sense_is_answered),
+		ALL(configurations_that_are_refused),
 		ALL(a_long_write_holds_nobody_up),
 		ALL(a_long_write_marks_what_it_touches),
 		SHADOW(a_long_write_reaches_guest_tables),

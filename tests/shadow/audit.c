@@ -210,7 +210,12 @@ static void states_that_no_table_may_have(void **state)
 	struct sim_gm *gm = small();
 	struct vmmu_shadow *table = shadow_at(gm, TABLE, 1), *root = shadow_at(gm, ROOT, 4);
 
+	struct vmmu_link *link = link_of(gm, TABLE, 1, 0), was = *link;
+
 	(void)state;
+	link->at = NULL;
+	expect(gm, "entry and its link disagree on whether there is one");
+	*link = was;
 	table->state = VMMU_SHADOW_HELD;
 	expect(gm, "entry in reach of CPUs that has not been compared with the guest's");
 	table->state = VMMU_SHADOW_PARKED;

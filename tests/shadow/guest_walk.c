@@ -544,8 +544,15 @@ static void tables_outside_memory(void **state)
 	free(m);
 }
 
+static enum vmmu_guest_read read_busy(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	(void)ctx, (void)gpa, (void)size, (void)value;
+	return VMMU_GUEST_READ_BUSY;
+}
+
 static void pdptes_are_loaded_whole_or_not_at_all(void **state)
 {
+	static const struct vmmu_host busy = {.guest_read = read_busy};
 	static const uint64_t good = 0x3019; /* P, PWT, PCD and a table */
 	struct memory *memory = calloc(1, sizeof(*memory));
 	struct vmmu_guest_cpu cpu = {.maxphyaddr = 38};
@@ -566,6 +573,10 @@ static void pdptes_are_loaded_whole_or_not_at_all(void **state)
 		assert_int_equal(pdpte[2], reserved ? 0x7777777777777777 : good | 1ull << bit);
 	}
 	assert_int_equal(vmmu_guest_load_pdptes(&host, memory, &cpu, 0x900000, pdpte), VMMU_GUEST_NO_MEMORY);
+	/* Not just now: nothing is loaded, and nothing is said of the entries. */
+	memset(pdpte, 0x77, sizeof(pdpte));
+	assert_int_equal(vmmu_guest_load_pdptes(&busy, memory, &cpu, 0x107f, pdpte), VMMU_GUEST_BUSY);
+	assert_int_equal(pdpte[0], 0x7777777777777777);
 	free(memory);
 }
 
