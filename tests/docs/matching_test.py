@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import documents_test as documents  # noqa: E402
+import shell_test as shell  # noqa: E402
 
 
 class Matching(unittest.TestCase):
@@ -75,6 +76,12 @@ class Documents(unittest.TestCase):
         self.assertEqual(self.path.read_text(), text)
         self.assertEqual(documents.check(self.path, "build", write=True), (1, 0, 0))
         self.assertEqual(self.path.read_text(), text.replace("a 0x1", "a 0x2").replace("c 1", "c 4"))
+
+
+class Shell(unittest.TestCase):
+    def test_commands(self):
+        text = "```sh\nmake     # all\n\n# a remark\nvmmu run \\\n    --kernel K \\\n    -q   # quietly\nmake run\n```\n"
+        self.assertEqual(shell.commands_of(text), [(2, "make"), (5, "vmmu run --kernel K -q"), (8, "make run")])
 
 
 if __name__ == "__main__":

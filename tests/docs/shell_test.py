@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Run the commands that documents give without their output.
 
-In a block marked `sh` each line is a command, up to " # ". This is the list of all of them: how each is tried.
+In a block marked `sh` each line is a command, up to " # "; a backslash at its end continues it. This is the list of all of them: how each is tried.
 A command that stands in a document and not here is a failure, and so is one that stands here alone.
 
     shell_test.py [--build DIR]           what takes seconds
@@ -45,6 +45,9 @@ TRIED = {
     "make perf-check": ("long", ""),
     "make claims MACHINE=qemu": ("long", ""),
     "make claims": ("long", ""),
+    "build/vmmu run --machine qemu --nested -M 512M --kernel build/visor.elf "
+    "--module .cache/kernels/cloud-amd64/vmlinuz=vmmu:kernel --module build/initramfs/run.cpio.gz=vmmu:initrd "
+    "--append 'memory=256M at-end=exit -- console=ttyS0 panic=-1 quiet'": ("short", ""),
     "scripts/setup": ("none", "installs packages, for which it needs root and a network"),
     "scripts/setup tool && make install-tool": ("none", "installs packages and writes to /usr/local"),
     "vmmu record -o kvm.dat -- qemu-system-x86_64 -accel kvm ...": ("none", "needs /dev/kvm, and has a gap to fill in"),
@@ -62,11 +65,15 @@ def commands_of(text):
     """Each command, with its document's line."""
     found = []
     for block in BLOCK.finditer(text):
-        first = text.count("\n", 0, block.start(1)) + 1
+        first, going_on = text.count("\n", 0, block.start(1)) + 1, False
         for offset, line in enumerate(block[1].splitlines()):
             command = re.sub(r"(^|\s+)# .*", "", line).strip()
-            if command:
+            if going_on:
+                place, begun = found.pop()
+                found.append((place, f"{begun.removesuffix(chr(92)).rstrip()} {command}"))
+            elif command:
                 found.append((first + offset, command))
+            going_on = command.endswith("\\")
     return found
 
 
