@@ -13,6 +13,7 @@ const struct test all_tests[] = {
 	{"debug", test_debug},
 	{"nmi", test_nmi},
 	{"nested-svm", test_nested_svm},
+	{"nested-svm-hostile", test_nested_svm_hostile},
 	{"breakpoints", test_breakpoints},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},
