@@ -20,7 +20,7 @@ static struct {
 	volatile sig_atomic_t count;
 } unfinished;
 
-static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGXCPU, SIGALRM};
+static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGPIPE, SIGTERM, SIGXCPU, SIGALRM};
 static struct sigaction before[ARRAY_SIZE(deadly)], before_too_large;
 static bool guarded;
 
@@ -200,11 +200,24 @@ void output_drop(struct output *output)
 	*output = (struct output){0};
 }
 
+/* A library may have made a folder's files for its user alone. */
+static void open_to_all(const struct output *output)
+{
+	size_t length = output->contents ? strlen(output->contents) : 0;
+	mode_t mask = umask(0);
+
+	umask(mask);
+	for (int i = 0; i < unfinished.count; i++)
+		if (length && strncmp(unfinished.paths[i], output->contents, length) == 0 && unfinished.paths[i][length] == '/')
+			(void)!chmod(unfinished.paths[i], 0666 & ~mask);
+}
+
 /* Gives it its name; what is left of a folder's place of making goes with the rest. */
 static bool put_in_place(struct output *output)
 {
 	if (!output->partial)
 		return true;
+	open_to_all(output);
 	return rename(output->contents ? output->contents : output->partial, output->target) == 0;
 }
 

@@ -6,6 +6,7 @@
 #include <vmmu/vmmu.h>
 
 #include "../kvm/exit_name.h"
+#include "../source/event.h"
 
 /* ---- names of values ------------------------------------------------------------------------ */
 
@@ -120,12 +121,12 @@ const struct column_info column_info[COLUMN_COUNT] = {
 
 #define COLUMNS(...) \
 	(const uint8_t[]) { __VA_ARGS__, COLUMN_COUNT }
-#define OF_WRITE                                                                                                \
-	COLUMN_ADDRESS, COLUMN_LEVEL, COLUMN_ROOT, COLUMN_TABLE, COLUMN_OLD, COLUMN_NEW, COLUMN_OLD_KIND,       \
+#define OF_WRITE \
+	COLUMN_ADDRESS, COLUMN_LEVEL, COLUMN_ROOT, COLUMN_TABLE, COLUMN_OLD, COLUMN_NEW, COLUMN_OLD_KIND, \
 		COLUMN_NEW_KIND, COLUMN_HPA, COLUMN_CAUSE, COLUMN_KNOWN, COLUMN_UNEXPLAINED, COLUMN_AFTER_LOSS, \
 		COLUMN_ORIGIN, COLUMN_FAULT
 /* One whose old value nobody tells. */
-#define OF_VALUE                                                                                                    \
+#define OF_VALUE \
 	COLUMN_ADDRESS, COLUMN_LEVEL, COLUMN_ROOT, COLUMN_TABLE, COLUMN_NEW, COLUMN_NEW_KIND, COLUMN_HPA, COLUMN_KNOWN, \
 		COLUMN_FAULT
 
@@ -272,8 +273,9 @@ bool row_value(const struct rows *rows, uint64_t number, enum column column, uin
 		return model_fault_of(model, number, value) != NULL;
 	case COLUMN_ACCESS:
 		return has(value, fact->kind == FACT_MMIO ? mmio_access(fact) : fault_access(rows, fact), true);
-	case COLUMN_ERROR_CODE:
 	case COLUMN_REASON:
+		return has(value, fact->a, fact->kind != FACT_EXIT || fact->a != EXIT_REASON_OTHER);
+	case COLUMN_ERROR_CODE:
 	case COLUMN_HVA_END:
 	case COLUMN_LENGTH:
 	case COLUMN_PAGES:

@@ -5,7 +5,7 @@
 
 #include "entry.h"
 
-/* "EPT_VIOLATION"; NULL: none is known, or the mode does not say whose reason it is. */
+/* "EPT_VIOLATION"; "other" for EXIT_REASON_OTHER; NULL: none is known, or the mode does not say whose reason it is. */
 const char *kvm_exit_name(enum kvm_mode mode, uint64_t reason);
 
 #endif
