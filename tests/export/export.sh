@@ -194,6 +194,9 @@ check 'through a symbolic link' "$vmmu" export --no-index -f csv few.txt -o link
 check 'which stays one' [ -L link.csv ]
 check 'and what it names keeps its mode' [ "$(stat -c %a kept.csv)" = 600 ]
 check 'and is the export' cmp -s kept.csv whole.csv
+cp few.txt own.txt
+check 'not over the trace itself' fails 'is the trace itself' "$vmmu" export -f csv own.txt -o ./own.txt
+check 'which stays' cmp -s own.txt few.txt
 check 'a full disk' fails 'No space left' "$vmmu" export --no-index -f csv few.txt -o /dev/full
 check 'a full disk, JSON' fails 'No space left' "$vmmu" export --no-index -f json few.txt -o /dev/full
 for format in csv json ctf; do

@@ -176,6 +176,19 @@ static bool write_file(struct export_command *c, struct output *output, struct m
 	return false;
 }
 
+/* Written over, it would be lost. */
+static bool is_the_trace(const struct export_command *c, const char *path, char **error)
+{
+	char *name;
+
+	if (!is_same_file(strcmp(path, "-") == 0 ? "/dev/stdout" : path, strcmp(c->ask.path, "-") == 0 ? "/dev/stdin" : c->ask.path))
+		return false;
+	name = printable(path);
+	*error = formatted("%s is the trace itself", name);
+	free(name);
+	return true;
+}
+
 static bool make(struct export_command *c, const char *path, char **error)
 {
 	struct output output;
@@ -205,7 +218,7 @@ int command_export(int argc, char **argv)
 	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
 		return EXIT_TROUBLE;
 	path = default_path(&c);
-	ok = make(&c, path, &error);
+	ok = !is_the_trace(&c, path, &error) && make(&c, path, &error);
 	name = printable(path);
 	if (!ok)
 		complain("%s", error);
