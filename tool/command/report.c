@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "command.h"
-#include "../base/output.h"
+#include "output.h"
 
 enum { OPTION_OUTPUT = 'o',
        OPTION_GPA = 'g' };

@@ -127,8 +127,6 @@ enum { CPUID_KEPT = 32 };
 /* A guest's guest (vm/nested.h). All zeros: L1 runs. */
 struct nested_state {
 	bool l2;                         /* it is L2 that runs */
-	bool as_given;                   /* vcpu->event is one that L1 injects, and no instruction or device of L2's stands for it */
-	unsigned ends_told;              /* lines on the log */
 	uint64_t tsc_offset;             /* its TSC is L1's and this */
 	struct vmmu_nested_walk refused; /* an access made for it has met what L1's tables refuse; .reflect NONE: no */
 };
@@ -168,8 +166,13 @@ struct vcpu {
 			uint64_t vmcs, msr_bitmap; /* physical addresses */
 			uint32_t entry_work;       /* vmx/loop.c */
 			uint64_t eptp;
-			bool guarded;       /* each exit has more to do: vmx/loop.c */
-			uint32_t cpu_based; /* primary processor-based controls as written */
+			bool guarded;          /* each exit has more to do: vmx/loop.c */
+			uint32_t cpu_based;    /* primary processor-based controls as written */
+			uint32_t secondary;    /* secondary ones, but for UMIP's */
+			bool launched;         /* the VMCS that is current has been; ... */
+			bool switched;         /* ... it has become so since the last entry */
+			uint32_t kept_windows; /* window exits that L1 asks for */
+			struct nvmx *nested;   /* NULL: the guest has no VMX */
 		} vmx;
 		struct {
 			struct vmcb *vmcb;

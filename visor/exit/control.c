@@ -7,6 +7,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
 /* Bits that CR0 has (SDM vol. 3, 2.5); the others of its lower half ignore what is written. */
@@ -91,7 +92,7 @@ static uint64_t cr4_of_leaf_1(struct vcpu *v)
 {
 	uint32_t ecx = cpuid_for_guest(v, 1, 0).ecx;
 
-	return (ecx & 1u << 17 ? X86_CR4_PCIDE : 0) | (ecx & 1u << 26 ? X86_CR4_OSXSAVE : 0);
+	return (ecx & 1u << 5 ? X86_CR4_VMXE : 0) | (ecx & 1u << 17 ? X86_CR4_PCIDE : 0) | (ecx & 1u << 26 ? X86_CR4_OSXSAVE : 0);
 }
 
 static uint64_t cr4_of_leaf_7(struct vcpu *v)
@@ -147,8 +148,23 @@ static uint64_t guest_cr(struct vcpu *v, unsigned cr)
 	                                   : now.cr4;
 }
 
+/* Does the extension for guests of the guest's own allow CR0 or CR4 to become `value`? */
+static bool nested_allows(struct vcpu *v, unsigned cr, uint64_t value)
+{
+	struct vmmu_paging now;
+
+	if (likely(!v->vm->options->nested) || !v->backend->nested->control || cr == 3)
+		return true;
+	now = paging_now(v);
+	return v->backend->nested->control(v, cr == 0 ? value : now.cr0, cr == 4 ? value : now.cr4);
+}
+
 static bool set_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
+	if (unlikely(v->nested.l2) && v->backend->nested->cr_written)
+		value = v->backend->nested->cr_written(v, cr, value);
+	if (!nested_allows(v, cr, value))
+		return false;
 	return cr == 0 ? set_cr0(v, value) : cr == 3 ? set_cr3(v, value)
 	                                             : set_cr4(v, value);
 }

@@ -45,6 +45,10 @@ struct cpu_nested {
 	bool (*msr_read)(struct vcpu *v, uint32_t msr, uint64_t *value);
 	bool (*msr_write)(struct vcpu *v, uint32_t msr, uint64_t value);
 	uint64_t (*efer_bits)(struct vcpu *v);
+	/* Of CR0 and CR4 that are to be loaded: false for #GP, as the extension has bits fixed. NULL: it has none. */
+	bool (*control)(struct vcpu *v, uint64_t cr0, uint64_t cr4);
+	/* What a write of `value` to CR0 or CR4 leaves there, as L1 keeps bits to itself. NULL: `value`. */
+	uint64_t (*cr_written)(struct vcpu *v, unsigned cr, uint64_t value);
 };
 
 /*
@@ -65,9 +69,6 @@ void nested_forget_refusal(struct vcpu *v);
 
 /* An access made for L2 has met what L1's tables refuse: L1 gets its exit. True: L1 runs next. */
 bool nested_tell_refusal(struct vcpu *v);
-
-/* L2 has ended by a shutdown, because of something that the visor cannot carry out: a line on the log, a few times. */
-void nested_note_end(struct vcpu *v, const char *why);
 
 /* Of L2's physical memory below 4 GiB. False: nothing is there, or L1's tables refuse it; then no exit follows. */
 bool nested_read(struct vcpu *v, uint64_t l2_gpa, unsigned size, uint64_t *value);

@@ -2,6 +2,7 @@
 /* VMX as one of the visor's back ends: with EPT, and with shadow paging. */
 #include "visor/exit/shadow.h"
 #include "visor/vmx/internal.h"
+#include "visor/vmx/nested.h"
 
 #define VMX_COMMON \
 	.intel = true, \
@@ -41,6 +42,7 @@ const struct cpu_backend cpu_vmx = {
 	.set_root = vmx_set_root,
 	.read_paging = vmx_read_paging,
 	.write_paging = vmx_write_paging,
+	.nested = &nvmx_ops,
 	VMX_COMMON};
 
 const struct cpu_backend cpu_vmx_shadow = {

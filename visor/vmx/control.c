@@ -9,6 +9,7 @@
 #include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vmx/nested.h"
 
 #define GUEST_VPID 1
 
@@ -16,33 +17,36 @@
  * The bitmap has four parts of 1 KiB: reads of low and of high MSRs, writes of
  * low and of high ones (25.6.9). All ones but for the guest's own registers.
  */
-static void vmx_pass_msr(uint8_t *bitmap, uint32_t msr)
+void vmx_pass_msr(uint8_t *bitmap, uint32_t msr, bool read, bool write)
 {
 	uint32_t part = msr < 0x2000 ? 0 : 1024, bit = msr & 0x1fff;
 
-	bitmap[part + bit / 8] &= (uint8_t) ~(1u << bit % 8);
-	bitmap[part + 2048 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+	if (read)
+		bitmap[part + bit / 8] &= (uint8_t) ~(1u << bit % 8);
+	if (write)
+		bitmap[part + 2048 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
+
+/* In the VMCS, or left in the CPU because the visor does not use them. */
+const uint32_t vmx_passed_msrs[] = {
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SFMASK,
+	MSR_SYSENTER_CS,
+	MSR_SYSENTER_ESP,
+	MSR_SYSENTER_EIP,
+};
+const unsigned vmx_passed_msr_count = sizeof(vmx_passed_msrs) / sizeof(vmx_passed_msrs[0]);
 
 static void fill_msr_bitmap(uint8_t *bitmap)
 {
-	/* In the VMCS, or left in the CPU because the visor does not use them. */
-	static const uint32_t own[] = {
-		MSR_FS_BASE,
-		MSR_GS_BASE,
-		MSR_KERNEL_GS_BASE,
-		MSR_STAR,
-		MSR_LSTAR,
-		MSR_CSTAR,
-		MSR_SFMASK,
-		MSR_SYSENTER_CS,
-		MSR_SYSENTER_ESP,
-		MSR_SYSENTER_EIP,
-	};
-
 	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
-	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		vmx_pass_msr(bitmap, own[i]);
+	for (unsigned i = 0; i < vmx_passed_msr_count; i++)
+		vmx_pass_msr(bitmap, vmx_passed_msrs[i], true, true);
 }
 
 void vmx_write_host_state(void)
@@ -133,18 +137,24 @@ static uint32_t controls_for_comparison(const struct vcpu *v)
 	return (v->vm->options->intercept_cr3 ? CPU_CR3_LOAD : 0) | (v->vm->options->intercept_invlpg ? CPU_INVLPG : 0);
 }
 
-static void write_controls(struct vcpu *v)
+uint32_t vmx_exception_bitmap(void)
+{
+	return 1u << X86_MC | 1u << X86_UD | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0);
+}
+
+void vmx_write_controls(struct vcpu *v)
 {
 	clear_fields();
 	v->vmx.cpu_based = vmx_cpu_controls() | controls_for_comparison(v);
 	v->vmx.entry_work = vmx_cpu.each_entry;
+	v->vmx.secondary = vmx_cpu.secondary;
 	vmwrite(VMCS_PIN_CONTROLS, vmx_pin_controls());
 	set_up_preemption(vmx_pin_controls());
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 	vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary);
 	vmwrite(VMCS_EXIT_CONTROLS, vmx_exit_controls());
 	vmwrite(VMCS_ENTRY_CONTROLS, vmx_entry_controls());
-	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << X86_MC | 1u << X86_UD | ENDLESS_EXCEPTIONS | (vmx_cpu.shadow ? 1u << X86_PF : 0));
+	vmwrite(VMCS_EXCEPTION_BITMAP, vmx_exception_bitmap());
 	vmwrite(VMCS_MSR_BITMAP, v->vmx.msr_bitmap);
 	if (vmx_cpu.secondary & CPU2_VPID)
 		vmwrite(VMCS_VPID, GUEST_VPID);
@@ -157,6 +167,7 @@ static void write_controls(struct vcpu *v)
 
 void vmx_vcpu_free(struct vcpu *v)
 {
+	nvmx_free(v);
 	if (v->vmx.vmcs) {
 		vmclear(v->vmx.vmcs);
 		frame_free(v->vmx.vmcs, FRAME_ORDER_4K);
@@ -180,8 +191,8 @@ bool vmx_vcpu_init(struct vcpu *v)
 		log_line("visor: VMCLEAR or VMPTRLD failed");
 		return false;
 	}
-	write_controls(v);
-	return true;
+	vmx_write_controls(v);
+	return !v->vm->options->nested || nvmx_init(v);
 }
 
 void vmx_set_root(struct vcpu *v, const struct vmmu_root *root)

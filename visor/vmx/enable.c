@@ -39,6 +39,17 @@ void vmx_invept(uint64_t eptp)
 	                 : "cc", "memory");
 }
 
+/* Of whichever root. */
+void vmx_invept_all(void)
+{
+	const uint64_t descriptor[2] = {0}, type = 2;
+
+	__asm__ volatile("invept %0, %1"
+	                 :
+	                 : "m"(descriptor), "r"(type)
+	                 : "cc", "memory");
+}
+
 bool vmx_present(void)
 {
 	return cpuid(1, 0).ecx & 1u << 5;

@@ -2,7 +2,9 @@
 /*
  * Run the guest until vmx_exit says otherwise (vmx/internal.h).
  *
- *   bool vmx_loop(struct vcpu *rdi)     false: VMLAUNCH or VMRESUME itself failed
+ *   bool vmx_loop(struct vcpu *rdi, bool sil)     false: VMLAUNCH or VMRESUME itself failed
+ *
+ * sil: the VMCS has been launched already.
  *
  * The VMCS switches RSP, RIP and RFLAGS; the other general registers are
  * switched here. HOST_RSP points at the saved vCPU pointer, HOST_RIP at
@@ -28,6 +30,8 @@ vmx_loop:
 	mov $HOST_RSP, %eax
 	vmwrite %rsp, %rax
 	mov %rdi, %rbx
+	test %sil, %sil
+	jnz resume
 	mov GPR_RAX(%rbx), %rax
 	load_guest_registers
 	vmlaunch
@@ -51,6 +55,7 @@ vmx_exit_entry:
 	call vmx_exit
 	test %al, %al
 	jnz 1f
+resume:
 	mov GPR_RAX(%rbx), %rax
 	load_guest_registers
 	vmresume

@@ -24,7 +24,7 @@ void vmx_want_window(struct vcpu *v, bool on)
 	if (on)
 		v->vmx.cpu_based |= CPU_INTERRUPT_WINDOW;
 	else
-		v->vmx.cpu_based &= ~(uint32_t)CPU_INTERRUPT_WINDOW;
+		v->vmx.cpu_based &= ~(uint32_t)CPU_INTERRUPT_WINDOW | v->vmx.kept_windows;
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 }
 
@@ -49,7 +49,7 @@ void vmx_want_nmi_window(struct vcpu *v, bool on)
 	if (on)
 		v->vmx.cpu_based |= CPU_NMI_WINDOW;
 	else
-		v->vmx.cpu_based &= ~(uint32_t)CPU_NMI_WINDOW;
+		v->vmx.cpu_based &= ~(uint32_t)CPU_NMI_WINDOW | v->vmx.kept_windows;
 	vmwrite(VMCS_CPU_CONTROLS, v->vmx.cpu_based);
 }
 

@@ -5,6 +5,7 @@
 #include "visor/exit/exit.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vmx/nested.h"
 
 #define ULL(x) ((unsigned long long)(x))
 
@@ -93,7 +94,12 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		break;
 	case VMX_EXIT_EXTERNAL_INTERRUPT:
 	case VMX_EXIT_PREEMPTION_TIMER:
-		vmx_arm_preemption();
+		if (v->nested.l2) {
+			nvmx_stop_timer(v);
+			nvmx_arm_timer(v);
+		} else {
+			vmx_arm_preemption();
+		}
 		exit_external_interrupt(v);
 		break;
 	case VMX_EXIT_TRIPLE_FAULT:
@@ -152,12 +158,17 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 	case VMX_EXIT_VMCALL:
 		exit_hypercall(v);
 		break;
-	case VMX_EXIT_GETSEC:
 	case VMX_EXIT_VMCLEAR ... VMX_EXIT_VMXON:
-	case VMX_EXIT_MWAIT:
-	case VMX_EXIT_MONITOR:
 	case VMX_EXIT_INVEPT:
 	case VMX_EXIT_INVVPID:
+		if (v->vmx.nested)
+			nvmx_instruction(v, reason);
+		else
+			vmx_undefined_instruction(v);
+		break;
+	case VMX_EXIT_GETSEC:
+	case VMX_EXIT_MWAIT:
+	case VMX_EXIT_MONITOR:
 	case VMX_EXIT_VMFUNC:
 	case VMX_EXIT_ENCLS:
 		vmx_undefined_instruction(v);

@@ -33,6 +33,7 @@ extern struct vmx_cpu {
 
 /* enable.c */
 void vmx_invept(uint64_t eptp);
+void vmx_invept_all(void);
 bool vmx_present(void);
 uint32_t vmx_adjusted(uint32_t msr, uint32_t wanted);
 uint32_t vmx_control_msr(uint32_t plain, uint32_t true_form);
@@ -49,6 +50,13 @@ bool vmx_allows(enum cpu_feature feature);
 
 /* control.c */
 void vmx_write_host_state(void);
+/* All controls of the current VMCS, as for a guest that has just been made. */
+void vmx_write_controls(struct vcpu *v);
+uint32_t vmx_exception_bitmap(void);
+/* MSRs that a guest may have without an exit. */
+extern const uint32_t vmx_passed_msrs[];
+extern const unsigned vmx_passed_msr_count;
+void vmx_pass_msr(uint8_t *bitmap, uint32_t msr, bool read, bool write);
 void vmx_vcpu_free(struct vcpu *v);
 bool vmx_vcpu_init(struct vcpu *v);
 void vmx_set_root(struct vcpu *v, const struct vmmu_root *root);
@@ -61,6 +69,8 @@ uint64_t vmx_read_cr4(struct vcpu *v);
 uint64_t vmx_read_efer(struct vcpu *v);
 void vmx_read_paging(struct vcpu *v, struct vmmu_paging *out);
 void vmx_write_paging(struct vcpu *v, const struct vmmu_paging *next);
+/* The same, and no translation is stale by it. */
+void vmx_load_paging(struct vcpu *v, const struct vmmu_paging *next);
 void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root);
 void vmx_read_state(struct vcpu *v);
 void vmx_commit(struct vcpu *v);
@@ -99,7 +109,8 @@ bool vmx_exit(struct vcpu *v, uint64_t reason, uint64_t rip, uint64_t vectoring,
 void vmx_run(struct vcpu *v);
 
 /* entry.S */
-bool vmx_loop(struct vcpu *vcpu);
+/* `launched`: the current VMCS has been entered before. */
+bool vmx_loop(struct vcpu *vcpu, bool launched);
 void vmx_exit_entry(void);
 
 #endif

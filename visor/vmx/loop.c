@@ -10,9 +10,11 @@
 #include "visor/host/interrupts.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vmx/nested.h"
 #include "visor/vm/cpuid.h"
 #include "visor/vm/watch.h"
 
+#define VMX_ERROR_NOT_LAUNCHED 5 /* 31.4 */
 #define ULL(x) ((unsigned long long)(x))
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "vmx/entry.S");
@@ -26,8 +28,12 @@ static __attribute__((noinline)) void do_entry_work(struct vcpu *v)
 	uint32_t work = v->vmx.entry_work;
 
 	v->vmx.entry_work = vmx_cpu.each_entry;
-	if (work & ENTRY_FLUSH_EPT)
-		vmx_invept(v->vmx.eptp);
+	if (work & ENTRY_FLUSH_EPT) {
+		if (v->vmx.nested) /* other roots, too, are made of what has changed */
+			vmx_invept_all();
+		else
+			vmx_invept(v->vmx.eptp);
+	}
 	if (work & ENTRY_FLUSH_L1D)
 		wrmsr(MSR_FLUSH_CMD, 1);
 	if (work & ENTRY_SPEC_CTRL)
@@ -64,7 +70,7 @@ static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t rea
 	vmx_recover_event(v);
 	if (fault)
 		exit_memory_rest(v, fault, result);
-	else
+	else if (!(unlikely(v->nested.l2) && nvmx_take_exit(v, reason)))
 		vmx_handle(v, reason);
 	exit_finish(v);
 	vmx_commit(v);
@@ -73,7 +79,7 @@ static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t rea
 		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
 	vmx_guard(v);
 	before_entry(v);
-	return v->stop;
+	return v->stop || v->vmx.switched;
 }
 
 /* IRET ended NMI blocking and then met the fault: it will be executed again (28.2.3). */
@@ -192,7 +198,7 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	const uint32_t page_fault = EVENT_VALID | EVENT_EXCEPTION | X86_PF;
 	uint32_t event;
 
-	if (reason == VMX_EXIT_CPUID)
+	if (reason == VMX_EXIT_CPUID && likely(!v->nested.l2))
 		return vmx_cpuid_exit(v, rip);
 	if (reason == VMX_EXIT_EPT_MISCONFIGURATION)
 		return misconfiguration_exit(v, vmmu_gpa_of(gpa), rip);
@@ -248,9 +254,25 @@ bool vmx_exit(struct vcpu *v, uint64_t reason, uint64_t rip, uint64_t vectoring,
 
 void vmx_run(struct vcpu *v)
 {
+	uint64_t error;
+
 	vmx_write_host_state();
 	vmx_guard(v);
-	if (!vmx_loop(v))
-		vm_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)",
-		        ULL(vmread(VMCS_INSTRUCTION_ERROR)));
+	do {
+		bool launched = v->vmx.launched;
+
+		v->vmx.switched = false;
+		v->vmx.launched = true;
+		if (vmx_loop(v, launched))
+			continue;
+		error = vmread(VMCS_INSTRUCTION_ERROR);
+		/* An entry that failed by the guest's state has launched nothing (27.8). */
+		v->vmx.launched = launched && error != VMX_ERROR_NOT_LAUNCHED;
+		if (launched && error == VMX_ERROR_NOT_LAUNCHED) {
+			v->vmx.switched = true;
+			continue;
+		}
+		if (!nvmx_refused(v, error))
+			vm_fail(v, "VMLAUNCH or VMRESUME failed: VM-instruction error %llu (SDM vol. 3, 31.4)", ULL(error));
+	} while (v->vmx.switched && !v->stop);
 }

@@ -6,6 +6,7 @@
 #include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
+#include "visor/vmx/nested.h"
 
 /* `index` counts as the VMCS does: ES CS SS DS FS GS LDTR TR. */
 static struct x86_segment read_segment(unsigned index)
@@ -30,6 +31,8 @@ uint64_t vmx_read_cr0(struct vcpu *v)
 {
 	if (vmx_cpu.shadow)
 		return v->paging.cr0;
+	if (unlikely(v->nested.l2)) /* the shadow is L1's affair */
+		return (vmread(VMCS_GUEST_CR0) & ~CR0_OWNED) | (v->vmx.nested->cr0 & CR0_OWNED);
 	return (vmread(VMCS_GUEST_CR0) & ~CR0_OWNED) | (vmread(VMCS_CR0_SHADOW) & CR0_OWNED);
 }
 
@@ -37,31 +40,37 @@ uint64_t vmx_read_cr4(struct vcpu *v)
 {
 	if (vmx_cpu.shadow)
 		return v->paging.cr4;
+	if (unlikely(v->nested.l2))
+		return (vmread(VMCS_GUEST_CR4) & CR4_GUEST) | (v->vmx.nested->cr4 & ~CR4_GUEST);
 	return (vmread(VMCS_GUEST_CR4) & CR4_GUEST) | (vmread(VMCS_CR4_SHADOW) & ~CR4_GUEST);
 }
 
-static void write_cr0_of_guest(uint64_t value)
+static void write_cr0_of_guest(struct vcpu *v, uint64_t value)
 {
 	uint64_t fixed = rdmsr(MSR_VMX_CR0_FIXED0) & ~(X86_CR0_PE | X86_CR0_PG); /* 24.8, unrestricted guest */
 
-	vmwrite(VMCS_CR0_SHADOW, value);
+	if (unlikely(v->nested.l2))
+		v->vmx.nested->cr0 = value;
+	vmwrite(VMCS_CR0_SHADOW, v->nested.l2 ? nvmx_cr0_shadow(v->vmx.nested, value) : value);
 	vmwrite(VMCS_GUEST_CR0, (value & ~(X86_CR0_CD | X86_CR0_NW)) | fixed | X86_CR0_NE | X86_CR0_ET);
 }
 
 /* `real` is what the CPU gets of it. UMIP of a CPU that has none is made of exits (25.6.2), for as long as it is set. */
-static void vmx_set_cr4(uint64_t value, uint64_t real)
+static void vmx_set_cr4(struct vcpu *v, uint64_t value, uint64_t real)
 {
-	vmwrite(VMCS_CR4_SHADOW, value);
+	if (unlikely(v->nested.l2))
+		v->vmx.nested->cr4 = value;
+	vmwrite(VMCS_CR4_SHADOW, v->nested.l2 ? nvmx_cr4_shadow(v->vmx.nested, value) : value);
 	if (vmx_cpu.umip_by_exits) {
 		real &= ~X86_CR4_UMIP;
-		vmwrite(VMCS_CPU_CONTROLS2, vmx_cpu.secondary | (value & X86_CR4_UMIP ? CPU2_DESCRIPTOR_TABLES : 0));
+		vmwrite(VMCS_CPU_CONTROLS2, v->vmx.secondary | (value & X86_CR4_UMIP ? CPU2_DESCRIPTOR_TABLES : 0));
 	}
 	vmwrite(VMCS_GUEST_CR4, real | rdmsr(MSR_VMX_CR4_FIXED0));
 }
 
-static void write_cr4_of_guest(uint64_t value)
+static void write_cr4_of_guest(struct vcpu *v, uint64_t value)
 {
-	vmx_set_cr4(value, value);
+	vmx_set_cr4(v, value, value);
 }
 
 uint64_t vmx_read_efer(struct vcpu *v)
@@ -91,7 +100,7 @@ void vmx_shadow_set_root(struct vcpu *v, const struct vmmu_root *root)
 	vmwrite(VMCS_GUEST_CR3, root->pointer);
 	vmwrite(VMCS_CR0_SHADOW, p->cr0);
 	vmwrite(VMCS_GUEST_CR0, (shadow_real_cr0(p) & ~cache) | rdmsr(MSR_VMX_CR0_FIXED0));
-	vmx_set_cr4(p->cr4, shadow_real_cr4(p));
+	vmx_set_cr4(v, p->cr4, shadow_real_cr4(p));
 	write_real_efer(shadow_real_efer(p));
 }
 
@@ -138,9 +147,9 @@ void vmx_write_state(struct vcpu *v)
 	vmwrite(VMCS_GUEST_IDTR_LIMIT, s->idtr.limit);
 	vmwrite(VMCS_GUEST_IDTR_BASE, s->idtr.base);
 	if (!vmx_cpu.shadow) { /* else they are changed one by one, by exit/shadow.c */
-		write_cr0_of_guest(s->cr0);
+		write_cr0_of_guest(v, s->cr0);
 		vmwrite(VMCS_GUEST_CR3, s->cr3);
-		write_cr4_of_guest(s->cr4);
+		write_cr4_of_guest(v, s->cr4);
 		write_real_efer(s->efer);
 	}
 	vmx_commit(v);
@@ -159,15 +168,20 @@ void vmx_read_paging(struct vcpu *v, struct vmmu_paging *out)
 		out->pdpte[i] = vmread(VMCS_GUEST_PDPTE0 + 2 * i);
 }
 
-/* The instruction may have emptied the TLB (4.10.4.1). */
-void vmx_write_paging(struct vcpu *v, const struct vmmu_paging *next)
+void vmx_load_paging(struct vcpu *v, const struct vmmu_paging *next)
 {
-	write_cr0_of_guest(next->cr0);
+	write_cr0_of_guest(v, next->cr0);
 	vmwrite(VMCS_GUEST_CR3, next->cr3);
-	write_cr4_of_guest(next->cr4);
+	write_cr4_of_guest(v, next->cr4);
 	write_real_efer(next->efer);
 	for (unsigned i = 0; i < 4; i++)
 		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, next->pdpte[i]);
+}
+
+/* The instruction may have emptied the TLB (4.10.4.1). */
+void vmx_write_paging(struct vcpu *v, const struct vmmu_paging *next)
+{
+	vmx_load_paging(v, next);
 	vmx_flush(v);
 }
 
