@@ -36,7 +36,9 @@ static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsign
 	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
 		const struct plain_instruction *p = &plain_instructions[i];
 
-		if (p->exit_code == exit_code && count >= p->length && memcmp(bytes, p->bytes, p->length) == 0)
+		/* Byte by byte: a call of memcmp takes as long as all else here. */
+		if (p->exit_code == exit_code && count >= p->length && bytes[0] == p->bytes[0] &&
+		    (p->length < 2 || bytes[1] == p->bytes[1]) && (p->length < 3 || bytes[2] == p->bytes[2]))
 			return p->length;
 	}
 	return 0;
