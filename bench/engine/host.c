@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum { RING_RECORDS = 4096 };
+
 enum { RAM_FIRST_PFN = 0x1000000 }; /* aligned for leaves of 1 GiB */
 
 static void host_fail(const char *what)
@@ -75,6 +77,19 @@ static void host_flush(void *ctx, const struct vmmu_flush *flush)
 	(void)flush;
 }
 
+/* Once in some thousand records. */
+static void host_trace_full(void *ctx, struct vmmu_trace_ring *ring)
+{
+	(void)ctx;
+	vmmu_trace_ring_take(ring, vmmu_trace_ring_waiting(ring));
+}
+
+static uint64_t host_time(void *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 static enum vmmu_guest_read host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	const struct host *host = ctx;
@@ -137,6 +152,8 @@ void host_start(struct host *host, const struct host_config *config)
 	host->freed = host_map(host->frames_max * sizeof(*host->freed));
 	if (host->ram_bytes)
 		host->ram = host_map(host->ram_bytes);
+	host->ring = (struct vmmu_trace_ring){.records = host_map(RING_RECORDS * sizeof(struct vmmu_trace_record)),
+	                                      .size = RING_RECORDS};
 	host->table = (struct vmmu_host){
 		.object_alloc = host_object_alloc,
 		.object_free = host_object_free,
@@ -146,11 +163,13 @@ void host_start(struct host *host, const struct host_config *config)
 		.table_write_base = (uintptr_t)host->frames,
 		.backing = host_backing,
 		.flush = host_flush,
+		.time = host_time,
+		.trace_full = host_trace_full,
 		.guest_read = host_guest_read,
 		.guest_page = host_guest_page,
 		.guest_cmpxchg = host_guest_cmpxchg,
 	};
-	if (vmmu_vm_create(&vm, &host->vm) != VMMU_OK || vmmu_vcpu_create(host->vm, 0, NULL, &host->vcpu) != VMMU_OK)
+	if (vmmu_vm_create(&vm, &host->vm) != VMMU_OK || vmmu_vcpu_create(host->vm, 0, &host->ring, &host->vcpu) != VMMU_OK)
 		host_fail("cannot make a VM");
 }
 
@@ -160,6 +179,7 @@ void host_stop(struct host *host)
 	if (vmmu_vm_destroy(host->vm) != VMMU_OK)
 		host_fail("cannot take the VM down");
 	munmap(host->frames, (size_t)host->frames_max * VMMU_PAGE_SIZE);
+	munmap(host->ring.records, RING_RECORDS * sizeof(struct vmmu_trace_record));
 	munmap(host->freed, host->frames_max * sizeof(*host->freed));
 	if (host->ram)
 		munmap(host->ram, host->ram_bytes);

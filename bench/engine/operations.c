@@ -68,11 +68,12 @@ static void start_mapped(struct host *host, enum vmmu_mode mode, uint64_t pages)
 /* ---- faults ------------------------------------------------------------------- */
 
 /* The tables are there: each page but the first of every 2 MiB. */
-static void fault_4k(enum vmmu_mode mode, bool random)
+static void fault_4k(enum vmmu_mode mode, bool random, bool traced)
 {
 	struct host host;
 
 	start(&host, mode, PAGES * PAGE, 0);
+	vmmu_trace_enable(host.vm, traced);
 	for (uint64_t i = 0; i < PAGES; i += 512)
 		host_touch(&host, i * PAGE, VMMU_W);
 	count_begin();
@@ -86,9 +87,10 @@ static void fault_4k(enum vmmu_mode mode, bool random)
 	host_stop(&host);
 }
 
-static void fault_4k_ept(void) { fault_4k(VMMU_MODE_EPT, false); }
-static void fault_4k_npt(void) { fault_4k(VMMU_MODE_NPT, false); }
-static void fault_4k_random(void) { fault_4k(VMMU_MODE_EPT, true); }
+static void fault_4k_ept(void) { fault_4k(VMMU_MODE_EPT, false, false); }
+static void fault_4k_npt(void) { fault_4k(VMMU_MODE_NPT, false, false); }
+static void fault_4k_random(void) { fault_4k(VMMU_MODE_EPT, true, false); }
+static void fault_4k_traced(void) { fault_4k(VMMU_MODE_EPT, false, true); }
 
 static void fault_each(enum vmmu_mode mode, uint64_t step, uint64_t count, unsigned order)
 {
@@ -437,6 +439,7 @@ static const struct row {
 	{"fault-4k-ept", fault_4k_ept},
 	{"fault-4k-npt", fault_4k_npt},
 	{"fault-4k-random", fault_4k_random},
+	{"fault-4k-traced", fault_4k_traced},
 	{"fault-new-table", fault_new_table},
 	{"fault-2m", fault_2m},
 	{"fault-1g", fault_1g},

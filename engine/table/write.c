@@ -89,24 +89,6 @@ static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was
 		vmmu_count(&count->pages[v->level], pages);
 }
 
-void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause)
-{
-	struct vmmu_trace_record *r = vmmu_trace_begin(op, VMMU_TRACE_SPTE_CHANGED);
-
-	if (!r)
-		return;
-	r->level = (uint8_t)at.level;
-	r->cause = (uint8_t)cause;
-	r->index = (uint16_t)at.index;
-	r->spte = (struct vmmu_trace_spte_changed){
-		.table = at.table.v,
-		.gfn = at.gfn.v,
-		.old_spte = was,
-		.new_spte = value,
-	};
-	vmmu_trace_end(op);
-}
-
 bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
 {
 	struct vmmu_op *op = v->op;

@@ -3,6 +3,7 @@
 #ifndef VMMU_WRITE_H
 #define VMMU_WRITE_H
 
+#include "table/trace.h"
 #include "table/walk.h"
 
 /*
@@ -43,8 +44,27 @@ struct vmmu_span {
 void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_span span, uint64_t take,
                         enum vmmu_cause cause);
 
-/* The record of one write. Only while op->tracing. */
-void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause);
+/* The record of one write. */
+VMMU_INLINE void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value,
+                                  enum vmmu_cause cause)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin_as(op, (struct vmmu_trace_about){
+								      .event = VMMU_TRACE_SPTE_CHANGED,
+								      .level = (uint8_t)at.level,
+								      .cause = (uint8_t)cause,
+								      .index = (uint16_t)at.index,
+							      });
+
+	if (!r)
+		return;
+	r->spte = (struct vmmu_trace_spte_changed){
+		.table = at.table.v,
+		.gfn = at.gfn.v,
+		.old_spte = was,
+		.new_spte = value,
+	};
+	vmmu_trace_end(op);
+}
 
 /*
  * Note that a flush of everything is needed, whatever was written: a table goes that

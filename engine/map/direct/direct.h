@@ -119,12 +119,21 @@ struct vmmu_answer {
 enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                           struct vmmu_answer *answer, struct vmmu_backing *backing);
 enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op);
+/*
+ * A violation whose entry is missing, from vmmu_fault, while somebody watches: from begin to
+ * end. The slot is that of vcpu->hit, `sequence` has been read before that was seen.
+ */
+enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence);
 
 /* ---- direct_fault.c ---- */
 
 /* A violation, unwatched so far, whose question has been answered: go on in full. */
 enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_answer answer,
                                             struct vmmu_backing *backing);
+
+/* A fault that the short way has left, with the answer if one was given: go on in full. */
+enum vmmu_fault_result vmmu_direct_go_on(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f,
+                                         struct vmmu_answer answer, struct vmmu_backing *backing);
 
 /* ---- the operations ---- */
 

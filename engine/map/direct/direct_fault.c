@@ -244,6 +244,14 @@ enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	return finish(vcpu, op, fault, result);
 }
 
+VMMU_RARE enum vmmu_fault_result vmmu_direct_go_on(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f,
+                                                   struct vmmu_answer answer, struct vmmu_backing *backing)
+{
+	if (!answer.given)
+		return vmmu_direct_fault(vcpu, op, f);
+	return finish(vcpu, op, f, on_answer(vcpu, op, f, answer, backing));
+}
+
 VMMU_RARE enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, struct vmmu_fault *f,
                                                       struct vmmu_answer answer, struct vmmu_backing *backing)
 {
@@ -252,7 +260,7 @@ VMMU_RARE enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, st
 
 	vmmu_fault_begin(&op, vcpu, f, VMMU_CAUSE_VIOLATION);
 	f->slot = vcpu->hit.info.id;
-	result = finish(vcpu, &op, f, on_answer(vcpu, &op, f, answer, backing));
+	result = vmmu_direct_go_on(vcpu, &op, f, answer, backing);
 	vmmu_count(&vcpu->actor.count.faults[result], 1);
 	return result;
 }

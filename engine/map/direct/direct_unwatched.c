@@ -34,8 +34,9 @@ enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fau
 		return present_unwatched(vcpu, f);
 	/* Before it is seen that nobody watches: who begins to makes answers old. */
 	sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_acquire);
-	if (VMMU_UNLIKELY(atomic_load_explicit(&vcpu->vm->tables.watched, memory_order_relaxed) ||
-	                  !has_hit(vcpu, vmmu_fault_gfn(f))))
+	if (VMMU_UNLIKELY(!has_hit(vcpu, vmmu_fault_gfn(f))))
 		return vmmu_handle_violation(vcpu, f);
+	if (VMMU_UNLIKELY(atomic_load_explicit(&vcpu->vm->tables.watched, memory_order_relaxed)))
+		return vmmu_direct_watched(vcpu, f, sequence);
 	return missing_unwatched(vcpu, f, sequence);
 }
