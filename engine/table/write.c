@@ -89,6 +89,11 @@ static void account(struct vmmu_op *op, const struct vmmu_visit *v, uint64_t was
 		vmmu_count(&count->pages[v->level], pages);
 }
 
+void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause)
+{
+	vmmu_trace_put(op, at, was, value, cause);
+}
+
 bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause cause)
 {
 	struct vmmu_op *op = v->op;

@@ -44,9 +44,12 @@ struct vmmu_span {
 void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_span span, uint64_t take,
                         enum vmmu_cause cause);
 
-/* The record of one write. */
-VMMU_INLINE void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value,
-                                  enum vmmu_cause cause)
+/* The record of one write. Only while op->tracing. */
+void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause);
+
+/* The record of one write, in line. */
+VMMU_INLINE void vmmu_trace_put(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value,
+                                enum vmmu_cause cause)
 {
 	struct vmmu_trace_record *r = vmmu_trace_begin_as(op, (struct vmmu_trace_about){
 								      .event = VMMU_TRACE_SPTE_CHANGED,

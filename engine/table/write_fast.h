@@ -38,7 +38,7 @@ VMMU_INLINE bool vmmu_entry_put(struct vmmu_tables *t, const struct vmmu_layout 
 	if (!before)
 		vmmu_count(&who->count.pages[at.level], 1);
 	if (op && op->tracing)
-		vmmu_trace_write(op, at, before, value, cause);
+		vmmu_trace_put(op, at, before, value, cause);
 	if (op)
 		vmmu_point(t, VMMU_POINT_ENTRY_AFTER, at.table, at.index);
 	return true;

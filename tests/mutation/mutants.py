@@ -58,7 +58,7 @@ MUTANTS = [
            "\tif (flush)\n\t\tcount_pending(op);\n\tvmmu_point(t, VMMU_POINT_ENTRY_BEFORE",
            "\tvmmu_point(t, VMMU_POINT_ENTRY_BEFORE",
            "faults never count the flush they need, so nobody waits for it"),
-    Mutant("trace-old-value", "engine/table/write.c",
+    Mutant("trace-old-value", "engine/table/write.h",
            ".old_spte = was,",
            ".old_spte = 0,",
            "records do not say what an entry was"),

@@ -31,7 +31,7 @@ static const struct plain_instruction {
 	{SVM_EXIT_INVLPGA, 3, {0x0f, 0x01, 0xdf}},
 };
 
-static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
+static inline unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
 {
 	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
 		const struct plain_instruction *p = &plain_instructions[i];
@@ -45,7 +45,7 @@ static unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsign
 }
 
 /* Of 64-bit code: memory_just_fetched for the guest as it stands. */
-static const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
+static inline const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
 {
 	if (unlikely(v->nested.l2)) /* its tables lie where L1's say */
 		return NULL;

@@ -9,7 +9,7 @@
  *   direct_map.c     make a gfn translate
  *   mmio.c           entries for gpas without a slot
  *   direct_quick.h   the faults of every day, the short way: watched in direct_quick.c,
- *                    unwatched in direct_unwatched.c
+ *                    and in direct_watched.c from vmmu_fault on, unwatched in direct_unwatched.c
  *   direct_fault.c   any fault, from the access to the entry
  *   direct_range.c   ranges removed, protected, harvested
  *   direct_audit.c   what must be true
@@ -119,11 +119,6 @@ struct vmmu_answer {
 enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                           struct vmmu_answer *answer, struct vmmu_backing *backing);
 enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op);
-/*
- * A violation whose entry is missing, from vmmu_fault, while somebody watches: from begin to
- * end. The slot is that of vcpu->hit, `sequence` has been read before that was seen.
- */
-enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence);
 
 /* ---- direct_fault.c ---- */
 
@@ -134,6 +129,14 @@ enum vmmu_fault_result vmmu_direct_answered(struct vmmu_vcpu *vcpu, struct vmmu_
 /* A fault that the short way has left, with the answer if one was given: go on in full. */
 enum vmmu_fault_result vmmu_direct_go_on(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f,
                                          struct vmmu_answer answer, struct vmmu_backing *backing);
+
+/* ---- direct_watched.c ---- */
+
+/*
+ * A violation whose entry is missing, from vmmu_fault, while somebody watches: from begin to
+ * end. The slot is that of vcpu->hit, `sequence` has been read before that was seen.
+ */
+enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence);
 
 /* ---- the operations ---- */
 

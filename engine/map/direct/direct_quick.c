@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The short ways of a fault (direct_quick.h) with an operation: traced, tested, and judged. */
 #include "map/direct/direct_quick.h"
-#include "map/fault_record.h"
 
 enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                           struct vmmu_answer *answer, struct vmmu_backing *backing)
@@ -12,23 +11,4 @@ enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fa
 enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op)
 {
 	return quick_present(vcpu, f, op);
-}
-
-/* What vmmu_handle and vmmu_direct_fault do for it, in one piece: most of a traced fault is calls otherwise. */
-enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence)
-{
-	struct vmmu_backing backing = {.order = 0};
-	struct vmmu_answer answer = {.sequence = sequence};
-	enum vmmu_fault_result result;
-	struct vmmu_op op;
-
-	vmmu_begin_fault(&op, vcpu, f, VMMU_CAUSE_VIOLATION);
-	vmmu_trace_begin_fault(&op, f, f->gpa.v);
-	f->slot = vcpu->hit.info.id;
-	result = quick_missing(vcpu, f, &op, VMMU_CAUSE_VIOLATION, &answer, &backing);
-	if (VMMU_UNLIKELY(!result))
-		result = vmmu_direct_go_on(vcpu, &op, f, answer, &backing);
-	vmmu_trace_end_fault(&op, f, result, vcpu->map->ops->handler(vcpu));
-	vmmu_count(&vcpu->actor.count.faults[result], 1);
-	return result;
 }
