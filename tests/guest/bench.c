@@ -231,6 +231,8 @@ static void compare_dirty_log(void)
 	device_ok("slot", TEST_SLOT_DELETE, 100, 0, 0, 0);
 }
 
+enum { TABLES = 16 }; /* each access the first of its 2 MiB */
+
 /* The steps of bench/compare/compare.py. Needs the test device. */
 void test_compare(void)
 {
@@ -243,6 +245,9 @@ void test_compare(void)
 		compare_faults("fault-2m-first", "mapped-2m", "fault-2m-again", 2 * MIB, 16);
 		return;
 	}
+	measure_step("apic-first", ORDER_READ_DEVICE, APIC_BASE + APIC_ID, 0, 4);
+	measure_step("apic-read", ORDER_READ_DEVICE, APIC_BASE + APIC_ID, 0, 1000);
+	measure_step("fault-4k-table", ORDER_WRITE, take_ram(TABLES * 2 * MIB), 2 * MIB, TABLES);
 	compare_faults("fault-4k-first", "mapped-4k", "fault-4k-again", PAGE, 4096);
 	compare_dirty_log();
 }

@@ -243,7 +243,7 @@ static void start_vcpu(struct machine *m, unsigned index, uint64_t root)
 		;
 }
 
-void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, unsigned vcpus)
+void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, bool irqchip, unsigned vcpus)
 {
 	uint64_t root, identity_map = 0xfffbc000;
 
@@ -258,6 +258,8 @@ void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool h
 	if (ioctl(m->fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
 		machine_fail("KVM_SET_TSS_ADDR");
 	ask(m->fd, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity_map);
+	if (irqchip)
+		ask(m->fd, KVM_CREATE_IRQCHIP, "KVM_CREATE_IRQCHIP", NULL);
 	m->window_bytes = window_bytes;
 	m->low = guest_memory(LOW_BYTES, 0, false);
 	m->window = guest_memory(window_bytes, offset, huge);

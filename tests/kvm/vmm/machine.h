@@ -33,8 +33,8 @@ struct machine {
 /* The window's memory may be used by the host, and so by the guest, or not. */
 void machine_allow(struct machine *m, size_t first, size_t bytes, bool allowed);
 
-/* `offset`: the window begins so many bytes behind an address that is a multiple of 2 MiB. Create all, start the guest and wait until each vCPU asks for orders. Ends the program on failure. */
-void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, unsigned vcpus);
+/* `offset`: the window begins so many bytes behind an address that is a multiple of 2 MiB. `irqchip`: KVM has the interrupt controllers. Create all, start the guest and wait until each vCPU asks for orders. Ends the program on failure. */
+void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool huge, bool irqchip, unsigned vcpus);
 
 /* Slot 1 with these KVM_MEM_ flags; bytes 0 deletes it. */
 void machine_set_window(struct machine *m, bool there, uint32_t flags);

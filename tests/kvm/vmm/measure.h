@@ -30,6 +30,9 @@ static inline void access_once(uint64_t order, volatile uint64_t *at, uint64_t v
 	case ORDER_READ:
 		(void)*at;
 		break;
+	case ORDER_READ_DEVICE:
+		(void)*(volatile uint32_t *)at;
+		break;
 	case ORDER_CPUID:
 		__asm__ volatile("cpuid"
 		                 : "+a"(a), "=b"(b), "+c"(c), "=d"(d));

@@ -15,6 +15,7 @@
 /* Slot 1 is the window that orders touch; no slot covers the device window. */
 #define WINDOW_GPA 0x40000000ul
 #define DEVICE_GPA 0xd0000000ul
+#define APIC_ID_GPA 0xfee00020ul /* the local APIC that --irqchip gives each vCPU: its ID register */
 
 /* Guest-virtual: identity, but for a second view of the window through 2 MiB pages. */
 #define WINDOW_4K 0x40000000ul
@@ -32,7 +33,8 @@ enum order {
 	ORDER_WRITE,
 	ORDER_READ,
 	ORDER_CPUID,
-	ORDER_RUN, /* call a function there: it is written first */
+	ORDER_READ_DEVICE, /* 32 bits, as a driver reads a register */
+	ORDER_RUN,         /* call a function there: it is written first */
 };
 
 /* Written by the VMM between runs, read by the guest. */

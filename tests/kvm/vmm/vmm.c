@@ -4,7 +4,7 @@
  * command line, each of which makes KVM do one thing to its second-level tables.
  * Says for each step how many TSC ticks an access took.
  *
- *   vmm [--memory MIB] [--huge] [--offset PAGES] [--vcpus N] STEP...
+ *   vmm [--memory MIB] [--huge] [--irqchip] [--offset PAGES] [--vcpus N] STEP...
  *
  *   write[@V]:COUNT[:STEP[:FIRST]]    the guest writes; pages of 4 KiB, by 4 KiB guest pages
  *   read[@V]:COUNT[:STEP[:FIRST]]     ... or reads
@@ -13,6 +13,7 @@
  *   nothing[@V]:COUNT                 no access: what taking the time takes
  *   cpuid[@V]:COUNT                   exits that touch no table
  *   device[@V]:COUNT[:STEP]           reads where no slot is
+ *   apic[@V]:COUNT                    reads of the local APIC's ID, with --irqchip: KVM's own device
  *   delete, add                       the window's slot
  *   log:on, log:off, log:get          dirty logging of the window
  *   discard:COUNT[:FIRST]             madvise(MADV_DONTNEED): an MMU notifier
@@ -175,6 +176,8 @@ static void carry_out(struct machine *m, const char *text)
 		access_step(m, &s, ORDER_CPUID, WINDOW_4K, 0, 1);
 	else if (strcmp(s.name, "device") == 0)
 		access_step(m, &s, ORDER_READ, DEVICE_GPA, PAGE, 0x1000000);
+	else if (strcmp(s.name, "apic") == 0)
+		access_step(m, &s, ORDER_READ_DEVICE, APIC_ID_GPA, 0, 1);
 	else if (strcmp(s.name, "delete") == 0 || strcmp(s.name, "add") == 0)
 		machine_set_window(m, s.name[0] == 'a', 0);
 	else if (strcmp(s.name, "log") == 0)
@@ -200,13 +203,14 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"memory", required_argument, NULL, 'm'},
 		{"huge", no_argument, NULL, 'h'},
+		{"irqchip", no_argument, NULL, 'i'},
 		{"offset", required_argument, NULL, 'o'},
 		{"vcpus", required_argument, NULL, 'c'},
 		{0},
 	};
 	size_t megabytes = 64, offset = 0;
 	unsigned vcpus = 1;
-	bool huge = false;
+	bool huge = false, irqchip = false;
 	struct machine machine;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -215,6 +219,8 @@ int main(int argc, char **argv)
 			megabytes = strtoul(optarg, NULL, 0);
 		else if (key == 'h')
 			huge = true;
+		else if (key == 'i')
+			irqchip = true;
 		else if (key == 'o')
 			offset = strtoul(optarg, NULL, 0) % 512 * PAGE;
 		else if (key == 'c')
@@ -226,7 +232,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "vmm: 1 to %lu MiB, 1 to %d vCPUs\n", WINDOW_MAX >> 20, VCPUS_MAX);
 		return 2;
 	}
-	machine_start(&machine, megabytes << 20, offset, huge, vcpus);
+	machine_start(&machine, megabytes << 20, offset, huge, irqchip, vcpus);
 	for (int i = optind; i < argc; i++)
 		carry_out(&machine, argv[i]);
 	printf("vmm: done\n");
