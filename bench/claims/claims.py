@@ -6,8 +6,8 @@ One guest (phases.c under Debian's kernel) runs the same phases under NPT and
 under shadow paging on QEMU, under EPT and under shadow paging on Bochs. For
 each phase: exits by cause, table entries written and emptied by cause, tables,
 TLB flushes, instructions; beside them what KVM needs (kvm.json). docs/claims.md
-explains the phases. The status is 1 when a run fails or a bound (bounds.py) is
-not kept.
+explains the phases. The status is 1 when a run fails, a bound (bounds.py) is not
+kept, or a document shows another figure (documents.py; --write mends it).
 """
 import argparse
 import json
@@ -19,6 +19,7 @@ import sys
 import time
 
 import bounds
+import documents
 import figures
 import tables
 
@@ -101,6 +102,7 @@ def parse():
     parser.add_argument("--no-run-ahead", action="store_true", help="measure without running ahead; no bounds then")
     parser.add_argument("--intercept-invlpg", action="store_true",
                         help="measure with INVLPG intercepted, as KVM does it under shadow paging; no bounds then")
+    parser.add_argument("--write", action="store_true", help="write the figures into README.md and docs/claims.md")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures there, too")
     return parser.parse_args()
 
@@ -124,6 +126,10 @@ def main():
     if arguments.json:
         arguments.json.write_text(json.dumps({"kvm": reference["source"], "runs": found}, indent=1) + "\n")
     exceeded = [] if options else [line for run in runs for line in bounds.exceeded(run, found[run])]
+    variant = "no-run-ahead" if arguments.no_run_ahead else "intercept-invlpg" if arguments.intercept_invlpg else "usual"
+    if not (arguments.no_run_ahead and arguments.intercept_invlpg):
+        wrong = documents.compare(variant, found, arguments.write)
+        exceeded += [] if arguments.write else wrong
     for line in exceeded:
         print(f"claims: {line}", file=sys.stderr)
     return 1 if exceeded else 0

@@ -11,6 +11,7 @@ CLAIMS = pathlib.Path(__file__).resolve().parent.parent.parent / "bench" / "clai
 sys.path.insert(0, str(CLAIMS))
 import bounds  # noqa: E402
 import claims  # noqa: E402
+import documents  # noqa: E402
 import figures  # noqa: E402
 import tables  # noqa: E402
 
@@ -220,6 +221,29 @@ class Runs(unittest.TestCase):
         text = (CLAIMS.parents[1] / "README.md").read_text()
         for title in ("fork, touch 4 MiB x 20", "mmap 4 MiB x 10"):
             self.assertIn(ahead[title][1], text, "without running ahead")
+
+    def test_documents_are_held_to_a_run_and_written_from_one(self):
+        root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (root / "docs").mkdir()
+        for name in ("README.md", "docs/claims.md"):
+            (root / name).write_text((CLAIMS.parents[1] / name).read_text())
+
+        def phases(exits):
+            return [{"title": known["title"], "exits": exits, "exits_by_cause": {"INVLPG": exits}, "instructions": exits * 1e5}
+                    for known in figures.kvm()["phases"]]
+
+        for variant, columns in documents.COLUMNS.items():
+            runs = {column[2] for column in columns}
+            told = documents.compare(variant, {run: phases(1_000_000) for run in runs}, root=root)
+            self.assertTrue({line.split(":")[0] for line in told} == {column[0] for column in columns}, told)
+            documents.compare(variant, {run: phases(1_000_000) for run in runs}, write=True, root=root)
+            self.assertEqual(documents.compare(variant, {run: phases(1_000_000) for run in runs}, root=root), [])
+            self.assertEqual(documents.compare(variant, {run: phases(1_040_000) for run in runs}, root=root), [])
+            self.assertNotEqual(documents.compare(variant, {run: phases(1_100_000) for run in runs}, root=root), [])
+        readme = (root / "README.md").read_text()
+        self.assertIn("| boot to init | 1,000,000 | 1,000,000 | 25,839 | 1,000,000 | 1,000,000 | 53,317 |\n", readme)
+        self.assertIn("| 1,000,000 | 1,000,000 | 21,933 | 100,000.0 | 100,000.0 | 154.7 |\n", (root / "docs/claims.md").read_text())
+        self.assertEqual(documents.compare("usual", {}, root=root), [])
 
     def test_figures_that_can_be_read_again(self):
         self.assertEqual(json.loads(json.dumps(figures_of())), figures_of())

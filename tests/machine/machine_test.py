@@ -26,6 +26,7 @@ from cases import CASES, Files
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench" / "claims"))
 import bounds  # noqa: E402
+import documents  # noqa: E402
 import figures  # noqa: E402
 
 DUMP_SAMPLES = 6    # pages of each trace of which dump and walk are asked alike
@@ -146,9 +147,10 @@ class Runner:
                     f"larger leaves than 4 KiB: {summary['mapped']}")
 
     def judge_phases(self, case, told, console):
-        """Every phase ran, and cost no more than `make claims` promises."""
+        """Every phase ran, cost no more than `make claims` promises, and about what documents say."""
         try:
-            exceeded = bounds.exceeded(case.phases, figures.figures(told, console, case.phases, figures.kvm()))
+            found = figures.figures(told, console, case.phases, figures.kvm())
+            exceeded = bounds.exceeded(case.phases, found) + documents.compare("usual", {case.phases: found})
         except figures.Malformed as why:
             raise Failure(str(why)) from why
         require(not exceeded, "; ".join(exceeded))
