@@ -294,6 +294,30 @@ static bool counts_good(struct sim *sim, const struct sim_census *census)
 	return true;
 }
 
+/* What the engine says of the pages that tests care for is what a CPU would find. */
+static bool translations_good(struct sim *sim)
+{
+	for (unsigned i = 0; i < SIM_INTERESTS && i < sim->interests; i++) {
+		struct vmmu_vcpu *vcpu = sim->vcpu[i % sim->vcpus].engine;
+		uint64_t gpa = sim->interest[i] << VMMU_PAGE_SHIFT;
+		struct vmmu_translation said;
+		struct sim_walk walk;
+		bool leaf;
+
+		if (!vcpu)
+			continue;
+		sim_look(sim, gpa, 0, &walk);
+		leaf = vmmu_translate(vcpu, vmmu_gpa_of(gpa), &said) == VMMU_ENTRY_LEAF;
+		if (leaf != (walk.end == SIM_WALK_MAPPED) || (leaf && (said.pfn.v != walk.pfn || said.rights != walk.rights ||
+		                                                       said.level != walk.level))) {
+			sim_fail(sim, 0, "vmmu_translate answers for %#lx: %s, frame %#lx, rights %u, level %u; a CPU finds %#lx, %u, %u",
+			         gpa, leaf ? "a page" : "none", said.pfn.v, said.rights, said.level, walk.pfn, walk.rights, walk.level);
+			return false;
+		}
+	}
+	return true;
+}
+
 bool sim_check(struct sim *sim)
 {
 	struct sim_census census;
@@ -302,7 +326,7 @@ bool sim_check(struct sim *sim)
 		return !sim->failed;
 	if (sim->memory.error)
 		sim_fail(sim, 0, "%s", sim->memory.error);
-	return visit(sim, &census, true, NULL) && tlbs_good(sim) && counts_good(sim, &census) &&
+	return visit(sim, &census, true, NULL) && tlbs_good(sim) && counts_good(sim, &census) && translations_good(sim) &&
 	       vmmu_audit(sim->vm, audit_line, sim) == 0 && !sim->failed;
 }
 

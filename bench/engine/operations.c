@@ -167,6 +167,20 @@ static void prefault(void)
 static void lookup(void)
 {
 	struct host host;
+	struct vmmu_translation found;
+
+	start_mapped(&host, VMMU_MODE_EPT, PAGES);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i++)
+		if (vmmu_translate(host.vcpu, vmmu_gpa_of(scattered(i, PAGES) * PAGE), &found) != VMMU_ENTRY_LEAF)
+			exit(1);
+	count_end(PAGES);
+	host_stop(&host);
+}
+
+static void path_decoded(void)
+{
+	struct host host;
 	struct vmmu_path path;
 
 	start_mapped(&host, VMMU_MODE_EPT, PAGES);
@@ -449,6 +463,7 @@ static const struct row {
 	{"mmio-cached", mmio_cached},
 	{"prefault-page", prefault},
 	{"lookup", lookup},
+	{"path-decoded", path_decoded},
 	{"log-on-page", log_on},
 	{"log-first-write", log_first_write},
 	{"log-harvest-page", log_harvest},

@@ -45,7 +45,7 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 
 /* ---- invalidate.c ---- */
 
-/* Those that were begun and never ended. */
+/* What ranges that are or were open took. */
 void vmmu_invalidations_free_all(struct vmmu_vm *vm);
 
 /* ---- stats.c ---- */
@@ -58,6 +58,12 @@ void vmmu_stats_add(struct vmmu_vm *vm, struct vmmu_stats *out);
 /* Remove what maps [first, end), then flush. */
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause);
+/*
+ * Remove what maps one gfn, with the gate closed already; the caller flushes. False: it
+ * takes vmmu_zap_range, and nothing has happened.
+ */
+bool vmmu_zap_page(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn,
+                   enum vmmu_cause cause);
 /* Take W from leaves in [first, end), then flush, as above. */
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid);

@@ -34,16 +34,6 @@ static enum vmmu_next path_visit(struct vmmu_visit *v, void *arg)
 	return step->info.kind == VMMU_ENTRY_TABLE ? VMMU_DESCEND : VMMU_STOP;
 }
 
-/* The first of the VM's maps that translates gpas. */
-static struct vmmu_map *map_of_gpas(struct vmmu_vm *vm)
-{
-	struct vmmu_map *map = vm->maps;
-
-	while (map && map->input != VMMU_INPUT_GPA)
-		map = map->next;
-	return map;
-}
-
 void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 {
 	static const struct vmmu_visitor path = {.leaf = path_visit, .table_pre = path_visit};
@@ -54,8 +44,8 @@ void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out)
 	*out = (struct vmmu_path){.steps = 0};
 	managing = vmmu_manage_lock(&vm->tables);
 	op = vmmu_manage_op(vm);
-	op.map = map_of_gpas(vm);
-	if (op.map && gfn < vm->memory.limit && gfn < vmmu_map_end(op.map))
+	op.map = vmmu_map_of_gpas(vm);
+	if (gfn < vm->memory.limit && gfn < vmmu_map_end(op.map))
 		vmmu_walk(&op, vmmu_top_of(op.map), gfn, gfn + 1, path, out);
 	vmmu_manage_unlock(&vm->tables, managing);
 }

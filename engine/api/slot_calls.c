@@ -214,9 +214,11 @@ enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id)
 
 /* ---- move ------------------------------------------------------------------ */
 
-/* Both places of a slot on the move, busy while what maps the old one is taken out. */
+/* Both places of a slot on the move, in gfns: busy while what maps the old one is taken out. */
 struct move {
-	struct vmmu_invalidation from, to;
+	struct {
+		uint64_t first, end;
+	} from, to;
 };
 
 /*
@@ -229,16 +231,18 @@ static void exchange(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_slot *s
 {
 	struct vmmu_closed closed;
 
-	move->from = (struct vmmu_invalidation){.first = slot->first, .end = slot->end};
+	move->from.first = slot->first;
+	move->from.end = slot->end;
 	closed = close_for_change(vm, op);
 	vmmu_slot_remove(&vm->memory, closed, slot);
 	vmmu_slot_place(slot, base);
 	/* Page-size caps speak of the old place; they stay behind, with it. */
 	slot->caps = NULL;
 	vmmu_slot_insert(&vm->memory, closed, slot);
-	move->to = (struct vmmu_invalidation){.first = slot->first, .end = slot->end};
-	vmmu_invalidation_add(&vm->memory, closed, &move->from);
-	vmmu_invalidation_add(&vm->memory, closed, &move->to);
+	move->to.first = slot->first;
+	move->to.end = slot->end;
+	vmmu_invalidation_add(&vm->memory, closed, move->from.first, move->from.end);
+	vmmu_invalidation_add(&vm->memory, closed, move->to.first, move->to.end);
 	vmmu_gate_open(&vm->tables, closed);
 }
 
@@ -249,8 +253,8 @@ static void settle_down(struct vmmu_vm *vm, struct vmmu_op *op, struct move *mov
 	vmmu_zap_range(vm, op, move->from.first, move->from.end, 0, VMMU_CAUSE_ZAP_SLOT);
 	vmmu_zap_range(vm, op, move->to.first, move->to.end, 0, VMMU_CAUSE_ZAP_MMIO);
 	closed = vmmu_gate_close(&vm->tables, vmmu_managing_of(op));
-	vmmu_invalidation_remove(&vm->memory, closed, &move->from);
-	vmmu_invalidation_remove(&vm->memory, closed, &move->to);
+	vmmu_invalidation_take(&vm->memory, closed, move->from.first, move->from.end);
+	vmmu_invalidation_take(&vm->memory, closed, move->to.first, move->to.end);
 	vmmu_gate_open(&vm->tables, closed);
 }
 

@@ -66,6 +66,8 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	t->manager.ring = c->ring;
 	vm->memory.max_slots = c->max_slots ? c->max_slots : VMMU_MAX_SLOTS_DEFAULT;
 	vm->memory.limit = gfn_limit(c, layout);
+	vm->memory.ranges = vm->memory.own_ranges;
+	vm->memory.ranges_max = VMMU_OWN_RANGES;
 	atomic_init(&vm->memory.generation, 1);
 	atomic_init(&vm->memory.sequence, 1);
 	vm->mode = vmmu_mode_ops(c->mode);

@@ -91,6 +91,7 @@ struct vmmu_layout {
 	uint64_t accessed, dirty;               /* 0 when the CPU has no such bits */
 	uint64_t table;                         /* bits of every entry that references a table */
 	uint64_t table_mask, table_mark;        /* entry & mask == mark says table */
+	uint64_t table_2m_mask;                 /* the same at 2 MiB, and the CPU follows it */
 	uint64_t leaf[VMMU_LEVEL_MAX + 1];      /* bits of every leaf at a level, without rights */
 	uint8_t leaf_shift[VMMU_LEVEL_MAX + 1]; /* log2 of the bytes it maps */
 	uint64_t soft_writable;                 /* both software bits of a leaf that may become writable */
@@ -101,6 +102,9 @@ struct vmmu_layout {
 	 * lacks W and may have it again. The log's most frequent question, in one comparison.
 	 */
 	uint64_t protected_mask, protected_mark;
+	/* The same whatever its W and its software bits: the CPU takes it as it stands. */
+	uint64_t plain_mask, plain_mark;
+	uint64_t exec_mask; /* the bit that grants X or withholds it */
 	uint64_t mmio;      /* an MMIO entry of generation 0 */
 	uint64_t mmio_mask; /* entry & mask == mark says MMIO */
 	uint64_t mmio_mark;

@@ -95,6 +95,9 @@ static void init_protected(struct vmmu_layout *l)
 
 	l->protected_mark = f->read | f->always | f->soft_map_writable | l->memtype[VMMU_MEMTYPE_WB];
 	l->protected_mask = l->protected_mark | types | f->write | l->reserved_leaf[VMMU_LEVEL_4K];
+	l->exec_mask = f->exec | f->no_exec;
+	l->plain_mark = l->protected_mark & ~f->soft_map_writable;
+	l->plain_mask = l->protected_mask & ~(f->soft_map_writable | f->write);
 }
 
 static uint64_t pointer_bits(const struct vmmu_layout *l)
@@ -141,6 +144,7 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 	init_mmio(l, !(format->mmio_by_reserved && cpu->maxphyaddr > 51));
 	l->table_mark = format->bare_tables ? format->present : l->table & ~l->accessed;
 	l->table_mask = l->table_mark | l->huge | l->mmio_mask;
+	l->table_2m_mask = l->table_mask | l->reserved_table[VMMU_LEVEL_2M];
 	return VMMU_OK;
 }
 

@@ -45,6 +45,11 @@ struct vmmu_map_ops {
 	void (*zap_range)(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first, uint64_t end,
 	                  unsigned keep, enum vmmu_cause cause);
 	/*
+	 * The same for one gfn, with the gate closed already. What the host said before that is
+	 * old when it opens: the caller sees to that. NULL: only by zap_range.
+	 */
+	void (*zap_page)(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause);
+	/*
 	 * Take W from leaves in [first, end); with `forbid` also the software bits that
 	 * let a fault give it back. Bounded steps, as above.
 	 */
@@ -111,6 +116,16 @@ struct vmmu_vcpu {
 static inline struct vmmu_top vmmu_top_of(const struct vmmu_map *map)
 {
 	return (struct vmmu_top){map->root->hpa, map->root->level};
+}
+
+/* The first of the VM's maps that translates gpas: each VM has one. */
+static inline struct vmmu_map *vmmu_map_of_gpas(const struct vmmu_vm *vm)
+{
+	struct vmmu_map *map = vm->maps;
+
+	while (map->input != VMMU_INPUT_GPA)
+		map = map->next;
+	return map;
 }
 
 /* First gfn past what the map's root can translate. */

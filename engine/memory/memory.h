@@ -27,9 +27,16 @@ struct vmmu_slot {
 
 /* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
 struct vmmu_invalidation {
-	struct vmmu_invalidation *next;
 	uint64_t first, end;
+	uint64_t reach; /* the largest end of it and of those that stand before it */
 };
+
+/*
+ * So many ranges stand in the VM itself; an array on its own takes over when more are
+ * open. Two places are always kept free, for a slot that moves.
+ */
+enum { VMMU_OWN_RANGES = 8,
+       VMMU_RANGES_OF_MOVE = 2 };
 
 struct vmmu_memory {
 	struct vmmu_slot **sorted; /* by first gfn */
@@ -45,7 +52,10 @@ struct vmmu_memory {
 	/* Steps whenever an answer of host.backing may have become stale. */
 	_Atomic uint64_t sequence;
 
-	struct vmmu_invalidation *invalidating; /* each vmmu_invalidate_begin without its end, and a move's places */
+	uint32_t invalidating; /* ranges: each vmmu_invalidate_begin without its end, and a move's places */
+	uint32_t ranges_max;
+	struct vmmu_invalidation *ranges; /* by first gfn: invalidating.c */
+	struct vmmu_invalidation own_ranges[VMMU_OWN_RANGES];
 };
 
 /*
@@ -116,13 +126,13 @@ static inline void vmmu_dirty_mark(const struct vmmu_op *op, struct vmmu_slot *s
 
 /* ---- staleness: invalidating.c ---- */
 
+/* Does one of the ranges under invalidation meet [first, end)? O(log n). */
+bool vmmu_meets_invalidation(const struct vmmu_memory *m, uint64_t first, uint64_t end);
+
 /* Is the host about to take a frame behind [first, end)? Most often nothing is invalidating at all. */
 static inline bool vmmu_is_invalidating(const struct vmmu_memory *m, uint64_t first, uint64_t end)
 {
-	for (const struct vmmu_invalidation *p = m->invalidating; p; p = p->next)
-		if (first < p->end && end > p->first)
-			return true;
-	return false;
+	return VMMU_UNLIKELY(m->invalidating) && vmmu_meets_invalidation(m, first, end);
 }
 /*
  * Leaves have been removed: an answer of host.backing from before may name a frame
@@ -130,12 +140,9 @@ static inline bool vmmu_is_invalidating(const struct vmmu_memory *m, uint64_t fi
  * since they were removed.
  */
 void vmmu_answers_age(struct vmmu_memory *m, struct vmmu_closed closed);
-/* Each steps sequence. */
-void vmmu_invalidation_add(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_invalidation *invalidation);
-void vmmu_invalidation_remove(struct vmmu_memory *m, struct vmmu_closed closed,
-                              const struct vmmu_invalidation *invalidation);
-/* Take out one that was begun for exactly this range; NULL if there is none. */
-struct vmmu_invalidation *vmmu_invalidation_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first,
-                                                 uint64_t end);
+/* A range more, for which there is room. Steps sequence. */
+void vmmu_invalidation_add(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first, uint64_t end);
+/* Take out one that was begun for exactly this range, and step sequence. False: there is none. */
+bool vmmu_invalidation_take(struct vmmu_memory *m, struct vmmu_closed closed, uint64_t first, uint64_t end);
 
 #endif

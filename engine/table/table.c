@@ -5,6 +5,18 @@
 #include "table/trace.h"
 #include "table/walk.h"
 
+/* Seats may be empty. */
+static inline bool is_inside(const struct vmmu_actor *actor)
+{
+	return actor && atomic_load_explicit(&actor->inside, memory_order_seq_cst);
+}
+
+static VMMU_APART void wait_until_out(struct vmmu_tables *t, const struct vmmu_actor *actor)
+{
+	while (is_inside(actor))
+		vmmu_relax(t);
+}
+
 struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	vmmu_assert_managing(managing);
@@ -12,8 +24,8 @@ struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing m
 	vmmu_point(t, VMMU_POINT_GATE_CLOSE, vmmu_hpa_of(0), 0);
 	atomic_store_explicit(&t->closed, true, memory_order_seq_cst);
 	for (uint32_t i = 0; i < t->actors_end; i++)
-		while (t->actors[i] && atomic_load_explicit(&t->actors[i]->inside, memory_order_seq_cst))
-			vmmu_relax(t);
+		if (VMMU_UNLIKELY(is_inside(t->actors[i])))
+			wait_until_out(t, t->actors[i]);
 	return (struct vmmu_closed){VMMU_PROOF_OF(t)};
 }
 
@@ -152,34 +164,66 @@ struct retiring {
 	enum vmmu_cause cause;
 };
 
+/* The same for some neighbours that are not all of one kind. */
+static VMMU_APART uint64_t count_mixed(const struct vmmu_layout *l, unsigned level, const _Atomic uint64_t *entries,
+                                       unsigned count)
+{
+	uint64_t leaves = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		leaves += vmmu_is_leaf(l, level, atomic_load_explicit(&entries[i], memory_order_relaxed));
+	return leaves;
+}
+
 /*
  * How many of its entries are leaves. Nobody writes them meanwhile. Neighbours are
- * mostly alike, so that what an entry is need be worked out once for a run of them:
- * this loop is what taking a VM down costs.
+ * mostly alike, so that what an entry is need be worked out once for many: this loop is
+ * what taking a table down costs.
  */
+enum { NEIGHBOURS = 64 };
 static uint64_t count_leaves(const struct vmmu_op *op, const struct vmmu_table *table)
 {
 	const struct vmmu_layout *l = &op->map->layout;
 	const _Atomic uint64_t *entries = (const _Atomic uint64_t *)(op->tables->read_base + table->hpa.v);
-	const uint64_t kind_mask = l->present | l->huge | l->mmio_mask;
-	uint64_t kind = 0, leaves = 0;
-	unsigned start = 0;
+	const uint64_t kind = l->present | l->huge | l->mmio_mask;
+	uint64_t leaves = 0;
 
-#pragma GCC unroll 8
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++) {
-		uint64_t entry = atomic_load_explicit(&entries[i], memory_order_relaxed);
+	for (unsigned i = 0; i < VMMU_ENTRIES; i += NEIGHBOURS) {
+		const uint64_t first = atomic_load_explicit(&entries[i], memory_order_relaxed);
+		uint64_t differ = 0;
 
-		if (VMMU_LIKELY((entry & kind_mask) == kind))
-			continue;
-		leaves += vmmu_is_leaf(l, table->level, kind) ? i - start : 0;
-		kind = entry & kind_mask;
-		start = i;
+#pragma GCC unroll 16
+		for (unsigned j = i + 1; j < i + NEIGHBOURS; j++)
+			differ |= atomic_load_explicit(&entries[j], memory_order_relaxed) ^ first;
+		if (VMMU_UNLIKELY(differ & kind))
+			leaves += count_mixed(l, table->level, &entries[i], NEIGHBOURS);
+		else if (vmmu_is_leaf(l, table->level, first))
+			leaves += NEIGHBOURS;
 	}
-	return leaves + (vmmu_is_leaf(l, table->level, kind) ? VMMU_ENTRIES - start : 0);
+	return leaves;
 }
 
-static void count_out(struct vmmu_op *op, const struct vmmu_table *table)
+bool vmmu_table_is_empty(const struct vmmu_tables *t, vmmu_hpa table)
 {
+	const _Atomic uint64_t *entries = (const _Atomic uint64_t *)(t->read_base + table.v);
+
+	for (unsigned i = 0; i < VMMU_ENTRIES; i += NEIGHBOURS) {
+		uint64_t any = 0;
+
+#pragma GCC unroll 16
+		for (unsigned j = i; j < i + NEIGHBOURS; j++)
+			any |= atomic_load_explicit(&entries[j], memory_order_relaxed);
+		if (any)
+			return false;
+	}
+	return true;
+}
+
+/* Not with the VM, whose statistics nobody can read any more: it may have millions. */
+static void count_out(struct vmmu_op *op, const struct vmmu_table *table, enum vmmu_cause cause)
+{
+	if (cause == VMMU_CAUSE_ZAP_VM)
+		return;
 	vmmu_count(&op->who->count.pages[table->level], -count_leaves(op, table));
 }
 
@@ -193,7 +237,7 @@ static enum vmmu_next retire_pre(struct vmmu_visit *v, void *arg)
 	if (v->level > VMMU_LEVEL_2M)
 		return VMMU_DESCEND;
 	table = vmmu_table_find(op->tables, r->closed, vmmu_entry_address(&op->map->layout, v->entry));
-	count_out(op, table);
+	count_out(op, table, r->cause);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 	return VMMU_NEXT;
 }
@@ -210,7 +254,7 @@ static void retire_post(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 	const struct retiring *r = arg;
 	struct vmmu_table *table = vmmu_table_find(op->tables, r->closed, hpa);
 
-	count_out(op, table);
+	count_out(op, table, r->cause);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 }
 
@@ -227,8 +271,8 @@ void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmm
 	struct retiring r = {.closed = closed, .cause = cause};
 
 	op->map->retired++;
-	if (table->level > VMMU_LEVEL_4K)
+	if (table->level > VMMU_LEVEL_4K && !vmmu_table_is_empty(op->tables, table->hpa))
 		vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &r);
-	count_out(op, table);
+	count_out(op, table, cause);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, closed), table, cause);
 }

@@ -229,6 +229,9 @@ struct vmmu_table *vmmu_table_find(struct vmmu_tables *t, struct vmmu_closed clo
 void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_table *table,
                        enum vmmu_cause cause);
 
+/* Does it hold nothing at all? Nobody writes it meanwhile. */
+bool vmmu_table_is_empty(const struct vmmu_tables *t, vmmu_hpa table);
+
 /* The same for this one alone: it is empty, and nothing references it. */
 void vmmu_table_retire_one(struct vmmu_exclusive x, struct vmmu_table *table, enum vmmu_cause cause);
 

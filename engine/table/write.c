@@ -26,13 +26,21 @@ VMMU_INLINE void note_flush_of(struct vmmu_op *op, uint64_t start, uint64_t end,
 {
 	struct vmmu_needed_flush *flush = &op->flush;
 
-	if (!flush->needed || start < flush->start)
+	if (!flush->needed) {
 		flush->start = start;
-	if (!flush->needed || end > flush->end)
 		flush->end = end;
-	flush->all = (flush->needed && flush->all) || op->map->flush_all;
-	flush->tables = (flush->needed && flush->tables) || tables;
-	flush->needed = true;
+		flush->all = op->map->flush_all;
+		flush->tables = tables;
+		flush->needed = true;
+		flush->cause = cause;
+		return;
+	}
+	if (start < flush->start)
+		flush->start = start;
+	if (end > flush->end)
+		flush->end = end;
+	flush->all |= op->map->flush_all;
+	flush->tables |= tables;
 	flush->cause = cause;
 }
 
@@ -44,14 +52,18 @@ static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v,
 }
 
 /* A fault that finds the entry changed must also find that a flush is pending (locks.h). */
-static VMMU_RARE void count_pending(struct vmmu_op *op)
+static VMMU_RARE void count_pending_now(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 
-	if (op->flush.pending || (op->who == &t->manager && !t->manager_counts_flushes))
-		return;
 	op->flush.pending = vmmu_flush_unit(atomic_load_explicit(&t->epoch, memory_order_relaxed));
 	atomic_fetch_add_explicit(&t->flushes_pending, op->flush.pending, memory_order_seq_cst);
+}
+
+static inline void count_pending(struct vmmu_op *op)
+{
+	if (!op->flush.pending && (op->who != &op->tables->manager || op->tables->manager_counts_flushes))
+		count_pending_now(op);
 }
 
 void vmmu_flush_all_needed(struct vmmu_op *op, enum vmmu_cause cause)
@@ -121,72 +133,106 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	return true;
 }
 
-/* ---- many at once -------------------------------------------------------------- */
-
-static bool narrow_watched(struct vmmu_op *op, struct vmmu_place at, uint64_t *was, uint64_t take, enum vmmu_cause cause)
+bool vmmu_entry_drop(struct vmmu_visit *v, enum vmmu_cause cause)
 {
-	uint64_t before = *was, value = before & ~take;
+	struct vmmu_op *op = v->op;
+	struct vmmu_tables *t = op->tables;
+	const struct vmmu_layout *l = &op->map->layout;
+	const bool present = vmmu_is_present(l, v->entry);
+	uint64_t was = v->entry;
 
-	vmmu_point(op->tables, VMMU_POINT_ENTRY_BEFORE, at.table, at.index);
-	if (!exchange(&writable(op->tables, at.table)[at.index], was, value))
+	VMMU_ASSERT(was && !v->unreached);
+	if (present)
+		count_pending(op);
+	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
+	if (VMMU_UNLIKELY(!exchange(&writable(t, v->table)[v->index], &v->entry, 0)))
 		return false;
-	if (op->tracing)
-		vmmu_trace_write(op, at, before, value, cause);
-	vmmu_point(op->tables, VMMU_POINT_ENTRY_AFTER, at.table, at.index);
+	v->entry = 0;
+	vmmu_count(&op->who->count.entries[cause][v->level], 1);
+	if (present) {
+		bool table = vmmu_is_table(l, v->level, was);
+
+		note_flush_of(op, v->gfn.v, v->gfn.v + vmmu_level_pages(v->level), table, cause);
+		vmmu_count(&op->who->count.zapped[cause], 1);
+		if (vmmu_is_leaf(l, v->level, was))
+			vmmu_count(&op->who->count.pages[v->level], -1ull);
+	}
+	if (VMMU_UNLIKELY(op->tracing))
+		vmmu_trace_write(op, (struct vmmu_place){v->table, v->index, v->level, v->gfn}, was, 0, cause);
+	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, v->table, v->index);
 	return true;
 }
 
-/* Where it begins: no CPU need forget what is before. */
-static struct vmmu_span without_head(const struct vmmu_tables *t, struct vmmu_span span, uint64_t take)
+/* ---- many at once -------------------------------------------------------------- */
+
+static void narrow_watched(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t take, enum vmmu_cause cause)
+{
+	_Atomic uint64_t *entry = &writable(op->tables, at.table)[at.index];
+	uint64_t value;
+
+	/* The CPU sets A or D where the engine has not: then the entry is looked at again. */
+	do {
+		value = was & ~take;
+		vmmu_point(op->tables, VMMU_POINT_ENTRY_BEFORE, at.table, at.index);
+	} while (!exchange(entry, &was, value));
+	if (op->tracing)
+		vmmu_trace_write(op, at, was, value, cause);
+	vmmu_point(op->tables, VMMU_POINT_ENTRY_AFTER, at.table, at.index);
+}
+
+/* The one store of many: nobody but the CPU writes the entry meanwhile, and an A that it sets stays. */
+VMMU_INLINE void take_away(_Atomic uint64_t *entry, uint64_t take)
+{
+	(void)atomic_fetch_and_explicit(entry, ~take, memory_order_acq_rel);
+}
+
+/* From the first to the last that has one of the bits: no CPU need forget what is around these. */
+static struct vmmu_span without_ends(const struct vmmu_tables *t, struct vmmu_span span, uint64_t take)
 {
 	while (span.first < span.end && !(vmmu_entry_read(t, span.table, span.first) & take))
 		span.first++;
+	while (span.first < span.end && !(vmmu_entry_read(t, span.table, span.end - 1) & take))
+		span.end--;
 	return span;
 }
 
 /* What became of a span. */
 struct narrowed {
 	unsigned entries; /* how many were written */
-	unsigned end;     /* past the last of them */
-	uint64_t were;    /* all that they said before, or-ed */
+	uint64_t were;    /* what they said before of all that matters, or-ed */
 };
 
 /*
- * Neighbours are mostly alike, so that what an entry is need be worked out once for a run
- * of them. Nobody but the CPU writes them meanwhile: it sets A or D where the engine has
- * not, and the entry is looked at again.
+ * Neighbours are mostly alike. So an entry is only looked at closely when it differs, in
+ * what makes it a leaf and in the bits that go, from the last one that was narrowed.
  */
 VMMU_INLINE struct narrowed narrow(struct vmmu_op *op, struct vmmu_span span, uint64_t take, enum vmmu_cause cause,
                                    bool watched)
 {
 	const struct vmmu_layout *l = &op->map->layout;
-	const uint64_t kind_mask = l->present | l->mmio_mask;
+	const uint64_t matters = l->present | l->mmio_mask | take;
 	const _Atomic uint64_t *from = (const _Atomic uint64_t *)(op->tables->read_base + span.table.v);
 	_Atomic uint64_t *to = writable(op->tables, span.table);
-	struct narrowed n = {0, 0, 0};
-	uint64_t leaf = 0; /* the kind of the last leaf; 0: none was seen */
+	struct narrowed n = {span.end - span.first, 0};
+	uint64_t like = ~matters; /* like none */
 
-#pragma GCC unroll 4
+#pragma GCC unroll 8
 	for (unsigned i = span.first; i < span.end; i++) {
-		uint64_t was = atomic_load_explicit(&from[i], memory_order_acquire), value = was & ~take;
+		uint64_t was = atomic_load_explicit(&from[i], memory_order_acquire);
 
-		if (value == was)
-			continue;
-		if (VMMU_UNLIKELY((was & kind_mask) != leaf)) {
-			if (!vmmu_is_leaf(l, VMMU_LEVEL_4K, was))
+		if (VMMU_UNLIKELY((was & matters) != like)) {
+			if (!(was & take) || !vmmu_is_leaf(l, VMMU_LEVEL_4K, was)) {
+				n.entries--;
 				continue;
-			leaf = was & kind_mask;
+			}
+			like = was & matters;
+			n.were |= like;
 		}
-		n.were |= was;
-		n.entries++;
-		n.end = i + 1;
 		if (watched)
-			while (!narrow_watched(op, (struct vmmu_place){span.table, i, VMMU_LEVEL_4K, vmmu_gfn_of(span.gfn.v + i)},
-			                       &was, take, cause))
-				;
+			narrow_watched(op, (struct vmmu_place){span.table, i, VMMU_LEVEL_4K, vmmu_gfn_of(span.gfn.v + i)},
+			               was, take, cause);
 		else
-			while (VMMU_UNLIKELY(!exchange(&to[i], &was, value)))
-				value = was & ~take;
+			take_away(&to[i], take);
 	}
 	return n;
 }
@@ -203,11 +249,11 @@ void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vm
 	struct narrowed n;
 
 	vmmu_assert_closed(closed);
-	span = without_head(op->tables, span, take);
+	span = without_ends(op->tables, span, take);
 	count_pending(op);
 	n = VMMU_UNLIKELY(watched) ? narrow(op, span, take, cause, true) : narrow_unwatched(op, span, take);
 	if (n.entries)
 		vmmu_count(&op->who->count.entries[cause][VMMU_LEVEL_4K], n.entries);
 	if (n.were & (op->map->layout.format->write | op->map->layout.dirty))
-		note_flush_of(op, span.gfn.v + span.first, span.gfn.v + n.end, false, cause);
+		note_flush_of(op, span.gfn.v + span.first, span.gfn.v + span.end, false, cause);
 }

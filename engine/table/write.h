@@ -21,6 +21,12 @@
  */
 bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
 
+/*
+ * The same for an entry that goes: the value is zero, which says what follows from it. For
+ * management, which removes page by page. visit->entry is not zero, and CPUs can reach it.
+ */
+bool vmmu_entry_drop(struct vmmu_visit *visit, enum vmmu_cause cause);
+
 /* Where an entry stands. */
 struct vmmu_place {
 	vmmu_hpa table;

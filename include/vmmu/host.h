@@ -35,7 +35,8 @@
  *                          bit for each page of the slot
  *   vmmu_slot_set_flags    LOG_DIRTY: one bit for each page of the slot
  *   vmmu_range_restrict    the slot's first time: one byte for each 2 MiB of the slot
- *   vmmu_invalidate_begin  the range (24 bytes), until vmmu_invalidate_end
+ *   vmmu_invalidate_begin  while more than six ranges are open: an array of 24 bytes for
+ *                          each, doubled when it is full, until vmmu_vm_destroy
  *
  * Never inside the gate or with it closed. A call that gets nothing says NO_MEMORY
  * and has changed nothing; vmmu_fault may be made again when there is memory.

@@ -370,6 +370,22 @@ struct vmmu_path {
 /* [manage] The walk that the CPU would make for gpa. */
 void vmmu_path_of(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_path *out);
 
+/* Where a gpa leads. */
+struct vmmu_translation {
+	uint64_t entry; /* that ends the translation; 0 where nothing is */
+	vmmu_pfn pfn;   /* frame of gpa's page; 0 unless a leaf maps it */
+	uint8_t level;  /* of the entry; 0: past what the tables translate */
+	uint8_t rights; /* VMMU_R/W/X as the CPU applies them; 0 unless a leaf maps it */
+};
+/*
+ * [vcpu] The same by its end alone, and quick: for who emulates an instruction of the
+ * vCPU's. vCPUs ask in parallel. Maps nothing, allocates nothing, owes no flush. It is
+ * true at some moment of the call; a host that goes on using the frame must see to it that
+ * it is not taken away meanwhile, as with frames of its own. VMMU_ENTRY_LEAF: all of *out
+ * holds. Under shadow paging and for nested guests: of the map that translates gpas.
+ */
+enum vmmu_entry_kind vmmu_translate(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, struct vmmu_translation *out);
+
 /* [manage] Every entry that is not zero, tables before their children. */
 /* `fn` is called while vCPUs are shut out of the tables: it must neither call the engine nor wait for a vCPU. */
 typedef void (*vmmu_dump_fn)(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn);

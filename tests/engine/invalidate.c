@@ -148,6 +148,96 @@ static void a_vm_may_end_with_a_range_open(void **state)
 	assert_sound(sim);
 }
 
+/* As many ranges as there may be, begun and ended in any order: the array that holds them grows. */
+static void many_ranges(void **state)
+{
+	enum { RANGES = 60,
+	       PAGES = 64 };
+	struct sim *sim = sim_default(state);
+	struct {
+		uint64_t first, pages;
+		bool open;
+	} range[RANGES] = {{0, 0, false}};
+	uint64_t random = 12;
+
+	sim_slot_create(sim, 0, 0, PAGES * K, 0, contiguous(sim, 0, 0));
+	for (unsigned step = 0; step < 400 && !sim->failed; step++) {
+		unsigned i = (unsigned)sim_random_below(&random, step < 200 ? RANGES : 20);
+		uint64_t gfn = sim_random_below(&random, PAGES);
+		bool busy = false;
+
+		if (range[i].open) {
+			assert_int_equal(sim_invalidate_end(sim, range[i].first * K, range[i].pages * K), VMMU_OK);
+			range[i].open = false;
+		} else {
+			range[i].first = sim_random_below(&random, PAGES);
+			range[i].pages = 1 + sim_random_below(&random, sim_random_below(&random, 3) ? 2 : 24);
+			assert_int_equal(sim_invalidate_begin(sim, range[i].first * K, range[i].pages * K), VMMU_OK);
+			range[i].open = true;
+		}
+		for (unsigned j = 0; j < RANGES; j++)
+			busy |= range[j].open && gfn >= range[j].first && gfn < range[j].first + range[j].pages;
+		assert_int_equal(sim_access(sim, 0, gfn * K, VMMU_W), busy ? VMMU_FAULT_RETRY : SIM_OK);
+	}
+	/* What was never begun, or only partly, ends nothing. */
+	assert_int_equal(sim_invalidate_end(sim, 0, 1000 * K), VMMU_ERR_INVALID);
+	assert_sound(sim);
+}
+
+/* Where the array cannot grow nothing is begun; a slot that moves needs no memory for its two ranges. */
+static void no_room_for_a_range(void **state)
+{
+	struct sim *sim = sim_default(state);
+	unsigned open = 0;
+
+	sim_slot_create(sim, 0, 0, 64 * K, 0, contiguous(sim, 0, 0));
+	sim_access(sim, 0, 0, VMMU_W);
+	sim->memory.plan = (struct sim_fail_plan){.at = {sim->memory.attempts + 1}, .from_first_on = true};
+	while (sim_invalidate_begin(sim, (open + 1) * K, K) == VMMU_OK)
+		open++;
+	assert_int_equal(open, 6);
+	assert_int_equal(sim_access(sim, 0, 0, VMMU_R), SIM_OK);
+	assert_int_equal(sim_slot_move(sim, 0, 1 * M), VMMU_OK);
+	assert_int_equal(sim_slot_move(sim, 0, 0), VMMU_OK);
+	sim->memory.plan = (struct sim_fail_plan){.at = {0}};
+	assert_int_equal(sim_invalidate_begin(sim, (open + 1) * K, K), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, (open + 1) * K, VMMU_R), VMMU_FAULT_RETRY);
+	for (unsigned i = 0; i <= open; i++)
+		assert_int_equal(sim_invalidate_end(sim, (i + 1) * K, K), VMMU_OK);
+	assert_int_equal(sim_access(sim, 0, K, VMMU_W), SIM_OK);
+	assert_sound(sim);
+}
+
+/* One page out of each size of leaf, out of nothing, of an MMIO entry, and past the tables' end. */
+static void single_pages(void **state)
+{
+	struct sim_config config = sim_config_default(mode_of(state));
+
+	config.vcpus = 2;
+	config.unhooked = true;
+	struct sim *sim = sim_start(&config);
+
+	sim_slot_create(sim, 0, 0, 16 * K, 0, on_demand(sim, 0, 0));
+	sim_slot_create(sim, 1, 2 * M, 2 * M, 0, contiguous(sim, 2 * M, 9));
+	sim_slot_create(sim, 2, 1 * G, 1 * G, 0, contiguous(sim, 1 * G, 18));
+	sim_access(sim, 0, 3 * G, VMMU_R);
+	for (unsigned round = 0; round < 2; round++) {
+		static const uint64_t at[] = {2 * K, 2 * M + 5 * K, 1 * G + 777 * K, 3 * G, 64 * M, (1ull << 46) - K};
+
+		for (unsigned v = 0; v < 2; v++)
+			for (unsigned i = 0; i < 3; i++)
+				assert_int_equal(sim_access(sim, v, at[i], VMMU_W), SIM_OK);
+		for (unsigned i = 0; i < 6; i++) {
+			assert_int_equal(sim_swap_out(sim, at[i], K), VMMU_OK);
+			if (i < 3)
+				assert_int_equal(sim_access(sim, i % 2, at[i], VMMU_R), SIM_OK);
+		}
+		sim_slot_delete(sim, 0);
+		sim_slot_create(sim, 0, 0, 16 * K, 0, on_demand(sim, 0, 0));
+	}
+	assert_sound(sim);
+}
+
 static void swapping_at_random(void **state)
 {
 	for (uint64_t seed = 1; seed <= 4; seed++) {
@@ -181,6 +271,9 @@ int main(void)
 		BOTH(one_page_out_of_a_large_leaf),
 		BOTH(slots_change_during_an_invalidation),
 		BOTH(a_vm_may_end_with_a_range_open),
+		BOTH(many_ranges),
+		BOTH(no_room_for_a_range),
+		BOTH(single_pages),
 		BOTH(swapping_at_random),
 	};
 

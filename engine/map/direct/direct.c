@@ -88,6 +88,7 @@ const struct vmmu_map_ops vmmu_direct_ops = {
 	.fault = vmmu_direct_fault,
 	.quick = vmmu_direct_quick,
 	.zap_range = vmmu_direct_zap_range,
+	.zap_page = vmmu_direct_zap_page,
 	.protect_range = vmmu_direct_protect_range,
 	.harvest_range = vmmu_direct_harvest_range,
 	.zap_mmio = vmmu_mmio_zap,

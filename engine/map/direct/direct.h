@@ -147,6 +147,7 @@ enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed);
 void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
                            uint64_t end, unsigned keep, enum vmmu_cause cause);
+void vmmu_direct_zap_page(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause);
 void vmmu_direct_protect_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
                                uint64_t end, bool forbid);
 void vmmu_direct_harvest_range(struct vmmu_op *op, struct vmmu_closed closed, uint64_t first,

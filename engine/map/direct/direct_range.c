@@ -124,14 +124,6 @@ static enum vmmu_next way_table(struct vmmu_visit *v, void *arg)
 	return VMMU_DESCEND;
 }
 
-static bool is_empty(struct vmmu_op *op, vmmu_hpa table)
-{
-	for (unsigned i = 0; i < VMMU_ENTRIES; i++)
-		if (vmmu_entry_read(op->tables, table, i))
-			return false;
-	return true;
-}
-
 /*
  * Where a range ends inside a table, the sweep empties the table and leaves it. When
  * a slot goes that was all of it, nothing may come there again.
@@ -146,7 +138,7 @@ static void prune(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, e
 		struct vmmu_visit *v = &way.entry[level];
 		vmmu_hpa table = vmmu_entry_address(&op->map->layout, v->entry);
 
-		if (!is_empty(op, table) || !vmmu_entry_write(v, 0, cause))
+		if (!vmmu_table_is_empty(op->tables, table) || !vmmu_entry_write(v, 0, cause))
 			return;
 		vmmu_table_retire(op, closed, vmmu_table_find(op->tables, closed, table), cause);
 	}
@@ -180,6 +172,41 @@ void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, ui
 	sweep_all(op, managing, &s, zap_once);
 	if (cause == VMMU_CAUSE_ZAP_SLOT)
 		prune_ends(op, managing, first, end, cause);
+}
+
+/* What the walker comes to last for one gfn: no visitor, no way back. The hint is management's own. */
+VMMU_INLINE struct vmmu_visit ending(struct vmmu_op *op, uint64_t gfn)
+{
+	const struct vmmu_layout *l = &op->map->layout;
+	const struct vmmu_top top = vmmu_nearest(op, gfn);
+	struct vmmu_visit v = {.op = op, .table = top.table, .level = top.level};
+	unsigned shift = VMMU_INDEX_BITS * (v.level - 1u);
+
+	for (;; v.level--, shift -= VMMU_INDEX_BITS) {
+		if (v.level == VMMU_HINT_LEVEL && top.level != VMMU_HINT_LEVEL)
+			op->who->hint = (struct vmmu_hint){
+				op->map->retired, gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1), v.table};
+		v.index = gfn >> shift & (VMMU_ENTRIES - 1);
+		v.entry = vmmu_entry_read(op->tables, v.table, v.index);
+		if (v.level == VMMU_LEVEL_4K || (v.entry & l->table_mask) != l->table_mark)
+			break;
+		v.table = vmmu_entry_address(l, v.entry);
+	}
+	v.gfn = vmmu_gfn_of(gfn >> shift << shift);
+	return v;
+}
+
+/* Nothing but the CPU's A and D can change the entry meanwhile. */
+void vmmu_direct_zap_page(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause)
+{
+	struct vmmu_visit v;
+
+	vmmu_assert_closed(closed);
+	if (gfn >= vmmu_map_end(op->map))
+		return;
+	v = ending(op, gfn);
+	while (v.entry && !vmmu_entry_drop(&v, cause))
+		;
 }
 
 static uint64_t protected_leaf(const struct vmmu_op *op, uint64_t leaf, bool forbid)
