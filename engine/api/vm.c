@@ -140,6 +140,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 		vmmu_manage_unlock(&vm->tables, managing);
 		return VMMU_ERR_BUSY;
 	}
+	vm->tables.ending = true;
 	free_maps(vm, managing);
 	vmmu_slots_free_all(vm);
 	vmmu_invalidations_free_all(vm);

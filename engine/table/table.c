@@ -220,9 +220,9 @@ bool vmmu_table_is_empty(const struct vmmu_tables *t, vmmu_hpa table)
 }
 
 /* Not with the VM, whose statistics nobody can read any more: it may have millions. */
-static void count_out(struct vmmu_op *op, const struct vmmu_table *table, enum vmmu_cause cause)
+static void count_out(struct vmmu_op *op, const struct vmmu_table *table)
 {
-	if (cause == VMMU_CAUSE_ZAP_VM)
+	if (op->tables->ending)
 		return;
 	vmmu_count(&op->who->count.pages[table->level], -count_leaves(op, table));
 }
@@ -237,7 +237,7 @@ static enum vmmu_next retire_pre(struct vmmu_visit *v, void *arg)
 	if (v->level > VMMU_LEVEL_2M)
 		return VMMU_DESCEND;
 	table = vmmu_table_find(op->tables, r->closed, vmmu_entry_address(&op->map->layout, v->entry));
-	count_out(op, table, r->cause);
+	count_out(op, table);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 	return VMMU_NEXT;
 }
@@ -254,7 +254,7 @@ static void retire_post(struct vmmu_op *op, vmmu_hpa hpa, void *arg)
 	const struct retiring *r = arg;
 	struct vmmu_table *table = vmmu_table_find(op->tables, r->closed, hpa);
 
-	count_out(op, table, r->cause);
+	count_out(op, table);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, r->closed), table, r->cause);
 }
 
@@ -273,6 +273,6 @@ void vmmu_table_retire(struct vmmu_op *op, struct vmmu_closed closed, struct vmm
 	op->map->retired++;
 	if (table->level > VMMU_LEVEL_4K && !vmmu_table_is_empty(op->tables, table->hpa))
 		vmmu_walk(op, top, table->gfn.v, table->gfn.v + pages, retire, &r);
-	count_out(op, table, cause);
+	count_out(op, table);
 	vmmu_table_retire_one(vmmu_exclusive_of(op, closed), table, cause);
 }

@@ -104,6 +104,7 @@ struct vmmu_tables {
 	uint32_t actors_end;         /* past the last seat that is taken */
 	uint32_t header_bytes;       /* of a struct vmmu_table and what a map has behind it */
 	bool manager_counts_flushes; /* its flushes are counted in flushes_pending, too: see locks.h */
+	bool ending;                 /* the VM goes, with all that it counts */
 	_Atomic bool locked;         /* the shadow lock */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table_hash hash;
