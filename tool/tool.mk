@@ -6,9 +6,9 @@ PROBE_DIR := $(BUILD)/tool/machine/probe
 TOOL_BLOBS := $(PROBE_DIR)/embed.o $(BUILD)/tool/report/blobs.o
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(TOOL_BLOBS)
 TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude \
-	$(shell pkg-config --cflags libtracefs libtraceevent 2>/dev/null)
+	$(shell pkg-config --cflags libtracefs libtraceevent babeltrace2 2>/dev/null)
 # pthread_cancel loads libgcc_s when it is called: better it is there.
-TOOL_LIBS := -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state -lncursesw -ltinfo -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
+TOOL_LIBS := -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state $(shell pkg-config --libs babeltrace2 2>/dev/null) -lncursesw -ltinfo -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
 VMMU := $(BUILD)/vmmu
 
 .PHONY: tool

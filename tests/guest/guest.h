@@ -63,6 +63,7 @@ void test_hostile(void);
 void test_memory(void);
 void test_mmio(void);
 void test_nested_svm(void);
+void test_nested_svm_hostile(void);
 void test_nested_vmx(void);
 void test_nmi(void);
 void test_paging(void);

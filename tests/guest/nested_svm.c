@@ -5,9 +5,7 @@
  * where a model would only say the same again, and must be the same on both.
  * What is checked: APM vol. 2, 15.5 to 15.25.
  */
-#include "guest.h"
-
-#include "visor/svm/vmcb.h"
+#include "nested_svm.h"
 
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
@@ -32,8 +30,10 @@ enum { TYPE_INTR = 0,
 #define VECTOR 0x61         /* of interrupts here */
 #define WINDOW (1ull << 39) /* L2's page under test: linear and, in L2, physical address in a GiB that has nothing else */
 
-static struct vmcb *vmcb, *other;
-static uint8_t *io_map, *msr_map, *code, *stack;
+struct vmcb *l2_vmcb;
+uint8_t *l2_io_map, *l2_msr_map, *l2_code, *l2_stack;
+struct l2_registers l2_registers;
+static struct vmcb *other;
 static uint64_t *nested_pml4, *nested_pdpt, *nested_pd, *nested_far, *nested_far_pd, *nested_pt, *page;
 static uint64_t *idt;
 
@@ -42,20 +42,15 @@ static uint64_t physical(const volatile void *p)
 	return (uintptr_t)p;
 }
 
-/* General registers that VMRUN does not switch. */
-static struct {
-	uint64_t rbx, rcx, rdx, rsi;
-} registers;
-
-static void run(void)
+void l2_run(void)
 {
 	__asm__ volatile("push %%rbp\n\t"
 	                 "clgi\n\t"
 	                 "vmrun %%rax\n\t"
 	                 "stgi\n\t"
 	                 "pop %%rbp"
-	                 : "+b"(registers.rbx), "+c"(registers.rcx), "+d"(registers.rdx), "+S"(registers.rsi)
-	                 : "a"(vmcb)
+	                 : "+b"(l2_registers.rbx), "+c"(l2_registers.rcx), "+d"(l2_registers.rdx), "+S"(l2_registers.rsi)
+	                 : "a"(l2_vmcb)
 	                 : "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
 }
 
@@ -67,7 +62,7 @@ static struct vmcb_segment segment(uint16_t selector, uint16_t attributes)
 #define STACK_BYTES 4096
 
 /* L2 as it begins: 64-bit code at CPL 0 on L1's own page tables. */
-static void prepare(const void *bytes, unsigned n)
+void l2_prepare(const void *bytes, unsigned n)
 {
 	uint64_t cr0, cr3, cr4;
 	struct {
@@ -79,45 +74,45 @@ static void prepare(const void *bytes, unsigned n)
 	                 : "=r"(cr0), "=r"(cr3), "=r"(cr4));
 	__asm__ volatile("sgdt %0"
 	                 : "=m"(gdtr));
-	memset(vmcb, 0, sizeof(*vmcb));
-	memset(&registers, 0, sizeof(registers));
-	memcpy(code, bytes, n);
-	vmcb->intercept1 = INTERCEPT_SHUTDOWN;
-	vmcb->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL;
-	vmcb->io_bitmap = physical(io_map);
-	vmcb->msr_bitmap = physical(msr_map);
-	vmcb->asid = 1;
-	vmcb->tlb_control = TLB_FLUSH_ALL;
-	vmcb->es = vmcb->ds = vmcb->ss = segment(DATA, 0xc93);
-	vmcb->cs = segment(CODE64, 0xa9b);
-	vmcb->gdtr.base = gdtr.base;
-	vmcb->gdtr.limit = gdtr.limit;
-	vmcb->idtr.base = physical(idt);
-	vmcb->idtr.limit = 4095;
-	vmcb->efer = read_msr(MSR_EFER);
-	vmcb->cr0 = cr0;
-	vmcb->cr3 = cr3;
-	vmcb->cr4 = cr4;
-	vmcb->dr6 = 0xffff0ff0;
-	vmcb->dr7 = 0x400;
-	vmcb->rflags = 2;
-	vmcb->rip = physical(code);
-	vmcb->rsp = physical(stack) + STACK_BYTES - 64;
-	vmcb->pat = 0x0007040600070406;
+	memset(l2_vmcb, 0, sizeof(*l2_vmcb));
+	memset(&l2_registers, 0, sizeof(l2_registers));
+	memcpy(l2_code, bytes, n);
+	l2_vmcb->intercept1 = INTERCEPT_SHUTDOWN;
+	l2_vmcb->intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL;
+	l2_vmcb->io_bitmap = physical(l2_io_map);
+	l2_vmcb->msr_bitmap = physical(l2_msr_map);
+	l2_vmcb->asid = 1;
+	l2_vmcb->tlb_control = TLB_FLUSH_ALL;
+	l2_vmcb->es = l2_vmcb->ds = l2_vmcb->ss = segment(DATA, 0xc93);
+	l2_vmcb->cs = segment(CODE64, 0xa9b);
+	l2_vmcb->gdtr.base = gdtr.base;
+	l2_vmcb->gdtr.limit = gdtr.limit;
+	l2_vmcb->idtr.base = physical(idt);
+	l2_vmcb->idtr.limit = 4095;
+	l2_vmcb->efer = read_msr(MSR_EFER);
+	l2_vmcb->cr0 = cr0;
+	l2_vmcb->cr3 = cr3;
+	l2_vmcb->cr4 = cr4;
+	l2_vmcb->dr6 = 0xffff0ff0;
+	l2_vmcb->dr7 = 0x400;
+	l2_vmcb->rflags = 2;
+	l2_vmcb->rip = physical(l2_code);
+	l2_vmcb->rsp = physical(l2_stack) + STACK_BYTES - 64;
+	l2_vmcb->pat = 0x0007040600070406;
 }
 
 #define PREPARE(...) \
 	do { \
 		static const uint8_t bytes_[] = {__VA_ARGS__}; \
-		prepare(bytes_, sizeof(bytes_)); \
+		l2_prepare(bytes_, sizeof(bytes_)); \
 	} while (0)
 #define VMMCALL 0x0f, 0x01, 0xd9
 
 static void expect_exit(uint64_t exit_code, uint64_t at, const char *what)
 {
-	run();
-	check((uint32_t)vmcb->exit_code == exit_code && vmcb->rip == physical(code) + at, "%s: exit 0x%lx at +0x%lx instead of 0x%lx at +0x%lx",
-	      what, (uint64_t)(uint32_t)vmcb->exit_code, vmcb->rip - physical(code), exit_code, at);
+	l2_run();
+	check((uint32_t)l2_vmcb->exit_code == exit_code && l2_vmcb->rip == physical(l2_code) + at, "%s: exit 0x%lx at +0x%lx instead of 0x%lx at +0x%lx",
+	      what, (uint64_t)(uint32_t)l2_vmcb->exit_code, l2_vmcb->rip - physical(l2_code), exit_code, at);
 }
 
 /* ---- without it, and its registers -------------------------------------------------- */
@@ -127,7 +122,7 @@ static void do_vmrun(void *unused)
 	(void)unused;
 	__asm__ volatile("vmrun %%rax"
 	                 :
-	                 : "a"(vmcb)
+	                 : "a"(l2_vmcb)
 	                 : "memory");
 }
 
@@ -163,38 +158,38 @@ static void check_intercepts(void)
 	expect_exit(SVM_EXIT_VMMCALL, 0, "VMMCALL");
 
 	PREPARE(0x48, 0xc7, 0xc0, 0x34, 0x12, 0, 0, 0x48, 0xff, 0xc3, 0x0f, 0xa2); /* mov $1234h, %rax; inc %rbx; cpuid */
-	vmcb->intercept1 |= INTERCEPT_CPUID;
-	registers.rbx = 7;
+	l2_vmcb->intercept1 |= INTERCEPT_CPUID;
+	l2_registers.rbx = 7;
 	expect_exit(SVM_EXIT_CPUID, 10, "CPUID, intercepted");
-	check_equal(vmcb->rax, 0x1234, "L2's RAX");
-	check_equal(registers.rbx, 8, "L2's RBX");
+	check_equal(l2_vmcb->rax, 0x1234, "L2's RAX");
+	check_equal(l2_registers.rbx, 8, "L2's RBX");
 
 	PREPARE(0x31, 0xc0, 0x0f, 0xa2, VMMCALL); /* xor %eax, %eax; cpuid */
 	expect_exit(SVM_EXIT_VMMCALL, 4, "CPUID, not intercepted");
-	check_equal(registers.rbx, cpuid(0, 0).b, "EBX of leaf 0 in L2");
+	check_equal(l2_registers.rbx, cpuid(0, 0).b, "EBX of leaf 0 in L2");
 
 	PREPARE(0xf4);
-	vmcb->intercept1 |= INTERCEPT_HLT;
+	l2_vmcb->intercept1 |= INTERCEPT_HLT;
 	expect_exit(SVM_EXIT_HLT, 0, "HLT");
 
 	PREPARE(0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8, VMMCALL); /* mov %cr3, %rax; mov %rax, %cr3 */
-	vmcb->cr_write = 1u << 3;
+	l2_vmcb->cr_write = 1u << 3;
 	expect_exit(SVM_EXIT_CR_WRITE + 3, 3, "MOV to CR3");
-	vmcb->cr_write = 0;
+	l2_vmcb->cr_write = 0;
 	expect_exit(SVM_EXIT_VMMCALL, 6, "MOV to CR3, not intercepted");
 
 	PREPARE(0x0f, 0x20, 0xc0, 0x0f, 0x22, 0xc0, 0x48, 0x83, 0xe0, 0xfd, 0x0f, 0x22, 0xc0, /* cr0 as it is, then without MP ... */
 	        0x48, 0x0f, 0xba, 0xf0, 0x05, 0x0f, 0x22, 0xc0, VMMCALL);                     /* btr $5 (NE) */
-	vmcb->cr0 |= 1u << 5;
-	vmcb->intercept1 |= INTERCEPT_CR0_SELECTIVE;
+	l2_vmcb->cr0 |= 1u << 5;
+	l2_vmcb->intercept1 |= INTERCEPT_CR0_SELECTIVE;
 	expect_exit(SVM_EXIT_CR0_SELECTIVE, 18, "MOV to CR0 that changes NE");
-	check_equal(vmcb->cr0 & 0x22, 0x20, "CR0.MP and NE before it");
-	vmcb->intercept1 &= ~(uint32_t)INTERCEPT_CR0_SELECTIVE;
+	check_equal(l2_vmcb->cr0 & 0x22, 0x20, "CR0.MP and NE before it");
+	l2_vmcb->intercept1 &= ~(uint32_t)INTERCEPT_CR0_SELECTIVE;
 	expect_exit(SVM_EXIT_VMMCALL, 21, "the same, not intercepted");
-	check_equal(vmcb->cr0 & 0x22, 0, "CR0.MP and NE");
+	check_equal(l2_vmcb->cr0 & 0x22, 0, "CR0.MP and NE");
 
 	PREPARE(0x0f, 0x0b); /* ud2 */
-	vmcb->exceptions = 1u << VECTOR_UD;
+	l2_vmcb->exceptions = 1u << VECTOR_UD;
 	expect_exit(SVM_EXIT_EXCEPTION + VECTOR_UD, 0, "#UD");
 
 	PREPARE(0x0f, 0x01, 0xd8); /* vmrun in L2 */
@@ -204,30 +199,30 @@ static void check_intercepts(void)
 static void check_ports_and_msrs(void)
 {
 	PREPARE(0xe6, 0x80, 0xe4, 0x71, VMMCALL); /* out %al, $80h; in $71h, %al */
-	vmcb->intercept1 |= INTERCEPT_IO;
-	memset(io_map, 0, 3 * PAGE);
-	io_map[0x71 / 8] = 1u << (0x71 % 8);
+	l2_vmcb->intercept1 |= INTERCEPT_IO;
+	memset(l2_io_map, 0, 3 * PAGE);
+	l2_io_map[0x71 / 8] = 1u << (0x71 % 8);
 	expect_exit(SVM_EXIT_IO, 2, "IN, of an intercepted port");
-	check_equal(vmcb->exit_info1 & 0xffff007f, 0x71u << 16 | 0x10 | 1, "EXITINFO1 of IN");
-	check_equal(vmcb->exit_info2, physical(code) + 4, "EXITINFO2 of IN");
-	io_map[0x71 / 8] = 0;
-	vmcb->rip = physical(code);
+	check_equal(l2_vmcb->exit_info1 & 0xffff007f, 0x71u << 16 | 0x10 | 1, "EXITINFO1 of IN");
+	check_equal(l2_vmcb->exit_info2, physical(l2_code) + 4, "EXITINFO2 of IN");
+	l2_io_map[0x71 / 8] = 0;
+	l2_vmcb->rip = physical(l2_code);
 	expect_exit(SVM_EXIT_VMMCALL, 4, "IN and OUT of ports that are not intercepted");
 
 	PREPARE(0xb9, 0x81, 0, 0, 0xc0, 0x0f, 0x32, 0x0f, 0x30, VMMCALL); /* mov $STAR, %ecx; rdmsr; wrmsr */
-	vmcb->intercept1 |= INTERCEPT_MSR;
-	memset(msr_map, 0, 2 * PAGE);
-	msr_map[0x800 + (MSR_STAR & 0x1fff) / 4] = 2u << (MSR_STAR & 3) * 2; /* writes */
+	l2_vmcb->intercept1 |= INTERCEPT_MSR;
+	memset(l2_msr_map, 0, 2 * PAGE);
+	l2_msr_map[0x800 + (MSR_STAR & 0x1fff) / 4] = 2u << (MSR_STAR & 3) * 2; /* writes */
 	expect_exit(SVM_EXIT_MSR, 7, "WRMSR of STAR, whose writes are intercepted");
-	check_equal(vmcb->exit_info1, 1, "EXITINFO1 of WRMSR");
-	memset(msr_map, 0, 2 * PAGE);
-	vmcb->rip = physical(code);
+	check_equal(l2_vmcb->exit_info1, 1, "EXITINFO1 of WRMSR");
+	memset(l2_msr_map, 0, 2 * PAGE);
+	l2_vmcb->rip = physical(l2_code);
 	expect_exit(SVM_EXIT_VMMCALL, 9, "the same, not intercepted");
 
 	PREPARE(0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32, VMMCALL); /* rdmsr of EFER */
-	vmcb->intercept1 |= INTERCEPT_MSR;
+	l2_vmcb->intercept1 |= INTERCEPT_MSR;
 	expect_exit(SVM_EXIT_VMMCALL, 7, "RDMSR of EFER");
-	check_equal((uint32_t)vmcb->rax, (uint32_t)vmcb->efer, "EFER as L2 reads it");
+	check_equal((uint32_t)l2_vmcb->rax, (uint32_t)l2_vmcb->efer, "EFER as L2 reads it");
 }
 
 /* ---- VMLOAD, VMSAVE, the TSC, the state that VMRUN loads ---------------------------- */
@@ -252,10 +247,10 @@ static void check_load_and_save(void)
 	check_equal(vector_of(do_vmload, (void *)((uintptr_t)other + 8)), VECTOR_GP, "VMLOAD of an address inside a page");
 
 	PREPARE(0x0f, 0x31, VMMCALL); /* rdtsc */
-	vmcb->tsc_offset = 1ull << 50;
+	l2_vmcb->tsc_offset = 1ull << 50;
 	tsc = rdtsc();
 	expect_exit(SVM_EXIT_VMMCALL, 2, "RDTSC");
-	seen = (uint32_t)vmcb->rax | registers.rdx << 32;
+	seen = (uint32_t)l2_vmcb->rax | l2_registers.rdx << 32;
 	check(seen - tsc >= 1ull << 50 && seen - tsc < (1ull << 50) + (1ull << 40), "L2's TSC: 0x%lx beyond L1's", seen - tsc);
 }
 
@@ -263,38 +258,38 @@ static void check_load_and_save(void)
 
 static void expect_invalid(const char *what)
 {
-	run();
-	check((uint32_t)vmcb->exit_code == INVALID, "%s: exit 0x%lx instead of VMEXIT_INVALID", what, vmcb->exit_code);
+	l2_run();
+	check((uint32_t)l2_vmcb->exit_code == INVALID, "%s: exit 0x%lx instead of VMEXIT_INVALID", what, l2_vmcb->exit_code);
 }
 
 static void check_consistency(void)
 {
 	PREPARE(VMMCALL);
-	vmcb->asid = 0;
+	l2_vmcb->asid = 0;
 	expect_invalid("ASID 0");
 	PREPARE(VMMCALL);
-	vmcb->intercept2 = INTERCEPT_VMMCALL;
+	l2_vmcb->intercept2 = INTERCEPT_VMMCALL;
 	expect_invalid("no intercept of VMRUN");
 	PREPARE(VMMCALL);
-	vmcb->efer &= ~(uint64_t)EFER_SVME;
+	l2_vmcb->efer &= ~(uint64_t)EFER_SVME;
 	expect_invalid("EFER.SVME clear");
 	PREPARE(VMMCALL);
-	vmcb->cr0 = (vmcb->cr0 & ~(1ull << 30)) | 1u << 29;
+	l2_vmcb->cr0 = (l2_vmcb->cr0 & ~(1ull << 30)) | 1u << 29;
 	expect_invalid("CR0.NW without CD");
 	PREPARE(VMMCALL);
-	vmcb->cr0 |= 1ull << 32;
+	l2_vmcb->cr0 |= 1ull << 32;
 	expect_invalid("CR0, upper half");
 	PREPARE(VMMCALL);
-	vmcb->dr6 |= 1ull << 32;
+	l2_vmcb->dr6 |= 1ull << 32;
 	expect_invalid("DR6, upper half");
 	PREPARE(VMMCALL);
-	vmcb->dr7 |= 1ull << 32;
+	l2_vmcb->dr7 |= 1ull << 32;
 	expect_invalid("DR7, upper half");
 	PREPARE(VMMCALL);
-	vmcb->cr4 &= ~(1ull << 5);
+	l2_vmcb->cr4 &= ~(1ull << 5);
 	expect_invalid("long mode without CR4.PAE");
 	PREPARE(VMMCALL);
-	vmcb->msr_bitmap = physical_end() - PAGE;
+	l2_vmcb->msr_bitmap = physical_end() - PAGE;
 	expect_invalid("an MSR map beyond physical memory");
 	PREPARE(VMMCALL);
 	expect_exit(SVM_EXIT_VMMCALL, 0, "VMMCALL, after all that");
@@ -320,43 +315,43 @@ static void expect_handler(unsigned vector, uint64_t from, const char *what)
 {
 	const uint64_t *frame;
 
-	run();
-	check((uint32_t)vmcb->exit_code == SVM_EXIT_VMMCALL && vmcb->rip == physical(handlers) + 16 * vector, "%s: exit 0x%lx at 0x%lx", what,
-	      (uint64_t)(uint32_t)vmcb->exit_code, vmcb->rip - physical(handlers));
-	frame = (const uint64_t *)(uintptr_t)vmcb->rsp;
+	l2_run();
+	check((uint32_t)l2_vmcb->exit_code == SVM_EXIT_VMMCALL && l2_vmcb->rip == physical(handlers) + 16 * vector, "%s: exit 0x%lx at 0x%lx", what,
+	      (uint64_t)(uint32_t)l2_vmcb->exit_code, l2_vmcb->rip - physical(handlers));
+	frame = (const uint64_t *)(uintptr_t)l2_vmcb->rsp;
 	check_equal(frame[vector == VECTOR_GP], from, what);
 }
 
 static void inject(unsigned type, unsigned vector, uint64_t more)
 {
-	vmcb->event_injection = EVENT_VALID | type << 8 | vector | more;
+	l2_vmcb->event_injection = EVENT_VALID | type << 8 | vector | more;
 }
 
 static void check_injection(void)
 {
 	PREPARE(0x90, VMMCALL);
 	inject(TYPE_INTR, VECTOR, 0);
-	expect_handler(VECTOR, physical(code), "an interrupt injected");
-	check_equal(vmcb->event_injection & EVENT_VALID, 0, "EVENTINJ.V afterwards");
+	expect_handler(VECTOR, physical(l2_code), "an interrupt injected");
+	check_equal(l2_vmcb->event_injection & EVENT_VALID, 0, "EVENTINJ.V afterwards");
 	PREPARE(0x90, VMMCALL);
 	inject(TYPE_EXCEPTION, VECTOR_GP, EVENT_ERROR | 0x1234ull << 32);
-	expect_handler(VECTOR_GP, physical(code), "#GP injected");
-	check_equal(*(uint64_t *)(uintptr_t)vmcb->rsp, 0x1234, "its error code");
+	expect_handler(VECTOR_GP, physical(l2_code), "#GP injected");
+	check_equal(*(uint64_t *)(uintptr_t)l2_vmcb->rsp, 0x1234, "its error code");
 	PREPARE(0x90, VMMCALL);
 	inject(TYPE_NMI, 2, 0);
-	expect_handler(2, physical(code), "NMI injected");
+	expect_handler(2, physical(l2_code), "NMI injected");
 	PREPARE(0x90, VMMCALL);
 	inject(TYPE_SOFTWARE, VECTOR, 0);
-	expect_handler(VECTOR, physical(code), "INT n injected");
+	expect_handler(VECTOR, physical(l2_code), "INT n injected");
 	PREPARE(0x90, VMMCALL);
 	inject(TYPE_EXCEPTION, VECTOR_BP, 0);
-	expect_handler(VECTOR_BP, physical(code), "#BP injected");
+	expect_handler(VECTOR_BP, physical(l2_code), "#BP injected");
 	PREPARE(0x0f, 0x0b);
-	expect_handler(VECTOR_UD, physical(code), "#UD, not intercepted");
+	expect_handler(VECTOR_UD, physical(l2_code), "#UD, not intercepted");
 	PREPARE(0xcd, VECTOR);
-	expect_handler(VECTOR, physical(code) + 2, "INT n of L2's own");
+	expect_handler(VECTOR, physical(l2_code) + 2, "INT n of L2's own");
 	PREPARE(0x0f, 0x0b);
-	vmcb->idtr.limit = 0;
+	l2_vmcb->idtr.limit = 0;
 	expect_exit(SVM_EXIT_SHUTDOWN, 0, "a triple fault");
 }
 
@@ -365,20 +360,20 @@ static void check_injection(void)
 static void check_virtual_interrupts(void)
 {
 	PREPARE(0x90, VMMCALL);
-	vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
+	l2_vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
 	expect_exit(SVM_EXIT_VMMCALL, 1, "a virtual interrupt while L2 has them off");
-	check(vmcb->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST, "V_IRQ that was not taken is gone");
+	check(l2_vmcb->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST, "V_IRQ that was not taken is gone");
 	PREPARE(0x90, VMMCALL);
-	vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
-	vmcb->rflags |= FLAG_IF;
-	expect_handler(VECTOR, physical(code), "a virtual interrupt");
-	check(!(vmcb->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST), "V_IRQ that was taken is still there");
+	l2_vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
+	l2_vmcb->rflags |= FLAG_IF;
+	expect_handler(VECTOR, physical(l2_code), "a virtual interrupt");
+	check(!(l2_vmcb->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST), "V_IRQ that was taken is still there");
 	PREPARE(0x90, 0xfb, 0x90, 0x90, VMMCALL); /* nop; sti; nop; nop */
-	vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
-	expect_handler(VECTOR, physical(code) + 3, "a virtual interrupt behind STI");
+	l2_vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
+	expect_handler(VECTOR, physical(l2_code) + 3, "a virtual interrupt behind STI");
 	PREPARE(0x90, 0xfb, 0x90, 0x90, VMMCALL);
-	vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
-	vmcb->intercept1 |= INTERCEPT_VINTR;
+	l2_vmcb->virtual_interrupt = V_IRQ(VECTOR) | VIRTUAL_INTERRUPT_MASKING;
+	l2_vmcb->intercept1 |= INTERCEPT_VINTR;
 	expect_exit(SVM_EXIT_VINTR, 3, "a virtual interrupt, intercepted");
 }
 
@@ -411,8 +406,8 @@ static void check_interrupts(void)
 
 	/* L1 has them on, at VMRUN: L2's own flag does not count. */
 	PREPARE(0x90, 0x90, VMMCALL);
-	vmcb->intercept1 |= INTERCEPT_INTR;
-	vmcb->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
+	l2_vmcb->intercept1 |= INTERCEPT_INTR;
+	l2_vmcb->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
 	__asm__ volatile("clgi");
 	interrupts_on();
 	apic_write(APIC_ICR, APIC_SELF | VECTOR);
@@ -423,17 +418,17 @@ static void check_interrupts(void)
 
 	/* With an event injected at the same time: that one first. */
 	PREPARE(0x90, 0x90, VMMCALL);
-	vmcb->intercept1 |= INTERCEPT_INTR;
-	vmcb->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
+	l2_vmcb->intercept1 |= INTERCEPT_INTR;
+	l2_vmcb->virtual_interrupt = VIRTUAL_INTERRUPT_MASKING;
 	inject(TYPE_SOFTWARE, VECTOR, 0);
 	__asm__ volatile("clgi");
 	interrupts_on();
 	apic_write(APIC_ICR, APIC_SELF | VECTOR);
 	taken = 0;
-	run();
+	l2_run();
 	interrupts_off();
-	check_equal((uint32_t)vmcb->exit_code, SVM_EXIT_INTR, "exit by an interrupt for L1 with one injected");
-	check_equal(vmcb->rip, physical(handlers) + 16 * VECTOR, "where L2 is then");
+	check_equal((uint32_t)l2_vmcb->exit_code, SVM_EXIT_INTR, "exit by an interrupt for L1 with one injected");
+	check_equal(l2_vmcb->rip, physical(handlers) + 16 * VECTOR, "where L2 is then");
 	check_equal(taken, 1, "interrupts taken behind STGI after that, too");
 }
 
@@ -466,8 +461,8 @@ static void make_tables(void)
 
 static void use_tables(void)
 {
-	vmcb->nested_control = NESTED_PAGING;
-	vmcb->nested_cr3 = physical(nested_pml4);
+	l2_vmcb->nested_control = NESTED_PAGING;
+	l2_vmcb->nested_cr3 = physical(nested_pml4);
 }
 
 /* L2's own tables: what L1's tables have at linear WINDOW is there in L2, too. */
@@ -503,9 +498,9 @@ static void prepare_access(enum access access)
 	else
 		PREPARE(0xff, 0xe3); /* jmp *%rbx */
 	use_tables();
-	vmcb->cr3 = physical(own_pml4);
-	vmcb->rax = 0x5555;
-	registers.rbx = WINDOW;
+	l2_vmcb->cr3 = physical(own_pml4);
+	l2_vmcb->rax = 0x5555;
+	l2_registers.rbx = WINDOW;
 }
 
 /* What L1 is told, as the manual has it (15.25.6): every access is a user's. */
@@ -524,19 +519,19 @@ static void try_entry(uint64_t *where, uint64_t address, uint64_t entry, enum ac
 	prepare_access(access);
 	memcpy(page, (uint8_t[]){VMMCALL, 0, 0, 0, 0, 0x77}, 9);
 	*where = address | entry;
-	run();
+	l2_run();
 	if (allowed(entry, access, &error)) {
-		check_equal((uint32_t)vmcb->exit_code, SVM_EXIT_VMMCALL, "exit of an access that L1's tables allow");
-		check_equal(vmcb->rip, access == FETCH ? WINDOW : physical(code) + 3, "RIP after it");
+		check_equal((uint32_t)l2_vmcb->exit_code, SVM_EXIT_VMMCALL, "exit of an access that L1's tables allow");
+		check_equal(l2_vmcb->rip, access == FETCH ? WINDOW : physical(l2_code) + 3, "RIP after it");
 		if (access == WRITE)
 			check_equal(*page, 0x5555, "what it has written");
 	} else {
-		check((uint32_t)vmcb->exit_code == SVM_EXIT_NPF && vmcb->exit_info1 == error && vmcb->exit_info2 == WINDOW,
+		check((uint32_t)l2_vmcb->exit_code == SVM_EXIT_NPF && l2_vmcb->exit_info1 == error && l2_vmcb->exit_info2 == WINDOW,
 		      "%s entry 0x%lx, %s: exit 0x%lx, EXITINFO1 0x%lx instead of 0x%lx, EXITINFO2 0x%lx", level, flags, access_names[access],
-		      (uint64_t)(uint32_t)vmcb->exit_code, vmcb->exit_info1, error, vmcb->exit_info2);
+		      (uint64_t)(uint32_t)l2_vmcb->exit_code, l2_vmcb->exit_info1, error, l2_vmcb->exit_info2);
 	}
-	print("nested: %s entry 0x%lx %s, exit 0x%lx 0x%lx 0x%lx\n", level, flags, access_names[access], (uint64_t)(uint32_t)vmcb->exit_code,
-	      (uint32_t)vmcb->exit_code == SVM_EXIT_NPF ? vmcb->exit_info1 : 0, (uint32_t)vmcb->exit_code == SVM_EXIT_NPF ? vmcb->exit_info2 : 0);
+	print("nested: %s entry 0x%lx %s, exit 0x%lx 0x%lx 0x%lx\n", level, flags, access_names[access], (uint64_t)(uint32_t)l2_vmcb->exit_code,
+	      (uint32_t)l2_vmcb->exit_code == SVM_EXIT_NPF ? l2_vmcb->exit_info1 : 0, (uint32_t)l2_vmcb->exit_code == SVM_EXIT_NPF ? l2_vmcb->exit_info2 : 0);
 }
 
 static void check_permissions(void)
@@ -563,54 +558,54 @@ static void check_walks(void)
 	make_tables();
 	own_pml4[WINDOW >> 39] = (WINDOW + PAGE) | P | W | U; /* a page directory pointer table that is not there */
 	prepare_access(READ);
-	run();
-	print("nested: walk through nothing, exit 0x%lx 0x%lx 0x%lx\n", (uint64_t)(uint32_t)vmcb->exit_code, vmcb->exit_info1, vmcb->exit_info2);
-	check((uint32_t)vmcb->exit_code == SVM_EXIT_NPF && vmcb->exit_info1 >> 32 == 2 && vmcb->exit_info2 >> 12 == (WINDOW + PAGE) >> 12,
-	      "a walk through nothing: exit 0x%lx, 0x%lx 0x%lx", vmcb->exit_code, vmcb->exit_info1, vmcb->exit_info2);
+	l2_run();
+	print("nested: walk through nothing, exit 0x%lx 0x%lx 0x%lx\n", (uint64_t)(uint32_t)l2_vmcb->exit_code, l2_vmcb->exit_info1, l2_vmcb->exit_info2);
+	check((uint32_t)l2_vmcb->exit_code == SVM_EXIT_NPF && l2_vmcb->exit_info1 >> 32 == 2 && l2_vmcb->exit_info2 >> 12 == (WINDOW + PAGE) >> 12,
+	      "a walk through nothing: exit 0x%lx, 0x%lx 0x%lx", l2_vmcb->exit_code, l2_vmcb->exit_info1, l2_vmcb->exit_info2);
 	own_pml4[WINDOW >> 39] = old;
 
 	/* What L1 changes in its tables counts from the next entry with a flush on. */
 	prepare_access(READ);
-	run();
-	check_equal((uint32_t)vmcb->exit_code, SVM_EXIT_VMMCALL, "exit of a read of what is mapped");
+	l2_run();
+	check_equal((uint32_t)l2_vmcb->exit_code, SVM_EXIT_VMMCALL, "exit of a read of what is mapped");
 	nested_pt[0] = physical(other) | P | W | U;
 	other->cr_read = 0x1357;
 	prepare_access(READ);
-	run();
-	check_equal((uint16_t)vmcb->rax, 0x1357, "what L2 reads where L1 has put another page");
+	l2_run();
+	check_equal((uint16_t)l2_vmcb->rax, 0x1357, "what L2 reads where L1 has put another page");
 	nested_pt[0] = 0;
 	prepare_access(READ);
-	run();
-	check_equal((uint32_t)vmcb->exit_code, SVM_EXIT_NPF, "exit of a read where L1 has taken the page away");
+	l2_run();
+	check_equal((uint32_t)l2_vmcb->exit_code, SVM_EXIT_NPF, "exit of a read where L1 has taken the page away");
 }
 
 /* L1's own tables for L2, and no nested paging: what refuses is L2's #PF, which L1 intercepts. */
 static void check_shadow(void)
 {
 	PREPARE(0x48, 0x8b, 0x03, VMMCALL);
-	vmcb->cr3 = physical(own_pml4);
-	vmcb->exceptions = 1u << VECTOR_PF;
-	vmcb->cr2 = 0x1111;
-	registers.rbx = WINDOW;
+	l2_vmcb->cr3 = physical(own_pml4);
+	l2_vmcb->exceptions = 1u << VECTOR_PF;
+	l2_vmcb->cr2 = 0x1111;
+	l2_registers.rbx = WINDOW;
 	own_pt[0] = 0;
 	expect_exit(SVM_EXIT_EXCEPTION + VECTOR_PF, 0, "#PF in L2");
-	check_equal(vmcb->exit_info1, 0, "its error code");
-	check_equal(vmcb->exit_info2, WINDOW, "its address");
-	check_equal(vmcb->cr2, 0x1111, "CR2 of L2 at a #PF that L1 intercepts");
+	check_equal(l2_vmcb->exit_info1, 0, "its error code");
+	check_equal(l2_vmcb->exit_info2, WINDOW, "its address");
+	check_equal(l2_vmcb->cr2, 0x1111, "CR2 of L2 at a #PF that L1 intercepts");
 	own_pt[0] = physical(page) | P | W | U;
 	*page = 0x2468;
 	expect_exit(SVM_EXIT_VMMCALL, 3, "the same with the page mapped");
-	check_equal(vmcb->rax, 0x2468, "what L2 has read");
+	check_equal(l2_vmcb->rax, 0x2468, "what L2 has read");
 	own_pt[0] = physical(other) | P | W | U;
 	other->cr_read = 0x1357;
-	vmcb->rip = physical(code);
+	l2_vmcb->rip = physical(l2_code);
 	expect_exit(SVM_EXIT_VMMCALL, 3, "the same with another page mapped, and a flush");
-	check_equal((uint16_t)vmcb->rax, 0x1357, "what L2 has read there");
+	check_equal((uint16_t)l2_vmcb->rax, 0x1357, "what L2 has read there");
 }
 
 /* ---- the test ------------------------------------------------------------------------------ */
 
-static void *take_pages(unsigned n)
+void *l2_pages(unsigned n)
 {
 	static uint64_t next, end;
 	void *p;
@@ -627,34 +622,46 @@ static void *take_pages(unsigned n)
 	return p;
 }
 
+bool l2_setup(void)
+{
+	if (!(cpuid(0x80000001, 0).c & 1u << 2))
+		return false;
+	l2_vmcb = l2_pages(1);
+	l2_io_map = l2_pages(4);
+	l2_msr_map = l2_pages(2);
+	l2_code = l2_pages(1);
+	l2_stack = l2_pages(1);
+	idt = l2_pages(1);
+	handlers = l2_pages(1);
+	set_gates();
+	return true;
+}
+
+void l2_turn_off(void)
+{
+	write_msr(MSR_EFER, read_msr(MSR_EFER) & ~(uint64_t)EFER_SVME);
+}
+
 void test_nested_svm(void)
 {
-	if (!(cpuid(0x80000001, 0).c & 1u << 2)) {
+	if (!l2_setup()) {
 		skip("nested-svm: the CPU has no SVM");
 		return;
 	}
-	vmcb = take_pages(1);
-	other = take_pages(1);
-	io_map = take_pages(4);
-	msr_map = take_pages(2);
-	code = take_pages(1);
-	stack = take_pages(1);
-	idt = take_pages(1);
-	handlers = take_pages(1);
-	page = take_pages(1);
-	nested_pml4 = take_pages(1);
-	nested_pdpt = take_pages(1);
-	nested_pd = take_pages(1);
-	nested_far = take_pages(1);
-	nested_far_pd = take_pages(1);
-	nested_pt = take_pages(1);
-	own_pml4 = take_pages(1);
-	own_pdpt = take_pages(1);
-	own_pd = take_pages(1);
-	own_pt = take_pages(1);
-	own_low = take_pages(1);
-	set_gates();
-	check_switch(physical(take_pages(1)));
+	other = l2_pages(1);
+	page = l2_pages(1);
+	nested_pml4 = l2_pages(1);
+	nested_pdpt = l2_pages(1);
+	nested_pd = l2_pages(1);
+	nested_far = l2_pages(1);
+	nested_far_pd = l2_pages(1);
+	nested_pt = l2_pages(1);
+	own_pml4 = l2_pages(1);
+	own_pdpt = l2_pages(1);
+	own_pd = l2_pages(1);
+	own_pt = l2_pages(1);
+	own_low = l2_pages(1);
+	check_switch(physical(l2_pages(1)));
 	check_intercepts();
 	check_ports_and_msrs();
 	check_load_and_save();
@@ -670,6 +677,6 @@ void test_nested_svm(void)
 		make_own_tables();
 	}
 	check_shadow();
-	write_msr(MSR_EFER, read_msr(MSR_EFER) & ~(uint64_t)EFER_SVME);
+	l2_turn_off();
 	check_equal(vector_of(do_vmrun, NULL), VECTOR_UD, "VMRUN with EFER.SVME clear again");
 }

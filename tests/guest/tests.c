@@ -14,6 +14,7 @@ const struct test all_tests[] = {
 	{"nested-vmx", test_nested_vmx},
 	{"nmi", test_nmi},
 	{"nested-svm", test_nested_svm},
+	{"nested-svm-hostile", test_nested_svm_hostile},
 	{"breakpoints", test_breakpoints},
 	{"delivery", test_delivery},
 	{"delivery-paging", test_delivery_paging},

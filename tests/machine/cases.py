@@ -420,6 +420,8 @@ CASES = [
     nested("qemu", "svm", "bare"),
     nested("qemu", "svm", "npt"),
     nested("qemu", "svm", "npt", "2m"),
+    guest("qemu-nested-svm-hostile", "control blocks and tables of random words from a guest hypervisor", "qemu", ("nested-svm-hostile",),
+          words="seed=3 rounds=2000", options=("--nested",)),
     nested("bochs", "vmx", "bare", cost=20),
     nested("bochs", "vmx", "ept", cost=20),
     nested("bochs", "vmx", "ept", "2m", cost=20),

@@ -26,7 +26,7 @@ offers() {
 }
 
 . "$root/tool/completion/vmmu.bash"
-for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff report record iso; do
+for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff report export record iso; do
 	offers "${command:0:2}" "$command"
 done
 for command in info faults zaps pages mmio dirty doctor diff; do
@@ -39,6 +39,8 @@ for command in walk trace dump; do
 	offers $command --js --json
 done
 offers walk --gp --gpa
+offers export --form --format
+offers export --format pe perfetto
 offers faults --by fu function
 offers trace --le --level
 offers run --intercept i invlpg

@@ -91,6 +91,14 @@ expect 121 'grub-mkrescue is not installed' env PATH=/no VMMU_BOCHS=/bin/true "$
 expect 121 'GRUB cannot hand over' "$vmmu" run --machine bochs --kernel kernel --append "it's"
 expect 121 'Bochs has at most 2 GiB' "$vmmu" run --machine bochs --kernel kernel --memory 3G
 expect 2 'grub-mkrescue failed|no such|cannot' env VMMU_GRUB_MKRESCUE=/bin/false "$vmmu" iso --kernel kernel --output x.iso
+# What a guest is booted from is not written over, by whatever name.
+ln -s kernel other-name
+expect 2 'kernel is what the guest is booted from' "$vmmu" iso --kernel kernel --output kernel
+expect 2 'initrd is what the guest is booted from' "$vmmu" iso --kernel kernel --initrd initrd --output initrd
+expect 121 'other-name is what the guest is booted from' "$vmmu" run --machine qemu --kernel kernel --trace other-name
+expect 121 'initrd is what the guest is booted from' "$vmmu" run --machine qemu --kernel kernel --initrd initrd --log ./initrd
+expect 121 'initrd is what the guest is booted from' "$vmmu" run --machine qemu --kernel kernel --module initrd --log initrd
+expect 0 '' test "$(head -c 4 kernel | od -An -tx1)" = ' 02 b0 ad 1b' -a "$(cat initrd)" = 070701
 expect 121 'cannot be read' env VMMU_VISOR=/no/visor "$vmmu" run --machine qemu --kernel kernel
 
 # The emulator runs in a folder of its own: a program by a relative path is found all the same.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base.h"
 #include "exit_status.h"
+#include "output.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -134,6 +135,7 @@ static void on_lost_page(int number)
 	static const char text[] = "vmmu: a file was cut short while it was read\n";
 
 	(void)number;
+	output_remove_unfinished();
 	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
 		_exit(EXIT_TROUBLE);
 	_exit(EXIT_TROUBLE);

@@ -200,6 +200,20 @@ bool boot_options_check(const struct boot_options *options, uint64_t *images, ch
 	return check_modules(options, images, error);
 }
 
+bool boot_options_spare(const struct boot_options *options, const char *path, char **error)
+{
+	bool read;
+
+	if (!path)
+		return true;
+	read = is_same_file(path, options->kernel) || (options->initrd && is_same_file(path, options->initrd));
+	for (size_t i = 0; i < options->module_count && !read; i++)
+		read = is_same_file(path, options->modules[i].path);
+	if (read)
+		*error = formatted("%s is what the guest is booted from: it is not written over", path);
+	return !read;
+}
+
 /* The default words are for Linux; to another kernel they mean nothing. */
 static bool wants_default_append(const struct boot_options *options)
 {

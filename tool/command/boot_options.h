@@ -30,6 +30,8 @@ extern const struct argp boot_argp;
 
 /* Look at kernel, initrd, modules and memory. *images: their bytes together. False: *error. */
 bool boot_options_check(const struct boot_options *options, uint64_t *images, char **error);
+/* May this file be written (NULL: none is)? Not when the guest is booted from it: *error says so. */
+bool boot_options_spare(const struct boot_options *options, const char *path, char **error);
 /* Fill in the plan; it points into `options`. `traced`: the visor shall write a trace. */
 bool boot_options_plan(struct boot_options *options, bool traced, struct boot_plan *plan, char **error);
 

@@ -21,7 +21,8 @@ static bool make(struct iso *iso, char **error)
 	char *work, *output;
 	bool ok;
 
-	if (!boot_options_check(&iso->boot, &images, error) || !boot_options_plan(&iso->boot, false, &plan, error))
+	if (!boot_options_check(&iso->boot, &images, error) || !boot_options_spare(&iso->boot, iso->output, error) ||
+	    !boot_options_plan(&iso->boot, false, &plan, error))
 		return false;
 	work = work_folder_make(false, error);
 	if (!work)

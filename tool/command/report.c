@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "command.h"
-#include "output.h"
+#include "../base/output.h"
 
 enum { OPTION_OUTPUT = 'o',
        OPTION_GPA = 'g' };

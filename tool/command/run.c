@@ -53,7 +53,8 @@ static bool examine(struct run *run, char **error)
 	uint64_t images;
 	char *why = NULL;
 
-	if (!boot_options_check(&run->boot, &images, error))
+	if (!boot_options_check(&run->boot, &images, error) || !boot_options_spare(&run->boot, run->trace, error) ||
+	    !boot_options_spare(&run->boot, run->log, error))
 		return false;
 	plan->kind = run->machine;
 	plan->mmu = run->boot.mmu;

@@ -28,6 +28,7 @@ _vmmu() {
 	case $previous in
 	--by) words='gpa function vcpu cause page' ;;
 	--color | --colour) words='auto always never' ;;
+	--format) words='ctf perfetto json csv' ;;
 	--level) words='4k 2m 1g 512g 256t' ;;
 	--intercept) words='cr3 invlpg cr3,invlpg' ;;
 	--mmu) words='ept npt shadow' ;;

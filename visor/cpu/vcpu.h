@@ -127,6 +127,8 @@ enum { CPUID_KEPT = 32 };
 /* A guest's guest (vm/nested.h). All zeros: L1 runs. */
 struct nested_state {
 	bool l2;                         /* it is L2 that runs */
+	bool as_given;                   /* vcpu->event is one that L1 injects, and no instruction or device of L2's stands for it */
+	unsigned ends_told;              /* lines on the log */
 	uint64_t tsc_offset;             /* its TSC is L1's and this */
 	struct vmmu_nested_walk refused; /* an access made for it has met what L1's tables refuse; .reflect NONE: no */
 };

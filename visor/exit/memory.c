@@ -6,8 +6,24 @@
 #include "visor/exit/descriptor.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
+#include "visor/lib/format.h"
 #include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
+
+/* What the guest does cannot be carried out. L2 alone ends by that where L1 takes shutdowns; else the VM. */
+static __attribute__((format(printf, 2, 3))) void give_up(struct vcpu *v, const char *why, ...)
+{
+	char text[VM_REASON_BYTES];
+	va_list args;
+
+	va_start(args, why);
+	vsnprintf(text, sizeof(text), why, args);
+	va_end(args);
+	if (v->nested.l2 && v->backend->nested->shutdown(v))
+		nested_note_end(v, text);
+	else
+		vm_fail(v, "%s", text);
+}
 
 /* REP STOS or REP MOVS, behind whatever other prefixes (SDM vol. 2, 2.1.1). */
 static bool is_repeated_store(const uint8_t *bytes, unsigned count)
@@ -110,7 +126,7 @@ static bool memory_carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_resul
 			break;
 		if (make_unneeded(v, gpa, why))
 			break;
-		vm_fail(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
+		give_up(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
 		break;
 	}
 	return result == EMULATE_DONE;
@@ -131,11 +147,14 @@ static void memory_emulate(struct vcpu *v, const struct vmmu_fault *fault)
 /* A write to RAM that the CPU cannot make: to a shadowed table, or against what an entry can say. */
 static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result why)
 {
+	/* The walk of L2's tables, or of L1's own, and no instruction, writes what is a table of L1's for L2. */
+	if (fault->access & VMMU_ACCESS_WALK && why == VMMU_FAULT_WRITE_TABLE && shadow_release(v, fault->gpa.v))
+		return;
 	v->backend->read_state(v);
 	if (!(v->event & EVENT_VALID))
-		memory_carry_out(v, fault->gpa.v, why);
+		memory_carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, why);
 	else if (!delivery_carry_out(v) && !make_unneeded(v, fault->gpa.v, why))
-		vm_fail(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
+		give_up(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
 		        (unsigned long long)fault->gpa.v,
 		        why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
 }
@@ -145,7 +164,7 @@ static void deliver_past_ram(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	v->backend->read_state(v);
 	if (!delivery_carry_out(v))
-		vm_fail(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
+		give_up(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
 		        (unsigned long long)fault->gpa.v);
 }
 
@@ -161,7 +180,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		if (v->event & EVENT_VALID)
 			deliver_past_ram(v, fault);
 		else if (fault->access & VMMU_X && !(fault->access & VMMU_ACCESS_WALK))
-			vm_fail(v, "the guest executes at gpa %llx, where there is no memory", gpa);
+			give_up(v, "the guest executes at gpa %llx, where there is no memory", gpa);
 		else
 			memory_emulate(v, fault);
 		break;

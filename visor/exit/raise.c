@@ -30,10 +30,12 @@ void exit_raise(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 			return;
 		break;
 	case EVENT_DELIVER_SECOND:
-		if (event_must_be_kept(first))
+		/* What L1 injects is lost then, as it is on a CPU, and is no event of L1's own. */
+		if (event_must_be_kept(first) && !v->nested.as_given)
 			v->kept_event = first;
-		if (event_is_nmi(first))
+		if (event_is_nmi(first) && !v->nested.as_given)
 			v->nmi_pending = true;
+		v->nested.as_given = false;
 		break;
 	}
 	/* There are no error codes in real mode (SDM vol. 3, 27.2.1.3). */

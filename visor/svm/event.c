@@ -82,12 +82,6 @@ static uint32_t told_event(struct vcpu *v, uint32_t event)
 	return software ? software : event;
 }
 
-/* It is EVENTINJ of L1's, for which no instruction of L2's stands. */
-static bool is_as_given(const struct vcpu *v)
-{
-	return v->nested.l2 && v->svm.nested->as_given;
-}
-
 /* Events whose delivery this exit broke off, for the next entry (15.7.2). */
 void svm_recover_event(struct vcpu *v)
 {
@@ -96,13 +90,12 @@ void svm_recover_event(struct vcpu *v)
 	unsigned vector = event & 0xff;
 
 	v->event = event & EVENT_VALID ? 0 : offered;
-	if (v->nested.l2)
-		v->svm.nested->as_given &= event & EVENT_VALID ? 1 : 0;
+	v->nested.as_given = v->nested.as_given && event & EVENT_VALID;
 	if (!(event & EVENT_VALID))
 		return;
 	event = told_event(v, event);
 	/* INT3 and INTO, which only these instructions raise: as VMX tells of them. */
-	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4) && !is_as_given(v))
+	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (vector == 3 || vector == 4) && !v->nested.as_given)
 		event = (event & ~EVENT_TYPE_MASK & ~EVENT_HAS_ERROR) | EVENT_SOFTWARE_EXCEPTION;
 	/* QEMU reports an interrupt as an exception; no exception has such a vector. */
 	if ((event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && vector >= 32)
@@ -123,7 +116,7 @@ static bool executes_again(uint32_t event)
 
 static __attribute__((noinline)) void svm_inject(struct vcpu *v)
 {
-	bool deliver = !executes_again(v->event) || is_as_given(v);
+	bool deliver = !executes_again(v->event) || v->nested.as_given;
 
 	v->svm.injected = deliver;
 	v->svm.injected_faults = v->memory_faults;
@@ -131,7 +124,7 @@ static __attribute__((noinline)) void svm_inject(struct vcpu *v)
 		offer_interrupt(v, v->event & 0xff);
 		deliver = false;
 	}
-	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_NMI && !is_as_given(v))
+	if (deliver && (v->event & EVENT_TYPE_MASK) == EVENT_NMI && !v->nested.as_given)
 		svm_block_nmi(v, true);
 	v->svm.vmcb->event_injection = deliver ? v->event | (uint64_t)v->event_error << 32 : 0;
 	v->event = 0;

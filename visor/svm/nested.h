@@ -27,8 +27,7 @@ struct svm_nested {
 	uint64_t vm_cr, hsave_pa;
 	uint64_t virtual_interrupt; /* VMCB02's as L1 wants it, while the visor has a window there */
 	bool gif;
-	bool as_given; /* vcpu->event is EVENTINJ, and delivered without an instruction of L2's */
-	bool umip01;   /* vcpu->svm.umip of L1 */
+	bool umip01; /* vcpu->svm.umip of L1 */
 	/* What L1 has asked to be flushed since L2 ran last. */
 	enum vmmu_nested_flush flush;
 	uint16_t flushed;

@@ -110,7 +110,7 @@ static void load_control_area(struct vcpu *v)
 	nested_merge_bitmap(v);
 	v->event = (uint32_t)a->event_injection & EVENT_VALID ? (uint32_t)a->event_injection : 0;
 	v->event_error = (uint32_t)(a->event_injection >> 32);
-	n->as_given = v->event;
+	v->nested.as_given = v->event;
 }
 
 static void flush_for(struct vcpu *v)
@@ -260,7 +260,7 @@ static void resume_l1(struct vcpu *v)
 	svm_block_nmi(v, v->svm.nmi_blocked);
 	take_registers(v, l1);
 	n->gif = false;
-	n->as_given = false;
+	v->nested.as_given = false;
 }
 
 void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "visor/vm/nested.h"
 
+#include "visor/host/log.h"
 #include "visor/vm/fail.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
@@ -83,6 +84,16 @@ bool nested_tell_refusal(struct vcpu *v)
 		return false;
 	v->backend->nested->reflect(v, refused.reflect, refused.error_code, refused.l2_gpa.v);
 	return true;
+}
+
+void nested_note_end(struct vcpu *v, const char *why)
+{
+	const unsigned told_max = 8;
+
+	if (v->nested.ends_told >= told_max)
+		return;
+	v->nested.ends_told++;
+	log_line("visor: a shutdown for the guest's guest: %s%s", why, v->nested.ends_told == told_max ? "; further ones are not told" : "");
 }
 
 bool nested_read(struct vcpu *v, uint64_t l2_gpa, unsigned size, uint64_t *value)

@@ -70,6 +70,9 @@ void nested_forget_refusal(struct vcpu *v);
 /* An access made for L2 has met what L1's tables refuse: L1 gets its exit. True: L1 runs next. */
 bool nested_tell_refusal(struct vcpu *v);
 
+/* L2 has ended by a shutdown, because of something that the visor cannot carry out: a line on the log, a few times. */
+void nested_note_end(struct vcpu *v, const char *why);
+
 /* Of L2's physical memory below 4 GiB. False: nothing is there, or L1's tables refuse it; then no exit follows. */
 bool nested_read(struct vcpu *v, uint64_t l2_gpa, unsigned size, uint64_t *value);
 
