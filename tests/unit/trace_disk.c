@@ -185,6 +185,19 @@ static void checksums(void **state)
 	assert_int_equal(crc32c(crc32c(0, bytes, 1), bytes + 1, 3), 0x46dd794e);
 }
 
+/* A record at a time and what is left over, from any place: as byte by byte. */
+static void checksums_of_records(void **state)
+{
+	uint64_t words[40];
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++)
+		words[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
+	for (unsigned first = 0; first < 8; first++)
+		for (unsigned count = 0; first + count <= 40; count++)
+			assert_int_equal(crc32c(first, words + first, count), vmmu_trace_crc(first, words + first, 8 * count));
+}
+
 /* ---- what must hold ------------------------------------------------------------------ */
 
 /* Any mix of streams: nothing lost, in the order of time, closed as specified. */
@@ -265,6 +278,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checksums),
+		cmocka_unit_test(checksums_of_records),
 		cmocka_unit_test(in_order),
 		cmocka_unit_test(too_small),
 		cmocka_unit_test(failing),
