@@ -238,6 +238,26 @@ static void decoding_without_sense_is_answered(void **state)
 	assert_int_equal(info.kind, VMMU_ENTRY_LEAF);
 }
 
+/* No guest can name it, or the tables do not reach so far: there is no way to it. */
+static void a_path_beyond_the_tables_has_no_steps(void **state)
+{
+	static const uint64_t beyond[] = {1ull << 52, UINT64_MAX};
+	struct host *host = host_with(mode_of(state), 1, 64);
+	struct vmmu_path path;
+
+	assert_ok(host_slot(host, 0, 0, 64 * K, 0));
+	for (unsigned i = 0; i < 2; i++) {
+		vmmu_path_of(host->vm, vmmu_gpa_of(beyond[i]), &path);
+		assert_int_equal(path.steps, 0);
+	}
+	vmmu_path_of(host->vm, vmmu_gpa_of(0), &path);
+	assert_true(path.steps > 0);
+	/* The root for guests without paging covers no more than 512 GiB. */
+	vmmu_path_of(host->vm, vmmu_gpa_of(512 * G), &path);
+	assert_int_equal(path.steps > 0, mode_of(state) != VMMU_MODE_SHADOW);
+	host_end(host);
+}
+
 /* Each thing that a VM cannot be made with; then one that it can. */
 static void configurations_that_are_refused(void **state)
 {
@@ -393,6 +413,7 @@ int main(void)
 		SHADOW(refused_registers_leave_nothing_behind),
 		ALL(calls_for_other_modes_change_nothing),
 		ALL(decoding_without_sense_is_answered),
+		ALL(a_path_beyond_the_tables_has_no_steps),
 		ALL(configurations_that_are_refused),
 		ALL(a_long_write_holds_nobody_up),
 		ALL(a_long_write_marks_what_it_touches),
