@@ -252,7 +252,8 @@ static void no_access_takes_long(void)
 	      copy);
 	check(alarm < 20 * one && flags < 20 * one, "the RTC's alarm takes %lu and %lu ticks, another access %lu", alarm,
 	      flags, one);
-	check(copy < 1024 * one, "1024 accesses by one instruction take %lu ticks, one takes %lu", copy, one);
+	/* A read of this register by MOV has a way of its own; REP MOVS is carried out in full. */
+	check(copy < 4 * 1024 * one, "1024 accesses by one instruction take %lu ticks, one takes %lu", copy, one);
 }
 
 static uint64_t rounds_in(uint64_t ticks)
