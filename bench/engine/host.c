@@ -169,6 +169,7 @@ void host_start(struct host *host, const struct host_config *config)
 		.guest_page = host_guest_page,
 		.guest_cmpxchg = host_guest_cmpxchg,
 	};
+	host->config = vm;
 	if (vmmu_vm_create(&vm, &host->vm) != VMMU_OK || vmmu_vcpu_create(host->vm, 0, &host->ring, &host->vcpu) != VMMU_OK)
 		host_fail("cannot make a VM");
 }

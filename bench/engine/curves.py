@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""How the engine's costs grow with a VM: instructions over size, and the exponent of each curve.
+
+A curve's exponent is the slope of log(instructions) over log(size), by least squares. The
+counts repeat exactly, so that a curve which has become steeper than its bound fails.
+"""
+import argparse
+import csv
+import math
+import pathlib
+import subprocess
+import sys
+import time
+
+import count
+
+# name: (what grows, what is counted, the exponent that it must have, the bound that is held now)
+CURVES = {
+    "table-removed-by-tables-alive": ("tables alive", "a table removed", 0.0, 0.05),
+    "table-of-a-vm-taken-down": ("tables alive", "a table, as its VM goes", 0.0, 0.05),
+    "table-removed-by-pages-in-it": ("pages in a table", "the table removed", 0.0, 0.2),
+    "page-invalidated-by-possible-vcpus": ("possible vCPUs", "a page invalidated", 0.0, 0.02),
+    "fault-by-open-invalidations": ("open invalidations", "a fault elsewhere", 0.0, 0.15),
+    "first-slot-deleted-and-made-by-slots": ("slots", "the first deleted and made", 0.0, 1.0),
+    "fault-in-another-slot-by-slots": ("slots", "a fault in another slot", 0.0, 0.15),
+    "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere", 0.0, 0.1),
+    "page-invalidated-elsewhere-by-gib": ("GiB of the VM", "a page invalidated elsewhere", 0.0, 0.05),
+    "clean-log-fetched-by-gib": ("GiB of a slot", "a clean log fetched", 0.0, 1.01),
+}
+
+
+def exponent(points):
+    """The slope of log y over log x."""
+    logs = [(math.log(x), math.log(y)) for x, y in points]
+    mean_x = sum(x for x, _ in logs) / len(logs)
+    mean_y = sum(y for _, y in logs) / len(logs)
+    return (sum((x - mean_x) * (y - mean_y) for x, y in logs) /
+            sum((x - mean_x) ** 2 for x, _ in logs))
+
+
+def curves_of(found):
+    """{curve: [(size, instructions)]}, as count.count gives them: curve@size."""
+    curves = {}
+    for row, figure in found.items():
+        name, _, size = row.partition("@")
+        curves.setdefault(name, []).append((int(size), figure["instructions"]))
+    return {name: sorted(points) for name, points in curves.items()}
+
+
+def judge(curves, bounds):
+    """[(curve, points, exponent, verdict)]: "ok", "steep" (known: not what it must be), or "FAIL"."""
+    verdicts = []
+    for name, (_, _, must, bound) in bounds.items():
+        points = curves.get(name, [])
+        if len(points) < 2:
+            verdicts.append((name, points, math.nan, "FAIL"))
+            continue
+        slope = exponent(points)
+        word = "FAIL" if slope > bound else "steep" if slope > must + 0.2 else "ok"
+        verdicts.append((name, points, slope, word))
+    return verdicts
+
+
+def show(verdicts):
+    for name, points, slope, word in verdicts:
+        grows, counted = CURVES[name][:2]
+        figures = ", ".join(f"{size:,}: {cost:,.0f}" for size, cost in points)
+        print(f"{word:5} {slope:5.2f} (at most {CURVES[name][3]:.2f})  {counted}, by {grows}: {figures}")
+
+
+def write_csv(verdicts, path):
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["curve", "size", "instructions", "exponent", "bound"])
+        for name, points, slope, _ in verdicts:
+            for size, cost in points:
+                writer.writerow([name, size, cost, f"{slope:.3f}", CURVES[name][3]])
+
+
+def plot(verdicts, path):
+    """A picture of all curves, each by what its first point costs; gnuplot draws it."""
+    data, lines = [], []
+    for i, (name, points, slope, _) in enumerate(verdicts):
+        data.append("\n".join(f"{size} {cost / points[0][1]:.4f}" for size, cost in points))
+        lines.append(f"$data index {i} with linespoints title '{CURVES[name][1]}, by {CURVES[name][0]}: {slope:.2f}'")
+    script = ("set terminal svg size 1000,600 noenhanced\nset logscale xy\nset xlabel 'size'\n"
+              "set ylabel 'instructions, by those of the first point'\nset key outside below\nset grid\n"
+              "$data << END\n" + "\n\n\n".join(data) + "\nEND\nplot " + ", ".join(lines) + "\n")
+    done = subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise count.Failed(f"gnuplot: {done.stderr.strip()}")
+    pathlib.Path(path).write_text(done.stdout, encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", type=pathlib.Path, help="bench/engine/curves as built")
+    parser.add_argument("--long", action="store_true", help="up to 262,144 tables, 32,764 slots, 1 TiB of log: half a minute more")
+    parser.add_argument("--csv", type=pathlib.Path, help="write the points there")
+    parser.add_argument("--svg", type=pathlib.Path, help="draw the curves there (gnuplot)")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    try:
+        print("curves: counting under callgrind ...", file=sys.stderr)
+        found = count.count(arguments.program, ["--long"] if arguments.long else [])
+        verdicts = judge(curves_of(found), CURVES)
+        show(verdicts)
+        if arguments.csv:
+            write_csv(verdicts, arguments.csv)
+        if arguments.svg:
+            plot([v for v in verdicts if v[1]], arguments.svg)
+    except (count.Failed, OSError) as why:
+        print(f"curves: {why}", file=sys.stderr)
+        return 2
+    failed = sum(word == "FAIL" for *_, word in verdicts)
+    print(f"curves: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

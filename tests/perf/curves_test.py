@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Does `make curves` fit the right exponent, and fail where one is too steep?"""
+import csv
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench" / "engine"))
+import curves   # noqa: E402
+
+SIZES = (64, 512, 4096)
+
+
+def points_of(cost):
+    return [(size, cost(size)) for size in SIZES]
+
+
+class Fit(unittest.TestCase):
+    def test_exponents(self):
+        for power in (0.0, 0.5, 1.0, 2.0):
+            self.assertAlmostEqual(curves.exponent(points_of(lambda n, p=power: 7 * n ** p)), power)
+
+    def test_points_come_in_the_order_of_their_sizes(self):
+        found = {"a@512": {"instructions": 3}, "a@64": {"instructions": 2}, "b@1": {"instructions": 5}}
+        self.assertEqual(curves.curves_of(found), {"a": [(64, 2), (512, 3)], "b": [(1, 5)]})
+
+
+class Judge(unittest.TestCase):
+    BOUNDS = {"flat": ("n", "flat", 0.0, 0.1), "line": ("n", "line", 0.0, 1.01)}
+
+    def words(self, flat, line):
+        return [word for *_, word in curves.judge({"flat": points_of(flat), "line": points_of(line)}, self.BOUNDS)]
+
+    def test_within_the_bounds(self):
+        self.assertEqual(self.words(lambda n: 5, lambda n: 5), ["ok", "ok"])
+
+    def test_known_to_be_steep_is_said_and_does_not_fail(self):
+        self.assertEqual(self.words(lambda n: 5, lambda n: 3 * n), ["ok", "steep"])
+
+    def test_steeper_than_its_bound_fails(self):
+        self.assertEqual(self.words(lambda n: n, lambda n: n * n), ["FAIL", "FAIL"])
+
+    def test_a_curve_that_is_gone_fails(self):
+        self.assertEqual([word for *_, word in curves.judge({}, self.BOUNDS)], ["FAIL", "FAIL"])
+
+
+class Output(unittest.TestCase):
+    def test_csv_and_plot_hold_every_point(self):
+        name = next(iter(curves.CURVES))
+        verdicts = [(name, points_of(lambda n: n), 1.0, "ok")]
+        with tempfile.TemporaryDirectory() as folder:
+            table, picture = pathlib.Path(folder) / "a b.csv", pathlib.Path(folder) / "a b.svg"
+            curves.write_csv(verdicts, table)
+            with open(table, encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+            self.assertEqual([(row["size"], row["instructions"]) for row in rows], [(str(n), str(n)) for n in SIZES])
+            curves.plot(verdicts, picture)
+            self.assertIn("tables alive: 1.00", picture.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    result = unittest.main(exit=False, verbosity=0).result
+    wrong = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - wrong - len(result.skipped)} passed, {wrong} failed, {len(result.skipped)} skipped")
+    sys.exit(1 if wrong else 0)
