@@ -18,7 +18,7 @@ struct host {
 	unsigned char *ram; /* the guest's, where its own tables are read; may be NULL */
 	uint64_t ram_bytes;
 	struct vmmu_host table;
-	struct vmmu_config config; /* what the VM was made with */
+	struct vmmu_config config;   /* what the VM was made with */
 	struct vmmu_trace_ring ring; /* of the vCPU; what stands in it is thrown away */
 	struct vmmu_vm *vm;
 	struct vmmu_vcpu *vcpu;
