@@ -135,10 +135,18 @@ class Tests:
         self.check("... that the pointer tells", any("20 events were lost here" in text for text in said), said)
         b.open(self.report(KVM / "npt-stacks.dat.gz"))
         self.sound("stacks")
-        b.open(self.report(ROOT / "tests/questions/data/tc.reportR.gz"))
-        self.sound("exits")
+        for name in ("tc.reportR.gz", "tc.report.gz"):
+            b.open(self.report(ROOT / "tests/questions/data" / name))
+            self.sound(name)
+            exits = b.run("return [...document.querySelectorAll('#chart-exits .legend li')].map(e => e.firstChild.nextSibling.textContent)")
+            self.check(f"{name}: exits are named", exits == ["cpuid", "npf", "io"], exits)
+        text = gzip.open(ROOT / "tests/questions/data/tc.report.gz", "rt").read()
+        trace = self.work / "vmx.txt"
+        trace.write_text(re.sub(r"kvm_tdp_mmu\S*:", "other_event:", text).replace("reason npf", "reason EXCEPTION_NMI").replace("reason cpuid", "reason CPUID")
+                         .replace("reason io", "reason no such name"))
+        b.open(self.report(trace))
         exits = b.run("return [...document.querySelectorAll('#chart-exits .legend li')].map(e => e.firstChild.nextSibling.textContent)")
-        self.check("exits are named", "npf" in exits and "cpuid" in exits and not any(re.search(r"\d", name) for name in exits), exits)
+        self.check("under shadow paging, too", {"CPUID", "EXCEPTION_NMI", "other"} == set(exits), exits)
         page = self.report(KVM / "npt-nested.dat.gz")
         b.open(page)
         said = [self.tip(0.9, i) for i in range(b.count("#strip canvas"))]

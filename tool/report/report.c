@@ -70,10 +70,33 @@ static char *exit_text(enum kvm_mode mode, uint64_t reason)
 	return name ? duplicate(name) : formatted("reason %llu", (unsigned long long)reason);
 }
 
+/*
+ * Under shadow paging the mode does not say whose reasons these are. VMX has none above
+ * 95; CPUID, CR access and I/O are 10, 28 and 30 there, which would be reads and writes
+ * of registers that no CPU has under SVM.
+ */
+static enum kvm_mode reasons_of(const struct series *s, enum kvm_mode mode)
+{
+	bool vmx = false, svm = false;
+
+	if (mode == KVM_MODE_EPT || mode == KVM_MODE_NPT)
+		return mode;
+	for (size_t i = 0; i < s->exit_count; i++) {
+		uint64_t reason = s->exits[i].reason;
+
+		svm |= reason > 95 && reason != EXIT_REASON_OTHER && reason != SERIES_EXIT_REST;
+		vmx |= reason == 10 || reason == 28 || reason == 30;
+	}
+	return svm == vmx ? mode : vmx ? KVM_MODE_EPT
+	                               : KVM_MODE_NPT;
+}
+
 static json_t *exit_curves(const struct series *s, enum kvm_mode mode)
 {
 	json_t *list = json_array();
 	uint64_t *rest;
+
+	mode = reasons_of(s, mode);
 
 	for (size_t i = 0; i < s->exit_count && i < EXITS; i++) {
 		char *name = exit_text(mode, s->exits[i].reason);

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "exit_reason.h"
+
 #define HEX(id_, name_, label_) \
 	{ \
 		.id = id_, .name = name_, .label = label_, .base = 16, .raw_base = 16 \
@@ -236,14 +238,17 @@ static bool contains(const char *text, const char *end, const char *part)
 	return memmem(text, (size_t)(end - text), part, strlen(part)) != NULL;
 }
 
-/* The reason stands there by name: keep those that something depends on. */
+/* The reason stands there by name, "EPT_VIOLATION rip 0x..." or "PF excp rip 0x...". */
 static void read_exit_reason(struct source_event *event, const char *text, const char *end)
 {
 	const char *at = behind("reason", text, text, end), *stop;
-	unsigned reason = EXIT_REASON_OTHER, isa = 0;
+	uint64_t reason = EXIT_REASON_OTHER;
+	unsigned isa = 0;
 
 	if (!at)
 		return;
+	stop = memmem(at, (size_t)(end - at), " rip ", 5);
+	exit_reason_find(at, (size_t)((stop ? stop : end) - at), &reason);
 	stop = memchr(at, ' ', (size_t)(end - at));
 	stop = stop ? stop : end;
 	if (contains(at, stop, "EPT_VIOLATION")) {
