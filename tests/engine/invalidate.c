@@ -232,6 +232,13 @@ static void single_pages(void **state)
 			if (i < 3)
 				assert_int_equal(sim_access(sim, i % 2, at[i], VMMU_R), SIM_OK);
 		}
+		/* Of two places in turn, each in a table of its own. */
+		for (unsigned i = 0; i < 3; i++) {
+			sim_access(sim, 0, 3 * G, VMMU_R);
+			assert_int_equal(sim_access(sim, 0, 2 * K, VMMU_W), SIM_OK);
+			assert_int_equal(sim_swap_out(sim, 3 * G, K), VMMU_OK);
+			assert_int_equal(sim_swap_out(sim, 2 * K, K), VMMU_OK);
+		}
 		sim_slot_delete(sim, 0);
 		sim_slot_create(sim, 0, 0, 16 * K, 0, on_demand(sim, 0, 0));
 	}
