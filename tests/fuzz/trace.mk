@@ -4,10 +4,10 @@
 
 FUZZ_SECONDS ?= 30
 
-TRACE_FUZZ_SRC := tests/fuzz/trace_fuzz.c tool/base/base.c tool/base/text.c tool/symbols/symbols.c \
+TRACE_FUZZ_SRC := tests/fuzz/trace_fuzz.c $(wildcard tool/base/*.c) tool/symbols/symbols.c \
 	tool/symbols/symbols_text.c tool/symbols/symbols_elf.c tool/symbols/symbols_kallsyms.c \
 	tool/symbols/bzimage.c tool/symbols/decompress.c tool/trace/trace_file.c tool/trace/replay.c \
-	tool/trace/verify.c tool/trace/rules.c tool/base/map.c tool/trace/describe.c tool/source/stream.c
+	tool/trace/verify.c tool/trace/rules.c tool/trace/describe.c tool/source/stream.c
 
 $(BUILD)/fuzz/trace: $(TRACE_FUZZ_SRC) $(wildcard tool/*/*.h include/vmmu/*.h) $(LIBVMMU)
 	@mkdir -p $(@D)

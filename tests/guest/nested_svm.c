@@ -626,6 +626,8 @@ bool l2_setup(void)
 {
 	if (!(cpuid(0x80000001, 0).c & 1u << 2))
 		return false;
+	/* The BIOS leaves the PIT running, and its interrupts at vector 8: a bare machine's L2 would meet them. */
+	pic_setup(0xffff);
 	l2_vmcb = l2_pages(1);
 	l2_io_map = l2_pages(4);
 	l2_msr_map = l2_pages(2);
