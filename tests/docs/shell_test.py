@@ -36,6 +36,10 @@ TRIED = {
     "build/vmmu zaps tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "vmmu info kvm.dat": ("folder", ""),
     "vmmu doctor kvm.dat": ("folder", ""),
+    "vmmu export kvm.dat -o kvm.ctf": ("folder", ""),
+    "vmmu export kvm.dat -o kvm.json": ("folder", ""),
+    "vmmu export kvm.dat -o kvm.csv": ("folder", ""),
+    "vmmu export kvm.dat -o curves.csv --series": ("folder", ""),
     "make run": ("long", ""),
     "build/vmmu report build/run-bochs.trace": ("long", ""),
     "make check": ("long", ""),
@@ -48,6 +52,8 @@ TRIED = {
     "build/vmmu run --machine qemu --nested -M 512M --kernel build/visor.elf "
     "--module .cache/kernels/cloud-amd64/vmlinuz=vmmu:kernel --module build/initramfs/run.cpio.gz=vmmu:initrd "
     "--append 'memory=256M at-end=exit -- console=ttyS0 panic=-1 quiet'": ("short", ""),
+    "build/vmmu run --machine bochs --nested --test-device --kernel build/guest/guest.elf --append tests=nested-vmx":
+        ("short", ""),
     "scripts/setup": ("none", "installs packages, for which it needs root and a network"),
     "scripts/setup tool && make install-tool": ("none", "installs packages and writes to /usr/local"),
     "vmmu record -o kvm.dat -- qemu-system-x86_64 -accel kvm ...": ("none", "needs /dev/kvm, and has a gap to fill in"),
