@@ -209,7 +209,9 @@ done
 when_it_writes() {
 	setsid python3 - "$1" "$vmmu" export -f "$2" long.dat -o "gone.$2" 2>said <<-'END'
 		import glob, resource, signal, subprocess, sys, time
-		signal.signal(signal.SIGINT, signal.default_int_handler)
+		# What our own caller ignores (nohup), the command would ignore, too.
+		for ends in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+		    signal.signal(ends, signal.SIG_DFL)
 		how, name = sys.argv[1], sys.argv[-1]
 		child = subprocess.Popen(sys.argv[2:])
 		while child.poll() is None and not glob.glob(name + ".partial-*"):
