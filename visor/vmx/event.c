@@ -59,6 +59,7 @@ void vmx_recover_event(struct vcpu *v)
 	uint32_t event = (uint32_t)vmread(VMCS_VECTORING_EVENT);
 
 	v->event = 0;
+	v->nested.as_given = v->nested.as_given && event & EVENT_VALID;
 	if (!(event & EVENT_VALID))
 		return;
 	v->event = event & (EVENT_VALID | EVENT_HAS_ERROR | EVENT_TYPE_MASK | 0xff);

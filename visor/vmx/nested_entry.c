@@ -133,6 +133,7 @@ static void take_event(struct vcpu *v)
 	uint32_t event = (uint32_t)GET(VMCS_ENTRY_EVENT);
 
 	v->event = event & EVENT_VALID ? event : 0;
+	v->nested.as_given = v->event;
 	v->event_error = (uint32_t)GET(VMCS_ENTRY_EVENT_ERROR);
 	v->event_length = (uint32_t)GET(VMCS_ENTRY_INSTRUCTION_LENGTH);
 }

@@ -214,6 +214,7 @@ static void leave_l2(struct vcpu *v, bool by_nmi)
 	if (!(GET(VMCS_PIN_CONTROLS) & PIN_VIRTUAL_NMI)) /* L2's blocking was the CPU's own */
 		vmx_block_nmi(v, nmi_blocked);
 	v->event = 0;
+	v->nested.as_given = false;
 	load_host_state(v, &l2, pat, by_nmi);
 	flush_l1(v);
 }
