@@ -131,6 +131,8 @@ struct nested_state {
 	unsigned ends_told;              /* lines on the log */
 	uint64_t tsc_offset;             /* its TSC is L1's and this */
 	struct vmmu_nested_walk refused; /* an access made for it has met what L1's tables refuse; .reflect NONE: no */
+	enum vmmu_nested_flush flush;    /* asked for by L1 since L2 ran last, ... */
+	uint16_t flushed;                /* ... and for which tag */
 };
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */

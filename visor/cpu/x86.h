@@ -35,6 +35,12 @@ static inline bool cpuid_has_pku(void)
 	return cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & 1u << 3;
 }
 
+/* As four levels of paging have it: bits 63 to 48 repeat bit 47 (SDM vol. 1, 3.3.7.1). */
+static inline bool x86_is_canonical(uint64_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
 static inline uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t low, high;

@@ -62,6 +62,15 @@ bool exit_emulate(struct vcpu *vcpu, uint64_t gpa);
 /* Before the first entry: the timer that gets the visor back from a guest without exits. */
 void exit_begin(struct vcpu *v);
 
+/* The next entry is to end as soon as the guest has got what it is given with it. */
+void exit_soon(struct vcpu *vcpu);
+
+/*
+ * An interrupt that the guest can take now: acknowledged already, or from the interrupt
+ * controllers. As an event to be delivered (cpu/event.h); 0: it was gone.
+ */
+uint32_t exit_take_interrupt(struct vcpu *vcpu);
+
 /* Last thing before an entry that follows a slow exit: timers, interrupts, console. Interrupts are off behind it. */
 void exit_finish(struct vcpu *vcpu);
 

@@ -66,6 +66,12 @@ static void arm_timer(struct vcpu *v)
 	v->timer_busy = busy;
 }
 
+void exit_soon(struct vcpu *v)
+{
+	timer_set(0);
+	v->timer_armed = rdtsc();
+}
+
 /* What is done whenever the host's timer has come. */
 static void tick(struct vcpu *v)
 {
@@ -159,8 +165,7 @@ static void finish_sti_hlt(struct vcpu *v)
 	v->backend->clear_shadow(v);
 }
 
-/* The next one, which the guest can take now: acknowledged already, or from the interrupt controllers. */
-static uint32_t take_interrupt(struct vcpu *v)
+uint32_t exit_take_interrupt(struct vcpu *v)
 {
 	uint32_t kept = v->kept_event;
 	int vector;
@@ -208,7 +213,7 @@ static void deliver_interrupt(struct vcpu *v)
 	if (waits && free) {
 		finish_sti_hlt(v);
 		if (v->state.rflags & X86_FLAG_IF && !v->backend->interrupts_shadowed(v)) {
-			v->event = take_interrupt(v);
+			v->event = exit_take_interrupt(v);
 			waits = interrupt_waits(v);
 		}
 	}

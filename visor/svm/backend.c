@@ -42,7 +42,7 @@ const struct cpu_backend cpu_svm = {
 	.walks_pdptes = true,
 	.read_paging = svm_read_paging,
 	.write_paging = svm_write_paging,
-	.nested = &svm_nested_ops,
+	.nested = &nsvm_ops,
 	SVM_COMMON};
 
 const struct cpu_backend cpu_svm_shadow = {

@@ -6,26 +6,12 @@
 #include "visor/svm/internal.h"
 #include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
+#include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 
 #define IO_BITMAP_ORDER 2  /* 12 KiB (15.10.1), as a run of four frames */
 #define MSR_BITMAP_ORDER 1 /* 8 KiB (15.11) */
 #define GUEST_ASID 1
-
-/* Switched by VMLOAD and VMSAVE or not used by the visor: the guest's own. */
-const uint32_t svm_passed_msrs[] = {
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_KERNEL_GS_BASE,
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SFMASK,
-	MSR_SYSENTER_CS,
-	MSR_SYSENTER_ESP,
-	MSR_SYSENTER_EIP,
-};
-const unsigned svm_passed_msr_count = sizeof(svm_passed_msrs) / sizeof(svm_passed_msrs[0]);
 
 /* The MSR permission map has two bits per register, read and write (15.11). */
 void svm_set_msr_bits(uint8_t *bitmap, uint32_t msr, unsigned bits)
@@ -41,8 +27,8 @@ static void fill_bitmaps(struct vcpu *v)
 
 	memset((void *)(uintptr_t)v->svm.io_bitmap, 0xff, VMMU_PAGE_SIZE << IO_BITMAP_ORDER);
 	memset(msrs, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
-	for (unsigned i = 0; i < svm_passed_msr_count; i++)
-		svm_set_msr_bits(msrs, svm_passed_msrs[i], 0);
+	for (unsigned i = 0; i < msr_passed_count; i++)
+		svm_set_msr_bits(msrs, msr_passed[i], 0);
 }
 
 /* Without nested paging the visor must see what becomes of the guest's own (15.12.15, 15.8). */
@@ -65,7 +51,7 @@ static void intercept_for_comparison(const struct vcpu *v, struct vmcb *b)
 
 void svm_vcpu_free(struct vcpu *v)
 {
-	nested_free(v);
+	nsvm_free(v);
 	if (v->svm.vmcb)
 		frame_free((uintptr_t)v->svm.vmcb, FRAME_ORDER_4K);
 	if (v->svm.io_bitmap)
@@ -120,7 +106,7 @@ bool svm_vcpu_init(struct vcpu *v)
 		b->intercept1 |= INTERCEPT_CR0_SELECTIVE;
 		b->nested_control = NESTED_PAGING;
 	}
-	if (v->vm->options->nested && !nested_init(v)) {
+	if (v->vm->options->nested && !nsvm_init(v)) {
 		svm_vcpu_free(v);
 		return false;
 	}

@@ -52,7 +52,7 @@ static void handle_task_switch(struct vcpu *v)
 
 static void svm_undefined_instruction(struct vcpu *v)
 {
-	if (nested_instruction(v, v->svm.vmcb->exit_code))
+	if (nsvm_instruction(v, v->svm.vmcb->exit_code))
 		return;
 	exit_count(v, EXIT_UNDEFINED);
 	exit_raise(v, X86_UD, false, 0);
@@ -71,9 +71,9 @@ void svm_handle(struct vcpu *v)
 		        ULL(b->cr3));
 		return;
 	}
-	if (v->nested.l2 && nested_wants_exit(v, &code)) {
+	if (v->nested.l2 && nsvm_wants_exit(v, &code)) {
 		exit_count(v, EXIT_NESTED_EXIT);
-		nested_exit(v, code, b->exit_info1, b->exit_info2);
+		nsvm_exit(v, code, b->exit_info1, b->exit_info2);
 		return;
 	}
 	switch (b->exit_code) {

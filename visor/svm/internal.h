@@ -43,8 +43,6 @@ bool svm_shadow_allows(enum cpu_feature feature);
 void svm_vcpu_free(struct vcpu *v);
 bool svm_vcpu_init(struct vcpu *v);
 /* Registers that need no exit, and their two bits in a permission map: 1 read, 2 write. */
-extern const uint32_t svm_passed_msrs[];
-extern const unsigned svm_passed_msr_count;
 void svm_set_msr_bits(uint8_t *bitmap, uint32_t msr, unsigned bits);
 void svm_set_root(struct vcpu *v, const struct vmmu_root *root);
 

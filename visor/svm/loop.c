@@ -47,7 +47,7 @@ static __attribute__((noinline)) enum svm_next svm_slow_exit(struct vcpu *v, con
 		svm_handle(v);
 	exit_finish(v);
 	if (unlikely(v->nested.l2))
-		nested_merge_intercepts(v);
+		nsvm_merge_intercepts(v);
 	b = v->svm.vmcb; /* L1's or L2's, whichever runs now */
 	svm_arm_breakpoints(v);
 	svm_commit(v);

@@ -28,50 +28,46 @@ struct svm_nested {
 	uint64_t virtual_interrupt; /* VMCB02's as L1 wants it, while the visor has a window there */
 	bool gif;
 	bool umip01; /* vcpu->svm.umip of L1 */
-	/* What L1 has asked to be flushed since L2 ran last. */
-	enum vmmu_nested_flush flush;
-	uint16_t flushed;
 };
 
-extern const struct cpu_nested svm_nested_ops;
+extern const struct cpu_nested nsvm_ops;
 
 /* nested_control.c */
-bool nested_init(struct vcpu *v);
-void nested_free(struct vcpu *v);
+bool nsvm_init(struct vcpu *v);
+void nsvm_free(struct vcpu *v);
 
 /* nested_check.c */
 /* VMRUN's consistency checks (15.5.1) that the CPU's own VMRUN cannot make on the visor's behalf. */
-bool nested_consistent(struct vcpu *v, const struct vmcb *b);
+bool nsvm_consistent(struct vcpu *v, const struct vmcb *b);
 
 /* nested_intercept.c */
 /* L1's wishes into VMCB02, whatever the visor has taken away there for itself. */
-void nested_merge_intercepts(struct vcpu *v);
-void nested_merge_bitmap(struct vcpu *v);
+void nsvm_merge_intercepts(struct vcpu *v);
+void nsvm_merge_bitmap(struct vcpu *v);
 /* L1 has asked for the exit that VMCB02 tells of; *code: as what. */
-bool nested_wants_exit(struct vcpu *v, uint64_t *code);
-enum nested_gate nested_gate_of(struct vcpu *v, enum nested_event event);
+bool nsvm_wants_exit(struct vcpu *v, uint64_t *code);
+enum nested_gate nsvm_gate(struct vcpu *v, enum nested_event event);
 
 /* nested_run.c */
-void nested_vmrun(struct vcpu *v);
+void nsvm_vmrun(struct vcpu *v);
 /* #VMEXIT: L2's state into VMCB12, and L1 goes on. */
-void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2);
-bool nested_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
-void nested_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa);
-bool nested_shutdown(struct vcpu *v);
+void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2);
+bool nsvm_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
+void nsvm_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa);
+bool nsvm_shutdown(struct vcpu *v);
 
-/* nested_instruction.c */
+/* nsvm_instruction.c */
 /* VMRUN, VMLOAD, VMSAVE, STGI, CLGI, INVLPGA. False: this guest does not have it. */
-bool nested_instruction(struct vcpu *v, uint64_t exit_code);
+bool nsvm_instruction(struct vcpu *v, uint64_t exit_code);
 /* The physical address in rAX, of the size that the instruction has. */
-uint64_t nested_rax(struct vcpu *v);
+uint64_t nsvm_rax(struct vcpu *v);
 /* One that VMRUN, VMLOAD and VMSAVE take. */
-bool nested_vmcb_valid(struct vcpu *v, uint64_t gpa);
+bool nsvm_vmcb_valid(struct vcpu *v, uint64_t gpa);
 /* What VMLOAD loads (15.5.2). */
-void nested_copy_loaded(struct vmcb *to, const struct vmcb *from);
-void nested_ask_flush(struct svm_nested *n, enum vmmu_nested_flush flush, uint16_t asid);
-bool nested_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
-bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
-uint64_t nested_efer_bits(struct vcpu *v);
-void nested_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
+void nsvm_copy_loaded(struct vmcb *to, const struct vmcb *from);
+bool nsvm_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
+bool nsvm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
+uint64_t nsvm_efer_bits(struct vcpu *v);
+void nsvm_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
 
 #endif

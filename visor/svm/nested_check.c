@@ -61,7 +61,7 @@ static bool flush_valid(unsigned tlb_control)
 	return tlb_control == 0 || tlb_control == 1 || tlb_control == 3 || tlb_control == 7;
 }
 
-bool nested_consistent(struct vcpu *v, const struct vmcb *b)
+bool nsvm_consistent(struct vcpu *v, const struct vmcb *b)
 {
 	if (!control_registers_valid(v, b) || !(b->intercept2 & INTERCEPT_VMRUN))
 		return false;

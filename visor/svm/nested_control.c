@@ -19,7 +19,7 @@ static void free_frame(uint64_t frame, unsigned order)
 		frame_free(frame, order);
 }
 
-void nested_free(struct vcpu *v)
+void nsvm_free(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
 
@@ -33,7 +33,7 @@ void nested_free(struct vcpu *v)
 	v->svm.nested = NULL;
 }
 
-bool nested_init(struct vcpu *v)
+bool nsvm_init(struct vcpu *v)
 {
 	struct svm_nested *n = object_alloc(sizeof(*n));
 
@@ -48,7 +48,7 @@ bool nested_init(struct vcpu *v)
 	};
 	v->svm.nested = n;
 	if (!n->vmcb02 || !n->vmcb12 || !n->msr_bitmap) {
-		nested_free(v);
+		nsvm_free(v);
 		return false;
 	}
 	memcpy(n->base, n->vmcb01, sizeof(n->base));
@@ -61,13 +61,13 @@ bool nested_init(struct vcpu *v)
 	return true;
 }
 
-const struct cpu_nested svm_nested_ops = {
-	.gate = nested_gate_of,
-	.exception = nested_exception,
-	.reflect = nested_reflect,
-	.shutdown = nested_shutdown,
-	.cpuid = nested_cpuid,
-	.msr_read = nested_msr_read,
-	.msr_write = nested_msr_write,
-	.efer_bits = nested_efer_bits,
+const struct cpu_nested nsvm_ops = {
+	.gate = nsvm_gate,
+	.exception = nsvm_exception,
+	.reflect = nsvm_reflect,
+	.shutdown = nsvm_shutdown,
+	.cpuid = nsvm_cpuid,
+	.msr_read = nsvm_msr_read,
+	.msr_write = nsvm_msr_write,
+	.efer_bits = nsvm_efer_bits,
 };

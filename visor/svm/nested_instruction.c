@@ -12,7 +12,7 @@
 #define CPUID_8A_FLUSH_BY_ASID (1u << 6)
 #define SVM_REVISION 1u
 
-uint64_t nested_rax(struct vcpu *v)
+uint64_t nsvm_rax(struct vcpu *v)
 {
 	uint64_t rax = v->state.gpr[X86_RAX];
 
@@ -20,12 +20,12 @@ uint64_t nested_rax(struct vcpu *v)
 	                                                                 : (uint16_t)rax;
 }
 
-bool nested_vmcb_valid(struct vcpu *v, uint64_t gpa)
+bool nsvm_vmcb_valid(struct vcpu *v, uint64_t gpa)
 {
-	return gpa % VMMU_PAGE_SIZE == 0 && gpa >> v->vm->bus.cpu.maxphyaddr == 0 && memory_page(v->vm, gpa, false);
+	return nested_page_fits(v, gpa) && memory_page(v->vm, gpa, false);
 }
 
-void nested_copy_loaded(struct vmcb *to, const struct vmcb *from)
+void nsvm_copy_loaded(struct vmcb *to, const struct vmcb *from)
 {
 	to->fs = from->fs;
 	to->gs = from->gs;
@@ -43,7 +43,7 @@ void nested_copy_loaded(struct vmcb *to, const struct vmcb *from)
 
 static void vmload(struct vcpu *v, uint64_t gpa)
 {
-	nested_copy_loaded(v->svm.vmcb, memory_page(v->vm, gpa, false));
+	nsvm_copy_loaded(v->svm.vmcb, memory_page(v->vm, gpa, false));
 }
 
 /* Field by field: the rest of the page is L1's. */
@@ -64,16 +64,6 @@ static void vmsave(struct vcpu *v, uint64_t gpa)
 		memory_write(v->vm, gpa + saved[i].offset, (const uint8_t *)b + saved[i].offset, saved[i].bytes);
 }
 
-/* Two different tags in one go are more than the engine is told of at once: then all. */
-void nested_ask_flush(struct svm_nested *n, enum vmmu_nested_flush flush, uint16_t asid)
-{
-	if (n->flush != VMMU_NESTED_FLUSH_NONE && n->flushed != asid)
-		flush = VMMU_NESTED_FLUSH_ALL;
-	if (flush > n->flush)
-		n->flush = flush;
-	n->flushed = asid;
-}
-
 /* ASID in ECX; 0 is L1's own (15.16.1). */
 static void invlpga(struct vcpu *v)
 {
@@ -82,24 +72,24 @@ static void invlpga(struct vcpu *v)
 	if (asid == 0)
 		svm_flush(v);
 	else if (asid < NESTED_ASIDS)
-		nested_ask_flush(v->svm.nested, VMMU_NESTED_FLUSH_ADDRESS, (uint16_t)asid);
+		nested_ask_flush(v, VMMU_NESTED_FLUSH_ADDRESS, (uint16_t)asid);
 }
 
-bool nested_instruction(struct vcpu *v, uint64_t exit_code)
+bool nsvm_instruction(struct vcpu *v, uint64_t exit_code)
 {
 	struct svm_nested *n = v->svm.nested;
 	bool takes_vmcb = exit_code == SVM_EXIT_VMRUN || exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
-	uint64_t gpa = takes_vmcb ? nested_rax(v) : 0;
+	uint64_t gpa = takes_vmcb ? nsvm_rax(v) : 0;
 
 	if (!n || !v->svm.svme)
 		return false;
-	if (takes_vmcb && !nested_vmcb_valid(v, gpa)) {
+	if (takes_vmcb && !nsvm_vmcb_valid(v, gpa)) {
 		exit_raise(v, X86_GP, true, 0);
 		return true;
 	}
 	switch (exit_code) {
 	case SVM_EXIT_VMRUN:
-		nested_vmrun(v);
+		nsvm_vmrun(v);
 		return true;
 	case SVM_EXIT_VMLOAD: vmload(v, gpa); break;
 	case SVM_EXIT_VMSAVE: vmsave(v, gpa); break;
@@ -113,7 +103,7 @@ bool nested_instruction(struct vcpu *v, uint64_t exit_code)
 	return true;
 }
 
-bool nested_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
+bool nsvm_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	const struct svm_nested *n = v->svm.nested;
 
@@ -124,7 +114,7 @@ bool nested_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 }
 
 /* VM_CR: the lock needs a feature that CPUID does not show, and nothing here follows the bits for INIT and A20 (15.30.1). */
-bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
+bool nsvm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	struct svm_nested *n = v->svm.nested;
 
@@ -135,7 +125,7 @@ bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 		n->vm_cr = value;
 		return true;
 	case MSR_VM_HSAVE_PA:
-		if (value % VMMU_PAGE_SIZE || value >> v->vm->bus.cpu.maxphyaddr)
+		if (!nested_page_fits(v, value))
 			return false;
 		n->hsave_pa = value;
 		return true;
@@ -144,12 +134,12 @@ bool nested_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 	}
 }
 
-uint64_t nested_efer_bits(struct vcpu *v)
+uint64_t nsvm_efer_bits(struct vcpu *v)
 {
 	return v->svm.nested->vm_cr & VM_CR_SVMDIS ? 0 : X86_EFER_SVME;
 }
 
-void nested_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer)
+void nsvm_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer)
 {
 	(void)v;
 	if (leaf == 0x80000000)

@@ -2,11 +2,12 @@
 /* What exits from L2, and to whom: intercepts and bitmaps of L1 and the visor (APM vol. 2, 15.9 to 15.13, 15.21). */
 #include "visor/cpu/x86.h"
 #include "visor/exit/control.h"
-#include "visor/host/timer.h"
+#include "visor/exit/exit.h"
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/nested.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 
 #define CR8_READ (1u << 8)
@@ -15,7 +16,7 @@
 #define MSR_RANGE 0x2000u
 #define MSR_RANGE_BYTES 0x800u
 
-void nested_merge_intercepts(struct vcpu *v)
+void nsvm_merge_intercepts(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
 	uint32_t words[INTERCEPT_WORDS];
@@ -46,12 +47,12 @@ static unsigned bits_of(struct vcpu *v, uint32_t msr)
 	return byte >> msr % 4 * 2 & 3;
 }
 
-void nested_merge_bitmap(struct vcpu *v)
+void nsvm_merge_bitmap(struct vcpu *v)
 {
 	uint8_t *bitmap = (uint8_t *)(uintptr_t)v->svm.nested->msr_bitmap;
 
-	for (unsigned i = 0; i < svm_passed_msr_count; i++)
-		svm_set_msr_bits(bitmap, svm_passed_msrs[i], bits_of(v, svm_passed_msrs[i]));
+	for (unsigned i = 0; i < msr_passed_count; i++)
+		svm_set_msr_bits(bitmap, msr_passed[i], bits_of(v, msr_passed[i]));
 }
 
 /* EXITINFO1: port 31:16, size 6:4 (15.10.2). An access exits if one of its ports does. */
@@ -82,7 +83,7 @@ static bool wants_selective(struct vcpu *v)
 	       (old ^ value) & ~(X86_CR0_TS | X86_CR0_MP);
 }
 
-bool nested_wants_exit(struct vcpu *v, uint64_t *code)
+bool nsvm_wants_exit(struct vcpu *v, uint64_t *code)
 {
 	const struct svm_nested *n = v->svm.nested;
 	const struct vmcb *b = n->vmcb02;
@@ -123,7 +124,7 @@ static bool accepts_interrupts(struct vcpu *v, bool masking)
 	return v->state.rflags & X86_FLAG_IF && !svm_interrupts_shadowed(v);
 }
 
-enum nested_gate nested_gate_of(struct vcpu *v, enum nested_event event)
+enum nested_gate nsvm_gate(struct vcpu *v, enum nested_event event)
 {
 	const struct svm_nested *n = v->svm.nested;
 	bool masking = n->vmcb12->virtual_interrupt & VIRTUAL_INTERRUPT_MASKING;
@@ -136,10 +137,9 @@ enum nested_gate nested_gate_of(struct vcpu *v, enum nested_event event)
 		return NESTED_OPEN;
 	if (v->event & EVENT_VALID) {
 		/* It is delivered with this entry, and before the interrupt: the next exit comes at once. */
-		timer_set(0);
-		v->timer_armed = rdtsc();
+		exit_soon(v);
 		return NESTED_CLOSED;
 	}
-	nested_exit(v, event == NESTED_NMI ? SVM_EXIT_NMI : SVM_EXIT_INTR, 0, 0);
+	nsvm_exit(v, event == NESTED_NMI ? SVM_EXIT_NMI : SVM_EXIT_INTR, 0, 0);
 	return NESTED_LEFT;
 }

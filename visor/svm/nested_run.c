@@ -48,7 +48,7 @@ static void switch_to(struct vcpu *v, struct vmcb *next)
 	next->host_stack = old->host_stack;
 	*(uint64_t *)(uintptr_t)old->host_stack = (uintptr_t)next;
 	next->tlb_control |= old->tlb_control;
-	nested_copy_loaded(next, old);
+	nsvm_copy_loaded(next, old);
 	v->svm.vmcb = next;
 }
 
@@ -107,7 +107,7 @@ static void load_control_area(struct vcpu *v)
 	b->tsc_offset = n->vmcb01->tsc_offset + a->tsc_offset;
 	b->virtual_interrupt = a->virtual_interrupt | VIRTUAL_INTERRUPT_MASKING;
 	b->interrupt_shadow = a->interrupt_shadow & 1;
-	nested_merge_bitmap(v);
+	nsvm_merge_bitmap(v);
 	v->event = (uint32_t)a->event_injection & EVENT_VALID ? (uint32_t)a->event_injection : 0;
 	v->event_error = (uint32_t)(a->event_injection >> 32);
 	v->nested.as_given = v->event;
@@ -121,10 +121,10 @@ static void flush_for(struct vcpu *v)
 	uint16_t asid = (uint16_t)n->vmcb12->asid;
 
 	if (n->vmcb12->tlb_control)
-		nested_ask_flush(n, of[n->vmcb12->tlb_control], asid);
-	if (vmmu_nested_tag(v->mmu, asid, n->flush, n->flushed) || n->flush == VMMU_NESTED_FLUSH_ALL)
+		nested_ask_flush(v, of[n->vmcb12->tlb_control], asid);
+	if (vmmu_nested_tag(v->mmu, asid, v->nested.flush, v->nested.flushed) || v->nested.flush == VMMU_NESTED_FLUSH_ALL)
 		n->vmcb02->tlb_control = TLB_FLUSH_ALL;
-	n->flush = VMMU_NESTED_FLUSH_NONE;
+	v->nested.flush = VMMU_NESTED_FLUSH_NONE;
 }
 
 /* L1's nested paging, as the CPU that it was promised has it. */
@@ -150,10 +150,10 @@ static void refuse_entry(struct vcpu *v)
 	n->gif = false;
 }
 
-void nested_vmrun(struct vcpu *v)
+void nsvm_vmrun(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
-	uint64_t gpa = nested_rax(v);
+	uint64_t gpa = nsvm_rax(v);
 	unsigned length = svm_instruction_length(v);
 	enum vmmu_status status = VMMU_ERR_INVALID;
 	struct vmmu_root root;
@@ -172,7 +172,7 @@ void nested_vmrun(struct vcpu *v)
 	svm_commit(v);
 	n->vmcb12_gpa = gpa;
 	memcpy(n->vmcb12, memory_page(v->vm, gpa, false), VMMU_PAGE_SIZE);
-	if (nested_consistent(v, n->vmcb12))
+	if (nsvm_consistent(v, n->vmcb12))
 		status = enter_tables(v, &root);
 	if (status == VMMU_ERR_INVALID || status == VMMU_ERR_UNSUPPORTED) {
 		refuse_entry(v);
@@ -189,7 +189,7 @@ void nested_vmrun(struct vcpu *v)
 	n->vmcb02->nested_cr3 = root.pointer;
 	switch_to(v, n->vmcb02);
 	svm_set_cr4(v, n->vmcb12->cr4, n->vmcb12->cr4);
-	nested_merge_intercepts(v);
+	nsvm_merge_intercepts(v);
 	svm_block_nmi(v, v->svm.nmi_blocked);
 	flush_for(v);
 	take_registers(v, n->vmcb02);
@@ -263,7 +263,7 @@ static void resume_l1(struct vcpu *v)
 	v->nested.as_given = false;
 }
 
-void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
+void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
 {
 	struct svm_nested *n = v->svm.nested;
 	struct vmcb *a = n->vmcb12;
@@ -281,26 +281,26 @@ void nested_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
 	resume_l1(v);
 }
 
-bool nested_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
+bool nsvm_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error)
 {
 	struct svm_nested *n = v->svm.nested;
 
 	if (!(n->vmcb12->exceptions >> vector & 1))
 		return false;
-	nested_exit(v, SVM_EXIT_EXCEPTION + vector, has_error ? error : 0, vector == X86_PF ? n->vmcb02->cr2 : 0);
+	nsvm_exit(v, SVM_EXIT_EXCEPTION + vector, has_error ? error : 0, vector == X86_PF ? n->vmcb02->cr2 : 0);
 	return true;
 }
 
-void nested_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa)
+void nsvm_reflect(struct vcpu *v, enum vmmu_reflect reflect, uint64_t code, uint64_t l2_gpa)
 {
 	(void)reflect; /* NPT knows but one */
-	nested_exit(v, SVM_EXIT_NPF, code, l2_gpa);
+	nsvm_exit(v, SVM_EXIT_NPF, code, l2_gpa);
 }
 
-bool nested_shutdown(struct vcpu *v)
+bool nsvm_shutdown(struct vcpu *v)
 {
 	if (!(v->svm.nested->vmcb12->intercept1 & INTERCEPT_SHUTDOWN))
 		return false;
-	nested_exit(v, SVM_EXIT_SHUTDOWN, 0, 0);
+	nsvm_exit(v, SVM_EXIT_SHUTDOWN, 0, 0);
 	return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Model-specific registers. Those that belong to the guest and cost the visor
- * nothing are not intercepted (vmx/control.c, svm/control.c); everything else comes
+ * nothing are not intercepted (msr_passed); everything else comes
  * here, and what is listed neither here nor in msr_list.c is a #GP. No access reaches the machine's own
  * register but for TSC_AUX, which the visor does not use.
  */
@@ -14,6 +14,20 @@
 #include "visor/vm/nested.h"
 #include "visor/vm/speculation.h"
 #include "visor/vm/vm.h"
+
+const uint32_t msr_passed[] = {
+	MSR_FS_BASE,
+	MSR_GS_BASE,
+	MSR_KERNEL_GS_BASE,
+	MSR_STAR,
+	MSR_LSTAR,
+	MSR_CSTAR,
+	MSR_SFMASK,
+	MSR_SYSENTER_CS,
+	MSR_SYSENTER_ESP,
+	MSR_SYSENTER_EIP,
+};
+const unsigned msr_passed_count = sizeof(msr_passed) / sizeof(msr_passed[0]);
 
 #define EFER_ALLOWED (X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE)
 #define MTRR_DEFAULT_ENABLED_WB (1u << 11 | VMMU_MEMTYPE_WB)

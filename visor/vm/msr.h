@@ -12,6 +12,13 @@ struct vcpu;
 bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
+/*
+ * Those that a guest reads and writes without an exit: the CPU switches them with it, or the
+ * visor does not use them.
+ */
+extern const uint32_t msr_passed[];
+extern const unsigned msr_passed_count;
+
 /* Each entry has a memory type. */
 bool msr_pat_valid(uint64_t value);
 

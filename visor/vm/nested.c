@@ -70,6 +70,23 @@ void nested_leave(struct vcpu *v, struct vmmu_root *root)
 		vm_fail(v, "the guest that runs guests has no tables any more: %s", vmmu_status_name(status));
 }
 
+/* Two different tags in one go are more than the engine is told of at once: then all. */
+void nested_ask_flush(struct vcpu *v, enum vmmu_nested_flush flush, uint16_t tag)
+{
+	struct nested_state *s = &v->nested;
+
+	if (s->flush != VMMU_NESTED_FLUSH_NONE && s->flushed != tag)
+		flush = VMMU_NESTED_FLUSH_ALL;
+	if (flush > s->flush)
+		s->flush = flush;
+	s->flushed = tag;
+}
+
+bool nested_page_fits(const struct vcpu *v, uint64_t gpa)
+{
+	return gpa % VMMU_PAGE_SIZE == 0 && gpa >> v->vm->bus.cpu.maxphyaddr == 0;
+}
+
 void nested_forget_refusal(struct vcpu *v)
 {
 	v->nested.refused.reflect = VMMU_REFLECT_NONE;

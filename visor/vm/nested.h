@@ -2,7 +2,7 @@
 /*
  * A guest (L1) that runs guests of its own (L2), as far as VMX and SVM have it in common: which of
  * them runs, on which tables, and whose affair an event, an exception or a refused access
- * is. What L1's control block says is the back ends' (svm/nested/, and what struct
+ * is. What L1's control block says is the back ends' (svm/nested.h, vmx/nested.h, and what struct
  * cpu_nested names). docs/nested.md tells of the tables.
  *
  * While L2 runs, vcpu->state and the back end's control block are L2's: everything in exit/ and
@@ -60,6 +60,12 @@ enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, 
 
 /* L1 runs again. *root is for its control block. */
 void nested_leave(struct vcpu *v, struct vmmu_root *root);
+
+/* L1 asks for linear translations of L2's to be forgotten before it runs again. `tag`: ASID or VPID. */
+void nested_ask_flush(struct vcpu *v, enum vmmu_nested_flush flush, uint16_t tag);
+
+/* Can `gpa` be the address of a page, in a control block or a register of L1's? Whether one is there is not looked at. */
+bool nested_page_fits(const struct vcpu *v, uint64_t gpa);
 
 /* L2 runs. */
 bool nested_runs_l2(const struct vcpu *v);

@@ -6,6 +6,7 @@
 #include "visor/host/interrupts.h"
 #include "visor/host/log.h"
 #include "visor/lib/string.h"
+#include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
@@ -27,26 +28,11 @@ void vmx_pass_msr(uint8_t *bitmap, uint32_t msr, bool read, bool write)
 		bitmap[part + 2048 + bit / 8] &= (uint8_t) ~(1u << bit % 8);
 }
 
-/* In the VMCS, or left in the CPU because the visor does not use them. */
-const uint32_t vmx_passed_msrs[] = {
-	MSR_FS_BASE,
-	MSR_GS_BASE,
-	MSR_KERNEL_GS_BASE,
-	MSR_STAR,
-	MSR_LSTAR,
-	MSR_CSTAR,
-	MSR_SFMASK,
-	MSR_SYSENTER_CS,
-	MSR_SYSENTER_ESP,
-	MSR_SYSENTER_EIP,
-};
-const unsigned vmx_passed_msr_count = sizeof(vmx_passed_msrs) / sizeof(vmx_passed_msrs[0]);
-
 static void fill_msr_bitmap(uint8_t *bitmap)
 {
 	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
-	for (unsigned i = 0; i < vmx_passed_msr_count; i++)
-		vmx_pass_msr(bitmap, vmx_passed_msrs[i], true, true);
+	for (unsigned i = 0; i < msr_passed_count; i++)
+		vmx_pass_msr(bitmap, msr_passed[i], true, true);
 }
 
 void vmx_write_host_state(void)

@@ -54,8 +54,6 @@ void vmx_write_host_state(void);
 void vmx_write_controls(struct vcpu *v);
 uint32_t vmx_exception_bitmap(void);
 /* MSRs that a guest may have without an exit. */
-extern const uint32_t vmx_passed_msrs[];
-extern const unsigned vmx_passed_msr_count;
 void vmx_pass_msr(uint8_t *bitmap, uint32_t msr, bool read, bool write);
 void vmx_vcpu_free(struct vcpu *v);
 bool vmx_vcpu_init(struct vcpu *v);

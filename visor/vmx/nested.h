@@ -58,12 +58,10 @@ struct nvmx {
 	bool launched;                 /* that one has been */
 	bool host_written;             /* VMCS02 has the visor's state */
 	uint64_t eptp01;
-	uint64_t cr0, cr4;            /* L2's, as VMCS12 will have them */
-	bool was_launched;            /* VMCS12, before this entry */
-	bool nmi_blocked;             /* for L1, at the entry */
-	uint64_t timer_left;          /* of L1's preemption timer beyond VMCS02's; UINT64_MAX: it has none */
-	enum vmmu_nested_flush flush; /* asked for since L2 ran last */
-	uint16_t flushed;
+	uint64_t cr0, cr4;   /* L2's, as VMCS12 will have them */
+	bool was_launched;   /* VMCS12, before this entry */
+	bool nmi_blocked;    /* for L1, at the entry */
+	uint64_t timer_left; /* of L1's preemption timer beyond VMCS02's; UINT64_MAX: it has none */
 };
 
 extern const struct cpu_nested nvmx_ops;
@@ -106,6 +104,8 @@ bool nvmx_cr4_fits(struct vcpu *v, uint64_t cr4);
 /* A VMX instruction of L1's. */
 void nvmx_instruction(struct vcpu *v, uint32_t reason);
 void nvmx_fail(struct vcpu *v, enum nvmx_error error);
+/* What a VMX instruction says of its success (31.2). */
+#define NVMX_RESULT_FLAGS (X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF)
 
 /* nested_check.c */
 enum nvmx_error nvmx_check_controls(struct vcpu *v);
@@ -115,6 +115,8 @@ bool nvmx_check_guest(struct vcpu *v, uint64_t *qualification);
 
 /* nested_entry.c */
 void nvmx_enter(struct vcpu *v, bool launch);
+/* L1's secondary controls for L2: none where the primary ones do not say that they count. */
+uint32_t nvmx_secondary(const struct nvmx *n);
 /* VMCS02's masks and shadows for L2's CR0 and CR4. */
 uint64_t nvmx_cr0_shadow(const struct nvmx *n, uint64_t value);
 uint64_t nvmx_cr4_shadow(const struct nvmx *n, uint64_t value);

@@ -39,16 +39,6 @@ static bool beyond_memory(struct vcpu *v, uint64_t gpa)
 	return gpa >> v->vm->bus.cpu.maxphyaddr;
 }
 
-static bool page_address(struct vcpu *v, uint64_t gpa)
-{
-	return !(gpa % VMMU_PAGE_SIZE) && !beyond_memory(v, gpa);
-}
-
-static bool address_canonical(uint64_t a)
-{
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
-}
-
 static bool area_fits(struct vcpu *v, uint64_t gpa, uint64_t count)
 {
 	return !count || (!(gpa & 15) && !beyond_memory(v, gpa) && !beyond_memory(v, gpa + count * 16 - 1));
@@ -65,16 +55,16 @@ static bool execution_controls_fit(struct vcpu *v)
 {
 	const struct nvmx *n = v->vmx.nested;
 	uint32_t pin = (uint32_t)GET(VMCS_PIN_CONTROLS), cpu = (uint32_t)GET(VMCS_CPU_CONTROLS);
-	uint32_t cpu2 = cpu & CPU_SECONDARY ? (uint32_t)GET(VMCS_CPU_CONTROLS2) : 0;
+	uint32_t cpu2 = nvmx_secondary(n);
 
 	if (!controls_as_told(v, MSR_VMX_TRUE_PINBASED_CTLS, pin) || !controls_as_told(v, MSR_VMX_TRUE_PROCBASED_CTLS, cpu) ||
 	    !controls_as_told(v, MSR_VMX_PROCBASED_CTLS2, cpu2))
 		return false;
 	if (GET(VMCS_CR3_TARGET_COUNT) > NVMX_CR3_TARGETS)
 		return false;
-	if (cpu & CPU_IO_BITMAPS && (!page_address(v, GET(VMCS_IO_BITMAP_A)) || !page_address(v, GET(VMCS_IO_BITMAP_B))))
+	if (cpu & CPU_IO_BITMAPS && (!nested_page_fits(v, GET(VMCS_IO_BITMAP_A)) || !nested_page_fits(v, GET(VMCS_IO_BITMAP_B))))
 		return false;
-	if (cpu & CPU_MSR_BITMAPS && !page_address(v, GET(VMCS_MSR_BITMAP)))
+	if (cpu & CPU_MSR_BITMAPS && !nested_page_fits(v, GET(VMCS_MSR_BITMAP)))
 		return false;
 	if (!(pin & PIN_NMI) && pin & PIN_VIRTUAL_NMI)
 		return false;
@@ -105,7 +95,7 @@ static bool exit_controls_fit(struct vcpu *v)
 static bool delivers_error(const struct nvmx *n, uint32_t event)
 {
 	bool exception = (event & EVENT_TYPE_MASK) == EVENT_EXCEPTION && (event & 0xff) < 32;
-	bool unrestricted = GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY && GET(VMCS_CPU_CONTROLS2) & CPU2_UNRESTRICTED;
+	bool unrestricted = nvmx_secondary(n) & CPU2_UNRESTRICTED;
 
 	if (unrestricted && !(GET(VMCS_GUEST_CR0) & X86_CR0_PE))
 		return false;
@@ -162,8 +152,8 @@ static bool host_registers_fit(struct vcpu *v)
 	uint64_t wide = controls & EXITING_HOST_64 ? X86_EFER_LME | X86_EFER_LMA : 0;
 
 	return nvmx_cr0_fits(v, GET(VMCS_HOST_CR0), false) && nvmx_cr4_fits(v, GET(VMCS_HOST_CR4)) &&
-	       !beyond_memory(v, GET(VMCS_HOST_CR3)) && address_canonical(GET(VMCS_HOST_SYSENTER_ESP)) &&
-	       address_canonical(GET(VMCS_HOST_SYSENTER_EIP)) &&
+	       !beyond_memory(v, GET(VMCS_HOST_CR3)) && x86_is_canonical(GET(VMCS_HOST_SYSENTER_ESP)) &&
+	       x86_is_canonical(GET(VMCS_HOST_SYSENTER_EIP)) &&
 	       (!(controls & EXITING_LOAD_PAT) || msr_pat_valid(GET(VMCS_HOST_PAT))) &&
 	       (!(controls & EXITING_LOAD_EFER) ||
 	        (!(efer & ~EFER_DEFINED) && (efer & (X86_EFER_LME | X86_EFER_LMA)) == wide));
@@ -181,7 +171,7 @@ static bool host_segments_fit(struct vcpu *v)
 			return false;
 	}
 	for (unsigned i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
-		if (!address_canonical(nvmx_get(n, bases[i])))
+		if (!x86_is_canonical(nvmx_get(n, bases[i])))
 			return false;
 	}
 	return GET(VMCS_HOST_CS_SELECTOR) && GET(VMCS_HOST_TR_SELECTOR) &&
@@ -199,7 +189,7 @@ static bool host_width_fits(struct vcpu *v)
 	if (!wide)
 		return !(GET(VMCS_ENTRY_CONTROLS) & ENTRY_IA32E) && !(GET(VMCS_HOST_CR4) & X86_CR4_PCIDE) &&
 		       !(GET(VMCS_HOST_RIP) >> 32);
-	return GET(VMCS_HOST_CR4) & X86_CR4_PAE && address_canonical(GET(VMCS_HOST_RIP));
+	return GET(VMCS_HOST_CR4) & X86_CR4_PAE && x86_is_canonical(GET(VMCS_HOST_RIP));
 }
 
 enum nvmx_error nvmx_check_host(struct vcpu *v)
@@ -212,7 +202,7 @@ static bool guest_registers_fit(struct vcpu *v)
 {
 	const struct nvmx *n = v->vmx.nested;
 	uint64_t entry = GET(VMCS_ENTRY_CONTROLS), cr0 = GET(VMCS_GUEST_CR0), cr4 = GET(VMCS_GUEST_CR4), efer = GET(VMCS_GUEST_EFER);
-	bool unrestricted = GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY && GET(VMCS_CPU_CONTROLS2) & CPU2_UNRESTRICTED;
+	bool unrestricted = nvmx_secondary(n) & CPU2_UNRESTRICTED;
 	bool ia32e = entry & ENTRY_IA32E;
 
 	if (!nvmx_cr0_fits(v, cr0, unrestricted) || (cr0 & X86_CR0_PG && !(cr0 & X86_CR0_PE)) || !nvmx_cr4_fits(v, cr4))
@@ -221,8 +211,8 @@ static bool guest_registers_fit(struct vcpu *v)
 		return false;
 	if (ia32e ? !(cr0 & X86_CR0_PG) || !(cr4 & X86_CR4_PAE) : (cr4 & X86_CR4_PCIDE) != 0)
 		return false;
-	if (beyond_memory(v, GET(VMCS_GUEST_CR3)) || !address_canonical(GET(VMCS_GUEST_SYSENTER_ESP)) ||
-	    !address_canonical(GET(VMCS_GUEST_SYSENTER_EIP)))
+	if (beyond_memory(v, GET(VMCS_GUEST_CR3)) || !x86_is_canonical(GET(VMCS_GUEST_SYSENTER_ESP)) ||
+	    !x86_is_canonical(GET(VMCS_GUEST_SYSENTER_EIP)))
 		return false;
 	if (entry & ENTRY_LOAD_PAT && !msr_pat_valid(GET(VMCS_GUEST_PAT)))
 		return false;
@@ -241,7 +231,7 @@ static bool link_fits(struct vcpu *v)
 
 	if (link == UINT64_MAX)
 		return true;
-	return page_address(v, link) && link != n->current && memory_read(v->vm, link, &revision, sizeof(revision)) &&
+	return nested_page_fits(v, link) && link != n->current && memory_read(v->vm, link, &revision, sizeof(revision)) &&
 	       revision == NVMX_REVISION;
 }
 

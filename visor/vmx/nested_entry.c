@@ -24,7 +24,7 @@ uint64_t nvmx_cr4_shadow(const struct nvmx *n, uint64_t value)
 	return (value & ~mask) | (GET(VMCS_CR4_SHADOW) & mask);
 }
 
-static uint32_t secondary_controls(const struct nvmx *n)
+uint32_t nvmx_secondary(const struct nvmx *n)
 {
 	return GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY ? (uint32_t)GET(VMCS_CPU_CONTROLS2) : 0;
 }
@@ -34,7 +34,7 @@ static void merge_controls(struct vcpu *v)
 {
 	const uint32_t instructions = CPU2_RDTSCP | CPU2_INVPCID, windows = CPU_INTERRUPT_WINDOW | CPU_NMI_WINDOW;
 	struct nvmx *n = v->vmx.nested;
-	uint32_t cpu = (uint32_t)GET(VMCS_CPU_CONTROLS), cpu2 = secondary_controls(n);
+	uint32_t cpu = (uint32_t)GET(VMCS_CPU_CONTROLS), cpu2 = nvmx_secondary(n);
 
 	v->vmx.kept_windows = cpu & windows;
 	v->vmx.cpu_based = vmx_adjusted(vmx_control_msr(MSR_VMX_PROCBASED_CTLS, MSR_VMX_TRUE_PROCBASED_CTLS),
@@ -96,7 +96,7 @@ static bool find_pdptes(struct vcpu *v, struct vmmu_paging *p)
 {
 	const struct nvmx *n = v->vmx.nested;
 
-	if (secondary_controls(n) & CPU2_EPT) {
+	if (nvmx_secondary(n) & CPU2_EPT) {
 		for (unsigned i = 0; i < 4; i++)
 			p->pdpte[i] = nvmx_get(n, VMCS_GUEST_PDPTE0 + 2 * i);
 		return true;
@@ -142,11 +142,11 @@ static void take_event(struct vcpu *v)
 static void flush_l2(struct vcpu *v)
 {
 	struct nvmx *n = v->vmx.nested;
-	uint16_t tag = secondary_controls(n) & CPU2_VPID ? (uint16_t)GET(VMCS_VPID) : 0;
+	uint16_t tag = nvmx_secondary(n) & CPU2_VPID ? (uint16_t)GET(VMCS_VPID) : 0;
 
-	if (vmmu_nested_tag(v->mmu, tag, n->flush, n->flushed))
+	if (vmmu_nested_tag(v->mmu, tag, v->nested.flush, v->nested.flushed))
 		vmx_flush(v);
-	n->flush = VMMU_NESTED_FLUSH_NONE;
+	v->nested.flush = VMMU_NESTED_FLUSH_NONE;
 }
 
 /* VMMU_ERR_INVALID: L1's EPTP. */
@@ -157,7 +157,7 @@ static enum vmmu_status enter_ept(struct vcpu *v, struct vmmu_root *root)
 	uint64_t offset = GET(VMCS_CPU_CONTROLS) & CPU_TSC_OFFSET ? GET(VMCS_TSC_OFFSET) : 0;
 
 	nvmx_describe(v, &tables.cpu);
-	return nested_enter(v, secondary_controls(n) & CPU2_EPT ? &tables : NULL, offset, root);
+	return nested_enter(v, nvmx_secondary(n) & CPU2_EPT ? &tables : NULL, offset, root);
 }
 
 /* The checks of 27.1 and 27.2, as long as L1 runs. */

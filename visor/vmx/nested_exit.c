@@ -56,7 +56,7 @@ static bool field_is_kept(const struct nvmx *n, uint32_t field)
 	case VMCS_GUEST_PDPTE0:
 	case VMCS_GUEST_PDPTE0 + 2:
 	case VMCS_GUEST_PDPTE0 + 4:
-	case VMCS_GUEST_PDPTE0 + 6: return !(GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY && GET(VMCS_CPU_CONTROLS2) & CPU2_EPT);
+	case VMCS_GUEST_PDPTE0 + 6: return !(nvmx_secondary(n) & CPU2_EPT);
 	}
 	return false;
 }
@@ -194,7 +194,7 @@ static void flush_l1(struct vcpu *v)
 {
 	const struct nvmx *n = v->vmx.nested;
 
-	if (!(GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY && GET(VMCS_CPU_CONTROLS2) & CPU2_VPID))
+	if (!(nvmx_secondary(n) & CPU2_VPID))
 		vmx_flush(v);
 }
 
@@ -256,7 +256,6 @@ bool nvmx_refused(struct vcpu *v, uint64_t error)
 {
 	struct nvmx *n = v->vmx.nested;
 	struct vmmu_root root;
-	uint64_t flags;
 
 	if (!n || !v->nested.l2)
 		return false;
@@ -267,8 +266,6 @@ bool nvmx_refused(struct vcpu *v, uint64_t error)
 	vmx_set_root(v, &root);
 	SET(VMCS_INSTRUCTION_ERROR, error);
 	n->vmcs12.launched = n->was_launched;
-	flags = vmread(VMCS_GUEST_RFLAGS) &
-	        ~(X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF);
-	vmwrite(VMCS_GUEST_RFLAGS, flags | X86_FLAG_ZF);
+	vmwrite(VMCS_GUEST_RFLAGS, (vmread(VMCS_GUEST_RFLAGS) & ~NVMX_RESULT_FLAGS) | X86_FLAG_ZF);
 	return true;
 }

@@ -9,12 +9,11 @@
 #include "visor/vmx/nested.h"
 #include "visor/vmx/nested_operand.h"
 
-#define FLAGS_OF_RESULT (X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF)
 #define REVISION_MASK 0x7fffffffu
 
 static void say_result(struct vcpu *v, uint64_t flag)
 {
-	v->state.rflags = (v->state.rflags & ~FLAGS_OF_RESULT) | flag;
+	v->state.rflags = (v->state.rflags & ~NVMX_RESULT_FLAGS) | flag;
 	exit_skip(v);
 }
 
@@ -36,16 +35,6 @@ void nvmx_fail(struct vcpu *v, enum nvmx_error error)
 static void fail_without_vmcs(struct vcpu *v)
 {
 	say_result(v, X86_FLAG_CF);
-}
-
-static bool aligned_address(struct vcpu *v, uint64_t gpa)
-{
-	return !(gpa % VMMU_PAGE_SIZE) && !(gpa >> v->vm->bus.cpu.maxphyaddr);
-}
-
-static bool canonical_address(uint64_t a)
-{
-	return (uint64_t)((int64_t)(a << 16) >> 16) == a;
 }
 
 static uint32_t revision_at(struct vcpu *v, uint64_t gpa)
@@ -71,7 +60,7 @@ static void do_vmxon(struct vcpu *v)
 	}
 	if (!nvmx_operand_read(v, &region, sizeof(region)))
 		return;
-	if (!aligned_address(v, region) || revision_at(v, region) != NVMX_REVISION) {
+	if (!nested_page_fits(v, region) || revision_at(v, region) != NVMX_REVISION) {
 		fail_without_vmcs(v);
 		return;
 	}
@@ -99,7 +88,7 @@ static void do_vmclear(struct vcpu *v)
 
 	if (!nvmx_operand_read(v, &region, sizeof(region)))
 		return;
-	if (!aligned_address(v, region)) {
+	if (!nested_page_fits(v, region)) {
 		nvmx_fail(v, NVMX_CLEAR_ADDRESS);
 	} else if (region == n->vmxon) {
 		nvmx_fail(v, NVMX_CLEAR_VMXON);
@@ -120,7 +109,7 @@ static void do_vmptrld(struct vcpu *v)
 
 	if (!nvmx_operand_read(v, &region, sizeof(region)))
 		return;
-	if (!aligned_address(v, region)) {
+	if (!nested_page_fits(v, region)) {
 		nvmx_fail(v, NVMX_LOAD_ADDRESS);
 	} else if (region == n->vmxon) {
 		nvmx_fail(v, NVMX_LOAD_VMXON);
@@ -191,16 +180,6 @@ static void do_vmwrite(struct vcpu *v)
 	succeed(v);
 }
 
-/* What L1 asks to be forgotten before L2 runs again: the wider of two requests, or all. */
-static void owe_flush(struct nvmx *n, enum vmmu_nested_flush flush, uint16_t tag)
-{
-	bool other = n->flush != VMMU_NESTED_FLUSH_NONE && n->flushed != tag;
-
-	n->flush = other ? VMMU_NESTED_FLUSH_ALL : flush > n->flush ? flush
-	                                                            : n->flush;
-	n->flushed = tag;
-}
-
 /* Nothing that a CPU can reach lags behind L1's tables (include/vmmu/nested.h). */
 static void do_invept(struct vcpu *v)
 {
@@ -234,11 +213,11 @@ static void do_invvpid(struct vcpu *v)
 	}
 	if (!nvmx_operand_read(v, descriptor, sizeof(descriptor)))
 		return;
-	if (descriptor[0] >> 16 || (type != ALL && !descriptor[0]) || (type == ADDRESS && !canonical_address(descriptor[1]))) {
+	if (descriptor[0] >> 16 || (type != ALL && !descriptor[0]) || (type == ADDRESS && !x86_is_canonical(descriptor[1]))) {
 		nvmx_fail(v, NVMX_INVALIDATE_OPERAND);
 		return;
 	}
-	owe_flush(v->vmx.nested, of[type], (uint16_t)descriptor[0]);
+	nested_ask_flush(v, of[type], (uint16_t)descriptor[0]);
 	succeed(v);
 }
 

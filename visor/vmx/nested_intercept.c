@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whose an exit of L2's is: L1's, by its controls and bitmaps, or the visor's (SDM vol. 3, 26.1 to 26.3). */
 #include "visor/cpu/x86.h"
-#include "visor/device/platform.h"
 #include "visor/exit/control.h"
 #include "visor/exit/exit.h"
-#include "visor/host/timer.h"
 #include "visor/lib/string.h"
 #include "visor/vm/memory.h"
+#include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
@@ -16,11 +15,6 @@
 #define MSR_HIGH 0xc0000000u
 #define LMSW_CHANGES 0xeu /* MP, EM, TS; PE can only be set */
 #define GET(field) nvmx_get(n, field)
-
-static bool has_secondary(const struct nvmx *n, uint32_t control)
-{
-	return GET(VMCS_CPU_CONTROLS) & CPU_SECONDARY && GET(VMCS_CPU_CONTROLS2) & control;
-}
 
 /* ---- MSRs and ports ------------------------------------------------------------------- */
 
@@ -41,9 +35,9 @@ void nvmx_merge_bitmap(struct vcpu *v)
 	uint8_t *bitmap = (uint8_t *)(uintptr_t)v->vmx.nested->msr_bitmap;
 
 	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
-	for (unsigned i = 0; i < vmx_passed_msr_count; i++)
-		vmx_pass_msr(bitmap, vmx_passed_msrs[i], !wants_msr(v, vmx_passed_msrs[i], false),
-		             !wants_msr(v, vmx_passed_msrs[i], true));
+	for (unsigned i = 0; i < msr_passed_count; i++)
+		vmx_pass_msr(bitmap, msr_passed[i], !wants_msr(v, msr_passed[i], false),
+		             !wants_msr(v, msr_passed[i], true));
 }
 
 /* 26.1.3: an access exits if one of its ports does, or if they go round. */
@@ -108,7 +102,7 @@ bool nvmx_control(struct vcpu *v, uint64_t cr0, uint64_t cr4)
 {
 	const struct nvmx *n = v->vmx.nested;
 
-	return !n->on || (nvmx_cr0_fits(v, cr0, v->nested.l2 && has_secondary(n, CPU2_UNRESTRICTED)) && nvmx_cr4_fits(v, cr4));
+	return !n->on || (nvmx_cr0_fits(v, cr0, v->nested.l2 && nvmx_secondary(n) & CPU2_UNRESTRICTED) && nvmx_cr4_fits(v, cr4));
 }
 
 /* Bits that are L1's stay as they are (26.3). */
@@ -231,8 +225,8 @@ static bool wants_exit(struct vcpu *v, uint32_t reason, uint64_t q)
 	case VMX_EXIT_MONITOR: return cpu & CPU_MONITOR;
 	case VMX_EXIT_PAUSE: return cpu & CPU_PAUSE;
 	case VMX_EXIT_GDTR_IDTR:
-	case VMX_EXIT_LDTR_TR: return has_secondary(n, CPU2_DESCRIPTOR_TABLES);
-	case VMX_EXIT_WBINVD: return has_secondary(n, CPU2_WBINVD);
+	case VMX_EXIT_LDTR_TR: return nvmx_secondary(n) & CPU2_DESCRIPTOR_TABLES;
+	case VMX_EXIT_WBINVD: return nvmx_secondary(n) & CPU2_WBINVD;
 	case VMX_EXIT_PREEMPTION_TIMER: return n->timer_left == 0;
 	}
 	return false;
@@ -256,26 +250,13 @@ bool nvmx_take_exit(struct vcpu *v, uint32_t reason)
 
 /* ---- interrupts --------------------------------------------------------------------------- */
 
-/* Acknowledged already, or now. 0: it was gone. */
-static uint32_t acknowledge(struct vcpu *v)
-{
-	uint32_t kept = v->kept_event;
-	int vector;
-
-	v->kept_event = 0;
-	if (kept)
-		return kept;
-	vector = platform_interrupt_acknowledge(v->vm->platform);
-	return vector >= 0 ? EVENT_VALID | EVENT_EXTERNAL | (uint32_t)vector : 0;
-}
-
 static enum nested_gate exit_for_interrupt(struct vcpu *v)
 {
 	const struct nvmx *n = v->vmx.nested;
 	struct nvmx_report r = {.reason = VMX_EXIT_EXTERNAL_INTERRUPT};
 
 	if (GET(VMCS_EXIT_CONTROLS) & EXITING_ACKNOWLEDGE) {
-		r.event = acknowledge(v);
+		r.event = exit_take_interrupt(v);
 		if (!r.event)
 			return NESTED_CLOSED;
 	}
@@ -287,8 +268,7 @@ static enum nested_gate exit_for_interrupt(struct vcpu *v)
 static enum nested_gate exit_after_delivery(struct vcpu *v)
 {
 	nvmx_stop_timer(v);
-	timer_set(0);
-	v->timer_armed = rdtsc();
+	exit_soon(v);
 	return NESTED_CLOSED;
 }
 

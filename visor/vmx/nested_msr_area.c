@@ -49,7 +49,8 @@ static bool write_one(struct vcpu *v, uint32_t msr, uint64_t value)
 
 	if (place == PLACE_NONE)
 		return msr_write(v, msr, value);
-	if (address && (uint64_t)((int64_t)(value << 16) >> 16) != value)
+	/* What WRMSR itself would refuse, and that to the visor. */
+	if ((address && !x86_is_canonical(value)) || (msr == MSR_SFMASK && value >> 32))
 		return false;
 	if (place == PLACE_FIELD)
 		vmwrite(field, value);

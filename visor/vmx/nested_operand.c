@@ -62,7 +62,7 @@ static bool operand_linear(struct vcpu *v, unsigned bytes, bool write, uint64_t 
 
 	if (vmx_in_64bit_code(v)) {
 		*linear = offset + (which == X86_FS || which == X86_GS ? s->base : 0);
-		if ((uint64_t)((int64_t)(*linear << 16) >> 16) == *linear)
+		if (x86_is_canonical(*linear))
 			return true;
 	} else {
 		*linear = (uint32_t)(offset + s->base);
