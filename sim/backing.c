@@ -182,6 +182,7 @@ static bool copy(struct sim_backing *backing, struct sim_memory *memory, int64_t
 		offset, extent->pfn, backing->config.rights & ~VMMU_W};
 	extent->pfn = frames(ctx, 0, 1);
 	extent->shared = false;
+	backing->busy = backing->config.busy_then;
 	return true;
 }
 
@@ -210,6 +211,8 @@ enum vmmu_backing_result sim_backing_ask(struct sim_backing *backing, struct sim
 		backing->retries--;
 		return VMMU_BACKING_RETRY;
 	}
+	if (backing->busy)
+		return VMMU_BACKING_RETRY;
 	if ((access & backing->denied_access) && offset >= backing->denied_offset &&
 	    (uint64_t)(offset - backing->denied_offset) < backing->denied_pages)
 		return VMMU_BACKING_DENIED;

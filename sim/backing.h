@@ -22,6 +22,7 @@ struct sim_backing_config {
 	bool ignore_pat;
 	bool demand;        /* frames at first touch, 2^order at a time */
 	bool copy_on_write; /* read-only until written, then another frame */
+	bool busy_then;     /* a call that had a copy made gets no answer to its next question */
 	uint64_t skew;      /* contiguous: pages by which frames are out of step with gfns */
 	uint64_t pages;     /* contiguous: length; 0 = 3 GiB */
 };
@@ -49,6 +50,7 @@ struct sim_backing {
 	unsigned transitions;
 	/* scripts */
 	unsigned retries;      /* answer RETRY this many times */
+	bool busy;             /* config.busy_then, until the call is over */
 	int64_t denied_offset; /* answer DENIED in this range for these accesses */
 	uint64_t denied_pages;
 	uint8_t denied_access;

@@ -374,6 +374,22 @@ static void end_transition(struct sim *sim, uint64_t gfn)
 	}
 }
 
+/*
+ * A call that may have had [first, end) copied is over. Once the host has named another frame,
+ * the one from before is not for use, whatever the call has come to.
+ */
+static void end_writing_call(struct sim *sim, uint64_t first, uint64_t end)
+{
+	for (uint64_t gfn = first; gfn < end; gfn++) {
+		struct sim_backing *backing = backing_at(sim, gfn);
+
+		if (backing)
+			backing->busy = false;
+		if (!sim->config.interleaved)
+			end_transition(sim, gfn);
+	}
+}
+
 static enum vmmu_fault_result handle_exit(struct sim *sim, unsigned n, struct vmmu_fault *fault)
 {
 	uint64_t gfn = fault->gpa.v >> VMMU_PAGE_SHIFT;
@@ -389,6 +405,8 @@ static enum vmmu_fault_result handle_exit(struct sim *sim, unsigned n, struct vm
 	sim->fault = *fault;
 	if (!sim->config.interleaved)
 		judge_result(sim, fault, result, &before);
+	if (fault->access & VMMU_W)
+		end_writing_call(sim, gfn, gfn + 1);
 	if (result == VMMU_FAULT_FIXED && (fault->access & VMMU_W))
 		end_transition(sim, gfn);
 	return result;
@@ -474,6 +492,8 @@ enum vmmu_fault_result sim_prefault(struct sim *sim, unsigned vcpu, uint64_t gpa
 		else
 			end_transition(sim, page);
 	}
+	if (access & VMMU_W)
+		end_writing_call(sim, gpa >> VMMU_PAGE_SHIFT, end);
 	if (got > bytes)
 		sim_fail(sim, 0, "prefault says it did %#lx of %#lx bytes", got, bytes);
 	if (result <= VMMU_FAULT_SPURIOUS && got != bytes)

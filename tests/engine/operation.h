@@ -54,6 +54,7 @@ static inline struct sim_backing_config backing_of(uint32_t choice)
 		break;
 	case 3:
 		config.copy_on_write = true;
+		config.busy_then = choice / 64 % 2;
 		break;
 	case 4:
 		config.rights = VMMU_R | VMMU_X;

@@ -162,7 +162,7 @@ static void print_backing(const struct sim_backing_config *c, uint64_t base)
 	if (c->demand)
 		fprintf(stderr, ", .demand = true");
 	if (c->copy_on_write)
-		fprintf(stderr, ", .copy_on_write = true");
+		fprintf(stderr, ", .copy_on_write = true%s", c->busy_then ? ", .busy_then = true" : "");
 	if (c->rights)
 		fprintf(stderr, ", .rights = %u", c->rights);
 	if (c->skew)

@@ -221,6 +221,23 @@ static void copy_on_write_in_a_logging_slot(void **state)
 	assert_sound(sim);
 }
 
+/* The copy is made in the call, and the call gets no further: nobody may see the frame from before. */
+static void copy_on_write_and_then_busy(void **state)
+{
+	for (unsigned order = 0; order <= 18; order += 9) {
+		struct sim *sim = sim_default(state);
+		uint64_t b = sim_backing_new(sim, 0, &(struct sim_backing_config){.order = (uint8_t)order, .copy_on_write = true, .busy_then = true});
+		uint64_t done;
+
+		sim_slot_create(sim, 0, 0, 2 * G, 0, b);
+		assert_int_equal(sim_access(sim, 0, 5 * K, VMMU_R), SIM_OK);
+		assert_int_equal(sim_prefault(sim, 0, 5 * K, K, VMMU_W, &done), VMMU_FAULT_RETRY);
+		assert_int_equal(done, 0);
+		assert_int_equal(sim_access(sim, 0, 5 * K, VMMU_W), SIM_OK);
+		assert_sound(sim);
+	}
+}
+
 /* The guest's own walks count as writes while A/D bits are on. */
 static void guest_walks_are_writes(void **state)
 {
@@ -247,6 +264,7 @@ int main(void)
 		BOTH(a_busy_host_is_asked_again),
 		BOTH(copy_on_write),
 		BOTH(copy_on_write_in_a_logging_slot),
+		BOTH(copy_on_write_and_then_busy),
 		BOTH(guest_walks_are_writes),
 	};
 

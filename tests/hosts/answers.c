@@ -136,6 +136,53 @@ static void a_prefault_gets_its_copy(void **state)
 	host_end(host);
 }
 
+/* A copy is made, and all that is asked after that has no answer for now. */
+struct copy_then {
+	struct copies copies;
+	enum vmmu_backing_result then;
+	unsigned writes;
+};
+
+static enum vmmu_backing_result copied_and_gone(struct host *host, const struct vmmu_slot_info *slot,
+                                                uint64_t gfn, unsigned access, struct vmmu_backing *out)
+{
+	struct copy_then *copy = host->arg;
+	enum vmmu_backing_result result = copy_on_write(host, slot, gfn, access, out);
+
+	return copy->writes && copy->then ? copy->then : (copy->writes += access & VMMU_W ? 1 : 0, result);
+}
+
+/* Once a write was answered with another frame, the one from before is not for use, whatever comes next. */
+static void a_copy_is_not_undone_by_what_is_said_next(void **state)
+{
+	static const enum vmmu_backing_result then[] = {VMMU_BACKING_RETRY, VMMU_BACKING_NO_MEMORY, VMMU_BACKING_DENIED};
+
+	for (unsigned way = 0; way < 2; way++) {
+		for (unsigned i = 0; i < sizeof(then) / sizeof(*then); i++) {
+			struct copy_then copy = {.then = then[i]};
+			struct host *host = host_with(mode_of(state), 1, PAGES);
+			uint64_t frame;
+
+			host->backing = copied_and_gone;
+			host->arg = &copy;
+			assert_ok(host_slot(host, 0, 0, PAGES * K, 0));
+			assert_result(host_touch(host, 0, PAGE * K, VMMU_R), VMMU_FAULT_FIXED);
+			/* Neither says that anything stands there: a prefault, and a fault that another vCPU was faster than. */
+			if (way == 0)
+				vmmu_prefault(host->vcpu[0], vmmu_gpa_of(PAGE * K), K, VMMU_W, NULL);
+			else
+				host_touch(host, 0, PAGE * K, VMMU_W);
+			assert_true(copy.writes);
+			frame = host_frame_of(host, 0, PAGE * K, NULL);
+			if (frame)
+				assert_int_equal(frame, OWN + 2 * PAGE);
+			copy.then = VMMU_BACKING_OK;
+			assert_copied(host, PAGE * K);
+			host_end(host);
+		}
+	}
+}
+
 /*
  * A management call removes what it finds after it has said that answers are stale:
  * an answer between the two is no newer than what is removed.
@@ -513,6 +560,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ALL(late_readers_do_not_undo_a_copy),
+		ALL(a_copy_is_not_undone_by_what_is_said_next),
 		ALL(a_copy_takes_the_place_of_what_readers_have),
 		ALL(a_prefault_gets_its_copy),
 		ALL(an_answer_during_a_call_is_no_newer_than_what_it_removes),

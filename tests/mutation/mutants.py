@@ -522,6 +522,10 @@ MUTANTS = [
            "lost records leave no trace"),
 
     # ---- answers of the host --------------------------------------------------------
+    Mutant("doubtful-leaf-stays", "engine/map/direct/direct_fault.c",
+           "\tif (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)\n\t\tdrop_doubtful",
+           "\tif (false)\n\t\tdrop_doubtful",
+           "a copy was made, the next answer is none, and the frame of before stays mapped"),
     Mutant("late-answer-drops-newer-leaf", "engine/map/direct/direct_map.c",
            "\t\tif (m->older != v->entry)\n\t\t\treturn vmmu_mapped(v, m, 0);\n",
            "",

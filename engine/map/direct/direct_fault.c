@@ -207,13 +207,33 @@ static enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op 
 /* The questions that one fault puts to the host at most, when others map the page meanwhile. */
 enum { QUESTIONS = 4 };
 
+/*
+ * The host has named another frame than the leaf's, and now it says nothing. Which of the two
+ * is the newer stays open: so neither is for use. What the CPU has set in the leaf is no matter.
+ */
+static VMMU_RARE void drop_doubtful(struct vmmu_op *op, uint64_t gfn, uint64_t leaf)
+{
+	const struct vmmu_layout *l = &op->map->layout;
+	struct vmmu_inside inside = vmmu_op_enter(op);
+	struct vmmu_visit v = vmmu_find_leaf(op, gfn);
+
+	while (v.entry && !((v.entry ^ leaf) & ~(l->accessed | l->dirty)) && !vmmu_entry_write(&v, 0, VMMU_CAUSE_ZAP_REMAP))
+		;
+	vmmu_op_leave(op, inside);
+}
+
 static VMMU_RARE enum vmmu_fault_result
 ask_again(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f)
 {
 	enum vmmu_fault_result result = 0;
+	uint64_t doubtful = f->entry;
 
-	for (unsigned i = 1; !result && i < QUESTIONS; i++)
+	for (unsigned i = 1; !result && i < QUESTIONS; i++) {
+		doubtful = f->entry;
 		result = on_missing(vcpu, op, f);
+	}
+	if (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)
+		drop_doubtful(op, vmmu_fault_gfn(f), doubtful);
 	return result ? result : VMMU_FAULT_RETRY;
 }
 
