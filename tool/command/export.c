@@ -3,7 +3,6 @@
 #include "../export/export.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -176,12 +175,11 @@ static bool write_file(struct export_command *c, struct output *output, struct m
 	return false;
 }
 
-/* Written over, it would be lost. */
-static bool is_the_trace(const struct export_command *c, const char *path, char **error)
+static bool refuse_trace(const struct export_command *c, const char *path, char **error)
 {
 	char *name;
 
-	if (!is_same_file(strcmp(path, "-") == 0 ? "/dev/stdout" : path, strcmp(c->ask.path, "-") == 0 ? "/dev/stdin" : c->ask.path))
+	if (!ask_is_trace(&c->ask, path))
 		return false;
 	name = printable(path);
 	*error = formatted("%s is the trace itself", name);
@@ -213,12 +211,10 @@ int command_export(int argc, char **argv)
 	char *path, *name, *error = NULL;
 	bool ok;
 
-	/* A limit of a file's size (ulimit -f) is an error like a full disk. */
-	signal(SIGXFSZ, SIG_IGN);
 	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
 		return EXIT_TROUBLE;
 	path = default_path(&c);
-	ok = !is_the_trace(&c, path, &error) && make(&c, path, &error);
+	ok = !refuse_trace(&c, path, &error) && make(&c, path, &error);
 	name = printable(path);
 	if (!ok)
 		complain("%s", error);

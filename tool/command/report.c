@@ -87,7 +87,7 @@ int command_report(int argc, char **argv)
 	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
 		return EXIT_TROUBLE;
 	path = c.output ? duplicate(c.output) : output_beside(c.ask.path, ".html", "report");
-	if (is_same_file(path, strcmp(c.ask.path, "-") == 0 ? "/dev/stdin" : c.ask.path)) {
+	if (ask_is_trace(&c.ask, path)) {
 		error = formatted("%s is the trace itself: its page needs another name", path);
 		status = EXIT_TROUBLE;
 	} else if (!output_open(&output, path, &error)) {

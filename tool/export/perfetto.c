@@ -264,6 +264,21 @@ static void put_exit(struct perfetto *p, uint64_t number, const struct fact *fac
 	p->threads[thread - 1].process = process;
 }
 
+static const char *moment_name(unsigned kind)
+{
+	static const char *const names[FACT_KIND_COUNT] = {
+		[FACT_USER_EXIT] = "exit to the VMM",
+		[FACT_TABLE] = "table made",
+		[FACT_TABLE_ZAP] = "table dropped",
+		[FACT_MMIO] = "device access",
+		[FACT_UNMAP] = "unmap by the host",
+		[FACT_AGE] = "age",
+		[FACT_ZAP_ALL] = "zap all",
+	};
+
+	return kind < FACT_KIND_COUNT && names[kind] ? names[kind] : fact_kind_name(kind);
+}
+
 static void put_moment(struct perfetto *p, uint64_t number, const struct fact *fact, unsigned process, uint64_t thread,
                        const char *name)
 {
@@ -359,28 +374,10 @@ static void put_fact(struct perfetto *p, uint64_t number)
 		break;
 	case FACT_USER_EXIT:
 		end_fault_slice(p, thread, fact->time, NULL);
-		put_moment(p, number, fact, process, thread, "exit to the VMM");
-		break;
-	case FACT_TABLE:
-		put_moment(p, number, fact, process, thread, "table made");
-		break;
-	case FACT_TABLE_ZAP:
-		put_moment(p, number, fact, process, thread, "table dropped");
-		break;
-	case FACT_MMIO:
-		put_moment(p, number, fact, process, thread, "device access");
-		break;
-	case FACT_UNMAP:
-		put_moment(p, number, fact, process, thread, "unmap by the host");
-		break;
-	case FACT_AGE:
-		put_moment(p, number, fact, process, thread, "age");
-		break;
-	case FACT_ZAP_ALL:
-		put_moment(p, number, fact, process, thread, "zap all");
+		put_moment(p, number, fact, process, thread, moment_name(fact->kind));
 		break;
 	default:
-		put_moment(p, number, fact, process, thread, fact_kind_name(fact->kind));
+		put_moment(p, number, fact, process, thread, moment_name(fact->kind));
 		break;
 	}
 }

@@ -464,6 +464,11 @@ bool ask_begin(struct ask *ask, const struct argp *argp, int argc, char **argv, 
 	return false;
 }
 
+bool ask_is_trace(const struct ask *ask, const char *path)
+{
+	return is_same_file(strcmp(path, "-") == 0 ? "/dev/stdout" : path, strcmp(ask->path, "-") == 0 ? "/dev/stdin" : ask->path);
+}
+
 struct short_text ask_duration(uint64_t ns)
 {
 	struct short_text out;

@@ -71,6 +71,9 @@ void ask_heading(const struct ask *ask, const char *format, ...) PRINTF_LIKE(2, 
 struct short_text ask_time(const struct ask *ask, uint64_t time);
 /* The moment of --at, likewise. */
 struct short_text ask_moment_time(const struct ask *ask);
+/* Is `path`, where something is to be written, the trace itself? "-" is standard input there, and standard output here. */
+bool ask_is_trace(const struct ask *ask, const char *path);
+
 /* "12 us", "3.4 ms", "1.2 s" */
 struct short_text ask_duration(uint64_t ns);
 /* "VM 1, NPT, 4 levels, qemu-system-x86 (PID 193)". The caller frees. */
