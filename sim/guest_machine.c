@@ -270,6 +270,11 @@ static void flush(void *ctx, const struct vmmu_flush *what)
 
 static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
+	struct sim_gm *gm = ctx;
+
+	/* One thread alone asks for it. */
+	if (gm->busy_one_in && !sim_random_below(&gm->busy_random, gm->busy_one_in))
+		return VMMU_GUEST_READ_BUSY;
 	return sim_gm_read(ctx, gpa.v, size, value) ? VMMU_GUEST_READ_OK : VMMU_GUEST_READ_NONE;
 }
 
@@ -460,6 +465,8 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 	gm->lateness = config->lateness;
 	gm->tagged = config->tagged;
 	gm->look_percent = config->look_percent;
+	gm->busy_one_in = config->busy_one_in;
+	gm->busy_random = ~config->seed;
 	gm->pause = config->pause;
 	gm->wait = config->wait;
 	pthread_mutex_init(&gm->lock, NULL);

@@ -98,6 +98,8 @@ struct sim_gm {
 	void (*pause)(void);
 	void (*wait)(void);
 	unsigned look_percent; /* chance that CPUs look around when an entry has been written */
+	unsigned busy_one_in;  /* guest memory cannot be read just now, once in so many reads of the engine's; 0: never */
+	uint64_t busy_random;
 	enum sim_gm_lateness lateness;
 	bool tagged; /* the host tags translations by PCID, and keeps those of other roots */
 	bool threads;
@@ -120,6 +122,7 @@ struct sim_gm_config {
 	bool tagged;
 	enum sim_gm_lateness lateness;
 	unsigned look_percent;
+	unsigned busy_one_in;
 	struct sim_fail_plan fail; /* allocations that are refused, counted from the VM's creation on */
 	void (*pause)(void);
 	void (*wait)(void);

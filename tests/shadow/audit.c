@@ -235,6 +235,34 @@ static void states_that_no_table_may_have(void **state)
 	end(gm);
 }
 
+/* A root is in use from the moment it is made: what it says must follow from the whole of the guest's table, or be nothing. */
+static void a_root_that_is_busy_says_nothing(void **state)
+{
+	struct sim_gm *gm = small();
+	struct vmmu_paging p = gm->vcpu[0].paging;
+	struct vmmu_shadow *root;
+
+	(void)state;
+	set(gm, ROOT2, 0, PDPT * K | FULL);
+	lie.read = gm->host.guest_read;
+	gm->host.guest_page = NULL;
+	gm->host.guest_read = read_lie;
+	p.cr3 = ROOT2 * K;
+	say(ROOT2, 5, 0, VMMU_GUEST_READ_BUSY);
+	sim_gm_set_paging(gm, 0, &p);
+	root = shadow_at(gm, ROOT2, 4);
+	assert_true(root->pins > 0);
+	assert_int_equal(root->state, VMMU_SHADOW_HELD);
+	assert_false(root->link[0].at);
+	assert_int_equal(audit(gm), 0);
+	say(ROOT2, 5, 0, VMMU_GUEST_READ_OK);
+	exits_of(gm, 0, &user_read, 0);
+	assert_int_equal(root->state, VMMU_SHADOW_CURRENT);
+	assert_int_equal(audit(gm), 0);
+	gm->host.guest_read = lie.read;
+	end(gm);
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 /* Processor time of an audit, the least of a few. */
@@ -291,6 +319,7 @@ int main(void)
 		cmocka_unit_test(parents_that_hang_wrong),
 		cmocka_unit_test(entries_that_the_guest_has_not),
 		cmocka_unit_test(states_that_no_table_may_have),
+		cmocka_unit_test(a_root_that_is_busy_says_nothing),
 		cmocka_unit_test(many_entries_of_one_frame_take_no_longer),
 	};
 

@@ -331,7 +331,8 @@ static void run(struct guest *g)
 	for (unsigned long i = 0; i < g->operations && !g->gm->failed; i++) {
 		unsigned what = (unsigned)below(g, 1000);
 
-		if (what < 980)
+		/* What a busy read leaves unfinished is soon made good: then it is looked for more often. */
+		if (what < (g->gm->busy_one_in ? 950 : 980))
 			cpu_goes_on(g, (unsigned)below(g, g->gm->vcpus));
 		else if (what < 992)
 			slots_change(g);
@@ -384,6 +385,7 @@ static void random_guest(unsigned levels, unsigned vcpus, unsigned order, uint32
 		.tagged = seed % 2,
 		.lateness = vcpus > 2 ? SIM_GM_CACHED_LATE : SIM_GM_NEVER_LATE,
 		.copy_on_write = (seed + levels + vcpus) % 2,
+		.busy_one_in = (seed + vcpus) % 3 ? 0 : 1500,
 		.la57 = true,
 	};
 	struct guest g = {sim_gm_new(&config), config.seed, levels, operations};

@@ -188,6 +188,9 @@ static void fill_root(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 	}
 	vmmu_shadow_unlock(x);
 	vmmu_op_leave(op, inside);
+	/* A root that could not be read through is empty again. */
+	if (op->flush.pending)
+		vmmu_op_flush(op);
 }
 
 /* What a guest CPU promises shapes entries that all vCPUs share. */

@@ -232,9 +232,12 @@ bool vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vm
 		changed++;
 		follow(&y, i, guest_entry(&y, i));
 	}
-	/* It stays out of reach, and is compared anew. */
-	if (y.busy)
+	/* It is compared anew. Out of reach it stays as it is; a root is in use, and may hold nothing until then. */
+	if (y.busy) {
+		if (s->pins)
+			vmmu_shadow_empty(x, s, VMMU_CAUSE_SYNC);
 		return false;
+	}
 	note_parking(&s->history, changed);
 	s->history.synced = vmmu_shadow_map_of(x.op)->faults;
 	s->state = VMMU_SHADOW_CURRENT;
