@@ -3,11 +3,12 @@
  * Hardware breakpoints on addresses that the visor executes and touches. They are the
  * guest's: the visor must never meet one, nor be stopped by one that it does meet. The
  * machine tests name the addresses: code=X+Y+Z are instructions of the visor's on the
- * way of an exit, stack=X is where its stack ends.
+ * way of an exit, stack=X is where its stack ends, frames=X its image.
  */
 #include "guest.h"
 
 #define STACK_BYTES 2048u
+#define FRAMES 768u
 enum { EXECUTE = 0,
        WRITE = 1,
        READ_WRITE = 3 };
@@ -55,6 +56,17 @@ static void let_it_be(struct frame *f)
 	f->rflags |= 1u << 16; /* the guest's own code may lie at such an address */
 }
 
+/* Pages behind the visor's image: among them are those that VMRUN itself reads and writes, and page tables. */
+static void try_frames(uint64_t first)
+{
+	static const unsigned places[] = {0, 8, 0x3f9, 0x578};
+
+	for (uint64_t page = first; page < first + FRAMES * PAGE; page += PAGE) {
+		for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+			try(page + places[i], READ_WRITE);
+	}
+}
+
 void test_breakpoints(void)
 {
 	const char *code = option("code");
@@ -75,6 +87,10 @@ void test_breakpoints(void)
 	for (address = end - STACK_BYTES; address < end; address += 8) {
 		try(address, WRITE);
 		try(address, READ_WRITE);
+	}
+	if (option("frames")) {
+		next_number(option("frames"), &address);
+		try_frames(address);
 	}
 	on_interrupt(VECTOR_DB, NULL);
 }

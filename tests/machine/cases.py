@@ -345,7 +345,7 @@ CASES = [
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
           words="mmu=shadow", options=QEMU_MORE),
     *[guest(f"{machine}-{mmu}-breakpoints", f"a guest's breakpoints on the visor's code and stack, {mmu}", machine,
-            ("breakpoints",), mmu=mmu if mmu == "shadow" else "", cost=5, words=f"mmu={mmu} stack=@boot_stack_end code="
+            ("breakpoints",), mmu=mmu if mmu == "shadow" else "", cost=5, words=f"mmu={mmu} stack=@boot_stack_end frames=@visor_image_end code="
             + "+".join(f"@{name}" for name in ("exit_cpuid", "exit_finish", "exit_io", f"{make}_exit", f"{make}_handle",
                                               f"{make}_loop", "exit_msr", "trap_handler", *more)))
       for machine, mmu, make, more in (

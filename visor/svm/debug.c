@@ -8,7 +8,9 @@
  * the one they were made from. So the guest's writes to its debug registers exit
  * there. svm/entry.S arms the breakpoints just before VMRUN and disarms them just
  * behind it, and both know of the same value. What would meet the few instructions in
- * between, or what these touch, is never armed: the guest has no breakpoint there.
+ * between, or what these touch, is never armed: the guest has no breakpoint there. That
+ * are VMRUN's own pages, too: QEMU takes a physical address that an instruction accesses
+ * for a linear one, and begins VMRUN again, of which half is done.
  */
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
@@ -44,7 +46,8 @@ static bool in_the_way(const struct vcpu *v, uint64_t address)
 {
 	return meets(address, (uintptr_t)svm_armed_start, (uint64_t)(svm_armed_end - svm_armed_start)) ||
 	       meets(address, (uintptr_t)v->state.gpr, sizeof(v->state.gpr)) ||
-	       meets(address, v->svm.vmcb->host_stack, sizeof(uint64_t));
+	       meets(address, v->svm.vmcb->host_stack, sizeof(uint64_t)) ||
+	       meets(address, (uintptr_t)v->svm.vmcb, VMMU_PAGE_SIZE) || meets(address, svm_cpu.save_area, VMMU_PAGE_SIZE);
 }
 
 void svm_arm_breakpoints(struct vcpu *v)

@@ -10,9 +10,6 @@
 
 struct svm_cpu svm_cpu;
 
-/* Where the CPU keeps the visor's own state while a guest runs (15.30.4). */
-static uint64_t host_save_area;
-
 bool svm_present(void)
 {
 	return cpuid(0x80000000, 0).eax >= 0x8000000a && cpuid(0x80000001, 0).ecx & 1u << 2;
@@ -28,14 +25,14 @@ static bool enable_svm(const struct cpuid features, const char **reason)
 	svm_cpu.is_tcg = cpuid(1, 0).ecx & 1u << 31 && cpuid(0x40000000, 0).ebx == CPUID_TCG_EBX;
 	svm_cpu.may_inject_twice = svm_cpu.leaves_debug_armed = svm_cpu.is_tcg;
 	svm_cpu.umip_by_exits = cpuid(0, 0).eax < 7 || !(cpuid(7, 0).ecx & CPUID_7C_UMIP);
-	host_save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
+	svm_cpu.save_area = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	svm_cpu.host_state = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
-	if (!host_save_area || !svm_cpu.host_state) {
+	if (!svm_cpu.save_area || !svm_cpu.host_state) {
 		*reason = "no memory for the host save area";
 		return false;
 	}
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | X86_EFER_SVME);
-	wrmsr(MSR_VM_HSAVE_PA, host_save_area);
+	wrmsr(MSR_VM_HSAVE_PA, svm_cpu.save_area);
 	__asm__ volatile("vmsave %%rax"
 	                 :
 	                 : "a"(svm_cpu.host_state)

@@ -11,6 +11,7 @@ struct vmcb;
 
 extern struct svm_cpu {
 	uint64_t host_state; /* of VMSAVE: a VMCB's address */
+	uint64_t save_area;  /* where the CPU keeps the visor's own state while a guest runs (15.30.4) */
 	bool has_next_rip;
 	bool umip_by_exits;      /* the CPU has no UMIP: exits take its place (svm/state.c) */
 	bool is_tcg;             /* QEMU's emulation, as its CPUID says. What it does otherwise than a CPU: */
