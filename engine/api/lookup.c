@@ -22,7 +22,7 @@ static VMMU_RARE struct ending look_down(struct vmmu_vcpu *vcpu, struct vmmu_map
 		return end;
 	for (end.level = map->root->level;; end.level--) {
 		if (end.level == VMMU_HINT_LEVEL)
-			*hint = (struct vmmu_hint){map->retired, gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1), table};
+			*hint = vmmu_hint_to(map, gfn, table);
 		end.entry = vmmu_entry_read(&vcpu->vm->tables, table, gfn / vmmu_level_pages(end.level) % VMMU_ENTRIES);
 		if (!vmmu_is_table(&map->layout, end.level, end.entry) ||
 		    (end.entry & map->layout.reserved_table[end.level]))
@@ -60,7 +60,7 @@ VMMU_INLINE bool plain_leaf(const struct vmmu_tables *t, const struct vmmu_hint 
 	const struct vmmu_layout *l = &map->layout;
 	uint64_t entry;
 
-	if (VMMU_UNLIKELY(hint->block != gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) || hint->retired != map->retired))
+	if (VMMU_UNLIKELY(!vmmu_hint_leads_to(hint, map, gfn)))
 		return false;
 	entry = vmmu_entry_read(t, hint->table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
 	if (VMMU_UNLIKELY((entry & l->table_2m_mask) != l->table_mark))

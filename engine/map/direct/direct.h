@@ -49,6 +49,22 @@ static inline enum vmmu_next vmmu_mapped(const struct vmmu_visit *v, struct vmmu
 	return VMMU_STOP;
 }
 
+/* For `map`: the table of 2 MiB entries that translates gfn. Good until a table goes. */
+static inline struct vmmu_hint vmmu_hint_to(const struct vmmu_map *map, uint64_t gfn, vmmu_hpa table)
+{
+	return (struct vmmu_hint){
+		.retired = map->retired,
+		.block = gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
+		.table = table,
+	};
+}
+
+/* Is it for this map and gfn, and has no table gone since? */
+static inline bool vmmu_hint_leads_to(const struct vmmu_hint *hint, const struct vmmu_map *map, uint64_t gfn)
+{
+	return hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) && hint->retired == map->retired;
+}
+
 /* For the actor's next fault nearby. */
 static inline void vmmu_remember(const struct vmmu_visit *v)
 {
@@ -57,11 +73,7 @@ static inline void vmmu_remember(const struct vmmu_visit *v)
 	if (v->level > VMMU_HINT_LEVEL || (hint->table.v == v->path[VMMU_HINT_LEVEL].v &&
 	                                   hint->retired == v->op->map->retired))
 		return;
-	*hint = (struct vmmu_hint){
-		.retired = v->op->map->retired,
-		.block = v->gfn.v / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
-		.table = v->path[VMMU_HINT_LEVEL],
-	};
+	*hint = vmmu_hint_to(v->op->map, v->gfn.v, v->path[VMMU_HINT_LEVEL]);
 }
 
 /* From where to walk to gfn: the actor's hint, or the root. */
@@ -69,8 +81,7 @@ static inline struct vmmu_top vmmu_nearest(const struct vmmu_op *op, uint64_t gf
 {
 	const struct vmmu_hint *hint = &op->who->hint;
 
-	if (hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
-	    hint->retired == op->map->retired)
+	if (vmmu_hint_leads_to(hint, op->map, gfn))
 		return (struct vmmu_top){hint->table, VMMU_HINT_LEVEL};
 	return vmmu_top_of(op->map);
 }

@@ -70,11 +70,7 @@ static VMMU_RARE vmmu_hpa learn_table(struct vmmu_vcpu *vcpu, uint64_t gfn)
 	vmmu_hpa table = walk_down(vcpu, gfn, VMMU_HINT_LEVEL);
 
 	if (table.v)
-		vcpu->actor.hint = (struct vmmu_hint){
-			.retired = vcpu->map->retired,
-			.block = gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1),
-			.table = table,
-		};
+		vcpu->actor.hint = vmmu_hint_to(vcpu->map, gfn, table);
 	return table;
 }
 
@@ -82,8 +78,7 @@ VMMU_INLINE vmmu_hpa table_of_2m(struct vmmu_vcpu *vcpu, uint64_t gfn)
 {
 	const struct vmmu_hint *hint = &vcpu->actor.hint;
 
-	if (VMMU_LIKELY(hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) &&
-	                hint->retired == vcpu->map->retired))
+	if (VMMU_LIKELY(vmmu_hint_leads_to(hint, vcpu->map, gfn)))
 		return hint->table;
 	return learn_table(vcpu, gfn);
 }

@@ -184,8 +184,7 @@ VMMU_INLINE struct vmmu_visit ending(struct vmmu_op *op, uint64_t gfn)
 
 	for (;; v.level--, shift -= VMMU_INDEX_BITS) {
 		if (v.level == VMMU_HINT_LEVEL && top.level != VMMU_HINT_LEVEL)
-			op->who->hint = (struct vmmu_hint){
-				op->map->retired, gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1), v.table};
+			op->who->hint = vmmu_hint_to(op->map, gfn, v.table);
 		v.index = gfn >> shift & (VMMU_ENTRIES - 1);
 		v.entry = vmmu_entry_read(op->tables, v.table, v.index);
 		if (v.level == VMMU_LEVEL_4K || (v.entry & l->table_mask) != l->table_mark)
