@@ -106,9 +106,10 @@ class Files:
         folder, tools = self.files["linux"].parent, self.build / "kvm-lab"
         if not (tools / "vmm").exists() or not list(folder.glob("lib/modules/*")):
             return
-        job = "exec >/dev/console 2>&1; dmesg | grep SVM:; vmm --memory 16 write:200 read:100 cpuid:10 device:5 log:on write:50 log:get discard:20 write:100; echo vmm-ended $?"
-        for name, parameters in (("kvm-npt", "npt=1"), ("kvm-shadow", "npt=0")):
-            self.put(name, lab.image("qemu", folder, tools, job, 300, vendor=parameters))
+        job = "exec >/dev/console 2>&1; dmesg | grep -E 'SVM:|kvm'; vmm --memory 16 write:200 read:100 cpuid:10 device:5 log:on write:50 log:get discard:20 write:100; echo vmm-ended $?"
+        for name, machine, parameters in (("kvm-npt", "qemu", "npt=1"), ("kvm-shadow", "qemu", "npt=0"),
+                                          ("kvm-ept", "bochs", "ept=1"), ("kvm-shadow-vmx", "bochs", "ept=0")):
+            self.put(name, lab.image(machine, folder, tools, job, 300, vendor=parameters))
 
     def missing(self, case):
         """The first file that the case needs and that cannot be had here."""
@@ -201,6 +202,13 @@ def kvm(tables):
                 kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
                 options=("--nested", "--icount"), trace=True, cost=25,
                 console=(f"kvm: Nested Paging {'enabled' if tables == 'npt' else 'disabled'}", r"^vmm: write:100 ", "^vmm-ended 0$"))
+
+
+def kvm_intel(tables, **more):
+    """The same with kvm-intel: ept, or shadow-vmx."""
+    return Case(name=f"bochs-nested-kvm-{tables}", about=f"Debian's KVM as the guest, with {tables} for its own", machine="bochs",
+                kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="256M", page_size="2m", large="2",
+                options=("--nested",), trace=True, cost=150, console=(r"^vmm: write:100 ", "^vmm-ended 0$"), **more)
 
 
 def in_itself(**more):
@@ -425,6 +433,8 @@ CASES = [
     nested("bochs", "vmx", "bare", cost=20),
     nested("bochs", "vmx", "ept", cost=20),
     nested("bochs", "vmx", "ept", "2m", cost=20),
+    kvm_intel("ept"),
+    kvm_intel("shadow-vmx", long=True),
     kvm("npt"),
     kvm("shadow"),
     in_itself(),
