@@ -65,6 +65,8 @@ void test_mmio(void);
 void test_nested_svm(void);
 void test_nested_svm_hostile(void);
 void test_nested_vmx(void);
+void test_nested_vmx_edges(void);
+void test_nested_vmx_hostile(void);
 void test_nmi(void);
 void test_paging(void);
 void test_platform(void);
@@ -101,6 +103,7 @@ void end_by_faults_upon_faults(void);
 void end_by_fetching_nothing(void);
 void end_by_invalid_state(void);
 void end_by_violation(void);
+void end_by_vmx_abort(void);
 
 /* Count one check; say what was expected when it fails. */
 #define check(condition, ...) \

@@ -12,6 +12,8 @@ const struct test all_tests[] = {
 	{"control", test_control},
 	{"debug", test_debug},
 	{"nested-vmx", test_nested_vmx},
+	{"nested-vmx-edges", test_nested_vmx_edges},
+	{"nested-vmx-hostile", test_nested_vmx_hostile},
 	{"nmi", test_nmi},
 	{"nested-svm", test_nested_svm},
 	{"nested-svm-hostile", test_nested_svm_hostile},
@@ -50,5 +52,6 @@ const struct test all_tests[] = {
 	{"end-by-fetching-nothing", end_by_fetching_nothing},
 	{"end-by-invalid-state", end_by_invalid_state},
 	{"end-by-violation", end_by_violation},
+	{"end-by-vmx-abort", end_by_vmx_abort},
 	{NULL, NULL},
 };

@@ -23,6 +23,8 @@ STRESS_TESTS = ("stress-switch", "stress-alias", "stress-stores", "stress-reuse"
 STRESS_LEGACY = STRESS_TESTS + ("stress-off",)
 
 
+NESTED_VMX = ("nested-vmx", "nested-vmx-edges")
+
 # What a guest's guest did, and which exit its hypervisor got.
 NESTED_ANSWERS = r"^nested: (.+), exit (.+)$"
 
@@ -51,6 +53,7 @@ class Case:
     messages: tuple = ()        # ... that vmmu's own messages must contain
     may_fail: bool = False      # lines with FAIL are what is expected
     starts: bool = True         # there is a VM, and a summary
+    bounded: bool = False       # no exit may be long on Bochs either
     phases: str = ""            # the run of bench/claims whose bounds its phases must keep
     large: str = ""             # a level that must have entries; else there may be none above 4 KiB
     hardware: tuple = ()        # words for QEMU that change the machine
@@ -186,13 +189,14 @@ def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
                  options=() if run_ahead else ("--no-run-ahead",), cost=cost)
 
 
-def nested(machine, extension, mmu, page_size="4k", cost=4):
+def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None):
     """A hypervisor of a few lines and its guests (tests/guest/nested_*.c); the bare machine says what is right."""
-    test = f"nested-{extension}"
+    name, tests = f"nested-{extension}", tests or (f"nested-{extension}",)
     if mmu == "bare":
-        return Case(name=f"{machine}-{test}-bare", about="a small hypervisor, without the visor", machine=machine, mmu=mmu, kernel="guest",
-                    append=f"tests={test}", starts=False, console=(f"^PASS {test} [1-9]",), answers=NESTED_ANSWERS, cost=cost)
-    return guest(f"{machine}-{test}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, (test,),
+        return Case(name=f"{machine}-{name}-bare", about="a small hypervisor, without the visor", machine=machine, mmu=mmu, kernel="guest",
+                    append=f"tests={','.join(tests)}", starts=False, console=tuple(f"^PASS {test} [1-9]" for test in tests),
+                    answers=NESTED_ANSWERS, cost=cost)
+    return guest(f"{machine}-{name}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, tests,
                  page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost)
 
 
@@ -211,12 +215,13 @@ def kvm_intel(tables, **more):
                 options=("--nested",), trace=True, cost=150, console=(r"^vmm: write:100 ", "^vmm-ended 0$"), **more)
 
 
-def in_itself(**more):
+def in_itself(machine, **more):
     """The visor's own image as the guest: it boots Linux."""
-    return Case(name="qemu-nested-visor", about="vmmu in vmmu: the visor as the guest, Linux as its own", machine="qemu", kernel="visor",
+    return Case(name=f"{machine}-nested-visor", about="vmmu in vmmu: the visor as the guest, Linux as its own", machine=machine, kernel="visor",
                 modules=("linux=vmmu:kernel", "workload=vmmu:initrd"), memory="512M", page_size="2m", large="2", trace=True,
-                append="memory=256M at-end=exit -- console=ttyS0 nokaslr panic=-1 quiet", options=("--nested", "--icount"),
-                console=("^vmmu-workload: PASS ",), cost=60, **more)
+                append="memory=256M at-end=exit -- console=ttyS0 nokaslr panic=-1 quiet",
+                options=("--nested",) + (("--icount",) if machine == "qemu" else ()),
+                console=("^vmmu-workload: PASS ",), **more)
 
 
 # What QEMU can beside the processor that `vmmu run` takes by itself.
@@ -430,14 +435,18 @@ CASES = [
     nested("qemu", "svm", "npt", "2m"),
     guest("qemu-nested-svm-hostile", "control blocks and tables of random words from a guest hypervisor", "qemu", ("nested-svm-hostile",),
           words="seed=3 rounds=2000", options=("--nested",)),
-    nested("bochs", "vmx", "bare", cost=20),
-    nested("bochs", "vmx", "ept", cost=20),
-    nested("bochs", "vmx", "ept", "2m", cost=20),
+    nested("bochs", "vmx", "bare", cost=20, tests=NESTED_VMX),
+    nested("bochs", "vmx", "ept", cost=20, tests=NESTED_VMX),
+    nested("bochs", "vmx", "ept", "2m", cost=20, tests=NESTED_VMX),
+    guest("bochs-nested-vmx-hostile", "fields, pages and tables of random words from a guest hypervisor", "bochs", ("nested-vmx-hostile",),
+          words="seed=3 rounds=2000", options=("--nested",), bounded=True, cost=20),
+    Case("bochs-nested-vmx-abort", "an exit to a guest hypervisor that its own MSR area makes impossible: a triple fault, and told", "bochs",
+         "guest", "tests=end-by-vmx-abort", options=("--nested",), status=TRIPLE_FAULT, cost=5, messages=("VMX abort 4 of the guest's own",)),
     kvm_intel("ept"),
     kvm_intel("shadow-vmx", long=True),
     kvm("npt"),
     kvm("shadow"),
-    in_itself(),
+    in_itself("qemu", cost=60),
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
     ahead("bochs", "bare", "legacy"),

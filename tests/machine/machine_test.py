@@ -30,7 +30,8 @@ import documents  # noqa: E402
 import figures  # noqa: E402
 
 DUMP_SAMPLES = 6    # pages of each trace of which dump and walk are asked alike
-LONGEST_EXIT_NS = 1_000_000  # measured: 582,000, a page fault of a hostile guest
+# Measured on QEMU: 582,000, a page fault of a hostile guest; on Bochs: 4,692,000, an entry of a nested guest that loads 512 MSRs.
+LONGEST_EXIT_NS = {"qemu": 1_000_000, "bochs": 10_000_000}
 
 TIMEOUT = {"qemu": 300, "bochs": 600}  # seconds; more than ten times what a quiet machine needs
 
@@ -135,9 +136,10 @@ class Runner:
         unseen = ({"invlpg"} if case.mmu == "shadow" else {"cr3-write", "cr3-read", "invlpg"}) - asked
         require(all(summary["exits"].get(name) == 0 for name in unseen), f"{unseen}: {summary['exits']}")
         require(all(summary["exits"].get(name) for name in asked), f"not one of {asked}: {summary['exits']}")
-        if "--icount" in case.options:  # a tick is an instruction: what the host is busy with does not count
+        # What the host is busy with does not count: an instruction is 1 ns here on QEMU, and 10 ns on Bochs.
+        if "--icount" in case.options or case.bounded:
             longest = summary["longest_exit"]
-            require(longest["ns"] <= LONGEST_EXIT_NS, f"an exit took {longest['ns']} instructions: {longest}")
+            require(longest["ns"] <= LONGEST_EXIT_NS[case.machine], f"an exit took {longest['ns']} ns of virtual time: {longest}")
         levels = set(summary["entries"].get("violation", {}))
         require("1" in levels, f"no 4 KiB entries were written: {summary['entries']}")
         if case.large:

@@ -108,6 +108,7 @@ void nvmx_fail(struct vcpu *v, enum nvmx_error error);
 #define NVMX_RESULT_FLAGS (X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF)
 
 /* nested_check.c */
+bool nvmx_eptp_fits(struct vcpu *v, uint64_t eptp);
 enum nvmx_error nvmx_check_controls(struct vcpu *v);
 enum nvmx_error nvmx_check_host(struct vcpu *v);
 /* What the CPU cannot check on the visor's behalf. False: *qualification says what of it (27.8). */

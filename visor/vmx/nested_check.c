@@ -44,7 +44,7 @@ static bool area_fits(struct vcpu *v, uint64_t gpa, uint64_t count)
 	return !count || (!(gpa & 15) && !beyond_memory(v, gpa) && !beyond_memory(v, gpa + count * 16 - 1));
 }
 
-static bool eptp_fits(struct vcpu *v, uint64_t eptp)
+bool nvmx_eptp_fits(struct vcpu *v, uint64_t eptp)
 {
 	return (eptp & EPTP_TYPE_AND_LEVELS) == EPTP_WB_4_LEVELS && !(eptp & EPTP_RESERVED) && !beyond_memory(v, eptp) &&
 	       (!(eptp & EPTP_AD) || nvmx_capability(v, MSR_VMX_EPT_VPID_CAP) & 1ull << 21);
@@ -72,7 +72,7 @@ static bool execution_controls_fit(struct vcpu *v)
 		return false;
 	if (cpu2 & CPU2_VPID && !GET(VMCS_VPID))
 		return false;
-	if (cpu2 & CPU2_EPT && !eptp_fits(v, GET(VMCS_EPT_POINTER)))
+	if (cpu2 & CPU2_EPT && !nvmx_eptp_fits(v, GET(VMCS_EPT_POINTER)))
 		return false;
 	return !(cpu2 & CPU2_UNRESTRICTED) || cpu2 & CPU2_EPT;
 }

@@ -193,7 +193,7 @@ static void do_invept(struct vcpu *v)
 	}
 	if (!nvmx_operand_read(v, descriptor, sizeof(descriptor)))
 		return;
-	if (type == SINGLE && descriptor[0] >> v->vm->bus.cpu.maxphyaddr)
+	if (type == SINGLE && !nvmx_eptp_fits(v, descriptor[0])) /* as for a VM entry */
 		nvmx_fail(v, NVMX_INVALIDATE_OPERAND);
 	else
 		succeed(v);
