@@ -447,6 +447,7 @@ CASES = [
     kvm("npt"),
     kvm("shadow"),
     in_itself("qemu", cost=60),
+    in_itself("bochs", cost=100),
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
     ahead("bochs", "bare", "legacy"),
