@@ -150,12 +150,12 @@ static void fault_mmio(uint32_t access, bool again)
 static void mmio_first(void) { fault_mmio(VMMU_R, false); }
 static void mmio_cached(void) { fault_mmio(VMMU_R | VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED, true); }
 
-static void prefault(void)
+static void prefault(unsigned order)
 {
 	struct host host;
 	uint64_t done;
 
-	start(&host, VMMU_MODE_EPT, PAGES * PAGE, 0);
+	start(&host, VMMU_MODE_EPT, PAGES * PAGE, order);
 	count_begin();
 	vmmu_prefault(host.vcpu, vmmu_gpa_of(0), PAGES * PAGE, VMMU_W, &done);
 	count_end(PAGES);
@@ -163,6 +163,9 @@ static void prefault(void)
 		exit(1);
 	host_stop(&host);
 }
+
+static void prefault_page(void) { prefault(0); }
+static void prefault_run_page(void) { prefault(6); }
 
 static void lookup(void)
 {
@@ -461,7 +464,8 @@ static const struct row {
 	{"spurious-race", spurious_race},
 	{"mmio-first", mmio_first},
 	{"mmio-cached", mmio_cached},
-	{"prefault-page", prefault},
+	{"prefault-page", prefault_page},
+	{"prefault-run-page", prefault_run_page},
 	{"lookup", lookup},
 	{"path-decoded", path_decoded},
 	{"log-on-page", log_on},

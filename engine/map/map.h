@@ -36,6 +36,13 @@ struct vmmu_map_ops {
 	 * while somebody watches, by vmmu_handle. NULL: it has no shorter way than that.
 	 */
 	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	/*
+	 * Map the fault's page from begin to end before it is touched, and pages behind it: no
+	 * more than `wanted` (not 0) in all, but for the rest of a large page. FIXED or SPURIOUS:
+	 * *mapped says how many are mapped now, from the fault's on. NULL: one by one.
+	 */
+	enum vmmu_fault_result (*prefault)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, uint64_t wanted,
+	                                   uint64_t *mapped);
 
 	/*
 	 * Remove what maps gfns [first, end), in bounded steps with the gate closed for

@@ -19,6 +19,12 @@ static inline uint64_t vmmu_fault_gfn(const struct vmmu_fault *f)
 	return vmmu_gpa_gfn(f->gpa).v;
 }
 
+/* A fault has been answered by a page of f->level: so many small ones from the fault's on. 0: by none. */
+static inline uint64_t vmmu_pages_to_end(const struct vmmu_fault *f)
+{
+	return f->level ? vmmu_level_pages(f->level) - (vmmu_fault_gfn(f) & (vmmu_level_pages(f->level) - 1)) : 0;
+}
+
 static inline unsigned vmmu_fault_wants(const struct vmmu_fault *f)
 {
 	return f->access & VMMU_RWX;

@@ -257,3 +257,62 @@ void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vm
 	if (n.were & (op->map->layout.format->write | op->map->layout.dirty))
 		note_flush_of(op, span.gfn.v + span.first, span.gfn.v + span.end, false, cause);
 }
+
+/* The entry is read before it is asked whether a flush is pending: see locks.h. */
+VMMU_INLINE unsigned fill(struct vmmu_op *op, const struct vmmu_leaves *leaves, enum vmmu_cause cause, bool watched,
+                          unsigned *written)
+{
+	const struct vmmu_tables *t = op->tables;
+	const struct vmmu_layout *l = &op->map->layout;
+	const _Atomic uint64_t *from = (const _Atomic uint64_t *)(t->read_base + leaves->table.v) + leaves->first;
+	_Atomic uint64_t *to = writable(t, leaves->table) + leaves->first;
+	const uint64_t by_cpu = l->accessed | l->dirty;
+	unsigned i, old = 0;
+
+	for (i = 0; i < leaves->count; i++) {
+		uint64_t was = atomic_load_explicit(&from[i], memory_order_acquire), value = leaves->values[i];
+
+		if (VMMU_LIKELY(!was)) {
+			struct vmmu_place at = {leaves->table, leaves->first + i, VMMU_LEVEL_4K,
+			                        vmmu_gfn_of(leaves->gfn.v + leaves->first + i)};
+
+			/* Another frame may have stood here a moment ago, and a CPU still use it. */
+			if (VMMU_UNLIKELY(vmmu_is_flush_pending(op)))
+				break;
+			if (watched)
+				vmmu_point(op->tables, VMMU_POINT_ENTRY_BEFORE, at.table, at.index);
+			if (VMMU_LIKELY(exchange(&to[i], &was, value))) {
+				if (watched && op->tracing)
+					vmmu_trace_write(op, at, 0, value, cause);
+				if (watched)
+					vmmu_point(op->tables, VMMU_POINT_ENTRY_AFTER, at.table, at.index);
+				continue;
+			}
+		}
+		if ((was ^ value) & ~by_cpu)
+			break;
+		old++;
+	}
+	*written = i - old;
+	return i;
+}
+
+static VMMU_APART unsigned fill_unwatched(struct vmmu_op *op, const struct vmmu_leaves *leaves, unsigned *written)
+{
+	return fill(op, leaves, VMMU_CAUSE_NONE, false, written);
+}
+
+unsigned vmmu_leaves_fill(struct vmmu_op *op, struct vmmu_inside inside, const struct vmmu_leaves *leaves,
+                          enum vmmu_cause cause, unsigned *written)
+{
+	unsigned done;
+
+	vmmu_assert_inside(inside);
+	done = op->tracing || op->tables->host->point ? fill(op, leaves, cause, true, written)
+	                                              : fill_unwatched(op, leaves, written);
+	if (*written) {
+		vmmu_count(&op->who->count.entries[cause][VMMU_LEVEL_4K], *written);
+		vmmu_count(&op->who->count.pages[VMMU_LEVEL_4K], *written);
+	}
+	return done;
+}

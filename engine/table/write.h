@@ -50,6 +50,22 @@ struct vmmu_span {
 void vmmu_leaves_narrow(struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_span span, uint64_t take,
                         enum vmmu_cause cause);
 
+/* What neighbours in one table of 4 KiB leaves are to become: entry `first` the first of `values`, and so on. */
+struct vmmu_leaves {
+	vmmu_hpa table;
+	vmmu_gfn gfn; /* of the table's first entry */
+	unsigned first, count;
+	const uint64_t *values;
+};
+
+/*
+ * The writer for many new leaves: each goes where nothing is, by a compare-exchange from zero, which
+ * needs no flush. Ends at the first entry that is taken otherwise, and where a flush is
+ * pending. How many, from the first on, say what they should; *written of these are new.
+ */
+unsigned vmmu_leaves_fill(struct vmmu_op *op, struct vmmu_inside inside, const struct vmmu_leaves *leaves,
+                          enum vmmu_cause cause, unsigned *written);
+
 /* The record of one write. Only while op->tracing. */
 void vmmu_trace_write(struct vmmu_op *op, struct vmmu_place at, uint64_t was, uint64_t value, enum vmmu_cause cause);
 

@@ -359,9 +359,11 @@ static void the_direct_map_has_the_same_frame(void **state)
  * The host says how large its own page is: 2 MiB, although the gfns stand elsewhere in
  * theirs. Pages up to 255 are the end of one such page, those from 256 on of another.
  */
+static uint64_t skew_at = 256;
+
 static uint64_t skewed_frame(uint64_t gfn)
 {
-	return gfn < 256 ? 0x100000 + 256 + gfn : 0x700000 + gfn - 256;
+	return gfn < skew_at ? 0x100000 + 512 - skew_at + gfn : 0x700000 + gfn - skew_at;
 }
 
 static enum vmmu_backing_result skewed(struct host *host, const struct vmmu_slot_info *slot,
@@ -410,6 +412,29 @@ static void a_run_out_of_step_gives_only_what_is_in_step(void **state)
 		assert_int_equal(host_frame_of(host, 0, 261 * K, NULL), skewed_frame(261));
 		host_end(host);
 	}
+}
+
+/* The same for pages that are mapped together, wherever among them the one host page ends. */
+static void a_prefault_maps_only_what_is_in_step(void **state)
+{
+	for (skew_at = 240; skew_at < 272; skew_at++)
+		for (unsigned order = 1; order <= 18; order += order < 9 ? 1 : 9) {
+			struct host *host = host_with(mode_of(state), 1, PAGES);
+			uint8_t said = (uint8_t)order;
+			uint64_t done;
+
+			host->backing = skewed;
+			host->arg = &said;
+			host->calls.owns_frame = owns_skewed;
+			assert_ok(host_slot(host, 0, 0, PAGES * K, 0));
+			assert_result(vmmu_prefault(host->vcpu[0], vmmu_gpa_of(203 * K), 100 * K, VMMU_W, &done),
+			              VMMU_FAULT_FIXED);
+			assert_int_equal(done, 100 * K);
+			for (uint64_t page = 203; page < 303; page++)
+				assert_int_equal(host_frame_of(host, 0, page * K, NULL), skewed_frame(page));
+			host_end(host);
+		}
+	skew_at = 256;
 }
 
 /* ---- answers that cannot be --------------------------------------------------------------- */
@@ -570,6 +595,7 @@ int main(void)
 		SHADOW(a_copy_is_remembered_when_nothing_maps_it),
 		SHADOW(the_direct_map_has_the_same_frame),
 		ALL(a_run_out_of_step_gives_only_what_is_in_step),
+		DIRECT(a_prefault_maps_only_what_is_in_step),
 		ALL(answers_that_cannot_be_are_refused),
 		DIRECT(a_refusal_names_no_entry),
 		ALL(the_last_frame_is_given),

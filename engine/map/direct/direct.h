@@ -11,6 +11,7 @@
  *   direct_quick.h   the faults of every day, the short way: watched in direct_quick.c,
  *                    and in direct_watched.c from vmmu_fault on, unwatched in direct_unwatched.c
  *   direct_fault.c   any fault, from the access to the entry
+ *   direct_ahead.c   many pages at once, before they are touched
  *   direct_range.c   ranges removed, protected, harvested
  *   direct_audit.c   what must be true
  *   direct.c         the map as an object
@@ -155,6 +156,8 @@ enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_f
 enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
+enum vmmu_fault_result vmmu_direct_prefault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, uint64_t wanted,
+                                            uint64_t *mapped);
 void vmmu_mmio_zap(struct vmmu_op *op, struct vmmu_closed closed);
 void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, uint64_t first,
                            uint64_t end, unsigned keep, enum vmmu_cause cause);
