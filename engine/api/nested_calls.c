@@ -10,19 +10,20 @@ static bool is_nested(const struct vmmu_vcpu *vcpu)
 
 enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested)
 {
-	struct vmmu_guest_mode mode = {.levels = 0};
+	static const struct vmmu_guest_mode none = {.levels = 0};
+	const struct vmmu_guest_mode *mode = &none;
 	enum vmmu_status status = VMMU_OK;
 	struct vmmu_op op;
 
 	if (!is_nested(vcpu))
 		return VMMU_ERR_INVALID;
 	if (nested)
-		status = vmmu_nested_mode(vcpu, nested, &mode);
+		mode = vmmu_nested_mode(vcpu, nested, &status);
 	if (status != VMMU_OK)
 		return status;
 	vmmu_vcpu_op(&op, vcpu);
 	op.cause = VMMU_CAUSE_ROOT;
-	return vmmu_shadow_switch(vcpu, &op, &mode);
+	return vmmu_shadow_switch(vcpu, &op, mode);
 }
 
 bool vmmu_nested_tag(struct vmmu_vcpu *vcpu, uint16_t tag, enum vmmu_nested_flush flush, uint16_t flushed)

@@ -339,6 +339,46 @@ static void cve_2024_50115_pdptes(void **state)
 	end(nm);
 }
 
+/* ---- L1 says something else of the same root --------------------------------------------------- */
+
+static void expect_of_l2(struct sim_nm *nm, const struct vmmu_nested *n, bool refused)
+{
+	struct vmmu_fault f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5 * K), 0);
+
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->vcpu, &f) == VMMU_FAULT_REFLECT, refused);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+}
+
+/* The mode of the last entry is kept: by each register that goes into it, it is another one. */
+static void the_same_root_in_another_mode(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
+	struct vmmu_nested n = root_at(nm, ROOT, true);
+
+	(void)state;
+	set(nm, LEVEL_1, 5, DATA * K | NPT_RWX | 1ull << 63);
+	expect_of_l2(nm, &n, false);
+	n.efer &= ~(1ull << 11); /* without NXE bit 63 is reserved */
+	expect_of_l2(nm, &n, true);
+	n.efer |= 1u << 11;
+	expect_of_l2(nm, &n, false);
+	/* A root that is refused is not kept. */
+	n.root |= 1ull << 51;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	n.root &= ~(1ull << 51);
+	expect_of_l2(nm, &n, false);
+	/* Four top entries in registers: they are read with each entry. */
+	n = root_at(nm, 40, true);
+	n.efer = 1u << 11;
+	set(nm, 40, 0, LEVEL_2 * K | 1);
+	expect_of_l2(nm, &n, false);
+	set(nm, 40, 0, 0);
+	expect_of_l2(nm, &n, true);
+	end(nm);
+}
+
 /* ---- 32-bit NPT ---------------------------------------------------------------------------- */
 
 static void npt_of_a_32_bit_l1(void **state)
@@ -579,6 +619,7 @@ int main(void)
 		cmocka_unit_test(cve_2026_64561_quota),
 		cmocka_unit_test(cve_2024_26990_log),
 		cmocka_unit_test(cve_2024_50115_pdptes),
+		cmocka_unit_test(the_same_root_in_another_mode),
 		cmocka_unit_test(npt_of_a_32_bit_l1),
 		cmocka_unit_test(walk_in_two_dimensions),
 		cmocka_unit_test(the_walk_waits_for_its_host),

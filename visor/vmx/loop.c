@@ -202,6 +202,10 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 		return vmx_cpuid_exit(v, rip);
 	if (reason == VMX_EXIT_EPT_MISCONFIGURATION)
 		return misconfiguration_exit(v, vmmu_gpa_of(gpa), rip);
+	if (v->vmx.nested && !v->nested.l2 && (reason == VMX_EXIT_VMREAD || reason == VMX_EXIT_VMWRITE) && nvmx_quick_access(v, reason)) {
+		before_entry(v);
+		return false;
+	}
 	event = reason == VMX_EXIT_EXCEPTION_NMI ? (uint32_t)vmread(VMCS_EXIT_EVENT) : 0;
 	if (vmx_cpu.shadow && (event & (EVENT_VALID | EVENT_TYPE_MASK | 0xff)) == page_fault) {
 		bool leave = vmx_page_fault_exit(v, reason, event);

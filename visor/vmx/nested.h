@@ -19,7 +19,11 @@ struct vcpu;
 
 #define NVMX_REVISION 0x766d6d75u /* "vmmu": VMCS12's revision identifier */
 #define NVMX_NONE UINT64_MAX      /* no current VMCS; no VMXON region */
-#define NVMX_FIELDS 160u          /* room for them */
+#define NVMX_FIELDS 160u          /* room for them in L1's page */
+#define NVMX_INDEXES 32u          /* encodings have indexes below that */
+#define NVMX_PLACES (4u * 4u * NVMX_INDEXES)
+#define NVMX_CAPABILITIES 17u /* IA32_VMX_BASIC to IA32_VMX_TRUE_ENTRY_CTLS */
+#define NVMX_PASSED_WORDS 16u
 #define NVMX_CR3_TARGETS 4u
 #define NVMX_MSR_AREA 512u /* entries of an MSR area at most: IA32_VMX_MISC 27:25 (appendix A.6) */
 
@@ -42,21 +46,36 @@ enum nvmx_error {
 	NVMX_INVALIDATE_OPERAND = 28,
 };
 
-/* VMCS12. The value of each field stands at the place that nvmx_place gives its encoding. */
+/* Of a field's encoding (table 25-21): access 0, index 9:1, type 11:10, width 14:13. */
+#define NVMX_ENCODING_INDEX(e) ((e) >> 1 & 0x1ff)
+#define NVMX_ENCODING_TYPE(e) ((e) >> 10 & 3)
+#define NVMX_ENCODING_WIDTH(e) ((e) >> 13 & 3)
+#define NVMX_PLACE(e) ((NVMX_ENCODING_WIDTH(e) * 4 + NVMX_ENCODING_TYPE(e)) * NVMX_INDEXES + NVMX_ENCODING_INDEX(e))
+
+/* VMCS12. Each field stands at the place of its encoding, so that the compiler knows it. */
 struct vmcs12 {
 	uint32_t launched;
-	uint64_t value[NVMX_FIELDS];
+	uint64_t value[NVMX_PLACES];
+};
+
+/* A field by encoding and place. */
+struct nvmx_field {
+	uint16_t encoding, place;
 };
 
 struct nvmx {
-	bool on;                       /* L1 is in VMX operation */
-	uint64_t vmxon, current;       /* L1's gpas; NVMX_NONE */
-	struct vmcs12 vmcs12;          /* of `current` */
-	uint64_t vmcs01, vmcs02;       /* frames */
-	uint64_t msr_bitmap;           /* L2's */
-	uint32_t cpu_based, secondary; /* of the VMCS that does not run */
-	bool launched;                 /* that one has been */
-	bool host_written;             /* VMCS02 has the visor's state */
+	bool on;                 /* L1 is in VMX operation */
+	uint64_t vmxon, current; /* L1's gpas; NVMX_NONE */
+	struct vmcs12 vmcs12;    /* of `current` */
+	uint64_t vmcs01, vmcs02; /* frames */
+	uint64_t msr_bitmap;     /* L2's: ones, but for these words of 64 bits */
+	uint16_t passed_word[NVMX_PASSED_WORDS];
+	unsigned passed_words;
+	uint64_t capability[NVMX_CAPABILITIES]; /* from the first VMXON on, ... */
+	bool capability_known;                  /* ... which this says */
+	uint32_t cpu_based, secondary;          /* of the VMCS that does not run */
+	bool launched;                          /* that one has been */
+	bool host_written;                      /* VMCS02 has the visor's state */
 	uint64_t eptp01;
 	uint64_t cr0, cr4;   /* L2's, as VMCS12 will have them */
 	bool was_launched;   /* VMCS12, before this entry */
@@ -80,17 +99,36 @@ bool nvmx_fields_init(void);
 /* Where a field's value stands; negative: L1's CPU has no such field. Bit 0 of the encoding plays no part. */
 int nvmx_place(uint64_t encoding);
 unsigned nvmx_fields_highest(void); /* index: IA32_VMX_VMCS_ENUM */
-uint64_t nvmx_get(const struct nvmx *n, enum vmcs_field field);
-void nvmx_set(struct nvmx *n, enum vmcs_field field, uint64_t value);
+static inline uint64_t nvmx_get(const struct nvmx *n, enum vmcs_field field)
+{
+	return n->vmcs12.value[NVMX_PLACE(field)];
+}
+static inline unsigned nvmx_field_bytes(uint64_t encoding)
+{
+	return NVMX_ENCODING_WIDTH(encoding) == 0 ? 2 : NVMX_ENCODING_WIDTH(encoding) == 2 ? 4
+	                                                                                   : 8;
+}
+static inline uint64_t nvmx_cut(uint64_t encoding, uint64_t value)
+{
+	unsigned bytes = nvmx_field_bytes(encoding);
+
+	return bytes == 2 ? (uint16_t)value : bytes == 4 ? (uint32_t)value
+	                                                 : value;
+}
+static inline void nvmx_set(struct nvmx *n, enum vmcs_field field, uint64_t value)
+{
+	n->vmcs12.value[NVMX_PLACE(field)] = nvmx_cut(field, value);
+}
 bool nvmx_field_read_only(uint64_t encoding);
-unsigned nvmx_field_bytes(uint64_t encoding);
-/* The i-th field that belongs to the guest-state area, for copying; 0: there are no more. */
-uint32_t nvmx_guest_field(unsigned i);
+/* Fields of the guest-state area that VMCS02 has just as VMCS12: loaded by each entry and saved by each exit. */
+const struct nvmx_field *nvmx_same_fields(unsigned *count);
 void nvmx_load_page(struct vcpu *v, uint64_t gpa);
 void nvmx_store_page(struct vcpu *v);
 
 /* nested_capability.c */
 uint64_t nvmx_capability(struct vcpu *v, uint32_t msr);
+/* They stay as they are from now on. */
+void nvmx_keep_capabilities(struct vcpu *v);
 bool nvmx_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool nvmx_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 void nvmx_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
@@ -103,6 +141,8 @@ bool nvmx_cr4_fits(struct vcpu *v, uint64_t cr4);
 /* nested_instruction.c */
 /* A VMX instruction of L1's. */
 void nvmx_instruction(struct vcpu *v, uint32_t reason);
+/* VMREAD or VMWRITE between registers with nothing to it, before anything of a slow exit. False: it is none of these. */
+bool nvmx_quick_access(struct vcpu *v, uint32_t reason);
 void nvmx_fail(struct vcpu *v, enum nvmx_error error);
 /* What a VMX instruction says of its success (31.2). */
 #define NVMX_RESULT_FLAGS (X86_FLAG_CF | X86_FLAG_PF | X86_FLAG_AF | X86_FLAG_ZF | X86_FLAG_SF | X86_FLAG_OF)

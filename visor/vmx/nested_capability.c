@@ -66,7 +66,7 @@ static uint64_t cpu2_capability(struct vcpu *v)
 	return (uint64_t)may << 32;
 }
 
-uint64_t nvmx_capability(struct vcpu *v, uint32_t msr)
+static uint64_t find_capability(struct vcpu *v, uint32_t msr)
 {
 	switch (msr) {
 	case MSR_VMX_BASIC:
@@ -104,6 +104,22 @@ uint64_t nvmx_capability(struct vcpu *v, uint32_t msr)
 		return (vmx_cpu.ept_cap & OFFERED_EPT) | OFFERED_VPID;
 	}
 	return 0;
+}
+
+uint64_t nvmx_capability(struct vcpu *v, uint32_t msr)
+{
+	const struct nvmx *n = v->vmx.nested;
+
+	return n->capability_known ? n->capability[msr - MSR_VMX_BASIC] : find_capability(v, msr);
+}
+
+void nvmx_keep_capabilities(struct vcpu *v)
+{
+	struct nvmx *n = v->vmx.nested;
+
+	for (uint32_t i = 0; !n->capability_known && i < NVMX_CAPABILITIES; i++)
+		n->capability[i] = find_capability(v, MSR_VMX_BASIC + i);
+	n->capability_known = true;
 }
 
 bool nvmx_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)

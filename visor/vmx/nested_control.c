@@ -48,6 +48,23 @@ static bool set_up_vmcs02(struct vcpu *v)
 	return vmptrld(n->vmcs01);
 }
 
+/* Where the visor lets a guest have a register without an exit: L2 has no more. */
+static bool find_passed_words(struct vcpu *v)
+{
+	const uint64_t *own = (const uint64_t *)(uintptr_t)v->vmx.msr_bitmap;
+	struct nvmx *n = v->vmx.nested;
+
+	memset((void *)(uintptr_t)n->msr_bitmap, 0xff, VMMU_PAGE_SIZE);
+	for (unsigned i = 0; i < VMMU_PAGE_SIZE / sizeof(*own); i++) {
+		if (own[i] == UINT64_MAX)
+			continue;
+		if (n->passed_words == NVMX_PASSED_WORDS)
+			return false;
+		n->passed_word[n->passed_words++] = (uint16_t)i;
+	}
+	return true;
+}
+
 bool nvmx_init(struct vcpu *v)
 {
 	struct nvmx *n = object_alloc(sizeof(*n));
@@ -62,7 +79,7 @@ bool nvmx_init(struct vcpu *v)
 		.msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, false),
 	};
 	v->vmx.nested = n;
-	if (!n->vmcs02 || !n->msr_bitmap || !nvmx_fields_init() || !set_up_vmcs02(v)) {
+	if (!n->vmcs02 || !n->msr_bitmap || !nvmx_fields_init() || !find_passed_words(v) || !set_up_vmcs02(v)) {
 		nvmx_free(v);
 		return false;
 	}

@@ -53,28 +53,6 @@ static void merge_controls(struct vcpu *v)
 	nvmx_merge_bitmap(v);
 }
 
-/* Fields that VMCS02 has in another way than L1 wrote them. */
-static bool is_made(uint32_t field)
-{
-	switch (field) {
-	case VMCS_LINK_POINTER:
-	case VMCS_GUEST_DEBUGCTL:
-	case VMCS_GUEST_PAT:
-	case VMCS_GUEST_EFER:
-	case VMCS_GUEST_DR7:
-	case VMCS_GUEST_CR0:
-	case VMCS_GUEST_CR3:
-	case VMCS_GUEST_CR4:
-	case VMCS_GUEST_SMBASE:
-	case VMCS_PREEMPTION_TIMER:
-	case VMCS_GUEST_PDPTE0:
-	case VMCS_GUEST_PDPTE0 + 2:
-	case VMCS_GUEST_PDPTE0 + 4:
-	case VMCS_GUEST_PDPTE0 + 6: return true;
-	}
-	return false;
-}
-
 /* What L2 gets from L1's registers where VMCS12 does not load them. */
 struct inherited {
 	uint64_t pat, dr7, efer, tsc_offset;
@@ -110,12 +88,11 @@ static void load_guest_state(struct vcpu *v, const struct inherited *l1, const s
 {
 	struct nvmx *n = v->vmx.nested;
 	uint64_t entry = GET(VMCS_ENTRY_CONTROLS);
-	uint32_t field;
+	unsigned count;
+	const struct nvmx_field *same = nvmx_same_fields(&count);
 
-	for (unsigned i = 0; (field = nvmx_guest_field(i)); i++) {
-		if (!is_made(field))
-			vmwrite(field, nvmx_get(n, field));
-	}
+	for (unsigned i = 0; i < count; i++)
+		vmwrite(same[i].encoding, n->vmcs12.value[same[i].place]);
 	vmx_load_paging(v, p);
 	vmwrite(VMCS_GUEST_PAT, entry & ENTRY_LOAD_PAT ? GET(VMCS_GUEST_PAT) : l1->pat);
 	vmwrite(VMCS_GUEST_DR7, entry & ENTRY_LOAD_DEBUG ? GET(VMCS_GUEST_DR7) : l1->dr7);

@@ -36,41 +36,34 @@ static void vmx_abort(struct vcpu *v, enum abort_reason reason)
 
 /* ---- what is saved -------------------------------------------------------------------- */
 
-static bool field_is_kept(const struct nvmx *n, uint32_t field)
+/* What only some controls save. */
+static void save_by_controls(struct nvmx *n)
 {
 	uint64_t controls = GET(VMCS_EXIT_CONTROLS);
 
-	switch (field) {
-	case VMCS_LINK_POINTER:
-	case VMCS_GUEST_SMBASE:
-	case VMCS_PREEMPTION_TIMER:
-	case VMCS_GUEST_CR0:
-	case VMCS_GUEST_CR4:
-	case VMCS_GUEST_RSP:
-	case VMCS_GUEST_RIP:
-	case VMCS_GUEST_RFLAGS: return true; /* by themselves, or not at all */
-	case VMCS_GUEST_DR7:
-	case VMCS_GUEST_DEBUGCTL: return !(controls & EXITING_SAVE_DEBUG);
-	case VMCS_GUEST_PAT: return !(controls & EXITING_SAVE_PAT);
-	case VMCS_GUEST_EFER: return !(controls & EXITING_SAVE_EFER);
-	case VMCS_GUEST_PDPTE0:
-	case VMCS_GUEST_PDPTE0 + 2:
-	case VMCS_GUEST_PDPTE0 + 4:
-	case VMCS_GUEST_PDPTE0 + 6: return !(nvmx_secondary(n) & CPU2_EPT);
+	if (controls & EXITING_SAVE_DEBUG) {
+		SET(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7));
+		SET(VMCS_GUEST_DEBUGCTL, vmread(VMCS_GUEST_DEBUGCTL));
 	}
-	return false;
+	if (controls & EXITING_SAVE_PAT)
+		SET(VMCS_GUEST_PAT, vmread(VMCS_GUEST_PAT));
+	if (controls & EXITING_SAVE_EFER)
+		SET(VMCS_GUEST_EFER, vmread(VMCS_GUEST_EFER));
+	for (unsigned i = 0; nvmx_secondary(n) & CPU2_EPT && i < 4; i++)
+		nvmx_set(n, VMCS_GUEST_PDPTE0 + 2 * i, vmread(VMCS_GUEST_PDPTE0 + 2 * i));
 }
 
 static void save_guest_state(struct vcpu *v)
 {
 	struct nvmx *n = v->vmx.nested;
 	uint64_t entry = GET(VMCS_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E;
-	uint32_t field;
+	unsigned count;
+	const struct nvmx_field *same = nvmx_same_fields(&count);
 
-	for (unsigned i = 0; (field = nvmx_guest_field(i)); i++) {
-		if (!field_is_kept(n, field))
-			nvmx_set(n, field, vmread(field));
-	}
+	for (unsigned i = 0; i < count; i++)
+		n->vmcs12.value[same[i].place] = vmread(same[i].encoding);
+	save_by_controls(n);
+	SET(VMCS_GUEST_CR3, vmread(VMCS_GUEST_CR3));
 	SET(VMCS_GUEST_CR0, vmx_read_cr0(v));
 	SET(VMCS_GUEST_CR4, vmx_read_cr4(v));
 	SET(VMCS_GUEST_RSP, v->state.gpr[X86_RSP]);

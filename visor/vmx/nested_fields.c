@@ -6,16 +6,11 @@
 #include "visor/vm/vm.h"
 #include "visor/vmx/nested.h"
 
-/* Of an encoding (table 25-21): access 0, index 9:1, type 11:10, width 14:13. */
-#define ENCODING_INDEX(e) ((e) >> 1 & 0x1ff)
-#define ENCODING_TYPE(e) ((e) >> 10 & 3)
-#define ENCODING_WIDTH(e) ((e) >> 13 & 3)
 #define ENCODING_DEFINED 0x6fffu
 enum { TYPE_CONTROL,
        TYPE_READ_ONLY,
        TYPE_GUEST,
        TYPE_HOST };
-#define INDEX_ROOM 64u
 
 /* `count` fields, whose encodings are 2 apart. All that a control of nested_capability.c asks for, and no other. */
 static const struct {
@@ -46,30 +41,50 @@ static const struct {
 	{VMCS_HOST_CR0, 12},                   /* to RIP */
 };
 
-static uint8_t places[4 * 4 * INDEX_ROOM]; /* by width, type and index: 1 and up; 0: none */
+static bool exists[NVMX_PLACES];
 static uint16_t encodings[NVMX_FIELDS];
-static uint16_t guest_fields[NVMX_FIELDS];
-static unsigned field_count, guest_count, highest;
+static struct nvmx_field same[NVMX_FIELDS];
+static unsigned field_count, same_count, highest;
 
-static unsigned field_key(uint64_t encoding)
+/* Of the guest's state: fields that VMCS02 has in another way than L1 wrote them, or that go by vcpu->state. */
+static bool is_made(uint32_t field)
 {
-	return (unsigned)((ENCODING_WIDTH(encoding) * 4 + ENCODING_TYPE(encoding)) * INDEX_ROOM + ENCODING_INDEX(encoding));
+	switch (field) {
+	case VMCS_LINK_POINTER:
+	case VMCS_GUEST_DEBUGCTL:
+	case VMCS_GUEST_PAT:
+	case VMCS_GUEST_EFER:
+	case VMCS_GUEST_DR7:
+	case VMCS_GUEST_CR0:
+	case VMCS_GUEST_CR3:
+	case VMCS_GUEST_CR4:
+	case VMCS_GUEST_RSP:
+	case VMCS_GUEST_RIP:
+	case VMCS_GUEST_RFLAGS:
+	case VMCS_GUEST_SMBASE:
+	case VMCS_PREEMPTION_TIMER:
+	case VMCS_GUEST_PDPTE0:
+	case VMCS_GUEST_PDPTE0 + 2:
+	case VMCS_GUEST_PDPTE0 + 4:
+	case VMCS_GUEST_PDPTE0 + 6: return true;
+	}
+	return false;
 }
 
 bool nvmx_fields_init(void)
 {
-	field_count = guest_count = highest = 0;
+	field_count = same_count = highest = 0;
 	for (unsigned i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
 		for (unsigned j = 0; j < runs[i].count; j++) {
 			uint16_t encoding = (uint16_t)(runs[i].first + 2 * j);
 
-			if (field_count == NVMX_FIELDS || ENCODING_INDEX(encoding) >= INDEX_ROOM)
+			if (field_count == NVMX_FIELDS || NVMX_ENCODING_INDEX(encoding) >= NVMX_INDEXES)
 				return false;
-			if (ENCODING_TYPE(encoding) == TYPE_GUEST)
-				guest_fields[guest_count++] = encoding;
-			encodings[field_count] = encoding;
-			places[field_key(encoding)] = (uint8_t)++field_count;
-			highest = highest > ENCODING_INDEX(encoding) ? highest : ENCODING_INDEX(encoding);
+			if (NVMX_ENCODING_TYPE(encoding) == TYPE_GUEST && !is_made(encoding))
+				same[same_count++] = (struct nvmx_field){encoding, (uint16_t)NVMX_PLACE(encoding)};
+			encodings[field_count++] = encoding;
+			exists[NVMX_PLACE(encoding)] = true;
+			highest = highest > NVMX_ENCODING_INDEX(encoding) ? highest : NVMX_ENCODING_INDEX(encoding);
 		}
 	}
 	return true;
@@ -83,44 +98,21 @@ unsigned nvmx_fields_highest(void)
 /* Bit 0 names the upper half of a 64-bit field, and is reserved in others. */
 int nvmx_place(uint64_t encoding)
 {
-	if (encoding & ~(uint64_t)ENCODING_DEFINED || ENCODING_INDEX(encoding) >= INDEX_ROOM ||
-	    (encoding & 1 && ENCODING_WIDTH(encoding) != 1))
+	if (encoding & ~(uint64_t)ENCODING_DEFINED || NVMX_ENCODING_INDEX(encoding) >= NVMX_INDEXES ||
+	    (encoding & 1 && NVMX_ENCODING_WIDTH(encoding) != 1))
 		return -1;
-	return (int)places[field_key(encoding)] - 1;
-}
-
-unsigned nvmx_field_bytes(uint64_t encoding)
-{
-	static const uint8_t bytes[] = {2, 8, 4, 8};
-
-	return bytes[ENCODING_WIDTH(encoding)];
+	return exists[NVMX_PLACE(encoding)] ? (int)NVMX_PLACE(encoding) : -1;
 }
 
 bool nvmx_field_read_only(uint64_t encoding)
 {
-	return ENCODING_TYPE(encoding) == TYPE_READ_ONLY;
+	return NVMX_ENCODING_TYPE(encoding) == TYPE_READ_ONLY;
 }
 
-uint32_t nvmx_guest_field(unsigned i)
+const struct nvmx_field *nvmx_same_fields(unsigned *count)
 {
-	return i < guest_count ? guest_fields[i] : 0;
-}
-
-uint64_t nvmx_get(const struct nvmx *n, enum vmcs_field field)
-{
-	return n->vmcs12.value[nvmx_place(field)];
-}
-
-static uint64_t cut_to_width(uint64_t encoding, uint64_t value)
-{
-	unsigned bytes = nvmx_field_bytes(encoding);
-
-	return bytes == 8 ? value : value & ((1ull << 8 * bytes) - 1);
-}
-
-void nvmx_set(struct nvmx *n, enum vmcs_field field, uint64_t value)
-{
-	n->vmcs12.value[nvmx_place(field)] = cut_to_width(field, value);
+	*count = same_count;
+	return same;
 }
 
 /* L1's page: revision, abort indicator, launch state, values. */
@@ -142,7 +134,7 @@ void nvmx_load_page(struct vcpu *v, uint64_t gpa)
 	n->current = gpa;
 	n->vmcs12.launched = page_copy.launched != 0;
 	for (unsigned i = 0; i < field_count; i++)
-		n->vmcs12.value[i] = cut_to_width(encodings[i], page_copy.value[i]);
+		n->vmcs12.value[NVMX_PLACE(encodings[i])] = nvmx_cut(encodings[i], page_copy.value[i]);
 }
 
 void nvmx_store_page(struct vcpu *v)
@@ -153,6 +145,7 @@ void nvmx_store_page(struct vcpu *v)
 		return;
 	memset(&page_copy, 0, sizeof(page_copy));
 	page_copy.launched = n->vmcs12.launched;
-	memcpy(page_copy.value, n->vmcs12.value, sizeof(page_copy.value));
+	for (unsigned i = 0; i < field_count; i++)
+		page_copy.value[i] = n->vmcs12.value[NVMX_PLACE(encodings[i])];
 	memory_write(v->vm, n->current + LAUNCHED_AT, &page_copy.launched, sizeof(page_copy) - LAUNCHED_AT);
 }

@@ -64,6 +64,7 @@ static void do_vmxon(struct vcpu *v)
 		fail_without_vmcs(v);
 		return;
 	}
+	nvmx_keep_capabilities(v);
 	n->on = true;
 	n->vmxon = region;
 	n->current = NVMX_NONE;
@@ -173,11 +174,37 @@ static void do_vmwrite(struct vcpu *v)
 	field = &n->vmcs12.value[place];
 	if (encoding & 1)
 		*field = (uint32_t)*field | value << 32;
-	else if (narrow && (encoding >> 13 & 3) == 1) /* the low half of a 64-bit field alone */
+	else if (narrow && NVMX_ENCODING_WIDTH(encoding) == 1) /* the low half of a 64-bit field alone */
 		*field = (*field & ~(uint64_t)UINT32_MAX) | value;
 	else
 		nvmx_set(n, (enum vmcs_field)encoding, value);
 	succeed(v);
+}
+
+bool nvmx_quick_access(struct vcpu *v, uint32_t reason)
+{
+	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
+	struct nvmx *n = v->vmx.nested;
+	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_INFO);
+	unsigned operand = NVMX_INFO_REGISTER1(info), named = NVMX_INFO_REGISTER2(info);
+	uint64_t flags = vmread(VMCS_GUEST_RFLAGS), encoding = v->state.gpr[named];
+	int place = nvmx_place(encoding);
+
+	/* RSP is not among the registers that are there; in VMX operation, L1's mode is what the exit has not looked at. */
+	if (!n->on || n->current == NVMX_NONE || place < 0 || encoding & 1 || !(info & NVMX_INFO_IS_REGISTER) || operand == X86_RSP ||
+	    named == X86_RSP || flags & (X86_FLAG_TF | X86_FLAG_RF) || !vmx_in_64bit_code(v) || vmread(VMCS_GUEST_SS_ACCESS) >> 5 & 3 ||
+	    vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows)
+		return false;
+	if (reason == VMX_EXIT_VMREAD)
+		v->state.gpr[operand] = n->vmcs12.value[place];
+	else if (!nvmx_field_read_only(encoding))
+		n->vmcs12.value[place] = nvmx_cut(encoding, v->state.gpr[operand]);
+	else
+		return false;
+	exit_count(v, EXIT_NESTED_INSTRUCTION);
+	vmwrite(VMCS_GUEST_RFLAGS, flags & ~NVMX_RESULT_FLAGS);
+	vmwrite(VMCS_GUEST_RIP, vmread(VMCS_GUEST_RIP) + vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+	return true;
 }
 
 /* Nothing that a CPU can reach lags behind L1's tables (include/vmmu/nested.h). */

@@ -3,9 +3,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/exit/control.h"
 #include "visor/exit/exit.h"
-#include "visor/lib/string.h"
 #include "visor/vm/memory.h"
-#include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 #include "visor/vmx/instructions.h"
 #include "visor/vmx/internal.h"
@@ -32,12 +30,17 @@ static bool wants_msr(struct vcpu *v, uint32_t msr, bool write)
 
 void nvmx_merge_bitmap(struct vcpu *v)
 {
-	uint8_t *bitmap = (uint8_t *)(uintptr_t)v->vmx.nested->msr_bitmap;
+	const struct nvmx *n = v->vmx.nested;
+	const uint64_t *own = (const uint64_t *)(uintptr_t)v->vmx.msr_bitmap, *theirs = NULL;
+	uint64_t *merged = (uint64_t *)(uintptr_t)n->msr_bitmap;
 
-	memset(bitmap, 0xff, VMMU_PAGE_SIZE);
-	for (unsigned i = 0; i < msr_passed_count; i++)
-		vmx_pass_msr(bitmap, msr_passed[i], !wants_msr(v, msr_passed[i], false),
-		             !wants_msr(v, msr_passed[i], true));
+	if (GET(VMCS_CPU_CONTROLS) & CPU_MSR_BITMAPS)
+		theirs = memory_page(v->vm, GET(VMCS_MSR_BITMAP), false);
+	for (unsigned i = 0; i < n->passed_words; i++) {
+		unsigned word = n->passed_word[i];
+
+		merged[word] = theirs ? own[word] | theirs[word] : UINT64_MAX;
+	}
 }
 
 /* 26.1.3: an access exits if one of its ports does, or if they go round. */

@@ -12,15 +12,12 @@
 
 /* Fields of the VM-exit instruction information. */
 #define INFO_SCALE(i) ((i)&3)
-#define INFO_REGISTER1(i) ((i) >> 3 & 15)
 #define INFO_ADDRESS_SIZE(i) ((i) >> 7 & 7)
-#define INFO_IS_REGISTER (1u << 10)
 #define INFO_SEGMENT(i) ((i) >> 15 & 7)
 #define INFO_INDEX(i) ((i) >> 18 & 15)
 #define INFO_NO_INDEX (1u << 22)
 #define INFO_BASE(i) ((i) >> 23 & 15)
 #define INFO_NO_BASE (1u << 27)
-#define INFO_REGISTER2(i) ((i) >> 28 & 15)
 
 #define SEGMENT_WRITABLE 2u /* of the type: of data writable, of code readable */
 #define SEGMENT_DOWN 4u
@@ -133,9 +130,9 @@ bool nvmx_operand_read_value(struct vcpu *v, uint64_t *value)
 	bool wide = vmx_in_64bit_code(v);
 
 	*value = 0;
-	if (!(info & INFO_IS_REGISTER))
+	if (!(info & NVMX_INFO_IS_REGISTER))
 		return nvmx_operand_read(v, value, wide ? 8 : 4);
-	*value = wide ? v->state.gpr[INFO_REGISTER1(info)] : (uint32_t)v->state.gpr[INFO_REGISTER1(info)];
+	*value = wide ? v->state.gpr[NVMX_INFO_REGISTER1(info)] : (uint32_t)v->state.gpr[NVMX_INFO_REGISTER1(info)];
 	return true;
 }
 
@@ -144,15 +141,15 @@ bool nvmx_operand_write_value(struct vcpu *v, uint64_t value)
 	uint32_t info = (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_INFO);
 	bool wide = vmx_in_64bit_code(v);
 
-	if (!(info & INFO_IS_REGISTER))
+	if (!(info & NVMX_INFO_IS_REGISTER))
 		return nvmx_operand_write(v, &value, wide ? 8 : 4);
-	v->state.gpr[INFO_REGISTER1(info)] = wide ? value : (uint32_t)value;
+	v->state.gpr[NVMX_INFO_REGISTER1(info)] = wide ? value : (uint32_t)value;
 	return true;
 }
 
 uint64_t nvmx_operand_register(struct vcpu *v)
 {
-	uint64_t value = v->state.gpr[INFO_REGISTER2((uint32_t)vmread(VMCS_EXIT_INSTRUCTION_INFO))];
+	uint64_t value = v->state.gpr[NVMX_INFO_REGISTER2((uint32_t)vmread(VMCS_EXIT_INSTRUCTION_INFO))];
 
 	return vmx_in_64bit_code(v) ? value : (uint32_t)value;
 }

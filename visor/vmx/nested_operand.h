@@ -8,6 +8,11 @@
 
 struct vcpu;
 
+/* Fields of the VM-exit instruction information of VMREAD and VMWRITE, which others have, too. */
+#define NVMX_INFO_REGISTER1(i) ((i) >> 3 & 15)
+#define NVMX_INFO_IS_REGISTER (1u << 10)
+#define NVMX_INFO_REGISTER2(i) ((i) >> 28 & 15)
+
 /*
  * The exit's memory operand of `bytes`. Called after read_state. False: L1 gets an exception
  * instead of the instruction.

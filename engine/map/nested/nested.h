@@ -20,6 +20,8 @@ struct vmmu_nested_vcpu {
 	struct vmmu_shadow_vcpu shadow; /* first */
 	uint16_t tag;                   /* of L1's, that L2 ran with last */
 	bool tagged;
+	struct vmmu_nested asked;    /* what L1 said last, if ... */
+	struct vmmu_guest_mode mode; /* ... it makes this mode: levels 0, none */
 };
 
 /* Is L2 what runs? */
@@ -30,9 +32,13 @@ static inline bool vmmu_in_l2(const struct vmmu_vcpu *vcpu)
 
 /* ---- nested_mode.c ---- */
 
-/* The mode of a walk through L1's tables. OK, INVALID or UNSUPPORTED: as vmmu_vcpu_set_nested. No lock. */
-enum vmmu_status vmmu_nested_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested,
-                                  struct vmmu_guest_mode *mode);
+/*
+ * The mode of a walk through L1's tables, kept until L1 asks for another: most of it are tables of what is
+ * refused, which take longer to make than all else of a switch. *status: OK, INVALID or UNSUPPORTED as
+ * vmmu_vcpu_set_nested. No lock.
+ */
+const struct vmmu_guest_mode *vmmu_nested_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested,
+                                               enum vmmu_status *status);
 
 /* What a walk of L1's tables that was refused makes L1 see; `code`: what the CPU has reported. */
 enum vmmu_reflect vmmu_nested_exit(const struct vmmu_guest_mode *mode, const struct vmmu_guest_walk *walk,

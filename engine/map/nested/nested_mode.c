@@ -82,7 +82,21 @@ static bool read_pdptes(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
 	return true;
 }
 
-enum vmmu_status vmmu_nested_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nested *n, struct vmmu_guest_mode *mode)
+static bool promises_alike(const struct vmmu_cpu *a, const struct vmmu_cpu *b)
+{
+	return a->maxphyaddr == b->maxphyaddr && a->page_2m == b->page_2m && a->page_1g == b->page_1g && a->exec_only == b->exec_only &&
+	       a->ad == b->ad && a->nx == b->nx && a->levels5 == b->levels5;
+}
+
+static bool is_asked_again(const struct vmmu_nested_vcpu *nv, const struct vmmu_nested *n)
+{
+	const struct vmmu_nested *a = &nv->asked;
+
+	return nv->mode.levels && a->root == n->root && a->cr0 == n->cr0 && a->cr4 == n->cr4 && a->efer == n->efer &&
+	       promises_alike(&a->cpu, &n->cpu);
+}
+
+static enum vmmu_status make_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nested *n, struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	const struct vmmu_guest_format *format;
@@ -109,6 +123,19 @@ enum vmmu_status vmmu_nested_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nest
 	vmmu_guest_mode_of(mode, &r, format,
 	                   format->has_memtype && !n->cpu.page_2m ? VMMU_LEVEL_4K : VMMU_LEVEL_1G);
 	return VMMU_OK;
+}
+
+const struct vmmu_guest_mode *vmmu_nested_mode(struct vmmu_vcpu *vcpu, const struct vmmu_nested *n, enum vmmu_status *status)
+{
+	struct vmmu_nested_vcpu *nv = (struct vmmu_nested_vcpu *)vcpu;
+
+	*status = VMMU_OK;
+	if (is_asked_again(nv, n) && !nv->mode.format->top_in_registers)
+		return &nv->mode;
+	nv->mode.levels = 0; /* it stays so if what L1 says now makes none */
+	*status = make_mode(vcpu, n, &nv->mode);
+	nv->asked = *n;
+	return &nv->mode;
 }
 
 /* SDM vol. 3, 28.2.1, table 28-7: bits 5:3 are R, W and X of all entries used, AND. */
