@@ -26,7 +26,7 @@ CURVES = {
     "fault-in-another-slot-by-slots": ("slots", "a fault in another slot", 0.0, 0.15),
     "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere", 0.0, 0.1),
     "page-invalidated-elsewhere-by-gib": ("GiB of the VM", "a page invalidated elsewhere", 0.0, 0.05),
-    "clean-log-fetched-by-gib": ("GiB of a slot", "a clean log fetched", 0.0, 1.01),
+    "log-fetched-by-gib": ("GiB of a slot", "a log with one dirty page fetched", 0.0, 0.12),
 }
 
 

@@ -253,6 +253,30 @@ static void log_clean_gib(void)
 	host_stop(&host);
 }
 
+/* The same by vmmu_dirty_next, which writes no bitmap. */
+static void log_next(uint64_t every)
+{
+	struct vmmu_dirty part[512];
+	struct host host;
+	uint64_t page = 0, pages = 0;
+	size_t count;
+
+	start(&host, VMMU_MODE_EPT, GIB, 0);
+	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
+	for (uint64_t i = 0; every && i < GIB / PAGE; i += every, pages++)
+		host_touch(&host, i * PAGE, VMMU_W);
+	count_begin();
+	do {
+		if (vmmu_dirty_next(host.vm, 0, &page, part, 512, &count) != VMMU_OK)
+			exit(1);
+	} while (count == 512);
+	count_end(pages ? pages : 1);
+	host_stop(&host);
+}
+
+static void log_next_clean_gib(void) { log_next(0); }
+static void log_next_sparse_page(void) { log_next(512); }
+
 /* ---- invalidation and slots ------------------------------------------------------ */
 
 static void invalidate(struct host *host, uint64_t base, uint64_t bytes)
@@ -472,6 +496,8 @@ static const struct row {
 	{"log-first-write", log_first_write},
 	{"log-harvest-page", log_harvest},
 	{"log-clean-gib", log_clean_gib},
+	{"log-next-clean-gib", log_next_clean_gib},
+	{"log-next-sparse-page", log_next_sparse_page},
 	{"invalidate-page", invalidate_page_default},
 	{"invalidate-page-1-vcpu", invalidate_page_1_vcpu},
 	{"unmap-by-page", unmap_by_page},

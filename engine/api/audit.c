@@ -22,6 +22,18 @@ static void check_counts(struct vmmu_audit *a)
 	}
 }
 
+/* What the log has, its fetch must find. */
+static void check_logs(struct vmmu_audit *a, struct vmmu_closed closed)
+{
+	const struct vmmu_memory *m = &a->vm->memory;
+	struct vmmu_path_step none = {.level = 0};
+	uint64_t gfn;
+
+	for (uint32_t i = 0; i < m->count; i++)
+		if (vmmu_dirty_lost(m->sorted[i], closed, &gfn))
+			vmmu_audit_finding(a, "pages of the dirty log are in no summary", &none, gfn);
+}
+
 unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg)
 {
 	struct vmmu_audit a = {.vm = vm, .report = report, .arg = arg};
@@ -38,6 +50,7 @@ unsigned vmmu_audit(struct vmmu_vm *vm, vmmu_audit_fn report, void *arg)
 		map->ops->audit(&op, closed, &a);
 	}
 	check_counts(&a);
+	check_logs(&a, closed);
 	vmmu_gate_open(&vm->tables, closed);
 	vmmu_manage_unlock(&vm->tables, managing);
 	return a.findings;

@@ -32,56 +32,106 @@ static void add_pages(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed
 	}
 }
 
+/* Where a fetch puts what it finds: into a bitmap of the slot, or word after word. */
+struct log_sink {
+	uint64_t *bitmap;
+	struct vmmu_dirty *out;
+	size_t room, count;
+};
+
+/* Nobody waits at the gate for more than so many words with a dirty page. */
+enum { DIRTY_WORDS_PER_CLOSING = 128 };
+
 /*
- * Fetch words [first, end) of the log and protect their pages again, as one step: a page
- * written afterwards faults and is in the next round.
+ * Fetch what is dirty from *word on and protect its pages again, as one step: a page
+ * written afterwards faults and is in the next round. *word is where to go on. True:
+ * this was one step of several.
  */
-static void fetch_words(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_slot *slot,
-                        size_t first, size_t end, uint64_t *out)
+static bool fetch_some(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, struct vmmu_slot *slot,
+                       size_t *word, struct log_sink *sink)
 {
 	struct run run = {0, 0};
+	unsigned left = DIRTY_WORDS_PER_CLOSING;
+	size_t total = vmmu_dirty_words(slot);
 
-	for (size_t word = first; word < end; word++) {
-		uint64_t bits = atomic_load_explicit(&slot->dirty[word], memory_order_relaxed);
+	while (left && sink->count < sink->room && (*word = vmmu_dirty_find(slot, closed, *word)) < total) {
+		uint64_t bits = vmmu_dirty_take(slot, closed, *word);
 
-		out[word] = bits;
-		if (VMMU_LIKELY(!bits))
-			continue;
-		atomic_store_explicit(&slot->dirty[word], 0, memory_order_relaxed);
-		add_pages(vm, op, closed, &run, slot->first + word * 64, bits);
+		if (sink->bitmap)
+			sink->bitmap[*word] = bits;
+		else
+			sink->out[sink->count++] = (struct vmmu_dirty){.first = *word * 64, .pages = bits};
+		add_pages(vm, op, closed, &run, slot->first + *word * 64, bits);
+		++*word;
+		left--;
 	}
 	protect_run(vm, op, closed, &run);
+	return !left;
 }
 
-enum { DIRTY_WORDS_PER_CLOSING = 128 };
+/* The slot of this id, if it logs. Otherwise *status says why not. */
+static struct vmmu_slot *logging_slot(struct vmmu_vm *vm, struct vmmu_managing managing, uint32_t id,
+                                      enum vmmu_status *status)
+{
+	struct vmmu_slot *slot = vmmu_slot_by_id(&vm->memory, vmmu_reading_managed(managing), id);
+
+	*status = !slot ? VMMU_ERR_SLOT_MISSING : slot->dirty ? VMMU_OK
+	                                                      : VMMU_ERR_INVALID;
+	return slot;
+}
+
+static void fetch_all(struct vmmu_vm *vm, struct vmmu_managing managing, struct vmmu_slot *slot, size_t *word,
+                      struct log_sink *sink)
+{
+	struct vmmu_op op = vmmu_manage_op(vm);
+	bool more;
+
+	do {
+		struct vmmu_closed closed = vmmu_gate_close(&vm->tables, managing);
+
+		more = fetch_some(vm, &op, closed, slot, word, sink);
+		vmmu_gate_open(&vm->tables, closed);
+	} while (more);
+	vmmu_op_flush(&op);
+}
 
 enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitmap, size_t words)
 {
-	struct vmmu_slot *slot;
-	struct vmmu_op op;
-	size_t total;
-	struct vmmu_closed closed;
-	struct vmmu_managing managing;
+	struct vmmu_managing managing = vmmu_manage_lock(&vm->tables);
+	struct log_sink sink = {.bitmap = bitmap, .room = 1};
+	enum vmmu_status status;
+	struct vmmu_slot *slot = logging_slot(vm, managing, id, &status);
+	size_t word = 0;
 
-	managing = vmmu_manage_lock(&vm->tables);
-	op = vmmu_manage_op(vm);
-	slot = vmmu_slot_by_id(&vm->memory, vmmu_reading_managed(managing), id);
-	total = slot ? vmmu_dirty_words(slot) : 0;
-	if (!slot || !slot->dirty || words < total) {
-		vmmu_manage_unlock(&vm->tables, managing);
-		return slot ? VMMU_ERR_INVALID : VMMU_ERR_SLOT_MISSING;
+	if (status == VMMU_OK && words < vmmu_dirty_words(slot))
+		status = VMMU_ERR_INVALID;
+	if (status == VMMU_OK) {
+		__builtin_memset(bitmap, 0, vmmu_dirty_words(slot) * sizeof(*bitmap));
+		fetch_all(vm, managing, slot, &word, &sink);
 	}
-	for (size_t word = 0; word < total;) {
-		size_t stop = total - word < DIRTY_WORDS_PER_CLOSING ? total : word + DIRTY_WORDS_PER_CLOSING;
-
-		closed = vmmu_gate_close(&vm->tables, managing);
-		fetch_words(vm, &op, closed, slot, word, stop, bitmap);
-		vmmu_gate_open(&vm->tables, closed);
-		word = stop;
-	}
-	vmmu_op_flush(&op);
 	vmmu_manage_unlock(&vm->tables, managing);
-	return VMMU_OK;
+	return status;
+}
+
+enum vmmu_status vmmu_dirty_next(struct vmmu_vm *vm, uint32_t id, uint64_t *page, struct vmmu_dirty *out, size_t room,
+                                 size_t *count)
+{
+	struct vmmu_managing managing = vmmu_manage_lock(&vm->tables);
+	struct log_sink sink = {.out = out, .room = room};
+	enum vmmu_status status;
+	struct vmmu_slot *slot = logging_slot(vm, managing, id, &status);
+	size_t word = *page / 64;
+
+	*count = 0;
+	if (status == VMMU_OK && *page % 64)
+		status = VMMU_ERR_INVALID;
+	if (status == VMMU_OK && word < vmmu_dirty_words(slot)) {
+		fetch_all(vm, managing, slot, &word, &sink);
+		*count = sink.count;
+		*page = word * 64;
+	}
+	vmmu_manage_unlock(&vm->tables, managing);
+	return status;
 }
 
 static void mark(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_reading reading, uint64_t gfn)

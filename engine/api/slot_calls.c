@@ -61,14 +61,9 @@ static bool reserve_for(struct vmmu_vm *vm, struct vmmu_managing managing, uint3
 	       reserve(vm, managing, &m->by_id, &m->id_capacity, m->id_capacity, id + 1);
 }
 
-static size_t dirty_bytes(const struct vmmu_slot *slot)
-{
-	return vmmu_dirty_words(slot) * sizeof(uint64_t);
-}
-
 static void slot_free(struct vmmu_vm *vm, struct vmmu_slot *slot)
 {
-	vmmu_object_free(vm, (void *)slot->dirty, dirty_bytes(slot));
+	vmmu_object_free(vm, (void *)slot->dirty, vmmu_dirty_bytes(slot));
 	vmmu_object_free(vm, slot->caps, vmmu_caps_bytes(slot));
 	vmmu_object_free(vm, slot, sizeof(*slot));
 }
@@ -82,7 +77,7 @@ static struct vmmu_slot *slot_new(struct vmmu_vm *vm, const struct vmmu_slot_inf
 	slot->info = *info;
 	vmmu_slot_place(slot, info->base);
 	if (info->flags & VMMU_SLOT_LOG_DIRTY) {
-		slot->dirty = vmmu_object_alloc(vm, dirty_bytes(slot));
+		slot->dirty = vmmu_object_alloc(vm, vmmu_dirty_bytes(slot));
 		if (!slot->dirty) {
 			vmmu_object_free(vm, slot, sizeof(*slot));
 			return NULL;
@@ -330,7 +325,7 @@ enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t f
 	if (status != VMMU_OK || flags == slot->info.flags)
 		return end(&op, status);
 	if (flags & VMMU_SLOT_LOG_DIRTY) {
-		dirty = slot->dirty ? slot->dirty : vmmu_object_alloc(vm, dirty_bytes(slot));
+		dirty = slot->dirty ? slot->dirty : vmmu_object_alloc(vm, vmmu_dirty_bytes(slot));
 		if (!dirty)
 			return end(&op, VMMU_ERR_NO_MEMORY);
 	}
@@ -346,7 +341,7 @@ enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t f
 	vmmu_trace_slot(&op, slot, VMMU_CAUSE_SLOT_FLAGS, slot->first);
 	apply_flags(vm, &op, slot, was, flags);
 	if (old_dirty != dirty)
-		vmmu_object_free(vm, (void *)old_dirty, dirty_bytes(slot));
+		vmmu_object_free(vm, (void *)old_dirty, vmmu_dirty_bytes(slot));
 	return end(&op, VMMU_OK);
 }
 

@@ -22,7 +22,7 @@ struct vmmu_slot {
 	struct vmmu_slot_info info;
 	uint64_t first, end;     /* gfns */
 	uint8_t *caps;           /* largest level for each 2 MiB block; NULL: no cap anywhere */
-	_Atomic uint64_t *dirty; /* one bit a page; NULL: not logging */
+	_Atomic uint64_t *dirty; /* one bit a page, and its summaries: dirty.c; NULL: not logging */
 };
 
 /* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
@@ -106,22 +106,41 @@ size_t vmmu_caps_bytes(const struct vmmu_slot *slot);
 /* Cap every 2 MiB block that meets [first, end). The caps are allocated. */
 void vmmu_cap_set(struct vmmu_slot *slot, struct vmmu_closed closed, uint64_t first, uint64_t end, unsigned level);
 
-/* ---- dirty ---- */
+/* ---- the dirty log: dirty.c ---- */
+
+/* As many summaries as 2^40 pages can have. */
+enum { VMMU_DIRTY_LEVELS = 6 };
 
 static inline size_t vmmu_dirty_words(const struct vmmu_slot *slot)
 {
 	return (slot->end - slot->first + 63) / 64;
 }
 
-/* The operation says on whose behalf: what is made of a write may depend on it. */
+/* Of the log with its summaries. */
+size_t vmmu_dirty_bytes(const struct vmmu_slot *slot);
+/* A word of pages was empty, and is about to have its first one marked. */
+void vmmu_dirty_first(struct vmmu_slot *slot, uint64_t word);
+/* The first word that has a page, from `from` on; as many as there are: none. */
+size_t vmmu_dirty_find(const struct vmmu_slot *slot, struct vmmu_closed closed, size_t from);
+/* The pages of a word: it is empty then. */
+uint64_t vmmu_dirty_take(struct vmmu_slot *slot, struct vmmu_closed closed, size_t word);
+/* For the audit: is there a word that vmmu_dirty_find would pass by? *gfn: of its first page. */
+bool vmmu_dirty_lost(const struct vmmu_slot *slot, struct vmmu_closed closed, uint64_t *gfn);
+
+/*
+ * The operation says on whose behalf: what is made of a write may depend on it. Its actor is
+ * inside the gate, or manages.
+ */
 static inline void vmmu_dirty_mark(const struct vmmu_op *op, struct vmmu_slot *slot, uint64_t gfn)
 {
 	uint64_t page = gfn - slot->first;
 
 	(void)op;
-	if (slot->dirty)
-		atomic_fetch_or_explicit(&slot->dirty[page / 64], 1ull << page % 64,
-		                         memory_order_relaxed);
+	if (!slot->dirty)
+		return;
+	if (VMMU_UNLIKELY(!atomic_load_explicit(&slot->dirty[page / 64], memory_order_relaxed)))
+		vmmu_dirty_first(slot, page / 64);
+	atomic_fetch_or_explicit(&slot->dirty[page / 64], 1ull << page % 64, memory_order_relaxed);
 }
 
 /* ---- staleness: invalidating.c ---- */

@@ -292,6 +292,20 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
  * are write-protected again, and that is flushed, before this returns.
  */
 enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitmap, size_t words);
+/* 64 pages of a slot of which some were written. */
+struct vmmu_dirty {
+	uint64_t first; /* page of the slot, a multiple of 64 */
+	uint64_t pages; /* bit n: page first + n */
+};
+/*
+ * [manage] The same in parts, and in time that follows what was written, not the slot's
+ * size: from page *page of the slot on (0, or where the last call ended), as much as `room`
+ * elements of `out` hold, in order. *count is how many have been filled in: fewer than
+ * `room` when that was all. *page is where to go on. What is reported is write-protected
+ * again and flushed, before this returns; the rest is as it was. Allocates nothing.
+ */
+enum vmmu_status vmmu_dirty_next(struct vmmu_vm *vm, uint32_t id, uint64_t *page, struct vmmu_dirty *out,
+                                 size_t room, size_t *count);
 /*
  * The host itself wrote this page (device model, emulator): it counts as dirty
  * where its slot logs. [vcpu] when `vcpu` is the caller's, [manage] when NULL.

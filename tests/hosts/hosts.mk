@@ -3,7 +3,7 @@
 
 HOST_TEST_NAMES := $(basename $(notdir $(wildcard tests/hosts/*.c)))
 # What needs real threads to be wrong; the others bring threads of their own where it matters.
-HOST_THREAD_NAMES := looking
+HOST_THREAD_NAMES := looking log
 
 define host_tests
 $$(BUILD)/$(1)/tests/hosts/%: tests/hosts/%.c $$(BUILD)/$(1)/libvmmu.a
