@@ -38,6 +38,7 @@ static const struct {
 	{"top", question_top, "what happens to the tables, while it happens"},
 	{"diff", question_diff, "how the tables differ between two moments or two traces"},
 	{"report", command_report, "a page for the browser: the map over time, the tables at any moment, each entry's history"},
+	{"plot", command_plot, "the curves as a picture (SVG, PNG): pages by size, tables, faults, writes, exits over time"},
 	{"export", command_export, "the trace for other programs: CTF, Perfetto, CSV"},
 	{"record", command_record, "record what KVM does to the tables of running VMs"},
 	{"iso", command_iso, "a bootable image of visor, kernel and initrd, for a real machine"},

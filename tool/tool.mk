@@ -3,12 +3,12 @@
 
 TOOL_SRC := $(wildcard tool/*.c tool/*/*.c)
 PROBE_DIR := $(BUILD)/tool/machine/probe
-TOOL_BLOBS := $(PROBE_DIR)/embed.o $(BUILD)/tool/report/blobs.o
+TOOL_BLOBS := $(PROBE_DIR)/embed.o $(BUILD)/tool/report/blobs.o $(BUILD)/tool/plot/colours.o
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/%.o) $(TOOL_BLOBS)
 TOOL_CFLAGS := $(CSTD) $(WARN) -O2 -g -D_GNU_SOURCE -Iinclude \
 	$(shell pkg-config --cflags libtracefs libtraceevent babeltrace2 2>/dev/null)
 # pthread_cancel loads libgcc_s when it is called: better it is there.
-TOOL_LIBS := -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state $(shell pkg-config --libs babeltrace2 2>/dev/null) -lncursesw -ltinfo -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4
+TOOL_LIBS := -Wl,--push-state,--no-as-needed -lgcc_s -Wl,--pop-state $(shell pkg-config --libs babeltrace2 2>/dev/null) -lncursesw -ltinfo -lbpf -ltracefs -ltraceevent -lpthread -ljansson -lelf -llzma -lz -lbz2 -lzstd -llz4 -lm
 VMMU := $(BUILD)/vmmu
 
 .PHONY: tool
@@ -48,6 +48,7 @@ iso: $(RUN_NEEDS)
 MAN_PAGES := $(wildcard docs/man/*.1)
 
 include tool/report/report.mk
+include tool/plot/plot.mk
 include tool/package/package.mk
 
 #   make install   install-lib, install-tool and visor.elf (DESTDIR, PREFIX)

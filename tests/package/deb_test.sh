@@ -37,6 +37,7 @@ done
 check "no visor, header or library is in it" lists_no 'visor\.elf|\.h$|\.a$|\.pc$'
 check "its version" field Version "$version"
 check "it depends on the tracing libraries" depends 'libtracefs1.*'
+check "gnuplot, which vmmu plot draws with, is recommended" field Recommends gnuplot-nox
 check "no emulator is needed" sh -c "! dpkg-deb -f '$deb' Depends | grep -E 'qemu|bochs|grub'"
 dpkg-deb -x "$deb" "$work/root"
 check "checksums" sums

@@ -26,7 +26,7 @@ offers() {
 }
 
 . "$root/tool/completion/vmmu.bash"
-for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff report export record iso; do
+for command in run trace walk dump check info faults zaps pages mmio dirty doctor top diff report plot export record iso; do
 	offers "${command:0:2}" "$command"
 done
 for command in info faults zaps pages mmio dirty doctor diff; do
@@ -41,6 +41,10 @@ done
 offers walk --gp --gpa
 offers export --form --format
 offers export --format pe perfetto
+offers plot --wh --what
+offers plot --what fau faults
+offers plot --format p png
+offers plot --format = s svg
 offers faults --by fu function
 offers trace --le --level
 offers run --intercept i invlpg
@@ -63,6 +67,14 @@ for option in intercept mmu page-size; do
 			passed=$((passed + 1))
 		fi
 	done
+done
+for value in svg png gnuplot; do
+	if "$vmmu" plot "--format=$value" 2>&1 | grep -q -e ", not \"$value\""; then
+		failed=$((failed + 1))
+		echo "FAILED: vmmu plot does not take --format=$value"
+	else
+		passed=$((passed + 1))
+	fi
 done
 # phases are those of the trace on the line
 marked=$(mktemp)

@@ -14,6 +14,7 @@ int command_dump(int argc, char **argv);
 int command_record(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_plot(int argc, char **argv);
 int command_export(int argc, char **argv);
 
 #endif

@@ -28,7 +28,11 @@ _vmmu() {
 	case $previous in
 	--by) words='gpa function vcpu cause page' ;;
 	--color | --colour) words='auto always never' ;;
-	--format) words='ctf perfetto json csv' ;;
+	--format)
+		words='ctf perfetto json csv'
+		[ "${COMP_WORDS[1]}" != plot ] || words='svg png gnuplot'
+		;;
+	--what) words='pages tables faults writes exits pages,tables,faults,writes,exits' ;;
 	--level) words='4k 2m 1g 512g 256t' ;;
 	--intercept) words='cr3 invlpg cr3,invlpg' ;;
 	--mmu) words='ept npt shadow' ;;

@@ -2,7 +2,7 @@
 # The command alone, installed or as a Debian package: no visor, emulator, kernel or Zydis.
 
 DEB := $(BUILD)/vmmu_$(VMMU_VERSION)_$(shell dpkg --print-architecture 2>/dev/null).deb
-TOOL_DOCS := $(wildcard docs/kvm*.md docs/questions.md docs/doctor.md docs/report.md docs/export.md docs/trace-format.md)
+TOOL_DOCS := $(wildcard docs/kvm*.md docs/questions.md docs/doctor.md docs/report.md docs/plot.md docs/export.md docs/trace-format.md)
 COMPLETION := tool/completion
 # Where zsh looks: /usr belongs to packages.
 ZSH_FUNCTIONS = $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)

@@ -8,10 +8,8 @@
 #include <vmmu/version.h>
 
 #include "../base/meter.h"
-#include "../kvm/exit_name.h"
 #include "../question/group.h"
 #include "../series/series.h"
-#include "../source/event.h"
 #include "../trace/sidecar.h"
 #include "columns.h"
 #include "entries.h"
@@ -61,45 +59,13 @@ static json_t *named_curve(const char *name, const uint64_t *values, unsigned st
 	return json_pack("{s:s, s:o}", "name", name, "values", curve(values, steps));
 }
 
-static char *exit_text(enum kvm_mode mode, uint64_t reason)
-{
-	const char *name = kvm_exit_name(mode, reason);
-
-	if (reason == EXIT_REASON_OTHER || reason == SERIES_EXIT_REST)
-		return duplicate("other");
-	return name ? duplicate(name) : formatted("reason %llu", (unsigned long long)reason);
-}
-
-/*
- * Under shadow paging the mode does not say whose reasons these are. VMX has none above
- * 95; CPUID, CR access and I/O are 10, 28 and 30 there, which would be reads and writes
- * of registers that no CPU has under SVM.
- */
-static enum kvm_mode reasons_of(const struct series *s, enum kvm_mode mode)
-{
-	bool vmx = false, svm = false;
-
-	if (mode == KVM_MODE_EPT || mode == KVM_MODE_NPT)
-		return mode;
-	for (size_t i = 0; i < s->exit_count; i++) {
-		uint64_t reason = s->exits[i].reason;
-
-		svm |= reason > 95 && reason != EXIT_REASON_OTHER && reason != SERIES_EXIT_REST;
-		vmx |= reason == 10 || reason == 28 || reason == 30;
-	}
-	return svm == vmx ? mode : vmx ? KVM_MODE_EPT
-	                               : KVM_MODE_NPT;
-}
-
 static json_t *exit_curves(const struct series *s, enum kvm_mode mode)
 {
 	json_t *list = json_array();
 	uint64_t *rest;
 
-	mode = reasons_of(s, mode);
-
 	for (size_t i = 0; i < s->exit_count && i < EXITS; i++) {
-		char *name = exit_text(mode, s->exits[i].reason);
+		char *name = series_exit_name(s, mode, i);
 
 		json_array_append_new(list, named_curve(name, s->exits[i].counts, s->steps));
 		free(name);
@@ -198,38 +164,19 @@ static json_t *functions(const struct ask *ask, unsigned vm)
 
 /* ---- marks: what happened at once --------------------------------------------------------------- */
 
-struct mark {
-	uint64_t time, lost, zaps;
-	bool uncounted; /* of some losses nobody knows how many */
-};
-
-/* In each step of the curves: events that are missing, and times at which every root became invalid. */
 static json_t *marks(const struct ask *ask, unsigned vm, const struct series *series)
 {
-	struct mark *steps = allocate(series->steps * sizeof(*steps));
-	json_t *list = json_array();
+	struct series_mark *list = series_marks(series, ask, vm);
+	json_t *json = json_array();
 
-	for (uint64_t n = ask->from; n < ask->to; n++) {
-		const struct fact *fact = model_fact(ask->model, n);
-		struct mark *mark = &steps[series_step_of(series, fact->time)];
-
-		if (fact->kind == FACT_LOST) {
-			mark->lost += fact->a;
-			mark->uncounted |= !fact->a;
-		} else if (fact->kind == FACT_ZAP_ALL && fact->vm == vm) {
-			mark->zaps++;
-		} else {
-			continue;
-		}
-		mark->time = fact->time > series->first ? fact->time - series->first : 0;
-	}
 	for (unsigned i = 0; i < series->steps; i++)
-		if (steps[i].lost || steps[i].uncounted || steps[i].zaps)
-			json_array_append_new(list, json_pack("{s:f, s:I, s:b, s:I}", "time", (double)steps[i].time * 1e-9,
-			                                      "lost", (json_int_t)steps[i].lost, "uncounted",
-			                                      steps[i].uncounted, "zaps", (json_int_t)steps[i].zaps));
-	free(steps);
-	return list;
+		if (series_is_marked(&list[i]))
+			json_array_append_new(json, json_pack("{s:f, s:I, s:b, s:I}", "time",
+			                                      (double)(list[i].time - series->first) * 1e-9, "lost",
+			                                      (json_int_t)list[i].lost, "uncounted", list[i].uncounted,
+			                                      "zaps", (json_int_t)list[i].zaps));
+	free(list);
+	return json;
 }
 
 /* ---- a VM ---------------------------------------------------------------------------------------- */

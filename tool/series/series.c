@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "../kvm/exit_name.h"
+#include "../source/event.h"
+
 enum { FACTS_PER_LOOK = 1 << 16 };
 
 struct making {
@@ -42,6 +45,37 @@ const char *series_write_name(unsigned kind)
 	};
 
 	return kind < SERIES_WRITE_COUNT ? names[kind] : "?";
+}
+
+/*
+ * Under shadow paging the mode does not say whose reasons these are. VMX has none above
+ * 95; CPUID, CR access and I/O are 10, 28 and 30 there, which would be reads and writes
+ * of registers that no CPU has under SVM.
+ */
+static enum kvm_mode reasons_of(const struct series *s, enum kvm_mode mode)
+{
+	bool vmx = false, svm = false;
+
+	if (mode == KVM_MODE_EPT || mode == KVM_MODE_NPT)
+		return mode;
+	for (size_t i = 0; i < s->exit_count; i++) {
+		uint64_t reason = s->exits[i].reason;
+
+		svm |= reason > 95 && reason != EXIT_REASON_OTHER && reason != SERIES_EXIT_REST;
+		vmx |= reason == 10 || reason == 28 || reason == 30;
+	}
+	return svm == vmx ? mode : vmx ? KVM_MODE_EPT
+	                               : KVM_MODE_NPT;
+}
+
+char *series_exit_name(const struct series *series, enum kvm_mode mode, size_t i)
+{
+	uint64_t reason = series->exits[i].reason;
+	const char *name = kvm_exit_name(reasons_of(series, mode), reason);
+
+	if (reason == EXIT_REASON_OTHER || reason == SERIES_EXIT_REST)
+		return duplicate("other");
+	return name ? duplicate(name) : formatted("reason %llu", (unsigned long long)reason);
 }
 
 /* ---- kinds ---------------------------------------------------------------------------------- */
@@ -245,6 +279,27 @@ void series_make(struct series *series, const struct ask *ask, unsigned vm, unsi
 	map_free(&m.exit_places);
 	if (series->exit_count)
 		qsort(series->exits, series->exit_count, sizeof(*series->exits), by_total);
+}
+
+struct series_mark *series_marks(const struct series *series, const struct ask *ask, unsigned vm)
+{
+	struct series_mark *list = allocate(series->steps * sizeof(*list));
+
+	for (uint64_t n = ask->from; n < ask->to; n++) {
+		const struct fact *fact = model_fact(ask->model, n);
+		struct series_mark *mark = &list[series_step_of(series, fact->time)];
+
+		if (fact->kind == FACT_LOST) {
+			mark->lost += fact->a;
+			mark->uncounted |= !fact->a;
+		} else if (fact->kind == FACT_ZAP_ALL && fact->vm == vm) {
+			mark->zaps++;
+		} else {
+			continue;
+		}
+		mark->time = fact->time > series->first ? fact->time : series->first;
+	}
+	return list;
 }
 
 void series_free(struct series *series)

@@ -73,5 +73,23 @@ enum series_write series_write_kind(const struct fact *fact);
 
 const char *series_fault_name(unsigned kind); /* "page walk" */
 const char *series_write_name(unsigned kind); /* "mapped" */
+/* "EPT_VIOLATION", "reason 200", "other": series->exits[i] of a VM in this mode. The caller frees. */
+char *series_exit_name(const struct series *series, enum kvm_mode mode, size_t i);
+
+/* What happened at once in a step. */
+struct series_mark {
+	uint64_t time;  /* of the last of these; not before series->first */
+	uint64_t lost;  /* events that are missing */
+	uint64_t zaps;  /* moments at which every root became invalid */
+	bool uncounted; /* of some losses nobody knows how many events */
+};
+
+static inline bool series_is_marked(const struct series_mark *mark)
+{
+	return mark->lost || mark->uncounted || mark->zaps;
+}
+
+/* One for each step. The caller frees. */
+struct series_mark *series_marks(const struct series *series, const struct ask *ask, unsigned vm);
 
 #endif

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vmmu plot: the curves of a trace as a picture. */
+#include "../plot/plot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/output.h"
+#include "command.h"
+
+enum { OPTION_OUTPUT = 'o',
+       OPTION_FORMAT = 'f',
+       OPTION_WHAT = 'w',
+       OPTION_TITLE = 't',
+       OPTION_SIZE = 0x400,
+       OPTION_STEPS };
+
+struct plot_command {
+	struct ask ask;
+	struct plot_options options;
+	const char *output;
+	bool has_format;
+};
+
+static bool parse_format(const char *text, enum plot_format *format)
+{
+	static const struct {
+		const char *name;
+		enum plot_format format;
+	} names[] = {{"svg", PLOT_SVG}, {"png", PLOT_PNG}, {"gnuplot", PLOT_SCRIPT}, {"gp", PLOT_SCRIPT}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i].name) == 0) {
+			*format = names[i].format;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* From the name of what is made; SVG if that says nothing. */
+static enum plot_format format_of(const char *output)
+{
+	const char *end = output ? strrchr(output, '.') : NULL;
+
+	if (end && strcmp(end, ".png") == 0)
+		return PLOT_PNG;
+	return end && (strcmp(end, ".gp") == 0 || strcmp(end, ".gnuplot") == 0) ? PLOT_SCRIPT : PLOT_SVG;
+}
+
+static bool has_panel(const struct plot_options *options, enum plot_panel panel)
+{
+	for (unsigned i = 0; i < options->panel_count; i++)
+		if (options->panels[i] == panel)
+			return true;
+	return false;
+}
+
+static void parse_what(struct plot_options *options, const char *arg, struct argp_state *state)
+{
+	char *list = duplicate(arg), *rest = list, *name;
+
+	while ((name = strsep(&rest, ","))) {
+		enum plot_panel panel;
+
+		if (!plot_panel_named(name, &panel))
+			argp_error(state, "--what takes %s, with commas between them, not \"%s\"", plot_panel_names, name);
+		else if (!has_panel(options, panel))
+			options->panels[options->panel_count++] = panel;
+	}
+	free(list);
+}
+
+static bool parse_pixels(const char *text, unsigned least, unsigned *pixels)
+{
+	uint64_t number;
+
+	if (!parse_number(text, &number) || number < least || number > PLOT_SIZE_MAX)
+		return false;
+	*pixels = (unsigned)number;
+	return true;
+}
+
+/* "800" or "800x600" */
+static bool parse_plot_size(const char *arg, struct plot_options *options)
+{
+	char *width = duplicate(arg), *height = strchr(width, 'x');
+	bool ok;
+
+	if (height)
+		*height++ = '\0';
+	ok = parse_pixels(width, PLOT_WIDTH_MIN, &options->width) && (!height || parse_pixels(height, 1, &options->height));
+	free(width);
+	return ok;
+}
+
+static void parse_steps(struct plot_options *options, const char *arg, struct argp_state *state)
+{
+	uint64_t steps;
+
+	if (!parse_number(arg, &steps) || !steps || steps > PLOT_STEPS_MAX)
+		argp_error(state, "--steps takes a number from 1 to %d, not \"%s\"", PLOT_STEPS_MAX, arg);
+	else
+		options->steps = (unsigned)steps;
+}
+
+static void complete(struct plot_command *c, struct argp_state *state)
+{
+	unsigned panels = c->options.panel_count ? c->options.panel_count : PLOT_PANELS;
+
+	if (!c->has_format)
+		c->options.format = format_of(c->output);
+	if (c->options.height && c->options.height < plot_least_height(&c->options, panels))
+		argp_error(state, "a picture of %u panels is at least %u pixels high at this width; --what chooses fewer", panels,
+		           plot_least_height(&c->options, panels));
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct plot_command *c = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &c->ask;
+		return 0;
+	case OPTION_OUTPUT:
+		c->output = arg;
+		return 0;
+	case OPTION_FORMAT:
+		c->has_format = true;
+		if (!parse_format(arg, &c->options.format))
+			argp_error(state, "--format is svg, png or gnuplot, not \"%s\"", arg);
+		return 0;
+	case OPTION_WHAT:
+		parse_what(&c->options, arg, state);
+		return 0;
+	case OPTION_TITLE:
+		c->options.title = arg;
+		return 0;
+	case OPTION_SIZE:
+		if (!parse_plot_size(arg, &c->options))
+			argp_error(state, "--size takes pixels, WIDTH or WIDTHxHEIGHT from %dx1 to %dx%d, not \"%s\"", PLOT_WIDTH_MIN,
+			           PLOT_SIZE_MAX, PLOT_SIZE_MAX, arg);
+		return 0;
+	case OPTION_STEPS:
+		parse_steps(&c->options, arg, state);
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		complete(c, state);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"output", OPTION_OUTPUT, "OUT", 0, "The picture; - is standard output (default: the trace's name with .svg)", 1},
+	{"format", OPTION_FORMAT, "FORMAT", 0,
+         "svg, png, or gnuplot: what gnuplot is told, with all numbers, to be changed and drawn by hand (default: by the "
+         "ending of OUT: .svg, .png, .gp)",
+         1},
+	{"what", OPTION_WHAT, "LIST", 0,
+         "Which curves: some of pages, tables, faults, writes, exits, with commas between them (default: all of which "
+         "the trace knows something)",
+         1},
+	{"size", OPTION_SIZE, "WxH", 0, "Width, or width and height, in pixels (default: 1000, and as high as the panels are)", 1},
+	{"steps", OPTION_STEPS, "N", 0, "Equal steps of time into which the trace is cut (default: 480)", 1},
+	{"title", OPTION_TITLE, "TEXT", 0, "What stands above the picture (default: the file's name; empty: nothing)", 1},
+	{0},
+};
+
+static const struct argp_child children[] = {{&ask_trace_argp, 0, NULL, 0}, {0}};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "FILE",
+	.doc = "Draw the curves of a VM over time: mapped memory by size of page, memory of the tables, faults by what they "
+	       "were about, entry writes by what they did, exits by reason. gnuplot draws.",
+	.children = children,
+};
+
+static char *default_path(const struct plot_command *c)
+{
+	static const char *const endings[] = {[PLOT_SVG] = ".svg", [PLOT_PNG] = ".png", [PLOT_SCRIPT] = ".gp"};
+
+	if (c->output)
+		return duplicate(c->output);
+	/* What a program behind a pipe wants. */
+	if (!isatty(STDOUT_FILENO) && strcmp(c->ask.path, "-") == 0)
+		return duplicate("-");
+	return output_beside(c->ask.path, endings[c->options.format], "plot");
+}
+
+static bool make(struct plot_command *c, unsigned vm, const char *path, char **error)
+{
+	struct output output;
+	struct meter meter;
+	char *name;
+	bool ok;
+
+	if (!output_open(&output, path, error))
+		return false;
+	meter_begin(&meter, "drawing");
+	ok = plot_write(&c->ask, vm, &c->options, output.file, &meter, error);
+	meter_end(&meter);
+	if (ok)
+		return output_finish(&output, error);
+	if (!*error) {
+		name = printable(path);
+		*error = formatted("%s cannot be written: %s", name, strerror(errno ? errno : EIO));
+		free(name);
+	}
+	output_drop(&output);
+	return false;
+}
+
+static void say_done(const struct plot_command *c, unsigned vm, const char *path)
+{
+	char *name = printable(path);
+
+	if (c->ask.all_vms && model_vm_count(c->ask.model) > 1)
+		note("drawn is VM %u, of which most is recorded; --vm draws another of the %zu", vm + 1,
+		     model_vm_count(c->ask.model));
+	if (strcmp(path, "-") != 0 && !c->output)
+		note("%s is made", name);
+	free(name);
+}
+
+int command_plot(int argc, char **argv)
+{
+	struct plot_command c = {.options = {.width = PLOT_WIDTH, .steps = PLOT_STEPS}};
+	char *path, *name, *error = NULL;
+	unsigned vm;
+	bool ok;
+
+	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
+		return EXIT_TROUBLE;
+	path = default_path(&c);
+	name = printable(path);
+	vm = plot_vm(&c.ask);
+	if (ask_is_trace(&c.ask, path)) {
+		error = formatted("%s is the trace itself", name);
+		ok = false;
+	} else {
+		ok = make(&c, vm, path, &error);
+	}
+	if (ok)
+		say_done(&c, vm, path);
+	else
+		complain("%s", error);
+	free(error);
+	free(name);
+	free(path);
+	return ask_close(&c.ask, ok ? EXIT_OK : EXIT_TROUBLE);
+}
