@@ -30,9 +30,23 @@ static bool near(uint64_t got, uint64_t want, unsigned percent)
 	return got + allowed >= want && got <= want + allowed;
 }
 
+/*
+ * What `measure` takes, a tenth of a second by its own account.  The machine below may let nobody
+ * here run for a while, which makes a measurement longer: the first of ten that is near counts,
+ * and one that is too short always.
+ */
+static uint64_t tenth_of_a_second(uint64_t (*measure)(void))
+{
+	uint64_t elapsed = measure();
+
+	for (unsigned i = 1; i < 10 && elapsed > tsc_hz / 10 && !near(elapsed, tsc_hz / 10, 30); i++)
+		elapsed = measure();
+	return elapsed;
+}
+
 /* ---- PIT through the PIC -------------------------------------------------------------- */
 
-static void pit_periodic(void)
+static uint64_t twenty_pit_periods(void)
 {
 	uint16_t divisor = (uint16_t)(PIT_HZ / 200);
 	uint64_t start, elapsed;
@@ -47,6 +61,13 @@ static void pit_periodic(void)
 		wait_for_interrupt();
 	elapsed = rdtsc() - start;
 	pic_setup(0xffff);
+	return elapsed;
+}
+
+static void pit_periodic(void)
+{
+	uint64_t elapsed = tenth_of_a_second(twenty_pit_periods);
+
 	print("time: 20 PIT periods of 5 ms took %lu us\n", elapsed * 1000000 / tsc_hz);
 	check(near(elapsed, tsc_hz / 10, 30), "20 PIT periods took %lu TSC ticks at %lu Hz", elapsed, tsc_hz);
 }
@@ -133,12 +154,10 @@ static uint64_t apic_timer_hz(void)
 	return ticks * tsc_hz / (rdtsc() - start);
 }
 
-static void apic_timer(void)
+static uint64_t twenty_timer_periods(void)
 {
 	uint64_t hz = apic_timer_hz(), start, elapsed;
 
-	print("time: local APIC timer at %lu kHz\n", hz / 1000);
-	check(hz > 100000, "the local APIC's timer runs at %lu Hz", hz);
 	arrivals = 0;
 	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | VECTOR_APIC);
 	start = rdtsc();
@@ -148,6 +167,15 @@ static void apic_timer(void)
 	elapsed = rdtsc() - start;
 	apic_write(APIC_LVT_TIMER, APIC_MASKED);
 	apic_write(APIC_INITIAL_COUNT, 0);
+	return elapsed;
+}
+
+static void apic_timer(void)
+{
+	uint64_t hz = apic_timer_hz(), start, elapsed = tenth_of_a_second(twenty_timer_periods);
+
+	print("time: local APIC timer at %lu kHz\n", hz / 1000);
+	check(hz > 100000, "the local APIC's timer runs at %lu Hz", hz);
 	check(near(elapsed, tsc_hz / 10, 30), "20 timer periods took %lu TSC ticks at %lu Hz", elapsed, tsc_hz);
 
 	arrivals = 0;
@@ -265,21 +293,36 @@ static uint64_t rounds_in(uint64_t ticks)
 	return n;
 }
 
-/* A timer with a period of one tick leaves the guest time for other things. */
-static void shortest_period(void)
+/* Rounds of a loop in 20 ms beside a timer with a period of one tick. */
+static uint64_t rounds_beside_timer(void)
 {
-	uint64_t alone = rounds_in(tsc_hz / 50), with;
+	uint64_t rounds;
 
-	on_interrupt(VECTOR_APIC, count_apic);
 	arrivals = 0;
 	apic_write(APIC_DIVIDE, 0xb); /* by 1 */
 	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | VECTOR_APIC);
 	apic_write(APIC_INITIAL_COUNT, 1);
 	interrupts_on();
-	with = rounds_in(tsc_hz / 50);
+	rounds = rounds_in(tsc_hz / 50);
 	interrupts_off();
 	apic_write(APIC_LVT_TIMER, APIC_MASKED);
 	apic_write(APIC_INITIAL_COUNT, 0);
+	return rounds;
+}
+
+/*
+ * A timer with a period of one tick leaves the guest time for other things.  The machine below
+ * may let nobody here run for most of a measurement: one of five has to show it.
+ */
+static void shortest_period(void)
+{
+	uint64_t alone = 0, with = 0;
+
+	on_interrupt(VECTOR_APIC, count_apic);
+	for (unsigned i = 0; i < 5 && (i == 0 || arrivals <= 2 || with <= alone / 4); i++) {
+		alone = rounds_in(tsc_hz / 50);
+		with = rounds_beside_timer();
+	}
 	print("time: rounds of a loop in 20 ms %lu, and %lu beside a timer of the shortest period, %u interrupts\n", alone,
 	      with, arrivals);
 	check(arrivals > 2, "%u interrupts in 20 ms", arrivals);
@@ -288,11 +331,13 @@ static void shortest_period(void)
 
 void test_time(void)
 {
+	uint64_t again;
+
 	apic_enable();
 	tsc_hz = tsc_hz_by_pit(60000);
 	print("time: TSC at %lu kHz by the PIT\n", tsc_hz / 1000);
-	check(near(tsc_hz_by_pit(30000), tsc_hz, 25), "two calibrations by the PIT differ: %lu and %lu Hz", tsc_hz,
-	      tsc_hz_by_pit(30000));
+	again = tsc_hz_by_pit(30000);
+	check(near(again, tsc_hz, 25), "two calibrations by the PIT differ: %lu and %lu Hz", tsc_hz, again);
 	pit_periodic();
 	pit_one_shot();
 	pic_masked();

@@ -59,7 +59,7 @@ void pit_start(enum pit_mode mode, uint16_t count)
 	out8(0x40, (uint8_t)(count >> 8));
 }
 
-uint64_t tsc_hz_by_pit(uint16_t pit_ticks)
+static uint64_t count_by_pit(uint16_t pit_ticks)
 {
 	uint64_t start;
 
@@ -71,4 +71,17 @@ uint64_t tsc_hz_by_pit(uint16_t pit_ticks)
 	while (!(in8(0x61) & 0x20)) /* output of channel 2 */
 		;
 	return (rdtsc() - start) * PIT_HZ / pit_ticks;
+}
+
+/* The least of three: a machine below that lets nobody here run for a while adds, and never takes away. */
+uint64_t tsc_hz_by_pit(uint16_t pit_ticks)
+{
+	uint64_t least = count_by_pit(pit_ticks);
+
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t hz = count_by_pit(pit_ticks);
+
+		least = hz < least ? hz : least;
+	}
+	return least;
 }
