@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,6 +96,8 @@ int main(int argc, char **argv)
 
 	open_standard_descriptors();
 	end_when_a_file_shrinks();
+	/* A file beyond the limit of its size (ulimit -f) is an error like a full disk, and no end without a word. */
+	signal(SIGXFSZ, SIG_IGN);
 	argp_err_exit_status = EXIT_TROUBLE;
 	/* `vmmu help walk` is `vmmu walk --help`. */
 	if (strcmp(name, "help") == 0 && argc > 2) {

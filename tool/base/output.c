@@ -21,7 +21,7 @@ static struct {
 } unfinished;
 
 static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGABRT, SIGPIPE, SIGTERM, SIGXCPU, SIGALRM};
-static struct sigaction before[ARRAY_SIZE(deadly)], before_too_large;
+static struct sigaction before[ARRAY_SIZE(deadly)];
 static bool guarded;
 
 void output_remove_unfinished(void)
@@ -41,7 +41,6 @@ static void on_deadly_signal(int number)
 static void guard(void)
 {
 	struct sigaction action = {.sa_handler = on_deadly_signal, .sa_flags = SA_RESETHAND};
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	static bool at_exit;
 
 	if (!at_exit)
@@ -53,8 +52,6 @@ static void guard(void)
 		if (before[i].sa_handler != SIG_IGN)
 			sigaction(deadly[i], &action, NULL);
 	}
-	/* A file beyond the limit of its size (ulimit -f): its write fails, which is told. */
-	sigaction(SIGXFSZ, &ignore, &before_too_large);
 	guarded = true;
 }
 
@@ -63,7 +60,6 @@ static void end_guard(void)
 	if (guarded) {
 		for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
 			sigaction(deadly[i], &before[i], NULL);
-		sigaction(SIGXFSZ, &before_too_large, NULL);
 	}
 	guarded = false;
 	while (unfinished.count) {

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -125,8 +124,6 @@ static bool build(struct model *model, const char *path, const struct model_opti
                   const struct index_head *source, const char *beside, const char *cached, char **error)
 {
 	struct index_writer writer;
-	const struct sigaction ignore = {.sa_handler = SIG_IGN};
-	struct sigaction before;
 	const char *name = NULL;
 	json_t *meta = NULL;
 	int fd = -1;
@@ -138,8 +135,6 @@ static bool build(struct model *model, const char *path, const struct model_opti
 		name = cached;
 	else if ((fd = temporary(error)) < 0)
 		return false;
-	/* A limit of a file's size (ulimit -f) is an error like a full disk, and no end without a word. */
-	sigaction(SIGXFSZ, &ignore, &before);
 	index_begin(&writer, fd);
 	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, options->quiet, &meta, error)
 	                                       : build_from_source(&writer, path, options->quiet, &meta, error)) &&
@@ -148,7 +143,6 @@ static bool build(struct model *model, const char *path, const struct model_opti
 		name_it(fd, name);
 	json_decref(meta);
 	index_free(&writer);
-	sigaction(SIGXFSZ, &before, NULL);
 	if (ok)
 		return index_map(model, fd, error);
 	close(fd);

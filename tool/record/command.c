@@ -29,6 +29,7 @@ bool session_start_command(struct session *s, char **error)
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGPIPE, SIG_DFL);
+		signal(SIGXFSZ, SIG_DFL);
 		execvp(s->options->command[0], s->options->command);
 		why = errno;
 		if (write(report[1], &why, sizeof(why)) < 0)
