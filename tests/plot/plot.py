@@ -291,10 +291,13 @@ class Tests:
             self.check(f"--what {what}: these panels in this order", titles == want, titles)
         svg = self.picture("no exits", KVM / "npt-map.dat.gz", "--what=exits")
         self.check("that there are none is said", "This trace has no exits in it." in self.texts(svg))
+        lossy = self.lossy()
         for size, width in (("400", "400"), ("1280", "1280"), ("1280x1000", "1280"), ("2500x900", "2500")):
             svg = self.picture(f"--size {size}", KVM / "npt-nested.dat.gz", "--size", size)
             self.check(f"--size {size}", svg.get("width") == width and ("x" not in size or svg.get("height") == size.split("x")[1]))
             self.inside(f"--size {size}", svg)
+            self.inside(f"--size {size} with exits", self.picture("exits", DATA / "tc.report.gz", "--size", size))
+            self.inside(f"--size {size} with losses", self.picture("losses", lossy, "--size", size))
         for title, first in (("A title", "A title"), ("", None)):
             svg = self.picture(f"--title '{title}'", KVM / "npt-map.dat.gz", "--title", title)
             self.check(f"--title '{title}' stands there", self.texts(svg)[0] == first or (first is None and "npt-map.dat.gz" not in self.texts(svg)))
@@ -310,7 +313,7 @@ class Tests:
 
     def inside(self, what, svg):
         """No text begins outside of the picture, and none is wider than it may be."""
-        width, height = float(svg.get("width")), float(svg.get("height"))
+        width, height, boxes = float(svg.get("width")), float(svg.get("height")), []
         for group in svg.iter(f"{SVG}g"):
             text = group.find(f"{SVG}text")
             place = re.search(r"translate\(([-\d.]+),([-\d.]+)\)", group.get("transform") or "")
@@ -320,12 +323,20 @@ class Tests:
             length = len("".join(text.itertext())) * size * 0.55
             left = x - {"start": 0, "middle": length / 2, "end": length}[group.get("text-anchor")]
             self.check(f"{what}: {''.join(text.itertext())!r} is inside", -1 <= left and left + length <= width + 12 and 0 < y <= height, left, length, y)
+            over = [t for t, x0, x1, y0, y1 in boxes if x0 < left + length and left < x1 and y0 < y and y - size * 0.8 < y1]
+            self.check(f"{what}: {''.join(text.itertext())!r} stands on no other text", not over, over)
+            boxes.append(("".join(text.itertext()), left, left + length, y - size * 0.8, y))
 
-    def losses(self):
+    def lossy(self):
+        """A trace with a gap of 20 events."""
         lines = gzip.open(KVM / "npt-map.txt.gz", "rt").read().splitlines()
         cut = max(i for i, line in enumerate(lines) if "kvm_tdp_mmu_spte_changed" in line) * 2 // 3
         trace = self.work / "lost.txt"
         trace.write_text("\n".join(lines[:cut] + ["CPU:0 [LOST 20 EVENTS]"] + lines[cut + 20:]) + "\n")
+        return trace
+
+    def losses(self):
+        trace = self.lossy()
         script = self.script("losses", trace)
         self.check("a loss is a mark with its number", [n for _, n in script.marks["lost"]] == [20], script.marks)
         self.check("... and in the key", "events lost" in self.texts(self.picture("losses", trace)))
@@ -432,7 +443,7 @@ class Tests:
         self.check("a reader that has gone", done.returncode == -signal.SIGPIPE and not done.stderr, done.returncode, done.stderr)
         for wrong in ("--what=x", "--what=", "--size=10", "--size=800x10", "--size=axb", "--size=99999", "--steps=0", "--steps=x", "--format=pdf"):
             done = self.run("plot", wrong, small)
-            self.check(f"{wrong} is refused", done.returncode == 2 and (wrong.split("=")[0] if "x10" not in wrong else "at least 732 pixels high").encode() in done.stderr, done.stderr)
+            self.check(f"{wrong} is refused", done.returncode == 2 and (wrong.split("=")[0] if "x10" not in wrong else "pixels high at this width").encode() in done.stderr, done.stderr)
 
     def gnuplot(self):
         """What another program may do to us."""

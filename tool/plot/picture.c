@@ -197,7 +197,9 @@ enum { MARGIN_LEFT = 78,
        HEADER_NONE = 6,
        PANEL_TITLE = 22,
        KEY_ROW = 18,
-       KEY_ENTRY = 150,              /* width of one with the longest name */
+       KEY_SAMPLE = 64,              /* width of an entry without its name */
+       KEY_LETTER = 8,               /* gnuplot's guess is less than this */
+       KEY_LONGEST = 26,             /* letters */
        KEY_ENTRIES = CURVES_MAX + 2, /* and those of the marks */
        AXIS = 38,                    /* below, with its numbers */
        PLOT_HEIGHT = 130,
@@ -208,12 +210,16 @@ static unsigned header_of(const struct plot_options *options)
 	return options->title && !*options->title ? HEADER_NONE : HEADER;
 }
 
-static unsigned key_columns_of(const struct plot_options *options)
-{
-	unsigned columns = (options->width - MARGIN_LEFT - MARGIN_RIGHT) / KEY_ENTRY;
+struct key {
+	unsigned entries, letters;
+};
 
-	return columns < 1 ? 1 : columns < KEY_ENTRIES ? columns
-	                                               : KEY_ENTRIES;
+/* Of a key with a name of so many letters in it: all entries are as wide as the widest. */
+static unsigned key_columns(const struct plot_options *options, unsigned letters)
+{
+	unsigned columns = (options->width - MARGIN_LEFT - MARGIN_RIGHT) / (KEY_SAMPLE + KEY_LETTER * letters);
+
+	return columns ? columns : 1;
 }
 
 /* What stands above the axes of a panel. */
@@ -224,16 +230,32 @@ static unsigned above_axes(unsigned entries, unsigned columns)
 
 unsigned plot_least_height(const struct plot_options *options, unsigned count)
 {
-	return header_of(options) + count * (above_axes(KEY_ENTRIES, key_columns_of(options)) + PLOT_LEAST + AXIS);
+	return header_of(options) + count * (above_axes(KEY_ENTRIES, key_columns(options, KEY_LONGEST)) + PLOT_LEAST + AXIS);
 }
 
-static unsigned key_entries(const struct picture *p, const struct panel *panel)
+static void note_entry(struct key *key, const char *name)
 {
-	unsigned count = 0;
+	unsigned letters = (unsigned)strlen(name);
 
+	key->entries++;
+	if (letters > key->letters)
+		key->letters = letters;
+}
+
+static struct key key_of(const struct picture *p, const struct panel *panel)
+{
+	struct key key = {0};
+
+	if (panel->empty)
+		return key;
 	for (unsigned i = 0; i < panel->count; i++)
-		count += panel->curves[i].any;
-	return panel->empty ? 0 : count + p->lost + p->zaps;
+		if (panel->curves[i].any)
+			note_entry(&key, panel->curves[i].name);
+	if (p->zaps)
+		note_entry(&key, PICTURE_ZAPS);
+	if (p->lost)
+		note_entry(&key, PICTURE_LOST);
+	return key;
 }
 
 struct layout picture_layout(const struct picture *p)
@@ -241,9 +263,11 @@ struct layout picture_layout(const struct picture *p)
 	struct layout out = {.width = p->options->width, .left = MARGIN_LEFT, .right = MARGIN_RIGHT};
 	unsigned at = header_of(p->options), other = at, above[PLOT_PANELS] = {0};
 
-	out.key_columns = key_columns_of(p->options);
 	for (unsigned i = 0; i < p->panel_count; i++) {
-		above[i] = above_axes(key_entries(p, &p->panels[i]), out.key_columns);
+		struct key key = key_of(p, &p->panels[i]);
+
+		out.panels[i].key_columns = key_columns(p->options, key.letters);
+		above[i] = above_axes(key.entries, out.panels[i].key_columns);
 		other += above[i] + AXIS;
 	}
 	out.height = p->options->height ? p->options->height : other + p->panel_count * PLOT_HEIGHT;

@@ -8,6 +8,10 @@
 
 enum { CURVES_MAX = 6 };
 
+/* What the key calls the marks. */
+#define PICTURE_ZAPS "everything dropped"
+#define PICTURE_LOST "events lost"
+
 struct curve {
 	char *name;
 	const uint64_t *values; /* by step */
@@ -44,9 +48,9 @@ void picture_free(struct picture *picture);
 /* Pixels. */
 struct layout {
 	unsigned width, height, left, right; /* left and right: margins */
-	unsigned key_columns;
 	struct {
 		unsigned title, axes; /* from the top edge of the picture to that of its title, of its axes */
+		unsigned key_columns;
 	} panels[PLOT_PANELS];
 	unsigned plot; /* the height of each one's axes */
 };

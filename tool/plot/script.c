@@ -185,10 +185,10 @@ static void put_curves(struct scripting *s, const struct panel *panel, unsigned 
 		put_text(s, panel->curves[i].name, 40);
 	}
 	if (s->picture->zaps)
-		fprintf(s->to, "%s$zaps using 1:(%.12g) with impulses lc rgb '%.*s' lw 1.5 dt (2,4) title 'everything dropped'", between,
+		fprintf(s->to, "%s$zaps using 1:(%.12g) with impulses lc rgb '%.*s' lw 1.5 dt (2,4) title '" PICTURE_ZAPS "'", between,
 		        panel->top * 1.05, COLOUR_LENGTH, colour(COLOUR_SOFT));
 	if (s->picture->lost)
-		fprintf(s->to, "%s$lost using 1:(%.12g) with impulses lc rgb '%.*s' lw 1.5 dt (5,4) title 'events lost'", between,
+		fprintf(s->to, "%s$lost using 1:(%.12g) with impulses lc rgb '%.*s' lw 1.5 dt (5,4) title '" PICTURE_LOST "'", between,
 		        panel->top * 1.05, COLOUR_LENGTH, colour(COLOUR_WARN));
 	putc('\n', s->to);
 }
@@ -230,7 +230,7 @@ static void put_panel(struct scripting *s, unsigned number)
 	}
 	put_axes_style(s);
 	fprintf(s->to, "set key at graph 0,1 left bottom horizontal Left reverse samplen 1 width 1 maxcols %u noenhanced\n",
-	        l->key_columns);
+	        l->panels[number].key_columns);
 	fprintf(s->to, "set xrange [%.12g:%.12g]\n", s->picture->begin, s->picture->end);
 	put_time_axis(s);
 	put_value_axis(s, panel);
