@@ -60,7 +60,7 @@ LINUX_IMAGE ?= .cache/kernels/cloud-amd64/vmlinuz
 
 SOURCE_CHECKS := "tests/check/one-writer" "tests/check/imports" "tests/check/circles $(BUILD)/engine" \
 	"tests/check/freestanding $(LIBVMMU)" "tests/check/leftovers" "tests/check/names" "tests/check/statics" \
-	"tests/check/format" "tests/check/planted" "tests/check/promises"
+	"tests/check/format" "tests/check/packages" "tests/check/planted" "tests/check/promises"
 
 # ---- targets ------------------------------------------------------------------------
 
