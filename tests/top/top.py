@@ -140,6 +140,28 @@ def batch(vmmu, folder):
     check("a name gives no orders to the terminal", b"\x1b" not in done.stdout)
 
 
+def many(vmmu, folder):
+    """A hundred VMs: all are counted, the busiest comes first, and each can be had alone."""
+    lines = [line for line in gzip.decompress((TRACES / "npt-map.txt.gz").read_bytes()).decode().splitlines() if not line.startswith("#")][:60]
+    with (folder / "many.txt").open("w") as out:
+        for vm in range(100):
+            for line in lines[:30 if vm != 76 else 60]:
+                line = re.sub(r"-(\d+)( +\( *)(\d+)\)", lambda m: f"-{int(m[1]) + 1000 * vm}{m[2]}{int(m[3]) + 1000 * vm})", line, count=1)
+                out.write(re.sub(r"(\d+\.\d{6}):", lambda m: f"{float(m[1]) + vm / 2:.6f}:", line, count=1) + "\n")
+    terminal = Terminal(folder, 90, 30, f"{vmmu} top --interval 0.2 {folder}/many.txt")
+    screen = shows(terminal, r"100 VMs\s[^$]*tables 403 ", "a hundred VMs")
+    check(f"the busiest comes first:\n{screen}", re.search(r"all\n77: 0x000000400000 ", screen))
+    check("every line fits", all(len(line) <= 90 for line in screen.splitlines()))
+    terminal.keys("v")
+    shows(terminal, "VM 1,", "the first alone")
+    for _ in range(99):
+        terminal.keys("v")
+    shows(terminal, "VM 100,", "the hundredth alone")
+    terminal.keys("q")
+    shows(terminal, "status 0", "its end")
+    terminal.close()
+
+
 def host(build, kernel):
     """In Debian's kernel with KVM: VMs run while it looks."""
     sys.path.insert(0, str(HERE.parent / "kvm/lab"))
@@ -187,6 +209,7 @@ def main():
         with tempfile.TemporaryDirectory() as name:
             growing(vmmu, pathlib.Path(name))
             small(vmmu, pathlib.Path(name))
+            many(vmmu, pathlib.Path(name))
             batch(vmmu, pathlib.Path(name))
     print(f"{results['passed']} passed, {results['failed']} failed, 0 skipped")
     sys.exit(1 if results["failed"] else 0)
