@@ -441,6 +441,14 @@ class Tests:
         done = self.run("plot", "--no-index", "-o", "-", small, stdout=writer, preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_DFL))
         os.close(writer)
         self.check("a reader that has gone", done.returncode == -signal.SIGPIPE and not done.stderr, done.returncode, done.stderr)
+        for name, begins in (("x.PNG", b"\x89PNG"), ("x.gnuplot", b"# gnuplot"), ("noending", b"<?xml"), (".hidden", b"<?xml"), ("a.b/c", b"<?xml")):
+            (self.work / "a.b").mkdir(exist_ok=True)
+            done = self.run("plot", "--no-index", "-o", self.work / name, small)
+            self.check(f"-o {name}", done.returncode == 0 and (self.work / name).read_bytes().startswith(begins), done.stderr)
+        done = self.run("plot", "--no-index", "-o", self.work / "x.pdf", small)
+        self.check("an ending that cannot be made", done.returncode == 2 and b"which --format?" in done.stderr and not (self.work / "x.pdf").exists(), done.stderr)
+        done = self.run("plot", "--no-index", "--format=svg", "-o", self.work / "x.pdf", small)
+        self.check("... unless the format is said", done.returncode == 0 and (self.work / "x.pdf").read_bytes().startswith(b"<?xml"), done.stderr)
         for wrong in ("--what=x", "--what=", "--size=10", "--size=800x10", "--size=axb", "--size=99999", "--steps=0", "--steps=x", "--format=pdf"):
             done = self.run("plot", wrong, small)
             self.check(f"{wrong} is refused", done.returncode == 2 and (wrong.split("=")[0] if "x10" not in wrong else "pixels high at this width").encode() in done.stderr, done.stderr)

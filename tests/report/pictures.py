@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: BSD-2-Clause
-"""The pictures in README.md: parts of two pages of vmmu report, as headless Chromium shows them.
+"""The pictures in README.md, parts of two pages of vmmu report as headless Chromium shows them; and that of docs/plot.md.
 
     tests/report/pictures.py VMMU BOOT FOLDER
 
@@ -50,6 +50,8 @@ def main():
     if missing():
         print(missing(), file=sys.stderr)
         return 1
+    subprocess.run([vmmu, "plot", "--no-index", "--what", "pages,tables,faults,writes", "-o", folder / "plot-kvm.png",
+                    ROOT / "tests/kvm/traces/npt-nested.dat.gz"], check=True)
     with tempfile.TemporaryDirectory() as work:
         browser = Browser(f"{work}/profile")
         try:

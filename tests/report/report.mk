@@ -8,7 +8,7 @@ check-report: $(BUILD)/tool-asan/vmmu $(BUILD)/questions/generate $(BUILD)/quest
 	tests/report/browser.py $(BUILD)
 
 .PHONY: pictures
-#   make pictures  the README's pictures anew, of build/run-bochs.trace (make run) and of a recording of KVM
+#   make pictures  the pictures of README.md and docs/plot.md anew, of build/run-bochs.trace (make run) and of a recording of KVM
 pictures: $(VMMU)
 	tests/report/pictures.py $(VMMU) $(BUILD)/run-bochs.trace docs/images
 

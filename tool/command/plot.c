@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "../base/output.h"
@@ -32,7 +33,7 @@ static bool parse_format(const char *text, enum plot_format *format)
 	} names[] = {{"svg", PLOT_SVG}, {"png", PLOT_PNG}, {"gnuplot", PLOT_SCRIPT}, {"gp", PLOT_SCRIPT}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(text, names[i].name) == 0) {
+		if (strcasecmp(text, names[i].name) == 0) {
 			*format = names[i].format;
 			return true;
 		}
@@ -40,14 +41,15 @@ static bool parse_format(const char *text, enum plot_format *format)
 	return false;
 }
 
-/* From the name of what is made; SVG if that says nothing. */
-static enum plot_format format_of(const char *output)
+/* From the name of what is made; SVG if it has no ending. False: nothing of that kind can be made. */
+static bool format_of(const char *output, enum plot_format *format)
 {
-	const char *end = output ? strrchr(output, '.') : NULL;
+	const char *name = output ? strrchr(output, '/') : NULL, *end;
 
-	if (end && strcmp(end, ".png") == 0)
-		return PLOT_PNG;
-	return end && (strcmp(end, ".gp") == 0 || strcmp(end, ".gnuplot") == 0) ? PLOT_SCRIPT : PLOT_SVG;
+	name = name ? name + 1 : output;
+	end = name ? strrchr(name, '.') : NULL;
+	*format = PLOT_SVG;
+	return !end || end == name || !end[1] || parse_format(end + 1, format);
 }
 
 static bool has_panel(const struct plot_options *options, enum plot_panel panel)
@@ -110,8 +112,8 @@ static void complete(struct plot_command *c, struct argp_state *state)
 {
 	unsigned panels = c->options.panel_count ? c->options.panel_count : PLOT_PANELS;
 
-	if (!c->has_format)
-		c->options.format = format_of(c->output);
+	if (!c->has_format && !format_of(c->output, &c->options.format))
+		argp_error(state, "which --format? svg, png or gnuplot: the ending of \"%s\" names none of them", c->output);
 	if (c->options.height && c->options.height < plot_least_height(&c->options, panels))
 		argp_error(state, "a picture of %u panels is at least %u pixels high at this width; --what chooses fewer", panels,
 		           plot_least_height(&c->options, panels));
