@@ -65,6 +65,7 @@ void test_mmio(void);
 void test_nested_svm(void);
 void test_nested_svm_hostile(void);
 void test_nested_vmx(void);
+void test_nested_vmx_controls(void);
 void test_nested_vmx_edges(void);
 void test_nested_vmx_hostile(void);
 void test_nmi(void);

@@ -12,6 +12,7 @@ const struct test all_tests[] = {
 	{"control", test_control},
 	{"debug", test_debug},
 	{"nested-vmx", test_nested_vmx},
+	{"nested-vmx-controls", test_nested_vmx_controls},
 	{"nested-vmx-edges", test_nested_vmx_edges},
 	{"nested-vmx-hostile", test_nested_vmx_hostile},
 	{"nmi", test_nmi},

@@ -8,7 +8,7 @@
 KVM_LAB    := $(BUILD)/kvm-lab
 VMM_DIR    := tests/kvm/vmm
 VMM_OBJ    := $(KVM_LAB)/vmm.o $(KVM_LAB)/machine.o $(KVM_LAB)/embed.o
-LAB_TOOLS  := $(KVM_LAB)/vmm $(KVM_LAB)/emit
+LAB_TOOLS  := $(KVM_LAB)/vmm $(KVM_LAB)/linux $(KVM_LAB)/emit
 
 $(KVM_LAB)/guest.elf: $(VMM_DIR)/guest.c $(VMM_DIR)/measure.h $(VMM_DIR)/protocol.h $(VMM_DIR)/guest.ld
 	@mkdir -p $(@D)
@@ -29,6 +29,11 @@ $(KVM_LAB)/%.o: $(VMM_DIR)/%.c $(VMM_DIR)/machine.h $(VMM_DIR)/protocol.h
 # Static: they run where there is nothing else.
 $(KVM_LAB)/vmm: $(VMM_OBJ)
 	$(CC) -static -s -o $@ $^ -lpthread
+
+# With the visor's serial port.
+$(KVM_LAB)/linux: $(VMM_DIR)/linux.c visor/device/uart16550.c visor/device/uart16550.h
+	@mkdir -p $(@D)
+	$(CC) $(CSTD) -O2 -g -D_GNU_SOURCE $(WARN) -I. -static -s -o $@ $(filter %.c,$^)
 
 $(KVM_LAB)/emit: tests/kvm/lab/emit.c
 	@mkdir -p $(@D)

@@ -23,7 +23,7 @@ STRESS_TESTS = ("stress-switch", "stress-alias", "stress-stores", "stress-reuse"
 STRESS_LEGACY = STRESS_TESTS + ("stress-off",)
 
 
-NESTED_VMX = ("nested-vmx", "nested-vmx-edges")
+NESTED_VMX = ("nested-vmx", "nested-vmx-controls", "nested-vmx-edges")
 
 # What a guest's guest did, and which exit its hypervisor got.
 NESTED_ANSWERS = r"^nested: (.+), exit (.+)$"
@@ -113,6 +113,11 @@ class Files:
         for name, machine, parameters in (("kvm-npt", "qemu", "npt=1"), ("kvm-shadow", "qemu", "npt=0"),
                                           ("kvm-ept", "bochs", "ept=1"), ("kvm-shadow-vmx", "bochs", "ept=0")):
             self.put(name, lab.image(machine, folder, tools, job, 300, vendor=parameters))
+        linux = {"/guest/vmlinuz": (folder / "vmlinuz").read_bytes(), "/guest/initrd": self.files["workload"].read_bytes()}
+        job = 'exec >/dev/console 2>&1; linux --initrd /guest/initrd --append "console=ttyS0 quiet nokaslr panic=-1 mitigations=off" ' \
+              '--until "reboot: System halted" /guest/vmlinuz; echo linux-ended $?'
+        for name, machine, parameters in (("kvm-linux-npt", "qemu", "npt=1"), ("kvm-linux-ept", "bochs", "ept=1")):
+            self.put(name, lab.image(machine, folder, tools, job, 3000, vendor=parameters, programs=(tools / "linux",), files=linux))
 
     def missing(self, case):
         """The first file that the case needs and that cannot be had here."""
@@ -213,6 +218,14 @@ def kvm_intel(tables, **more):
     return Case(name=f"bochs-nested-kvm-{tables}", about=f"Debian's KVM as the guest, with {tables} for its own", machine="bochs",
                 kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="256M", page_size="2m", large="2",
                 options=("--nested",), trace=True, cost=150, console=(r"^vmm: write:100 ", "^vmm-ended 0$"), **more)
+
+
+def kvm_linux(machine, tables, **more):
+    """Debian's kernel with KVM as the guest, and in it a small VMM that boots the same kernel and the workload."""
+    return Case(name=f"{machine}-nested-kvm-linux-{tables}", about=f"Linux in Debian's KVM in the visor, {tables} on {tables}", machine=machine,
+                kernel="linux", initrd=f"kvm-linux-{tables}", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
+                options=("--nested",) + (("--icount",) if machine == "qemu" else ()), trace=True,
+                console=("^vmmu-workload: PASS ", "^linux-ended 0$"), **more)
 
 
 def in_itself(machine, **more):
@@ -446,6 +459,8 @@ CASES = [
     kvm_intel("shadow-vmx", long=True),
     kvm("npt"),
     kvm("shadow"),
+    kvm_linux("qemu", "npt", long=True, cost=120),
+    kvm_linux("bochs", "ept", long=True, cost=200),
     in_itself("qemu", cost=60),
     in_itself("bochs", cost=100),
     ahead("qemu", "bare", cost=3),
