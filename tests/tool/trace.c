@@ -634,6 +634,51 @@ static void no_bit_of_a_file_with_checksums_changes(void **state)
 	}
 }
 
+static void add_checksum(uint64_t since)
+{
+	struct vmmu_trace_record *sum = &maker.records[maker.header.records++];
+
+	*sum = (struct vmmu_trace_record){.time = maker.now, .event = VMMU_TRACE_CHECKSUM, .vcpu = VMMU_TRACE_NO_VCPU};
+	sum->checksum.records = sum - &maker.records[since];
+	sum->checksum.crc = vmmu_trace_crc(0, &maker.records[since], (size_t)sum->checksum.records * sizeof(*sum));
+}
+
+/* Of a file, too, which is read in several steps: what stands before the piece that a checksum does not fit is there. */
+static void a_damaged_file_keeps_what_is_before(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	make_of_all_kinds();
+	maker.header.version = VMMU_TRACE_VERSION;
+	add_checksum(0);
+	first = maker.header.records;
+	maker_write(&maker, 1, L1, GPA >> 12, 0, EPT_LEAF(HPA));
+	maker_write(&maker, 1, L1, GPA >> 12, EPT_LEAF(HPA), 0);
+	add_checksum(first);
+	maker.header.crc = vmmu_trace_crc(0, &maker.header, sizeof(maker.header));
+	for (unsigned piece = 0; piece < 2; piece++) {
+		struct vmmu_trace_record *wrong = &maker.records[piece ? first : 2];
+		char path[] = "/tmp/vmmu-trace-XXXXXX", *error = NULL;
+		struct trace_file trace;
+		int fd;
+
+		wrong->word[0] ^= 1;
+		fd = mkstemp(path);
+		assert_true(fd >= 0 && write(fd, &maker, maker_size(&maker)) == (ssize_t)maker_size(&maker));
+		close(fd);
+		assert_true(trace_open(&trace, path, &error));
+		assert_int_equal(trace.ending, TRACE_DAMAGED);
+		assert_non_null(strstr(trace.damage, "checksum"));
+		assert_int_equal(trace.count, piece ? first : 0);
+		assert_int_equal(trace_read_more(&trace), 0);
+		assert_int_equal(trace.count, piece ? first : 0);
+		trace_close(&trace);
+		unlink(path);
+		wrong->word[0] ^= 1;
+	}
+}
+
 static void a_lost_first_record_is_found(void **state)
 {
 	(void)state;
@@ -653,6 +698,7 @@ int main(void)
 		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
 		cmocka_unit_test_setup(a_flipped_bit_is_noticed, setup),
 		cmocka_unit_test_setup(no_bit_of_a_file_with_checksums_changes, setup),
+		cmocka_unit_test_setup(a_damaged_file_keeps_what_is_before, setup),
 		cmocka_unit_test_setup(what_a_newer_engine_adds_is_passed_over, setup),
 		cmocka_unit_test_setup(a_growing_file_is_followed, setup),
 		cmocka_unit_test_setup(streams_are_merged_by_time, setup),
