@@ -27,6 +27,46 @@ static void neighbours_come_with_the_first(void **state)
 	end(gm);
 }
 
+static uint64_t mapped_ahead(struct sim_gm *gm)
+{
+	struct vmmu_stats stats;
+
+	vmmu_stats_read(gm->vm, &stats);
+	return stats.entries[VMMU_CAUSE_PREFETCH][VMMU_LEVEL_4K];
+}
+
+/*
+ * A large page of the guest's on small ones of the host's: sixteen come with one that is touched,
+ * 64 where the guest goes on from what it has, in either direction. None is outside the host's run.
+ */
+static void a_large_page_comes_in_parts(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 8, 0);
+	uint64_t exits = 0;
+
+	(void)state;
+	set(gm, DIRECTORY, 1, 2 * M2 | FULL | D | PS);
+	assert_int_equal(exits_of(gm, M2 + 7 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm), 15);
+	for (unsigned i = 0; i < 16; i++)
+		exits += exits_of(gm, M2 + i * K, &user_write, 7);
+	assert_int_equal(exits, 0);
+	for (unsigned i = 16; i < 64; i++)
+		exits += exits_of(gm, M2 + i * K, &user_write, 7);
+	assert_int_equal(exits, 1);
+	assert_int_equal(mapped_ahead(gm), 15 + 47);
+	for (unsigned i = 64; i < 256; i++)
+		exits += exits_of(gm, M2 + i * K, &user_write, 7);
+	assert_int_equal(exits, 1 + 3);
+	/* Far from all that: sixteen again, and then downwards. */
+	assert_int_equal(exits_of(gm, M2 + 511 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm), 255 - 5 + 1 + 15);
+	for (unsigned i = 510; i >= 256; i--)
+		exits += exits_of(gm, M2 + i * K, &user_write, 7);
+	assert_int_equal(exits, 4 + 4);
+	end(gm);
+}
+
 /* Entries that the guest's CPU has not used yet stay out: their A bits must come to be set. */
 static void neighbours_not_accessed_stay_out(void **state)
 {
@@ -611,6 +651,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbours_come_with_the_first),
+		cmocka_unit_test(a_large_page_comes_in_parts),
 		cmocka_unit_test(neighbours_not_accessed_stay_out),
 		cmocka_unit_test(a_copy_on_write_costs_two_exits),
 		cmocka_unit_test(a_table_written_without_use_is_parked),

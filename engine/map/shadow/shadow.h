@@ -406,6 +406,12 @@ bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gf
 
 /* ---- shadow_sync.c: by a vCPU. What its copy of the slot does not cover stays out ---- */
 
+/* Entries [first, end) of a table of small pages, to be filled with the one at `index` that has faulted. */
+struct vmmu_neighbours {
+	unsigned first, end;
+};
+struct vmmu_neighbours vmmu_shadow_neighbours(const struct vmmu_op *op, const struct vmmu_shadow *s, unsigned index);
+
 /* Make `s`, which is held, follow the guest's table. False: some of it cannot be read just now. */
 bool vmmu_shadow_sync(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct vmmu_shadow *s);
 /* Map what can be mapped without asking anybody in empty entries [first, end). */

@@ -6,9 +6,6 @@
  */
 #include "map/shadow/shadow_build.h"
 
-/* Entries around the one that faulted that are filled with it; a power of two. */
-enum { PREFETCH = 64 };
-
 /* ---- tables on the way ------------------------------------------------------------ */
 
 static bool is_unchanged(struct vmmu_build *b, const struct vmmu_guest_step *step)
@@ -271,35 +268,35 @@ static bool writes_a_table(const struct vmmu_build *b)
 }
 
 /*
- * The rest of a large page: the guest has said once for all of it what it is. The host has
- * said what its frames are for one run alone, and there is nothing to look for outside.
+ * Of a large page: the guest has said once for all of it what it is. The host has said what its
+ * frames are for one run alone, and there is nothing to look for outside.
  */
-static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
+static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s, struct vmmu_neighbours n)
 {
 	struct vmmu_block *block = block_for(b);
-	uint64_t first = block->run.first > s->gfn ? block->run.first : s->gfn;
 
-	for (uint64_t gfn = first; gfn < s->gfn + VMMU_ENTRIES && gfn < block->run.end; gfn++) {
-		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, (unsigned)(gfn - s->gfn));
+	for (unsigned i = n.first; i < n.end; i++) {
+		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
 		uint64_t value;
 
-		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, gfn, own_entry(b), b->rights, &value))
-			vmmu_shadow_map_leaf(&v, s, value, gfn, block, VMMU_CAUSE_PREFETCH);
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, s->gfn + i, own_entry(b), b->rights, &value))
+			vmmu_shadow_map_leaf(&v, s, value, s->gfn + i, block, VMMU_CAUSE_PREFETCH);
 	}
 }
 
 /* Most of them are wanted soon. */
 static void take_neighbours(struct vmmu_build *b, struct vmmu_shadow *s)
 {
-	unsigned first = index_at(b, VMMU_LEVEL_4K) & ~(PREFETCH - 1u);
+	struct vmmu_neighbours n;
 
-	/* Nothing new where all of the table has just been looked at. */
+	/* Nothing new where the table has just been looked at. */
 	if (s->role.level != VMMU_LEVEL_4K || s->history.synced == vmmu_shadow_map_of(b->op)->faults)
 		return;
+	n = vmmu_shadow_neighbours(b->op, s, index_at(b, VMMU_LEVEL_4K));
 	if (s->role.direct)
-		fill_large_page(b, s);
+		fill_large_page(b, s, n);
 	else
-		vmmu_shadow_prefetch(b->vcpu, b->x, s, first, first + PREFETCH);
+		vmmu_shadow_prefetch(b->vcpu, b->x, s, n.first, n.end);
 }
 
 /* CR0.PG = 0: the direct map, as under EPT and NPT. */

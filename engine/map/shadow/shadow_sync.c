@@ -135,6 +135,28 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 	                 VMMU_CAUSE_PREFETCH);
 }
 
+/* ---- neighbours ------------------------------------------------------------------------- */
+
+/*
+ * Entries around the one that faulted that are filled with it; powers of two. Each costs a
+ * tenth of a fault of its own, so that one in ten must be wanted. Where a guest goes on from what
+ * it has, most of what follows is. Where it begins, nothing is known.
+ */
+enum { NEAR = 16,
+       GOING_ON = 64 };
+
+struct vmmu_neighbours vmmu_shadow_neighbours(const struct vmmu_op *op, const struct vmmu_shadow *s, unsigned index)
+{
+	unsigned first = index & ~(NEAR - 1u), end = first + NEAR;
+
+	if ((first && vmmu_entry_read(op->tables, s->table.hpa, first - 1)) ||
+	    (end < VMMU_ENTRIES && vmmu_entry_read(op->tables, s->table.hpa, end))) {
+		first = index & ~(GOING_ON - 1u);
+		end = first + GOING_ON;
+	}
+	return (struct vmmu_neighbours){first, end};
+}
+
 /* ---- a table ---------------------------------------------------------------------------- */
 
 /* The guest's word for the entry at `index`; where it cannot be read just now, the word that it was. */
