@@ -110,6 +110,7 @@ static enum vmmu_status create_vm(struct sim *sim)
 		.levels = sim->config.levels,
 		.guest_maxphyaddr = sim->config.guest_maxphyaddr,
 		.max_level = sim->config.max_level,
+		.fault_around = sim->config.fault_around,
 		.id = 1,
 		.max_slots = sim->config.max_slots,
 		.no_mmio_cache = sim->config.no_mmio_cache,

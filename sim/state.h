@@ -22,6 +22,7 @@ struct sim_config {
 	struct vmmu_cpu cpu;
 	uint8_t levels;
 	uint8_t max_level;
+	uint8_t fault_around;
 	uint8_t guest_maxphyaddr;
 	uint32_t max_slots;
 	bool no_mmio_cache;

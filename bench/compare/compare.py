@@ -65,11 +65,11 @@ DIFFERENCES = [
     "tables of both stay.",
     "Dirty log: KVM protects pages that are mapped; the visor's slot has the log from the beginning, and the page was read "
     "before. kvm-intel logs by PML: no exit, and its figure is the write alone.",
-    "KVM's legacy and shadow paging map 8 neighbours at a fault, the visor's shadow paging a run of the host's: the mean "
+    "KVM's legacy and shadow paging map 8 neighbours at a fault, the visor's shadow paging 16 or 64: the mean "
     "over pages in order says what a page costs.",
     "KVM on QEMU decodes the instruction that exits, as its SVM saves no next RIP; the visor reads its two bytes.",
     "A new table: the least that a first touch in 2 MiB can find missing. Both sides clear a frame for it; the visor's shadow "
-    "paging fills all of its 512 entries at once, so that the other 511 pages cost nothing (see the means in order).",
+    "paging fills 16 of its entries, and 64 at a time where the guest goes on in order; KVM's fills 8.",
     "mitigations=off in KVM's kernel; the visor does what the CPU asks for, and these CPUs ask for nothing.",
 ]
 

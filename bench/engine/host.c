@@ -143,6 +143,7 @@ void host_start(struct host *host, const struct host_config *config)
 			.exec_only = true,
 		},
 		.max_vcpus = config->max_vcpus,
+		.fault_around = config->fault_around,
 	};
 
 	*host = (struct host){.frames_max = config->table_frames ? config->table_frames : 65536,

@@ -92,6 +92,26 @@ static void fault_4k_npt(void) { fault_4k(VMMU_MODE_NPT, false, false); }
 static void fault_4k_random(void) { fault_4k(VMMU_MODE_EPT, true, false); }
 static void fault_4k_traced(void) { fault_4k(VMMU_MODE_EPT, false, true); }
 
+/* In order, by a VM that maps 2^around pages at a violation: what a page costs. */
+static void fault_around(unsigned around)
+{
+	struct host host;
+
+	host_start(&host, &(struct host_config){.mode = VMMU_MODE_EPT, .order = 8, .fault_around = (uint8_t)around});
+	host_slot(&host, 0, PAGES * PAGE, 0);
+	for (uint64_t i = 0; i < PAGES; i += 512)
+		host_touch(&host, i * PAGE, VMMU_W);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i += 1u << around)
+		if (i % 512)
+			host_touch(&host, i * PAGE, VMMU_W);
+	count_end(PAGES - (PAGES / 512 << around));
+	host_stop(&host);
+}
+
+static void fault_around_16_page(void) { fault_around(4); }
+static void fault_around_64_page(void) { fault_around(6); }
+
 static void fault_each(enum vmmu_mode mode, uint64_t step, uint64_t count, unsigned order)
 {
 	struct host host;
@@ -481,6 +501,8 @@ static const struct row {
 	{"fault-4k-npt", fault_4k_npt},
 	{"fault-4k-random", fault_4k_random},
 	{"fault-4k-traced", fault_4k_traced},
+	{"fault-around-16-page", fault_around_16_page},
+	{"fault-around-64-page", fault_around_64_page},
 	{"fault-new-table", fault_new_table},
 	{"fault-2m", fault_2m},
 	{"fault-1g", fault_1g},

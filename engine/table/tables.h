@@ -115,6 +115,9 @@ enum vmmu_input { VMMU_INPUT_GPA,
 	          VMMU_INPUT_GVA,
 	          VMMU_INPUT_NESTED_GPA };
 
+/* Pages around a violation's that are mapped with it, at most 2^6 of them. */
+enum { VMMU_AROUND_MAX = 6 };
+
 /*
  * One way from a VM's addresses to its frames: an object with operations. What
  * differs between kinds of maps is behind `ops` (map/map.h); what the writer, the
@@ -139,6 +142,8 @@ struct vmmu_map {
 	uint8_t root_levels; /* that every root of it has; 0: as many as its top table says */
 	uint8_t leaf_level_max;
 	uint8_t whole_level_max;      /* of an entry whose table may be unlinked as a whole */
+	uint8_t around;               /* log2 of the pages that a violation maps at most: config.fault_around */
+	uint8_t run_order;            /* of answers that may mean more than one small page */
 	uint8_t path_tables;          /* below the root: what one fault may need */
 	bool mmio_cache;              /* accesses without a slot leave an entry behind */
 	_Atomic uint32_t hole_tables; /* linked for such entries: those that are there */

@@ -289,7 +289,7 @@ VMMU_INLINE unsigned fill(struct vmmu_op *op, const struct vmmu_leaves *leaves, 
 				continue;
 			}
 		}
-		if ((was ^ value) & ~by_cpu)
+		if (((was ^ value) & ~by_cpu) && !leaves->pass)
 			break;
 		old++;
 	}

@@ -56,11 +56,12 @@ struct vmmu_leaves {
 	vmmu_gfn gfn; /* of the table's first entry */
 	unsigned first, count;
 	const uint64_t *values;
+	bool pass; /* by entries that are taken otherwise */
 };
 
 /*
  * The writer for many new leaves: each goes where nothing is, by a compare-exchange from zero, which
- * needs no flush. Ends at the first entry that is taken otherwise, and where a flush is
+ * needs no flush. Ends at the first entry that is taken otherwise, unless it is to pass, and where a flush is
  * pending. How many, from the first on, say what they should; *written of these are new.
  */
 unsigned vmmu_leaves_fill(struct vmmu_op *op, struct vmmu_inside inside, const struct vmmu_leaves *leaves,

@@ -46,7 +46,7 @@ enum vmmu_cause {
 	VMMU_CAUSE_SLOT_FLAGS = 15,
 	VMMU_CAUSE_GUEST_WRITE = 16, /* shadow: the guest wrote one of its tables */
 	VMMU_CAUSE_REMAP = 17,       /* shadow: the guest's tables say something else now */
-	VMMU_CAUSE_PREFETCH = 18,    /* shadow: a neighbour of what faulted */
+	VMMU_CAUSE_PREFETCH = 18,    /* a neighbour of what faulted: shadow, and config.fault_around */
 	VMMU_CAUSE_RECLAIM = 19,     /* shadow: too many tables */
 	VMMU_CAUSE_ROOT = 20,        /* shadow: a root made or let go */
 	VMMU_CAUSE_SYNC = 21,        /* shadow: a table that the guest could write is made to follow it again */

@@ -84,6 +84,9 @@ static inline struct sim_config config_of(enum vmmu_mode mode, uint64_t seed)
 	config.cpu.levels5 = sim_random_below(&r, 4) == 0;
 	if (config.cpu.levels5)
 		config.levels = 5;
+	/* Half of them, and then up to 64 pages. */
+	if (sim_random_below(&r, 2))
+		config.fault_around = (uint8_t)sim_random_below(&r, 7);
 	config.silent = true;
 	return config;
 }

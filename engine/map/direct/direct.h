@@ -66,6 +66,17 @@ static inline bool vmmu_hint_leads_to(const struct vmmu_hint *hint, const struct
 	return hint->block == gfn / vmmu_level_pages(VMMU_HINT_LEVEL + 1) && hint->retired == map->retired;
 }
 
+/*
+ * The aligned pages around gfn that an answer speaks for, 2^`most` of them at most. Where frames and
+ * gfns are out of step they are fewer.
+ */
+static inline uint64_t vmmu_run_pages(uint64_t gfn, const struct vmmu_backing *backing, unsigned most)
+{
+	const uint64_t apart = gfn ^ backing->pfn.v, pages = 1ull << (backing->order < most ? backing->order : most);
+
+	return VMMU_UNLIKELY(apart & (pages - 1)) ? apart & -apart : pages;
+}
+
 /* For the actor's next fault nearby. */
 static inline void vmmu_remember(const struct vmmu_visit *v)
 {

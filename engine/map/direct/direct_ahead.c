@@ -20,14 +20,11 @@ struct ahead {
 	uint64_t leaves[PAGES_AT_ONCE];
 };
 
-/* How many pages, from gfn on, an answer speaks for. Where frames and gfns are out of step it is for fewer. */
+/* How many pages, from gfn on, an answer speaks for. */
 VMMU_INLINE uint64_t run_from(uint64_t gfn, const struct vmmu_backing *backing)
 {
-	const uint64_t apart = gfn ^ backing->pfn.v;
-	uint64_t pages = 1ull << (backing->order < VMMU_INDEX_BITS ? backing->order : VMMU_INDEX_BITS);
+	const uint64_t pages = vmmu_run_pages(gfn, backing, VMMU_INDEX_BITS);
 
-	if (VMMU_UNLIKELY(apart & (pages - 1)))
-		pages = apart & -apart;
 	return pages - (gfn & (pages - 1));
 }
 

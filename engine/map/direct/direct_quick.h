@@ -168,7 +168,7 @@ quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enu
  * The host names a run that may make a larger page: quick_fill for that. 4 KiB it may be
  * all the same; then *small is set.
  */
-static VMMU_APART enum vmmu_fault_result
+VMMU_INLINE enum vmmu_fault_result
 quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
             const struct vmmu_backing *backing, uint64_t bits, bool *small)
 {
@@ -187,37 +187,99 @@ quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, en
 	                  backing->pfn);
 }
 
+/* Put the leaf of 4 KiB where it goes. *at: there. 0: a case for direct_fault.c. */
+VMMU_INLINE enum vmmu_fault_result
+quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+            const struct vmmu_backing *backing, uint64_t bits, struct vmmu_place *at)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const uint64_t gfn = vmmu_fault_gfn(f);
+	vmmu_hpa table = table_of_2m(vcpu, gfn);
+	uint64_t entry;
+
+	if (VMMU_UNLIKELY(!table.v))
+		return 0;
+	entry = vmmu_entry_read(&vcpu->vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY(!entry))
+		entry = link_at(vcpu, op, table, gfn, cause);
+	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
+		return 0;
+	*at = place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn);
+	return quick_fill(vcpu, f, op, cause, *at, vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits, backing->pfn);
+}
+
+/*
+ * The page at `at` has been mapped by an answer that speaks for its neighbours, too. What the
+ * log wants to see first they do not get.
+ */
+static VMMU_APART void quick_around(struct vmmu_vcpu *vcpu, struct vmmu_op *op, const struct vmmu_backing *backing,
+                                    struct vmmu_place at, unsigned wants)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const uint64_t gfn = at.gfn.v, pages = vmmu_run_pages(gfn, backing, vcpu->map->around);
+	uint64_t first = gfn & ~(pages - 1), end = first + pages, values[1 << VMMU_AROUND_MAX];
+	struct vmmu_leaves leaves = {.table = at.table, .gfn = {gfn - at.index}, .values = values, .pass = true};
+	struct vmmu_op unwatched;
+	unsigned written;
+	uint64_t leaf;
+
+	if (first < vcpu->hit.first)
+		first = vcpu->hit.first;
+	if (end > vcpu->hit.end)
+		end = vcpu->hit.end;
+	leaf = vmmu_pfn_hpa(backing->pfn).v - (gfn - first) * VMMU_PAGE_SIZE;
+	leaf |= l->leaf[VMMU_LEVEL_4K] | vmmu_backing_bits(l, vcpu->hit.info.flags, wants & ~(unsigned)VMMU_W, backing);
+	leaves.first = (unsigned)(first % VMMU_ENTRIES);
+	leaves.count = (unsigned)(end - first);
+	for (unsigned i = 0; i < leaves.count; i++, leaf += VMMU_PAGE_SIZE)
+		values[i] = leaf;
+	if (!op)
+		vmmu_vcpu_op(&unwatched, vcpu);
+	vmmu_leaves_fill(op ? op : &unwatched, vmmu_inside_by(&vcpu->actor), &leaves, VMMU_CAUSE_PREFETCH, &written);
+}
+
+/* The answer is for a run: a larger page, or neighbours. *small: neither. */
+static VMMU_APART enum vmmu_fault_result
+quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+          const struct vmmu_backing *backing, uint64_t bits, bool *small)
+{
+	enum vmmu_fault_result result;
+	struct vmmu_place at;
+
+	*small = true;
+	if (backing->order >= VMMU_INDEX_BITS) {
+		result = quick_large(vcpu, f, op, cause, backing, bits, small);
+		if (!*small)
+			return result;
+	}
+	if (!vcpu->map->around || cause != VMMU_CAUSE_VIOLATION)
+		return 0;
+	*small = false;
+	result = quick_small(vcpu, f, op, cause, backing, bits, &at);
+	if (result == VMMU_FAULT_FIXED)
+		quick_around(vcpu, op, backing, at, vmmu_fault_wants(f));
+	return result;
+}
+
 /* Inside the gate: is the answer still good, and where does the leaf go? 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
 quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
           uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
 {
 	struct vmmu_vm *vm = vcpu->vm;
-	const struct vmmu_layout *l = &vcpu->map->layout;
-	const uint64_t gfn = vmmu_fault_gfn(f);
-	vmmu_hpa table;
-	uint64_t entry;
+	struct vmmu_place at;
 
 	if (VMMU_UNLIKELY(atomic_load_explicit(&vm->memory.sequence, memory_order_relaxed) != sequence ||
 	                  vm->memory.invalidating))
 		return 0;
-	if (VMMU_UNLIKELY(backing->order >= VMMU_INDEX_BITS)) {
+	if (VMMU_UNLIKELY(backing->order >= vcpu->map->run_order)) {
 		bool small;
-		enum vmmu_fault_result result = quick_large(vcpu, f, op, cause, backing, bits, &small);
+		enum vmmu_fault_result result = quick_run(vcpu, f, op, cause, backing, bits, &small);
 
 		if (!small)
 			return result;
 	}
-	table = table_of_2m(vcpu, gfn);
-	if (VMMU_UNLIKELY(!table.v))
-		return 0;
-	entry = vmmu_entry_read(&vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
-	if (VMMU_UNLIKELY(!entry))
-		entry = link_at(vcpu, op, table, gfn, cause);
-	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
-		return 0;
-	return quick_fill(vcpu, f, op, cause, place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn),
-	                  vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits, backing->pfn);
+	return quick_small(vcpu, f, op, cause, backing, bits, &at);
 }
 
 /*
