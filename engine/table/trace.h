@@ -87,4 +87,17 @@ static inline void vmmu_trace_end(struct vmmu_op *op)
 	__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
 }
 
+/* An entry of L1's, read to merge it with ours. */
+static inline void vmmu_trace_element(struct vmmu_op *op, unsigned level, enum vmmu_cause cause,
+                                      struct vmmu_trace_element element)
+{
+	struct vmmu_trace_record *r = vmmu_trace_begin_as(
+		op, (struct vmmu_trace_about){.event = VMMU_TRACE_PAGING_ELEMENT, .level = (uint8_t)level, .cause = (uint8_t)cause});
+
+	if (!r)
+		return;
+	r->element = element;
+	vmmu_trace_end(op);
+}
+
 #endif

@@ -76,7 +76,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_CHECKSUM = 18,        /* checksum: of the records before it in the file */
 	VMMU_TRACE_MARK = 19,            /* mark: the host's own, by vmmu_trace_mark; the visor ends a phase with it */
 	VMMU_TRACE_GUEST_FLUSH = 20,     /* guest_flush, instruction: the host flushed because it carried one out */
-	VMMU_TRACE_PAGING_ELEMENT = 21,  /* element, level: kvm_mmu_paging_element, L1's entry that a fault of L2 ended at */
+	VMMU_TRACE_PAGING_ELEMENT = 21,  /* element, level, cause: kvm_mmu_paging_element, an entry of L1's that was read to be merged */
 	VMMU_TRACE_EVENT_COUNT,
 	VMMU_TRACE_EVENT_MAX = 1023 /* numbers to come stay within this: more is damage */
 };
@@ -144,10 +144,10 @@ enum vmmu_handler {
 };
 
 struct vmmu_trace_element {
-	uint64_t address; /* that was translated: L2's gpa */
+	uint64_t address; /* that was translated: L2's gpa; with cause prefetch 0: none has faulted there */
 	uint64_t where;   /* the entry's own: L1's gpa */
 	uint64_t pte;     /* as it was read, with what the walk has set */
-	uint64_t gpa;     /* L1's, that the address means; 0: it means none */
+	uint64_t gpa;     /* of the last entry: L1's, that the address means; 0: it means none */
 };
 
 struct vmmu_trace_fault_end {

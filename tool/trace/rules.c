@@ -51,7 +51,7 @@ static const struct {
 	[VMMU_TRACE_CHECKSUM] = {0, 2},
 	[VMMU_TRACE_MARK] = {0, 1},
 	[VMMU_TRACE_GUEST_FLUSH] = {AUX, 2},
-	[VMMU_TRACE_PAGING_ELEMENT] = {LEVEL, 4},
+	[VMMU_TRACE_PAGING_ELEMENT] = {LEVEL | CAUSE, 4},
 };
 
 /* A record and all that is known when its turn comes. */
@@ -139,6 +139,8 @@ static void check_cause(const struct look *l)
 
 	if (!(used[l->r->event].fields & CAUSE) || l->r->cause >= VMMU_CAUSE_COUNT)
 		return;
+	if (l->r->event == VMMU_TRACE_PAGING_ELEMENT && l->r->cause == VMMU_CAUSE_NONE)
+		return; /* an older engine's */
 	if (l->r->cause == VMMU_CAUSE_NONE ? l->r->event != VMMU_TRACE_SLOT : of_slots != (l->r->event == VMMU_TRACE_SLOT))
 		broken(l, "%s cannot have the cause %s", event(l), vmmu_cause_name(l->r->cause));
 }

@@ -8,22 +8,27 @@
 #include "map/shadow/shadow_build.h"
 #include "table/trace.h"
 
-/* The entry of L1's that the merged one comes from, or at which the walk ended. */
-static void trace_element(struct vmmu_op *op, const struct vmmu_build *b)
+/* PAE's four entries at the top are walked from registers; the CPU has read them from here (APM vol. 2, 15.25.10). */
+static uint64_t place_of(const struct vmmu_build *b, const struct vmmu_guest_step *step)
 {
-	const struct vmmu_guest_step *last;
-	struct vmmu_trace_record *r;
+	if (b->mode->format->top_in_registers && step->level == b->mode->levels)
+		return (b->mode->registers.cr3 & VMMU_BITS(31, 5)) + sizeof(uint64_t) * step->where.v;
+	return step->where.v;
+}
 
-	if (!op->tracing || !b->walk.steps)
-		return;
-	last = &b->walk.step[b->walk.steps - 1];
-	r = vmmu_trace_begin(op, VMMU_TRACE_PAGING_ELEMENT);
-	if (!r)
-		return;
-	r->level = last->level;
-	r->element = (struct vmmu_trace_element){
-		.address = b->input, .where = last->where.v, .pte = last->entry, .gpa = b->walk.gpa.v};
-	vmmu_trace_end(op);
+/* The path in L1's tables: what the merged entries come from, and where the walk ended. */
+static void trace_path(struct vmmu_op *op, const struct vmmu_build *b)
+{
+	for (unsigned i = 0; op->tracing && i < b->walk.steps; i++) {
+		const struct vmmu_guest_step *step = &b->walk.step[i];
+		bool is_last = i + 1 == b->walk.steps;
+
+		vmmu_trace_element(op, step->level, VMMU_CAUSE_VIOLATION,
+		                   (struct vmmu_trace_element){.address = b->input,
+		                                               .where = place_of(b, step),
+		                                               .pte = step->entry,
+		                                               .gpa = is_last ? b->walk.gpa.v : 0});
+	}
 }
 
 /* Would the CPU have a flag of L1's to set (SDM vol. 3, 29.3.6)? Only then does it look at the log's index. */
@@ -65,7 +70,7 @@ static enum vmmu_fault_result fault_of_l2(struct vmmu_build *b)
 		return VMMU_FAULT_REFLECT;
 	}
 	result = vmmu_shadow_attempts(b);
-	trace_element(op, b);
+	trace_path(op, b);
 	f->dirtied = b->dirtied;
 	if (result != VMMU_FAULT_INJECT_PF)
 		return result;

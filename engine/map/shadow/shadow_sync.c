@@ -6,6 +6,7 @@
  * all that is used.
  */
 #include "map/shadow/shadow.h"
+#include "table/trace.h"
 
 struct sync {
 	struct vmmu_vcpu *vcpu;
@@ -76,6 +77,17 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 
 /* ---- one entry ------------------------------------------------------------------------ */
 
+/* The entry of L1's that a merged one is made from; none has faulted at it. */
+static void tell_of(const struct sync *y, unsigned index, uint64_t gpte, uint64_t gfn)
+{
+	if (VMMU_LIKELY(!y->x.op->tracing) || y->x.op->map->input != VMMU_INPUT_NESTED_GPA)
+		return;
+	vmmu_trace_element(y->x.op, y->s->role.level, VMMU_CAUSE_PREFETCH,
+	                   (struct vmmu_trace_element){.where = (y->s->gfn << VMMU_PAGE_SHIFT) + vmmu_shadow_guest_offset(y->s, index),
+	                                               .pte = gpte,
+	                                               .gpa = gfn << VMMU_PAGE_SHIFT});
+}
+
 /* The leaf for a guest's small page; false: only a fault can tell. */
 static bool sync_leaf(const struct sync *y, uint64_t gpte, uint64_t gfn, struct vmmu_block **block,
                       uint64_t *value)
@@ -103,14 +115,17 @@ static void follow_leaf(struct sync *y, unsigned index, uint64_t gpte)
 	bool known = sync_leaf(y, gpte, gfn, &block, &value);
 
 	if (v.entry && known && vmmu_link_gfn(&y->s->link[index]) == gfn) {
-		if (v.entry != value)
+		if (v.entry != value) {
+			tell_of(y, index, gpte, gfn);
 			vmmu_shadow_write(&v, value, VMMU_CAUSE_SYNC);
+		}
 		return;
 	}
 	vmmu_shadow_drop(y->x, y->s, index, VMMU_CAUSE_SYNC);
 	if (!known)
 		return;
 	v = vmmu_shadow_entry(y->x.op, y->s, index);
+	tell_of(y, index, gpte, gfn);
 	vmmu_shadow_map_leaf(&v, y->s, value, gfn, block, VMMU_CAUSE_PREFETCH);
 }
 
@@ -130,6 +145,7 @@ static void follow_table(struct sync *y, unsigned index, uint64_t gpte)
 		vmmu_shadow_role_below(s, index, s->role.access & vmmu_guest_rights(y->mode, gpte)));
 	if (!child || child->state != VMMU_SHADOW_CURRENT)
 		return;
+	tell_of(y, index, gpte, 0);
 	v = vmmu_shadow_entry(y->x.op, s, index);
 	vmmu_shadow_link(&v, s, child, vmmu_make_table(&y->x.op->map->layout, child->table.hpa),
 	                 VMMU_CAUSE_PREFETCH);
