@@ -14,6 +14,7 @@ static void add_counters(struct vmmu_stats *s, struct vmmu_counters *c)
 			s->entries[cause][level] += read_count(&c->entries[cause][level]);
 		s->tables_allocated[level] += read_count(&c->tables_allocated[level]);
 		s->tables_freed[level] += read_count(&c->tables_freed[level]);
+		s->tables_nested[level] += read_count(&c->tables_nested[level]);
 		s->pages[level] += read_count(&c->pages[level]);
 	}
 	for (unsigned cause = 0; cause < VMMU_CAUSE_COUNT; cause++)

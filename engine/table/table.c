@@ -122,6 +122,8 @@ struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn 
 	table->for_hole = false;
 	table->gfn = gfn;
 	vmmu_count(&op->who->count.tables_allocated[level], 1);
+	if (op->map->input == VMMU_INPUT_NESTED_GPA)
+		vmmu_count(&op->who->count.tables_nested[level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, true);
 	return table;
 }

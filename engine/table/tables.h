@@ -48,6 +48,7 @@ struct vmmu_counters {
 	_Atomic uint64_t faults[VMMU_FAULT_RESULT_COUNT];
 	_Atomic uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
 	_Atomic uint64_t tables_freed[VMMU_LEVEL_MAX + 1];
+	_Atomic uint64_t tables_nested[VMMU_LEVEL_MAX + 1];
 	_Atomic uint64_t pages[VMMU_LEVEL_MAX + 1]; /* modulo 2^64: one actor maps, another unmaps */
 	_Atomic uint64_t mmio_hits;
 	_Atomic uint64_t flushes;

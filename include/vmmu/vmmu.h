@@ -433,8 +433,9 @@ struct vmmu_stats {
 	uint64_t faults[VMMU_FAULT_RESULT_COUNT];               /* by result */
 	uint64_t tables_allocated[VMMU_LEVEL_MAX + 1];
 	uint64_t tables_freed[VMMU_LEVEL_MAX + 1];
-	uint64_t pages[VMMU_LEVEL_MAX + 1]; /* leaves now present, by level */
-	uint64_t mmio_hits;                 /* faults answered by a cached MMIO entry */
+	uint64_t tables_nested[VMMU_LEVEL_MAX + 1]; /* of tables_allocated: those of a nested map */
+	uint64_t pages[VMMU_LEVEL_MAX + 1];         /* leaves now present, by level */
+	uint64_t mmio_hits;                         /* faults answered by a cached MMIO entry */
 	uint64_t flushes;
 	uint64_t trace_dropped;
 };

@@ -207,6 +207,7 @@ expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$
 "$sample" shadow shadow
 "$sample" future future
 "$sample" marked marked
+"$sample" nested nested
 cat >sample.map <<'END'
 ffffffff81000000 T _text
 ffffffff81000000 T startup_64
@@ -267,6 +268,21 @@ says walk-at-the-time walk --gpa 0x1235000 --at 160us --brief --symbols sample.m
 says walk-shadow walk --gva 0xffffffff80001234 --root 0x1000 --symbols sample.map shadow
 says walk-shadow-parked walk --gva 0xffffffff80001234 --at-fault 2 --brief --symbols sample.map shadow
 says walk-shadow-pae walk --gva 0xc0000000 --symbols sample.map shadow
+says walk-l2 walk --l2 0x1234 --symbols sample.map nested
+says walk-l2-before walk --l2 1000 --at-fault 1 --brief --symbols sample.map nested
+says walk-l2-prefetched walk --l2 2000 --symbols sample.map nested
+says walk-l2-nothing walk --l2 3000 --brief --symbols sample.map nested
+says walk-l2-unknown walk --l2 40000000 --brief --symbols sample.map nested
+says walk-l2-json walk --l2 0x1234 --json --symbols sample.map nested
+says trace-nested trace --all --symbols sample.map nested
+expect 0 '"l1_gpa": "0x779234"' "$vmmu" walk --json --brief --l2=1234 nested
+expect 0 'not mapped' "$vmmu" walk --gpa 0x1000 nested
+expect 2 'no guest of this trace runs guests' "$vmmu" walk --l2 0 --symbols sample.map sample
+expect 2 'none of a nested map' "$vmmu" walk --l2 0 --root 0x1000 nested
+expect 2 'no tables for L2 had been loaded' "$vmmu" walk --l2 0 --at-record 2 nested
+expect 2 'takes an address in hex' "$vmmu" walk --l2 here nested
+expect 2 'beyond what 4 levels' "$vmmu" walk --l2 1000000000000 nested
+expect 0 'explains its tables' "$vmmu" check nested
 expect 2 'no table at 0x7000' "$vmmu" walk --gva 0 --root 0x7000 --symbols sample.map shadow
 expect 2 'guest-virtual addresses: give --gva' "$vmmu" walk --gpa 0 --symbols sample.map shadow
 expect 2 'beyond what 4 levels' "$vmmu" walk --gva 0x1000000000000 --symbols sample.map shadow

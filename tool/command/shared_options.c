@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "shared_options.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { OPTION_SINCE = 0x400,
@@ -13,8 +14,11 @@ enum { OPTION_SINCE = 0x400,
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
+	bool *json = state->input;
+
 	(void)arg;
-	(void)state;
+	if (key == OPTION_JSON && json)
+		*json = true;
 	return key >= OPTION_SINCE && key <= OPTION_JSON ? 0 : ARGP_ERR_UNKNOWN;
 }
 

@@ -11,7 +11,7 @@
 
 /* --since, --until, --vcpu, --last, --host-clock, --no-index */
 extern const struct argp shared_argp;
-/* ... and --json */
+/* ... and --json; input: a bool that it sets, or NULL */
 extern const struct argp shared_json_argp;
 
 #endif

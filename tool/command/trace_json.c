@@ -45,6 +45,8 @@ static json_t *fault_json(const struct vmmu_trace_record *fault, const struct sy
 	json_t *out = json_pack("{sI so ss so ss}", "id", (json_int_t)fault->fault, "gpa", hex(fault->page_fault.address),
 	                        "access", access, "rip", hex(fault->page_fault.guest_rip), "place", place);
 
+	if (fault_of_l2(fault))
+		json_object_set_new(out, "guest", json_string("L2"));
 	free(access);
 	free(place);
 	return out;
@@ -160,7 +162,7 @@ static json_t *fields_of(const struct vmmu_trace_record *r)
 		return json_pack("{ss so so}", "instruction", describe_guest_flush(r->instruction).text, "value",
 		                 hex(r->guest_flush.value), "rip", hex(r->guest_flush.guest_rip));
 	case VMMU_TRACE_PAGING_ELEMENT:
-		return json_pack("{so so so so}", "address", hex(r->element.address), "where", hex(r->element.where), "pte",
+		return json_pack("{si ss so so so so}", "level", r->level, "cause", describe_cause(r->cause).text, "address", hex(r->element.address), "where", hex(r->element.where), "pte",
 		                 hex(r->element.pte), "gpa", hex(r->element.gpa));
 	case VMMU_TRACE_DROPS:
 		return json_pack("{so}", "lost", hex(r->drops.records));

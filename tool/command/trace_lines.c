@@ -24,7 +24,7 @@ void lines_write(const struct view *view, const struct vmmu_decoder *decoder,
 static void print_modes(const struct palette *p, const struct vmmu_trace_record *fault,
                         const struct vmmu_trace_record *end)
 {
-	printf("  %s%s", p->dim, fault_of_l2(fault) ? "L2 " : "");
+	printf("  %s", p->dim);
 	if (fault_paging(fault))
 		printf("cr3 0x%" PRIx64, fault->page_fault.word & ~(uint64_t)VMMU_TRACE_WORD_BITS);
 	else
@@ -41,9 +41,9 @@ void lines_fault(const struct view *view, const struct vmmu_trace_record *fault,
 	const struct palette *p = view->palette;
 	char *access = describe_access(fault), *place = describe_place(fault, &view->symbols);
 
-	printf("%sfault %u%s  %s%.6f s%s  %s at %s0x%09" PRIx64 "%s  by %s%s%s", p->bold, fault->fault, p->off,
+	printf("%sfault %u%s  %s%.6f s%s  %s at %s0x%09" PRIx64 "%s%s  by %s%s%s", p->bold, fault->fault, p->off,
 	       p->dim, trace_seconds(&view->trace, fault), p->off, access, p->cyan, fault->page_fault.address, p->off,
-	       p->blue, place, p->off);
+	       fault_of_l2(fault) ? " of L2" : "", p->blue, place, p->off);
 	if (fault->vcpu)
 		printf("  vCPU %u", fault->vcpu);
 	if (more)
@@ -122,8 +122,13 @@ void lines_other(const struct view *view, const struct vmmu_decoder *decoder,
 		       describe_guest_flush(r->instruction).text, r->guest_flush.value);
 		break;
 	case VMMU_TRACE_PAGING_ELEMENT:
-		printf("  0x%" PRIx64 " of L2: L1's level %u entry at 0x%" PRIx64 " is 0x%" PRIx64 ", gpa of L1 0x%" PRIx64,
-		       r->element.address, r->level, r->element.where, r->element.pte, r->element.gpa);
+		if (r->cause == VMMU_CAUSE_PREFETCH)
+			printf("  prefetch:");
+		else
+			printf("  0x%" PRIx64 " of L2:", r->element.address);
+		printf(" L1's level %u entry at 0x%" PRIx64 " is 0x%" PRIx64, r->level, r->element.where, r->element.pte);
+		if (r->element.gpa)
+			printf(", gpa of L1 0x%" PRIx64, r->element.gpa);
 		break;
 	case VMMU_TRACE_DROPS:
 		printf("  %s%" PRIu64 " records were lost here", p->red, r->drops.records);

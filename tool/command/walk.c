@@ -14,22 +14,25 @@
 #include "../question/question.h"
 #include "command.h"
 #include "shared_options.h"
+#include "walk_l1.h"
 
 enum { OPTION_GPA = 'g',
        OPTION_BRIEF = 'b',
        OPTION_GVA = 0x100,
+       OPTION_L2,
        OPTION_ROOT,
        OPTION_BITS,
        OPTION_RMAP };
 
 struct walk {
 	struct view view;
-	uint64_t address; /* gpa; in shadow tables gva */
+	uint64_t address; /* gpa; in shadow tables gva; of L2 */
 	bool is_gva, given;
-	uint64_t root; /* top table; 0: the one loaded last */
-	bool brief;    /* no history */
-	bool bits;     /* entries taken apart */
-	bool rmap;     /* instead: which entries map the gpa */
+	bool is_l2, json; /* the gpa of a guest's guest; JSON is had in other ways of the others */
+	uint64_t root;    /* top table; 0: the one loaded last */
+	bool brief;       /* no history */
+	bool bits;        /* entries taken apart */
+	bool rmap;        /* instead: which entries map the gpa */
 
 	struct replay replay;
 	struct replay_vm *vm;
@@ -37,14 +40,15 @@ struct walk {
 	char *label;
 	struct vmmu_path_step steps[VMMU_LEVEL_MAX];
 	unsigned count;
+	struct l1_path l1;
 };
 
 static void print_heading(const struct walk *walk)
 {
 	const struct palette *p = walk->view.palette;
 
-	printf("%sGuest-%s 0x%012" PRIx64 " %s%s\n", p->bold, walk->is_gva ? "virtual" : "physical",
-	       walk->address, walk->label, p->off);
+	printf("%sGuest-%s%s 0x%012" PRIx64 " %s%s\n", p->bold, walk->is_gva ? "virtual" : "physical",
+	       walk->is_l2 ? " for L2" : "", walk->address, walk->label, p->off);
 	printf("%sVM %u, %s, %u levels", p->dim, walk->vm->id,
 	       describe_mode(walk->vm->decoder.mode), walk->vm->decoder.levels);
 	if (walk->view.machine[0])
@@ -59,7 +63,9 @@ static void print_steps(const struct walk *walk)
 	const struct palette *p = walk->view.palette;
 
 	printf("%s  level  covers   table        %sindex  at           entry               meaning%s\n", p->dim,
-	       walk->is_gva ? "guest's own  " : "", p->off);
+	       walk->is_gva ? "guest's own  " : walk->is_l2 ? "L1's table   "
+	                                                    : "",
+	       p->off);
 	for (unsigned i = 0; i < walk->count; i++) {
 		const struct vmmu_path_step *step = &walk->steps[i];
 		char *meaning = describe_entry(&walk->vm->decoder, step->level, step->entry);
@@ -68,7 +74,7 @@ static void print_steps(const struct walk *walk)
 
 		printf("  %-5u  %-7s  0x%09" PRIx64 "  ", step->level, text_level_span(step->level),
 		       step->table.v);
-		if (walk->is_gva)
+		if (walk->is_gva || walk->is_l2)
 			printf("0x%09" PRIx64 "  ",
 			       replay_table_at(&walk->replay, step->table.v)->gfn << VMMU_PAGE_SHIFT);
 		printf("[%3u]  0x%09" PRIx64 "  0x%016" PRIx64 "  %s%s%s\n", step->index,
@@ -177,8 +183,11 @@ static bool writes_entry(const struct walk *walk, const struct vmmu_trace_record
 
 	if (!tells || record->vm != walk->vm->id || record->level != level)
 		return false;
-	if (walk->is_gva)
+	if (walk->is_gva || walk->is_l2)
 		return is_on_the_way(walk, record);
+	/* Those of a nested map are for gpas of L2. */
+	if (walk->vm->nested && record->root == walk->vm->map)
+		return false;
 	return (record->spte.gfn & ~(pages - 1)) == ((walk->address >> VMMU_PAGE_SHIFT) & ~(pages - 1));
 }
 
@@ -280,7 +289,7 @@ static bool is_address_of_mode(const struct walk *walk)
 	bool shadow = d->mode == VMMU_MODE_SHADOW;
 	uint64_t beyond = walk->address >> (bits - shadow);
 
-	if (walk->is_gva != shadow) {
+	if (walk->is_gva != shadow && !(walk->is_l2 && shadow)) {
 		complain(shadow ? "shadow tables translate guest-virtual addresses: give --gva"
 		                : "%s tables translate guest-physical addresses: give --gpa",
 		         describe_mode(d->mode));
@@ -292,6 +301,22 @@ static bool is_address_of_mode(const struct walk *walk)
 		         d->levels);
 		return false;
 	}
+	return true;
+}
+
+static bool prepare_l2(struct walk *walk)
+{
+	uint64_t root = walk->root ? walk->root : walk->vm->l2_root;
+	const struct replay_table *top = root ? replay_table_at(&walk->replay, root) : NULL;
+
+	if (!top || top->root != walk->vm->map) {
+		complain(walk->root ? "the table at 0x%" PRIx64 " is none of a nested map's"
+		                    : "no tables for L2 had been loaded then, or they are gone",
+		         walk->root);
+		return false;
+	}
+	walk->count = replay_walk(&walk->replay, walk->vm, root, walk->address, walk->steps);
+	l1_path_find(&walk->l1, &walk->view, walk->vm, top, walk->address, walk->moment);
 	return true;
 }
 
@@ -315,14 +340,78 @@ static bool prepare(struct walk *walk)
 		return true;
 	if (!is_address_of_mode(walk))
 		return false;
+	if (walk->is_l2 && !walk->vm->nested) {
+		complain("no guest of this trace runs guests: --l2 is for those of `vmmu run --nested`");
+		return false;
+	}
 	if (walk->root && !replay_table_at(&walk->replay, walk->root)) {
 		complain("there is no table at 0x%" PRIx64 " at that moment: `vmmu dump` lists them", walk->root);
 		return false;
 	}
+	if (walk->is_l2)
+		return prepare_l2(walk);
 	walk->count = replay_walk(&walk->replay, walk->vm, walk->root ? walk->root : walk->vm->root,
 	                          walk->address, walk->steps);
 	return true;
 }
+
+/* ---- an address of L2 in JSON ------------------------------------------------------------ */
+
+static json_t *write_json(const struct walk *walk, uint64_t number)
+{
+	const struct vmmu_trace_record *record = &walk->view.trace.records[number], *fault = view_fault_of(&walk->view, number);
+	bool found = record->event == VMMU_TRACE_FOUND;
+	uint64_t now = found ? record->entry.spte : record->spte.new_spte;
+	char *meaning = describe_entry(&walk->vm->decoder, record->level, now);
+	json_t *json = json_pack("{sI sf ss so ss}", "record", (json_int_t)number, "time", trace_seconds(&walk->view.trace, record),
+	                         "cause", found ? "found" : describe_cause(record->cause).text, "new", walk_hex(now), "meaning", meaning);
+
+	if (!found)
+		json_object_set_new(json, "old", walk_hex(record->spte.old_spte));
+	if (fault)
+		json_object_set_new(json, "fault", json_integer(fault->fault));
+	free(meaning);
+	return json;
+}
+
+static json_t *step_json(const struct walk *walk, const struct vmmu_path_step *step)
+{
+	char *meaning = describe_entry(&walk->vm->decoder, step->level, step->entry);
+	json_t *json = json_pack("{si si so so ss}", "level", step->level, "index", step->index, "table", walk_hex(step->table.v),
+	                         "entry", walk_hex(step->entry), "meaning", meaning);
+	json_t *history;
+
+	free(meaning);
+	if (walk->brief)
+		return json;
+	history = json_array();
+	for (uint64_t n = 0; n < walk->view.trace.count; n++)
+		if (writes_entry(walk, &walk->view.trace.records[n], step->level))
+			json_array_append_new(history, write_json(walk, n));
+	json_object_set_new(json, "history", history);
+	return json;
+}
+
+static void show_l2_json(struct walk *walk)
+{
+	const struct vmmu_path_step *last = walk->count ? &walk->steps[walk->count - 1] : NULL;
+	json_t *steps = json_array(), *json;
+
+	view_index_faults(&walk->view);
+	for (unsigned i = 0; i < walk->count; i++)
+		json_array_append_new(steps, step_json(walk, &walk->steps[i]));
+	json = json_pack("{so si so so so}", "l2_gpa", walk_hex(walk->address), "vm", walk->vm->id, "root", walk_hex(walk->steps[0].table.v),
+	                 "l1_steps", l1_path_json(&walk->l1, walk->brief), "steps", steps);
+	if (walk->l1.mapped)
+		json_object_set_new(json, "l1_gpa", walk_hex(walk->l1.l1_gpa));
+	if (last && last->info.kind == VMMU_ENTRY_LEAF)
+		json_object_set_new(json, "hpa", walk_hex(vmmu_pfn_hpa(last->info.pfn).v + (walk->address & ((vmmu_level_pages(last->level) << VMMU_PAGE_SHIFT) - 1))));
+	json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(13));
+	putchar('\n');
+	json_decref(json);
+}
+
+/* ---- all of it --------------------------------------------------------------------------- */
 
 static void show(struct walk *walk)
 {
@@ -330,7 +419,17 @@ static void show(struct walk *walk)
 		show_reverse(walk);
 		return;
 	}
+	if (walk->is_l2 && walk->json) {
+		show_l2_json(walk);
+		return;
+	}
 	print_heading(walk);
+	if (walk->is_l2) {
+		printf("%sThe path in L1's tables, as it was read until then%s\n", walk->view.palette->bold, walk->view.palette->off);
+		l1_path_print(&walk->l1);
+		printf("\n%sThe path in ours, L1's and the slots' merged, as the CPU walks it%s\n", walk->view.palette->bold,
+		       walk->view.palette->off);
+	}
 	print_steps(walk);
 	print_result(walk);
 	if (walk->brief)
@@ -342,6 +441,8 @@ static void show(struct walk *walk)
 		if (walk->count && level < walk->steps[walk->count - 1].level &&
 		    count_writes(walk, level, 0, walk->view.trace.count) == 0)
 			break;
+		if (walk->is_l2)
+			l1_path_print_history(&walk->l1, level);
 		print_history(walk, level);
 	}
 }
@@ -354,15 +455,21 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &walk->view;
 		state->child_inputs[1] = &walk->view;
+		state->child_inputs[2] = &walk->json;
 		return 0;
 	case OPTION_GPA:
 	case OPTION_GVA:
+	case OPTION_L2:
 		if (walk->given)
 			argp_error(state, "one address at a time");
 		if (!parse_address(arg, &walk->address))
 			argp_error(state, "--%s takes an address in hex, with 0x or without, like 1a3c000, not \"%s\"",
-			           key == OPTION_GPA ? "gpa" : "gva", arg);
+			           key == OPTION_GPA   ? "gpa"
+			           : key == OPTION_GVA ? "gva"
+			                               : "l2",
+			           arg);
 		walk->is_gva = key == OPTION_GVA;
+		walk->is_l2 = key == OPTION_L2;
 		walk->given = true;
 		return 0;
 	case OPTION_ROOT:
@@ -379,10 +486,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		walk->brief = true;
 		return 0;
 	case ARGP_KEY_END:
-		if (walk->rmap && walk->is_gva)
+		if (walk->rmap && (walk->is_gva || walk->is_l2))
 			argp_error(state, "--rmap goes from a guest page to its entries: give --gpa X");
 		if (!walk->given)
-			argp_error(state, "which address? Give --gpa X, or --gva X under shadow paging");
+			argp_error(state, "which address? Give --gpa X, --gva X under shadow paging, or --l2 X for a guest's guest");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -392,6 +499,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address, in hex with or without 0x", 1},
 	{"gva", OPTION_GVA, "X", 0, "Under shadow paging: the guest-virtual address", 1},
+	{"l2", OPTION_L2, "X", 0, "In a run with --nested: the guest-physical address of a guest's guest, through both dimensions", 1},
 	{"root", OPTION_ROOT, "HPA", 0,
          "The top table to begin with (default: the one that was loaded last)", 1},
 	{"bits", OPTION_BITS, NULL, 0, "Take each entry apart, bit by bit", 1},
@@ -435,8 +543,17 @@ static bool wants_index(const struct walk *walk)
 	         memcmp(begin.header.magic, VMMU_TRACE_MAGIC, sizeof(begin.header.magic)) == 0 &&
 	         begin.first.event == VMMU_TRACE_VM && begin.first.config.mode != VMMU_MODE_SHADOW;
 	close(fd);
-	return direct && !walk->is_gva && !walk->root && !walk->bits && !walk->rmap && !walk->view.kernel_path &&
+	return direct && !walk->is_gva && !walk->is_l2 && !walk->root && !walk->bits && !walk->rmap && !walk->view.kernel_path &&
 	       walk->view.vm == UINT64_MAX && (walk->view.moment == MOMENT_END || walk->view.moment == MOMENT_TIME);
+}
+
+/* It has a JSON of its own: the index does not know L1's entries. */
+static bool asks_for_l2(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strncmp(argv[i], "--l2", 4) == 0)
+			return true;
+	return false;
 }
 
 int command_walk(int argc, char **argv)
@@ -444,7 +561,7 @@ int command_walk(int argc, char **argv)
 	struct walk walk = {0};
 	int status = EXIT_TROUBLE;
 
-	if (question_is_asked(argc, argv, QUESTION_FOR_OPTION_JSON))
+	if (question_is_asked(argc, argv, asks_for_l2(argc, argv) ? QUESTION_FOR_KVM : QUESTION_FOR_OPTION_JSON))
 		return question_walk(argc, argv);
 	view_init(&walk.view);
 	argp_parse(&argp, argc, argv, 0, NULL, &walk);

@@ -190,6 +190,16 @@ static void take_entry(struct vmmu_facts *c, const struct vmmu_trace_record *rec
 	add(c, fact, stream, record->fault);
 }
 
+/* Of a nested map, whose input is no gpa of the VM's: counted, and not followed, as of KVM's. `vmmu walk --l2` reads it. */
+static bool is_of_nested_map(const struct vmmu_facts *c, const struct vmmu_trace_record *record)
+{
+	const struct replay_vm *vm = replay_vm_of(&c->replay, record->vm);
+
+	return vm && vm->nested && record->root == vm->map &&
+	       (record->event == VMMU_TRACE_SPTE_CHANGED || record->event == VMMU_TRACE_FOUND || record->event == VMMU_TRACE_GET_PAGE ||
+	        record->event == VMMU_TRACE_PREPARE_ZAP_PAGE);
+}
+
 static void take(struct vmmu_facts *c, uint64_t number)
 {
 	const struct vmmu_trace_record *record = &c->trace->records[number];
@@ -202,6 +212,12 @@ static void take(struct vmmu_facts *c, uint64_t number)
 		return;
 	place = stream_place(c, record);
 	stream = &c->streams[place];
+	if (is_of_nested_map(c, record)) {
+		if (record->event == VMMU_TRACE_SPTE_CHANGED && record->spte.new_spte && record->level == VMMU_LEVEL_4K)
+			c->vms[stream->thread.vm].counts.nested++;
+		replay_apply(&c->replay, c->trace, number);
+		return;
+	}
 	fact = (struct fact){
 		.time = nanoseconds(c, record->time),
 		.thread = place,

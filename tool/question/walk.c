@@ -11,6 +11,7 @@
 enum { OPTION_GPA = 'g',
        OPTION_BRIEF = 'b',
        OPTION_SMM = 0x100,
+       OPTION_L2,
        OPTION_BITS };
 
 struct walk_question {
@@ -36,6 +37,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--gpa takes an address in hexadecimal, not \"%s\"", arg);
 		q->given = true;
 		return 0;
+	case OPTION_L2:
+		argp_error(state, "--l2 is for traces of `vmmu run --nested`: KVM's events do not tell what its guest's tables were");
+		return 0;
 	case OPTION_BRIEF:
 		q->brief = true;
 		return 0;
@@ -58,6 +62,7 @@ static const struct argp_option options[] = {
 	{"gpa", OPTION_GPA, "X", 0, "The guest-physical address, in hexadecimal with or without 0x", 1},
 	{"bits", OPTION_BITS, NULL, 0, "Take each entry apart, bit by bit", 1},
 	{"brief", OPTION_BRIEF, NULL, 0, "The entries only, without their history", 1},
+	{"l2", OPTION_L2, "X", OPTION_HIDDEN, NULL, 1},
 	{"smm", OPTION_SMM, NULL, 0, "In the address space of system management mode", 1},
 	{0},
 };

@@ -144,6 +144,7 @@ static void print_entries(FILE *to, const json_t *entries)
 static void print_tables(FILE *to, const json_t *summary)
 {
 	const json_t *tables = json_object_get(summary, "tables"), *mapped = json_object_get(summary, "mapped");
+	const json_t *nested = json_object_get(summary, "tables_made_nested");
 	uint64_t bytes = number(summary, "table_bytes"), mapped_bytes = 0;
 
 	fprintf(to, "  tables       %s", text_count(sum(tables)).text);
@@ -151,6 +152,9 @@ static void print_tables(FILE *to, const json_t *summary)
 		if (at_level(tables, level))
 			fprintf(to, ", %s of level %u", text_count(at_level(tables, level)).text, level);
 	fprintf(to, "; %s freed\n", text_count(number(summary, "tables_freed")).text);
+	if (sum(nested))
+		fprintf(to, "  tables made  %s for L1, %s for L2\n",
+		        text_count(sum(tables) + number(summary, "tables_freed") - sum(nested)).text, text_count(sum(nested)).text);
 
 	fprintf(to, "  mapped       ");
 	for (unsigned level = VMMU_LEVEL_1G; level >= 1; level--) {
@@ -167,6 +171,24 @@ static void print_tables(FILE *to, const json_t *summary)
 		fprintf(to, " = %s per GiB mapped",
 		        text_bytes((uint64_t)((double)bytes * (1 << 30) / (double)mapped_bytes)).text);
 	fputc('\n', to);
+}
+
+/* By level, where the guest has run guests. */
+static void print_exits(FILE *to, const json_t *summary)
+{
+	json_t *exits = json_object_get(summary, "exits"), *of_l2 = json_object_get(summary, "exits_l2"), *of_l1, *value;
+	const char *key;
+
+	if (sum(of_l2) == 0) {
+		print_counts(to, "exits", exits);
+		return;
+	}
+	of_l1 = json_object();
+	json_object_foreach(exits, key, value) if (number(exits, key) > number(of_l2, key))
+		json_object_set_new(of_l1, key, json_integer((json_int_t)(number(exits, key) - number(of_l2, key))));
+	print_counts(to, "exits of L1", of_l1);
+	print_counts(to, "exits of L2", of_l2);
+	json_decref(of_l1);
 }
 
 static void print_longest_exit(FILE *to, const json_t *longest)
@@ -207,7 +229,7 @@ void summary_print(FILE *to, const json_t *summary, const struct run_facts *fact
 	print_counts(to, "violations", json_object_get(summary, "faults"));
 	print_entries(to, json_object_get(summary, "entries"));
 	print_tables(to, summary);
-	print_counts(to, "exits", json_object_get(summary, "exits"));
+	print_exits(to, summary);
 	print_longest_exit(to, json_object_get(summary, "longest_exit"));
 	print_run_ahead(to, json_object_get(summary, "run_ahead"));
 	print_trace(to, facts);

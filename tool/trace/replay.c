@@ -375,6 +375,7 @@ static void take_vm(struct replay *replay, const struct trace_file *trace, uint6
 	vm->cpu_bits = bits_the_cpu_sets(&vm->decoder);
 	vm->described = true;
 	vm->nested = record->config.features & VMMU_TRACE_NESTED;
+	vm->map = record->root;
 }
 
 static void apply_write(struct replay *replay, const struct trace_file *trace, uint64_t number)
@@ -411,10 +412,15 @@ static void apply_get_page(struct replay *replay, const struct trace_file *trace
 static void apply_root_load(struct replay *replay, const struct vmmu_trace_record *record)
 {
 	struct replay_vm *vm = vm_named(replay, record->vm);
+	const struct replay_table *top = replay_table_at(replay, record->root_load.table);
 
+	if (vm->nested && top && top->root == vm->map) {
+		vm->l2_root = record->root_load.table;
+		return;
+	}
 	vm->root = record->root_load.table;
 	vm->root_id = record->root;
-	if (!replay_table_at(replay, record->root_load.table))
+	if (!top)
 		table_add(replay, record, record->root_load.table, 0);
 }
 

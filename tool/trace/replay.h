@@ -39,7 +39,9 @@ struct replay_vm {
 	struct replay_table *tables;
 	struct vmmu_decoder decoder;
 	uint64_t cpu_bits; /* accessed and dirty bits that the CPU may set on its own */
-	uint64_t root;     /* top table of the root loaded last; 0 = none yet */
+	uint16_t map;      /* root of its VM record: with `nested` that of the nested map */
+	uint64_t root;     /* top table of the root loaded last, of L1's own map; 0 = none yet */
+	uint64_t l2_root;  /* the same of the nested map */
 	uint16_t root_id;
 };
 

@@ -113,14 +113,19 @@ static void check_dump_end(struct verifier *v, uint64_t number)
 	const struct vmmu_trace_record *record = &v->trace->records[number];
 	const struct replay_vm *vm = replay_vm_of(&v->replay, record->vm);
 	struct replay_table *root = vm && vm->root ? replay_table_at(&v->replay, vm->root) : NULL;
+	struct replay_table *l2_root = vm && vm->l2_root ? replay_table_at(&v->replay, vm->l2_root) : NULL;
+	uint32_t pass;
 
 	if (record->dump_end.records != v->dump_records)
 		found(v->verdict, "record %" PRIu64 ": the dump should have %" PRIu64 " entries, it has %" PRIu64,
 		      number, record->dump_end.records, v->dump_records);
 	if (!root)
 		found(v->verdict, "record %" PRIu64 ": a dump, but no root was ever loaded", number);
-	else
-		misses_one(v, vm, root, replay_pass(&v->replay));
+	else {
+		pass = replay_pass(&v->replay);
+		if (!misses_one(v, vm, root, pass) && l2_root)
+			misses_one(v, vm, l2_root, pass);
+	}
 	v->dump_records = 0;
 	v->dump_complete = true;
 	replay_free(&v->replica);

@@ -5,6 +5,7 @@
 #include "visor/host/log.h"
 #include "visor/lib/format.h"
 #include "visor/lib/string.h"
+#include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
 static const char *const exit_names[EXIT_KIND_COUNT] = {
@@ -47,6 +48,8 @@ const char *exit_kind_name(const struct vcpu *vcpu, enum exit_kind kind)
 void exit_count(struct vcpu *vcpu, enum exit_kind kind)
 {
 	vcpu->vm->exits[kind]++;
+	if (vcpu->nested.l2)
+		vcpu->vm->l2_exits[kind]++;
 	vcpu->vm->watch.kind = kind;
 }
 
@@ -55,6 +58,8 @@ void counters_read(struct vm *vm, struct counters *out)
 	out->tsc = rdtsc();
 	memcpy(out->exits, vm->exits, sizeof(out->exits));
 	out->exits[EXIT_MEMORY_FAULT] = vm->vcpu.memory_faults; /* counted apart, on the hot path */
+	memcpy(out->l2_exits, vm->l2_exits, sizeof(out->l2_exits));
+	out->l2_exits[EXIT_MEMORY_FAULT] = nested_faults_of_l2(&vm->vcpu);
 	out->ahead_instructions = vm->ahead.instructions;
 	out->ahead_faults = vm->ahead.faults;
 	vmmu_stats_read(vm->mmu, &out->engine);
@@ -147,9 +152,22 @@ static void write_entries(const struct vmmu_stats *s)
 	json_close();
 }
 
+/* How many of these L2 has made; the others are L1's. */
+static void write_l2_exits(const struct vm *vm, const struct counters *c)
+{
+	json_open("exits_l2");
+	for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
+		if (c->l2_exits[kind])
+			json_number(exit_kind_name(&vm->vcpu, kind), c->l2_exits[kind]);
+	}
+	json_close();
+}
+
 void counters_write(const struct vm *vm, const struct counters *c)
 {
 	write_exits(vm, c);
+	if (vm->options->nested)
+		write_l2_exits(vm, c);
 	write_faults(&c->engine);
 	if (vm->vcpu.backend->mode == VMMU_MODE_SHADOW)
 		write_ahead(c);

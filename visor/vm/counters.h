@@ -15,6 +15,7 @@ struct vm;
 struct counters {
 	uint64_t tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
+	uint64_t l2_exits[EXIT_KIND_COUNT];        /* of these: by a guest's guest */
 	uint64_t ahead_instructions, ahead_faults; /* exit/ahead.h */
 	struct vmmu_stats engine;
 };
@@ -29,7 +30,7 @@ void counters_read(struct vm *vm, struct counters *out);
 /* What has been counted from `before` to `after`. */
 void counters_difference(const struct counters *after, const struct counters *before, struct counters *out);
 
-/* Members `exits`, `faults`, `run_ahead`, `entries` and `zapped` of the event that is being written (docs/visor.md). */
+/* Members `exits`, `exits_l2` of a guest that may run guests, `faults`, `run_ahead`, `entries` and `zapped` of the event that is being written (docs/visor.md). */
 void counters_write(const struct vm *vm, const struct counters *c);
 
 /* A member `key`: level -> count, of those levels that have any. */

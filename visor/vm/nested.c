@@ -6,6 +6,11 @@
 #include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
 
+uint64_t nested_faults_of_l2(const struct vcpu *v)
+{
+	return v->nested.faults + (v->nested.l2 ? v->memory_faults - v->nested.faults_before : 0);
+}
+
 bool nested_runs_l2(const struct vcpu *v)
 {
 	return v->nested.l2;
@@ -53,6 +58,7 @@ enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, 
 	if (status != VMMU_OK)
 		return status;
 	v->nested.l2 = true;
+	v->nested.faults_before = v->memory_faults;
 	v->nested.tsc_offset = tsc_offset;
 	v->nested.refused.reflect = VMMU_REFLECT_NONE;
 	v->vm->bus.walk = tables ? walk_l2 : NULL;
@@ -63,6 +69,7 @@ void nested_leave(struct vcpu *v, struct vmmu_root *root)
 {
 	enum vmmu_status status = load_root(v, NULL, root);
 
+	v->nested.faults = nested_faults_of_l2(v);
 	v->nested.l2 = false;
 	v->nested.tsc_offset = 0;
 	v->vm->bus.walk = NULL;

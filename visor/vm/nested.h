@@ -70,6 +70,9 @@ bool nested_page_fits(const struct vcpu *v, uint64_t gpa);
 /* L2 runs. */
 bool nested_runs_l2(const struct vcpu *v);
 
+/* How many memory faults have been L2's. */
+uint64_t nested_faults_of_l2(const struct vcpu *v);
+
 /* What an access made for L2 has met until now is of no account. */
 void nested_forget_refusal(struct vcpu *v);
 

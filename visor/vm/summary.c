@@ -10,7 +10,7 @@
 #include "visor/vm/vm.h"
 #include "visor/vm/watch.h"
 
-static void write_tables(const struct counters *c)
+static void write_tables(const struct counters *c, bool nested)
 {
 	uint64_t live[VMMU_LEVEL_MAX + 1] = {0};
 
@@ -18,6 +18,8 @@ static void write_tables(const struct counters *c)
 		live[level] = c->engine.tables_allocated[level] - c->engine.tables_freed[level];
 	counters_write_by_level("tables", live);
 	json_number("tables_freed", counters_tables_freed(c));
+	if (nested)
+		counters_write_by_level("tables_made_nested", c->engine.tables_nested);
 	json_number("table_bytes", (counters_tables_allocated(c) - counters_tables_freed(c)) * VMMU_PAGE_SIZE);
 }
 
@@ -30,7 +32,7 @@ void summary_write(struct vm *vm)
 	json_number("guest_ns", clock_ticks_to_ns(vm->end_tsc - vm->start_tsc));
 	json_number("host_ticks", vm->end_tsc - vm->start_tsc);
 	counters_write(vm, &c);
-	write_tables(&c);
+	write_tables(&c, vm->options->nested);
 	json_open("mapped");
 	json_number("4k", c.engine.pages[VMMU_LEVEL_4K]);
 	json_number("2m", c.engine.pages[VMMU_LEVEL_2M]);

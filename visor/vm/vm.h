@@ -45,6 +45,7 @@ struct vm {
 
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
+	uint64_t l2_exits[EXIT_KIND_COUNT]; /* of these: by a guest's guest */
 	struct watch watch;
 	struct vmmu_trace_ring vcpu_ring, manage_ring;
 	struct phases *phases; /* NULL until the guest marks one (vm/phases.h) */

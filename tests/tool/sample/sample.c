@@ -157,6 +157,79 @@ static void shadow_records(void)
 	root_load(3, PAE_ROOT);
 }
 
+/* ---- a guest's guest ------------------------------------------------------------------ */
+
+#define MERGED_TOP 0x5000ull
+#define MERGED_L3 0x6000ull
+#define MERGED_L2 0x7000ull
+#define MERGED_L1 0x8000ull
+#define L1_TABLE(gpa) ((gpa) | 0x27)
+#define L1_LEAF(gpa) ((gpa) | 0x67)
+
+static void of_map(uint16_t map)
+{
+	maker.records[maker.header.records - 1].root = map;
+}
+
+static void element(uint32_t fault, uint8_t level, enum vmmu_cause cause, uint64_t address, uint64_t where, uint64_t pte, uint64_t gpa)
+{
+	struct vmmu_trace_record *r = maker_add(&maker, VMMU_TRACE_PAGING_ELEMENT, 0);
+
+	r->fault = fault;
+	r->level = level;
+	r->cause = (uint8_t)cause;
+	r->element = (struct vmmu_trace_element){.address = address, .where = where, .pte = pte, .gpa = gpa};
+}
+
+static void l1_path(uint32_t fault, uint64_t address, uint64_t leaf, uint64_t gpa)
+{
+	element(fault, 4, VMMU_CAUSE_VIOLATION, address, 0x100000, L1_TABLE(0x101000ull), 0);
+	element(fault, 3, VMMU_CAUSE_VIOLATION, address, 0x101000, L1_TABLE(0x102000ull), 0);
+	element(fault, 2, VMMU_CAUSE_VIOLATION, address, 0x102000 + 8 * (address >> 21), L1_TABLE(0x103000ull), 0);
+	element(fault, 1, VMMU_CAUSE_VIOLATION, address, 0x103000 + 8 * (address >> 12 & 511), leaf, gpa);
+}
+
+/*
+ * L1 maps L2's 0x1000 to its own 0x777000; a neighbour comes with it. Then L1 writes its table, and L2's
+ * page is another one; at 0x3000 L1 has nothing. L1's tables are at its gpas 0x100000 to 0x103000.
+ */
+static void nested_records(void)
+{
+	struct vmmu_trace_record *r;
+
+	maker_vm(&maker, VMMU_MODE_NPT);
+	maker.records[0].config.features |= VMMU_TRACE_NESTED;
+	maker_table(&maker, 4, ROOT, 0);
+	of_map(2);
+	root_load(4, ROOT);
+	maker_table(&maker, 4, MERGED_TOP, 0x100);
+	root_load(4, MERGED_TOP);
+	begin_fault(1, 0x1000, VMMU_W | VMMU_ACCESS_USER, 0xffffffff81000010ull, KERNEL | VMMU_TRACE_WORD_L2);
+	table_in_fault(1, 3, MERGED_L3, 0x101);
+	shadow_write(1, 4, MERGED_TOP, 0, 0x101, 0, SHADOW_TABLE(MERGED_L3), VMMU_CAUSE_VIOLATION);
+	table_in_fault(1, 2, MERGED_L2, 0x102);
+	shadow_write(1, 3, MERGED_L3, 0, 0x102, 0, SHADOW_TABLE(MERGED_L2), VMMU_CAUSE_VIOLATION);
+	table_in_fault(1, 1, MERGED_L1, 0x103);
+	shadow_write(1, 2, MERGED_L2, 0, 0x103, 0, SHADOW_TABLE(MERGED_L1), VMMU_CAUSE_VIOLATION);
+	shadow_write(1, 1, MERGED_L1, 1, 0x777, 0, SHADOW_LEAF(0x9000), VMMU_CAUSE_VIOLATION);
+	element(1, 1, VMMU_CAUSE_PREFETCH, 0, 0x103010, L1_LEAF(0x778000ull), 0x778000);
+	shadow_write(1, 1, MERGED_L1, 2, 0x778, 0, SHADOW_LEAF(0xa000), VMMU_CAUSE_PREFETCH);
+	l1_path(1, 0x1000, L1_LEAF(0x777000ull), 0x777000);
+	end_fault(1, 0x777000, VMMU_FAULT_FIXED);
+	begin_fault(2, 0x103008, VMMU_W | VMMU_ACCESS_PRESENT, 0xffffffff81000123ull, KERNEL);
+	shadow_write(2, 1, MERGED_L1, 1, 0x777, SHADOW_LEAF(0x9000), 0, VMMU_CAUSE_GUEST_WRITE);
+	end_fault(2, 0x103008, VMMU_FAULT_WRITE_TABLE);
+	begin_fault(3, 0x1000, VMMU_R | VMMU_ACCESS_USER, 0x401000, USER | VMMU_TRACE_WORD_L2);
+	shadow_write(3, 1, MERGED_L1, 1, 0x779, 0, SHADOW_LEAF(0xb000), VMMU_CAUSE_VIOLATION);
+	l1_path(3, 0x1000, L1_LEAF(0x779000ull), 0x779000);
+	end_fault(3, 0x779000, VMMU_FAULT_FIXED);
+	begin_fault(4, 0x3000, VMMU_R | VMMU_ACCESS_USER, 0x401000, USER | VMMU_TRACE_WORD_L2);
+	l1_path(4, 0x3000, 0, 0);
+	end_fault(4, 0x3000, VMMU_FAULT_REFLECT);
+	r = &maker.records[maker.header.records - 1];
+	r->level = 0;
+}
+
 static void ept_records(void)
 {
 	maker_vm(&maker, VMMU_MODE_EPT);
@@ -215,7 +288,7 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*make)(void);
-	} samples[] = {{"ept", ept_records}, {"shadow", shadow_records}, {"future", future_records}, {"marked", marked_records}};
+	} samples[] = {{"ept", ept_records}, {"shadow", shadow_records}, {"future", future_records}, {"marked", marked_records}, {"nested", nested_records}};
 	const char *name = argc == 3 ? argv[2] : "ept";
 	void (*make)(void) = NULL;
 	FILE *to;
@@ -224,7 +297,7 @@ int main(int argc, char **argv)
 		if (strcmp(samples[i].name, name) == 0)
 			make = samples[i].make;
 	if (argc < 2 || argc > 3 || !make || !(to = fopen(argv[1], "w"))) {
-		fprintf(stderr, "usage: sample FILE [ept|shadow|future|marked]\n");
+		fprintf(stderr, "usage: sample FILE [ept|shadow|future|marked|nested]\n");
 		return 2;
 	}
 	maker_init(&maker);
