@@ -203,8 +203,8 @@ static void print_reason(const struct walk *walk, uint64_t number)
 	}
 	access = describe_access(fault);
 	place = describe_place(fault, &walk->view.symbols);
-	printf("fault %u: %s at %s0x%" PRIx64 "%s by %s%s%s\n", fault->fault, access, p->cyan, fault->page_fault.address,
-	       p->off, p->blue, place, p->off);
+	printf("fault %u: %s at %s0x%" PRIx64 "%s%s by %s%s%s\n", fault->fault, access, p->cyan, fault->page_fault.address,
+	       p->off, fault_of_l2(fault) ? " of L2" : "", p->blue, place, p->off);
 	free(access);
 	free(place);
 }
