@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The figures of the README, measured here: `make bench`.
 
-Two tables in Markdown, each with the commands that make it. Instructions are
+Two tables in Markdown, each with the commands that make it, and whether README.md shows
+the same figures (--write puts them there). Instructions are
 counted by the emulators themselves: QEMU with -icount shift=0,sleep=off and
 Bochs advance the TSC by one per instruction, the visor's included, so the
 figures repeat.
@@ -15,9 +16,16 @@ import shlex
 import subprocess
 import sys
 
+import held
+
 MACHINES = {"qemu": "NPT on QEMU", "bochs": "EPT on Bochs"}
 MIB = 1 << 20
 TIMEOUT = 300  # seconds, for one run
+README_BOOTS = "| machine, largest page |"
+README_INSTRUCTIONS = "| operation | NPT | traced | KVM |"
+README_OPERATIONS = {"4 KiB fault, table present": "fault-4k-again", "2 MiB fault, first touch": "fault-2m-first",
+                     "first write under a dirty log": "dirty-first-write", "CPUID exit": "cpuid"}
+README_COLUMNS = {("qemu", False): 1, ("qemu", True): 2, ("bochs", False): 4, ("bochs", True): 5}
 
 # Linux 6.1's KVM as the hypervisor, on the same emulated machines with the same way of
 # counting: `make compare COMPARE_ARGS=--update` measures it. Median, instructions.
@@ -114,6 +122,29 @@ def linux_boots(bench, machines):
     table(["machine, largest page", "violations", "device accesses", "entries, level 1", "level 2", "level 3", "level 4", "tables",
            "tables per GiB mapped", "CR3 / INVLPG exits", "real time"], rows)
     commands(line for _, _, line in words)
+    return rows
+
+
+def boots_off(said, measured):
+    """Timers come at other moments of each boot."""
+    return abs(said - measured) > max(16, 0.02 * measured)
+
+
+def instructions_off(said, measured):
+    return abs(said - measured) > max(4, 0.02 * measured)
+
+
+def held_boots(rows):
+    """What README.md must show of linux_boots()."""
+    shown = [(row[0], [*row[1:8], row[9]]) for row in rows]
+    return {(name, column): [held.value(n) for n in held.NUMBER.findall(cell)]
+            for name, cells in shown for column, cell in enumerate(cells, 1)}
+
+
+def held_instructions(results):
+    """What README.md must show of instructions()."""
+    return {(title, README_COLUMNS[key]): found[name]["median"]
+            for key, found in results.items() for title, name in README_OPERATIONS.items()}
 
 
 # ---- Instructions ------------------------------------------------------------------
@@ -139,7 +170,7 @@ def instructions(bench, machines):
     results = {(m, trace): measure(bench, m, trace) for m in machines for trace in (False, True)}
     head = ["operation"]
     for machine in machines:
-        head += [f"{MACHINES[machine]}, tracing off", "on", "real KVM there"]
+        head += [f"{MACHINES[machine]}, tracing off", "on", "KVM on this emulator"]
     rows = []
     for name, title in OPERATIONS.items():
         row = [title]
@@ -151,6 +182,7 @@ def instructions(bench, machines):
         rows.append(row)
     table(head, rows)
     commands(bench.guest_words(m, p, t) for m in machines for p in ("4k", "2m") for t in (False, True))
+    return results
 
 
 def main():
@@ -159,14 +191,19 @@ def main():
     parser.add_argument("--linux", type=pathlib.Path, required=True, help="Debian's bzImage")
     parser.add_argument("--machine", choices=["all", *MACHINES], default="all")
     parser.add_argument("--only", choices=["boots", "instructions"], help="one of the two tables")
+    parser.add_argument("--write", action="store_true", help="write the figures into README.md")
     arguments = parser.parse_args()
     machines = list(MACHINES) if arguments.machine == "all" else [arguments.machine]
     bench = Bench(arguments.build, arguments.linux)
+    wrong = []
     if arguments.only != "instructions":
-        linux_boots(bench, machines)
+        wrong += held.hold_table("README.md", README_BOOTS, held_boots(linux_boots(bench, machines)), boots_off, arguments.write)
     if arguments.only != "boots":
-        instructions(bench, machines)
-    return 0
+        wrong += held.hold_table("README.md", README_INSTRUCTIONS, held_instructions(instructions(bench, machines)),
+                                 instructions_off, arguments.write)
+    for line in [] if arguments.write else wrong:
+        print(f"bench: {line}", file=sys.stderr)
+    return 1 if wrong and not arguments.write else 0
 
 
 if __name__ == "__main__":

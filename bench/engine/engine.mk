@@ -29,3 +29,4 @@ perf-check: $(PERF_NEEDS)
 	@python3 -B $(PERF_CHECK)
 perf-baseline: $(PERF_NEEDS)
 	@python3 -B $(PERF_CHECK) --write
+	@python3 -B tests/docs/figures_test.py --write
