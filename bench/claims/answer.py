@@ -8,12 +8,14 @@ counted in their traces and reports. docs/tour.md shows the same by hand.
 import argparse
 import json
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 
 import figures
 
+ENGINE = pathlib.Path(__file__).resolve().parents[2] / "engine"
 TIMEOUT = 120   # seconds, for one guest that runs for one
 PAGE = "201000"  # that the guest `claims` maps twice
 SWITCHED = 2     # the phase of it after which it changes that mapping
@@ -72,6 +74,13 @@ def events(records, name):
     return sum(r["event"] == name for r in records)
 
 
+def sources_with(pattern):
+    """The files of the engine in which the pattern stands, one line for each time."""
+    for path in sorted(ENGINE.rglob("*.[ch]")):
+        for _ in re.findall(pattern, path.read_text()):
+            yield str(path.relative_to(ENGINE.parent))
+
+
 # Each claim: its words, and a function of the runs that gives what is seen and whether it is so.
 
 def lazily(runs):
@@ -99,6 +108,25 @@ def one_function(runs):
         found[mmu] = {r["map"] for r in runs.trace("unpaged", mmu, "--all") if r["event"] == "kvm_page_fault" and "map" in r}
     return (f"faults handled by: {', '.join(sorted(found['npt']))} (NPT), {', '.join(sorted(found['shadow']))} (shadow paging); "
             "both map by direct_map"), found == {"npt": {"direct"}, "shadow": {"unpaged"}}
+
+
+def where(runs):
+    """Only what has the writable view of the tables can store an entry (tests/check/one-writer proves it)."""
+    files = sorted(set(sources_with(r"\btable_write_base\b")))
+    records = runs.trace("claims", "npt", "--all")
+    written = sum("new" in r for r in records)
+    return f"stored by {' and '.join(files)} alone; {written:,} entries in one run, each with a record of its cause", \
+        files == ["engine/table/write.c", "engine/table/write_fast.h"] and written > 0 and \
+        all(r.get("cause") for r in records if "new" in r)
+
+
+def shared_callbacks(_):
+    """The maps that are made with the direct map's table of callbacks, and who calls direct_map."""
+    maps = list(sources_with(r"vmmu_map_init\(map, &vmmu_direct_ops,"))
+    callers = list(sources_with(r"(?<!void )\bvmmu_direct_map\((?!struct)"))
+    return (f"vmmu_direct_ops serves the maps of {' and '.join(maps)}; direct_map is called in {' and '.join(callers)}"), \
+        maps == ["engine/map/direct/direct.c", "engine/map/shadow/shadow_unpaged.c"] and \
+        callers == ["engine/map/direct/direct_fault.c", "engine/map/shadow/shadow_build.c"]
 
 
 def hardly_invalidated(runs):
@@ -163,9 +191,11 @@ def nested_mode(runs):
 
 
 CLAIMS = (
+    ("(where the entries are written)", where),
     ("the tables are built lazily", lazily),
     ("they leave only gva->gpa out", no_gva),
     ("very similar to shadow paging of a guest without paging", like_unpaged),
+    ("many callbacks are shared with paging off", shared_callbacks),
     ("both page-fault handlers invoke direct_map", one_function),
     ("they are hardly ever invalidated", hardly_invalidated),
     ("nonpaging's sync and invlpg do nothing", unpaged_no_ops),

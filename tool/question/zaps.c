@@ -24,6 +24,7 @@ struct storm {
 	uint64_t low, high;   /* addresses, the last one included */
 	uint64_t leaves[4], tables, devices;
 	uint64_t by_cause[FACT_CAUSE_END];
+	unsigned reason;     /* enum fact_cause; 0: nothing but entries of unlinked tables so far */
 	unsigned origin;     /* enum fact_origin */
 	uint64_t back, same; /* leaves mapped again within a second; ... to the same frame */
 	uint32_t thread;
@@ -74,9 +75,24 @@ static const struct argp argp = {
 	.args_doc = "FILE",
 	.doc = "Say what was dropped from the tables: each storm in one line, by whom, why, which range, how many "
 	       "entries and tables, how long it took, and how much of it was mapped again within a second. A storm "
-	       "is what one thread drops without a pause of 10 ms and, as far as stacks were recorded, for one end.",
+	       "is what one thread drops without a pause of 10 ms, for one reason and, as far as stacks were recorded, for "
+	       "one end.",
 	.children = ask_children,
 };
+
+/* Entries of an unlinked table go because the table does: their reason is the table's. */
+static unsigned reason_of(const struct fact *fact)
+{
+	return fact->cause == FACT_CAUSE_ZAP_TABLE || fact->cause >= FACT_CAUSE_END ? 0 : fact->cause;
+}
+
+static bool goes_on(const struct storm *storm, const struct fact *fact, const struct fact *last)
+{
+	unsigned reason = reason_of(fact);
+
+	return storm->vm == fact->vm && (!fact->origin || !storm->origin || fact->origin == storm->origin) &&
+	       (!reason || !storm->reason || reason == storm->reason) && fact->time - last->time <= STORM_GAP_NS;
+}
 
 static struct storm *storm_for(struct zaps_question *q, uint64_t number)
 {
@@ -86,8 +102,7 @@ static struct storm *storm_for(struct zaps_question *q, uint64_t number)
 
 	if (open && *open) {
 		storm = &q->storms[*open - 1];
-		if (storm->vm == fact->vm && (!fact->origin || !storm->origin || fact->origin == storm->origin) &&
-		    fact->time - model_fact(q->ask.model, storm->last)->time <= STORM_GAP_NS)
+		if (goes_on(storm, fact, model_fact(q->ask.model, storm->last)))
 			return storm;
 	}
 	if (q->count == q->room) {
@@ -114,6 +129,8 @@ static void take_zap(struct zaps_question *q, uint64_t number)
 	if (kind != KVM_ENTRY_TABLE && write_end(fact) > storm->high)
 		storm->high = write_end(fact);
 	storm->by_cause[fact->cause < FACT_CAUSE_END ? fact->cause : 0]++;
+	if (reason_of(fact))
+		storm->reason = reason_of(fact);
 	if (fact->origin)
 		storm->origin = fact->origin;
 	if (kind == KVM_ENTRY_LEAF)
@@ -168,17 +185,6 @@ static void take_map(struct zaps_question *q, uint64_t number)
 	storm->same += same;
 }
 
-static unsigned main_cause(const struct storm *storm)
-{
-	unsigned best = FACT_CAUSE_ZAP;
-
-	for (unsigned cause = 0; cause < FACT_CAUSE_END; cause++)
-		/* Entries of an unlinked table go because the table does. */
-		if (cause != FACT_CAUSE_ZAP_TABLE && storm->by_cause[cause] > storm->by_cause[best])
-			best = cause;
-	return best;
-}
-
 static uint64_t leaves(const struct storm *storm)
 {
 	return storm->leaves[1] + storm->leaves[2] + storm->leaves[3];
@@ -204,7 +210,7 @@ static void print_storm(const struct zaps_question *q, const struct storm *storm
 
 	ask_line(&q->ask, "%12s  %-8s  %-12s  %-10s  %6s  %-20s  %s, %s%s%s%s", ask_time(&q->ask, start).text,
 	         ask_duration(model_fact(q->ask.model, storm->last)->time - start).text,
-	         fact_cause_name(main_cause(storm)), sizes, text_count(storm->tables).text, again, range, who, vm, storm->origin ? ", for " : "",
+	         fact_cause_name(storm->reason ? storm->reason : FACT_CAUSE_ZAP), sizes, text_count(storm->tables).text, again, range, who, vm, storm->origin ? ", for " : "",
 	         storm->origin ? fact_origin_text(storm->origin) : "");
 	free(vm);
 	free(who);
