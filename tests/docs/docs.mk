@@ -8,7 +8,8 @@ TEST_NEEDS     += visor tool guests initramfs
 CHECK_COMMANDS += "python3 -B tests/docs/matching_test.py" "python3 -B tests/docs/same_test.py" "tests/docs/pictures" \
 	"python3 -B tests/docs/figures_test.py"
 TEST_COMMANDS  += "python3 -B tests/docs/documents_test.py --build $(BUILD)" \
-	"python3 -B tests/docs/shell_test.py --build $(BUILD)"
+	"python3 -B tests/docs/shell_test.py --build $(BUILD)" \
+	"python3 -B tests/docs/man_test.py --build $(BUILD)"
 
 docs-test-long: visor tool guests initramfs
 	python3 -B tests/docs/shell_test.py --build $(BUILD) --long
