@@ -241,7 +241,8 @@ static const struct argp argp = {
 	.args_doc = "FILE",
 	.doc = "Show all tables as they stood at one moment (default: the end). Pages that continue one "
 	       "another are shown as one line."
-	       " FILE may also be a recording of KVM, with options of its own: `vmmu dump FILE --help`.",
+	       " FILE may also be a recording of KVM, with options of its own: `vmmu dump FILE --help`. A trace of vmmu takes "
+	       "those, too, together with --json, --last, --since, --until or --vcpu.",
 	.children = children,
 };
 
