@@ -25,10 +25,11 @@
  * closed or a walker is inside, but for plain reads of guest memory. vCPUs that wait
  * at a closed gate hold nothing.
  *
- * Faults flush too, outside the gate, when they drop or narrow an entry. Until that
- * is done the entry no longer tells what CPUs may remember. So a fault counts its
- * flush in `flushes_pending` before it changes the entry. In VMs with a shadow map
- * management counts its flushes, too. While any is pending, no fault maps anything
+ * Flushes come after the gate: management opens it first, and faults that drop or
+ * narrow an entry leave it. Until the flush is done the entry no longer tells what
+ * CPUs may remember, and another frame put there, a copy on write, would be written by
+ * one CPU while another still reads the old one. So whoever is to flush counts that in
+ * `flushes_pending` before it changes the entry. While any is pending, no fault maps anything
  * where nothing is mapped: it answers RETRY. A management call waits, before it
  * returns, for the flushes that were pending when it was done: an entry that it found
  * gone may be a fault's doing. It holds only the management lock then, which those

@@ -102,11 +102,10 @@ struct vmmu_tables {
 	_Alignas(64) struct vmmu_actor manager;
 	struct vmmu_actor **actors; /* vCPUs; the management lock guards it */
 	uint32_t actors_max;
-	uint32_t actors_end;         /* past the last seat that is taken */
-	uint32_t header_bytes;       /* of a struct vmmu_table and what a map has behind it */
-	bool manager_counts_flushes; /* its flushes are counted in flushes_pending, too: see locks.h */
-	bool ending;                 /* the VM goes, with all that it counts */
-	_Atomic bool locked;         /* the shadow lock */
+	uint32_t actors_end;   /* past the last seat that is taken */
+	uint32_t header_bytes; /* of a struct vmmu_table and what a map has behind it */
+	bool ending;           /* the VM goes, with all that it counts */
+	_Atomic bool locked;   /* the shadow lock */
 	_Atomic uint32_t next_flush;
 	struct vmmu_table_hash hash;
 };
@@ -155,7 +154,7 @@ enum { VMMU_MAP_ID_SHIFT = 48 };
 
 /* The flush that an operation needs, as data: done by vmmu_op_flush when no lock is held. */
 struct vmmu_needed_flush {
-	uint64_t pending; /* what it adds to tables->flushes_pending; 0: it is not counted */
+	uint64_t pending; /* what it adds to tables->flushes_pending; 0: it is not counted yet */
 	bool needed;
 	bool all;                 /* of a map whose TLBs know no gfns */
 	bool tables;              /* a non-leaf entry went away */
@@ -252,7 +251,7 @@ static inline uint64_t vmmu_flush_unit(uint32_t epoch)
 	return 1ull << 32 * (epoch & 1);
 }
 
-/* Has a fault changed an entry and not flushed yet? For those who find an entry empty. */
+/* Has an entry been changed and its flush not been done yet? For those who find an entry empty. */
 static inline bool vmmu_is_flush_pending(const struct vmmu_op *op)
 {
 	return __builtin_expect(

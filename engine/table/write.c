@@ -51,7 +51,7 @@ static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v,
 	note_flush_of(op, v->gfn.v, end, vmmu_is_table(&op->map->layout, v->level, was), cause);
 }
 
-/* A fault that finds the entry changed must also find that a flush is pending (locks.h). */
+/* Whoever finds the entry changed must also find that a flush is pending (locks.h). */
 static VMMU_RARE void count_pending_now(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
@@ -62,7 +62,7 @@ static VMMU_RARE void count_pending_now(struct vmmu_op *op)
 
 static inline void count_pending(struct vmmu_op *op)
 {
-	if (!op->flush.pending && (op->who != &op->tables->manager || op->tables->manager_counts_flushes))
+	if (!op->flush.pending)
 		count_pending_now(op);
 }
 

@@ -137,7 +137,7 @@ enum vmmu_status vmmu_vcpu_load(struct vmmu_vcpu *vcpu, struct vmmu_root *out);
 enum vmmu_fault_result {
 	VMMU_FAULT_FIXED = 1,          /* an entry was written; run the guest again */
 	VMMU_FAULT_SPURIOUS = 2,       /* the tables already allow it; run the guest again */
-	VMMU_FAULT_RETRY = 3,          /* lost a race with an invalidation, or the host is busy; run again */
+	VMMU_FAULT_RETRY = 3,          /* lost a race with an invalidation, a flush is under way, or the host is busy; run again */
 	VMMU_FAULT_EMULATE_MMIO = 4,   /* no slot there: emulate the access as a device's */
 	VMMU_FAULT_READ_ONLY = 5,      /* a write to a read-only slot: emulate or drop it */
 	VMMU_FAULT_WRITE_TABLE = 6,    /* a write to a guest table in use: emulate it (shadow modes) */

@@ -169,6 +169,8 @@ static void cve_2021_47639_an_idle_vcpu_counts_too(void **state)
 	sim_slot_create(sim, 0, 0, 16 * M, 0, on_demand(sim, 0, 9));
 	for (unsigned v = 0; v < 4; v++)
 		assert_int_equal(sim_access(sim, v, 5 * M, VMMU_W), SIM_OK);
+	/* What is not mapped then would not be before the flush. */
+	assert_int_equal(sim_access(sim, 0, 6 * M, VMMU_R), SIM_OK);
 	before_the_flush(sim, use_all_vcpus);
 	assert_int_equal(sim_invalidate_begin(sim, 5 * M, K), VMMU_OK);
 	flush_is_done(sim);

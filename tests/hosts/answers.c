@@ -136,6 +136,120 @@ static void a_prefault_gets_its_copy(void **state)
 	host_end(host);
 }
 
+/* ---- the slot goes while the host answers ----------------------------------------------- */
+
+static void delete_slot(struct host *host)
+{
+	assert_ok(vmmu_slot_delete(host->vm, 0));
+}
+
+static enum vmmu_backing_result answer_of_a_slot_that_goes(struct host *host, const struct vmmu_slot_info *slot,
+                                                           uint64_t gfn, unsigned access, struct vmmu_backing *out)
+{
+	(void)access;
+	host_plain_answer(slot, gfn, out);
+	out->order = 9;
+	host->backing = NULL;
+	host_elsewhere(host, delete_slot);
+	return VMMU_BACKING_OK;
+}
+
+static void a_slot_that_is_gone_is_not_looked_into(void **state)
+{
+	for (unsigned restricted = 0; restricted < 2; restricted++) {
+		for (unsigned access = VMMU_R; access <= VMMU_W; access++) {
+			struct host *host = host_with(mode_of(state), 1, PAGES);
+			uint64_t done = 1;
+
+			assert_ok(host_slot(host, 0, 0, 2 * PAGES * K, 0));
+			if (restricted)
+				assert_ok(vmmu_range_restrict(host->vm, vmmu_gpa_of(0), K, VMMU_LEVEL_4K));
+			host->backing = answer_of_a_slot_that_goes;
+			assert_result(vmmu_prefault(host->vcpu[0], vmmu_gpa_of(PAGE * K), 600 * K, access, &done), VMMU_FAULT_RETRY);
+			assert_int_equal(done, 0);
+			assert_ok(host_slot(host, 0, 0, 2 * PAGES * K, 0));
+			host->backing = answer_of_a_slot_that_goes;
+			assert_result(host_fault(host, 0, PAGE * K, access), VMMU_FAULT_RETRY);
+			host_end(host);
+		}
+	}
+}
+
+/* ---- a copy while the host's own call flushes --------------------------------------------- */
+
+static enum vmmu_fault_result written_meanwhile;
+
+static void write_page(struct host *host)
+{
+	written_meanwhile = host_fault(host, 1, PAGE * K, VMMU_W);
+}
+
+static void write_page_elsewhere(struct host *host)
+{
+	host->on_flush = NULL;
+	host_elsewhere(host, write_page);
+}
+
+static void take_the_cap_off(struct host *host)
+{
+	assert_ok(vmmu_range_restrict(host->vm, vmmu_gpa_of(0), K, VMMU_LEVEL_1G));
+}
+
+static void put_a_cap_on(struct host *host)
+{
+	assert_ok(vmmu_range_restrict(host->vm, vmmu_gpa_of(0), K, VMMU_LEVEL_4K));
+}
+
+static void take_a_neighbour(struct host *host)
+{
+	assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of((PAGE + 1) * K), K));
+	assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of((PAGE + 1) * K), K));
+}
+
+static void end_the_log(struct host *host)
+{
+	assert_ok(vmmu_slot_set_flags(host->vm, 0, 0));
+}
+
+/*
+ * The shared frame is unmapped for whatever reason, and another CPU still has it until the flush is
+ * done. Whoever writes meanwhile must wait: the other would read what was there before.
+ */
+static void a_copy_waits_for_the_flush_of_a_call(void **state)
+{
+	static const struct {
+		void (*call)(struct host *host);
+		uint8_t order;
+		bool capped;
+		uint32_t flags;
+	} calls[] = {
+		{take_the_cap_off, 0, true, 0},
+		{put_a_cap_on, 9, false, 0},
+		{take_a_neighbour, 9, false, 0},
+		{end_the_log, 0, false, VMMU_SLOT_LOG_DIRTY},
+	};
+
+	for (unsigned i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		struct copies copies = {.order = calls[i].order};
+		struct host *host = host_with(mode_of(state), 2, PAGES);
+
+		host->backing = copy_on_write;
+		host->arg = &copies;
+		assert_ok(host_slot(host, 0, 0, PAGES * K, calls[i].flags));
+		if (calls[i].capped)
+			put_a_cap_on(host);
+		assert_result(host_touch(host, 0, PAGE * K, VMMU_R), VMMU_FAULT_FIXED);
+		assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), SHARED + PAGE);
+		host->on_flush = write_page_elsewhere;
+		calls[i].call(host);
+		assert_null(host->on_flush);
+		assert_result(written_meanwhile, VMMU_FAULT_RETRY);
+		assert_result(host_touch(host, 1, PAGE * K, VMMU_W), VMMU_FAULT_FIXED);
+		assert_copied(host, PAGE * K);
+		host_end(host);
+	}
+}
+
 /* A copy is made, and all that is asked after that has no answer for now. */
 struct copy_then {
 	struct copies copies;
@@ -588,6 +702,8 @@ int main(void)
 		ALL(a_copy_is_not_undone_by_what_is_said_next),
 		ALL(a_copy_takes_the_place_of_what_readers_have),
 		ALL(a_prefault_gets_its_copy),
+		DIRECT(a_slot_that_is_gone_is_not_looked_into),
+		DIRECT(a_copy_waits_for_the_flush_of_a_call),
 		ALL(an_answer_during_a_call_is_no_newer_than_what_it_removes),
 		SHADOW(aliases_have_one_frame),
 		SHADOW(a_noted_run_ends_where_a_copy_begins),

@@ -90,7 +90,7 @@ static uint64_t ahead_bits(struct vmmu_vcpu *vcpu, unsigned wants, const struct 
 }
 
 /* Inside the gate: put the leaves where nothing is. How many pages, from the first on, are mapped now. */
-static unsigned map_ahead(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_inside inside, uint64_t sequence,
+static unsigned map_ahead(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_inside inside,
                           const struct ahead *a, unsigned *written)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
@@ -98,8 +98,6 @@ static unsigned map_ahead(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmm
 	vmmu_hpa table;
 	uint64_t entry;
 
-	if (atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_relaxed) != sequence)
-		return 0;
 	while (leaves.count && vmmu_is_invalidating(&vcpu->vm->memory, a->gfn, a->gfn + leaves.count))
 		leaves.count /= 2;
 	table = table_of_2m(vcpu, a->gfn);
@@ -125,7 +123,7 @@ static unsigned prefault_many(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct
 	const unsigned wants = vmmu_fault_wants(f);
 	struct ahead a;
 	struct vmmu_inside inside;
-	unsigned level, pages = 0;
+	unsigned pages = 0;
 	uint64_t bits;
 
 	a.gfn = vmmu_fault_gfn(f);
@@ -145,9 +143,10 @@ static unsigned prefault_many(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct
 	bits = ahead_bits(vcpu, wants, backing);
 	ask_ahead(vcpu, f, &a, *backing, bits, pages_at_once(vcpu, a.gfn, wanted));
 	inside = vmmu_op_enter(op);
-	level = backing->order < VMMU_INDEX_BITS ? VMMU_LEVEL_4K : vmmu_goal_level(vcpu, inside, a.gfn, backing);
-	if (level == VMMU_LEVEL_4K)
-		pages = map_ahead(vcpu, op, inside, answer->sequence, &a, written);
+	/* Otherwise the answers are old, and the slot may be gone. */
+	if (atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_relaxed) == answer->sequence &&
+	    (backing->order < VMMU_INDEX_BITS || vmmu_goal_level(vcpu, inside, a.gfn, backing) == VMMU_LEVEL_4K))
+		pages = map_ahead(vcpu, op, inside, &a, written);
 	vmmu_op_leave(op, inside);
 	if (pages) {
 		f->entry = a.leaves[0];

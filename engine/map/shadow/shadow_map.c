@@ -162,7 +162,6 @@ bool vmmu_shadow_create_kind(struct vmmu_vm *vm, struct vmmu_op *op, const struc
 		return false;
 	/* Before any table is made. */
 	vm->tables.header_bytes = sizeof(struct vmmu_shadow);
-	vm->tables.manager_counts_flushes = true;
 	init(all, vm, config, layout, kind);
 	if (!kind->create_unpaged(vm, op, config, layout)) {
 		vmmu_map_remove(&all->map);
