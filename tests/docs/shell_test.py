@@ -55,8 +55,11 @@ TRIED = {
     "build/vmmu run --machine qemu --nested -M 512M --kernel build/visor.elf "
     "--module .cache/kernels/cloud-amd64/vmlinuz=vmmu:kernel --module build/initramfs/run.cpio.gz=vmmu:initrd "
     "--append 'memory=256M at-end=exit -- console=ttyS0 panic=-1 quiet'": ("short", ""),
-    "build/vmmu run --machine bochs --nested --test-device --kernel build/guest/guest.elf --append tests=nested-vmx":
-        ("short", ""),
+    "build/vmmu run --machine qemu --nested --icount --test-device -q --trace=build/nested.trace "
+    "--kernel build/guest/guest.elf --append tests=nested-svm": ("short", ""),
+    "build/vmmu walk --l2 213000 --brief build/nested.trace": ("short", ""),
+    "build/vmmu run --machine bochs --nested --test-device --kernel build/guest/guest.elf "
+    "--append tests=nested-vmx,nested-vmx-controls,nested-vmx-edges": ("short", ""),
     "scripts/setup": ("none", "installs packages, for which it needs root and a network"),
     "scripts/setup tool && make install-tool": ("none", "installs packages and writes to /usr/local"),
     "vmmu record -o kvm.dat -- qemu-system-x86_64 -accel kvm ...": ("none", "needs /dev/kvm, and has a gap to fill in"),
