@@ -21,13 +21,21 @@ def shown(said, now):
     return f"{now:,.{decimals}f}"
 
 
+def plain(number):
+    return f"{number:,.2f}".rstrip("0").rstrip(".")
+
+
 def replaced(text, figures, off):
-    """(text with the figures in the place of its numbers, [(said, figure)] of those that are off)."""
+    """(text with the figures in the place of its numbers, [(said, figure)] of those that are off).
+
+    A figure of None is not known, and its number stays.
+    """
     found = list(NUMBER.finditer(text))
-    if len(found) != len(figures):
+    if len(found) != len(figures) and None not in figures:
         return text, [(text, figure) for figure in figures]
-    wrong = [(number[0], now) for number, now in zip(found, figures) if off(value(number[0]), now)]
-    for number, now in reversed(list(zip(found, figures))):
+    known = [(number, now) for number, now in zip(found, figures) if now is not None]
+    wrong = [(number[0], now) for number, now in known if off(value(number[0]), now)]
+    for number, now in reversed(known):
         text = text[:number.start()] + shown(number[0], now) + text[number.end():]
     return text, wrong
 
@@ -55,7 +63,7 @@ def hold_table(name, header, figures, off, write=False, root=ROOT):
             missing.discard((cells[0], column))
             wanted = figures[cells[0], column]
             cells[column], bad = replaced(cells[column], wanted if isinstance(wanted, (list, tuple)) else [wanted], off)
-            wrong += [f"{name}:{i + 1}: {cells[0]}: {said}, measured {round(now, 2):,}" for said, now in bad]
+            wrong += [f"{name}:{i + 1}: {cells[0]}: {said}, measured {plain(now)}" for said, now in bad]
         if write:
             lines[i] = "| " + " | ".join(cells) + " |\n"
     if write:
@@ -73,7 +81,7 @@ def hold_words(name, pattern, figures, off, write=False, root=ROOT):
     wrong = []
     for group, now in reversed(list(enumerate(figures, 1))):
         if off(value(found[group]), now):
-            wrong.append(f"{name}:{text.count(chr(10), 0, found.start(group)) + 1}: {found[group]}, measured {round(now, 2):,}")
+            wrong.append(f"{name}:{text.count(chr(10), 0, found.start(group)) + 1}: {found[group]}, measured {plain(now)}")
         text = text[:found.start(group)] + shown(found[group], now) + text[found.end(group):]
     if write:
         path.write_text(text)

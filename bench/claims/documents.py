@@ -4,9 +4,14 @@
 A figure may be off by a twentieth, or by 64: timers come at other instructions each time.
 """
 import pathlib
+import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import held  # noqa: E402
+
 PART, NEAR = 0.05, 64  # how far off a figure may be
+README, CLAIMS = "README.md", "docs/claims.md"
+FORK_TOUCH, MMAP = "fork, touch 4 MiB x 20", "mmap 4 MiB x 10"
 
 
 def exits(phase):
@@ -23,43 +28,37 @@ def millions(phase):
 
 # How the guest was run -> (document, how the header of its table begins, run, column, figure of a phase)
 COLUMNS = {
-    "usual": [("README.md", "| phase | EPT |", run, column, exits)
+    "usual": [(README, "| phase | EPT |", run, column, exits)
               for run, column in (("ept-bochs", 1), ("npt-qemu", 2), ("shadow-bochs", 4), ("shadow-qemu", 5))] +
-             [("docs/claims.md", "| phase | exits | without |", "shadow-qemu", 1, exits),
-              ("docs/claims.md", "| phase | exits | without |", "shadow-qemu", 4, millions)],
-    "no-run-ahead": [("docs/claims.md", "| phase | exits | without |", "shadow-qemu", 2, exits),
-                     ("docs/claims.md", "| phase | exits | without |", "shadow-qemu", 5, millions)],
-    "intercept-invlpg": [("docs/claims.md", "| phase | vmmu, intercepted |", "shadow-qemu", 1, invlpg)],
+             [(CLAIMS, "| phase | exits | without |", "shadow-qemu", 1, exits),
+              (CLAIMS, "| phase | exits | without |", "shadow-qemu", 4, millions)],
+    "no-run-ahead": [(CLAIMS, "| phase | exits | without |", "shadow-qemu", 2, exits),
+                     (CLAIMS, "| phase | exits | without |", "shadow-qemu", 5, millions)],
+    "intercept-invlpg": [(CLAIMS, "| phase | vmmu, intercepted |", "shadow-qemu", 1, invlpg)],
 }
-
-
-def rows(lines, header):
-    """(number of the line, its cells) of the table whose header begins so."""
-    begin = next(i for i, line in enumerate(lines) if line.startswith(header))
-    for i in range(begin + 2, len(lines)):
-        if not lines[i].startswith("|"):
-            return
-        yield i, [cell.strip() for cell in lines[i].strip().strip("|").split("|")]
+# How the guest was run -> (document, words around the figures, [(run, phase, figure)])
+WORDS = {
+    "usual": [(CLAIMS, r"instead of ([\d,]+)\. Under NPT", [("shadow-qemu", FORK_TOUCH, exits)])],
+    "no-run-ahead": [(README, r'"fork, touch" takes ([\d,]+) exits on SVM and "mmap" takes ([\d,]+)\.',
+                      [("shadow-qemu", FORK_TOUCH, exits), ("shadow-qemu", MMAP, exits)])],
+    "intercept-invlpg": [(README, r'"fork, touch" has ([\d,]+) exits for INVLPG', [("shadow-qemu", FORK_TOUCH, invlpg)]),
+                         (CLAIMS, r'"Fork, touch" then takes ([\d,]+) exits in all', [("shadow-qemu", FORK_TOUCH, exits)]),
+                         (CLAIMS, r'makes the same INVLPGs exit \(([\d,]+) in "fork, touch"\)', [("npt-qemu", FORK_TOUCH, invlpg)])],
+}
 
 
 def off(said, measured):
     return abs(said - measured) > max(NEAR, PART * max(said, measured))
 
 
-def compare(variant, found, write=False, root=ROOT):
+def compare(variant, found, write=False, root=held.ROOT):
     """One line for each figure that is not what this run measured; `found`: run -> its phases."""
-    wrong = []
-    for name in sorted({column[0] for column in COLUMNS[variant]}):
-        path = root / name
-        lines = path.read_text().splitlines(keepends=True)
-        for document, header, run, column, figure in COLUMNS[variant]:
-            measured = {phase["title"]: figure(phase) for phase in found.get(run, ())}
-            for i, cells in list(rows(lines, header)) if document == name and measured else ():
-                now = measured[cells[0]]
-                if off(float(cells[column].replace(",", "")), now):
-                    wrong.append(f"{name}:{i + 1}: {cells[0]}, {run}: {cells[column]}, measured {now:,.0f}")
-                cells[column] = f"{now:,.1f}" if figure is millions else f"{now:,}"
-                lines[i] = "| " + " | ".join(cells) + " |\n"
-        if write:
-            path.write_text("".join(lines))
+    runs, wrong = {run: {phase["title"]: phase for phase in phases} for run, phases in found.items()}, []
+    for document, header, run, column, figure in COLUMNS[variant]:
+        titles = [cells[0] for _, cells in held.rows((root / document).read_text().splitlines(), header)]
+        figures = {(title, column): figure(runs[run][title]) for title in titles if run in runs}
+        wrong += held.hold_table(document, header, figures, off, write, root)
+    for document, words, figures in WORDS[variant]:
+        if all(run in runs for run, _, _ in figures):
+            wrong += held.hold_words(document, words, [figure(runs[run][title]) for run, title, figure in figures], off, write, root)
     return wrong

@@ -3,7 +3,9 @@
 """How the engine's costs grow with a VM: instructions over size, and the exponent of each curve.
 
 A curve's exponent is the slope of log(instructions) over log(size), by least squares. The
-counts repeat exactly, so that a curve which has become steeper than its bound fails.
+counts repeat exactly, so that a curve which has become steeper than its bound fails. So does
+a figure of docs/performance.md that is not what was counted (--write puts it there). The short
+sweep knows the first figure of each row, the long one all.
 """
 import argparse
 import csv
@@ -14,20 +16,27 @@ import sys
 import time
 
 import count
+import perf_check
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import held  # noqa: E402
 
 # name: (what grows, what is counted, the exponent that it must have, the bound that is held now)
 CURVES = {
-    "table-removed-by-tables-alive": ("tables alive", "a table removed", 0.0, 0.05),
+    "table-removed-by-tables-alive": ("tables alive", "a table removed, with one page in it", 0.0, 0.05),
     "table-of-a-vm-taken-down": ("tables alive", "a table, as its VM goes", 0.0, 0.05),
-    "table-removed-by-pages-in-it": ("pages in a table", "the table removed", 0.0, 0.2),
+    "table-removed-by-pages-in-it": ("pages in a table", "a table removed", 0.0, 0.2),
     "page-invalidated-by-possible-vcpus": ("possible vCPUs", "a page invalidated", 0.0, 0.02),
     "fault-by-open-invalidations": ("open invalidations", "a fault elsewhere", 0.0, 0.15),
-    "first-slot-deleted-and-made-by-slots": ("slots", "the first deleted and made", 0.0, 1.0),
+    "first-slot-deleted-and-made-by-slots": ("slots", "the first slot deleted and made again", 0.0, 1.0),
     "fault-in-another-slot-by-slots": ("slots", "a fault in another slot", 0.0, 0.15),
-    "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere", 0.0, 0.1),
+    "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere, a first time", 0.0, 0.1),
     "page-invalidated-elsewhere-by-gib": ("GiB of the VM", "a page invalidated elsewhere", 0.0, 0.05),
-    "log-fetched-by-gib": ("GiB of a slot", "a log with one dirty page fetched", 0.0, 0.12),
+    "log-fetched-by-gib": ("GiB of a slot", "a log with one dirty page fetched (`vmmu_dirty_next`)", 0.0, 0.12),
 }
+DOCUMENT, HEADER = "docs/performance.md", "| what is counted, a piece | by |"  # a row's first cell: what is counted
+COST, EXPONENT = 2, 3  # columns
+TEARDOWN = r"At the (\d+) instructions of the second row"
 
 
 def exponent(points):
@@ -78,6 +87,35 @@ def write_csv(verdicts, path):
                 writer.writerow([name, size, cost, f"{slope:.3f}", CURVES[name][3]])
 
 
+def cost_off(said, now):
+    return abs(said - now) > perf_check.TOLERANCE * now + perf_check.SLACK
+
+
+def exponent_off(said, now):
+    return abs(said - now) > 0.005 + 1e-9
+
+
+def ends(points, long):
+    """The figures that the document must show of a curve; None: this sweep does not know it."""
+    first, last = points[0][1], points[-1][1]
+    if not long:
+        return [first, None]
+    return [first] if round(first) == round(last) else [first, last]
+
+
+def hold_document(verdicts, long, write=False, root=held.ROOT):
+    """One line for each figure of the document that is not what was counted."""
+    known = {CURVES[name][1]: (points, slope) for name, points, slope, _ in verdicts if points}
+    costs = {(title, COST): ends(points, long) for title, (points, _) in known.items()}
+    wrong = held.hold_table(DOCUMENT, HEADER, costs, cost_off, write, root)
+    if long:
+        slopes = {(title, EXPONENT): abs(slope) for title, (_, slope) in known.items()}  # the sign stands before the number
+        wrong += held.hold_table(DOCUMENT, HEADER, slopes, exponent_off, write, root)
+        taken_down = known[CURVES["table-of-a-vm-taken-down"][1]][0]
+        wrong += held.hold_words(DOCUMENT, TEARDOWN, [taken_down[-1][1]], cost_off, write, root)
+    return wrong
+
+
 def plot(verdicts, path):
     """A picture of all curves, each by what its first point costs; gnuplot draws it."""
     data, lines = [], []
@@ -99,6 +137,8 @@ def main():
     parser.add_argument("--long", action="store_true", help="up to 262,144 tables, 32,764 slots, 1 TiB of log: half a minute more")
     parser.add_argument("--csv", type=pathlib.Path, help="write the points there")
     parser.add_argument("--svg", type=pathlib.Path, help="draw the curves there (gnuplot)")
+    parser.add_argument("--compiler", help=f"the compiler that made it: if it is that of {perf_check.BASELINE.name}, {DOCUMENT} is held to the counts")
+    parser.add_argument("--write", action="store_true", help=f"write the counts into {DOCUMENT}")
     arguments = parser.parse_args()
     began = time.monotonic()
     try:
@@ -110,12 +150,19 @@ def main():
             write_csv(verdicts, arguments.csv)
         if arguments.svg:
             plot([v for v in verdicts if v[1]], arguments.svg)
+        wrong = []
+        if arguments.write:
+            hold_document(verdicts, arguments.long, write=True)
+        if arguments.write or (arguments.compiler and perf_check.is_baselines(arguments.compiler)):
+            wrong = hold_document(verdicts, arguments.long)
     except (count.Failed, OSError) as why:
         print(f"curves: {why}", file=sys.stderr)
         return 2
-    failed = sum(word == "FAIL" for *_, word in verdicts)
+    for line in wrong:
+        print(f"FAIL {line}")
+    failed = sum(word == "FAIL" for *_, word in verdicts) + bool(wrong)
     print(f"curves: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    print(f"{len(verdicts) - failed} passed, {failed} failed, 0 skipped")
+    print(f"{len(verdicts) + 1 - failed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
 

@@ -21,7 +21,8 @@ PERF_CHECK := bench/engine/perf_check.py --build $(BUILD) --compiler $(firstword
 
 .PHONY: bench-engine perf-check perf-baseline curves
 curves: $(CURVES)
-	@python3 -B bench/engine/curves.py $< --long --csv $(BUILD)/curves.csv --svg $(BUILD)/curves.svg
+	@python3 -B bench/engine/curves.py $< --long --csv $(BUILD)/curves.csv --svg $(BUILD)/curves.svg \
+		--compiler $(firstword $(CC)) $(CURVES_ARGS)
 	@echo "$(BUILD)/curves.csv and $(BUILD)/curves.svg hold the points"
 bench-engine: $(ENGINE_BENCH)
 	@python3 -B $(PERF_CHECK) --native --show

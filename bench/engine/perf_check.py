@@ -37,6 +37,11 @@ def compiler_of(words):
     return done.stdout.splitlines()[0].partition(" ")[2]   # without the name it was called by
 
 
+def is_baselines(words):
+    """Is this the compiler that the baseline was made with? Else no count can be compared."""
+    return json.loads(BASELINE.read_text())["compiler"] == compiler_of(words)
+
+
 def guest_rows(build):
     """{row: {"instructions": median}} of the bench guest on QEMU, tracing off."""
     found = {}

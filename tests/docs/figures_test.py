@@ -3,12 +3,13 @@
 """Counts of instructions in documents are those of bench/engine/baseline.json and bench/compare/kvm.json.
 
 `make perf-check` holds the first file to the code, `make compare` measures the second. What
-neither file has is held by `make bench` and `make compare` (bench/held.py).
+neither file has is held by `make bench`, `make compare`, `make claims` and `make curves` (bench/held.py).
 
     figures_test.py [--write]     and write the figures into the documents
 """
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import unittest
@@ -21,6 +22,7 @@ import held  # noqa: E402
 ROWS = {name: row["instructions"] for name, row in json.loads((ROOT / "bench/engine/baseline.json").read_text())["rows"].items()}
 PARTS = json.loads((ROOT / "bench/engine/baseline.json").read_text())["rows"]
 PERFORMANCE, SECURITY, README = "docs/performance.md", "docs/security.md", "README.md"
+TESTING, SCENARIOS = "docs/testing.md", r'^\t\{"[a-z]'  # a line of a list of scenarios
 ENGINE = {
     "fault of 4 KiB, table present (in order, at random; EPT, NPT)": "fault-4k-npt",
     "pages in order with `fault_around`, a page: 16 / 64 at a violation": ("fault-around-16-page", "fault-around-64-page"),
@@ -50,6 +52,10 @@ def rows_of(name):
 
 def off(said, now):
     return abs(said - now) > 0.01 * now + 3
+
+
+def lines_of(path, pattern):
+    return len(re.findall(pattern, (ROOT / path).read_text(), re.M))
 
 
 def rounded(said, now):
@@ -93,6 +99,7 @@ def held_words():
         (PERFORMANCE, r"the host's answer \((\d+); nothing for a run\)", [ROWS["prefault-page"] - ROWS["prefault-run-page"]], about),
         (PERFORMANCE, r"the writer's loop \((\d+)\)", [prefault["fill_unwatched"]], about),
         (PERFORMANCE, r"the factor is (\d\.\d)\.", [traced], about),
+        (TESTING, r"`tests/schedule/shadow\.c`: (\d+) scenarios", [lines_of("tests/schedule/shadow.c", SCENARIOS)], rounded),
     ]
 
 

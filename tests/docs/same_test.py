@@ -4,7 +4,8 @@
 
 The walk that README.md prints stands again as a table in docs/answer.md. (docs/images/draw.py
 draws it from README.md, and tests/docs/pictures holds the picture to that.) The claims of
-docs/answer.md link to steps of docs/tour.md, and each step answers one.
+docs/answer.md link to steps of docs/tour.md, and each step answers one. A figure in the words
+of docs/tour.md and docs/tutorial.md stands in the output that the document prints, too.
 """
 import pathlib
 import re
@@ -14,6 +15,9 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs/images"))
 import draw  # noqa: E402
+
+BLOCK = re.compile(r"^ *```console.*?^ *```$", re.M | re.S)
+FIGURE = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)+(?![\w.,]*\w)")  # with a comma or a point: a count, a time or a size
 
 
 def anchor(heading):
@@ -37,6 +41,18 @@ class Same(unittest.TestCase):
         linked = set(re.findall(r"tour\.md#([\w-]+)", self.answer))
         self.assertEqual(linked - steps, set())
         self.assertTrue(len(linked) >= 8)
+
+
+    def test_figures_in_the_words_are_those_of_the_output(self):
+        """documents_test.py holds the output, and writes it; the words around it must follow."""
+        for name, least in (("tour.md", 2), ("tutorial.md", 2)):
+            text = (ROOT / "docs" / name).read_text()
+            printed = re.findall(r"\d+(?:\.\d+)?", " ".join(BLOCK.findall(text)).replace(",", ""))
+            words = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "", BLOCK.sub("", text))
+            figures = set(FIGURE.findall(words))
+            self.assertTrue(len(figures) >= least, (name, figures))
+            self.assertEqual([figure for figure in figures
+                              if not any(now.startswith(figure.replace(",", "")) for now in printed)], [], name)
 
 
 if __name__ == "__main__":

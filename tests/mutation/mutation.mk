@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Which faults do the tests notice? An engine as a shared library, so that the
 # test programs are linked once and only the engine is built anew per fault.
-#   make mutation  plant some 180 faults, one at a time; writes docs/mutation.md
+#   make mutation  plant faults in the engine, one at a time; writes docs/mutation.md
 
 MUTATION := $(BUILD)/mutation
 # The quick ones first: most faults are caught by the first few tests.

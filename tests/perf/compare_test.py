@@ -77,6 +77,45 @@ class Figures(unittest.TestCase):
             self.assertIn("CPUID exit", path.read_text())
 
 
+class Document(unittest.TestCase):
+    """docs/performance.md is held to what was measured."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = pathlib.Path(self.folder.name)
+        (self.root / "docs").mkdir()
+        self.write({})
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def found(self, **visor):
+        return {("qemu", "visor", "nested"): figures(nothing=13, **{"cpuid": 406, **visor}),
+                ("qemu", "kvm", "nested"): figures(nothing=13, cpuid=2669)}
+
+    def write(self, visor):
+        (self.root / compare.DOCUMENT).write_text("# A\n\n" + "\n".join(compare.table_of(self.found(**visor), "qemu")) + "\n")
+
+    def hold(self, write=False, **visor):
+        return compare.hold_document(self.found(**visor), ["qemu"], write, self.root)
+
+    def test_what_was_measured_is_right(self):
+        self.assertEqual(self.hold(), [])
+        self.assertEqual(self.hold(cpuid=410), [])  # a timer interrupt
+
+    def test_another_figure_is_told_with_its_line(self):
+        self.assertEqual(self.hold(cpuid=506),
+                         [f"{compare.DOCUMENT}:5: CPUID exit: 393, measured 493", f"{compare.DOCUMENT}:5: CPUID exit: 6.8, measured 5.4"])
+
+    def test_what_is_written_is_right(self):
+        self.hold(write=True, cpuid=506)
+        self.assertEqual(self.hold(cpuid=506), [])
+
+    def test_a_document_without_the_row(self):
+        (self.root / compare.DOCUMENT).write_text("# A\n")
+        self.assertIn("has no row", self.hold()[0])
+
+
 if __name__ == "__main__":
     program = unittest.main(exit=False)
     result = program.result

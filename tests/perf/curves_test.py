@@ -60,6 +60,52 @@ class Output(unittest.TestCase):
             self.assertIn("tables alive: 1.00", picture.read_text(encoding="utf-8"))
 
 
+class Document(unittest.TestCase):
+    """The table of a document is held to the counts: the first of a row by the short sweep, all by the long one."""
+    NAMES = ("table-removed-by-tables-alive", "table-of-a-vm-taken-down")
+    TEXT = (f"{curves.HEADER} instructions | exponent |\n|---|---|---:|---:|\n"
+            "| a table removed, with one page in it | 64 to 4,096 | 500 to 1,000 | 0.10 |\n"
+            "| a table, as its VM goes | 64 to 4,096 | 700 | 0.00 |\n\n"
+            "At the 700 instructions of the second row it takes long.\n")
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = pathlib.Path(self.folder.name)
+        (self.root / "docs").mkdir()
+        (self.root / curves.DOCUMENT).write_text(self.TEXT)
+
+    def tearDown(self):
+        self.folder.cleanup()
+
+    def hold(self, first, last, long, flat=700, slope=0.1, write=False):
+        verdicts = [(self.NAMES[0], [(64, first), (4096, last)], slope, "ok"), (self.NAMES[1], [(64, flat), (4096, flat)], 0.0, "ok")]
+        return len(curves.hold_document(verdicts, long, write, self.root))
+
+    def test_what_was_counted_is_right(self):
+        self.assertEqual(self.hold(500, 1000, True), 0)
+        self.assertEqual(self.hold(504, 1000, False), 0)
+
+    def test_each_figure_that_was_not_counted_is_told(self):
+        self.assertEqual(self.hold(520, 1000, False), 1)
+        self.assertEqual(self.hold(500, 1100, True), 1)
+        self.assertEqual(self.hold(500, 1000, True, slope=0.12), 1)
+        self.assertEqual(self.hold(500, 1000, True, flat=720), 2)  # in the table, and in the sentence
+        self.assertEqual(self.hold(500, 500, True), 1)  # one figure, where the document has two
+
+    def test_the_short_sweep_does_not_know_the_last_figure(self):
+        self.assertEqual(self.hold(500, 800, False, slope=0.5), 0)
+
+    def test_written(self):
+        self.hold(520, 1100, True, 720, 0.12, write=True)
+        self.assertEqual((self.root / curves.DOCUMENT).read_text(),
+                         self.TEXT.replace("700", "720").replace("500 to 1,000", "520 to 1,100").replace("0.10", "0.12"))
+
+    def test_every_curve_has_its_row(self):
+        lines = (curves.held.ROOT / curves.DOCUMENT).read_text().splitlines()
+        self.assertEqual([cells[0] for _, cells in curves.held.rows(lines, curves.HEADER)],
+                         [counted for _, counted, _, _ in curves.CURVES.values()])
+
+
 if __name__ == "__main__":
     result = unittest.main(exit=False, verbosity=0).result
     wrong = len(result.failures) + len(result.errors)
