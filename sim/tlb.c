@@ -130,7 +130,7 @@ void sim_tlb_start_for(struct sim_tlb *tlb, uint64_t gfn, const struct sim_walk_
 		/* The table named covers what one entry a level above does. */
 		if (table->valid && covers(table->gfn, table->level + 1, gfn) &&
 		    sim_random_below(&tlb->random, ++matches) == 0)
-			*out = (struct sim_walk_start){table->table, table->level, table->rights};
+			*out = (struct sim_walk_start){table->table, table->level, table->rights, true};
 	}
 }
 

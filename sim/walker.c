@@ -1,9 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "walker.h"
 
-static unsigned index_of(uint64_t gpa, unsigned level)
+static unsigned index_bits(const struct sim_format *f)
 {
-	return (gpa >> (VMMU_PAGE_SHIFT + 9 * (level - 1))) & 511;
+	return f->index_bits ? f->index_bits : 9;
+}
+
+static unsigned shift_of(const struct sim_format *f, unsigned level)
+{
+	return VMMU_PAGE_SHIFT + index_bits(f) * (level - 1);
+}
+
+/* Bits of an address that a walk from a top table of this level can translate. */
+static unsigned width(const struct sim_format *f, unsigned level)
+{
+	return f->pdptes || f->entry_bytes == 4 ? 32 : shift_of(f, level + 1);
+}
+
+static bool load_entry(const struct sim_walker *w, uint64_t table, uint64_t gpa, struct sim_walk_step *step)
+{
+	const struct sim_format *f = w->format;
+	unsigned index = gpa >> shift_of(f, step->level) & ((1u << index_bits(f)) - 1);
+
+	step->entry_hpa = table + (f->entry_bytes ? f->entry_bytes : 8) * index;
+	if (f->pdptes && step->level == 3) {
+		step->entry = w->pdpte[index & 3];
+		return true;
+	}
+	if (!w->bus.load(w->bus.ctx, step->entry_hpa, &step->entry))
+		return false;
+	if (f->entry_bytes == 4)
+		step->entry &= 0xffffffff;
+	return true;
 }
 
 /*
@@ -41,8 +69,7 @@ static void walk_once(const struct sim_walker *w, const struct sim_walk_start *s
 
 		out->level = level;
 		step->level = level;
-		step->entry_hpa = table + 8 * index_of(gpa, level);
-		if (!w->bus.load(w->bus.ctx, step->entry_hpa, &step->entry))
+		if (!load_entry(w, table, gpa, step))
 			return;
 		out->steps++;
 		w->format->entry(&w->cpu, level, step->entry, &entry);
@@ -53,7 +80,7 @@ static void walk_once(const struct sim_walker *w, const struct sim_walk_start *s
 			return;
 		}
 		if (entry.kind == SIM_ENTRY_LEAF) {
-			uint64_t inside = (gpa >> VMMU_PAGE_SHIFT) & (vmmu_level_pages(level) - 1);
+			uint64_t inside = (gpa >> VMMU_PAGE_SHIFT) & ((1ull << (shift_of(w->format, level) - VMMU_PAGE_SHIFT)) - 1);
 
 			out->pfn = (entry.address >> VMMU_PAGE_SHIFT) + inside;
 			out->memtype = entry.memtype;
@@ -71,7 +98,7 @@ void sim_walk(const struct sim_walker *walker, const struct sim_walk_start *star
               unsigned access, bool touch, struct sim_walk *out)
 {
 	/* Bits above what the top table indexes cannot be translated (SDM vol. 3, 29.3.2). */
-	if (gpa >> (VMMU_PAGE_SHIFT + 9 * start->level) && start->level >= 4) {
+	if (!start->cached && gpa >> width(walker->format, start->level)) {
 		*out = (struct sim_walk){.end = SIM_WALK_ABSENT, .level = start->level};
 		return;
 	}

@@ -4,9 +4,10 @@
  * manuals and from nothing else. It shares no code, no header but
  * <vmmu/types.h> and no constant with the engine it judges.
  *
- *   walker.c      the walk: which entry comes next, rights along the path, A/D
- *   walker_ept.c  what one EPT entry means (SDM vol. 3, 29.3)
- *   walker_npt.c  what one nested-paging entry means (APM vol. 2, 5.3, 15.25)
+ *   walker.c         the walk: which entry comes next, rights along the path, A/D
+ *   walker_ept.c     what one EPT entry means (SDM vol. 3, 29.3)
+ *   walker_npt.c     what one nested-paging entry means (APM vol. 2, 5.3, 15.25)
+ *   walker_legacy.c  the same for a hypervisor outside long mode (APM vol. 2, 5.2)
  */
 #ifndef SIM_WALKER_H
 #define SIM_WALKER_H
@@ -21,6 +22,7 @@ struct sim_cpu {
 	bool exec_only; /* EPT */
 	bool nx;        /* NPT: EFER.NXE of the host */
 	bool la57;      /* NPT: CR4.LA57 of the host */
+	bool pse;       /* 32-bit NPT: CR4.PSE of the host */
 };
 
 /* How the walk reaches memory. */
@@ -52,10 +54,14 @@ struct sim_format {
 	             bool *ad);
 	uint64_t accessed;
 	uint64_t dirty;
+	unsigned index_bits, entry_bytes; /* 0: 9 and 8 */
+	bool pdptes;                      /* the top table is four registers, without accessed bits */
 };
 
 extern const struct sim_format sim_format_ept;
 extern const struct sim_format sim_format_npt;
+extern const struct sim_format sim_format_npt_pae;
+extern const struct sim_format sim_format_npt_32bit;
 
 enum sim_walk_end {
 	SIM_WALK_MAPPED,
@@ -89,7 +95,8 @@ struct sim_walker {
 	const struct sim_format *format;
 	struct sim_cpu cpu;
 	struct sim_bus bus;
-	bool ad; /* as the root pointer says */
+	bool ad;               /* as the root pointer says */
+	const uint64_t *pdpte; /* a format with PDPTEs: the four registers */
 };
 
 /* Where a walk begins: at the root, or at a table that a paging-structure cache names. */
@@ -97,6 +104,7 @@ struct sim_walk_start {
 	uint64_t table;
 	unsigned level;
 	uint8_t rights;
+	bool cached; /* no root: it covers the address */
 };
 
 /*

@@ -48,7 +48,7 @@ static void set(struct sim_nm *nm, unsigned table, unsigned index, uint64_t entr
 
 static struct vmmu_nested root_at(const struct sim_nm *nm, unsigned table, bool ad)
 {
-	struct vmmu_nested n = {.cpu = sim_nm_cpu(&nm->config), .cr4 = 0x20, .efer = 1u << 10 | 1u << 11};
+	struct vmmu_nested n = {.cpu = sim_nm_cpu_of(&nm->config), .cr4 = 0x20, .efer = 1u << 10 | 1u << 11};
 
 	n.root = table * K;
 	if (nm->config.mode == VMMU_MODE_EPT)
@@ -161,14 +161,14 @@ static void roots_no_cpu_accepts(void **state)
 	for (unsigned i = 0; i < 5; i++) {
 		n = root_at(nm, ROOT, false);
 		n.root ^= wrong[i];
-		assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+		assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	}
 	n = root_at(nm, ROOT, true);
 	n.cpu.ad = false;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n = root_at(nm, ROOT, false);
 	n.cpu.levels5 = true;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_UNSUPPORTED);
 	end(nm);
 }
 
@@ -182,7 +182,7 @@ static void flags_only_if_asked_for(void **state)
 
 		set(nm, LEVEL_1, 0, entry);
 		enter(nm, ROOT, ad);
-		assert_int_equal(nm->root.pointer >> 6 & 1, ad);
+		assert_int_equal(nm->at->root.pointer >> 6 & 1, ad);
 		assert_int_equal(sim_nm_access(nm, 0, VMMU_W, 1), 0);
 		assert_int_equal(sim_nm_word(nm, LEVEL_1 * K), entry | (ad ? 0x300 : 0));
 		assert_int_equal(sim_nm_word(nm, ROOT * K), LEVEL_3 * K | EPT_RWX | (ad ? 0x100 : 0));
@@ -202,18 +202,18 @@ static void page_modification_log(void **state)
 	enter(nm, ROOT, true);
 	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
 	f.access |= VMMU_ACCESS_PML_FULL;
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_REFLECT);
 	assert_int_equal(f.reflect, VMMU_REFLECT_PML_FULL);
 	assert_int_equal(sim_nm_word(nm, LEVEL_1 * K + 3 * 8), leaf(nm, DATA, EPT_RWX));
 	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_FIXED);
 	assert_true(f.dirtied);
 	assert_int_equal(f.l2_gpa.v, 3 * K);
 	assert_int_equal(f.gpa.v, DATA * K);
 	/* No flag is left to be set: the log's room is no matter. */
 	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(3 * K), 0);
 	f.access |= VMMU_ACCESS_PML_FULL;
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_SPURIOUS);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_SPURIOUS);
 	assert_false(f.dirtied);
 	end(nm);
 }
@@ -329,11 +329,11 @@ static void cve_2024_50115_pdptes(void **state)
 	n.root = 40 * K | 0xfe0 | 0x18;
 	set(nm, 40, 508, LEVEL_2 * K | 1);
 	set(nm, LEVEL_1, 5, DATA * K | NPT_RWX);
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_FIXED);
 	assert_int_equal(f.gpa.v, DATA * K);
 	f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5ull << 32), 0);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_REFLECT);
 	assert_int_equal(f.error_code, 0x100000004ull);
 	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
 	end(nm);
@@ -345,8 +345,8 @@ static void expect_of_l2(struct sim_nm *nm, const struct vmmu_nested *n, bool re
 {
 	struct vmmu_fault f = vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5 * K), 0);
 
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, n), VMMU_OK);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f) == VMMU_FAULT_REFLECT, refused);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f) == VMMU_FAULT_REFLECT, refused);
 	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
 }
 
@@ -365,8 +365,8 @@ static void the_same_root_in_another_mode(void **state)
 	expect_of_l2(nm, &n, false);
 	/* A root that is refused is not kept. */
 	n.root |= 1ull << 51;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n.root &= ~(1ull << 51);
 	expect_of_l2(nm, &n, false);
 	/* Four top entries in registers: they are read with each entry. */
@@ -392,8 +392,8 @@ static void npt_of_a_32_bit_l1(void **state)
 	n.cr4 = 0x10;
 	sim_nm_host_write(nm, 40 * K + 0x201 * 4, 4, 41 * K | NPT_RWX);
 	sim_nm_host_write(nm, 41 * K + 5 * 4, 4, DATA * K | 7);
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_OK);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_FIXED);
 	assert_int_equal(f.gpa.v, DATA * K + 8);
 	assert_int_equal(f.pfn.v, nm->first_pfn + DATA);
 	assert_int_equal((uint32_t)(sim_nm_word(nm, 41 * K + 16) >> 32), DATA * K | 0x67);
@@ -426,17 +426,17 @@ static void walk_in_two_dimensions(void **state)
 		struct vmmu_guest_mode l2;
 		struct sim_nm *nm = machine_with_l2(mode, &l2);
 
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0x123), VMMU_W | VMMU_ACCESS_USER, &out),
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0x123), VMMU_W | VMMU_ACCESS_USER, &out),
 		                 VMMU_NESTED_OK);
 		assert_int_equal(out.l2_gpa.v, 4 * K + 0x123);
 		assert_int_equal(out.l1_gpa.v, DATA * K + 0x123);
 		assert_int_equal(sim_nm_word(nm, L2_1 * K), 4 * K | 0x67);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(K), VMMU_R, &out), VMMU_NESTED_PF);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(K), VMMU_R, &out), VMMU_NESTED_PF);
 		assert_int_equal(out.error_code, 0);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(1ull << 50), VMMU_R, &out), VMMU_NESTED_GP);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(1ull << 50), VMMU_R, &out), VMMU_NESTED_GP);
 		/* L1 takes L2's second table away: L1 is to know, with the address in L2. */
 		set(nm, LEVEL_1, 1, 0);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), VMMU_R, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), VMMU_R, &out), VMMU_NESTED_REFLECT);
 		assert_int_equal(out.l2_gpa.v, K);
 		assert_int_equal(out.reflect, mode == VMMU_MODE_EPT ? VMMU_REFLECT_EPT_VIOLATION : VMMU_REFLECT_NPF);
 		assert_int_equal(out.error_code, mode == VMMU_MODE_EPT ? 0x83 : 0x200000006ull);
@@ -499,31 +499,31 @@ static void the_walk_waits_for_its_host(void **state)
 
 		for (unsigned i = 0; i < 6; i++) {
 			break_page(nm, tables[i], VMMU_GUEST_READ_BUSY);
-			assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
+			assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
 		}
 		/* L2's table is where there is no memory of L1's. */
 		break_page(nm, L2_ROOT, VMMU_GUEST_READ_NONE);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_NO_TABLE);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_NO_TABLE);
 		/* The bits of the last table cannot be set. */
 		break_page(nm, L2_1, VMMU_GUEST_READ_BUSY);
 		nm->host.guest_read = broken.read;
 		broken.no_swap = true;
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_BUSY);
 		mend(nm);
 		/* A look sets none. */
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access | VMMU_ACCESS_PEEK, &out),
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access | VMMU_ACCESS_PEEK, &out),
 		                 VMMU_NESTED_OK);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_OK);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_OK);
 		assert_int_equal(out.l1_gpa.v, DATA * K);
 		/* L1 may have L2's table to be read alone: the bits are set against its will. */
 		set(nm, L2_1, 0, 4 * K | 7);
 		set(nm, LEVEL_1, 3, leaf(nm, L2_1, mode == VMMU_MODE_EPT ? 1 : 0x25));
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
 		assert_int_equal(out.l2_gpa.v, 3 * K);
 		/* The page itself is nowhere: L1 is told that it was the last step. */
 		set(nm, LEVEL_1, 3, leaf(nm, L2_1, full(nm)));
 		set(nm, LEVEL_1, 4, 0);
-		assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
+		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
 		assert_int_equal(out.l2_gpa.v, 4 * K);
 		assert_int_equal(out.error_code >> (mode == VMMU_MODE_EPT ? 7 : 32) & 3, mode == VMMU_MODE_EPT ? 3 : 1);
 		end(nm);
@@ -543,7 +543,7 @@ static void the_walk_of_l1_has_one_dimension(void **state)
 	set(nm, 1, 0, 2 * K | 7);
 	set(nm, 2, 0, 3 * K | 7);
 	set(nm, 3, 0, 4 * K | 7);
-	assert_int_equal(vmmu_nested_walk(nm->vcpu, &l2, vmmu_gva_of(8), VMMU_R | VMMU_ACCESS_USER, &out), VMMU_NESTED_OK);
+	assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(8), VMMU_R | VMMU_ACCESS_USER, &out), VMMU_NESTED_OK);
 	assert_int_equal(out.l2_gpa.v, 4 * K + 8);
 	assert_int_equal(out.l1_gpa.v, 4 * K + 8);
 	end(nm);
@@ -558,30 +558,30 @@ static void nested_roots_that_are_refused(void **state)
 
 	(void)state;
 	n.root |= 1ull << 51;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n = root_at(nm, ROOT, true);
 	n.cpu.maxphyaddr = 31;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n.cpu.maxphyaddr = 53;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_INVALID);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n.cpu.maxphyaddr = 52;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_UNSUPPORTED);
 	n = root_at(nm, ROOT, true);
 	n.cr4 |= 1u << 12;
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_UNSUPPORTED);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_UNSUPPORTED);
 	/* PAE: the four top entries are read with the call, or it is made again; where there are none, none is present. */
 	n = root_at(nm, 40, true);
 	n.efer = 1u << 11;
 	break_page(nm, 40, VMMU_GUEST_READ_BUSY);
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_ERR_BUSY);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_BUSY);
 	break_page(nm, 40, VMMU_GUEST_READ_NONE);
-	assert_int_equal(vmmu_vcpu_set_nested(nm->vcpu, &n), VMMU_OK);
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_OK);
 	mend(nm);
-	assert_int_equal(vmmu_fault(nm->vcpu, &f), VMMU_FAULT_REFLECT);
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_REFLECT);
 	/* Nothing of L2's is mapped ahead, and all of L1's may be. */
-	assert_int_equal(vmmu_prefault(nm->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_DENIED);
+	assert_int_equal(vmmu_prefault(nm->at->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_DENIED);
 	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
-	assert_int_equal(vmmu_prefault(nm->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_FIXED);
+	assert_int_equal(vmmu_prefault(nm->at->vcpu, vmmu_gpa_of(DATA * K), K, VMMU_R, &done), VMMU_FAULT_FIXED);
 	assert_int_equal(done, K);
 	end(nm);
 }
@@ -591,16 +591,16 @@ static void tags(void **state)
 	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
 
 	(void)state;
-	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
-	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
-	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TABLES, 0));
-	assert_false(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 2));
-	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 1));
-	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_ADDRESS, 1));
-	assert_true(vmmu_nested_tag(nm->vcpu, 1, VMMU_NESTED_FLUSH_ALL, 0));
-	assert_true(vmmu_nested_tag(nm->vcpu, 2, VMMU_NESTED_FLUSH_NONE, 0));
-	assert_true(vmmu_nested_tag(nm->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
-	assert_true(vmmu_nested_tag(nm->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_false(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_false(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_TABLES, 0));
+	assert_false(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 2));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_TAG, 1));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_ADDRESS, 1));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 1, VMMU_NESTED_FLUSH_ALL, 0));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 2, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
+	assert_true(vmmu_nested_tag(nm->at->vcpu, 0, VMMU_NESTED_FLUSH_NONE, 0));
 	end(nm);
 }
 

@@ -51,6 +51,12 @@ static struct vmmu_shadow *table_for(struct vmmu_exclusive x, uint64_t gfn,
 	return s;
 }
 
+/* Does the CPU go on below this one of PAE's four top entries? Native PAE has refused reserved bits with CR3. */
+static bool leads_down(const struct vmmu_guest_mode *mode, uint64_t pdpte)
+{
+	return (pdpte & mode->format->present) && !(pdpte & mode->reserved_table[mode->levels]);
+}
+
 /* Outside long mode: the top table is this vCPU's alone, and what it references is there at once. */
 static void fill_root_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
                           const struct vmmu_guest_mode *mode)
@@ -64,7 +70,7 @@ static void fill_root_top(struct vmmu_exclusive x, struct vmmu_root_slot *slot,
 		uint64_t from = mode->format->top_in_registers ? slot->pdpte[i] & mode->address
 		                                               : slot->cr3;
 
-		if (mode->format->top_in_registers && !(slot->pdpte[i] & mode->format->present))
+		if (mode->format->top_in_registers && !leads_down(mode, slot->pdpte[i]))
 			continue;
 		role.quadrant = vmmu_shadow_part(mode->format, role.level, i);
 		slot->part[i] = table_for(x, from >> VMMU_PAGE_SHIFT, role);
