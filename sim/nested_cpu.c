@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* A CPU of the nested machine: what it runs on, what it looks up unasked, its accesses and exits. */
 #include "nested_internal.h"
+#include "nested_machine.h"
 #include "random.h"
 
 #include <string.h>
@@ -97,6 +99,29 @@ void sim_nm_look_around(struct sim_nm *nm)
 		for (unsigned i = 0; i < 2; i++)
 			look(nm, cpu, cpu->recent[sim_random_below(&nm->random, SIM_NM_RECENT)]);
 	}
+}
+
+void sim_nm_try_meanwhile(struct sim_nm *nm)
+{
+	struct sim_nm_vcpu *cpu = nm->at;
+	uint64_t gpa = cpu->recent[sim_random_below(&nm->random, SIM_NM_RECENT)];
+	unsigned access = sim_random_below(&nm->random, 2) ? VMMU_R : VMMU_W;
+	enum vmmu_fault_result result;
+	struct sim_walk walk;
+
+	sim_nm_hardware_walk(nm, cpu, gpa, access, &walk);
+	if (walk.end == SIM_WALK_MAPPED) {
+		sim_nm_fail(nm, "%#lx is mapped for L%u while the host takes it back", gpa, cpu->on->is_l2 + 1);
+		return;
+	}
+	cpu->fault = sim_nm_exit(nm, &walk, gpa, access);
+	cpu->fault.access |= sim_random_below(&nm->random, 2) ? VMMU_ACCESS_PML_FULL : 0;
+	result = vmmu_fault(cpu->vcpu, &cpu->fault);
+	/* What is no memory, or what registers refuse, is known all the same; the address may have been the other guest's. */
+	if (result != VMMU_FAULT_RETRY && result != VMMU_FAULT_EMULATE_MMIO && result != VMMU_FAULT_REFLECT &&
+	    result != VMMU_FAULT_READ_ONLY && result != VMMU_FAULT_BEYOND)
+		sim_nm_fail(nm, "%s for access %u of L%u to %#lx, which the host takes back", vmmu_fault_result_name(result), access,
+		            cpu->on->is_l2 + 1, gpa);
 }
 
 /* ---- accesses -------------------------------------------------------------------------------- */

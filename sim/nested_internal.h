@@ -3,7 +3,7 @@
 #ifndef SIM_NESTED_INTERNAL_H
 #define SIM_NESTED_INTERNAL_H
 
-#include "nested_machine.h"
+#include "nested_state.h"
 
 enum { SIM_NM_PHYSICAL_BITS = 46 };
 
@@ -21,6 +21,8 @@ void sim_nm_pause(struct sim_nm *nm);
 
 /* ---- nested_cpu.c ---- */
 
+/* While the host takes memory back: an access gets nowhere. */
+void sim_nm_try_meanwhile(struct sim_nm *nm);
 /* An entry has changed: CPUs that are in the guest look around. */
 void sim_nm_look_around(struct sim_nm *nm);
 

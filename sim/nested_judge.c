@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* What L1's tables and the slots allow an access, what CPUs remember of it, and what L1 is told. */
 #include "nested_internal.h"
+#include "nested_machine.h"
 
 #define CR4_PSE (1u << 4)
 #define CR4_PAE (1u << 5)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The host of the nested machine: L1's memory, slots, callbacks. */
 #include "nested_internal.h"
+#include "nested_machine.h"
 #include "random.h"
 
 #include <stdarg.h>
@@ -241,10 +243,14 @@ static enum vmmu_guest_read read_ram(struct sim_nm *nm, vmmu_gpa gpa, unsigned s
 
 static enum vmmu_guest_read guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
-	sim_nm_pause(ctx);
-	if (is_busy(ctx, gpa.v >> 12))
+	struct sim_nm *nm = ctx;
+
+	sim_nm_pause(nm);
+	if (nm->taking)
+		sim_nm_fail(nm, "%#lx is read while the host takes it back", gpa.v);
+	if (is_busy(nm, gpa.v >> 12))
 		return VMMU_GUEST_READ_BUSY;
-	return read_ram(ctx, gpa, size, value);
+	return read_ram(nm, gpa, size, value);
 }
 
 static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value)
@@ -253,6 +259,8 @@ static enum vmmu_guest_swap guest_cmpxchg(void *ctx, vmmu_gpa gpa, unsigned size
 	uint64_t now;
 
 	sim_nm_pause(nm);
+	if (nm->taking)
+		sim_nm_fail(nm, "%#lx is stored to while the host takes it back", gpa.v);
 	if (is_busy(nm, gpa.v >> 12))
 		return VMMU_GUEST_SWAP_BUSY;
 	if (read_ram(nm, gpa, size, &now) != VMMU_GUEST_READ_OK || now != expected)
@@ -510,18 +518,35 @@ void sim_nm_log(struct sim_nm *nm, unsigned n)
 	sim_nm_check_all(nm);
 }
 
-void sim_nm_migrate(struct sim_nm *nm)
+void sim_nm_take(struct sim_nm *nm)
 {
-	uint64_t bytes = nm->config.ram_pages << 12;
-
-	if (vmmu_invalidate_begin(nm->vm, vmmu_gpa_of(0), bytes) != VMMU_OK)
+	if (vmmu_invalidate_begin(nm->vm, vmmu_gpa_of(0), nm->config.ram_pages << 12) != VMMU_OK)
 		sim_nm_fail(nm, "invalidation is refused");
+	nm->taking = true;
 	nm->first_pfn += MIGRATION;
 	if (nm->first_pfn > LAST_PFN)
 		nm->first_pfn = FIRST_PFN;
 	nm->changes++;
 	sim_nm_check_all(nm);
-	if (vmmu_invalidate_end(nm->vm, vmmu_gpa_of(0), bytes) != VMMU_OK)
+}
+
+void sim_nm_give(struct sim_nm *nm)
+{
+	nm->taking = false;
+	if (vmmu_invalidate_end(nm->vm, vmmu_gpa_of(0), nm->config.ram_pages << 12) != VMMU_OK)
 		sim_nm_fail(nm, "invalidation has no end");
 	sim_nm_check_all(nm);
+}
+
+void sim_nm_migrate(struct sim_nm *nm)
+{
+	struct sim_nm_vcpu *at = nm->at;
+
+	sim_nm_take(nm);
+	for (unsigned n = 0; n < nm->vcpus && !nm->config.pause; n++) {
+		sim_nm_by(nm, n);
+		sim_nm_try_meanwhile(nm);
+	}
+	nm->at = at;
+	sim_nm_give(nm);
 }

@@ -2,6 +2,8 @@
 /*
  * The walk in two dimensions, with no tables: L2's own tables lie at L2 gpas, and so each
  * read of an entry, and each bit set in one, goes through L1's tables first.
+ *
+ * L1's memory is read inside the gate, and not at all where the host takes it back.
  */
 #include "map/nested/nested.h"
 
@@ -14,18 +16,42 @@ struct two_dimensions {
 	struct vmmu_nested_walk *out;
 };
 
-static void mark_table_dirty(struct two_dimensions *d, uint64_t gfn)
+static const struct vmmu_memory *memory_of(const struct two_dimensions *d)
 {
-	struct vmmu_op op;
+	return &d->vcpu->vm->memory;
+}
+
+/* The pages of L1's tables in which the walk has set bits. */
+static void mark_l1_tables_dirty(struct two_dimensions *d, struct vmmu_op *op, struct vmmu_inside inside,
+                                 const struct vmmu_guest_walk *walk)
+{
+	for (unsigned i = 0; i < walk->steps; i++) {
+		uint64_t gfn = vmmu_gpa_gfn(walk->step[i].where).v;
+		struct vmmu_slot *slot =
+			walk->step[i].stored ? vmmu_slot_at(memory_of(d), vmmu_reading_inside(inside), gfn) : NULL;
+
+		if (slot)
+			vmmu_dirty_mark(op, slot, gfn);
+	}
+}
+
+static enum vmmu_guest_result walk_l1(struct two_dimensions *d, uint64_t gpa, unsigned access,
+                                      struct vmmu_guest_walk *walk)
+{
+	const struct vmmu_guest_guard guard = {vmmu_shadow_may_use, memory_of(d)};
+	enum vmmu_guest_result result;
 	struct vmmu_inside inside;
-	struct vmmu_slot *slot;
+	struct vmmu_op op;
 
 	vmmu_vcpu_op(&op, d->vcpu);
 	inside = vmmu_op_enter(&op);
-	slot = vmmu_slot_at(&d->vcpu->vm->memory, vmmu_reading_inside(inside), gfn);
-	if (slot)
-		vmmu_dirty_mark(&op, slot, gfn);
+	result = vmmu_guest_walk_guarded(d->host, d->ctx, d->l1, vmmu_gva_of(gpa), access | VMMU_ACCESS_USER | d->peek,
+	                                 &guard, walk);
+	/* A walk that has stored anything ends with no other result. */
+	if (result == VMMU_GUEST_OK || result == VMMU_GUEST_BUSY)
+		mark_l1_tables_dirty(d, &op, inside, walk);
 	vmmu_op_leave(&op, inside);
+	return result;
 }
 
 /* L2 gpa -> L1 gpa; `code`: what the CPU would report of the access, besides what the entries say. */
@@ -38,7 +64,7 @@ static enum vmmu_nested_result second(struct two_dimensions *d, uint64_t gpa, un
 		*walk = (struct vmmu_guest_walk){.gpa = {gpa}, .rights = VMMU_PAGE_ALL};
 		return VMMU_NESTED_OK;
 	}
-	switch (vmmu_guest_walk(d->host, d->ctx, d->l1, vmmu_gva_of(gpa), access | VMMU_ACCESS_USER | d->peek, walk)) {
+	switch (walk_l1(d, gpa, access, walk)) {
 	case VMMU_GUEST_OK:
 		break;
 	case VMMU_GUEST_BUSY:
@@ -49,10 +75,7 @@ static enum vmmu_nested_result second(struct two_dimensions *d, uint64_t gpa, un
 		out->reflect = vmmu_nested_exit(d->l1, walk, &out->error_code);
 		return VMMU_NESTED_REFLECT;
 	}
-	for (unsigned i = 0; i < walk->steps; i++)
-		if (walk->step[i].stored)
-			mark_table_dirty(d, vmmu_gpa_gfn(walk->step[i].where).v);
-	out->dirtied |= walk->steps && walk->step[walk->steps - 1].stored && (access & VMMU_W);
+	out->dirtied |= walk->dirtied;
 	return VMMU_NESTED_OK;
 }
 
@@ -73,6 +96,35 @@ static enum vmmu_nested_result entry_at(struct two_dimensions *d, vmmu_gpa gpa, 
 	return second(d, gpa.v, VMMU_R | (write ? VMMU_W : 0), code_of(d, false), walk);
 }
 
+static enum vmmu_guest_read read_l1(struct two_dimensions *d, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	enum vmmu_guest_read read = VMMU_GUEST_READ_BUSY;
+	struct vmmu_inside inside;
+	struct vmmu_op op;
+
+	vmmu_vcpu_op(&op, d->vcpu);
+	inside = vmmu_op_enter(&op);
+	if (vmmu_shadow_may_use(memory_of(d), gpa))
+		read = d->host->guest_read(d->ctx, gpa, size, value);
+	vmmu_op_leave(&op, inside);
+	return read;
+}
+
+static enum vmmu_guest_swap swap_l1(struct two_dimensions *d, vmmu_gpa gpa, unsigned size, uint64_t expected,
+                                    uint64_t value)
+{
+	enum vmmu_guest_swap swap = VMMU_GUEST_SWAP_BUSY;
+	struct vmmu_inside inside;
+	struct vmmu_op op;
+
+	vmmu_vcpu_op(&op, d->vcpu);
+	inside = vmmu_op_enter(&op);
+	if (vmmu_shadow_may_use(memory_of(d), gpa))
+		swap = d->host->guest_cmpxchg(d->ctx, gpa, size, expected, value);
+	vmmu_op_leave(&op, inside);
+	return swap;
+}
+
 /* The walk of L2's tables ends with it, and `reflect` says why. */
 static enum vmmu_guest_read read_entry(void *arg, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
@@ -81,7 +133,7 @@ static enum vmmu_guest_read read_entry(void *arg, vmmu_gpa gpa, unsigned size, u
 
 	switch (entry_at(d, gpa, false, &walk)) {
 	case VMMU_NESTED_OK:
-		return d->host->guest_read(d->ctx, walk.gpa, size, value);
+		return read_l1(d, walk.gpa, size, value);
 	case VMMU_NESTED_BUSY:
 		return VMMU_GUEST_READ_BUSY;
 	default:
@@ -98,7 +150,7 @@ static enum vmmu_guest_swap swap_entry(void *arg, vmmu_gpa gpa, unsigned size, u
 	/* What L1 refuses to be written ends the walk, too. */
 	if (entry_at(d, gpa, true, &walk) != VMMU_NESTED_OK)
 		return VMMU_GUEST_SWAP_BUSY;
-	swap = d->host->guest_cmpxchg(d->ctx, walk.gpa, size, expected, value);
+	swap = swap_l1(d, walk.gpa, size, expected, value);
 	if (swap == VMMU_GUEST_SWAPPED)
 		vmmu_guest_written(d->vcpu, walk.gpa, size);
 	return swap;

@@ -154,6 +154,7 @@ VMMU_INLINE void clear_walk(struct vmmu_guest_walk *out, uint8_t rights)
 	out->key = 0;
 	out->global = false;
 	out->dirty = false;
+	out->dirtied = false;
 	out->steps = 0;
 }
 
@@ -227,11 +228,15 @@ static bool set_accessed_and_dirty(struct walk *w)
 	const struct vmmu_guest_format *f = w->mode->format;
 	struct vmmu_guest_walk *out = w->out;
 	struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
+	uint64_t dirty = w->write ? f->dirty & ~leaf->entry : 0;
 
 	for (struct vmmu_guest_step *step = out->step; step < leaf; step++)
 		if (!set_bits(w, step, f->accessed))
 			return false;
-	return set_bits(w, leaf, f->accessed | (w->write ? f->dirty : 0));
+	if (!set_bits(w, leaf, f->accessed | dirty))
+		return false;
+	out->dirtied = dirty && leaf->stored;
+	return true;
 }
 
 enum vmmu_guest_result vmmu_guest_walk(const struct vmmu_host *host, void *ctx,

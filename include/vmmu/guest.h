@@ -118,6 +118,7 @@ struct vmmu_guest_walk {
 	uint8_t rights;      /* VMMU_PAGE_* along the path */
 	uint8_t key;
 	bool global, dirty; /* as the leaf says when the walk is done */
+	bool dirtied;       /* the walk itself has set the leaf's dirty bit */
 	uint8_t steps;      /* from the top table down */
 	struct vmmu_guest_step step[VMMU_LEVEL_MAX];
 };

@@ -53,7 +53,8 @@ struct vmmu_nested {
 	uint64_t cr0, cr4, efer;
 	/*
 	 * The CPU as L1 was promised it: maxphyaddr, page_2m, page_1g, exec_only, ad, levels5.
-	 * It cannot have what config.cpu lacks, and must be the same on all vCPUs of a VM.
+	 * It must be the same on all vCPUs of a VM, and cannot have what config.cpu lacks, but for
+	 * page sizes: of a larger page than the CPU has, parts are mapped.
 	 */
 	struct vmmu_cpu cpu;
 };
@@ -66,8 +67,9 @@ struct vmmu_nested {
  * runs them under different tags, or flushes the TLB with each switch.
  * VMMU_ERR_INVALID: the VM is not nested; or a CPU would refuse the EPTP or nCR3 (VM entry
  * fails with error 7, SDM vol. 3, 27.2.1.1; VMEXIT_INVALID, APM vol. 2, 15.5.1).
- * VMMU_ERR_UNSUPPORTED: nested->cpu has what config.cpu lacks. VMMU_ERR_NO_MEMORY. After
- * any of these the vCPU is as before. Calls host.guest_read, and host.flush if a root is let go.
+ * VMMU_ERR_UNSUPPORTED: nested->cpu has what config.cpu lacks. VMMU_ERR_NO_MEMORY.
+ * VMMU_ERR_BUSY: the four top entries of PAE cannot be read just now, or the host takes their
+ * page back. After any of these the vCPU is as before. Calls host.guest_read, and host.flush if a root is let go.
  */
 enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested);
 
@@ -88,7 +90,8 @@ enum vmmu_nested_result {
 	VMMU_NESTED_GP,       /* gva is not canonical */
 	VMMU_NESTED_REFLECT,  /* L1's tables refuse it: the exit that `reflect` names, for L1 */
 	VMMU_NESTED_NO_TABLE, /* a table of L2 lies where L1 has no memory */
-	VMMU_NESTED_BUSY,     /* an entry has changed, or the host says so: execute the instruction again */
+	VMMU_NESTED_BUSY,     /* an entry has changed, or the host is busy or takes its page back: execute
+	                       * the instruction again */
 };
 
 struct vmmu_nested_walk {

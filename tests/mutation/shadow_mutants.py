@@ -351,8 +351,8 @@ SHADOW_MUTANTS = [
            "\t\tout->rights = step->rights;\n",
            "a guest page's rights are those of its last entry"),
     Mutant("guest-dirty-on-read", "engine/guest/guest_walk.c",
-           "f->accessed | (w->write ? f->dirty : 0)",
-           "f->accessed | f->dirty",
+           "uint64_t dirty = w->write ? f->dirty & ~leaf->entry : 0;",
+           "uint64_t dirty = f->dirty & ~leaf->entry;",
            "reading sets the guest's D bit"),
     Mutant("guest-accessed-lost", "engine/guest/guest_walk.c",
            "\tfor (struct vmmu_guest_step *step = out->step; step < leaf; step++)\n"

@@ -60,11 +60,13 @@ static bool promises_too_much(const struct vmmu_cpu *l1, const struct vmmu_layou
 }
 
 /* Read with each entry of L2, as the CPU reads them while it runs (APM vol. 2, 15.25.10); none there: not present. */
-static bool read_pdptes(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
+static bool read_pdptes_inside(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
 {
 	const struct vmmu_tables *t = &vcpu->vm->tables;
 	uint64_t table = r->cr3 & VMMU_BITS(31, 5);
 
+	if (!vmmu_shadow_may_use(&vcpu->vm->memory, vmmu_gpa_of(table)))
+		return false;
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
 		uint64_t value = 0;
 
@@ -80,6 +82,19 @@ static bool read_pdptes(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
 		}
 	}
 	return true;
+}
+
+static bool read_pdptes(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
+{
+	struct vmmu_inside inside;
+	struct vmmu_op op;
+	bool read;
+
+	vmmu_vcpu_op(&op, vcpu);
+	inside = vmmu_op_enter(&op);
+	read = read_pdptes_inside(vcpu, r);
+	vmmu_op_leave(&op, inside);
+	return read;
 }
 
 static bool promises_alike(const struct vmmu_cpu *a, const struct vmmu_cpu *b)

@@ -441,6 +441,8 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
+/* For a guard: false while the host takes the page at `entry` back. Inside the gate, `memory`: the VM's. */
+bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry);
 /* After a switch: link the table that the guest will need first. */
 void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 

@@ -67,7 +67,7 @@ static bool is_accessed(const struct vmmu_build *b)
 }
 
 /* Not while the host takes the table's frame back: nothing follows from it, and what is stored there is lost. */
-static bool fault_may_use(const void *memory, vmmu_gpa entry)
+bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry)
 {
 	uint64_t gfn = vmmu_gpa_gfn(entry).v;
 
@@ -81,7 +81,7 @@ static bool fault_may_use(const void *memory, vmmu_gpa entry)
 static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 {
 	const struct vmmu_memory *memory = &b->vcpu->vm->memory;
-	const struct vmmu_guest_guard guard = {fault_may_use, memory};
+	const struct vmmu_guest_guard guard = {vmmu_shadow_may_use, memory};
 	struct vmmu_tables *t = b->op->tables;
 	enum vmmu_guest_result result;
 	struct vmmu_inside inside;
@@ -130,7 +130,7 @@ static enum vmmu_fault_result walk_guest(struct vmmu_build *b)
 	default:
 		return inject(b);
 	}
-	b->dirtied |= b->walk.steps && b->walk.step[b->walk.steps - 1].stored && (f->access & VMMU_W);
+	b->dirtied |= b->walk.dirtied;
 	f->gpa = b->walk.gpa;
 	b->gfn = vmmu_gpa_gfn(b->walk.gpa).v;
 	b->rights = b->walk.rights;
