@@ -96,6 +96,24 @@ def no_gva(runs):
     return f"one page at three addresses: {npt} entry under NPT, {shadow} under shadow paging", npt == 1 and shadow == 3
 
 
+def entry_of(record):
+    return record["table"], record["index"]
+
+
+def only_a_pointer(runs):
+    """The faults that add an entry to a page's list (the reverse map) write no other entry of that list."""
+    records = runs.trace("claims", "shadow", "--all")
+    end = next(i for i, r in enumerate(records) if r["event"] == "mark" and r["number"] == SWITCHED)
+    writes = [r for r in records[:end] if r.get("gpa") == f"0x{PAGE}" and r.get("new", {}).get("kind") == "leaf"]
+    listed, written = [], 0
+    for added in (r for r in writes if r["old"]["kind"] == "empty"):
+        written += sum(entry_of(r) in listed and r["fault"] == added["fault"] for r in writes)
+        listed.append(entry_of(added))
+    npt = runs.walk("claims", "npt", "--gpa", PAGE, "--rmap")
+    return (f"shadow paging: {len(listed)} entries were added to the list of one page, and {written} that were in it already were "
+            "written in doing so; NPT: no list"), len(listed) == len(set(listed)) == 3 and not written and "keeps no" in npt
+
+
 def like_unpaged(runs):
     npt, shadow = (leaves(runs.trace("unpaged", mmu)) for mmu in ("npt", "shadow"))
     return (f"paging off: {len(npt):,} leaves under NPT, {len(shadow):,} under shadow paging, "
@@ -203,6 +221,7 @@ CLAIMS = (
     ("(shadow paging can intercept INVLPG, as KVM does)", invlpg_as_kvm),
     ("set_cr3 is hardly called", root_once),
     ("the emulator may cause a spurious flush", spurious_flush),
+    ("pte_list_add changes a pointer, not an entry", only_a_pointer),
     ("the other addresses are pointers outside the PML4 page", other_pages),
     ("nested virtualization has a mode of its own", nested_mode),
 )
