@@ -14,7 +14,8 @@ MACHINE_TEST   := tests/machine/machine_test.py
 EXPECT         := $(BUILD)/tests/machine/expect
 MACHINE_NEEDS  := visor tool guests initramfs kvm-lab $(EXPECT)
 CHECK_NEEDS    += $(EXAMPLE) $(EXPECT)
-CHECK_COMMANDS += "examples/check $(EXAMPLE)" "python3 -B tests/machine/expect_test.py $(EXPECT)"
+CHECK_COMMANDS += "examples/check $(EXAMPLE)" "python3 -B tests/machine/expect_test.py $(EXPECT)" \
+	"python3 -B tests/machine/exit_table_test.py"
 MACHINE_ARGS   ?=
 
 $(EXPECT): tests/machine/expect.c $(LIBVMMU) $(wildcard include/vmmu/*.h)

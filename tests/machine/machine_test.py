@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 
+import exit_table
 from cases import CASES, Files
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "bench" / "claims"))
@@ -46,10 +47,12 @@ def require(condition, message):
 
 
 class Runner:
-    def __init__(self, build, files, work):
+    def __init__(self, build, files, work, writes=False):
+        self.writes = writes
         self.build = build
         self.files = files
         self.work = work
+        self.exits = {}  # of each case that ran: what docs/visor.md is written from
 
     def bare_command(self, case):
         words = [sys.executable, "-B", pathlib.Path(__file__).with_name("bare.py"),
@@ -140,6 +143,9 @@ class Runner:
         if "--icount" in case.options or case.bounded:
             longest = summary["longest_exit"]
             require(longest["ns"] <= LONGEST_EXIT_NS[case.machine], f"an exit took {longest['ns']} ns of virtual time: {longest}")
+        self.exits[case.name] = summary["exits"]
+        wrong = [] if self.writes else exit_table.differences(case.name, summary["exits"])
+        require(not wrong, "; ".join(wrong))
         levels = set(summary["entries"].get("violation", {}))
         require("1" in levels, f"no 4 KiB entries were written: {summary['entries']}")
         if case.large:
@@ -297,6 +303,7 @@ def main():
     parser.add_argument("--long", action="store_true", help="also the cases that `make test` leaves out")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="machines at once")
     parser.add_argument("--list", action="store_true", help="name the cases and end")
+    parser.add_argument("--write", action="store_true", help=f"write the exits of Debian's kernels into {exit_table.DOCUMENT}")
     arguments = parser.parse_args()
     cases = chosen(arguments)
     if arguments.list:
@@ -304,7 +311,7 @@ def main():
         return 0
     work = arguments.build / "tests" / "machine" / "out"
     files = Files(arguments.build, arguments.linux, work)
-    runner = Runner(arguments.build.resolve(), files, work)
+    runner = Runner(arguments.build.resolve(), files, work, arguments.write)
     mounts = can_mount()
     can_run = [c for c in cases if not files.missing(c) and (mounts or not c.small)]
     for case in cases:
@@ -312,6 +319,8 @@ def main():
             print(f"SKIP {case.name}: there is no {files.missing(case) or 'mount namespace for us'}")
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         passed = sum(pool.map(lambda c: report(runner, c), can_run))
+    if arguments.write:
+        exit_table.write(runner.exits)
     same, different = compare_answers(runner, can_run)
     failed = len(can_run) - passed + different
     print(f"{passed + same} passed, {failed} failed, {len(cases) - len(can_run)} skipped")
