@@ -23,7 +23,8 @@ BASELINE = pathlib.Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.01
 SLACK = 2          # instructions: one per cent of a small row is less than a register's move
 TIMEOUT = 300      # seconds, for one guest
-GUEST_PAGES = ("4k", "2m")
+GUEST_RUNS = (("4k", 0), ("2m", 0), ("4k", 64))  # largest page, pages that a violation maps
+MEANS = ("fault-4k-around-first", "fault-4k-around")  # few of their accesses exit: a median says nothing
 TROUBLE, FOREIGN = 2, 3
 
 
@@ -43,18 +44,19 @@ def is_baselines(words):
 
 
 def guest_rows(build):
-    """{row: {"instructions": median}} of the bench guest on QEMU, tracing off."""
+    """{row: {"instructions": median or mean}} of the bench guest on QEMU, tracing off."""
     found = {}
-    for page in GUEST_PAGES:
+    for page, around in GUEST_RUNS:
         command = [str(build / "vmmu"), "run", "--machine", "qemu", "--icount", "--quiet", "--page-size", page,
                    "--memory", "128M", "--prealloc", "--test-device", "--timeout", str(TIMEOUT),
-                   "--kernel", str(build / "guest" / "guest.elf"), "--append", f"tests=bench page={page}"]
+                   "--kernel", str(build / "guest" / "guest.elf"), "--append", f"tests=bench page={page}" + (f" around={around}" if around else "")]
+        command += ["--fault-around", str(around)] if around else []
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"{shlex.join(command)}\nended with status {done.returncode}:\n"
                          f"{done.stdout[-1000:]}{done.stderr[-1000:]}")
-        for name, median in re.findall(r"^FIGURE (\S+) .*\bmedian=(\d+)", done.stdout.replace("\r", ""), re.M):
-            found.setdefault(f"guest-npt-{name}", {"instructions": int(median)})
+        for name, median, mean in re.findall(r"^FIGURE (\S+) .*\bmedian=(\d+) mean=(\d+)", done.stdout.replace("\r", ""), re.M):
+            found.setdefault(f"guest-npt-{name}", {"instructions": int(mean if name in MEANS else median)})
     if not found:
         raise Failed("the bench guest has printed no figures")
     return found

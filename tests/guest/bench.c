@@ -148,6 +148,18 @@ static void faults_4k(void)
 	touch_random("fault-4k-random", base, pages);
 }
 
+/* In order, with up to 64 pages mapped by a violation (vmmu run --fault-around 64). */
+static void faults_around(void)
+{
+	uint64_t pages = 4096, base = take_ram(pages * PAGE);
+
+	touch_sequential("fault-4k-around-first", base, pages, PAGE);
+	if (!device_present())
+		return;
+	device_ok("invalidate", TEST_INVALIDATE, base, pages * PAGE, 0, 0);
+	touch_sequential("fault-4k-around", base, pages, PAGE);
+}
+
 static void faults_2m(void)
 {
 	uint64_t leaves = 16, base = take_ram(leaves * 2 * MIB);
@@ -191,6 +203,10 @@ void test_bench(void)
 	bool large = pages && pages[0] != '4';
 
 	measure_empty_pair();
+	if (option("around")) {
+		faults_around();
+		return;
+	}
 	exits();
 	if (large)
 		faults_2m();
@@ -239,6 +255,10 @@ void test_compare(void)
 	const char *pages = option("page");
 
 	measure_step("nothing", ORDER_NOTHING, 0, 0, 1000);
+	if (option("around")) {
+		compare_faults("fault-4k-around-first", "mapped-4k-around", "fault-4k-around", PAGE, 4096);
+		return;
+	}
 	measure_step("cpuid-warm", ORDER_CPUID, 0, 0, 200);
 	measure_step("cpuid", ORDER_CPUID, 0, 0, 1000);
 	if (pages && pages[0] != '4') {

@@ -58,6 +58,7 @@ void test_delivery(void);
 void test_delivery_paging(void);
 void test_delivery_tables(void);
 void test_exec(void);
+void test_fault_around(void);
 void test_fresh(void);
 void test_hostile(void);
 void test_memory(void);

@@ -6,6 +6,7 @@ const struct test all_tests[] = {
 	{"touch", test_touch},
 	{"memory", test_memory},
 	{"exec", test_exec},
+	{"fault-around", test_fault_around},
 	{"mmio", test_mmio},
 	{"platform", test_platform},
 	{"time", test_time},

@@ -144,6 +144,11 @@ def guest(name, about, machine, tests, **more):
                 console=tuple(f"^PASS {test} [1-9]" for test in tests), **more)
 
 
+def around(machine, mmu, pages, **more):
+    return guest(f"{machine}-around-{pages}", f"up to {pages} pages mapped by a violation, {mmu}", machine, ("fault-around",),
+                 words=f"around={pages}", options=("--fault-around", str(pages), *more.pop("options", ())), **more)
+
+
 def bochs_words(kernel):
     """Its serial port is slow, and so are the self-tests of the i386 kernels' ciphers."""
     return "quiet" if kernel == "linux" else "quiet cryptomgr.notests"
@@ -347,6 +352,15 @@ CASES = [
     guest("qemu-guest-high", "memory below and above 4 GiB", "qemu", ("touch",), memory="4G"),
     guest("qemu-guest-prealloc", "frames that are there before the first fault", "qemu",
           ("touch", "slots"), options=("--prealloc",)),
+    around("qemu", "npt", 1),
+    around("qemu", "npt", 2),
+    around("qemu", "npt", 16),
+    around("qemu", "npt", 64),
+    around("bochs", "ept", 64, cost=15),
+    guest("qemu-around-slots", "slots that come, go and move, with neighbours mapped", "qemu", ("slots", "slots-random", "memory", "exec"),
+          page_size="2m", words="steps=1500 seed=7", options=("--fault-around", "8")),
+    guest("qemu-around-nested-svm", "a small hypervisor as the guest, with neighbours mapped", "qemu", ("nested-svm",),
+          options=("--nested", "--fault-around", "32"), answers=NESTED_ANSWERS, cost=4),
     guest("qemu-guest-elf64", "the same image as ELF64, with two modules", "qemu", ("platform",),
           kernel="guest64", modules=("module", "module"), words="modules=2 module-bytes=10000"),
     guest("bochs-guest-4k", "every guest test, 4 KiB pages", "bochs", GUEST_TESTS, words="every-mib=16", cost=60),

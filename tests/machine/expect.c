@@ -9,6 +9,8 @@
  *   EXPECT once BASE BYTES        each page was mapped by exactly one leaf
  *   EXPECT untouched BASE BYTES   no leaf ever
  *   EXPECT read-only BASE BYTES   leaves, but never a writable one
+ *   EXPECT faulted BASE BYTES     each page was mapped by a violation of its own
+ *   EXPECT prefetched BASE BYTES  each page was mapped as a violation's neighbour
  *
  * Whether the entry writes add up to the final tables is what `vmmu check`
  * finds out.
@@ -34,6 +36,7 @@ struct leaf_write {
 	unsigned level;
 	bool writable;
 	bool new; /* nothing was mapped here before */
+	uint8_t cause;
 };
 
 struct trace {
@@ -207,7 +210,7 @@ static void check_against_slot(const struct trace *t, const struct leaf_write *w
 static void take_entry(struct trace *t, const struct vmmu_trace_record *r)
 {
 	struct vmmu_entry_info old, now;
-	struct leaf_write w = {.gfn = r->spte.gfn, .pages = vmmu_level_pages(r->level), .level = r->level};
+	struct leaf_write w = {.gfn = r->spte.gfn, .pages = vmmu_level_pages(r->level), .level = r->level, .cause = r->cause};
 
 	vmmu_entry_decode(&t->decoder, r->level, r->spte.old_spte, &old);
 	vmmu_entry_decode(&t->decoder, r->level, r->spte.new_spte, &now);
@@ -300,12 +303,40 @@ static void expect_read_only(const struct trace *t, uint64_t gfn, uint64_t pages
 		fail("only %" PRIu64 " of %" PRIu64 " pages at gfn %#" PRIx64 " were mapped", mapped, pages, gfn);
 }
 
+static void expect_cause(const struct trace *t, uint64_t gfn, uint64_t pages, enum vmmu_cause cause)
+{
+	uint64_t mapped = 0;
+
+	for (size_t i = 0; i < t->leaf_count; i++) {
+		const struct leaf_write *w = &t->leaves[i];
+
+		if (!w->new || !meets(w, gfn, pages))
+			continue;
+		mapped += w->pages;
+		if (w->cause != cause)
+			fail("gfn %#" PRIx64 " was mapped with the cause %s instead of %s", w->gfn, vmmu_cause_name(w->cause),
+			     vmmu_cause_name(cause));
+	}
+	if (mapped != pages)
+		fail("%" PRIu64 " pages were mapped in place of the %" PRIu64 " at gfn %#" PRIx64, mapped, pages, gfn);
+}
+
+static void expect_faulted(const struct trace *t, uint64_t gfn, uint64_t pages)
+{
+	expect_cause(t, gfn, pages, VMMU_CAUSE_VIOLATION);
+}
+
+static void expect_prefetched(const struct trace *t, uint64_t gfn, uint64_t pages)
+{
+	expect_cause(t, gfn, pages, VMMU_CAUSE_PREFETCH);
+}
+
 static unsigned check_promises(const struct trace *t, const char *name)
 {
 	static const struct {
 		const char *word;
 		void (*check)(const struct trace *, uint64_t, uint64_t);
-	} kinds[] = {{"once", expect_once}, {"untouched", expect_untouched}, {"read-only", expect_read_only}};
+	} kinds[] = {{"once", expect_once}, {"untouched", expect_untouched}, {"read-only", expect_read_only}, {"faulted", expect_faulted}, {"prefetched", expect_prefetched}};
 	char line[512], word[32];
 	uint64_t base, bytes;
 	unsigned promises = 0;

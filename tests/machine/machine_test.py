@@ -171,6 +171,7 @@ class Runner:
             (folder / name).write_text(done.stdout + done.stderr)
             require(done.returncode == 0, f"{name}: {first_line(done.stdout + done.stderr)}")
         self.judge_dump(folder / "trace")
+        self.judge_neighbours(folder / "trace", (folder / "console").read_text(errors="replace"))
 
     def output_of(self, *words):
         done = subprocess.run([self.build / "vmmu", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -186,6 +187,14 @@ class Runner:
             require(f"host-physical 0x{int(hpa, 16):012x}" in walked, f"dump says {first} is at {hpa}, walk says:\n{walked}")
             if kind == "gva":
                 require(f"guest-physical 0x{int(gpa, 16):012x}" in walked, f"dump says {first} is gpa {gpa}, walk says:\n{walked}")
+
+
+    def judge_neighbours(self, trace, console):
+        """`walk` says of a page that came as a neighbour that it did, and of which fault."""
+        for word, base in re.findall(r"^EXPECT (prefetched|faulted) (0x\w+)", console, re.M):
+            walked = self.output_of("walk", trace, "--gpa", base)
+            cause = "prefetch" if word == "prefetched" else "violation"
+            require(re.search(rf"level 1, .*\n.*\n +\S+ s +{cause} +fault \d+: write at 0x", walked), f"walk does not show {cause} at {base}:\n{walked}")
 
 
 def on_small_disk(words, folder, size):

@@ -178,6 +178,10 @@ run 122 'intercept takes cr3, invlpg or cr3,invlpg, not "cr0"' --kernel kernel -
 run 0 'test-device=off run-ahead=off -- ' --kernel kernel --no-run-ahead
 run 0 'test-device=off nested=on -- ' --kernel kernel --nested
 run 122 'nested needs EPT or NPT' --kernel kernel --nested --mmu shadow
+run 0 'test-device=off fault-around=64 -- ' --kernel kernel --fault-around 64
+run 122 'fault-around is a number of pages.* not "48"' --kernel kernel --fault-around 48
+run 122 'fault-around is a number of pages.* not "128"' --kernel kernel --fault-around 128
+run 122 'fault-around is for EPT and NPT' --kernel kernel --fault-around 8 --mmu shadow
 run 0 'if=ide,index=1,werror=report' --kernel kernel --trace t,race
 run 0 '^on,.*spawn=deny' --kernel kernel
 run 0 'file=.*/t,,race,format=raw,if=ide' --kernel kernel --trace t,race

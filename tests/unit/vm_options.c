@@ -38,6 +38,7 @@ static void defaults(void **state)
 	assert_int_equal(options.mmu, OPTIONS_MMU_AUTO);
 	assert_int_equal(options.max_level, VMMU_LEVEL_2M);
 	assert_false(options.trace || options.prealloc || options.test_device || options.require_isolation);
+	assert_int_equal(options.fault_around, 0);
 	assert_true(options.run_ahead);
 	assert_false(options.nested || options.exit_at_end);
 	assert_false(options.intercept_cr3 || options.intercept_invlpg);
@@ -57,6 +58,22 @@ static void every_word(void **state)
 	assert_false(options.run_ahead);
 	assert_true(options.nested && options.exit_at_end);
 	assert_string_equal(options.guest_command_line, "console=ttyS0 memory=x -- y");
+}
+
+static void pages_around_a_fault(void **state)
+{
+	static const char *const bad[] = {"fault-around=", "fault-around=0", "fault-around=3", "fault-around=65", "fault-around=128",
+	                                  "fault-around=016", "fault-around=-1", "fault-around=on"};
+	char line[32];
+
+	(void)state;
+	for (unsigned log2 = 0; log2 <= 6; log2++) {
+		snprintf(line, sizeof(line), "fault-around=%u", 1u << log2);
+		assert_true(read_with_kernel(line));
+		assert_int_equal(options.fault_around, log2);
+	}
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(read_with_kernel(bad[i]));
 }
 
 static void intercepts(void **state)
@@ -168,6 +185,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(every_word),
+		cmocka_unit_test(pages_around_a_fault),
 		cmocka_unit_test(intercepts),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(names_the_word),

@@ -24,6 +24,7 @@ enum {
 	OPTION_MEMORY = 'M',
 	OPTION_MMU = 0x400,
 	OPTION_PAGE_SIZE,
+	OPTION_FAULT_AROUND,
 	OPTION_MODULE,
 	OPTION_NO_DEFAULT,
 	OPTION_PREALLOC,
@@ -77,6 +78,17 @@ static bool is_page_size(const char *text)
 	return strcmp(text, "4k") == 0 || strcmp(text, "2m") == 0 || strcmp(text, "1g") == 0;
 }
 
+static bool is_fault_around(const char *text)
+{
+	static const char *const counts[] = {"1", "2", "4", "8", "16", "32", "64"};
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		if (strcmp(text, counts[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct boot_options *options = state->input;
@@ -110,6 +122,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--page-size is 4k, 2m or 1g, not \"%s\"", arg);
 		options->page_size = arg;
 		return 0;
+	case OPTION_FAULT_AROUND:
+		if (!is_fault_around(arg))
+			argp_error(state, "--fault-around is a number of pages: 1 (off), 2, 4, 8, 16, 32 or 64, not \"%s\"", arg);
+		options->fault_around = arg;
+		return 0;
 	case OPTION_PREALLOC:
 		options->prealloc = true;
 		return 0;
@@ -137,6 +154,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (options->nested && options->mmu == MMU_SHADOW)
 			argp_error(state, "--nested needs EPT or NPT: it cannot be had with --mmu shadow");
+		if (options->fault_around && options->mmu == MMU_SHADOW)
+			argp_error(state, "--fault-around is for EPT and NPT: shadow tables map neighbours in any case");
 		if (!options->kernel)
 			argp_error(state, "which kernel? Give --kernel K (scripts/setup fetches one to "
 			                  ".cache/kernels/cloud-amd64/vmlinuz)");
@@ -158,6 +177,8 @@ static const struct argp_option parser_options[] = {
 	{"mmu", OPTION_MMU, "ept|npt|shadow", 0,
          "Which second-level paging, or none of it: shadow tables (default: what the machine has)", 2},
 	{"page-size", OPTION_PAGE_SIZE, "4k|2m|1g", 0, "Largest page in the tables (default 2m)", 2},
+	{"fault-around", OPTION_FAULT_AROUND, "N", 0,
+         "EPT, NPT: where a page of 4 KiB is mapped, map up to N with it; a power of 2 up to 64 (default 1: the page alone)", 2},
 	{"prealloc", OPTION_PREALLOC, NULL, 0,
          "Allocate and clear guest memory before the start; the tables stay empty", 2},
 	{"no-run-ahead", OPTION_NO_RUN_AHEAD, NULL, 0,
@@ -232,13 +253,14 @@ bool boot_options_plan(struct boot_options *options, bool traced, struct boot_pl
 	options->visor = visor_path(error);
 	if (!options->visor)
 		return false;
-	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s%s%s%s",
+	options->visor_words = formatted("memory=%" PRIu64 "K mmu=%s page-size=%s trace=%s prealloc=%s test-device=%s%s%s%s%s%s%s%s",
 	                                 options->memory >> 10, mmu_name(options->mmu), options->page_size,
 	                                 traced ? "disk" : "off", options->prealloc ? "on" : "off",
 	                                 options->test_device ? "on" : "off",
 	                                 options->no_run_ahead ? " run-ahead=off" : "",
 	                                 options->require_isolation ? " require-isolation=on" : "",
 	                                 options->nested ? " nested=on" : "",
+	                                 options->fault_around ? " fault-around=" : "", options->fault_around ? options->fault_around : "",
 	                                 options->intercept ? " intercept=" : "", options->intercept ? options->intercept : "");
 	options->guest_line = formatted("%s%s%s", defaults ? LINUX_DEFAULT_APPEND : "",
 	                                defaults && *options->append ? " " : "", options->append);

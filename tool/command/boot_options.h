@@ -15,8 +15,9 @@ struct boot_options {
 	bool no_default_append;
 	uint64_t memory;
 	enum mmu_kind mmu;
-	const char *page_size; /* "4k", "2m", "1g" */
-	const char *intercept; /* "cr3,invlpg"; NULL: nothing beyond what is needed */
+	const char *page_size;    /* "4k", "2m", "1g" */
+	const char *fault_around; /* "1" ... "64"; NULL: off */
+	const char *intercept;    /* "cr3,invlpg"; NULL: nothing beyond what is needed */
 	bool prealloc, test_device, no_run_ahead, require_isolation, nested;
 
 	char *visor, *visor_words, *guest_line; /* made by boot_options_plan */

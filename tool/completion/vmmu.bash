@@ -38,6 +38,7 @@ _vmmu() {
 	--mmu) words='ept npt shadow' ;;
 	--machine | -m) words='auto bochs qemu kvm' ;;
 	--page-size) words='4k 2m 1g' ;;
+	--fault-around) words='1 2 4 8 16 32 64' ;;
 	--phase | --at-phase) words=$(_vmmu_phases) ;;
 	*)
 		case $current in

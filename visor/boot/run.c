@@ -106,6 +106,7 @@ static bool set_up_tables(struct vm *vm)
 		.host_ctx = vm,
 		.mode = vm->vcpu.backend->mode,
 		.max_level = (uint8_t)vm->options->max_level,
+		.fault_around = (uint8_t)vm->options->fault_around,
 		.id = VM_ID,
 		.max_vcpus = CPUS,
 		.nested = vm->options->nested,

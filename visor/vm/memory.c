@@ -73,11 +73,19 @@ static bool make_run(struct vm *vm, struct region *r, uint64_t n, unsigned order
 	return true;
 }
 
+/*
+ * Does the engine map more than single pages from a run? Shadow tables also fill 4 KiB entries
+ * from it, as many as a fault may need soon, and so do other tables with fault-around.
+ */
+static bool wants_runs(const struct vm *vm)
+{
+	return vm->options->max_level >= VMMU_LEVEL_2M || vm->options->fault_around ||
+	       vm->vcpu.backend->mode == VMMU_MODE_SHADOW;
+}
+
 static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
 {
-	/* Shadow tables also fill 4 KiB entries from a run, as many as a fault may need soon. */
-	if ((vm->options->max_level >= VMMU_LEVEL_2M || vm->vcpu.backend->mode == VMMU_MODE_SHADOW) &&
-	    make_run(vm, r, n, FRAME_ORDER_2M))
+	if (wants_runs(vm) && make_run(vm, r, n, FRAME_ORDER_2M))
 		return true;
 	r->chunks[n] = frame_alloc(FRAME_ORDER_4K, FRAME_VISOR, true);
 	return r->chunks[n];

@@ -23,6 +23,7 @@ static const struct choice mmus[] = {
 	{"auto", OPTIONS_MMU_AUTO}, {"ept", OPTIONS_MMU_EPT}, {"npt", OPTIONS_MMU_NPT}, {"shadow", OPTIONS_MMU_SHADOW}, {0}};
 static const struct choice page_sizes[] = {
 	{"4k", VMMU_LEVEL_4K}, {"2m", VMMU_LEVEL_2M}, {"1g", VMMU_LEVEL_1G}, {0}};
+static const struct choice neighbours[] = {{"1", 0}, {"2", 1}, {"4", 2}, {"8", 3}, {"16", 4}, {"32", 5}, {"64", 6}, {0}};
 
 static bool word_is(const char *word, const char *end, const char *text)
 {
@@ -87,6 +88,8 @@ static int read_word(const char *word, const char *end, struct options *out)
 	}
 	if ((value = after_prefix(word, "page-size=")))
 		return choose(value, end, page_sizes, &out->max_level);
+	if ((value = after_prefix(word, "fault-around=")))
+		return choose(value, end, neighbours, &out->fault_around);
 	if ((value = after_prefix(word, "trace=")))
 		return choose_flag(value, end, sinks, &out->trace);
 	if ((value = after_prefix(word, "prealloc=")))

@@ -17,7 +17,8 @@ enum options_mmu { OPTIONS_MMU_AUTO,
 struct options {
 	uint64_t memory_bytes;
 	enum options_mmu mmu;
-	unsigned max_level; /* VMMU_LEVEL_*: the largest page */
+	unsigned max_level;    /* VMMU_LEVEL_*: the largest page */
+	unsigned fault_around; /* log2 of the pages that a violation maps: struct vmmu_config */
 	bool trace, prealloc, test_device;
 	bool exit_at_end;                     /* end the machine, too, at port F4h */
 	bool require_isolation;               /* refuse where cpu_backend.leak() names a way out */
