@@ -28,7 +28,7 @@ CURVES = {
     "table-removed-by-pages-in-it": ("pages in a table", "a table removed", 0.0, 0.2),
     "page-invalidated-by-possible-vcpus": ("possible vCPUs", "a page invalidated", 0.0, 0.02),
     "fault-by-open-invalidations": ("open invalidations", "a fault elsewhere", 0.0, 0.15),
-    "first-slot-deleted-and-made-by-slots": ("slots", "the first slot deleted and made again", 0.0, 1.0),
+    "first-slot-deleted-and-made-by-slots": ("slots", "the first slot deleted and made again", 0.0, 0.15),
     "fault-in-another-slot-by-slots": ("slots", "a fault in another slot", 0.0, 0.15),
     "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere, a first time", 0.0, 0.1),
     "page-invalidated-elsewhere-by-gib": ("GiB of the VM", "a page invalidated elsewhere", 0.0, 0.05),

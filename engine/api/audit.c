@@ -26,11 +26,12 @@ static void check_counts(struct vmmu_audit *a)
 static void check_logs(struct vmmu_audit *a, struct vmmu_closed closed)
 {
 	const struct vmmu_memory *m = &a->vm->memory;
+	const struct vmmu_reading reading = vmmu_reading_closed(closed);
 	struct vmmu_path_step none = {.level = 0};
 	uint64_t gfn;
 
-	for (uint32_t i = 0; i < m->count; i++)
-		if (vmmu_dirty_lost(m->sorted[i], closed, &gfn))
+	for (const struct vmmu_slot *slot = vmmu_slot_from(m, reading, 0); slot; slot = vmmu_slot_from(m, reading, slot->end))
+		if (vmmu_dirty_lost(slot, closed, &gfn))
 			vmmu_audit_finding(a, "pages of the dirty log are in no summary", &none, gfn);
 }
 

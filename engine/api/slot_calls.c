@@ -11,56 +11,6 @@
 
 /* ---- memory for slots ---------------------------------------------------- */
 
-static void *grown(struct vmmu_vm *vm, void *old, uint32_t count, uint32_t capacity)
-{
-	size_t size = sizeof(struct vmmu_slot *);
-	struct vmmu_slot **from = old, **to = vmmu_object_alloc(vm, capacity * size);
-
-	for (uint32_t i = 0; to && i < count; i++)
-		to[i] = from[i];
-	return to;
-}
-
-static uint32_t next_capacity(uint32_t capacity, uint32_t needed, uint32_t max)
-{
-	uint64_t next = capacity ? capacity : 16; /* what is needed may be past 2^31 */
-
-	while (next < needed)
-		next *= 2;
-	return next < max ? (uint32_t)next : max;
-}
-
-/* Make one of the two arrays hold `needed`; swaps it with the gate closed. */
-static bool reserve(struct vmmu_vm *vm, struct vmmu_managing managing, struct vmmu_slot ***array,
-                    uint32_t *capacity, uint32_t count, uint32_t needed)
-{
-	uint32_t old_capacity = *capacity;
-	struct vmmu_slot **old = *array, **bigger;
-	struct vmmu_closed closed;
-	uint32_t now;
-
-	if (needed <= old_capacity)
-		return true;
-	now = next_capacity(old_capacity, needed, vm->memory.max_slots);
-	bigger = grown(vm, old, count, now);
-	if (!bigger)
-		return false;
-	closed = vmmu_gate_close(&vm->tables, managing);
-	*array = bigger;
-	*capacity = now;
-	vmmu_gate_open(&vm->tables, closed);
-	vmmu_object_free(vm, old, old_capacity * sizeof(*old));
-	return true;
-}
-
-static bool reserve_for(struct vmmu_vm *vm, struct vmmu_managing managing, uint32_t id)
-{
-	struct vmmu_memory *m = &vm->memory;
-
-	return reserve(vm, managing, &m->sorted, &m->capacity, m->count, m->count + 1) &&
-	       reserve(vm, managing, &m->by_id, &m->id_capacity, m->id_capacity, id + 1);
-}
-
 static void slot_free(struct vmmu_vm *vm, struct vmmu_slot *slot)
 {
 	vmmu_object_free(vm, (void *)slot->dirty, vmmu_dirty_bytes(slot));
@@ -89,11 +39,12 @@ static struct vmmu_slot *slot_new(struct vmmu_vm *vm, const struct vmmu_slot_inf
 void vmmu_slots_free_all(struct vmmu_vm *vm)
 {
 	struct vmmu_memory *m = &vm->memory;
+	struct vmmu_slot *slot;
 
-	for (uint32_t i = 0; i < m->count; i++)
-		slot_free(vm, m->sorted[i]);
-	vmmu_object_free(vm, m->sorted, m->capacity * sizeof(*m->sorted));
-	vmmu_object_free(vm, m->by_id, m->id_capacity * sizeof(*m->by_id));
+	while ((slot = m->slots[VMMU_BY_PLACE])) {
+		vmmu_slot_tree_take(&m->slots[VMMU_BY_PLACE], VMMU_BY_PLACE, slot);
+		slot_free(vm, slot);
+	}
 }
 
 /* ---- what the calls share ------------------------------------------------- */
@@ -176,7 +127,8 @@ enum vmmu_status vmmu_slot_create(struct vmmu_vm *vm, const struct vmmu_slot_inf
 
 	if (status != VMMU_OK)
 		return end(&op, status);
-	if (!reserve_for(vm, vmmu_managing_of(&op), info->id) || !(slot = slot_new(vm, info)))
+	slot = slot_new(vm, info);
+	if (!slot)
 		return end(&op, VMMU_ERR_NO_MEMORY);
 
 	/* Tables that MMIO entries needed here would keep large pages out. */

@@ -64,10 +64,12 @@ static void found_table(struct vmmu_op *op, const struct vmmu_table *table, void
 static void trace_found(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed)
 {
 	static const struct vmmu_each found = {.entry = found_entry, .table = found_table};
+	const struct vmmu_reading reading = vmmu_reading_closed(closed);
+	const struct vmmu_memory *m = &vm->memory;
 
 	trace_vm(vm, op);
-	for (uint32_t i = 0; i < vm->memory.count; i++)
-		vmmu_trace_slot(op, vm->memory.sorted[i], VMMU_CAUSE_NONE, vm->memory.sorted[i]->first);
+	for (const struct vmmu_slot *slot = vmmu_slot_from(m, reading, 0); slot; slot = vmmu_slot_from(m, reading, slot->end))
+		vmmu_trace_slot(op, slot, VMMU_CAUSE_NONE, slot->first);
 	vmmu_each_entry(vm, op, closed, &found, NULL);
 }
 

@@ -18,11 +18,17 @@
 
 enum { VMMU_MAX_SLOTS_DEFAULT = 32764 };
 
+/* The orders in which slots stand: by first gfn, and by id. */
+enum vmmu_slot_order { VMMU_BY_PLACE,
+	               VMMU_BY_ID,
+	               VMMU_SLOT_ORDERS };
+
 struct vmmu_slot {
 	struct vmmu_slot_info info;
-	uint64_t first, end;     /* gfns */
-	uint8_t *caps;           /* largest level for each 2 MiB block; NULL: no cap anywhere */
-	_Atomic uint64_t *dirty; /* one bit a page, and its summaries: dirty.c; NULL: not logging */
+	struct vmmu_slot *below[VMMU_SLOT_ORDERS], *above[VMMU_SLOT_ORDERS]; /* its subtrees: slot_tree.c */
+	uint64_t first, end;                                                 /* gfns */
+	uint8_t *caps;                                                       /* largest level for each 2 MiB block; NULL: no cap anywhere */
+	_Atomic uint64_t *dirty;                                             /* one bit a page, and its summaries: dirty.c; NULL: not logging */
 };
 
 /* A range, in gfns, whose frames the host is changing, or whose slot is on the move. */
@@ -39,11 +45,7 @@ enum { VMMU_OWN_RANGES = 8,
        VMMU_RANGES_OF_MOVE = 2 };
 
 struct vmmu_memory {
-	struct vmmu_slot **sorted; /* by first gfn */
-	struct vmmu_slot **by_id;
-	uint32_t count;
-	uint32_t capacity; /* of both arrays: slots in one, ids in the other */
-	uint32_t id_capacity;
+	struct vmmu_slot *slots[VMMU_SLOT_ORDERS]; /* roots */
 	uint32_t max_slots;
 	uint64_t limit; /* first gfn past what a guest can name */
 
@@ -84,19 +86,28 @@ struct vmmu_slot_hit {
 enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_slot_info *info);
 /* The slot that covers gfn, or NULL. O(log n). */
 struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn);
-/* The same, or the next one behind gfn. */
+/* The same, or the next one behind gfn: from 0, and then from each one's end, all of them. */
 struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn);
+/* O(log n). */
 struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, struct vmmu_reading reading, uint32_t id);
 /* Does [first, end) meet a slot other than `except`? */
 bool vmmu_slot_overlaps(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t first, uint64_t end,
                         const struct vmmu_slot *except);
 /* Where the slot starts and ends follows from info. */
 void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base);
-/* Capacity has been seen to. Each steps generation and sequence. */
+/* Each steps generation and sequence. O(log n), and nothing is allocated. */
 void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot);
 void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot);
 /* Something about a slot changed that faults and MMIO entries must notice. */
 void vmmu_slots_changed(struct vmmu_memory *m, struct vmmu_closed closed);
+
+/* ---- slot_tree.c ---- */
+
+/* The first slot of the order's whose last gfn, or id, is not below `least`; NULL: none. */
+struct vmmu_slot *vmmu_slot_tree_find(struct vmmu_slot *root, enum vmmu_slot_order order, uint64_t least);
+/* The slot stands in no tree of this order. Its place and id do not change until it is taken out. */
+void vmmu_slot_tree_add(struct vmmu_slot **root, enum vmmu_slot_order order, struct vmmu_slot *slot);
+void vmmu_slot_tree_take(struct vmmu_slot **root, enum vmmu_slot_order order, struct vmmu_slot *slot);
 
 /* ---- caps.c ---- */
 

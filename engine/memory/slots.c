@@ -21,55 +21,35 @@ enum vmmu_status vmmu_slot_check(const struct vmmu_memory *m, const struct vmmu_
 	return VMMU_OK;
 }
 
-/* Index of the first slot that ends behind gfn: the one that covers it or comes after it. */
-static uint32_t first_ending_after(const struct vmmu_memory *m, uint64_t gfn)
+struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn)
 {
-	uint32_t low = 0, high = m->count;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (m->sorted[middle]->end <= gfn)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	vmmu_assert_reading(reading);
+	return vmmu_slot_tree_find(m->slots[VMMU_BY_PLACE], VMMU_BY_PLACE, gfn);
 }
 
 struct vmmu_slot *vmmu_slot_at(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn)
 {
-	uint32_t i = first_ending_after(m, gfn);
+	struct vmmu_slot *slot = vmmu_slot_from(m, reading, gfn);
 
-	vmmu_assert_reading(reading);
-	return i < m->count && m->sorted[i]->first <= gfn ? m->sorted[i] : NULL;
-}
-
-struct vmmu_slot *vmmu_slot_from(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t gfn)
-{
-	uint32_t i = first_ending_after(m, gfn);
-
-	vmmu_assert_reading(reading);
-	return i < m->count ? m->sorted[i] : NULL;
+	return slot && slot->first <= gfn ? slot : NULL;
 }
 
 struct vmmu_slot *vmmu_slot_by_id(const struct vmmu_memory *m, struct vmmu_reading reading, uint32_t id)
 {
+	struct vmmu_slot *slot = vmmu_slot_tree_find(m->slots[VMMU_BY_ID], VMMU_BY_ID, id);
+
 	vmmu_assert_reading(reading);
-	return id < m->id_capacity ? m->by_id[id] : NULL;
+	return slot && slot->info.id == id ? slot : NULL;
 }
 
 bool vmmu_slot_overlaps(const struct vmmu_memory *m, struct vmmu_reading reading, uint64_t first, uint64_t end,
                         const struct vmmu_slot *except)
 {
-	vmmu_assert_reading(reading);
-	for (uint32_t i = first_ending_after(m, first); i < m->count; i++) {
-		if (m->sorted[i]->first >= end)
-			return false;
-		if (m->sorted[i] != except)
-			return true;
-	}
-	return false;
+	struct vmmu_slot *slot = vmmu_slot_from(m, reading, first);
+
+	if (slot && slot == except)
+		slot = vmmu_slot_from(m, reading, slot->end);
+	return slot && slot->first < end;
 }
 
 void vmmu_slot_place(struct vmmu_slot *slot, vmmu_gpa base)
@@ -88,22 +68,14 @@ void vmmu_slots_changed(struct vmmu_memory *m, struct vmmu_closed closed)
 
 void vmmu_slot_insert(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot)
 {
-	uint32_t at = first_ending_after(m, slot->first);
-
-	for (uint32_t i = m->count++; i > at; i--)
-		m->sorted[i] = m->sorted[i - 1];
-	m->sorted[at] = slot;
-	m->by_id[slot->info.id] = slot;
+	for (enum vmmu_slot_order order = 0; order < VMMU_SLOT_ORDERS; order++)
+		vmmu_slot_tree_add(&m->slots[order], order, slot);
 	vmmu_slots_changed(m, closed);
 }
 
 void vmmu_slot_remove(struct vmmu_memory *m, struct vmmu_closed closed, struct vmmu_slot *slot)
 {
-	uint32_t at = first_ending_after(m, slot->first);
-
-	m->count--;
-	for (uint32_t i = at; i < m->count; i++)
-		m->sorted[i] = m->sorted[i + 1];
-	m->by_id[slot->info.id] = NULL;
+	for (enum vmmu_slot_order order = 0; order < VMMU_SLOT_ORDERS; order++)
+		vmmu_slot_tree_take(&m->slots[order], order, slot);
 	vmmu_slots_changed(m, closed);
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Inside the engine: several maps in one VM, which no mode of the API makes yet, and a
-# guest format that no register chooses yet.
+# Inside the engine: several maps in one VM, the trees of slots, and a
+# guest format that no register chooses.
 
 MAP_TESTS := $(basename $(notdir $(wildcard tests/map/*.c)))
 

@@ -35,13 +35,14 @@ $(foreach t,$(MUTATION_SHADOW),$(eval $(call mutation_program,asan,$(ASAN),$(t),
 $(foreach t,$(MUTATION_NESTED),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/nested/$(t:nested-%=%).c)))
 $(foreach t,$(MUTATION_HOSTS),$(eval $(call mutation_program,asan,$(ASAN),$(t),tests/hosts/$(t:hosts-%=%).c)))
 $(eval $(call mutation_program,tsan,$(TSAN),hosts-looking,tests/hosts/looking.c))
-$(eval $(call mutation_program,asan,$(ASAN) -Iengine,maps,tests/map/maps.c))
+MUTATION_MAPS := maps slot_tree
+$(foreach t,$(MUTATION_MAPS),$(eval $(call mutation_program,asan,$(ASAN) -Iengine,$(t),tests/map/$(t).c)))
 $(eval $(call mutation_program,asan,$(ASAN),schedule,$(filter-out %/threads.c,$(wildcard tests/schedule/*.c))))
 $(eval $(call mutation_program,tsan,$(TSAN),threads,tests/engine/threads.c))
 $(eval $(call mutation_program,tsan,$(TSAN),scenarios,tests/schedule/threads.c tests/schedule/scenarios.c))
 $(eval $(call mutation_program,tsan,$(TSAN),shadow-threads,tests/shadow/threads.c))
 
-MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/maps $(MUTATION)/asan/schedule \
+MUTATION_PROGRAMS := $(MUTATION_TESTS:%=$(MUTATION)/asan/%) $(MUTATION_MAPS:%=$(MUTATION)/asan/%) $(MUTATION)/asan/schedule \
 	$(MUTATION)/tsan/threads $(MUTATION)/tsan/scenarios \
 	$(MUTATION_SHADOW:%=$(MUTATION)/asan/%) $(MUTATION_NESTED:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/shadow-threads \
 	$(MUTATION_HOSTS:%=$(MUTATION)/asan/%) $(MUTATION)/tsan/hosts-looking
@@ -51,7 +52,7 @@ mutation: $(MUTATION_PROGRAMS)
 	tests/mutation/run --base $(MUTATION) --jobs $(MUTATION_JOBS) --report docs/mutation.md \
 		--asan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(ASAN)" \
 		--tsan "$(CC) $(CSTD) -g -ffreestanding -Iinclude $(TSAN)" \
-		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) $(MUTATION)/asan/maps $(MUTATION_HOSTS:%=$(MUTATION)/asan/%) \
+		--tests $(MUTATION_QUICK:%=$(MUTATION)/asan/%) $(MUTATION_MAPS:%=$(MUTATION)/asan/%) $(MUTATION_HOSTS:%=$(MUTATION)/asan/%) \
 			"$(MUTATION)/asan/schedule --direct $(SCHEDULE_CHECK_DIRECT)" \
 			$(MUTATION_SLOW:%=$(MUTATION)/asan/%) \
 		--thread-tests "$(MUTATION)/tsan/scenarios 5" $(MUTATION)/tsan/threads $(MUTATION)/tsan/hosts-looking \
