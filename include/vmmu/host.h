@@ -30,9 +30,8 @@
  *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered
  *   vmmu_vcpu_set_nested   nested: seven frames, likewise; a fault as in shadow modes
  *   vmmu_guest_written     shadow: as a fault
- *   vmmu_slot_create       the slot (64 bytes); an array of slots by gfn and one by id, of
- *                          8 bytes for each, doubled when it is full; with LOG_DIRTY one
- *                          bit for each page of the slot, and 1/63 of that for summaries
+ *   vmmu_slot_create       the slot (96 bytes); with LOG_DIRTY one bit for each page of
+ *                          the slot, and 1/63 of that for summaries
  *   vmmu_slot_set_flags    LOG_DIRTY: as for vmmu_slot_create
  *   vmmu_range_restrict    the slot's first time: one byte for each 2 MiB of the slot
  *   vmmu_invalidate_begin  while more than six ranges are open: an array of 24 bytes for
