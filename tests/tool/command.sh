@@ -128,6 +128,8 @@ expect 0 '^guest: hello' sh -c '"$0" run --machine qemu --kernel kernel <&-' "$v
 # Whatever the guest does, it can be ended. The report is no part of its time.
 FAKE=slow-report run 0 'power-off.*exit status 0' --kernel kernel --timeout 1
 FAKE=slow-report run 0 'the visor checks its tables' --kernel kernel --timeout 1
+# What the guest had still to print comes first: no line of ours for each piece of it.
+FAKE=flood-report expect 0 '^told 0$' sh -c '"$0" run --machine qemu --kernel kernel 2>messages >/dev/null; s=$?; echo told $(grep -c "checks its tables" messages); exit $s' "$vmmu"
 FAKE=silent-report expect 143 'the visor was not waited for' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
 for way in flood deaf-flood log-flood; do
 	FAKE=$way run 124 'out of time' --kernel kernel --timeout 1

@@ -327,7 +327,7 @@ static void watch_time(struct session *session)
 			session->stage = STAGE_OVER;
 		break;
 	case STAGE_REPORT:
-		if (spent > REPORT_SHOWN && !session->progress.stage[0])
+		if (now(session) - session->heard_at > REPORT_SHOWN && !session->progress.stage[0])
 			progress_stage(&session->progress, "%s: the guest has ended, the visor checks its tables",
 			               session->machine_title);
 		if (silent_for(session, REPORT_SILENCE) && (session->timeout > 0 || session->end != SESSION_ENDED)) {
