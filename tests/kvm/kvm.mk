@@ -22,7 +22,7 @@ $(KVM_LAB)/guest.bin: $(KVM_LAB)/guest.elf
 $(KVM_LAB)/embed.o: $(VMM_DIR)/embed.S $(KVM_LAB)/guest.bin
 	$(CC) -DGUEST_FILE='"$(KVM_LAB)/guest.bin"' -c $< -o $@
 
-$(KVM_LAB)/%.o: $(VMM_DIR)/%.c $(VMM_DIR)/machine.h $(VMM_DIR)/protocol.h
+$(KVM_LAB)/%.o: $(VMM_DIR)/%.c $(VMM_DIR)/kvm.h $(VMM_DIR)/machine.h $(VMM_DIR)/protocol.h
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -O2 -g -D_GNU_SOURCE $(WARN) -c $< -o $@
 
@@ -31,7 +31,7 @@ $(KVM_LAB)/vmm: $(VMM_OBJ)
 	$(CC) -static -s -o $@ $^ -lpthread
 
 # With the visor's serial port.
-$(KVM_LAB)/linux: $(VMM_DIR)/linux.c visor/device/uart16550.c visor/device/uart16550.h
+$(KVM_LAB)/linux: $(VMM_DIR)/linux.c $(VMM_DIR)/kvm.h visor/device/uart16550.c visor/device/uart16550.h
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -O2 -g -D_GNU_SOURCE $(WARN) -I. -static -s -o $@ $(filter %.c,$^)
 

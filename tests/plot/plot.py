@@ -429,7 +429,7 @@ class Tests:
         self.check("a name of its own, beside the trace", done.returncode == 0 and (self.work / "boot.svg").exists() and b"boot.svg is made" in done.stderr, done.stderr)
         (self.work / "link.svg").symlink_to(copy)
         for other in (copy, self.work / "link.svg", self.work / ".." / self.work.name / "boot.dat.gz"):
-            done = self.run("plot", "--no-index", "-o", other, copy)
+            done = self.run("plot", "--no-index", "--format=svg", "-o", other, copy)
             self.check(f"not over the trace: {other.name}", done.returncode == 2 and b"is the trace itself" in done.stderr and copy.read_bytes() == small.read_bytes(), done.stderr)
         with open("/dev/full", "wb") as full:
             done = self.run("plot", "--no-index", "-o", "-", small, stdout=full)

@@ -2,26 +2,23 @@
 /* vmmu plot: the curves of a trace as a picture. */
 #include "../plot/plot.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
-#include "../base/output.h"
 #include "command.h"
+#include "making.h"
 
-enum { OPTION_OUTPUT = 'o',
-       OPTION_FORMAT = 'f',
+enum { OPTION_FORMAT = 'f',
        OPTION_WHAT = 'w',
        OPTION_TITLE = 't',
        OPTION_SIZE = 0x400,
        OPTION_STEPS };
 
 struct plot_command {
-	struct ask ask;
+	struct making making;
 	struct plot_options options;
-	const char *output;
+	unsigned vm;
 	bool has_format;
 };
 
@@ -112,8 +109,8 @@ static void complete(struct plot_command *c, struct argp_state *state)
 {
 	unsigned panels = c->options.panel_count ? c->options.panel_count : PLOT_PANELS;
 
-	if (!c->has_format && !format_of(c->output, &c->options.format))
-		argp_error(state, "which --format? svg, png or gnuplot: the ending of \"%s\" names none of them", c->output);
+	if (!c->has_format && !format_of(c->making.output, &c->options.format))
+		argp_error(state, "which --format? svg, png or gnuplot: the ending of \"%s\" names none of them", c->making.output);
 	if (c->options.height && c->options.height < plot_least_height(&c->options, panels))
 		argp_error(state, "a picture of %u panels is at least %u pixels high at this width; --what chooses fewer", panels,
 		           plot_least_height(&c->options, panels));
@@ -125,10 +122,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &c->ask;
-		return 0;
-	case OPTION_OUTPUT:
-		c->output = arg;
+		state->child_inputs[0] = &c->making;
 		return 0;
 	case OPTION_FORMAT:
 		c->has_format = true;
@@ -158,7 +152,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"output", OPTION_OUTPUT, "OUT", 0, "The picture; - is standard output (default: the trace's name with .svg)", 1},
 	{"format", OPTION_FORMAT, "FORMAT", 0,
          "svg, png, or gnuplot: what gnuplot is told, with all numbers, to be changed and drawn by hand (default: by the "
          "ending of OUT: .svg, .png, .gp)",
@@ -173,88 +166,48 @@ static const struct argp_option options[] = {
 	{0},
 };
 
-static const struct argp_child children[] = {{&ask_trace_argp, 0, NULL, 0}, {0}};
-
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
 	.doc = "Draw the curves of a VM over time: mapped memory by size of page, memory of the tables, faults by what they "
 	       "were about, entry writes by what they did, exits by reason. gnuplot draws.",
-	.children = children,
+	.children = making_children,
 };
 
-static char *default_path(const struct plot_command *c)
+static bool write_plot(struct making *making, struct output *output, struct meter *meter, char **error)
 {
-	static const char *const endings[] = {[PLOT_SVG] = ".svg", [PLOT_PNG] = ".png", [PLOT_SCRIPT] = ".gp"};
+	struct plot_command *c = (struct plot_command *)making;
 
-	if (c->output)
-		return duplicate(c->output);
-	/* What a program behind a pipe wants. */
-	if (!isatty(STDOUT_FILENO) && strcmp(c->ask.path, "-") == 0)
-		return duplicate("-");
-	return output_beside(c->ask.path, endings[c->options.format], "plot");
+	return plot_write(&making->ask, c->vm, &c->options, output->file, meter, error);
 }
 
-static bool make(struct plot_command *c, unsigned vm, const char *path, char **error)
+static void say_done(const struct plot_command *c, const char *path)
 {
-	struct output output;
-	struct meter meter;
-	char *name;
-	bool ok;
+	const struct ask *ask = &c->making.ask;
 
-	if (!output_open(&output, path, error))
-		return false;
-	meter_begin(&meter, "drawing");
-	ok = plot_write(&c->ask, vm, &c->options, output.file, &meter, error);
-	meter_end(&meter);
-	if (ok)
-		return output_finish(&output, error);
-	if (!*error) {
-		name = printable(path);
-		*error = formatted("%s cannot be written: %s", name, strerror(errno ? errno : EIO));
-		free(name);
-	}
-	output_drop(&output);
-	return false;
-}
-
-static void say_done(const struct plot_command *c, unsigned vm, const char *path)
-{
-	char *name = printable(path);
-
-	if (c->ask.all_vms && model_vm_count(c->ask.model) > 1)
-		note("drawn is VM %u, of which most is recorded; --vm draws another of the %zu", vm + 1,
-		     model_vm_count(c->ask.model));
-	if (strcmp(path, "-") != 0 && !c->output)
-		note("%s is made", name);
-	free(name);
+	if (ask->all_vms && model_vm_count(ask->model) > 1)
+		note("drawn is VM %u, of which most is recorded; --vm draws another of the %zu", c->vm + 1, model_vm_count(ask->model));
+	if (!c->making.output)
+		making_say(path, "");
 }
 
 int command_plot(int argc, char **argv)
 {
+	static const char *const endings[] = {[PLOT_SVG] = ".svg", [PLOT_PNG] = ".png", [PLOT_SCRIPT] = ".gp"};
 	struct plot_command c = {.options = {.width = PLOT_WIDTH, .steps = PLOT_STEPS}};
-	char *path, *name, *error = NULL;
-	unsigned vm;
+	struct maker maker = {.name = "plot", .doing = "drawing", .write = write_plot};
+	char *path;
 	bool ok;
 
-	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
+	if (!ask_begin(&c.making.ask, &argp, argc, argv, &c))
 		return EXIT_TROUBLE;
-	path = default_path(&c);
-	name = printable(path);
-	vm = plot_vm(&c.ask);
-	if (ask_is_trace(&c.ask, path)) {
-		error = formatted("%s is the trace itself", name);
-		ok = false;
-	} else {
-		ok = make(&c, vm, path, &error);
-	}
+	maker.ending = endings[c.options.format];
+	c.vm = plot_vm(&c.making.ask);
+	path = making_make(&c.making, &maker);
+	ok = path;
 	if (ok)
-		say_done(&c, vm, path);
-	else
-		complain("%s", error);
-	free(error);
-	free(name);
+		say_done(&c, path);
 	free(path);
-	return ask_close(&c.ask, ok ? EXIT_OK : EXIT_TROUBLE);
+	return ask_close(&c.making.ask, ok ? EXIT_OK : EXIT_TROUBLE);
 }

@@ -2,20 +2,17 @@
 /* vmmu report: a page that shows a trace. */
 #include "../report/report.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "command.h"
-#include "../base/output.h"
+#include "making.h"
 
-enum { OPTION_OUTPUT = 'o',
-       OPTION_GPA = 'g' };
+enum { OPTION_GPA = 'g' };
 
 struct report_command {
-	struct ask ask;
+	struct making making;
 	struct report_options options;
-	const char *output;
+	struct report_result result;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -24,10 +21,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &c->ask;
-		return 0;
-	case OPTION_OUTPUT:
-		c->output = arg;
+		state->child_inputs[0] = &c->making;
 		return 0;
 	case OPTION_GPA:
 		if (!parse_address_range(arg, &c->options.first, &c->options.last))
@@ -39,12 +33,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"output", OPTION_OUTPUT, "FILE", 0, "The page; - is standard output (default: the trace's name with .html)", 1},
 	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only the entries of this guest-physical address or range", 1},
 	{0},
 };
-
-static const struct argp_child children[] = {{&ask_trace_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
 	.options = options,
@@ -53,13 +44,19 @@ static const struct argp argp = {
 	.doc = "Make a page for a browser that shows where guest memory was mapped, when and by what: the map over "
 	       "time, the tables at any moment, each entry's history, faults, exits and guest functions. It is one "
 	       "file, needs no network and asks for nothing.",
-	.children = children,
+	.children = making_children,
 };
 
-static void say_done(const char *path, const struct report_result *result)
+static bool write_page(struct making *making, struct output *output, struct meter *meter, char **error)
 {
-	char *name = printable(path);
+	struct report_command *c = (struct report_command *)making;
 
+	(void)error;
+	return report_write(&making->ask, &c->options, output->file, meter, &c->result);
+}
+
+static void say_done(const struct report_result *result, const char *path)
+{
 	if (result->lowest_level > 1)
 		note("the trace has %s entry writes, more than a page holds: entries of less than %s are left out of the "
 		     "tables; --since, --until or --gpa bring them in",
@@ -71,39 +68,22 @@ static void say_done(const char *path, const struct report_result *result)
 	if (result->vms_left_out)
 		note("the %u VMs of which most is recorded are in the page; --vm shows one of the %u others", REPORT_VMS,
 		     result->vms_left_out);
-	if (strcmp(path, "-") != 0)
-		note("%s is made; open it in a browser", name);
-	free(name);
+	making_say(path, "; open it in a browser");
 }
 
 int command_report(int argc, char **argv)
 {
+	static const struct maker maker = {.ending = ".html", .name = "report", .doing = "making the report", .write = write_page};
 	struct report_command c = {.options = {.last = UINT64_MAX}};
-	struct report_result result;
-	struct output output;
-	char *path, *error = NULL;
-	int status = EXIT_OK;
+	char *path;
+	bool ok;
 
-	if (!ask_begin(&c.ask, &argp, argc, argv, &c))
+	if (!ask_begin(&c.making.ask, &argp, argc, argv, &c))
 		return EXIT_TROUBLE;
-	path = c.output ? duplicate(c.output) : output_beside(c.ask.path, ".html", "report");
-	if (ask_is_trace(&c.ask, path)) {
-		error = formatted("%s is the trace itself: its page needs another name", path);
-		status = EXIT_TROUBLE;
-	} else if (!output_open(&output, path, &error)) {
-		status = EXIT_TROUBLE;
-	} else if (!report_write(&c.ask, &c.options, output.file, &result)) {
-		error = formatted("%s cannot be written: %s", path, strerror(errno));
-		output_drop(&output);
-		status = EXIT_TROUBLE;
-	} else if (!output_finish(&output, &error)) {
-		status = EXIT_TROUBLE;
-	}
-	if (error)
-		complain("%s", error);
-	else
-		say_done(path, &result);
-	free(error);
+	path = making_make(&c.making, &maker);
+	ok = path;
+	if (ok)
+		say_done(&c.result, path);
 	free(path);
-	return ask_close(&c.ask, status);
+	return ask_close(&c.making.ask, ok ? EXIT_OK : EXIT_TROUBLE);
 }

@@ -7,7 +7,6 @@
 
 #include <vmmu/version.h>
 
-#include "../base/meter.h"
 #include "../question/group.h"
 #include "../series/series.h"
 #include "../trace/sidecar.h"
@@ -23,7 +22,7 @@ enum { STEPS = 480,
 struct report {
 	const struct ask *ask;
 	const struct report_options *options;
-	struct meter meter;
+	struct meter *meter;
 	unsigned *vms; /* those in the page, in the trace's order */
 	unsigned vm_shown, vm_count;
 };
@@ -32,7 +31,7 @@ static void show_progress(void *arg, double done)
 {
 	struct report *r = arg;
 
-	meter_show(&r->meter, (r->vm_shown + done / 2) / r->vm_count);
+	meter_show(r->meter, (r->vm_shown + done / 2) / r->vm_count);
 }
 
 static void set_text(json_t *json, const char *name, const char *text)
@@ -417,9 +416,10 @@ static bool write_vms(struct report *r, json_t *list, FILE *to, struct report_re
 	return ok;
 }
 
-bool report_write(const struct ask *ask, const struct report_options *options, FILE *to, struct report_result *result)
+bool report_write(const struct ask *ask, const struct report_options *options, FILE *to, struct meter *meter,
+                  struct report_result *result)
 {
-	struct report r = {.ask = ask, .options = options};
+	struct report r = {.ask = ask, .options = options, .meter = meter};
 	char *name = file_name(ask), *title = formatted("%s \xe2\x80\x93 vmmu report", name);
 	json_t *json = trace_json(ask, name), *vms = json_array();
 	bool ok;
@@ -427,10 +427,8 @@ bool report_write(const struct ask *ask, const struct report_options *options, F
 	*result = (struct report_result){.lowest_level = 1};
 	choose_vms(&r, result);
 	json_object_set_new(json, "vms_left_out", json_number(result->vms_left_out));
-	meter_begin(&r.meter, "making the report");
 	json_object_set_new(json, "vms", vms);
 	ok = page_begin(to, title) && write_vms(&r, vms, to, result) && page_json(to, "trace", json) && page_end(to);
-	meter_end(&r.meter);
 	json_decref(json);
 	free(r.vms);
 	free(title);

@@ -3,6 +3,7 @@
 #ifndef TOOL_REPORT_H
 #define TOOL_REPORT_H
 
+#include "../base/meter.h"
 #include "../question/ask.h"
 
 struct report_options {
@@ -22,6 +23,7 @@ struct report_result {
 };
 
 /* False: errno says why it could not be written. */
-bool report_write(const struct ask *ask, const struct report_options *options, FILE *to, struct report_result *result);
+bool report_write(const struct ask *ask, const struct report_options *options, FILE *to, struct meter *meter,
+                  struct report_result *result);
 
 #endif

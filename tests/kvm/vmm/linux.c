@@ -9,7 +9,6 @@
  * entered: Documentation/x86/boot.rst, "64-bit boot protocol".
  */
 #include <asm/bootparam.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/kvm.h>
@@ -18,12 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "kvm.h"
 #include "visor/device/uart16550.h"
 
 #define MIB (1ul << 20)
@@ -61,23 +60,6 @@ static struct {
 	const char *until;
 	bool seen;
 } vm;
-
-static __attribute__((noreturn)) void fail(const char *what)
-{
-	fprintf(stderr, "linux: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-/* ioctl that must not fail. */
-static int ask(int fd, unsigned long request, const char *name, void *argument)
-{
-	int result = ioctl(fd, request, argument);
-
-	if (result < 0)
-		fail(name);
-	return result;
-}
-#define ASK(fd, request, argument) ask(fd, request, #request, argument)
 
 static uint8_t *read_file(const char *path, size_t *bytes)
 {

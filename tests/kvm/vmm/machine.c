@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "kvm.h"
 #include "machine.h"
 
 #define PAGE 4096ul
@@ -19,32 +20,16 @@
 
 extern const char guest_image[], guest_image_end[];
 
-void machine_fail(const char *what)
-{
-	fprintf(stderr, "vmm: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-/* ioctl that must not fail. */
-static int ask(int fd, unsigned long request, const char *name, void *argument)
-{
-	int result = ioctl(fd, request, argument);
-
-	if (result < 0)
-		machine_fail(name);
-	return result;
-}
-
 /* Aligned to 2 MiB, but for the offset, and touched, so that no fault of the guest waits for the host's. */
 static uint8_t *guest_memory(size_t bytes, size_t offset, bool huge)
 {
 	uint8_t *at = mmap(NULL, bytes + offset + LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (at == MAP_FAILED)
-		machine_fail("mmap");
+		fail("mmap");
 	at += (-(uintptr_t)at & (LARGE - 1)) + offset;
 	if (madvise(at, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		machine_fail("madvise");
+		fail("madvise");
 	for (size_t i = 0; i < bytes; i += PAGE)
 		at[i] = 0;
 	return at;
@@ -60,7 +45,7 @@ static void set_slot(struct machine *m, uint32_t slot, uint64_t gpa, size_t byte
 		.userspace_addr = (uintptr_t)memory,
 	};
 
-	ask(m->fd, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", &region);
+	ASK(m->fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 void machine_set_window(struct machine *m, bool there, uint32_t flags)
@@ -71,7 +56,7 @@ void machine_set_window(struct machine *m, bool there, uint32_t flags)
 void machine_allow(struct machine *m, size_t first, size_t bytes, bool allowed)
 {
 	if (mprotect(m->window + first, bytes, allowed ? PROT_READ | PROT_WRITE : PROT_NONE))
-		machine_fail("mprotect");
+		fail("mprotect");
 }
 
 uint64_t machine_dirty_pages(struct machine *m)
@@ -81,8 +66,8 @@ uint64_t machine_dirty_pages(struct machine *m)
 	struct kvm_dirty_log log = {.slot = 1, .dirty_bitmap = bitmap};
 
 	if (!bitmap)
-		machine_fail("calloc");
-	ask(m->fd, KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG", &log);
+		fail("calloc");
+	ASK(m->fd, KVM_GET_DIRTY_LOG, &log);
 	for (size_t i = 0; i < words; i++)
 		pages += (uint64_t)__builtin_popcountll(bitmap[i]);
 	free(bitmap);
@@ -150,7 +135,7 @@ static void set_registers(struct vcpu *v, uint64_t root)
 	};
 	struct kvm_sregs special;
 
-	ask(v->fd, KVM_GET_SREGS, "KVM_GET_SREGS", &special);
+	ASK(v->fd, KVM_GET_SREGS, &special);
 	special.cr0 = 0x80010033; /* PG, WP, NE, ET, MP, PE */
 	special.cr4 = 0x2a0;      /* OSFXSR, PGE, PAE */
 	special.efer = 0xd00;     /* NXE, LMA, LME */
@@ -159,8 +144,8 @@ static void set_registers(struct vcpu *v, uint64_t root)
 	special.ds = special.es = special.fs = special.gs = special.ss = data;
 	/* No gate: an exception of the guest's becomes a triple fault, which ends the run. */
 	special.idt.limit = 0;
-	ask(v->fd, KVM_SET_SREGS, "KVM_SET_SREGS", &special);
-	ask(v->fd, KVM_SET_REGS, "KVM_SET_REGS", &registers);
+	ASK(v->fd, KVM_SET_SREGS, &special);
+	ASK(v->fd, KVM_SET_REGS, &registers);
 }
 
 static void set_cpuid(struct machine *m, struct vcpu *v)
@@ -169,10 +154,10 @@ static void set_cpuid(struct machine *m, struct vcpu *v)
 	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + ENTRIES * sizeof(cpuid->entries[0]));
 
 	if (!cpuid)
-		machine_fail("calloc");
+		fail("calloc");
 	cpuid->nent = ENTRIES;
-	ask(m->kvm, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", cpuid);
-	ask(v->fd, KVM_SET_CPUID2, "KVM_SET_CPUID2", cpuid);
+	ASK(m->kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
+	ASK(v->fd, KVM_SET_CPUID2, cpuid);
 	free(cpuid);
 }
 
@@ -188,7 +173,7 @@ static void run_to_done(struct vcpu *v)
 					machine_allow(v->machine, 0, v->machine->window_bytes, true);
 				continue;
 			}
-			machine_fail("KVM_RUN");
+			fail("KVM_RUN");
 		}
 		switch (v->run->exit_reason) {
 		case KVM_EXIT_IO:
@@ -223,22 +208,22 @@ static void *vcpu_thread(void *argument)
 static void start_vcpu(struct machine *m, unsigned index, uint64_t root)
 {
 	struct vcpu *v = &m->vcpu[index];
-	int bytes = ask(m->kvm, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", NULL);
+	int bytes = ASK(m->kvm, KVM_GET_VCPU_MMAP_SIZE, NULL);
 
 	v->machine = m;
 	v->index = index;
 	v->fd = ioctl(m->fd, KVM_CREATE_VCPU, (unsigned long)index);
 	if (v->fd < 0)
-		machine_fail("KVM_CREATE_VCPU");
+		fail("KVM_CREATE_VCPU");
 	v->run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED)
-		machine_fail("mmap of the vCPU");
+		fail("mmap of the vCPU");
 	set_cpuid(m, v);
 	set_registers(v, root);
 	sem_init(&v->go, 0, 0);
 	sem_init(&v->done, 0, 0);
 	if (pthread_create(&v->thread, NULL, vcpu_thread, v))
-		machine_fail("pthread_create");
+		fail("pthread_create");
 	while (sem_wait(&v->done))
 		;
 }
@@ -250,16 +235,16 @@ void machine_start(struct machine *m, size_t window_bytes, size_t offset, bool h
 	memset(m, 0, sizeof(*m));
 	m->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (m->kvm < 0)
-		machine_fail("/dev/kvm");
+		fail("/dev/kvm");
 	m->fd = ioctl(m->kvm, KVM_CREATE_VM, 0ul);
 	if (m->fd < 0)
-		machine_fail("KVM_CREATE_VM");
+		fail("KVM_CREATE_VM");
 	/* What Intel's CPUs without unrestricted guests need; harmless elsewhere. */
 	if (ioctl(m->fd, KVM_SET_TSS_ADDR, 0xfffbd000ul) < 0)
-		machine_fail("KVM_SET_TSS_ADDR");
-	ask(m->fd, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity_map);
+		fail("KVM_SET_TSS_ADDR");
+	ASK(m->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 	if (irqchip)
-		ask(m->fd, KVM_CREATE_IRQCHIP, "KVM_CREATE_IRQCHIP", NULL);
+		ASK(m->fd, KVM_CREATE_IRQCHIP, NULL);
 	m->window_bytes = window_bytes;
 	m->low = guest_memory(LOW_BYTES, 0, false);
 	m->window = guest_memory(window_bytes, offset, huge);

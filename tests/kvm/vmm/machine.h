@@ -48,7 +48,4 @@ void machine_order(struct machine *m, unsigned mask, enum order order, uint64_t 
 /* The durations that this vCPU's last order left. */
 const uint32_t *machine_results(const struct machine *m, unsigned vcpu);
 
-/* Message with errno, end of the program. */
-__attribute__((noreturn)) void machine_fail(const char *what);
-
 #endif

@@ -31,6 +31,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kvm.h"
 #include "machine.h"
 
 #define PAGE 4096ul
@@ -48,7 +49,7 @@ static void report(const struct machine *m, const char *step, unsigned vcpu, uin
 	uint64_t sum = 0;
 
 	if (!sorted)
-		machine_fail("malloc");
+		fail("malloc");
 	memcpy(sorted, machine_results(m, vcpu), count * sizeof(*sorted));
 	qsort(sorted, count, sizeof(*sorted), compare);
 	for (uint64_t i = 0; i < count; i++)
@@ -126,7 +127,7 @@ static void discard(struct machine *m, const struct step *s)
 	if (!s->numbers || first + bytes > m->window_bytes)
 		bad_step(s->text);
 	if (madvise(m->window + first, bytes, MADV_DONTNEED))
-		machine_fail("madvise");
+		fail("madvise");
 	for (uint64_t i = 0; i < bytes; i += PAGE)
 		m->window[first + i] = 0;
 }

@@ -122,6 +122,18 @@ static void table_in_fault(uint32_t fault, uint8_t level, uint64_t hpa, uint64_t
 	maker.records[maker.header.records - 1].fault = fault;
 }
 
+/* The way to an address: below tables[4], which is there, those of levels 3 to 1, of guest tables at 0x101000 and on. */
+static void tables_in_fault(uint32_t fault, uint64_t address, const uint64_t tables[5])
+{
+	for (uint8_t level = 4; level > 1; level--) {
+		uint64_t gfn = 0x105u - level;
+
+		table_in_fault(fault, level - 1, tables[level - 1], gfn);
+		shadow_write(fault, level, tables[level], address >> (3 + 9 * level) & 511, gfn, 0, SHADOW_TABLE(tables[level - 1]),
+		             VMMU_CAUSE_VIOLATION);
+	}
+}
+
 static void root_load(uint8_t level, uint64_t hpa)
 {
 	maker_root(&maker, hpa);
@@ -132,16 +144,13 @@ static void root_load(uint8_t level, uint64_t hpa)
 /* A kernel's page at 0xffffffff80001000, whose guest table is written once; then a PAE guest. */
 static void shadow_records(void)
 {
+	static const uint64_t tables[] = {0, L1, L2, L3, ROOT};
+
 	maker_vm(&maker, VMMU_MODE_SHADOW);
 	maker_table(&maker, 4, ROOT, 0x100);
 	root_load(4, ROOT);
 	begin_fault(1, 0xffffffff80001000ull, VMMU_W, 0xffffffff81000010ull, KERNEL);
-	table_in_fault(1, 3, L3, 0x101);
-	shadow_write(1, 4, ROOT, 511, 0x101, 0, SHADOW_TABLE(L3), VMMU_CAUSE_VIOLATION);
-	table_in_fault(1, 2, L2, 0x102);
-	shadow_write(1, 3, L3, 510, 0x102, 0, SHADOW_TABLE(L2), VMMU_CAUSE_VIOLATION);
-	table_in_fault(1, 1, L1, 0x103);
-	shadow_write(1, 2, L2, 0, 0x103, 0, SHADOW_TABLE(L1), VMMU_CAUSE_VIOLATION);
+	tables_in_fault(1, 0xffffffff80001000ull, tables);
 	shadow_write(1, 1, L1, 1, 0x777, 0, SHADOW_LEAF(0x9000), VMMU_CAUSE_VIOLATION);
 	end_fault(1, 0x777000, VMMU_FAULT_FIXED);
 	begin_fault(2, 0xffff888000103008ull, VMMU_W | VMMU_ACCESS_PRESENT, 0xffffffff81000123ull, KERNEL);
@@ -195,6 +204,7 @@ static void l1_path(uint32_t fault, uint64_t address, uint64_t leaf, uint64_t gp
  */
 static void nested_records(void)
 {
+	static const uint64_t tables[] = {0, MERGED_L1, MERGED_L2, MERGED_L3, MERGED_TOP};
 	struct vmmu_trace_record *r;
 
 	maker_vm(&maker, VMMU_MODE_NPT);
@@ -205,12 +215,7 @@ static void nested_records(void)
 	maker_table(&maker, 4, MERGED_TOP, 0x100);
 	root_load(4, MERGED_TOP);
 	begin_fault(1, 0x1000, VMMU_W | VMMU_ACCESS_USER, 0xffffffff81000010ull, KERNEL | VMMU_TRACE_WORD_L2);
-	table_in_fault(1, 3, MERGED_L3, 0x101);
-	shadow_write(1, 4, MERGED_TOP, 0, 0x101, 0, SHADOW_TABLE(MERGED_L3), VMMU_CAUSE_VIOLATION);
-	table_in_fault(1, 2, MERGED_L2, 0x102);
-	shadow_write(1, 3, MERGED_L3, 0, 0x102, 0, SHADOW_TABLE(MERGED_L2), VMMU_CAUSE_VIOLATION);
-	table_in_fault(1, 1, MERGED_L1, 0x103);
-	shadow_write(1, 2, MERGED_L2, 0, 0x103, 0, SHADOW_TABLE(MERGED_L1), VMMU_CAUSE_VIOLATION);
+	tables_in_fault(1, 0x1000, tables);
 	shadow_write(1, 1, MERGED_L1, 1, 0x777, 0, SHADOW_LEAF(0x9000), VMMU_CAUSE_VIOLATION);
 	element(1, 1, VMMU_CAUSE_PREFETCH, 0, 0x103010, L1_LEAF(0x778000ull), 0x778000);
 	shadow_write(1, 1, MERGED_L1, 2, 0x778, 0, SHADOW_LEAF(0xa000), VMMU_CAUSE_PREFETCH);
