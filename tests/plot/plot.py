@@ -175,7 +175,7 @@ class Tests:
     def holds(self, what, trace, *arguments, vm=1):
         """Data and picture say what the events say."""
         script = self.script(what, trace, *arguments)
-        events = Events(self.rows(trace), self.rows(trace, *[a for a in arguments if a.startswith(("--since", "--until"))]), vm)
+        events = Events(self.rows(trace, *[a for a in arguments if a == "--host-clock"]), self.rows(trace, *[a for a in arguments if a.startswith(("--since", "--until", "--host"))]), vm)
         for title, panel in script.panels.items():
             steps, values = panel["steps"], panel["values"]
             self.check(f"{what}: the steps of {title!r} follow each other", all(a[1] == b[0] for a, b in zip(steps, steps[1:])))
@@ -274,6 +274,11 @@ class Tests:
         self.check("... and that is said", any(t.startswith("Not known") for t in self.texts(asked)))
         self.holds("few steps", KVM / "npt-nested.dat.gz", "--steps=7")
         self.holds("one step", KVM / "npt-nested.dat.gz", "--steps=1")
+        late = self.work / "late.txt"
+        late.write_text(re.sub(r"(\d+)(\.\d{6}:)", lambda m: f"{int(m[1]) + 1763000000}{m[2]}", gzip.open(KVM / "npt-map.txt.gz", "rt").read()))
+        script = self.holds("the clock of the day", late, "--host-clock")
+        begin = next(iter(script.panels.values()))["steps"][0][0]
+        self.check("... is what is drawn", begin // 10**9 == 1763000005, begin)
         script = self.holds("a part", KVM / "npt-map.dat.gz", "--since=10ms", "--until=60ms")
         begin = next(iter(script.panels.values()))["steps"][0][0]
         self.check("... begins there", 10_000_000 <= begin < 60_000_000, begin)

@@ -121,7 +121,7 @@ static void add_panel(struct picture *p, enum plot_panel what, enum kvm_mode mod
 	find_top(panel, &p->series);
 	if (panel->top <= 0)
 		panel->empty = panels[what].nothing;
-	else if (p->end - p->begin < 1e-6)
+	else if (p->length < 1e-6)
 		panel->empty = "The trace is one moment: there is nothing to draw over time.";
 }
 
@@ -173,7 +173,7 @@ void picture_make(struct picture *p, const struct ask *ask, unsigned vm, const s
 		p->zaps |= p->marks[i].zaps != 0;
 	}
 	p->begin = (double)(p->series.first > first ? p->series.first - first : 0) * 1e-9;
-	p->end = p->begin + (double)(p->series.last - p->series.first) * 1e-9;
+	p->length = (double)(p->series.last - p->series.first) * 1e-9;
 	add_panels(p, model_vm(ask->model, vm)->mode);
 }
 

@@ -36,7 +36,7 @@ struct picture {
 	bool lost, zaps; /* some of the marks are such */
 	uint64_t *rest;  /* exits of all reasons but the first ones */
 	char *title, *vm_text;
-	double begin, end; /* seconds */
+	double begin, length; /* seconds */
 	struct panel panels[PLOT_PANELS];
 	unsigned panel_count;
 };

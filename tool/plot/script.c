@@ -136,14 +136,14 @@ static void put_time_axis(struct scripting *s)
 {
 	const struct picture *p = s->picture;
 	unsigned wanted = (s->layout.width - s->layout.left - s->layout.right) / 110;
-	struct ticks ticks = ticks_make(p->begin, p->end, wanted < 2 ? 2 : wanted, false);
+	struct ticks ticks = ticks_make(p->begin, p->begin + p->length, wanted < 2 ? 2 : wanted, false);
 
 	fputs("set xtics nomirror (", s->to);
 	for (unsigned i = 0; i < ticks.count; i++) {
 		double at = ticks.first + ticks.step * i;
-		char *text = tick_time(at, ticks.step, p->end - p->begin);
+		char *text = tick_time(at, ticks.step, p->length);
 
-		fprintf(s->to, "%s'%s' %.12g", i ? ", " : "", text, at);
+		fprintf(s->to, "%s'%s' %.17g", i ? ", " : "", text, at);
 		free(text);
 	}
 	fputs(")\n", s->to);
@@ -231,7 +231,7 @@ static void put_panel(struct scripting *s, unsigned number)
 	put_axes_style(s);
 	fprintf(s->to, "set key at graph 0,1 left bottom horizontal Left reverse samplen 1 width 1 maxcols %u noenhanced\n",
 	        l->panels[number].key_columns);
-	fprintf(s->to, "set xrange [%.12g:%.12g]\n", s->picture->begin, s->picture->end);
+	fprintf(s->to, "set xrange [%.17g:%.17g]\n", s->picture->begin, s->picture->begin + s->picture->length);
 	put_time_axis(s);
 	put_value_axis(s, panel);
 	put_curves(s, panel, number + 1);
