@@ -240,14 +240,19 @@ done
 anonymous() { # ARGUMENT...
 	python3 - "$build/vmmu" "$@" <<-'END'
 		import re, subprocess, sys
-		child, most = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL), 0
-		while child.poll() is None:
-		    try:
-		        status = open(f"/proc/{child.pid}/status").read()
-		        most = max(most, int(re.search(r"RssAnon:\s+(\d+)", status).group(1)))
-		    except (OSError, AttributeError):
-		        pass
-		print(most if child.returncode == 0 else 0)
+		most = 0
+		# On a busy machine it may have ended before it was looked at.
+		while not most:
+		    child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+		    while child.poll() is None:
+		        try:
+		            status = open(f"/proc/{child.pid}/status").read()
+		            most = max(most, int(re.search(r"RssAnon:\s+(\d+)", status).group(1)))
+		        except (OSError, AttributeError):
+		            pass
+		    if child.returncode != 0:
+		        sys.exit("it fails")
+		print(most)
 	END
 }
 reading=$(anonymous info long.dat)

@@ -335,6 +335,9 @@ class Tests:
         done = run("-o", "-", KVM / "npt-map.dat.gz")
         self.check("a page on standard output", done.returncode == 0 and done.stdout.startswith(b"<!DOCTYPE html>") and
                    done.stdout.endswith(b"</html>\n"))
+        done = subprocess.run([self.vmmu, "report", "-"], input=(KVM / "npt-map.dat.gz").read_bytes(), capture_output=True, cwd=self.work)
+        self.check("from a pipe to a pipe", done.returncode == 0 and done.stdout.endswith(b"</html>\n") and
+                   not (self.work / "report.html").exists(), done.stderr)
         done = run("-o", self.work / "none/page.html", KVM / "npt-map.dat.gz")
         self.check("a folder that is not there", done.returncode == 2 and b"cannot be written" in done.stderr, done.stderr)
         with open("/dev/full", "wb") as full:

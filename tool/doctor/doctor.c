@@ -141,6 +141,8 @@ static bool found_device(const struct doctor *doctor, uint64_t number)
 	const struct model_step *last;
 	struct model_walk walk;
 
+	if (ask_access(ask_mode(&doctor->ask, fault), fault->a) & ACCESS_DEVICE)
+		return true;
 	if (!model_vm(doctor->ask.model, fault->vm)->tdp)
 		return false;
 	model_walk(doctor->ask.model, fault->vm, NULL, fault->address, number, &walk);

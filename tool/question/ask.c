@@ -541,6 +541,7 @@ unsigned ask_access(enum kvm_mode mode, uint64_t error)
 	access |= error & 1 << 4 ? ACCESS_FETCH : error & 2 ? ACCESS_WRITE
 	                                                    : ACCESS_READ;
 	access |= mode == KVM_MODE_NPT && error >> 33 & 1 ? ACCESS_WALK : 0;
+	access |= mode == KVM_MODE_NPT && error & 1 << 3 ? ACCESS_DEVICE : 0;
 	return access;
 }
 
@@ -551,7 +552,9 @@ char *ask_access_text(const struct ask *ask, const struct fact *fault)
 	return formatted("%s%s%s", access & ACCESS_FETCH ? "fetch" : access & ACCESS_WRITE ? "write"
 	                                                                                   : "read",
 	                 access & ACCESS_WALK ? " by the guest's page walk" : "",
-	                 access & ACCESS_PRESENT ? " refused by rights" : "");
+	                 access & ACCESS_DEVICE    ? " of a device"
+	                 : access & ACCESS_PRESENT ? " refused by rights"
+	                                           : "");
 }
 
 char *ask_place_text(const struct ask *ask, uint64_t rip)

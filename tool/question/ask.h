@@ -93,7 +93,8 @@ enum { ACCESS_READ = 1,
        ACCESS_WRITE = 2,
        ACCESS_FETCH = 4,
        ACCESS_PRESENT = 8,
-       ACCESS_WALK = 16 };
+       ACCESS_WALK = 16,
+       ACCESS_DEVICE = 32 /* a reserved bit: so KVM marks entries of devices under NPT */ };
 unsigned ask_access(enum kvm_mode mode, uint64_t error);
 
 /* How many lines a list has when --last does not say. */

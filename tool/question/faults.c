@@ -138,7 +138,7 @@ static enum outcome outcome_of(const struct faults_question *q, const struct ope
 
 	if (open->writes)
 		return OUTCOME_WRITTEN;
-	if (open->mmio)
+	if (open->mmio || ask_access(ask_mode(&q->ask, fault), fault->a) & ACCESS_DEVICE)
 		return OUTCOME_DEVICE;
 	if (fault->vm >= model_vm_count(q->ask.model) || !model_vm(q->ask.model, fault->vm)->tdp ||
 	    /* It may be a nested guest's, whose address is another one in tables that are not followed. */

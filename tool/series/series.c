@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include <vmmu/vmmu.h>
+
 #include "../kvm/exit_name.h"
 #include "../source/event.h"
 
@@ -15,6 +17,7 @@ struct making {
 	enum kvm_mode mode;
 	int64_t pages[SERIES_LEVELS], tables[SERIES_LEVELS];
 	struct map exit_places; /* by reason */
+	uint64_t *device_fault; /* of each thread the last fault of which a device is known, + 1 */
 	unsigned step;
 };
 
@@ -84,6 +87,8 @@ enum series_fault series_fault_kind(enum kvm_mode mode, uint64_t error)
 {
 	unsigned access = ask_access(mode, error);
 
+	if (access & ACCESS_DEVICE)
+		return SERIES_FAULT_DEVICE;
 	if (access & ACCESS_PRESENT)
 		return SERIES_FAULT_RIGHTS;
 	if (access & ACCESS_WALK)
@@ -169,7 +174,12 @@ static void take_exit(struct making *m, const struct fact *fact)
 	s->any_exit = true;
 }
 
-/* The fault that led to an entry for a device is known as such only then. */
+static bool wants(const struct making *m, const struct fact *fact)
+{
+	return fact->vm == m->vm && (m->ask->vcpu == UINT64_MAX || fact->vcpu == m->ask->vcpu);
+}
+
+/* What belongs to a fault may tell that it was about a device: an entry that marks one, the access, how the fault ended. */
 static void take_device(struct making *m, uint64_t number)
 {
 	uint64_t at;
@@ -177,8 +187,10 @@ static void take_device(struct making *m, uint64_t number)
 	struct series *s = m->series;
 	unsigned step;
 
-	if (!fault || at < m->ask->from)
+	if (!fault || at < m->ask->from || !wants(m, fault) || fault->thread >= model_thread_count(m->ask->model) ||
+	    m->device_fault[fault->thread] == at + 1)
 		return;
+	m->device_fault[fault->thread] = at + 1;
 	step = series_step_of(s, fault->time);
 	if (s->faults[series_fault_kind(m->mode, fault->a)][step]) {
 		s->faults[series_fault_kind(m->mode, fault->a)][step]--;
@@ -210,6 +222,13 @@ static void take(struct making *m, uint64_t number)
 			s->faults[series_fault_kind(m->mode, fact->a)][m->step]++;
 			s->fault_total++;
 		}
+		break;
+	case FACT_FAULT_END:
+		if (fact->a == VMMU_FAULT_EMULATE_MMIO)
+			take_device(m, number);
+		break;
+	case FACT_MMIO:
+		take_device(m, number);
 		break;
 	case FACT_EXIT:
 		if (asked)
@@ -263,13 +282,13 @@ void series_make(struct series *series, const struct ask *ask, unsigned vm, unsi
 
 	begin(series, ask, vm, steps ? steps : 1);
 	map_init(&m.exit_places, map_random_seed());
+	m.device_fault = allocate((model_thread_count(ask->model) + 1) * sizeof(*m.device_fault));
 	for (uint64_t n = 0; n < ask->to; n++) {
 		const struct fact *fact = model_fact(ask->model, n);
 
 		while (n >= ask->from && m.step < series_step_of(series, fact->time))
 			note_state(&m, m.step++);
-		if (fact->vm == vm && (ask->vcpu == UINT64_MAX || fact->kind == FACT_WRITE || fact->kind == FACT_FOUND ||
-		                       fact->vcpu == ask->vcpu))
+		if (wants(&m, fact) || (fact->vm == vm && (fact->kind == FACT_WRITE || fact->kind == FACT_FOUND)))
 			take(&m, n);
 		if (progress && n % FACTS_PER_LOOK == 0)
 			progress(arg, (double)n / (double)ask->to);
@@ -277,6 +296,7 @@ void series_make(struct series *series, const struct ask *ask, unsigned vm, unsi
 	while (m.step < series->steps)
 		note_state(&m, m.step++);
 	map_free(&m.exit_places);
+	free(m.device_fault);
 	if (series->exit_count)
 		qsort(series->exits, series->exit_count, sizeof(*series->exits), by_total);
 }

@@ -66,7 +66,7 @@ void series_free(struct series *series);
 unsigned series_step_of(const struct series *series, uint64_t time);
 /* The time at which a step ends. */
 uint64_t series_end_of(const struct series *series, unsigned step);
-/* What `mode` and the error code of a fault say; never SERIES_FAULT_DEVICE. */
+/* What `mode` and the error code of a fault say. That a device is there may show only later. */
 enum series_fault series_fault_kind(enum kvm_mode mode, uint64_t error);
 /* What a FACT_WRITE or FACT_FOUND did. */
 enum series_write series_write_kind(const struct fact *fact);

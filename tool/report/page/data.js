@@ -150,7 +150,7 @@ class Vm {
 			vcpu: this.c.f_vcpu[n],
 			place: this.places[this.c.f_rip[n]],
 			access: (access & 4 ? 'fetch' : access & 2 ? 'write' : 'read') + (access & 16 ? ' by the guest’s page walk' : '') +
-				(access & 8 ? ' refused by rights' : ''),
+				(access & 32 ? ' of a device' : access & 8 ? ' refused by rights' : ''),
 		};
 	}
 }
