@@ -283,31 +283,60 @@ struct vmmu_fault sim_nm_exit(const struct sim_nm *nm, const struct sim_walk *wa
 	return vmmu_fault_from_ept_violation(ept_qualification(nm, walk, access), vmmu_gpa_of(gpa), 0);
 }
 
-void sim_nm_check_reflected(struct sim_nm *nm, uint64_t gpa, unsigned access)
+bool sim_nm_refuses(struct sim_nm *nm, const struct sim_nm_space *space, uint64_t gpa, unsigned access, unsigned *reflect,
+                    uint64_t *code)
 {
-	const struct sim_nm_space *space = nm->at->on;
-	const struct vmmu_fault *f = &nm->at->fault;
 	bool reports_fetches = (space->nested.efer & EFER_NXE) && format_of(nm, &space->nested) != &sim_format_npt_32bit;
 	struct sim_walk model;
-	uint64_t code = 0;
-	unsigned reflect;
 
-	nm->reflected++;
 	sim_nm_model(nm, space, gpa, access, &model);
-	if (model.end == SIM_WALK_MAPPED) {
-		sim_nm_fail(nm, "L1 is told of an access %u to %#lx that its tables allow", access, gpa);
-		return;
-	}
+	if (model.end == SIM_WALK_MAPPED)
+		return false;
 	if (model.end == SIM_WALK_BUS) /* an entry that is nowhere counts as not present */
 		model.end = SIM_WALK_ABSENT, model.rights = 0;
 	if (nm->config.mode == VMMU_MODE_NPT) {
-		reflect = VMMU_REFLECT_NPF;
-		code = npf_code(nm, &model, access) & ~(reports_fetches ? 0 : 16ull);
+		*reflect = VMMU_REFLECT_NPF;
+		*code = npf_code(nm, &model, access) & ~(reports_fetches ? 0 : 16ull);
 	} else {
-		reflect = model.end == SIM_WALK_BAD ? VMMU_REFLECT_EPT_MISCONFIG : VMMU_REFLECT_EPT_VIOLATION;
-		code = model.end == SIM_WALK_BAD ? 0 : ept_qualification(nm, &model, access);
+		*reflect = model.end == SIM_WALK_BAD ? VMMU_REFLECT_EPT_MISCONFIG : VMMU_REFLECT_EPT_VIOLATION;
+		*code = model.end == SIM_WALK_BAD ? 0 : ept_qualification(nm, &model, access);
+	}
+	return true;
+}
+
+void sim_nm_mark(struct sim_nm *nm, const struct sim_nm_space *space, uint64_t gpa, unsigned access, bool *dirtied)
+{
+	const struct sim_format *f = format_of(nm, &space->nested);
+	struct sim_walk model;
+
+	sim_nm_model(nm, space, gpa, access, &model);
+	if (model.end != SIM_WALK_MAPPED || (nm->config.mode == VMMU_MODE_EPT && !(space->nested.root & EPTP_AD)))
+		return;
+	for (unsigned i = 0; i < model.steps; i++) {
+		const struct sim_walk_step *step = &model.step[i];
+		uint64_t want = f->pdptes && step->level == 3 ? 0 : f->accessed;
+		bool sets_dirty = i == model.steps - 1u && (access & VMMU_W) && !(step->entry & f->dirty);
+
+		if (sim_nm_slot_at(nm, step->entry_hpa >> 12)->info.flags & VMMU_SLOT_READONLY)
+			continue;
+		want |= step->entry | (sets_dirty ? f->dirty : 0);
+		*dirtied |= sets_dirty;
+		sim_nm_store(nm, step->entry_hpa, f->entry_bytes ? f->entry_bytes : 8, want);
+	}
+}
+
+void sim_nm_check_reflected(struct sim_nm *nm, uint64_t gpa, unsigned access)
+{
+	const struct vmmu_fault *f = &nm->at->fault;
+	unsigned reflect;
+	uint64_t code;
+
+	nm->reflected++;
+	if (!sim_nm_refuses(nm, nm->at->on, gpa, access, &reflect, &code)) {
+		sim_nm_fail(nm, "L1 is told of an access %u to %#lx that its tables allow", access, gpa);
+		return;
 	}
 	if (f->reflect != reflect || f->error_code != code || f->l2_gpa.v != gpa)
-		sim_nm_fail(nm, "L1 is told exit %u, code %#lx, address %#lx; its CPU would say %u, %#lx, %#lx (access %u)",
-		            f->reflect, f->error_code, f->l2_gpa.v, reflect, code, gpa, access);
+		sim_nm_fail(nm, "L1 is told exit %u, code %#lx, address %#lx; its CPU would say %u, %#lx, %#lx (access %u)", f->reflect,
+		            f->error_code, f->l2_gpa.v, reflect, code, gpa, access);
 }

@@ -52,6 +52,12 @@ enum vmmu_fault_result sim_nm_access(struct sim_nm *nm, uint64_t gpa, unsigned a
 
 /* ---- judge ---- */
 
+/* Do L1's tables refuse the access? Then this is the exit (enum vmmu_reflect) that its CPU would make. */
+bool sim_nm_refuses(struct sim_nm *nm, const struct sim_nm_space *space, uint64_t gpa, unsigned access, unsigned *reflect,
+                    uint64_t *code);
+/* Set the bits in L1's tables that its CPU would set for an access that they allow; *dirtied: D is one of them. */
+void sim_nm_mark(struct sim_nm *nm, const struct sim_nm_space *space, uint64_t gpa, unsigned access, bool *dirtied);
+
 /* L1's tables, walked by the manual. */
 void sim_nm_model(struct sim_nm *nm, const struct sim_nm_space *space, uint64_t gpa, unsigned access, struct sim_walk *out);
 

@@ -99,7 +99,8 @@ struct vmmu_nested_walk {
 	vmmu_gpa l1_gpa;     /* after OK */
 	uint64_t error_code; /* PF: of the #PF; REFLECT: exit qualification or EXITINFO1 */
 	enum vmmu_reflect reflect;
-	bool dirtied;   /* a D flag of L1's EPT was set for l2_gpa, or for a table of L2: see struct vmmu_fault */
+	bool dirtied;   /* whatever the result: a D flag of L1's EPT was set for l2_gpa, or for a table of
+	                 * L2: see struct vmmu_fault */
 	uint8_t rights; /* VMMU_PAGE_* in both dimensions */
 };
 

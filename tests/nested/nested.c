@@ -4,6 +4,7 @@
  * that takes memory back, the walk without tables, tags.
  */
 #include "machine.h"
+#include "random.h"
 
 /* ---- roots ---------------------------------------------------------------------------- */
 
@@ -421,6 +422,36 @@ static void tags(void **state)
 	end(nm);
 }
 
+/*
+ * The CPU keeps what L2 used under one tag of the host's: here a set of L1's tags, each with the
+ * time at which it came in. It may keep no other's at an entry, and none from before L1's order;
+ * and what it may keep need not be flushed.
+ */
+static void tags_against_a_model(void **state)
+{
+	enum { TAGS = 4 };
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	bool kept[TAGS] = {false};
+	uint64_t random = 9;
+
+	(void)state;
+	for (unsigned i = 0; i < 20000; i++) {
+		uint16_t tag = (uint16_t)sim_random_below(&random, TAGS), flushed = (uint16_t)sim_random_below(&random, TAGS);
+		enum vmmu_nested_flush flush = (enum vmmu_nested_flush)sim_random_below(&random, 5);
+		bool of_one = flush == VMMU_NESTED_FLUSH_TAG || flush == VMMU_NESTED_FLUSH_ADDRESS, must = !tag;
+
+		for (unsigned t = 0; t < TAGS; t++)
+			must |= kept[t] && (t != tag || flush == VMMU_NESTED_FLUSH_ALL || (of_one && flushed == t));
+		if (i == 0) /* nobody knows what the CPU has kept from before */
+			must = true;
+		assert_int_equal(vmmu_nested_tag(nm->at->vcpu, tag, flush, flushed),
+		                 must || (!kept[tag] && i > 0) || flush == VMMU_NESTED_FLUSH_ALL || (of_one && flushed == tag));
+		for (unsigned t = 0; t < TAGS; t++)
+			kept[t] = t == tag;
+	}
+	end(nm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +469,7 @@ int main(void)
 		cmocka_unit_test(the_walk_of_l1_has_one_dimension),
 		cmocka_unit_test(nested_roots_that_are_refused),
 		cmocka_unit_test(tags),
+		cmocka_unit_test(tags_against_a_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
