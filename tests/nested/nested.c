@@ -33,16 +33,25 @@ static void switching_roots_builds_nothing(void **state)
 
 static void roots_no_cpu_accepts(void **state)
 {
-	static const uint64_t wrong[] = {3, 5ull << 3, 1u << 7, 1ull << 50, 2ull << 3};
+	/* Turned over: another memory type, numbers of levels, reserved bits. */
+	static const uint64_t wrong[] = {3, 6 ^ 1, 6 ^ 4, 5ull << 3, 2ull << 3, 7ull << 3, 1u << 7, 1u << 8, 1u << 11, 1ull << 46, 1ull << 50};
 	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
 	struct vmmu_nested n;
 
 	(void)state;
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		n = root_at(nm, ROOT, false);
 		n.root ^= wrong[i];
 		assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	}
+	n = root_at(nm, ROOT, false);
+	n.root ^= VMMU_MEMTYPE_WB ^ VMMU_MEMTYPE_UC;
+	assert_int_equal(sim_nm_enter(nm, &n), VMMU_OK);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	/* A root that is refused is not run on. */
+	n.cpu.maxphyaddr = 40;
+	n.root |= 1ull << 40;
+	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
 	n = root_at(nm, ROOT, true);
 	n.cpu.ad = false;
 	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_INVALID);
@@ -95,6 +104,88 @@ static void page_modification_log(void **state)
 	f.access |= VMMU_ACCESS_PML_FULL;
 	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_SPURIOUS);
 	assert_false(f.dirtied);
+	end(nm);
+}
+
+/* The CPU looks at the log's index when it has a flag to set, and only then (SDM vol. 3, 29.3.6). */
+static void room_in_the_log(void **state)
+{
+	static const struct {
+		uint64_t leaf, above; /* flags of L1's entries */
+		uint64_t qualification;
+		bool full;
+	} cases[] = {
+		{0, 0x100, 0x181, true},      /* A by a read */
+		{0x100, 0, 0x181, true},      /* A of a table */
+		{0x100, 0x100, 0x182, true},  /* D alone */
+		{0x100, 0x100, 0x181, false}, /* a read sets no D */
+		{0x300, 0x100, 0x182, false},
+		{0x200, 0x100, 0x182, true}, /* A, though D is set */
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+		struct vmmu_fault f = vmmu_fault_from_ept_violation(cases[i].qualification, vmmu_gpa_of(3 * K), 0);
+
+		set(nm, ROOT, 0, LEVEL_3 * K | EPT_RWX | 0x100);
+		set(nm, LEVEL_3, 0, LEVEL_2 * K | EPT_RWX | cases[i].above);
+		set(nm, LEVEL_2, 0, LEVEL_1 * K | EPT_RWX | 0x100);
+		set(nm, LEVEL_1, 3, leaf(nm, DATA, EPT_RWX) | cases[i].leaf);
+		enter(nm, ROOT, true);
+		f.access |= VMMU_ACCESS_PML_FULL;
+		assert_int_equal(vmmu_fault(nm->at->vcpu, &f) == VMMU_FAULT_REFLECT, cases[i].full);
+		assert_int_equal(f.reflect, cases[i].full ? VMMU_REFLECT_PML_FULL : VMMU_REFLECT_NONE);
+		assert_int_equal(sim_nm_word(nm, LEVEL_1 * K + 3 * 8), leaf(nm, DATA, EPT_RWX) | cases[i].leaf);
+		end(nm);
+	}
+}
+
+/* A fault says of itself alone: what an exit before has left in the structure counts for nothing. */
+static void a_fault_starts_anew(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	struct vmmu_fault f = vmmu_fault_from_ept_violation(0x181, vmmu_gpa_of(3 * K), 0);
+
+	(void)state;
+	set(nm, LEVEL_1, 3, leaf(nm, DATA, EPT_RWX));
+	enter(nm, ROOT, true);
+	f.reflect = VMMU_REFLECT_EPT_MISCONFIG;
+	f.dirtied = true;
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.reflect, VMMU_REFLECT_NONE);
+	assert_false(f.dirtied);
+	assert_int_equal(sim_nm_enter(nm, NULL), VMMU_OK);
+	f = vmmu_fault_from_ept_violation(0x182, vmmu_gpa_of(DATA * K), 0);
+	f.reflect = VMMU_REFLECT_EPT_MISCONFIG;
+	f.dirtied = true;
+	assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_FIXED);
+	assert_int_equal(f.reflect, VMMU_REFLECT_NONE);
+	assert_false(f.dirtied);
+	assert_int_equal(f.l2_gpa.v, DATA * K);
+	end(nm);
+}
+
+/* What L1 is promised is what it gets: page sizes, execute-only entries, levels. */
+static void what_l1_was_promised(void **state)
+{
+	struct sim_nm *nm = machine(VMMU_MODE_EPT, 0);
+	struct vmmu_nested n = root_at(nm, ROOT, true);
+
+	(void)state;
+	set(nm, LEVEL_2, 1, leaf(nm, 512, EPT_RWX | LARGE));
+	set(nm, LEVEL_3, 1, leaf(nm, 0, EPT_RWX | LARGE));
+	set(nm, LEVEL_1, 3, leaf(nm, DATA, 4));
+	for (unsigned i = 0; i < 8; i++) {
+		n.cpu.page_2m = i & 1;
+		n.cpu.exec_only = i & 2;
+		n.cpu.ad = n.root >> 6 & 1;
+		/* Of several guests of one VM only page_1g must be the same. */
+		assert_int_equal(sim_nm_enter(nm, &n), VMMU_OK);
+		assert_int_equal(sim_nm_access(nm, 512 * K, VMMU_R, 0), n.cpu.page_2m ? 0 : VMMU_FAULT_REFLECT);
+		assert_int_equal(sim_nm_access(nm, 3 * K, VMMU_X, 0), n.cpu.exec_only ? 0 : VMMU_FAULT_REFLECT);
+		assert_int_equal(sim_nm_access(nm, 3 * K, VMMU_R, 0), VMMU_FAULT_REFLECT);
+	}
 	end(nm);
 }
 
@@ -459,6 +550,9 @@ int main(void)
 		cmocka_unit_test(roots_no_cpu_accepts),
 		cmocka_unit_test(flags_only_if_asked_for),
 		cmocka_unit_test(page_modification_log),
+		cmocka_unit_test(room_in_the_log),
+		cmocka_unit_test(a_fault_starts_anew),
+		cmocka_unit_test(what_l1_was_promised),
 		cmocka_unit_test(tables_outside_memory),
 		cmocka_unit_test(l2_writes_l1_tables),
 		cmocka_unit_test(the_same_root_in_another_mode),

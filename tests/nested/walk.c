@@ -312,6 +312,7 @@ static void compare(struct world *w, uint64_t gva, unsigned access)
 	want = model(w, gva, access, &expected);
 	memcpy(w->after, w->nm->ram, sizeof(w->after));
 	memcpy(w->nm->ram, w->before, sizeof(w->before));
+	memset(w->nm->logged, 0, PAGES);
 	got = walk_again(w, gva, access, &out);
 	w->results[got]++;
 	if (got != want)
@@ -352,7 +353,7 @@ static void try_levels(struct world *w, enum vmmu_mode mode, unsigned l1_levels,
 
 	*w = (struct world){.random = seed * 1000 + mode * 100 + l1_levels * 10 + l2_levels, .l1_levels = l1_levels, .l2_levels = l2_levels};
 	w->nm = sim_nm_new(&config);
-	sim_nm_slot_create(w->nm, 0, 0, READ_ONLY, 0);
+	sim_nm_slot_create(w->nm, 0, 0, READ_ONLY, VMMU_SLOT_LOG_DIRTY);
 	sim_nm_slot_create(w->nm, 1, READ_ONLY, 8, VMMU_SLOT_READONLY);
 	sim_nm_slot_create(w->nm, 2, READ_ONLY + 8, PAGES - READ_ONLY - 8, 0);
 	for (unsigned long i = 0; i < walks; i++) {
@@ -368,6 +369,9 @@ static void try_levels(struct world *w, enum vmmu_mode mode, unsigned l1_levels,
 		if (i % 5 == 0)
 			make_mode(w);
 		compare(w, some_address(w), some_access(w));
+		/* The pages in which bits have been set are in the host's log. */
+		sim_nm_log(w->nm, 0);
+		assert_false(w->nm->failed);
 	}
 	printf("            %s, L1 %u levels, L2 %u: %lu through, %lu #PF, %lu #GP, %lu to L1, %lu no table\n",
 	       mode == VMMU_MODE_EPT ? "EPT" : "NPT", l1_levels, l2_levels, w->results[VMMU_NESTED_OK], w->results[VMMU_NESTED_PF],
