@@ -51,6 +51,7 @@ class Case:
     statuses: tuple = ()        # ... or one of these
     console: tuple = ()         # regular expressions that the guest's console must contain
     messages: tuple = ()        # ... that vmmu's own messages must contain
+    at_most: tuple = ()         # (regular expression, number): what its group shows on the console is no more
     may_fail: bool = False      # lines with FAIL are what is expected
     starts: bool = True         # there is a VM, and a summary
     bounded: bool = False       # no exit may be long on Bochs either
@@ -216,6 +217,14 @@ def kvm(tables):
                 kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
                 options=("--nested", "--icount"), trace=True, cost=25,
                 console=(f"kvm: Nested Paging {'enabled' if tables == 'npt' else 'disabled'}", r"^vmm: write:100 ", "^vmm-ended 0$"))
+
+
+def kvm_cost():
+    """What the guest of that KVM pays for an exit, in instructions (docs/nested.md); a trace would make it more."""
+    return Case(name="qemu-nested-kvm-cost", about="what an exit of a guest's guest costs, with KVM between", machine="qemu",
+                kernel="linux", initrd="kvm-npt", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
+                options=("--nested", "--icount"), cost=15, console=("^vmm-ended 0$",),
+                at_most=((r"^vmm: cpuid:10 vcpu=0 .*median=(\d+)", 9900), (r"^vmm: write:200 vcpu=0 .*min=(\d+)", 22000)))
 
 
 def kvm_intel(tables, **more):
@@ -473,6 +482,7 @@ CASES = [
     kvm_intel("shadow-vmx", long=True),
     kvm("npt"),
     kvm("shadow"),
+    kvm_cost(),
     kvm_linux("qemu", "npt", long=True, cost=120),
     kvm_linux("bochs", "ept", long=True, cost=200),
     in_itself("qemu", cost=60),

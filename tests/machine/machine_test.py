@@ -121,6 +121,9 @@ class Runner:
                 f"{case.statuses or case.status}: " + reason_in(messages))
         for pattern in case.console:
             require(re.search(pattern, console, re.M), f"the console does not show /{pattern}/")
+        for pattern, most in case.at_most:
+            shown = re.search(pattern, console, re.M)
+            require(shown and int(shown[1]) <= most, f"{shown[0] if shown else pattern}: no number up to {most}")
         for pattern in case.messages:
             require(re.search(pattern, messages, re.M), f"vmmu run does not say /{pattern}/")
         if case.starts:

@@ -26,14 +26,17 @@ static struct vmmu_paging paging_now(struct vcpu *v)
 	return now;
 }
 
-/* False: an entry has reserved bits set. Where the CPU reads them at each walk (APM vol. 2, 15.25.10) nothing is loaded. */
+/*
+ * False: an entry has reserved bits set, or, for nested_tell_refusal, cannot be read through L1's tables.
+ * Where the CPU reads them at each walk (APM vol. 2, 15.25.10) nothing is loaded.
+ */
 static bool load_pdptes(struct vcpu *v, struct vmmu_paging *next)
 {
 	if (v->backend->walks_pdptes)
 		return true;
 	if (!(next->cr0 & X86_CR0_PG) || !(next->cr4 & X86_CR4_PAE) || next->efer & X86_EFER_LMA)
 		return true;
-	return vmmu_guest_load_pdptes(&v->vm->host, v->vm, &next->cpu, next->cr3, next->pdpte) ==
+	return vmmu_guest_load_pdptes(v->vm->bus.host, v->vm, &next->cpu, next->cr3, next->pdpte) ==
 	       VMMU_GUEST_OK;
 }
 
@@ -219,6 +222,7 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 		break;
 	case CR_WRITE:
 		value = v->backend->in_64bit_code(v) ? *gpr : (uint32_t)*gpr;
+		nested_forget_refusal(v);
 		good = write_cr(v, access->cr, value);
 		break;
 	case CR_CLTS:
@@ -230,7 +234,7 @@ void exit_cr(struct vcpu *v, const struct cr_access *access)
 	}
 	if (good)
 		exit_skip_bytes(v, access->length);
-	else
+	else if (!nested_tell_refusal(v))
 		exit_raise(v, X86_GP, true, 0);
 }
 

@@ -7,8 +7,8 @@
 #include "visor/device/platform.h"
 #include "visor/emulate/decode.h"
 #include "visor/emulate/plain_load.h"
+#include "visor/vm/code.h"
 #include "visor/vm/cpuid.h"
-#include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
 
 #define CODE_BYTES 16u /* not fewer than an instruction has */
@@ -36,7 +36,7 @@ uint64_t device_read_quickly(struct vcpu *v, const struct device_read *r)
 	/* A guest's guest: its tables, and its devices, lie where its hypervisor's tables say. */
 	if (unlikely(v->nested.l2) || r->rip % VMMU_PAGE_SIZE > VMMU_PAGE_SIZE - CODE_BYTES || ++v->quick_exits % QUICK_EXITS_MAX == 0)
 		return 0;
-	code = memory_just_fetched(v->vm, r->cr3, r->five_levels, r->rip);
+	code = code_just_fetched(v->vm, r->cr3, r->five_levels, r->rip);
 	d = code ? decode_64bit_code(code) : NULL;
 	if (!d || !d->plain.is_one)
 		return 0;

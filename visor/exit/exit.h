@@ -65,6 +65,9 @@ void exit_begin(struct vcpu *v);
 /* The next entry is to end as soon as the guest has got what it is given with it. */
 void exit_soon(struct vcpu *vcpu);
 
+/* An interrupt or an NMI waits for the guest's CPU. */
+bool exit_event_waits(struct vcpu *vcpu);
+
 /*
  * An interrupt that the guest can take now: acknowledged already, or from the interrupt
  * controllers. As an event to be delivered (cpu/event.h); 0: it was gone.

@@ -107,6 +107,11 @@ static bool nmi_waits(struct vcpu *v)
 	return v->nmi_pending;
 }
 
+bool exit_event_waits(struct vcpu *v)
+{
+	return interrupt_waits(v) || nmi_waits(v);
+}
+
 void exit_hlt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;

@@ -9,8 +9,7 @@
 #include "visor/vm/msr.h"
 #include "visor/vm/vm.h"
 
-#define IO_BITMAP_ORDER 2  /* 12 KiB (15.10.1), as a run of four frames */
-#define MSR_BITMAP_ORDER 1 /* 8 KiB (15.11) */
+#define IO_BITMAP_ORDER 2 /* 12 KiB (15.10.1), as a run of four frames */
 #define GUEST_ASID 1
 
 /* The MSR permission map has two bits per register, read and write (15.11). */

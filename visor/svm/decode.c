@@ -8,7 +8,7 @@
 #include "visor/lib/string.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/vmcb.h"
-#include "visor/vm/memory.h"
+#include "visor/vm/code.h"
 #include "visor/vm/vm.h"
 
 /* The usual form, without prefixes, of the instructions that exit. */
@@ -22,17 +22,19 @@ static const struct plain_instruction {
 	{SVM_EXIT_HLT, 1, {0xf4}},
 	{SVM_EXIT_WBINVD, 2, {0x0f, 0x09}},
 	{SVM_EXIT_INVD, 2, {0x0f, 0x08}},
-	{SVM_EXIT_VMRUN, 3, {0x0f, 0x01, 0xd8}},
-	{SVM_EXIT_VMMCALL, 3, {0x0f, 0x01, 0xd9}},
-	{SVM_EXIT_VMLOAD, 3, {0x0f, 0x01, 0xda}},
-	{SVM_EXIT_VMSAVE, 3, {0x0f, 0x01, 0xdb}},
-	{SVM_EXIT_STGI, 3, {0x0f, 0x01, 0xdc}},
-	{SVM_EXIT_CLGI, 3, {0x0f, 0x01, 0xdd}},
 	{SVM_EXIT_INVLPGA, 3, {0x0f, 0x01, 0xdf}},
 };
 
+/* 0F 01 D8 to DD: VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI and CLGI, as their exit codes are in order (APM vol. 3). */
+static inline unsigned length_of_svm_instruction(uint64_t exit_code, const uint8_t *bytes, unsigned count)
+{
+	return count >= 3 && bytes[0] == 0x0f && bytes[1] == 0x01 && bytes[2] == 0xd8 + (exit_code - SVM_EXIT_VMRUN) ? 3 : 0;
+}
+
 static inline unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
 {
+	if (exit_code >= SVM_EXIT_VMRUN && exit_code <= SVM_EXIT_CLGI)
+		return length_of_svm_instruction(exit_code, bytes, count);
 	for (unsigned i = 0; i < sizeof(plain_instructions) / sizeof(plain_instructions[0]); i++) {
 		const struct plain_instruction *p = &plain_instructions[i];
 
@@ -44,13 +46,13 @@ static inline unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes,
 	return 0;
 }
 
-/* Of 64-bit code: memory_just_fetched for the guest as it stands. */
+/* Of 64-bit code: code_just_fetched for the guest as it stands. */
 static inline const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
 {
 	if (unlikely(v->nested.l2)) /* its tables lie where L1's say */
 		return NULL;
-	return memory_just_fetched(v->vm, svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3,
-	                           svm_read_cr4(v) & X86_CR4_LA57, gva);
+	return code_just_fetched(v->vm, svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3,
+	                         svm_read_cr4(v) & X86_CR4_LA57, gva);
 }
 
 unsigned svm_quick_length(struct vcpu *v)

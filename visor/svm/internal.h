@@ -5,6 +5,8 @@
 
 #include "visor/svm/svm.h"
 
+#define MSR_BITMAP_ORDER 1 /* 8 KiB (APM vol. 2, 15.11) */
+
 struct cr_access;
 struct io_access;
 struct vmcb;

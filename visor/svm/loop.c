@@ -155,24 +155,47 @@ static __attribute__((noinline)) enum svm_next svm_page_fault_exit(struct vcpu *
 }
 
 /*
- * CPUID with nothing to it: no trap behind the instruction, no shadow of the one before it
- * (svm/nmi.c makes both, too). The guest goes on as after a memory fault.
+ * An exit for an instruction with nothing to it: no trap behind the instruction, no shadow of the one
+ * before it (svm/nmi.c makes both, too).
  */
+static inline bool svm_is_plain(const struct vcpu *v, const struct vmcb *b)
+{
+	return likely(!(b->rflags & X86_FLAG_TF) && !(b->interrupt_shadow & 1) && !v->svm.before_iret && !v->nested.l2);
+}
+
+/* The guest goes on behind the instruction, as after a memory fault. */
+static inline void svm_skip_quickly(struct vcpu *v, struct vmcb *b, unsigned length)
+{
+	b->rip += length;
+	b->rflags &= ~(uint64_t)X86_FLAG_RF;
+	b->event_injection = 0;
+	v->svm.injected = false;
+}
+
 static __attribute__((noinline)) enum svm_next svm_cpuid_exit(struct vcpu *v, struct vmcb *b)
 {
 	unsigned length = 0;
 
-	if (likely(!(b->rflags & X86_FLAG_TF) && !(b->interrupt_shadow & 1) && !v->svm.before_iret && !v->nested.l2))
+	if (svm_is_plain(v, b))
 		length = svm_quick_length(v);
 	if (unlikely(b->rip + length > UINT32_MAX && !svm_in_64bit_code(v)))
 		length = 0;
 	if (unlikely(!length) ||
 	    unlikely(!cpuid_answer_quickly(v, (uint32_t)b->rax, (uint32_t)v->state.gpr[X86_RCX], &b->rax)))
 		return svm_slow_exit(v, NULL, 0);
-	b->rip += length;
-	b->rflags &= ~(uint64_t)X86_FLAG_RF;
-	b->event_injection = 0;
-	v->svm.injected = false;
+	svm_skip_quickly(v, b, length);
+	return SVM_ENTER;
+}
+
+/* VMLOAD, VMSAVE, STGI and CLGI: a hypervisor has two or more of each for each exit of its guest. */
+#define SVM_INSTRUCTION_BYTES 3u /* a prefix may make rAX shorter */
+
+static __attribute__((noinline)) enum svm_next svm_instruction_exit(struct vcpu *v, struct vmcb *b, uint64_t code)
+{
+	if (!svm_is_plain(v, b) || !svm_in_64bit_code(v) || svm_quick_length(v) != SVM_INSTRUCTION_BYTES ||
+	    !nsvm_quick_instruction(v, b, code))
+		return svm_slow_exit(v, NULL, 0);
+	svm_skip_quickly(v, b, SVM_INSTRUCTION_BYTES);
 	return SVM_ENTER;
 }
 
@@ -187,6 +210,8 @@ static inline __attribute__((always_inline)) enum svm_next svm_dispatch(struct v
 		return svm_page_fault_exit(v, b);
 	if (code == SVM_EXIT_CPUID)
 		return svm_cpuid_exit(v, b);
+	if (code >= SVM_EXIT_VMLOAD && code <= SVM_EXIT_CLGI && v->svm.nested)
+		return svm_instruction_exit(v, b, code);
 	return svm_slow_exit(v, NULL, 0);
 }
 

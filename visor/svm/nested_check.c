@@ -31,7 +31,7 @@ static bool control_registers_valid(struct vcpu *v, const struct vmcb *b)
 		return false;
 	if (paged_long && b->cr3 >> v->vm->bus.cpu.maxphyaddr)
 		return false;
-	if (b->cr4 & ~control_cr4_bits(v) || b->dr6 >> 32 || b->dr7 >> 32 || b->efer & ~EFER_DEFINED)
+	if (b->cr4 & ~v->svm.nested->cr4_bits || b->dr6 >> 32 || b->dr7 >> 32 || b->efer & ~EFER_DEFINED)
 		return false;
 	if (paged_long && (!(b->cr4 & X86_CR4_PAE) || !(b->cr0 & X86_CR0_PE)))
 		return false;
@@ -59,6 +59,17 @@ static bool event_valid(uint64_t event)
 static bool flush_valid(unsigned tlb_control)
 {
 	return tlb_control == 0 || tlb_control == 1 || tlb_control == 3 || tlb_control == 7;
+}
+
+void nsvm_find_promises(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+
+	if (n->cr4_bits)
+		return;
+	n->cr4_bits = control_cr4_bits(v);
+	svm_describe(&n->cpu);
+	n->cpu.maxphyaddr = v->vm->bus.cpu.maxphyaddr;
 }
 
 bool nsvm_consistent(struct vcpu *v, const struct vmcb *b)

@@ -6,7 +6,6 @@
 #include "visor/svm/nested.h"
 
 #define L2_ASID 2u /* L1's is 1 (svm/control.c) */
-#define BITMAP_ORDER 1
 
 static void *control_block(void)
 {
@@ -27,10 +26,27 @@ void nsvm_free(struct vcpu *v)
 		return;
 	free_frame((uintptr_t)n->vmcb02, FRAME_ORDER_4K);
 	free_frame((uintptr_t)n->vmcb12, FRAME_ORDER_4K);
-	free_frame(n->msr_bitmap, BITMAP_ORDER);
+	free_frame(n->msr_bitmap, MSR_BITMAP_ORDER);
 	object_free(n, sizeof(*n));
 	v->svm.vmcb = n->vmcb01;
 	v->svm.nested = NULL;
+}
+
+/* Where the visor lets a guest have a register without an exit: L2 has no more. */
+static bool svm_find_passed_words(struct vcpu *v)
+{
+	const uint64_t *own = (const uint64_t *)(uintptr_t)v->svm.msr_bitmap;
+	struct svm_nested *n = v->svm.nested;
+
+	memset((void *)(uintptr_t)n->msr_bitmap, 0xff, VMMU_PAGE_SIZE << MSR_BITMAP_ORDER);
+	for (unsigned i = 0; i < (VMMU_PAGE_SIZE << MSR_BITMAP_ORDER) / sizeof(*own); i++) {
+		if (own[i] == UINT64_MAX)
+			continue;
+		if (n->passed_words == NSVM_PASSED_WORDS)
+			return false;
+		n->passed_word[n->passed_words++] = (uint16_t)i;
+	}
+	return true;
 }
 
 bool nsvm_init(struct vcpu *v)
@@ -43,16 +59,15 @@ bool nsvm_init(struct vcpu *v)
 		.vmcb01 = v->svm.vmcb,
 		.vmcb02 = control_block(),
 		.vmcb12 = control_block(),
-		.msr_bitmap = frame_alloc(BITMAP_ORDER, FRAME_VISOR, false),
+		.msr_bitmap = frame_alloc(MSR_BITMAP_ORDER, FRAME_VISOR, false),
 		.gif = true,
 	};
 	v->svm.nested = n;
-	if (!n->vmcb02 || !n->vmcb12 || !n->msr_bitmap) {
+	if (!n->vmcb02 || !n->vmcb12 || !n->msr_bitmap || !svm_find_passed_words(v)) {
 		nsvm_free(v);
 		return false;
 	}
 	memcpy(n->base, n->vmcb01, sizeof(n->base));
-	memset((void *)(uintptr_t)n->msr_bitmap, 0xff, VMMU_PAGE_SIZE << BITMAP_ORDER);
 	n->vmcb02->io_bitmap = v->svm.io_bitmap; /* every port exits: L1's bitmap is looked at then */
 	n->vmcb02->msr_bitmap = n->msr_bitmap;
 	n->vmcb02->asid = L2_ASID;

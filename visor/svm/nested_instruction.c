@@ -4,6 +4,7 @@
 #include "visor/exit/exit.h"
 #include "visor/svm/internal.h"
 #include "visor/svm/nested.h"
+#include "visor/vm/cpuid.h"
 #include "visor/vm/memory.h"
 #include "visor/vm/vm.h"
 
@@ -12,7 +13,8 @@
 #define CPUID_8A_FLUSH_BY_ASID (1u << 6)
 #define SVM_REVISION 1u
 
-uint64_t nsvm_rax(struct vcpu *v)
+/* The physical address in rAX, of the size that the instruction has. */
+static uint64_t physical_in_rax(struct vcpu *v)
 {
 	uint64_t rax = v->state.gpr[X86_RAX];
 
@@ -23,6 +25,11 @@ uint64_t nsvm_rax(struct vcpu *v)
 bool nsvm_vmcb_valid(struct vcpu *v, uint64_t gpa)
 {
 	return nested_page_fits(v, gpa) && memory_page(v->vm, gpa, false);
+}
+
+void nsvm_written(struct vcpu *v, uint64_t gpa)
+{
+	vmmu_guest_written(v->mmu, vmmu_gpa_of(gpa), offsetof(struct vmcb, reserved12));
 }
 
 void nsvm_copy_loaded(struct vmcb *to, const struct vmcb *from)
@@ -49,19 +56,12 @@ static void vmload(struct vcpu *v, uint64_t gpa)
 /* Field by field: the rest of the page is L1's. */
 static void vmsave(struct vcpu *v, uint64_t gpa)
 {
-	struct vmcb *b = v->svm.vmcb;
-	const struct {
-		unsigned offset, bytes;
-	} saved[] = {
-		{offsetof(struct vmcb, fs), sizeof(b->fs)},
-		{offsetof(struct vmcb, gs), sizeof(b->gs)},
-		{offsetof(struct vmcb, ldtr), sizeof(b->ldtr)},
-		{offsetof(struct vmcb, tr), sizeof(b->tr)},
-		{offsetof(struct vmcb, star), offsetof(struct vmcb, cr2) - offsetof(struct vmcb, star)},
-	};
+	struct vmcb *to = memory_page(v->vm, gpa, true);
 
-	for (unsigned i = 0; i < sizeof(saved) / sizeof(saved[0]); i++)
-		memory_write(v->vm, gpa + saved[i].offset, (const uint8_t *)b + saved[i].offset, saved[i].bytes);
+	if (!to) /* what is written to a read-only slot is lost */
+		return;
+	nsvm_copy_loaded(to, v->svm.vmcb);
+	nsvm_written(v, gpa);
 }
 
 /* ASID in ECX; 0 is L1's own (15.16.1). */
@@ -75,11 +75,32 @@ static void invlpga(struct vcpu *v)
 		nested_ask_flush(v, VMMU_NESTED_FLUSH_ADDRESS, (uint16_t)asid);
 }
 
+bool nsvm_quick_instruction(struct vcpu *v, const struct vmcb *b, uint64_t exit_code)
+{
+	struct svm_nested *n = v->svm.nested;
+	bool takes_vmcb = exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
+
+	/* What waits for L1 must wait longer from CLGI on, and no longer from STGI on. */
+	if (!v->svm.svme || v->window_wanted || v->nmi_window_wanted || b->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST ||
+	    (takes_vmcb && !nsvm_vmcb_valid(v, b->rax)) || (exit_code == SVM_EXIT_STGI && exit_event_waits(v)) ||
+	    ++v->quick_exits % QUICK_EXITS_MAX == 0)
+		return false;
+	switch (exit_code) {
+	case SVM_EXIT_VMLOAD: vmload(v, b->rax); break;
+	case SVM_EXIT_VMSAVE: vmsave(v, b->rax); break;
+	case SVM_EXIT_STGI: n->gif = true; break;
+	case SVM_EXIT_CLGI: n->gif = false; break;
+	default: return false;
+	}
+	v->vm->exits[EXIT_NESTED_INSTRUCTION]++;
+	return true;
+}
+
 bool nsvm_instruction(struct vcpu *v, uint64_t exit_code)
 {
 	struct svm_nested *n = v->svm.nested;
 	bool takes_vmcb = exit_code == SVM_EXIT_VMRUN || exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
-	uint64_t gpa = takes_vmcb ? nsvm_rax(v) : 0;
+	uint64_t gpa = takes_vmcb ? physical_in_rax(v) : 0;
 
 	if (!n || !v->svm.svme)
 		return false;
@@ -89,7 +110,7 @@ bool nsvm_instruction(struct vcpu *v, uint64_t exit_code)
 	}
 	switch (exit_code) {
 	case SVM_EXIT_VMRUN:
-		nsvm_vmrun(v);
+		nsvm_vmrun(v, gpa);
 		return true;
 	case SVM_EXIT_VMLOAD: vmload(v, gpa); break;
 	case SVM_EXIT_VMSAVE: vmsave(v, gpa); break;

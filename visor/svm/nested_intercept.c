@@ -49,10 +49,22 @@ static unsigned bits_of(struct vcpu *v, uint32_t msr)
 
 void nsvm_merge_bitmap(struct vcpu *v)
 {
-	uint8_t *bitmap = (uint8_t *)(uintptr_t)v->svm.nested->msr_bitmap;
+	const struct svm_nested *n = v->svm.nested;
+	const unsigned a_page = VMMU_PAGE_SIZE / sizeof(uint64_t);
+	const uint64_t *own = (const uint64_t *)(uintptr_t)v->svm.msr_bitmap;
+	uint64_t *merged = (uint64_t *)(uintptr_t)n->msr_bitmap, at = n->vmcb12->msr_bitmap & ~0xfffull;
+	const uint64_t *theirs[1 << MSR_BITMAP_ORDER];
+	bool asked = n->asked[WORD_1] & INTERCEPT_MSR;
 
-	for (unsigned i = 0; i < msr_passed_count; i++)
-		svm_set_msr_bits(bitmap, msr_passed[i], bits_of(v, msr_passed[i]));
+	for (unsigned i = 0; asked && i < 1u << MSR_BITMAP_ORDER; i++)
+		theirs[i] = memory_page(v->vm, at + i * VMMU_PAGE_SIZE, false);
+	for (unsigned i = 0; i < n->passed_words; i++) {
+		unsigned word = n->passed_word[i];
+
+		merged[word] = own[word];
+		if (asked)
+			merged[word] |= theirs[word / a_page] ? theirs[word / a_page][word % a_page] : UINT64_MAX;
+	}
 }
 
 /* EXITINFO1: port 31:16, size 6:4 (15.10.2). An access exits if one of its ports does. */

@@ -9,37 +9,6 @@
 #include "visor/vm/vm.h"
 
 #define V_TPR 0xffull
-#define FIELD(name) \
-	{ \
-		offsetof(struct vmcb, name), sizeof(((struct vmcb *)0)->name) \
-	}
-
-/* What #VMEXIT writes (15.6), by offset. */
-static const struct {
-	unsigned offset, bytes;
-} written[] = {
-	{offsetof(struct vmcb, virtual_interrupt), offsetof(struct vmcb, nested_control) - offsetof(struct vmcb, virtual_interrupt)},
-	FIELD(event_injection),
-	{offsetof(struct vmcb, es), offsetof(struct vmcb, fs) - offsetof(struct vmcb, es)}, /* ES, CS, SS, DS */
-	FIELD(gdtr),
-	FIELD(idtr),
-	FIELD(cpl),
-	FIELD(efer),
-	{offsetof(struct vmcb, cr4), offsetof(struct vmcb, reserved9) - offsetof(struct vmcb, cr4)}, /* to RIP */
-	FIELD(rsp),
-	FIELD(rax),
-	FIELD(cr2),
-	FIELD(pat),
-};
-
-static void tell_l1(struct vcpu *v)
-{
-	const struct svm_nested *n = v->svm.nested;
-
-	for (unsigned i = 0; i < sizeof(written) / sizeof(written[0]); i++)
-		memory_write(v->vm, n->vmcb12_gpa + written[i].offset, (const uint8_t *)n->vmcb12 + written[i].offset, written[i].bytes);
-}
-
 /* The other control block is the one that runs: the loop's stack names it (svm/entry.S). */
 static void switch_to(struct vcpu *v, struct vmcb *next)
 {
@@ -132,28 +101,44 @@ static enum vmmu_status enter_tables(struct vcpu *v, struct vmmu_root *root)
 {
 	struct svm_nested *n = v->svm.nested;
 	const struct vmcb *l1 = n->vmcb01;
-	struct vmmu_nested tables = {.root = n->vmcb12->nested_cr3, .cr0 = l1->cr0, .cr4 = svm_read_cr4(v), .efer = l1->efer};
+	struct vmmu_nested tables = {.root = n->vmcb12->nested_cr3, .cr0 = l1->cr0, .cr4 = svm_read_cr4(v), .efer = l1->efer, .cpu = n->cpu};
 
-	svm_describe(&tables.cpu);
-	tables.cpu.maxphyaddr = v->vm->bus.cpu.maxphyaddr;
 	return nested_enter(v, n->vmcb12->nested_control & NESTED_PAGING ? &tables : NULL, n->vmcb12->tsc_offset, root);
+}
+
+/* VMCB12 itself, to be written; where it cannot be, its copy: that is lost. */
+static struct vmcb *vmcb12_to_write(struct vcpu *v)
+{
+	struct svm_nested *n = v->svm.nested;
+	struct vmcb *a = memory_page(v->vm, n->vmcb12_gpa, true);
+
+	return a ? a : n->vmcb12;
 }
 
 /* Nothing of L2 has been executed, and L1 goes on behind its VMRUN (15.5.1). */
 static void refuse_entry(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
+	struct vmcb *a = vmcb12_to_write(v);
 
-	n->vmcb12->exit_code = UINT64_MAX;
-	n->vmcb12->exit_info1 = n->vmcb12->exit_info2 = n->vmcb12->exit_interrupt_info = 0;
-	memory_write(v->vm, n->vmcb12_gpa + offsetof(struct vmcb, exit_code), &n->vmcb12->exit_code, 4 * sizeof(uint64_t));
+	a->exit_code = UINT64_MAX;
+	a->exit_info1 = a->exit_info2 = a->exit_interrupt_info = 0;
+	nsvm_written(v, n->vmcb12_gpa);
 	n->gif = false;
 }
 
-void nsvm_vmrun(struct vcpu *v)
+/* All of VMCB12 that is ever looked at: most of its page is reserved. */
+static void copy_vmcb12(struct svm_nested *n, const uint8_t *page)
+{
+	const size_t control = offsetof(struct vmcb, reserved4), save = offsetof(struct vmcb, es);
+
+	memcpy(n->vmcb12, page, control);
+	memcpy((uint8_t *)n->vmcb12 + save, page + save, offsetof(struct vmcb, reserved12) - save);
+}
+
+void nsvm_vmrun(struct vcpu *v, uint64_t gpa)
 {
 	struct svm_nested *n = v->svm.nested;
-	uint64_t gpa = nsvm_rax(v);
 	unsigned length = svm_instruction_length(v);
 	enum vmmu_status status = VMMU_ERR_INVALID;
 	struct vmmu_root root;
@@ -171,7 +156,8 @@ void nsvm_vmrun(struct vcpu *v)
 	svm_clear_shadow(v);
 	svm_commit(v);
 	n->vmcb12_gpa = gpa;
-	memcpy(n->vmcb12, memory_page(v->vm, gpa, false), VMMU_PAGE_SIZE);
+	copy_vmcb12(n, memory_page(v->vm, gpa, false));
+	nsvm_find_promises(v);
 	if (nsvm_consistent(v, n->vmcb12))
 		status = enter_tables(v, &root);
 	if (status == VMMU_ERR_INVALID || status == VMMU_ERR_UNSUPPORTED) {
@@ -209,16 +195,16 @@ static uint64_t broken_off(const struct vcpu *v)
 	return event | (uint64_t)v->event_error << 32;
 }
 
-static void save_l2(struct vcpu *v)
+/* What #VMEXIT writes (15.6), but for what it tells of itself. */
+static void save_l2(struct vcpu *v, struct vmcb *a)
 {
-	struct svm_nested *n = v->svm.nested;
-	struct vmcb *a = n->vmcb12;
-	const struct vmcb *b = n->vmcb02;
+	const struct svm_nested *n = v->svm.nested;
+	const struct vmcb *b = n->vmcb02, *given = n->vmcb12;
 	uint64_t live = VIRTUAL_INTERRUPT_REQUEST | V_TPR;
 
-	a->virtual_interrupt = (a->virtual_interrupt & ~live) | (b->virtual_interrupt & live);
+	a->virtual_interrupt = (given->virtual_interrupt & ~live) | (b->virtual_interrupt & live);
 	a->interrupt_shadow = b->interrupt_shadow;
-	a->event_injection &= ~(uint64_t)EVENT_VALID;
+	a->event_injection = given->event_injection & ~(uint64_t)EVENT_VALID;
 	a->es = b->es;
 	a->cs = b->cs;
 	a->ss = b->ss;
@@ -237,7 +223,7 @@ static void save_l2(struct vcpu *v)
 	a->rip = b->rip;
 	a->rsp = b->rsp;
 	a->rax = b->rax;
-	if (a->nested_control & NESTED_PAGING)
+	if (given->nested_control & NESTED_PAGING)
 		a->pat = b->pat;
 }
 
@@ -266,7 +252,7 @@ static void resume_l1(struct vcpu *v)
 void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
 {
 	struct svm_nested *n = v->svm.nested;
-	struct vmcb *a = n->vmcb12;
+	struct vmcb *a = vmcb12_to_write(v);
 
 	close_window(v);
 	svm_commit(v);
@@ -276,8 +262,8 @@ void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
 	a->exit_interrupt_info = broken_off(v);
 	v->event = 0;
 	v->svm.before_iret = false;
-	save_l2(v);
-	tell_l1(v);
+	save_l2(v, a);
+	nsvm_written(v, n->vmcb12_gpa);
 	resume_l1(v);
 }
 

@@ -89,7 +89,8 @@ static void filter_7(struct vcpu *v, uint32_t subleaf, struct cpuid *r)
 			filtered.ecx &= ~RDPID_7C;
 		if (!v->backend->allows(CPU_FEATURE_LA57))
 			filtered.ecx &= ~LA57_7C;
-		if (v->backend->allows(CPU_FEATURE_UMIP_BY_EXITS))
+		/* A hypervisor may execute SGDT at each entry of its guest, as Debian's KVM under SVM: no exits for that. */
+		if (v->backend->allows(CPU_FEATURE_UMIP_BY_EXITS) && !v->vm->options->nested)
 			filtered.ecx |= UMIP_7C;
 		if (filtered.ecx & PKU_7C && v->backend->read_cr4(v) & X86_CR4_PKE)
 			filtered.ecx |= OSPKE_7C;

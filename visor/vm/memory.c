@@ -251,6 +251,7 @@ enum vmmu_status memory_add(struct vm *vm, uint32_t id, uint32_t flags, uint64_t
 	}
 	r->next = vm->regions;
 	vm->regions = r;
+	vm->slot_changes++;
 	make_large_runs(vm, r);
 	return VMMU_OK;
 }
@@ -261,6 +262,7 @@ enum vmmu_status memory_remove(struct vm *vm, uint32_t id)
 
 	if (status != VMMU_OK)
 		return status;
+	vm->slot_changes++;
 	for (struct region **link = &vm->regions; *link; link = &(*link)->next) {
 		struct region *r = *link;
 
@@ -286,8 +288,10 @@ enum vmmu_status memory_move(struct vm *vm, uint32_t id, uint64_t base)
 {
 	enum vmmu_status status = vmmu_slot_move(vm->mmu, id, vmmu_gpa_of(base));
 
-	if (status == VMMU_OK)
+	if (status == VMMU_OK) {
 		region_named(vm, id)->base_page = base / VMMU_PAGE_SIZE;
+		vm->slot_changes++;
+	}
 	return status;
 }
 
@@ -328,15 +332,34 @@ uint64_t memory_frames(const struct vm *vm)
 
 /* ---- copying ---------------------------------------------------------------- */
 
-/* The region that covers gpa now; NULL = none. */
-static struct region *region_at(struct vm *vm, uint64_t gpa)
+static inline bool covers(const struct region *r, uint64_t gfn)
 {
-	uint64_t gfn = gpa / VMMU_PAGE_SIZE;
-	struct region *r = vm->regions;
+	return gfn - r->base_page < r->pages;
+}
 
-	while (r && gfn - r->base_page >= r->pages)
-		r = r->next;
+/* The one that is looked for is the first from now on: mostly it is RAM, and looked for again. */
+static __attribute__((noinline)) struct region *region_to_front(struct vm *vm, uint64_t gfn)
+{
+	struct region **link = &vm->regions, *r;
+
+	while (*link && !covers(*link, gfn))
+		link = &(*link)->next;
+	r = *link;
+	if (r) {
+		*link = r->next;
+		r->next = vm->regions;
+		vm->regions = r;
+	}
 	return r;
+}
+
+/* The region that covers gpa now; NULL = none. */
+static inline struct region *region_at(struct vm *vm, uint64_t gpa)
+{
+	struct region *r = vm->regions;
+	uint64_t gfn = gpa / VMMU_PAGE_SIZE;
+
+	return likely(r && covers(r, gfn)) ? r : region_to_front(vm, gfn);
 }
 
 /* Where the visor finds the region's RAM at gpa; NULL = there is no frame for it. */
@@ -422,31 +445,6 @@ void *memory_page(struct vm *vm, uint64_t gpa, bool write)
 bool memory_covers(struct vm *vm, uint64_t gpa)
 {
 	return region_at(vm, gpa);
-}
-
-/* ---- code that the CPU has just fetched --------------------------------------- */
-
-#define ENTRY_PRESENT 1u
-#define ENTRY_LARGE (1u << 7)
-#define ENTRY_ADDRESS 0x000ffffffffff000ull
-
-const uint8_t *memory_just_fetched(struct vm *vm, uint64_t cr3, bool five_levels, uint64_t gva)
-{
-	uint64_t entry = (cr3 & ENTRY_ADDRESS) | ENTRY_PRESENT, in_page;
-	unsigned shift = five_levels ? 57 : 48;
-	const uint64_t *table;
-
-	while (shift > 12 && !(shift <= 30 && entry & ENTRY_LARGE)) {
-		table = (const uint64_t *)host_pointer(vm, entry & ENTRY_ADDRESS, false);
-		shift -= 9;
-		if (!table)
-			return NULL;
-		entry = __atomic_load_n(&table[gva >> shift & 511], __ATOMIC_RELAXED);
-		if (!(entry & ENTRY_PRESENT))
-			return NULL;
-	}
-	in_page = (1ull << shift) - 1;
-	return host_pointer(vm, (entry & ENTRY_ADDRESS & ~in_page) | (gva & in_page), false);
 }
 
 /* ---- for walks of the guest's own page tables --------------------------------- */

@@ -55,14 +55,6 @@ bool memory_load(struct vm *vm, uint64_t gpa, unsigned size, uint64_t *value);
 /* The bytes of the page of RAM at gpa. NULL: there is none, or not for writing. */
 void *memory_page(struct vm *vm, uint64_t gpa, bool write);
 
-/*
- * Where the byte at `gva` of 64-bit code lies, for one that the CPU has just fetched: its
- * walk from CR3 has found all rights and has set all accessed bits, so that only the
- * addresses remain to be read. Good until the guest runs again. NULL: something is not as it
- * would have to be for that, or its page is no RAM.
- */
-const uint8_t *memory_just_fetched(struct vm *vm, uint64_t cr3, bool five_levels, uint64_t gva);
-
 /* Is there RAM at gpa? */
 bool memory_covers(struct vm *vm, uint64_t gpa);
 

@@ -44,6 +44,34 @@ static enum vmmu_guest_result walk_l2(void *ctx, const struct vmmu_guest_mode *m
 	return VMMU_GUEST_NO_MEMORY;
 }
 
+#define EPT_LINEAR_ADDRESS (UINT64_C(3) << 7) /* SDM vol. 3, table 28-7: there is one, and it is what is accessed */
+
+/*
+ * An entry of L2's that no walk leads to: of a load of the PDPTEs, which is a read (SDM vol. 3, 4.4.1 and 29.3.3.2). It lies where L1's
+ * tables say, too.
+ */
+static enum vmmu_guest_read read_for_l2(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	static const struct vmmu_guest_mode physical = {.levels = 0};
+	struct vcpu *v = &((struct vm *)ctx)->vcpu;
+	struct vmmu_nested_walk walk;
+
+	switch (vmmu_nested_walk(v->mmu, &physical, vmmu_gva_of(gpa.v), VMMU_R, &walk)) {
+	case VMMU_NESTED_OK:
+		return memory_guest_read(ctx, walk.l1_gpa, size, value);
+	case VMMU_NESTED_BUSY:
+		return VMMU_GUEST_READ_BUSY;
+	case VMMU_NESTED_REFLECT:
+		v->nested.refused = walk;
+		v->nested.refused.error_code &= ~EPT_LINEAR_ADDRESS;
+		return VMMU_GUEST_READ_NONE;
+	default:
+		return VMMU_GUEST_READ_NONE;
+	}
+}
+
+static const struct vmmu_host host_of_l2 = {.guest_read = read_for_l2};
+
 static enum vmmu_status load_root(struct vcpu *v, const struct vmmu_nested *tables, struct vmmu_root *root)
 {
 	enum vmmu_status status = vmmu_vcpu_set_nested(v->mmu, tables);
@@ -61,7 +89,10 @@ enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, 
 	v->nested.faults_before = v->memory_faults;
 	v->nested.tsc_offset = tsc_offset;
 	v->nested.refused.reflect = VMMU_REFLECT_NONE;
-	v->vm->bus.walk = tables ? walk_l2 : NULL;
+	if (tables) {
+		v->vm->bus.walk = walk_l2;
+		v->vm->bus.host = &host_of_l2;
+	}
 	return VMMU_OK;
 }
 
@@ -73,6 +104,7 @@ void nested_leave(struct vcpu *v, struct vmmu_root *root)
 	v->nested.l2 = false;
 	v->nested.tsc_offset = 0;
 	v->vm->bus.walk = NULL;
+	v->vm->bus.host = &v->vm->host;
 	if (status != VMMU_OK)
 		vm_fail(v, "the guest that runs guests has no tables any more: %s", vmmu_status_name(status));
 }

@@ -12,6 +12,7 @@
 #include "visor/device/platform.h"
 #include "visor/emulate/translate.h"
 #include "visor/vm/ahead_state.h"
+#include "visor/vm/code_state.h"
 #include "visor/vm/exit_kind.h"
 #include "visor/vm/msr_list.h"
 #include "visor/vm/options.h"
@@ -36,6 +37,8 @@ struct vm {
 	struct guest_memory bus;     /* what the guest's CPU sees: RAM, then devices */
 	struct vmmu_guest_mode mode; /* of bus */
 	struct region *regions;
+	uint64_t slot_changes; /* slots made, moved and deleted */
+	struct code_path code_path[CODE_PATHS];
 	uint64_t frames; /* guest frames in use */
 	struct vcpu vcpu;
 	struct ahead ahead; /* shadow paging: loops of the guest's that touch new pages */
