@@ -8,6 +8,7 @@
 
 import argparse
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -80,9 +81,9 @@ def growing(vmmu, folder):
     shows(terminal, r"by address .*", "sorted by address")
     shows(terminal, r"all\n0x000000000000 ", "the lowest first")
     terminal.keys("f", "g")
-    shows(terminal, r"guest function[^\n]*\nrip 0x100\w\w\w ", "functions")
+    shows(terminal, r"guest instruction[^\n]*\nrip 0x100\w\w\w ", "functions")
     terminal.keys("g", "Enter")
-    shows(terminal, r"0x000040000000 \+ 2 MiB, VM 1: the last \d+", "history of a region")
+    shows(terminal, r"0x000040000000 \+ 2 MiB, VM 1: the last [\d,]+ things there, newest first\n", "history of a region")
     shows(terminal, r"level 1 of 0x04\w+  fault +4 KiB page 0x\w+ rwx", "... with entries")
     shows(terminal, r"fault: write at 0x4\w+ by vCPU 0, rip 0x", "... and faults")
     terminal.keys("Escape", "Space")
@@ -135,6 +136,15 @@ def batch(vmmu, folder):
     done = top(vmmu, "--batch", "--count", "1", "--interval", "0.5", folder / "guest.trace")
     check(f"a guest's trace is shown, too: {done.stdout[:300]}", done.returncode == 0 and
           re.search(rb"VM 1, EPT|VM 1, NPT", done.stdout) and re.search(rb"[1-9]\d* faults in all", done.stdout))
+    check("its instructions have no names", b"guest instruction" in top(vmmu, "-bg", "-n1", folder / "guest.trace").stdout)
+    (folder / "System.map").write_text("ffffffff81000000 T startup_64\nffffffff81000100 T copy_user\nffffffff81000200 T after\n")
+    (folder / "guest.trace.json").write_text(json.dumps({"kernel": str(folder / "System.map")}))
+    done = top(vmmu, "--batch", "--functions", "--count", "1", folder / "guest.trace").stdout.decode()
+    check(f"functions have the names of the guest's kernel, and the writes that they caused:\n{done}", "guest function" in done and
+          re.search(r"(?m)^copy_user +1(\.0)? +1(\.0)? +0 +0 +2$", done) and "copy_user+" not in done)
+    linux = gzip.decompress((TRACES / "npt-linux.dat.gz").read_bytes())
+    done = top(vmmu, "--batch", "--count", "1", "-", data=linux).stdout.decode()
+    check(f"faults that a reserved bit marks are accesses to devices:\n{done}", re.search(r"device 1,0\d\d/s; 1,694 faults", done))
     hostile = text.replace(b"vmm-", b"v\x1b[-")
     done = top(vmmu, "--batch", "--count", "1", "--interval", "0.3", "-", data=hostile)
     check("a name gives no orders to the terminal", b"\x1b" not in done.stdout)

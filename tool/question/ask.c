@@ -304,6 +304,19 @@ static void load_symbols_beside(struct ask *ask)
 	json_decref(sidecar);
 }
 
+bool ask_load_symbols(struct ask *ask)
+{
+	char *error = NULL;
+
+	if (!ask->symbols_path && ask->path && strcmp(ask->path, "-") != 0)
+		load_symbols_beside(ask);
+	if (!ask->symbols_path || symbols_load(&ask->symbols, ask->symbols_path, &error))
+		return true;
+	complain("%s", error);
+	free(error);
+	return false;
+}
+
 bool ask_open(struct ask *ask)
 {
 	struct model_options how = {.no_cache = ask->no_index};
@@ -316,14 +329,10 @@ bool ask_open(struct ask *ask)
 		free(error);
 		return false;
 	}
-	if (ask->symbols_path && !symbols_load(&ask->symbols, ask->symbols_path, &error)) {
-		complain("%s", error);
-		free(error);
+	if (!ask_load_symbols(ask)) {
 		ask_close(ask, 0);
 		return false;
 	}
-	if (!ask->symbols_path && strcmp(ask->path, "-") != 0)
-		load_symbols_beside(ask);
 	if (ask->follow)
 		return true;
 	if (!find_vm(ask) || !find_vcpu(ask) || !find_times(ask)) {

@@ -52,6 +52,8 @@ error_t ask_parse_alone(int key, char *arg, struct argp_state *state);
 extern const struct argp_child ask_children[];
 
 void ask_init(struct ask *ask);
+/* --symbols, or else those of the kernel that the file beside a vmmu trace names. False: the user has been told. */
+bool ask_load_symbols(struct ask *ask);
 /* False: the user has been told. */
 bool ask_open(struct ask *ask);
 /* Print the JSON if that was wanted, close everything. Returns the exit status. */

@@ -190,12 +190,22 @@ static uint64_t rip_of(uint64_t key)
 	return rip >> 47 & 1 ? rip | ~((1ull << 48) - 1) : rip;
 }
 
+/* Where names are known, spots begin with their function. */
+static char *function_text(const struct ask *ask, uint64_t rip)
+{
+	uint64_t offset;
+	const char *name = symbols_find(&ask->symbols, rip, &offset);
+
+	return name && !offset ? printable(name) : ask_place_text(ask, rip);
+}
+
 static char *name_of(const struct ask *ask, const struct view *view, const struct spot *spot)
 {
 	unsigned vm = spot_vm(spot->key);
-	char *place = view->functions ? ask_place_text(ask, rip_of(spot->key))
-	                              : formatted("0x%012" PRIx64, spot_low(spot->key) << REGION_SHIFT);
-	char *whole;
+	char *place, *whole;
+
+	place = view->functions ? function_text(ask, rip_of(spot->key))
+	                        : formatted("0x%012" PRIx64, spot_low(spot->key) << REGION_SHIFT);
 
 	if (view->vm != UINT_MAX || model_vm_count(ask->model) < 2)
 		return place;
@@ -213,7 +223,8 @@ static void add_list(struct frame *frame, const struct ask *ask, const struct ga
 	if (count && view->chosen >= count)
 		view->chosen = count - 1;
 	first = view->chosen >= room ? view->chosen - room + 1 : 0;
-	add(frame, LOOK_DIM, "%-26s %9s %9s %9s %9s %11s", view->functions ? "guest function" : "guest memory, by 2 MiB",
+	add(frame, LOOK_DIM, "%-26s %9s %9s %9s %9s %11s", !view->functions ? "guest memory, by 2 MiB" : ask->symbols.count ? "guest function"
+	                                                                                                                    : "guest instruction",
 	    "faults/s", "writes/s", "drops/s", "device/s", "all");
 	if (!count)
 		add(frame, LOOK_DIM, "%s", view->ended ? "nothing happened" : "nothing has happened yet");
@@ -285,7 +296,7 @@ static void add_history(struct frame *frame, const struct ask *ask, const struct
 			numbers[found++] = n;
 	if (view->scroll >= found)
 		view->scroll = found ? found - 1 : 0;
-	add(frame, LOOK_DIM, "0x%012" PRIx64 " + 2 MiB, VM %u: the last %s of what happened there, the newest first",
+	add(frame, LOOK_DIM, "0x%012" PRIx64 " + 2 MiB, VM %u: the last %s things there, newest first",
 	    spot_low(view->region) << REGION_SHIFT, spot_vm(view->region) + 1, text_count(found).text);
 	for (size_t i = view->scroll; i < found && i < view->scroll + room; i++)
 		add_fact(frame, ask, numbers[i]);

@@ -47,12 +47,17 @@ static void count(struct gather *gather, const struct fact *fact, uint64_t numbe
 	spot_for(&gather->regions, spot_key(fact->vm, fact->address >> REGION_SHIFT), number)->total[counter]++;
 }
 
-static void count_place(struct gather *gather, const struct fact *fault, uint64_t number, enum counter counter)
+/* For the function that holds the fault's instruction, or for the instruction where names are not known. */
+static void count_place(struct gather *gather, const struct ask *ask, const struct fact *fault, uint64_t number, enum counter counter)
 {
+	uint64_t offset = 0;
+
+	if (!fault || !fault->b)
+		return;
+	if (!symbols_find(&ask->symbols, fault->b, &offset))
+		offset = 0;
 	/* Kernels' addresses are above 2^47: what is cut off their ends is put back by its sign. */
-	if (fault->b)
-		spot_for(&gather->places, spot_key(fault->vm, fault->b), number)
-			->total[counter]++;
+	spot_for(&gather->places, spot_key(fault->vm, fault->b - offset), number)->total[counter]++;
 }
 
 /* What is mapped, by sizes, and how many tables there are. */
@@ -70,9 +75,11 @@ static void count_entry(struct vm_counts *vm, const struct fact *fact)
 	vm->tables += kvm_entry_kind(fact->b, fact->level) == KVM_ENTRY_TABLE;
 }
 
-static void take_write(struct gather *gather, const struct fact *fact, uint64_t number)
+static void take_write(struct gather *gather, const struct ask *ask, const struct fact *fact, uint64_t number)
 {
 	struct vm_counts *vm = &gather->vms[fact->vm];
+
+	count_place(gather, ask, model_fault_of(ask->model, number, NULL), number, COUNT_WRITES);
 
 	vm->cause[fact->cause < FACT_CAUSE_END ? fact->cause : 0]++;
 	count_entry(vm, fact);
@@ -86,9 +93,29 @@ static void take_write(struct gather *gather, const struct fact *fact, uint64_t 
 		count(gather, fact, number, COUNT_DROPS);
 }
 
-static void take(struct gather *gather, const struct model *model, uint64_t number)
+static void take_fault(struct gather *gather, const struct ask *ask, const struct fact *fact, uint64_t number)
 {
-	const struct fact *fact = model_fact(model, number);
+	count(gather, fact, number, COUNT_FAULTS);
+	count_place(gather, ask, fact, number, COUNT_FAULTS);
+	/* Where accesses to devices have events of their own, those are counted. */
+	if (!gather->vms[fact->vm].accesses && ask_access(ask_mode(ask, fact), fact->a) & ACCESS_DEVICE) {
+		count(gather, fact, number, COUNT_DEVICE);
+		count_place(gather, ask, fact, number, COUNT_DEVICE);
+	}
+}
+
+static void take_access(struct gather *gather, const struct ask *ask, const struct fact *fact, uint64_t number)
+{
+	gather->vms[fact->vm].accesses = true;
+	if (fact->cause == FACT_MMIO_READ_PENDING)
+		return;
+	count(gather, fact, number, COUNT_DEVICE);
+	count_place(gather, ask, model_fault_of(ask->model, number, NULL), number, COUNT_DEVICE);
+}
+
+static void take(struct gather *gather, const struct ask *ask, uint64_t number)
+{
+	const struct fact *fact = model_fact(ask->model, number);
 
 	if (fact->kind == FACT_LOST)
 		gather->lost += fact->a ? fact->a : 1;
@@ -102,16 +129,14 @@ static void take(struct gather *gather, const struct model *model, uint64_t numb
 	}
 	switch (fact->kind) {
 	case FACT_FAULT:
-		count(gather, fact, number, COUNT_FAULTS);
-		count_place(gather, fact, number, COUNT_FAULTS);
+		take_fault(gather, ask, fact, number);
 		break;
 	case FACT_MMIO:
-		if (fact->cause != FACT_MMIO_READ_PENDING)
-			count(gather, fact, number, COUNT_DEVICE);
+		take_access(gather, ask, fact, number);
 		break;
 	case FACT_WRITE:
 	case FACT_SET:
-		take_write(gather, fact, number);
+		take_write(gather, ask, fact, number);
 		break;
 	case FACT_FOUND:
 		count_entry(&gather->vms[fact->vm], fact);
@@ -121,15 +146,15 @@ static void take(struct gather *gather, const struct model *model, uint64_t numb
 	}
 }
 
-void gather_take(struct gather *gather, const struct model *model)
+void gather_take(struct gather *gather, const struct ask *ask)
 {
-	uint64_t all = model_count(model);
+	uint64_t all = model_count(ask->model);
 
 	/* More may have come than are kept. */
 	if (all > MODEL_LIVE_FACTS && gather->taken < all - MODEL_LIVE_FACTS)
 		gather->taken = all - MODEL_LIVE_FACTS;
 	for (; gather->taken < all; gather->taken++)
-		take(gather, model, gather->taken);
+		take(gather, ask, gather->taken);
 }
 
 static void tick(struct counts *counts, double seconds)

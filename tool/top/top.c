@@ -105,7 +105,7 @@ static const struct argp_option options[] = {
 	{"interval", OPTION_INTERVAL, "S", 0, "Seconds from one picture to the next (default 1)", 0},
 	{"sort", OPTION_SORT, "WHAT", 0, "By faults, writes, drops, device, total or address (default: faults)", 0},
 	{"functions", OPTION_FUNCTIONS, NULL, 0, "By the guest's functions, not by regions of its memory", 0},
-	{"symbols", OPTION_SYMBOLS, "FILE", 0, "Names for the guest's functions: System.map or a copy of /proc/kallsyms", 0},
+	{"symbols", OPTION_SYMBOLS, "FILE", 0, "Names for the guest's functions: System.map, vmlinux or a copy of /proc/kallsyms", 0},
 	{"exits", OPTION_EXITS, NULL, 0, "On this host: also exits and accesses to devices (costs more)", 0},
 	{"batch", OPTION_BATCH, NULL, 0, "Print one picture after the other: no terminal is needed", 1},
 	{"count", OPTION_COUNT, "N", 0, "End after N pictures", 1},
@@ -138,7 +138,7 @@ static void *read_all(void *argument)
 		pthread_mutex_lock(&top->lock);
 		if (more) {
 			model_live_take(top->ask.model);
-			gather_take(&top->gather, top->ask.model);
+			gather_take(&top->gather, &top->ask);
 		}
 		top->ended = !more;
 		pthread_mutex_unlock(&top->lock);
@@ -178,10 +178,10 @@ static bool open_all(struct top *top)
 		}
 	}
 	ok = model_open_live(&top->ask.model, path, &error);
-	if (ok && top->ask.symbols_path)
-		ok = symbols_load(&top->ask.symbols, top->ask.symbols_path, &error);
 	if (!ok)
 		complain("%s", error);
+	top->ask.path = top->path;
+	ok = ok && ask_load_symbols(&top->ask);
 	free(error);
 	free(path);
 	if (!ok)

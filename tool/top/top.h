@@ -53,6 +53,7 @@ struct vm_counts {
 	uint64_t cause[FACT_CAUSE_END], cause_before[FACT_CAUSE_END];
 	double cause_rate[FACT_CAUSE_END];
 	int64_t leaves[4], tables; /* by level; tables that entries name */
+	bool accesses;             /* accesses to devices have events of their own */
 };
 
 struct gather {
@@ -67,7 +68,7 @@ struct gather {
 void gather_init(struct gather *gather);
 void gather_free(struct gather *gather);
 /* The facts that have come since the last call. */
-void gather_take(struct gather *gather, const struct model *model);
+void gather_take(struct gather *gather, const struct ask *ask);
 /* An interval is over, which took so many seconds of the clock on the wall. */
 void gather_tick(struct gather *gather, double seconds);
 
