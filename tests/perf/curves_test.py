@@ -100,6 +100,13 @@ class Document(unittest.TestCase):
         self.assertEqual((self.root / curves.DOCUMENT).read_text(),
                          self.TEXT.replace("700", "720").replace("500 to 1,000", "520 to 1,100").replace("0.10", "0.12"))
 
+    def test_what_counting_a_tables_leaves_takes(self):
+        def told(leaves, mixed):
+            parts = {"count_leaves.isra.0": leaves, "count_mixed": mixed, "vmmu_entry_write": 68.0}
+            return len(curves.hold_counting({curves.COUNTED_AT: {"functions": parts}}, root=self.root))
+        (self.root / curves.DOCUMENT).write_text("This costs some 1,000\ninstructions, and some 200 more where they differ.\n")
+        self.assertEqual([told(1010, 203), told(1100, 200), told(1100, 300)], [0, 1, 2])
+
     def test_every_curve_has_its_row(self):
         lines = (curves.held.ROOT / curves.DOCUMENT).read_text().splitlines()
         self.assertEqual([cells[0] for _, cells in curves.held.rows(lines, curves.HEADER)],
