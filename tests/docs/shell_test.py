@@ -30,7 +30,7 @@ TRIED = {
     "make": ("short", ""),
     "make run MACHINE=qemu": ("short", ""),
     "make run MACHINE=qemu MMU=shadow": ("short", ""),
-    "build/vmmu walk --gpa 40001000 tests/kvm/traces/ept-map.dat.gz": ("short", ""),
+    "build/vmmu walk --gpa 40001000 --at 10ms tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "vmmu walk --gpa 0x40001000 kvm.dat": ("folder", ""),
     "build/vmmu faults tests/kvm/traces/ept-map.dat.gz": ("short", ""),
     "build/vmmu zaps tests/kvm/traces/ept-map.dat.gz": ("short", ""),
