@@ -82,7 +82,7 @@ static enum fact_cause cause_of_zap(const struct thread *thread, const struct so
 	if (origin == FACT_ORIGIN_NX_RECOVERY ||
 	    (origin == FACT_ORIGIN_NONE && table && strncmp(thread->pub.comm, "kvm-nx-lpage", 12) == 0))
 		return FACT_CAUSE_ZAP_NX;
-	if (spot->root && !spot->root->valid)
+	if (spot->root && !spot->root->valid && !spot->root->presumed)
 		return FACT_CAUSE_ZAP_ALL;
 	if (origin != FACT_ORIGIN_NONE)
 		return fact_origin_is_notifier(origin) ? FACT_CAUSE_ZAP_NOTIFIER : FACT_CAUSE_ZAP;
@@ -125,31 +125,61 @@ struct write {
 	unsigned level, as_id;
 };
 
+/* Does the write take something away that is not part of the thread's own fault? */
+static bool is_outer_zap(const struct thread *thread, const struct write *write)
+{
+	return is_nothing(write->new, write->level) && !is_of_fault(thread, write->gfn, write->level, write->new);
+}
+
+/* An MMU notifier's call: it takes the range out of all roots, the newest first. */
+static bool is_notifier(const struct thread *thread, const struct source_event *event)
+{
+	return thread->unmap_time && event->time - thread->unmap_time < UNMAP_NS;
+}
+
 /*
- * Of two that fit equally: a zap is an invalid root's before a valid one's, all else a valid
- * root's. A vCPU stays with its root, which tells two VMs of one process apart; else it is
- * the newest.
+ * Of two that fit equally: what is taken away is an invalid root's before a valid one's, save
+ * by a notifier, which begins with the newest. All else is a valid root's. A vCPU stays with
+ * its root, which tells two VMs of one process apart; else it is the newest.
  */
 static bool is_better(const struct kvm_spot *a, const struct kvm_spot *b, const struct write *write,
-                      const struct thread *thread)
+                      const struct thread *thread, bool notifier)
 {
-	bool in_fault = thread->fault != MAP_NONE;
-	bool zap = is_nothing(write->new, write->level);
+	bool zap = is_outer_zap(thread, write);
 
 	if (!b->root || a->fit != b->fit)
 		return !b->root || a->fit > b->fit;
 	if (a->root->valid != b->root->valid)
-		return a->root->valid != (zap && !in_fault);
-	if (in_fault && (a->root->id == thread->root) != (b->root->id == thread->root))
+		return a->root->valid != (zap && !notifier);
+	if (!zap && (a->root->id == thread->root) != (b->root->id == thread->root))
 		return a->root->id == thread->root;
 	return a->root->id > b->root->id;
 }
 
-static struct kvm_spot best_spot(struct vm *vm, const struct thread *thread, const struct write *write,
-                                 bool *ambiguous)
+/* Is it certain which of two that fit equally is meant, because of what the thread does? */
+static bool is_told_apart(const struct kvm_spot *best, const struct kvm_spot *other, const struct write *write,
+                          const struct thread *thread, bool notifier)
 {
-	struct kvm_spot best = {0};
-	unsigned equal = 0;
+	if (is_outer_zap(thread, write))
+		return notifier || (thread->tearing && !best->root->valid && other->root->valid);
+	if (thread->fault == MAP_NONE)
+		return false;
+	return (best->root->valid && !other->root->valid) || best->root->id == thread->root;
+}
+
+/* May a root be used after all that only writes have made invalid? One that has lost entries begins no new ones. */
+static bool may_be_used(const struct kvm_root *root, const struct kvm_spot *spot, const struct write *write)
+{
+	return root->presumed && spot->table && (!root->torn || write->level < root->level);
+}
+
+/* The table of a root that the write belongs to, `invalid` ones as well that writes alone have made invalid. */
+static struct kvm_spot linked_spot(struct vm *vm, const struct thread *thread, const struct source_event *event,
+                                   const struct write *write, bool presumed, bool *ambiguous)
+{
+	bool notifier = is_notifier(thread, event);
+	struct kvm_spot best = {0}, spots[KVM_ROOTS_MAX];
+	size_t count = 0;
 
 	for (size_t i = 0; i < vm->tables.root_count; i++) {
 		struct kvm_root *root = vm->tables.roots[i];
@@ -159,15 +189,46 @@ static struct kvm_spot best_spot(struct vm *vm, const struct thread *thread, con
 			continue;
 		spot = kvm_root_fit(&vm->tables, root, write->gfn, write->level, write->old);
 		/* Nothing is mapped any more in a root that is going away. */
-		if (spot.fit == KVM_FIT_NONE || (!root->valid && is_nothing(write->old, write->level)))
+		if (spot.fit == KVM_FIT_NONE || (!root->valid && is_nothing(write->old, write->level) &&
+		                                 !(presumed && may_be_used(root, &spot, write))))
 			continue;
-		equal = spot.fit == best.fit ? equal + 1 : spot.fit > best.fit ? 1
-		                                                               : equal;
-		if (is_better(&spot, &best, write, thread))
+		spots[count++] = spot;
+		if (is_better(&spot, &best, write, thread, notifier))
 			best = spot;
 	}
-	*ambiguous = equal > 1 && best.fit >= KVM_FIT_DETACHED && !is_nothing(write->old, write->level);
+	*ambiguous = false;
+	if (best.fit < KVM_FIT_DETACHED || is_nothing(write->old, write->level))
+		return best;
+	for (size_t i = 0; i < count; i++)
+		if (spots[i].root != best.root && spots[i].fit == best.fit &&
+		    !is_told_apart(&best, &spots[i], write, thread, notifier))
+			*ambiguous = true;
 	return best;
+}
+
+/*
+ * Which table a write belongs to. When a thread unlinks a table, it takes the table's entries
+ * away at once, each with what hangs below it, before it writes anything else: handle_removed_pt
+ * of Linux' tdp_mmu.c. These go to "being removed", a linked table's leaf to "empty". So the
+ * same value at the same gfn in another root is no candidate.
+ */
+static struct kvm_spot best_spot(struct kvm *kvm, struct vm *vm, const struct thread *thread,
+                                 const struct source_event *event, const struct write *write, bool *ambiguous)
+{
+	enum kvm_entry_kind is = kvm_entry_kind(write->new, write->level);
+	struct kvm_spot spot;
+
+	*ambiguous = false;
+	if (is == KVM_ENTRY_REMOVED || (is == KVM_ENTRY_EMPTY && !kvm->removed_seen)) {
+		spot = kvm_taken_fit(&vm->tables, thread->take, write->as_id, write->gfn, write->level, write->old);
+		if (spot.fit != KVM_FIT_NONE) {
+			if (spot.fit == KVM_FIT_EXACT)
+				spot.fit = KVM_FIT_DETACHED;
+			return spot;
+		}
+	}
+	spot = linked_spot(vm, thread, event, write, false, ambiguous);
+	return spot.fit == KVM_FIT_NONE ? linked_spot(vm, thread, event, write, true, ambiguous) : spot;
 }
 
 static void begin(struct vm *vm, bool born)
@@ -190,6 +251,7 @@ static struct kvm_spot other_spot(struct kvm *kvm, struct vm *vm, const struct w
 		/* A VM that has run for a while has a root already, of which nothing was seen. */
 		begin(vm, vm->faults_before <= vm->pub.vcpus + 1);
 		spot.root = vm_root_add(kvm, vm, write->as_id, write->level, true);
+		kvm_roots_presume_invalid(&vm->tables, write->as_id, spot.root);
 	} else if (!vm->begun || (!vm->pub.born && !kvm_root_newest(tables, write->as_id)) ||
 	           write->level > tables->level) {
 		begin(vm, false);
@@ -205,14 +267,14 @@ static struct kvm_spot other_spot(struct kvm *kvm, struct vm *vm, const struct w
 }
 
 /* A thread that works for many VMs: the one whose entry holds the old value, better than `best`. */
-static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, const struct write *write,
-                              enum kvm_fit best)
+static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, const struct source_event *event,
+                              const struct write *write, enum kvm_fit best)
 {
 	struct vm *found = NULL;
 
 	for (size_t i = 0; i < kvm->vm_count; i++) {
 		bool ambiguous;
-		struct kvm_spot spot = best_spot(kvm->vms[i], thread, write, &ambiguous);
+		struct kvm_spot spot = best_spot(kvm, kvm->vms[i], thread, event, write, &ambiguous);
 
 		if (spot.fit > best) {
 			best = spot.fit;
@@ -222,7 +284,8 @@ static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, cons
 	return found;
 }
 
-static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const struct write *write)
+static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const struct source_event *event,
+                              const struct write *write)
 {
 	struct vm *vm = machine_vm_of(kvm, thread), *other;
 	bool ambiguous;
@@ -231,9 +294,9 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 		return vm;
 	if (vm && !vm->begun) {
 		/* It was guessed to have a VM of its own: does the write belong to one that is there? */
-		other = vm_by_value(kvm, thread, write, KVM_FIT_NONE);
+		other = vm_by_value(kvm, thread, event, write, KVM_FIT_NONE);
 		if (other && other != vm &&
-		    best_spot(other, thread, write, &ambiguous).fit == KVM_FIT_EXACT) {
+		    best_spot(kvm, other, thread, event, write, &ambiguous).fit == KVM_FIT_EXACT) {
 			machine_move(kvm, thread, other);
 			return other;
 		}
@@ -242,7 +305,7 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 	if (vm)
 		return vm;
 	/* A process whose VM was not seen yet has its own, unless it is certain that it works for another. */
-	other = vm_by_value(kvm, thread, write,
+	other = vm_by_value(kvm, thread, event, write,
 	                    thread->pub.tgid >= 0 && !thread->kernel ? KVM_FIT_OPEN : KVM_FIT_NONE);
 	if (other || thread->kernel)
 		return other ? other : kvm->vm_count ? kvm->vms[0]
@@ -294,7 +357,7 @@ static void fill_split(struct kvm *kvm, const struct source_event *event, const 
 		struct fact fact = {
 			.kind = FACT_WRITE, .cause = FACT_CAUSE_SPLIT_FILL, .known = FACT_INFERRED, .level = (uint8_t)(write->level - 1), .a = vm->pub.empty, .b = value, .root = root->id, .table = table->hpa, .fault = fault ? fault + i + 1 : 0, .address = (table->gfn + i * vmmu_level_pages(write->level - 1)) << VMMU_PAGE_SHIFT};
 
-		kvm_table_set(&vm->tables, root, table, i, value, FACT_INFERRED, false);
+		kvm_table_set(&vm->tables, root, table, i, &(struct kvm_put){.value = value, .known = FACT_INFERRED});
 		kvm_emit(kvm, event, thread, vm, &fact);
 	}
 	vm->pub.counts.inferred += 512;
@@ -326,18 +389,53 @@ static bool infer_fast(struct kvm *kvm, const struct source_event *event, const 
 	    !(write->old & writable))
 		return false;
 	without.old &= ~writable;
-	spot = best_spot(vm, thread, &without, &ambiguous);
+	spot = best_spot(kvm, vm, thread, event, &without, &ambiguous);
 	if (spot.fit != KVM_FIT_EXACT)
 		return false;
 	fact.a = kvm_table_get(&vm->tables, spot.table, kvm_index(write->gfn, write->level), &known);
 	fact.was_known = known & ~KVM_STALE;
 	fact.root = spot.root->id;
 	fact.table = spot.table->hpa;
-	kvm_table_set(&vm->tables, spot.root, spot.table, kvm_index(write->gfn, write->level), write->old,
-	              FACT_INFERRED, false);
+	kvm_table_set(&vm->tables, spot.root, spot.table, kvm_index(write->gfn, write->level),
+	              &(struct kvm_put){.value = write->old, .known = FACT_INFERRED});
 	vm->pub.counts.inferred_fast++;
 	kvm_emit(kvm, event, thread, vm, &fact);
 	return true;
+}
+
+/* What the write shows of the work that its thread does, and of the root. */
+static void follow_work(struct kvm *kvm, struct thread *thread, const struct kvm_spot *spot,
+                        const struct write *write, bool of_fault)
+{
+	bool gone = is_nothing(write->new, write->level), own = gone && thread->take && spot->table->take == thread->take;
+	bool unlinks = kvm_entry_kind(write->old, write->level) == KVM_ENTRY_TABLE &&
+	               kvm_entry_kind(write->new, write->level) != KVM_ENTRY_TABLE;
+	struct kvm_root *root = spot->root;
+
+	if (kvm_entry_kind(write->new, write->level) == KVM_ENTRY_REMOVED)
+		kvm->removed_seen = true;
+	if (!own)
+		thread->take = unlinks ? ++kvm->takes : 0;
+	if (!gone) {
+		thread->tearing = false;
+		/* It is used after all. */
+		if (of_fault && root->presumed)
+			root->valid = true;
+		return;
+	}
+	/*
+	 * Entries that high are taken away with their whole root, from the second level from the
+	 * top on, and for nothing else save that pages of 1 GiB are put together or recovered.
+	 */
+	if (unlinks && !own && !of_fault && write->level + 1u >= root->level &&
+	    kvm_entry_kind(write->new, write->level) == KVM_ENTRY_EMPTY &&
+	    strncmp(thread->pub.comm, "kvm-nx-lpage", 12) != 0) {
+		thread->tearing = root->torn = true;
+		if (root->valid) {
+			root->valid = false;
+			root->presumed = true;
+		}
+	}
 }
 
 static void apply_write(struct kvm *kvm, const struct source_event *event, struct thread *thread,
@@ -346,7 +444,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	struct kvm_counts *counts = &vm->pub.counts;
 	unsigned index = kvm_index(write->gfn, write->level), known;
 	bool ambiguous, unexplained = false, split, of_fault = is_of_fault(thread, write->gfn, write->level, write->new);
-	struct kvm_spot spot = best_spot(vm, thread, write, &ambiguous);
+	struct kvm_spot spot = best_spot(kvm, vm, thread, event, write, &ambiguous);
 	struct fact fact = {
 		.kind = FACT_WRITE,
 		.known = FACT_SEEN,
@@ -358,7 +456,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	bool path_missing;
 
 	if (spot.fit == KVM_FIT_NONE && infer_fast(kvm, event, thread, vm, write))
-		spot = best_spot(vm, thread, write, &ambiguous);
+		spot = best_spot(kvm, vm, thread, event, write, &ambiguous);
 	if (spot.fit == KVM_FIT_NONE)
 		spot = other_spot(kvm, vm, write, &unexplained);
 	path_missing = !spot.table && !kvm_root_find(spot.root, write->gfn, write->level);
@@ -403,8 +501,9 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	thread->wrote_value = write->new;
 	thread->wrote_table = spot.table->hpa;
 	kvm_table_uncover(&vm->tables, spot.table, index, write->old);
-	kvm_table_set(&vm->tables, spot.root, spot.table, index, write->new, FACT_SEEN,
-	              !split || write->level > 1);
+	follow_work(kvm, thread, &spot, write, of_fault);
+	kvm_table_set(&vm->tables, spot.root, spot.table, index,
+	              &(struct kvm_put){.value = write->new, .known = FACT_SEEN, .fresh = true, .take = thread->take});
 	kvm_emit(kvm, event, thread, vm, &fact);
 	if (split)
 		fill_split(kvm, event, thread, vm, spot.root, write, fact.fault);
@@ -422,7 +521,7 @@ static void take_write(struct kvm *kvm, const struct source_event *event)
 	if (write.level < 1 || write.level > VMMU_LEVEL_MAX || write.gfn >> 45)
 		return;
 	write.gfn &= ~(vmmu_level_pages(write.level) - 1);
-	vm = vm_of_write(kvm, thread, &write);
+	vm = vm_of_write(kvm, thread, event, &write);
 	vm->pub.counts.writes++;
 	learn(vm, &write);
 	if (is_nothing(write.old, write.level) && is_nothing(write.new, write.level)) {
@@ -475,7 +574,7 @@ static void take_fast_fault(struct kvm *kvm, const struct source_event *event)
 	if (!table && vm->pub.tdp) {
 		struct write write = {.gfn = gfn, .old = old, .new = fact.b, .level = 1};
 		bool ambiguous;
-		struct kvm_spot spot = best_spot(vm, thread, &write, &ambiguous);
+		struct kvm_spot spot = best_spot(kvm, vm, thread, event, &write, &ambiguous);
 
 		if (spot.fit == KVM_FIT_NONE) {
 			vm->pub.counts.unexplained++;
@@ -498,7 +597,7 @@ static void take_fast_fault(struct kvm *kvm, const struct source_event *event)
 		vm->pub.counts.inferred_confirmed += fact.was_known == FACT_INFERRED;
 		fact.root = root->id;
 		fact.table = table->hpa;
-		kvm_table_set(&vm->tables, root, table, index, fact.b, FACT_SEEN, false);
+		kvm_table_set(&vm->tables, root, table, index, &(struct kvm_put){.value = fact.b, .known = FACT_SEEN});
 	}
 	fact.level = (uint8_t)level;
 	fact.address = (gfn & ~(vmmu_level_pages(level) - 1)) << VMMU_PAGE_SHIFT;
@@ -590,7 +689,7 @@ static void take_table(struct kvm *kvm, const struct source_event *event)
 		unsigned as_id = role >> ROLE_SMM_SHIFT & 0xff ? 1 : 0;
 
 		begin(vm, vm->faults_before <= vm->pub.vcpus + 1);
-		vm_root_add(kvm, vm, as_id, level, true);
+		kvm_roots_presume_invalid(&vm->tables, as_id, vm_root_add(kvm, vm, as_id, level, true));
 		vm->pub.levels = level;
 	}
 }
@@ -616,7 +715,7 @@ static void take_fault(struct kvm *kvm, const struct source_event *event)
 	thread->collapse_level = 0;
 	thread->unmap_time = 0;
 	thread->origin = FACT_ORIGIN_NONE;
-	thread->zapping_all = false;
+	thread->tearing = false;
 }
 
 static void take_vcpu_event(struct kvm *kvm, const struct source_event *event, enum fact_kind kind)
@@ -665,7 +764,7 @@ static void take_zap_all(struct kvm *kvm, const struct source_event *event)
 	struct fact fact = {.kind = FACT_ZAP_ALL, .origin = origin_from_here(thread, event) & 31};
 
 	thread->fault = MAP_NONE;
-	thread->zapping_all = true;
+	thread->tearing = true;
 	kvm_emit(kvm, event, thread, vm, &fact);
 	if (!vm)
 		return;
@@ -702,8 +801,11 @@ static void take_loss(struct kvm *kvm, const struct source_event *event)
 
 	for (size_t i = 0; i < kvm->vm_count; i++)
 		kvm->vms[i]->tables.epoch++;
-	for (size_t i = 0; i < kvm->thread_count; i++)
+	for (size_t i = 0; i < kvm->thread_count; i++) {
 		kvm->threads[i].fault = MAP_NONE;
+		kvm->threads[i].take = 0;
+		kvm->threads[i].tearing = false;
+	}
 	kvm_emit(kvm, event, NULL, NULL, &fact);
 }
 

@@ -17,7 +17,8 @@ struct thread {
 	uint64_t unmap_time;     /* of its last kvm_unmap_hva_range; 0 = none */
 	unsigned origin;         /* enum fact_origin: of its last stack, as far as that goes on */
 	uint64_t origin_time;    /* when it was last true */
-	bool zapping_all;        /* since its kvm_mmu_zap_all_fast */
+	uint32_t take;           /* the piece of work in which it takes unlinked tables down; 0 = none */
+	bool tearing;            /* it takes down a root that is not used any more */
 	/* The last leaf it wrote, for kvm_mmu_set_spte to be compared with. */
 	uint64_t wrote_gfn, wrote_value, wrote_table;
 	unsigned wrote_level;
@@ -45,7 +46,9 @@ struct kvm {
 	char *examples[KVM_EXAMPLES];
 	size_t example_count;
 	char *record_line;
-	bool fast_seen; /* the trace has fast_page_fault */
+	bool fast_seen;    /* the trace has fast_page_fault */
+	bool removed_seen; /* entries of an unlinked table go to "being removed", as they do since Linux 5.12 */
+	uint32_t takes;    /* pieces of work so far in which a thread has unlinked tables */
 };
 
 struct thread *machine_thread(struct kvm *kvm, const struct source_event *event);

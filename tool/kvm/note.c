@@ -157,7 +157,7 @@ static void found_entry(struct kvm *kvm, const struct source_event *event, struc
 	/* What was written since the snapshot was read is newer than it. */
 	if (known != FACT_UNKNOWN)
 		return;
-	kvm_table_set(&vm->tables, root, table, index, value, FACT_SNAPSHOT, false);
+	kvm_table_set(&vm->tables, root, table, index, &(struct kvm_put){.value = value, .known = FACT_SNAPSHOT});
 	kvm_emit(kvm, event, NULL, vm, &fact);
 }
 

@@ -203,6 +203,18 @@ void kvm_roots_invalidate(struct kvm_tables *tables)
 		tables->roots[i]->valid = false;
 }
 
+void kvm_roots_presume_invalid(struct kvm_tables *tables, unsigned as_id, const struct kvm_root *newer)
+{
+	for (size_t i = 0; i < tables->root_count; i++) {
+		struct kvm_root *root = tables->roots[i];
+
+		if (root->valid && root->as_id == as_id && root != newer) {
+			root->valid = false;
+			root->presumed = true;
+		}
+	}
+}
+
 void kvm_roots_sweep(struct kvm_tables *tables)
 {
 	for (size_t i = tables->root_count; i-- > 0;) {
@@ -295,6 +307,22 @@ struct kvm_spot kvm_root_fit(const struct kvm_tables *tables, struct kvm_root *r
 	return spot;
 }
 
+struct kvm_spot kvm_taken_fit(const struct kvm_tables *tables, uint32_t take, unsigned as_id, uint64_t gfn,
+                              unsigned level, uint64_t old)
+{
+	for (size_t i = 0; take && i < tables->root_count; i++) {
+		struct kvm_root *root = tables->roots[i];
+
+		for (size_t n = root->as_id == as_id ? root->detached_count : 0; n-- > 0;) {
+			struct kvm_table *table = root->detached[n];
+
+			if (table->take == take && table->level == level && covers(table, gfn, level))
+				return (struct kvm_spot){root, table, fit_table(tables, table, gfn, old)};
+		}
+	}
+	return (struct kvm_spot){0};
+}
+
 struct kvm_table *kvm_root_table(struct kvm_tables *tables, struct kvm_root *root, uint64_t gfn,
                                  unsigned level)
 {
@@ -381,9 +409,9 @@ void kvm_table_uncover(struct kvm_tables *tables, struct kvm_table *table, unsig
 }
 
 void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_table *table, unsigned index,
-                   uint64_t value, unsigned known, bool fresh)
+                   const struct kvm_put *put)
 {
-	bool was = false, is = kvm_entry_is_there(value, table->level);
+	bool was = false, is = kvm_entry_is_there(put->value, table->level);
 	struct kvm_table *below;
 	int slot;
 
@@ -391,16 +419,17 @@ void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_
 	slot = slot_make(table, index);
 	if (table->known[slot] != FACT_UNKNOWN)
 		was = kvm_entry_is_there(table->value[slot], table->level);
-	table->value[slot] = value;
-	table->known[slot] = (uint8_t)known;
+	table->value[slot] = put->value;
+	table->known[slot] = (uint8_t)put->known;
 	table->there = (uint16_t)(table->there + is - was);
 	if (table->child) {
-		bool names_table = kvm_entry_kind(value, table->level) == KVM_ENTRY_TABLE;
-		uint64_t hpa = kvm_entry_hpa(value, table->level);
+		bool names_table = kvm_entry_kind(put->value, table->level) == KVM_ENTRY_TABLE;
+		uint64_t hpa = kvm_entry_hpa(put->value, table->level);
 
 		below = table->child[slot];
-		if (below && (!names_table || fresh)) {
+		if (below && (!names_table || put->fresh)) {
 			table->child[slot] = NULL;
+			below->take = put->take;
 			detach(root, below);
 			below = NULL;
 		}
@@ -408,7 +437,7 @@ void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_
 			below->hpa = hpa;
 		else if (names_table)
 			table->child[slot] = table_new(table->gfn + index * vmmu_level_pages(table->level),
-			                               table->level - 1u, hpa, fresh, tables->epoch);
+			                               table->level - 1u, hpa, put->fresh, tables->epoch);
 	}
 	if (!is)
 		settle_detached(root, table);

@@ -16,6 +16,7 @@ struct kvm_table {
 	uint64_t gfn;   /* first one it covers */
 	uint64_t hpa;   /* 0 = not known */
 	uint32_t epoch; /* losses that its entries have been told of */
+	uint32_t take;  /* it was unlinked, and by this piece of a thread's work; 0: it is linked, or nobody knows */
 	uint16_t there; /* entries that hold something */
 	uint8_t level;
 	bool born; /* it was made under the trace: what was not written is empty */
@@ -32,8 +33,10 @@ enum { KVM_STALE = 0x80 }; /* events were lost since it was known */
 struct kvm_root {
 	uint16_t id; /* from 1 in its VM */
 	uint8_t as_id, level;
-	bool valid; /* no zap-all since it was made */
-	bool born;  /* made under the trace */
+	bool valid;    /* vCPUs may walk it */
+	bool presumed; /* invalid as far as writes tell, without a zap-all that was recorded */
+	bool torn;     /* upper entries were taken from it */
+	bool born;     /* made under the trace */
 	struct kvm_table *top;
 	struct kvm_table **detached; /* unlinked, their entries are being zapped one by one */
 	size_t detached_count;
@@ -59,6 +62,8 @@ struct kvm_root *kvm_root_add(struct kvm_tables *tables, unsigned as_id, unsigne
 /* The newest root that is valid, or NULL. */
 struct kvm_root *kvm_root_newest(const struct kvm_tables *tables, unsigned as_id);
 void kvm_roots_invalidate(struct kvm_tables *tables);
+/* `newer` is used now, so any older one of its address space is not; NULL: none of them is any more. */
+void kvm_roots_presume_invalid(struct kvm_tables *tables, unsigned as_id, const struct kvm_root *newer);
 /* Forget roots that are invalid and hold nothing any more. */
 void kvm_roots_sweep(struct kvm_tables *tables);
 
@@ -80,6 +85,12 @@ struct kvm_spot {
 
 struct kvm_spot kvm_root_fit(const struct kvm_tables *tables, struct kvm_root *root, uint64_t gfn,
                              unsigned level, uint64_t old);
+/*
+ * The same in the tables that one piece of work has unlinked, and whose entries it takes away
+ * now. root NULL: there is no such table.
+ */
+struct kvm_spot kvm_taken_fit(const struct kvm_tables *tables, uint32_t take, unsigned as_id, uint64_t gfn,
+                              unsigned level, uint64_t old);
 
 /* The table that holds the entry, with the path made where it is missing. */
 struct kvm_table *kvm_root_table(struct kvm_tables *tables, struct kvm_root *root, uint64_t gfn,
@@ -96,9 +107,15 @@ uint64_t kvm_table_get(const struct kvm_tables *tables, struct kvm_table *table,
  * there from now on, and all its entries are unknown. Its zap may name them next.
  */
 void kvm_table_uncover(struct kvm_tables *tables, struct kvm_table *table, unsigned index, uint64_t old);
-/* Put it there. A table that hung below is detached; one that is named now is new if `fresh`. */
+struct kvm_put {
+	uint64_t value;
+	unsigned known; /* enum fact_known */
+	bool fresh;     /* a table that is named now is new */
+	uint32_t take;  /* of the work that unlinks the table which hung below; 0: not known */
+};
+/* Put it there. A table that hung below is detached. */
 void kvm_table_set(struct kvm_tables *tables, struct kvm_root *root, struct kvm_table *table, unsigned index,
-                   uint64_t value, unsigned known, bool fresh);
+                   const struct kvm_put *put);
 
 /* The leaf that translates a gfn under a root; its table, index and level. False: there is none known. */
 bool kvm_root_leaf(struct kvm_tables *tables, struct kvm_root *root, uint64_t gfn,

@@ -346,6 +346,16 @@ const struct kvm_root_info *model_root(const struct model *model, unsigned vm, u
 	return NULL;
 }
 
+uint64_t model_last_in(const struct model *model, uint64_t number, uint64_t table)
+{
+	uint16_t root = number == MODEL_NONE ? 0 : model->facts[number].root;
+
+	while (number != MODEL_NONE &&
+	       (model->facts[number].root != root || (table && model->facts[number].table && model->facts[number].table != table)))
+		number = model_before(model, number);
+	return number;
+}
+
 void model_walk(const struct model *model, unsigned vm, const struct kvm_root_info *root, uint64_t address,
                 uint64_t until, struct model_walk *walk)
 {
@@ -360,7 +370,7 @@ void model_walk(const struct model *model, unsigned vm, const struct kvm_root_in
 	fresh = root->born;
 	for (unsigned level = root->level; level >= 1; level--) {
 		struct model_step *step = &walk->steps[walk->count++];
-		uint64_t number = model_last(model, vm, level, address, root->id, until);
+		uint64_t number = model_last_in(model, model_last(model, vm, level, address, root->id, until), table);
 		const struct fact *fact;
 
 		*step = (struct model_step){

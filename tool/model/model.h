@@ -82,6 +82,8 @@ uint64_t model_after(const struct model *model, uint64_t time);
  */
 uint64_t model_last(const struct model *model, unsigned vm, unsigned level, uint64_t address, unsigned root,
                     uint64_t until);
+/* That one, or the last one before it in the same root that another table than `table` does not hold (0: not known). */
+uint64_t model_last_in(const struct model *model, uint64_t number, uint64_t table);
 /* The one of the same entry before this one, in any root. */
 uint64_t model_before(const struct model *model, uint64_t number);
 /* The fault that a fact belongs to; NULL: none. */

@@ -53,12 +53,26 @@ static bool is_reached(const struct ask *ask, const struct tables_entry *entry, 
 
 	if (!upper)
 		return true;
-	if (kvm_entry_kind(upper->value, upper->level) != KVM_ENTRY_TABLE)
+	if (kvm_entry_kind(upper->value, upper->level) != KVM_ENTRY_TABLE || entry->fact == MODEL_NONE)
 		return false;
 	link = model_fact(ask->model, upper->fact);
 	return link->kind != FACT_WRITE || kvm_entry_kind(link->a, upper->level) == KVM_ENTRY_TABLE ||
 	       entry->fact > upper->fact ||
 	       model_fact(ask->model, entry->fact)->table == kvm_entry_hpa(upper->value, upper->level);
+}
+
+/* The entry's last write in the table that hangs there now, not in one that was unlinked and taken down since. */
+static void find_in_table(const struct ask *ask, struct tables_entry *entry, const struct tables_entry *upper)
+{
+	uint64_t number;
+
+	if (kvm_entry_kind(upper->value, upper->level) != KVM_ENTRY_TABLE)
+		return;
+	number = model_last_in(ask->model, entry->fact, kvm_entry_hpa(upper->value, upper->level));
+	if (number == entry->fact)
+		return;
+	entry->fact = number;
+	entry->value = number == MODEL_NONE ? 0 : model_fact(ask->model, number)->b;
 }
 
 static void sift(const struct ask *ask, struct tables *tables)
@@ -77,6 +91,8 @@ static void sift(const struct ask *ask, struct tables *tables)
 		/* The nearest upper level of which something is known. */
 		while (above <= VMMU_LEVEL_MAX && !(known = stack[above].there && covers(&stack[above].entry, entry.address)))
 			above++;
+		if (known && above == level + 1)
+			find_in_table(ask, &entry, &stack[above].entry);
 		if (known)
 			reached = stack[above].reached && (above > level + 1 || is_reached(ask, &entry, &stack[above].entry));
 		if (known && above > level + 1 && kvm_entry_kind(stack[above].entry.value, above) != KVM_ENTRY_TABLE)
