@@ -132,6 +132,81 @@ for question in info 'walk --gpa 0' trace check zaps 'info --json'; do
 done
 expect 0 'e.x1b.31mvil.xff' "$vmmu" info evil
 
+# Lines that are a little out of order are put in order. What lies far back is said in every question.
+zstd -dcq "$data/thp.txt.zst" >ordered
+awk '/^#/ { print; next } { block[n++] = $0 } n == 7 { for (i = n; i-- > 0;) print block[i]; n = 0 }
+	END { for (i = n; i-- > 0;) print block[i] }' ordered >disordered
+expect 0 'order +[0-9,]+ events came .*; none could not be put in order' "$vmmu" info disordered
+same 'lines out of order' '^(L| +L)' ordered disordered dump --at 61ms
+expect 1 '' sh -c '"$0" check disordered 2>&1 | grep -q "time long before"' "$vmmu"
+sed -E 's/\( +189\)/(    190)/; s/tvmm-189/tvmm-190/; s/ 10\.([0-9]{6}):/  4.\1:/' ordered | cat ordered - >joined
+for question in info faults zaps pages mmio dirty check trace 'walk --gpa 40000000' dump 'faults --json'; do
+	# shellcheck disable=SC2086 # words on purpose
+	expect '[01]' 'time long before that of others' "$vmmu" $question joined
+done
+expect 0 '"late": [0-9]{3}' "$vmmu" info --json joined
+expect 0 'time long before that of others' "$vmmu" diff joined@10ms @20ms
+expect 0 '"warnings": \[' sh -c '"$0" faults --json joined 2>/dev/null' "$vmmu"
+
+# Two VMs where the text names no process, or both are one process's.
+zcat "$kvm/npt-two.txt.gz" >two
+sed -E 's/\( *[0-9]+\) //' two >two-nameless
+sed -E 's/\( *(107|108)\)/(    107)/' two >two-in-one
+for text in two-nameless two-in-one; do
+	expect 0 '^VM 2, .* 2 vCPUs, 76 faults, 166 writes, 1 root' "$vmmu" info $text
+	expect 0 '^ +0  unexplained' "$vmmu" check $text
+	same "$text" '^(L| +L)' two $text dump --vm 1 --at 60ms
+	same "$text" '^(L| +L)' two $text dump --vm 2 --at 600ms
+done
+expect 0 '^VM 2, .*; it begins where VM 1 of the same PID has ended' "$vmmu" info two-in-one
+# A VM that begins with the PID of one that has ended
+{ cat ordered; sed -E 's/ 10\.([0-9]{6}):/ 99.\1:/' ordered; } >again
+expect 0 '^VM 2, .* 4 roots; it begins where VM 1 of the same PID has ended' "$vmmu" info again
+expect 0 'in 2 VMs|^VM 2' "$vmmu" check again
+
+# A moment: in whole microseconds all of that one, as times are printed so; with more digits exactly that.
+moments() {
+	local before='' time
+	printf '  a-10  [000] 1.%s: kvm_tdp_mmu_spte_changed: as id 0 gfn 0 level 4 old_spte 0 new_spte 100827\n' "$1"
+	for time in "${@:2}"; do
+		before=${level:-4}
+		level=$((before - 1))
+		printf '  a-10  [000] 1.%s: kvm_tdp_mmu_spte_changed: as id 0 gfn 0 level %d old_spte 0 new_spte 10%d827\n' "$time" $level $level
+	done
+	unset level
+}
+moments 000000 000043 000044 >micro
+moments 000000000 000043000 000043500 >nano
+# at RECORDING TIME LEVEL: the tables down to that level are there by then
+at() {
+	expect 0 "at 0\.0000[0-9]+\$" "$vmmu" dump --at "$2" "$1"
+	if [ "$(grep -cE '^ *L[1-4] ' output)" = $((5 - $3)) ]; then
+		passed=$((passed + 1))
+	else
+		fail "dump --at $2 $1: not $((5 - $3)) entries" output
+	fi
+}
+for time in 43us 0.000043 0.043ms 43.0us 43.2us 43.9999us 43999ns 0.00004399999999999999999999 @1.000043; do
+	at micro "$time" 3
+done
+for time in 42us 42.999us 42999ns 0.042999999999999ms; do at micro "$time" 4; done
+for time in 44us 44000ns 44.00us; do at micro "$time" 2; done
+for time in 43us 43.5us 43500ns 0.0000435; do at nano "$time" 2; done
+for time in 43.4us 43.0us 43499ns 43000ns @1.0000434; do at nano "$time" 3; done
+for time in 42us 42.9us; do at nano "$time" 4; done
+expect 0 'L2' "$vmmu" trace --all --since 43.1us micro
+expect 1 '' grep -q 'L3' output
+expect 0 'L3' "$vmmu" trace --all --since 43us --until 43.2us micro
+expect 1 '' grep -q 'L2' output
+expect 0 'L2' "$vmmu" trace --all --since 43.2us --until 43.5us nano
+expect 1 '' grep -q 'L3' output
+expect 2 'takes a time' "$vmmu" dump --at 1e3 micro
+expect 2 'takes a time' "$vmmu" dump --at 99999999999999999999s micro
+# Its end is the last event's, also of one that nothing is made of.
+{ cat micro; echo '  a-10  [000] 1.000050: kvm_unheard_of: whatever'; } >longer
+expect 0 'at 0.000050' "$vmmu" dump --at 50us longer
+expect 2 'ends at 0.000050' "$vmmu" dump --at 51us longer
+
 # What cannot be answered
 expect 2 'not a vmmu trace .*no recording of KVM .*vmmu record' "$vmmu" check /bin/sh
 expect 2 'cannot be known' "$vmmu" dump "$data/shadow.txt.zst"

@@ -53,7 +53,8 @@ expect() {
 	shift 2
 	timeout 60 "$@" >output 2>&1 </dev/null
 	got=$?
-	if [ $got -ne "$status" ]; then
+	# shellcheck disable=SC2053 # a pattern on purpose: [01]
+	if [[ $got != $status ]]; then
 		fail "status $got, not $status: $*" output
 	elif [ -n "$pattern" ] && ! grep -qE -- "$pattern" output; then
 		fail "nothing like \"$pattern\" from: $*" output

@@ -345,6 +345,134 @@ static void of_two_roots_that_fit_the_valid_one_goes_on(void **state)
 	kvm_free(host.kvm);
 }
 
+/* Linux 6.1 takes a root down while vCPUs fill the next one, with the same frames. */
+static void an_old_root_goes_beside_one_that_looks_alike(void **state)
+{
+	(void)state;
+	for (unsigned told = 0; told < 2; told++) {
+		struct host host = host_new();
+
+		faults(&host, 0, 0x80000000);
+		for (unsigned level = 4; level >= 3; level--)
+			changed(&host, level == 3 ? 0x80000 : 0, level, 0, TABLE(4 - level));
+		changed(&host, 0x80000, 2, 0, HUGE(1));
+		if (told)
+			happens(&host, EVENT_ZAP_ALL);
+		faults(&host, 0, 0x80000000);
+		for (unsigned level = 4; level >= 3; level--)
+			changed(&host, level == 3 ? 0x80000 : 0, level, 0, TABLE(10 + 4 - level));
+		changed(&host, 0x80000, 2, 0, HUGE(1));
+		assert_int_equal(facts[fact_count - 1].root, 2);
+		/* The VMM's thread unlinks the old table and takes its entry away. */
+		host.pid = 11;
+		changed(&host, 0x80000, 3, TABLE(1), 0);
+		assert_int_equal(facts[fact_count - 1].root, 1);
+		changed(&host, 0x80000, 2, HUGE(1), 0x5a0);
+		assert_int_equal(facts[fact_count - 1].root, 1);
+		assert_int_equal(facts[fact_count - 1].table, TABLE(1) & ~0xfffull);
+		assert_int_equal(facts[fact_count - 1].cause, FACT_CAUSE_ZAP_TABLE);
+		changed(&host, 0, 4, TABLE(0), 0);
+		/* The new root's entry stands. */
+		host.pid = 10;
+		changed(&host, 0x80000, 2, HUGE(1), HUGE(1) & ~2ull);
+		assert_int_equal(facts[fact_count - 1].root, 2);
+		assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+		assert_int_equal(kvm_counts_all(host.kvm).ambiguous, 0);
+		kvm_free(host.kvm);
+	}
+}
+
+/* The same of two VMs that share frames, by a thread that works for both. */
+static void a_kernel_thread_finishes_the_table_it_unlinked(void **state)
+{
+	struct host host = host_new();
+
+	(void)state;
+	for (unsigned vm = 0; vm < 2; vm++) {
+		host.pid = host.tgid = (int32_t)(10 + 10 * vm);
+		faults(&host, 0, 0x5000);
+		grow(&host, 20 * vm);
+		changed(&host, 5, 1, 0, PAGE(1));
+	}
+	host.pid = host.tgid = 30;
+	for (unsigned step = 0; step < 2; step++) {
+		struct source_event event = event_at(&host, EVENT_SPTE_CHANGED);
+
+		strcpy(event.comm, "khugepaged");
+		event_set(&event, FIELD_GFN, step ? 5 : 0);
+		event_set(&event, FIELD_LEVEL, step ? 1 : 2);
+		event_set(&event, FIELD_OLD, step ? PAGE(1) : TABLE(22));
+		event_set(&event, FIELD_NEW, step ? 0x5a0 : 0);
+		kvm_take(host.kvm, &event);
+		assert_int_equal(facts[fact_count - 1].vm, 1);
+	}
+	assert_int_equal(kvm_counts_all(host.kvm).ambiguous, 0);
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	kvm_free(host.kvm);
+}
+
+static void a_vm_that_begins_where_one_has_ended(void **state)
+{
+	struct host host = host_new();
+
+	(void)state;
+	faults(&host, 0, 0x5000);
+	grow(&host, 0);
+	changed(&host, 5, 1, 0, PAGE(1));
+	/* Slots deleted: the same VM goes on, also after a while. */
+	happens(&host, EVENT_ZAP_ALL);
+	changed(&host, 0, 4, TABLE(0), 0);
+	host.now += 100000000000ull;
+	faults(&host, 0, 0x5000);
+	grow(&host, 0);
+	assert_int_equal(kvm_vm_count(host.kvm), 1);
+	/* Its tables go for another reason, and at once there are new ones: still the same. */
+	changed(&host, 0, 4, TABLE(0), 0);
+	faults(&host, 0, 0x5000);
+	grow(&host, 0);
+	assert_int_equal(kvm_vm_count(host.kvm), 1);
+	/* They go, and a while later somebody with the same PID begins. */
+	changed(&host, 0, 4, TABLE(0), 0);
+	host.now += 100000000000ull;
+	faults(&host, 0, 0x5000);
+	assert_int_equal(facts[fact_count - 1].vm, 1);
+	grow(&host, 0);
+	assert_int_equal(kvm_vm_count(host.kvm), 2);
+	assert_true(kvm_vm_at(host.kvm, 1)->restarted);
+	assert_int_equal(kvm_vm_at(host.kvm, 1)->beside, 1);
+	assert_int_equal(kvm_vm_at(host.kvm, 1)->root_count, 1);
+	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+	kvm_free(host.kvm);
+}
+
+/* What a thread shows late is known at its first event. */
+static void threads_are_looked_at_ahead(void **state)
+{
+	struct host host = host_new();
+	struct source_event event;
+
+	(void)state;
+	kvm_look_ahead(host.kvm);
+	host.tgid = -1;
+	for (unsigned vm = 0; vm < 2; vm++) {
+		host.pid = 10 + vm;
+		event = event_at(&host, EVENT_GET_PAGE);
+		event_set(&event, FIELD_GFN, 0);
+		event_set(&event, FIELD_ROLE, 4 | ROLE_DIRECT);
+		event_set(&event, FIELD_CREATED, 1);
+		kvm_take(host.kvm, &event);
+		faults(&host, 0, 0x5000);
+		grow(&host, 20 * vm);
+	}
+	kvm_finish(host.kvm);
+	assert_int_equal(kvm_vm_count(host.kvm), 2);
+	for (size_t i = 0; i < fact_count; i++)
+		assert_int_equal(facts[i].vm, i >= fact_count / 2);
+	for (unsigned vm = 0; vm < 2; vm++)
+		assert_int_equal(kvm_vm_at(host.kvm, vm)->root_count, 1);
+	kvm_free(host.kvm);
+}
+
 static void five_levels_and_system_management_mode(void **state)
 {
 	struct host host = host_new();
@@ -561,14 +689,23 @@ static void two_vms_of_one_process_by_their_threads(void **state)
 		kvm_take(host.kvm, &note);
 	}
 	assert_int_equal(kvm_vm_at(host.kvm, 0)->counts.machines, 2);
-	/* Both map the same pages, which are empty in either's tables. */
+	/* Both run a vCPU 0, each with tables of its own. */
+	assert_int_equal(kvm_vm_count(host.kvm), 2);
+	assert_int_equal(kvm_vm_at(host.kvm, 1)->beside, 1);
+	assert_false(kvm_vm_at(host.kvm, 1)->restarted);
 	for (unsigned i = 5; i < 9; i++) {
 		for (unsigned vm = 0; vm < 2; vm++) {
 			host.pid = 10 + vm;
 			faults(&host, 0, i << 12);
 			changed(&host, i, 1, 0, PAGE(20 * vm + i));
-			assert_int_equal(facts[fact_count - 1].root, 1 + vm);
+			assert_int_equal(facts[fact_count - 1].vm, vm);
 		}
+	}
+	/* The VMM's own thread writes for whichever holds the value. */
+	host.pid = 9;
+	for (unsigned i = 5; i < 9; i++) {
+		changed(&host, i, 1, PAGE(20 * (i % 2) + i), PAGE(20 * (i % 2) + i) & ~2ull);
+		assert_int_equal(facts[fact_count - 1].vm, i % 2);
 	}
 	assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
 	kvm_free(host.kvm);
@@ -838,6 +975,10 @@ int main(void)
 		cmocka_unit_test(pages_of_the_ring_buffer),
 		cmocka_unit_test(a_write_belongs_to_the_root_that_holds_its_old_value),
 		cmocka_unit_test(of_two_roots_that_fit_the_valid_one_goes_on),
+		cmocka_unit_test(an_old_root_goes_beside_one_that_looks_alike),
+		cmocka_unit_test(a_kernel_thread_finishes_the_table_it_unlinked),
+		cmocka_unit_test(a_vm_that_begins_where_one_has_ended),
+		cmocka_unit_test(threads_are_looked_at_ahead),
 		cmocka_unit_test(five_levels_and_system_management_mode),
 		cmocka_unit_test(a_split_fills_its_table_before_it_is_linked),
 		cmocka_unit_test(entries_of_an_unlinked_table_go_one_by_one),

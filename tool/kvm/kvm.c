@@ -15,8 +15,10 @@ enum { UNMAP_NS = 50 * 1000 * 1000 };
 enum { STACK_NS = 10 * 1000 * 1000 };
 
 uint64_t kvm_emit(struct kvm *kvm, const struct source_event *event, const struct thread *thread,
-                  const struct vm *vm, struct fact *fact)
+                  struct vm *vm, struct fact *fact)
 {
+	if (vm)
+		vm->last_time = event->time;
 	fact->time = event->time;
 	fact->vm = vm ? machine_vm_number(kvm, vm) : FACT_NO_VM;
 	fact->thread = thread ? (uint32_t)(thread - kvm->threads) : UINT32_MAX;
@@ -266,51 +268,65 @@ static struct kvm_spot other_spot(struct kvm *kvm, struct vm *vm, const struct w
 	return spot;
 }
 
-/* A thread that works for many VMs: the one whose entry holds the old value, better than `best`. */
-static struct vm *vm_by_value(struct kvm *kvm, const struct thread *thread, const struct source_event *event,
-                              const struct write *write, enum kvm_fit best)
+struct vm_choice {
+	struct vm *vm;
+	enum kvm_fit fit;
+	bool tie; /* another one fits as well */
+};
+
+/* Of the VMs of a process, or of all when it is NULL: the one whose entry holds the old value. */
+static struct vm_choice vm_by_value(struct kvm *kvm, const struct thread *thread, const struct source_event *event,
+                                    const struct write *write, const int64_t *tgid)
 {
-	struct vm *found = NULL;
+	struct vm_choice best = {0};
 
 	for (size_t i = 0; i < kvm->vm_count; i++) {
+		struct kvm_spot spot;
 		bool ambiguous;
-		struct kvm_spot spot = best_spot(kvm, kvm->vms[i], thread, event, write, &ambiguous);
 
-		if (spot.fit > best) {
-			best = spot.fit;
-			found = kvm->vms[i];
-		}
+		if (tgid && kvm->vms[i]->pub.tgid != *tgid)
+			continue;
+		spot = best_spot(kvm, kvm->vms[i], thread, event, write, &ambiguous);
+		/* What it takes down now is its own, whatever looks alike elsewhere. */
+		if (thread->take && thread->take_vm == i && spot.table && spot.table->take == thread->take)
+			return (struct vm_choice){kvm->vms[i], KVM_FIT_EXACT, false};
+		if (spot.fit > best.fit)
+			best = (struct vm_choice){kvm->vms[i], spot.fit, false};
+		else if (spot.fit == best.fit)
+			best.tie = true;
 	}
-	return found;
+	return best;
 }
 
 static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const struct source_event *event,
-                              const struct write *write)
+                              const struct write *write, bool *tie)
 {
-	struct vm *vm = machine_vm_of(kvm, thread), *other;
-	bool ambiguous;
+	struct vm *vm = machine_vm_of(kvm, thread);
+	bool is_vcpu = thread->pub.vcpu != FACT_NO_VCPU || thread->vcpu_ahead != FACT_NO_VCPU;
+	struct vm_choice choice;
 
-	if (vm && thread->pub.tgid >= 0)
-		return vm;
-	if (vm && !vm->begun) {
+	*tie = false;
+	if (vm && (is_vcpu || !machine_has_several(kvm, thread->pub.tgid))) {
+		if (thread->pub.tgid >= 0 || vm->begun)
+			return vm;
 		/* It was guessed to have a VM of its own: does the write belong to one that is there? */
-		other = vm_by_value(kvm, thread, event, write, KVM_FIT_NONE);
-		if (other && other != vm &&
-		    best_spot(kvm, other, thread, event, write, &ambiguous).fit == KVM_FIT_EXACT) {
-			machine_move(kvm, thread, other);
-			return other;
+		choice = vm_by_value(kvm, thread, event, write, NULL);
+		if (choice.vm && choice.vm != vm && choice.fit == KVM_FIT_EXACT && !is_nothing(write->old, write->level)) {
+			machine_move(kvm, thread, choice.vm);
+			return choice.vm;
 		}
 		return vm;
 	}
+	choice = vm_by_value(kvm, thread, event, write, vm ? &thread->pub.tgid : NULL);
+	*tie = choice.tie && choice.fit >= KVM_FIT_DETACHED;
 	if (vm)
-		return vm;
+		return choice.vm ? choice.vm : vm;
 	/* A process whose VM was not seen yet has its own, unless it is certain that it works for another. */
-	other = vm_by_value(kvm, thread, event, write,
-	                    thread->pub.tgid >= 0 && !thread->kernel ? KVM_FIT_OPEN : KVM_FIT_NONE);
-	if (other || thread->kernel)
-		return other ? other : kvm->vm_count ? kvm->vms[0]
-		                                     : machine_join(kvm, thread, FACT_NO_VCPU);
-	return machine_join(kvm, thread, FACT_NO_VCPU);
+	if (choice.vm && (choice.fit > KVM_FIT_OPEN || thread->pub.tgid < 0 || thread->kernel))
+		return choice.vm;
+	if (thread->kernel && kvm->vm_count)
+		return kvm->vms[0];
+	return machine_join(kvm, thread, FACT_NO_VCPU, event->time);
 }
 
 /* ---- writes ----------------------------------------------------------------------------------------- */
@@ -404,7 +420,7 @@ static bool infer_fast(struct kvm *kvm, const struct source_event *event, const 
 }
 
 /* What the write shows of the work that its thread does, and of the root. */
-static void follow_work(struct kvm *kvm, struct thread *thread, const struct kvm_spot *spot,
+static void follow_work(struct kvm *kvm, struct thread *thread, struct vm *vm, const struct kvm_spot *spot,
                         const struct write *write, bool of_fault)
 {
 	bool gone = is_nothing(write->new, write->level), own = gone && thread->take && spot->table->take == thread->take;
@@ -414,8 +430,10 @@ static void follow_work(struct kvm *kvm, struct thread *thread, const struct kvm
 
 	if (kvm_entry_kind(write->new, write->level) == KVM_ENTRY_REMOVED)
 		kvm->removed_seen = true;
-	if (!own)
+	if (!own) {
 		thread->take = unlinks ? ++kvm->takes : 0;
+		thread->take_vm = machine_vm_number(kvm, vm);
+	}
 	if (!gone) {
 		thread->tearing = false;
 		/* It is used after all. */
@@ -434,12 +452,24 @@ static void follow_work(struct kvm *kvm, struct thread *thread, const struct kvm
 		if (root->valid) {
 			root->valid = false;
 			root->presumed = true;
+			vm->taken_down = !kvm_root_newest(&vm->tables, root->as_id);
 		}
 	}
 }
 
+/*
+ * Where neither a root's beginning nor a zap-all is recorded, a new root shows only when it
+ * writes an entry that the one before it has as well. This one that has not may be its first.
+ */
+static bool may_begin_root(const struct kvm *kvm, const struct kvm_spot *spot, const struct write *write)
+{
+	return !kvm->root_seen && !kvm->zap_all_seen && write->level == spot->root->level && spot->root->born &&
+	       spot->root->top->there > 0 && is_nothing(write->old, write->level) &&
+	       !is_nothing(write->new, write->level) && spot->table == spot->root->top;
+}
+
 static void apply_write(struct kvm *kvm, const struct source_event *event, struct thread *thread,
-                        struct vm *vm, const struct write *write)
+                        struct vm *vm, const struct write *write, bool tie)
 {
 	struct kvm_counts *counts = &vm->pub.counts;
 	unsigned index = kvm_index(write->gfn, write->level), known;
@@ -479,7 +509,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	} else if (fact.was_known == FACT_INFERRED) {
 		counts->inferred_confirmed++;
 	}
-	if (ambiguous) {
+	if (ambiguous || tie || may_begin_root(kvm, &spot, write)) {
 		counts->ambiguous++;
 		fact.flags |= FACT_AMBIGUOUS;
 	}
@@ -501,7 +531,7 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	thread->wrote_value = write->new;
 	thread->wrote_table = spot.table->hpa;
 	kvm_table_uncover(&vm->tables, spot.table, index, write->old);
-	follow_work(kvm, thread, &spot, write, of_fault);
+	follow_work(kvm, thread, vm, &spot, write, of_fault);
 	kvm_table_set(&vm->tables, spot.root, spot.table, index,
 	              &(struct kvm_put){.value = write->new, .known = FACT_SEEN, .fresh = true, .take = thread->take});
 	kvm_emit(kvm, event, thread, vm, &fact);
@@ -511,24 +541,39 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 		kvm_roots_sweep(&vm->tables);
 }
 
+/* A root begins where one is used: in a VM of its own, when another thread runs this vCPU's number in that one. */
+static struct vm *vm_that_begins(struct kvm *kvm, struct thread *thread, const struct source_event *event,
+                                 struct vm *vm, const struct write *write)
+{
+	bool ambiguous;
+
+	if (!vm->tables.level || write->level < vm->tables.level || !is_nothing(write->old, write->level) ||
+	    is_nothing(write->new, write->level) ||
+	    best_spot(kvm, vm, thread, event, write, &ambiguous).fit != KVM_FIT_NONE)
+		return vm;
+	return machine_split(kvm, thread, vm, write->as_id);
+}
+
 static void take_write(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	struct write write = {
 		.gfn = event->field[FIELD_GFN], .old = event->field[FIELD_OLD], .new = event->field[FIELD_NEW], .level = (unsigned)event->field[FIELD_LEVEL], .as_id = event_has(event, FIELD_AS_ID) ? event->field[FIELD_AS_ID] & 0xff : 0};
 	struct vm *vm;
+	bool tie;
 
 	if (write.level < 1 || write.level > VMMU_LEVEL_MAX || write.gfn >> 45)
 		return;
 	write.gfn &= ~(vmmu_level_pages(write.level) - 1);
-	vm = vm_of_write(kvm, thread, event, &write);
+	vm = vm_of_write(kvm, thread, event, &write, &tie);
+	vm = vm_that_begins(kvm, thread, event, vm, &write);
 	vm->pub.counts.writes++;
 	learn(vm, &write);
 	if (is_nothing(write.old, write.level) && is_nothing(write.new, write.level)) {
 		vm->pub.counts.without_effect++;
 		return;
 	}
-	apply_write(kvm, event, thread, vm, &write);
+	apply_write(kvm, event, thread, vm, &write, tie);
 	vm->pub.levels = vm->tables.level;
 }
 
@@ -537,7 +582,7 @@ static void take_fast_fault(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	uint16_t vcpu = event_has(event, FIELD_VCPU) ? (uint16_t)event->field[FIELD_VCPU] : FACT_NO_VCPU;
-	struct vm *vm = machine_join(kvm, thread, vcpu);
+	struct vm *vm = machine_join(kvm, thread, vcpu, event->time);
 	uint64_t gfn = event->field[FIELD_ADDRESS] >> VMMU_PAGE_SHIFT, old = event->field[FIELD_OLD];
 	unsigned index = 0, level = 1, known = 0;
 	struct kvm_root *root = NULL;
@@ -609,7 +654,7 @@ static void take_fast_fault(struct kvm *kvm, const struct source_event *event)
 static void take_set(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
-	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU);
+	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU, event->time);
 	uint64_t gfn = event->field[FIELD_GFN], at = event->field[FIELD_SPTEP], value = event->field[FIELD_SPTE];
 	unsigned level = (unsigned)event->field[FIELD_LEVEL];
 	struct fact fact = {
@@ -665,8 +710,9 @@ static void take_table(struct kvm *kvm, const struct source_event *event)
 	struct thread *thread = machine_thread(kvm, event);
 	uint64_t role = event->field[FIELD_ROLE];
 	unsigned level = role & ROLE_LEVEL;
-	bool zap = event->id == EVENT_ZAP_PAGE;
-	struct vm *vm = zap && thread->kernel ? machine_vm_of(kvm, thread) : machine_join(kvm, thread, FACT_NO_VCPU);
+	unsigned as_id = role >> ROLE_SMM_SHIFT & 0xff ? 1 : 0;
+	bool zap = event->id == EVENT_ZAP_PAGE, root;
+	struct vm *vm = zap && thread->kernel ? machine_vm_of(kvm, thread) : machine_join(kvm, thread, FACT_NO_VCPU, event->time);
 	struct fact fact = {
 		.kind = zap ? FACT_TABLE_ZAP : FACT_TABLE,
 		.level = (uint8_t)level,
@@ -677,17 +723,19 @@ static void take_table(struct kvm *kvm, const struct source_event *event)
 
 	if (level < 1 || level > VMMU_LEVEL_MAX)
 		return;
+	/* A root that begins: its tables are all empty. */
+	root = vm && !zap && fact.b && role & ROLE_DIRECT && !(role & ROLE_GUEST_MODE) && level >= 4 &&
+	       event->field[FIELD_GFN] == 0 && (!vm->tables.level || vm->tables.level == level) && !vm->pub.legacy;
+	if (root) {
+		kvm->root_seen = true;
+		vm = machine_split(kvm, thread, vm, as_id);
+	}
 	if (vm && zap)
 		vm->pub.counts.zapped_tables++;
 	if (thread->fault != MAP_NONE && !zap)
 		fact.fault = (uint32_t)(kvm->count - thread->fault);
 	kvm_emit(kvm, event, thread, vm, &fact);
-	/* A root that begins: its tables are all empty. */
-	if (vm && !zap && fact.b && role & ROLE_DIRECT && !(role & ROLE_GUEST_MODE) && level >= 4 &&
-	    event->field[FIELD_GFN] == 0 && (!vm->tables.level || vm->tables.level == level) &&
-	    !vm->pub.legacy) {
-		unsigned as_id = role >> ROLE_SMM_SHIFT & 0xff ? 1 : 0;
-
+	if (root) {
 		begin(vm, vm->faults_before <= vm->pub.vcpus + 1);
 		kvm_roots_presume_invalid(&vm->tables, as_id, vm_root_add(kvm, vm, as_id, level, true));
 		vm->pub.levels = level;
@@ -700,7 +748,7 @@ static void take_fault(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	uint16_t vcpu = event_has(event, FIELD_VCPU) ? (uint16_t)event->field[FIELD_VCPU] : FACT_NO_VCPU;
-	struct vm *vm = machine_join(kvm, thread, vcpu);
+	struct vm *vm = machine_join(kvm, thread, vcpu, event->time);
 	struct fact fact = {
 		.kind = FACT_FAULT,
 		.address = event->field[FIELD_ADDRESS],
@@ -722,7 +770,7 @@ static void take_vcpu_event(struct kvm *kvm, const struct source_event *event, e
 {
 	struct thread *thread = machine_thread(kvm, event);
 	uint16_t vcpu = event_has(event, FIELD_VCPU) ? (uint16_t)event->field[FIELD_VCPU] : FACT_NO_VCPU;
-	struct vm *vm = machine_join(kvm, thread, vcpu);
+	struct vm *vm = machine_join(kvm, thread, vcpu, event->time);
 	struct fact fact = {.kind = (uint8_t)kind,
 	                    .a = event_has(event, FIELD_REASON) ? event->field[FIELD_REASON] : 0,
 	                    .b = event_has(event, FIELD_RIP) ? event->field[FIELD_RIP] : 0};
@@ -761,13 +809,19 @@ static void take_zap_all(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
 	struct vm *vm = machine_vm_of(kvm, thread);
+	bool is_vcpu = thread->pub.vcpu != FACT_NO_VCPU;
 	struct fact fact = {.kind = FACT_ZAP_ALL, .origin = origin_from_here(thread, event) & 31};
 
 	thread->fault = MAP_NONE;
 	thread->tearing = true;
+	if (!vm && thread->pub.tgid < 0 && kvm->vm_count == 1)
+		vm = kvm->vms[0];
+	kvm->zap_all_seen = true;
 	kvm_emit(kvm, event, thread, vm, &fact);
-	if (!vm)
+	/* Of which of several VMs, that their next writes tell. */
+	if (!vm || (!is_vcpu && machine_has_several(kvm, thread->pub.tgid)))
 		return;
+	vm->taken_down = false;
 	kvm_roots_invalidate(&vm->tables);
 	for (size_t i = vm->pub.root_count; i-- > 0 && vm->pub.roots[i].until == UINT64_MAX;)
 		vm->pub.roots[i].until = kvm->count;
@@ -776,7 +830,7 @@ static void take_zap_all(struct kvm *kvm, const struct source_event *event)
 static void take_mmio(struct kvm *kvm, const struct source_event *event)
 {
 	struct thread *thread = machine_thread(kvm, event);
-	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU);
+	struct vm *vm = machine_join(kvm, thread, FACT_NO_VCPU, event->time);
 	struct fact fact = {
 		.kind = FACT_MMIO,
 		.address = event->field[FIELD_ADDRESS],
@@ -809,8 +863,17 @@ static void take_loss(struct kvm *kvm, const struct source_event *event)
 	kvm_emit(kvm, event, NULL, NULL, &fact);
 }
 
-void kvm_take(struct kvm *kvm, const struct source_event *event)
+void kvm_take_now(struct kvm *kvm, const struct source_event *event)
 {
+	struct source_event late;
+
+	if (event->time < kvm->latest) {
+		late = *event;
+		late.time = kvm->latest;
+		event = &late;
+		kvm->late++;
+	}
+	kvm->latest = event->time;
 	switch (event->id) {
 	case EVENT_SPTE_CHANGED:
 		take_write(kvm, event);
@@ -874,6 +937,7 @@ struct kvm *kvm_new(kvm_fact_fn fact, void *arg)
 	map_init(&kvm->thread_by_pid, kvm->seed);
 	map_init(&kvm->vm_by_tgid, kvm->seed);
 	map_init(&kvm->tgid_by_pid, kvm->seed);
+	map_init(&kvm->runner, kvm->seed);
 	return kvm;
 }
 
@@ -891,10 +955,17 @@ void kvm_free(struct kvm *kvm)
 	map_free(&kvm->thread_by_pid);
 	map_free(&kvm->vm_by_tgid);
 	map_free(&kvm->tgid_by_pid);
+	map_free(&kvm->runner);
+	ahead_free(kvm->ahead);
 	free(kvm->record_line);
 	free(kvm->vms);
 	free(kvm->threads);
 	free(kvm);
+}
+
+uint64_t kvm_late(const struct kvm *kvm)
+{
+	return kvm->late;
 }
 
 size_t kvm_vm_count(const struct kvm *kvm)

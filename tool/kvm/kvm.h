@@ -36,6 +36,7 @@ struct kvm_counts {
 	uint64_t found_differ;                      /* ... that contradict what was seen */
 	uint64_t faults;
 	uint64_t machines; /* VMs that vmmu record found in its process; its events tell none from the other */
+	uint64_t mixed;    /* 1: two threads ran one vCPU number at the same time: two VMs are counted as one */
 	uint64_t nested;   /* leaves of a nested guest's shadow tables set, beside the TDP MMU's */
 };
 
@@ -56,6 +57,8 @@ struct kvm_vm {
 	unsigned levels;
 	bool tdp, legacy; /* which events there were */
 	bool born;        /* it began under the trace */
+	bool restarted;   /* ... when the tables of VM `beside` had gone, and that one was heard of no more */
+	uint16_t beside;  /* a VM of the same process, from 1, that was there before; 0 = none */
 	unsigned vcpus;
 	struct kvm_root_info *roots;
 	size_t root_count;
@@ -78,6 +81,12 @@ struct kvm *kvm_new(kvm_fact_fn fact, void *arg);
 void kvm_free(struct kvm *kvm);
 void kvm_take(struct kvm *kvm, const struct source_event *event);
 /*
+ * Threads show late which vCPU they run, so events are looked at some time before they are
+ * taken: those that still wait are taken now. Until kvm_look_ahead is called none waits.
+ */
+void kvm_look_ahead(struct kvm *kvm);
+void kvm_finish(struct kvm *kvm);
+/*
  * vmmu record notices a thread some time after it began. So what its lines say of
  * threads (EVENT_NOTE) is better known before the events are taken: true when this
  * line shows that there are such.
@@ -85,6 +94,8 @@ void kvm_take(struct kvm *kvm, const struct source_event *event);
 bool kvm_is_record_line(const struct source_event *event);
 void kvm_learn_thread(struct kvm *kvm, const struct source_event *event);
 
+/* Events whose time was before that of others which had been taken: they count as that late. */
+uint64_t kvm_late(const struct kvm *kvm);
 size_t kvm_vm_count(const struct kvm *kvm);
 const struct kvm_vm *kvm_vm_at(const struct kvm *kvm, size_t i);
 size_t kvm_thread_count(const struct kvm *kvm);

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VMS_MAX = 4096 };
+enum { VMS_MAX = 4096,
+       GUESS_THREADS = 4096 };
+/* A VM whose tables have gone, and which nothing was heard of for so long, has ended. */
+#define QUIET_NS 1000000000ull
 
 /* Threads of the kernel that write entries of whatever VM holds the memory. */
 static bool is_kernel_name(const char *comm)
@@ -38,6 +41,8 @@ struct thread *machine_thread(struct kvm *kvm, const struct source_event *event)
 				.vm = FACT_NO_VM,
 				.vcpu = FACT_NO_VCPU,
 			},
+			.vcpu_ahead = FACT_NO_VCPU,
+			.take_vm = FACT_NO_VM,
 		};
 		if (event->tgid < 0 && tgid != MAP_NONE)
 			thread->pub.tgid = (int64_t)tgid;
@@ -85,32 +90,77 @@ static struct vm *vm_new(struct kvm *kvm, const struct thread *thread)
 	return vm;
 }
 
-/* Has the VM a thread that runs this vCPU already? */
-static bool has_vcpu(const struct kvm *kvm, size_t vm, uint16_t vcpu)
+static uint16_t vcpu_shown(const struct thread *thread)
 {
-	for (size_t i = 0; i < kvm->thread_count; i++)
-		if (kvm->threads[i].pub.vm == vm && kvm->threads[i].pub.vcpu == vcpu)
-			return true;
-	return false;
+	return thread->pub.vcpu != FACT_NO_VCPU ? thread->pub.vcpu : thread->vcpu_ahead;
+}
+
+/* A thread of a VM that runs this vCPU, other than `but`; NULL: there is none. alive: one that runs it at the same time. */
+static const struct thread *runner_of(const struct kvm *kvm, size_t vm, uint16_t vcpu, const struct thread *but,
+                                      bool alive)
+{
+	for (size_t i = 0; vcpu != FACT_NO_VCPU && i < kvm->thread_count; i++) {
+		const struct thread *thread = &kvm->threads[i];
+
+		if (thread != but && thread->pub.vm == vm && vcpu_shown(thread) == vcpu && (thread->beside_other || !alive))
+			return thread;
+	}
+	return NULL;
 }
 
 /*
- * The process is not known: threads of one VM run different vCPUs, and are started
- * one after another. A first write that fits elsewhere corrects it.
+ * Can the thread belong to the VM? Two threads run one vCPU's number only after one another,
+ * and then within one process.
  */
-static struct vm *guess_vm(struct kvm *kvm, const struct thread *thread, uint16_t vcpu)
+static bool may_belong(const struct kvm *kvm, const struct thread *thread, uint16_t vcpu, size_t vm)
+{
+	if (thread->pub.tgid < 0)
+		return !runner_of(kvm, vm, vcpu, thread, false);
+	if (thread->beside_other && runner_of(kvm, vm, vcpu, thread, true))
+		return false;
+	return !kvm->vms[vm]->taken_down || !runner_of(kvm, vm, vcpu, thread, false);
+}
+
+/* vCPUs' threads are started one after another: the thread of vCPU 0 that was started last before this one. */
+static struct thread *leader_of(const struct kvm *kvm, const struct thread *thread)
+{
+	struct thread *leader = NULL;
+
+	for (size_t i = 0; i < kvm->thread_count; i++) {
+		struct thread *other = &kvm->threads[i];
+
+		if (vcpu_shown(other) == 0 && other->pub.tgid == thread->pub.tgid && other->pub.pid < thread->pub.pid &&
+		    (!leader || other->pub.pid > leader->pub.pid))
+			leader = other;
+	}
+	return leader;
+}
+
+/*
+ * Of the VMs of its process, or of all whose process is not known: that of its vCPU 0, or
+ * that of the thread whose number is the nearest. A first write that fits elsewhere corrects it.
+ */
+static struct vm *guess_vm(struct kvm *kvm, const struct thread *thread, uint16_t vcpu, uint64_t time)
 {
 	uint32_t nearest = UINT32_MAX;
 	struct vm *best = NULL;
 
+	if (vcpu != FACT_NO_VCPU && vcpu > 0) {
+		struct thread *leader = leader_of(kvm, thread);
+
+		if (leader && leader->pub.vm == FACT_NO_VM)
+			machine_join(kvm, leader, FACT_NO_VCPU, time);
+		if (leader && may_belong(kvm, thread, vcpu, leader->pub.vm))
+			return kvm->vms[leader->pub.vm];
+	}
 	for (size_t i = 0; i < kvm->thread_count; i++) {
 		const struct thread *other = &kvm->threads[i];
 		uint32_t away = other->pub.pid > thread->pub.pid ? other->pub.pid - thread->pub.pid
 		                                                 : thread->pub.pid - other->pub.pid;
 
-		if (other->pub.vm == FACT_NO_VM || other->pub.tgid >= 0 || away >= nearest)
-			continue;
-		if (vcpu != FACT_NO_VCPU && has_vcpu(kvm, other->pub.vm, vcpu))
+		if (other->pub.vm == FACT_NO_VM || away >= nearest ||
+		    kvm->vms[other->pub.vm]->pub.tgid != thread->pub.tgid ||
+		    !may_belong(kvm, thread, vcpu, other->pub.vm))
 			continue;
 		nearest = away;
 		best = kvm->vms[other->pub.vm];
@@ -118,25 +168,71 @@ static struct vm *guess_vm(struct kvm *kvm, const struct thread *thread, uint16_
 	return best;
 }
 
+bool machine_has_several(const struct kvm *kvm, int64_t tgid)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < kvm->vm_count; i++)
+		count += kvm->vms[i]->pub.tgid == tgid;
+	return count > 1;
+}
+
 void machine_move(struct kvm *kvm, struct thread *thread, const struct vm *vm)
 {
 	thread->pub.vm = machine_vm_number(kvm, vm);
 }
 
-struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu)
+/* Its tables went, without a zap-all, and then it was quiet: a VM has ended, and another one begins. */
+static bool is_over(const struct kvm *kvm, const struct vm *vm, uint64_t time)
 {
-	struct vm *vm = machine_vm_of(kvm, thread);
+	/* Where no zap-all is recorded it may have been one, after which a guest is not quiet for long. */
+	uint64_t quiet = kvm->zap_all_seen ? QUIET_NS : 10 * QUIET_NS;
 
-	if (!vm) {
-		if (thread->pub.tgid < 0 && kvm->thread_count < 4096)
-			vm = guess_vm(kvm, thread, vcpu);
-		if (!vm)
-			vm = vm_new(kvm, thread);
-		if (thread->pub.tgid >= 0)
+	return vm->taken_down && time > vm->last_time && time - vm->last_time >= quiet;
+}
+
+static struct vm *vm_new_for(struct kvm *kvm, struct thread *thread, const struct vm *after)
+{
+	struct vm *vm = vm_new(kvm, thread);
+
+	if (thread->pub.tgid >= 0 && map_get(&kvm->vm_by_tgid, (uint64_t)thread->pub.tgid) == MAP_NONE)
+		*map_at(&kvm->vm_by_tgid, (uint64_t)thread->pub.tgid) = machine_vm_number(kvm, vm);
+	if (after) {
+		/* What is written of the process from now on is the new one's. */
+		if (thread->pub.tgid >= 0 && after->taken_down)
 			*map_at(&kvm->vm_by_tgid, (uint64_t)thread->pub.tgid) = machine_vm_number(kvm, vm);
+		vm->pub.beside = (uint16_t)(machine_vm_number(kvm, after) + 1);
+		vm->pub.restarted = after->taken_down;
+		memcpy(vm->pub.name, after->pub.name, sizeof(vm->pub.name));
+		memcpy(vm->pub.comm, after->pub.comm, sizeof(vm->pub.comm));
 	}
-	if (thread->pub.vm == FACT_NO_VM)
-		thread->pub.vm = machine_vm_number(kvm, vm);
+	thread->pub.vm = machine_vm_number(kvm, vm);
+	thread->root = 0;
+	return vm;
+}
+
+struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu, uint64_t time)
+{
+	struct vm *vm = thread->pub.vm != FACT_NO_VM ? kvm->vms[thread->pub.vm] : NULL, *old = NULL;
+	uint16_t shown = vcpu != FACT_NO_VCPU ? vcpu : vcpu_shown(thread);
+
+	if (vm && is_over(kvm, vm, time))
+		vm = vm_new_for(kvm, thread, vm);
+	if (!vm) {
+		old = machine_vm_of(kvm, thread);
+		if (kvm->thread_count < GUESS_THREADS)
+			vm = guess_vm(kvm, thread, shown, time);
+		else if (thread->pub.tgid >= 0)
+			vm = old;
+		if (vm && is_over(kvm, vm, time)) {
+			old = vm;
+			vm = NULL;
+		}
+		if (vm)
+			thread->pub.vm = machine_vm_number(kvm, vm);
+		else
+			vm = vm_new_for(kvm, thread, old);
+	}
 	/* A process goes by the name of its first thread. */
 	if (thread->pub.tgid == (int64_t)thread->pub.pid)
 		memcpy(vm->pub.comm, thread->pub.comm, sizeof(vm->pub.comm));
@@ -148,11 +244,26 @@ struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu)
 	return vm;
 }
 
+struct vm *machine_split(struct kvm *kvm, struct thread *thread, struct vm *vm, unsigned as_id)
+{
+	const struct kvm_root *root = kvm_root_newest(&vm->tables, as_id);
+	const struct thread *other = runner_of(kvm, machine_vm_number(kvm, vm), vcpu_shown(thread), thread, false);
+
+	/* Without a number to tell them apart by it may be another vCPU, in the moment when roots change. */
+	if (!root || !root->born || root->top->there == 0 || thread->root || !other)
+		return vm;
+	vm = vm_new_for(kvm, thread, vm);
+	if (thread->pub.vcpu != FACT_NO_VCPU)
+		vm->pub.vcpus = thread->pub.vcpu + 1u;
+	return vm;
+}
+
 struct kvm_root *vm_root_add(struct kvm *kvm, struct vm *vm, unsigned as_id, unsigned level, bool born)
 {
 	struct kvm_root *root = kvm_root_add(&vm->tables, as_id, level, born);
 	struct kvm_vm *pub = &vm->pub;
 
+	vm->taken_down = false;
 	pub->roots = reallocate(pub->roots, (pub->root_count + 1) * sizeof(*pub->roots));
 	pub->roots[pub->root_count++] = (struct kvm_root_info){
 		.id = root->id, .as_id = (uint8_t)as_id, .level = (uint8_t)level, .born = born, .since = kvm->count, .until = UINT64_MAX};

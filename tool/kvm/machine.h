@@ -18,6 +18,10 @@ struct thread {
 	unsigned origin;         /* enum fact_origin: of its last stack, as far as that goes on */
 	uint64_t origin_time;    /* when it was last true */
 	uint32_t take;           /* the piece of work in which it takes unlinked tables down; 0 = none */
+	uint16_t take_vm;        /* whose tables these are */
+	uint16_t vcpu_ahead;     /* that it will show soon; FACT_NO_VCPU = none */
+	bool ran;                /* it has shown one, as far as is looked ahead */
+	bool beside_other;       /* another thread of its process runs that number at the same time */
 	bool tearing;            /* it takes down a root that is not used any more */
 	/* The last leaf it wrote, for kvm_mmu_set_spte to be compared with. */
 	uint64_t wrote_gfn, wrote_value, wrote_table;
@@ -31,6 +35,8 @@ struct vm {
 	struct map legacy_gfn;
 	unsigned faults_before; /* seen before the first root */
 	bool begun;             /* some root is known */
+	bool taken_down;        /* its last root went, without a zap-all */
+	uint64_t last_time;     /* of its last fact */
 };
 
 struct kvm {
@@ -43,19 +49,37 @@ struct kvm {
 	struct thread *threads;
 	size_t thread_count;
 	struct map thread_by_pid, vm_by_tgid, tgid_by_pid;
+	struct map runner; /* process and vCPU number -> the thread that ran it last, as far as is looked ahead */
+	struct ahead *ahead;
 	char *examples[KVM_EXAMPLES];
 	size_t example_count;
 	char *record_line;
 	bool fast_seen;    /* the trace has fast_page_fault */
+	bool zap_all_seen; /* it has kvm_mmu_zap_all_fast */
+	bool root_seen;    /* it has kvm_mmu_get_page of a root */
 	bool removed_seen; /* entries of an unlinked table go to "being removed", as they do since Linux 5.12 */
+	uint64_t latest;   /* time of the last event taken */
+	uint64_t late;     /* events that came with an earlier one */
 	uint32_t takes;    /* pieces of work so far in which a thread has unlinked tables */
 };
 
 struct thread *machine_thread(struct kvm *kvm, const struct source_event *event);
 /* The VM of a thread; NULL: not known yet, or a thread that works for many. */
 struct vm *machine_vm_of(struct kvm *kvm, const struct thread *thread);
-/* The thread has shown that it is a vCPU (or FACT_NO_VCPU: some thread) of a VM. */
-struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu);
+/* The thread has shown, at that time, that it is a vCPU (or FACT_NO_VCPU: some thread) of a VM. */
+struct vm *machine_join(struct kvm *kvm, struct thread *thread, uint16_t vcpu, uint64_t time);
+/*
+ * The thread makes a root although the VM has one that is used. KVM shares roots within a VM: if
+ * another thread runs this one's vCPU number, it runs it for another VM, which this is now.
+ */
+struct vm *machine_split(struct kvm *kvm, struct thread *thread, struct vm *vm, unsigned as_id);
+/* The VMs of a process (or with process -1 all whose process is not known) are more than one. */
+bool machine_has_several(const struct kvm *kvm, int64_t tgid);
+/* Does this thread run a vCPU number at the same time as another one of its process? (tool/kvm/ahead.c) */
+void ahead_learn(struct kvm *kvm, const struct source_event *event);
+void ahead_free(struct ahead *ahead);
+/* What is looked at is taken, in its turn. */
+void kvm_take_now(struct kvm *kvm, const struct source_event *event);
 void machine_move(struct kvm *kvm, struct thread *thread, const struct vm *vm);
 uint16_t machine_vm_number(const struct kvm *kvm, const struct vm *vm);
 
@@ -67,6 +91,6 @@ void note_take(struct kvm *kvm, const struct source_event *event);
 
 /* Emit; fills in vm, thread, vcpu, time. Returns the fact's number. */
 uint64_t kvm_emit(struct kvm *kvm, const struct source_event *event, const struct thread *thread,
-                  const struct vm *vm, struct fact *fact);
+                  struct vm *vm, struct fact *fact);
 
 #endif

@@ -70,7 +70,7 @@ static struct vm *vm_of_line(struct kvm *kvm, const char *line, const char *key)
 
 		if (thread->pub.tgid < 0)
 			thread->pub.tgid = (int64_t)pid;
-		return machine_join(kvm, thread, FACT_NO_VCPU);
+		return machine_join(kvm, thread, FACT_NO_VCPU, 0);
 	}
 	return kvm->vms[number];
 }

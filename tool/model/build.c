@@ -120,6 +120,7 @@ static json_t *meta_of(const struct kvm *kvm, const struct source_info *source, 
 		.vm_count = kvm_vm_count(kvm),
 		.thread_count = kvm_thread_count(kvm),
 		.record = kvm_record_line(kvm),
+		.late = kvm_late(kvm),
 	};
 	json_t *meta;
 
@@ -151,6 +152,7 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 	if (!open_source(&source, path, &copy, error))
 		return false;
 	kvm = kvm_new(add_fact, writer);
+	kvm_look_ahead(kvm);
 	while (source_next(source, &event) && !writer->failed) {
 		if (!learnt && kvm_is_record_line(&event)) {
 			learn_threads(kvm, path, source, copy);
@@ -160,6 +162,7 @@ bool build_from_source(struct index_writer *writer, const char *path, bool quiet
 		if (++events % EVENTS_PER_LOOK == 0)
 			show_progress(&progress, source, name, events);
 	}
+	kvm_finish(kvm);
 	end_progress(&progress);
 	*meta = meta_of(kvm, source_info(source), writer);
 	json_object_set_new(*meta, "build_seconds", json_real(now() - progress.start));

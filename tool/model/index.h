@@ -11,7 +11,7 @@
 #include "model.h"
 
 enum { INDEX_HEAD_BYTES = 4096,
-       INDEX_VERSION = 6 };
+       INDEX_VERSION = 7 };
 #define INDEX_MAGIC "VMMUIDX"
 
 struct index_head {
@@ -83,6 +83,7 @@ struct meta_parts {
 	const struct kvm_vm **vms;
 	const struct kvm_thread **threads;
 	size_t vm_count, thread_count;
+	uint64_t late;
 	const char *const *examples;
 	size_t example_count;
 	const char *record; /* NULL = nothing */

@@ -49,6 +49,8 @@ static json_t *vm_json(const struct kvm_vm *vm)
 	json_object_set_new(json, "tdp", json_boolean(vm->tdp));
 	json_object_set_new(json, "legacy", json_boolean(vm->legacy));
 	json_object_set_new(json, "born", json_boolean(vm->born));
+	json_object_set_new(json, "restarted", json_boolean(vm->restarted));
+	json_object_set_new(json, "beside", number(vm->beside));
 	json_object_set_new(json, "vcpus", number(vm->vcpus));
 	json_object_set_new(json, "empty", number(vm->empty));
 	json_object_set_new(json, "counts", words((const uint64_t *)&vm->counts, sizeof(vm->counts) / 8));
@@ -100,6 +102,7 @@ static json_t *source_json(const struct source_info *source)
 	json_object_set_new(json, "lost_times", number(source->lost_times));
 	json_object_set_new(json, "out_of_order", number(source->out_of_order));
 	json_object_set_new(json, "foreign", number(source->foreign));
+	json_object_set_new(json, "last_time", number(source->last_time));
 	for (unsigned id = EVENT_OTHER + 1; id < EVENT_LOST; id++)
 		if (source->counts[id])
 			add_count(counts, event_kinds[id].name, source->counts[id], true);
@@ -120,6 +123,7 @@ json_t *meta_make(const struct meta_parts *parts, const struct index_writer *wri
 	for (size_t i = 0; i < parts->example_count; i++)
 		json_array_append_new(examples, text(parts->examples[i]));
 	json_object_set_new(meta, "source", source_json(parts->source));
+	json_object_set_new(meta, "late", number(parts->late));
 	json_object_set_new(meta, "vms", vms);
 	json_object_set_new(meta, "threads", threads);
 	json_object_set_new(meta, "examples", examples);
@@ -173,6 +177,8 @@ static void read_vm(struct kvm_vm *vm, const json_t *json)
 	vm->tdp = json_is_true(json_object_get(json, "tdp"));
 	vm->legacy = json_is_true(json_object_get(json, "legacy"));
 	vm->born = json_is_true(json_object_get(json, "born"));
+	vm->restarted = json_is_true(json_object_get(json, "restarted"));
+	vm->beside = (uint16_t)get_number(json, "beside");
 	vm->vcpus = (unsigned)get_number(json, "vcpus");
 	vm->empty = get_number(json, "empty");
 	get_words(json, "counts", (uint64_t *)&vm->counts, sizeof(vm->counts) / 8);
@@ -206,6 +212,7 @@ static void read_source(struct model_info *info, const json_t *json)
 	info->lost_times = get_number(json, "lost_times");
 	info->out_of_order = get_number(json, "out_of_order");
 	info->foreign = get_number(json, "foreign");
+	info->last_time = get_number(json, "last_time");
 	info->ticks_per_second = get_number(json, "ticks_per_second");
 	info->count_count = json_array_size(counts);
 	info->counts = allocate(info->count_count * sizeof(*info->counts));
@@ -227,6 +234,7 @@ bool meta_read(struct model *model)
 	if (!json_is_array(vms) || !json_is_array(threads))
 		return false;
 	read_source(&model->info, json_object_get(model->meta, "source"));
+	model->info.late = get_number(model->meta, "late");
 	model->info.record = get_text(model->meta, "record");
 	model->info.build_seconds = json_number_value(json_object_get(model->meta, "build_seconds"));
 	model->info.example_count = json_array_size(examples);

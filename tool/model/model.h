@@ -26,6 +26,8 @@ struct model_info {
 	const char *kind, *machine, *clock, *tool, *damage, *record; /* "" = not said */
 	unsigned cpus;
 	uint64_t events, incomplete, lost, lost_times, out_of_order, foreign;
+	uint64_t late;             /* of those out of order: could not be put in order, and count as late as others */
+	uint64_t last_time;        /* of all events, also of those that nothing is made of; 0 = not said */
 	uint64_t ticks_per_second; /* vmmu traces; 0 = times are ns */
 	double build_seconds;
 	struct model_event_count *counts;

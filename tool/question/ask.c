@@ -29,38 +29,79 @@ void ask_init(struct ask *ask)
 
 /* ---- times -------------------------------------------------------------------------------- */
 
-/* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. */
-static bool parse_time(const struct ask *ask, const char *text, uint64_t *time)
+/* A time as it was given. */
+struct moment {
+	uint64_t ns;   /* of the recording's clock, rounded down */
+	bool inexact;  /* it has digits below that */
+	bool in_whole; /* it has none below microseconds */
+};
+
+enum { DIGITS_MAX = 19 };
+
+static uint64_t power_of_ten(unsigned n)
+{
+	uint64_t value = 1;
+
+	while (n-- > 0)
+		value *= 10;
+	return value;
+}
+
+/* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. Digit by digit, so that none is rounded. */
+static bool parse_time(const struct ask *ask, const char *text, struct moment *moment)
 {
 	static const struct {
 		const char *unit;
-		double factor;
+		unsigned digits; /* of a nanosecond, behind its point */
 	} units[] = {
-		{"", 1e9}, {"s", 1e9}, {"ms", 1e6}, {"us", 1e3}, {"ns", 1}};
-	bool host = ask->host_clock || *text == '@';
-	long double value;
-	char *end;
+		{"", 9}, {"s", 9}, {"ms", 6}, {"us", 3}, {"ns", 0}};
+	bool host = ask->host_clock || *text == '@', any = false;
+	uint64_t whole = 0, fraction = 0;
+	unsigned digits = 0, given = 0, unit = 0;
 
-	if (*text == '@')
-		text++;
-	if (!isdigit((unsigned char)*text) && *text != '.')
-		return false;
-	value = strtold(text, &end);
-	while (*end == ' ')
-		end++;
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(end, units[i].unit) != 0)
-			continue;
-		value *= units[i].factor;
-		if (value >= 1.8e19L)
+	*moment = (struct moment){0};
+	text += *text == '@';
+	for (; isdigit((unsigned char)*text); text++, any = true)
+		if (__builtin_mul_overflow(whole, 10u, &whole) ||
+		    __builtin_add_overflow(whole, (uint64_t)(*text - '0'), &whole))
 			return false;
-		/* Times are printed in microseconds: what was read off means all of that microsecond. */
-		*time = (uint64_t)(value + 0.5L);
-		if (!host)
-			*time += model_first_time(ask->model);
-		return true;
+	if (*text == '.')
+		for (text++; isdigit((unsigned char)*text); text++, any = true, given++) {
+			if (digits < DIGITS_MAX) {
+				fraction = 10 * fraction + (uint64_t)(*text - '0');
+				digits++;
+			} else {
+				moment->inexact |= *text != '0';
+			}
+		}
+	while (*text == ' ')
+		text++;
+	while (unit < ARRAY_SIZE(units) && strcmp(text, units[unit].unit) != 0)
+		unit++;
+	if (!any || unit == ARRAY_SIZE(units) ||
+	    __builtin_mul_overflow(whole, power_of_ten(units[unit].digits), &moment->ns))
+		return false;
+	if (digits > units[unit].digits) {
+		uint64_t below = power_of_ten(digits - units[unit].digits);
+
+		moment->inexact |= fraction % below != 0;
+		fraction /= below;
+	} else {
+		fraction *= power_of_ten(units[unit].digits - digits);
 	}
-	return false;
+	moment->in_whole = units[unit].digits >= 3 && given <= units[unit].digits - 3;
+	return !__builtin_add_overflow(moment->ns, fraction, &moment->ns) &&
+	       !__builtin_add_overflow(moment->ns, host ? 0 : model_first_time(ask->model), &moment->ns);
+}
+
+/*
+ * The last nanosecond that has happened by then. Times are printed in microseconds, without
+ * what is below: one that was read off means all of its microsecond. One with more digits is
+ * meant as it stands.
+ */
+static uint64_t by_then(const struct moment *moment)
+{
+	return moment->in_whole && moment->ns < UINT64_MAX - 999 ? moment->ns + 999 : moment->ns;
 }
 
 /* ---- options ----------------------------------------------------------------------------------- */
@@ -235,9 +276,9 @@ static bool find_vcpu(const struct ask *ask)
 	return false;
 }
 
-static bool take_time(const struct ask *ask, const char *option, const char *text, uint64_t *time)
+static bool take_time(const struct ask *ask, const char *option, const char *text, struct moment *moment)
 {
-	if (parse_time(ask, text, time))
+	if (parse_time(ask, text, moment))
 		return true;
 	complain("--%s takes a time (1.5, 200ms, 15us, @4.242510), not \"%s\"", option, text);
 	return false;
@@ -245,39 +286,43 @@ static bool take_time(const struct ask *ask, const char *option, const char *tex
 
 static bool find_times(struct ask *ask)
 {
-	uint64_t count = model_count(ask->model), time, since = 0;
+	uint64_t count = model_count(ask->model);
 	uint64_t end = count ? model_fact(ask->model, count - 1)->time : 0;
+	struct moment since = {0}, until, at;
 
+	/* Events that nothing is made of are part of it, too. */
+	if (model_info(ask->model)->last_time > end)
+		end = model_info(ask->model)->last_time;
 	ask->from = 0;
 	ask->to = ask->moment = count;
 	if (ask->since) {
-		if (!take_time(ask, "since", ask->since, &time))
+		if (!take_time(ask, "since", ask->since, &since))
 			return false;
-		since = time;
-		if (time > end + 999) {
+		since.ns += since.inexact;
+		if (since.ns > end) {
 			complain("the trace ends at %s, before --since %s", ask_time(ask, end).text, ask->since);
 			return false;
 		}
-		ask->from = time ? model_after(ask->model, time - 1) : 0;
+		ask->from = since.ns ? model_after(ask->model, since.ns - 1) : 0;
 	}
 	if (ask->until) {
-		if (!take_time(ask, "until", ask->until, &time))
+		if (!take_time(ask, "until", ask->until, &until))
 			return false;
-		ask->to = model_after(ask->model, time + 999);
-		if (time < since || ask->from > ask->to) {
+		ask->to = model_after(ask->model, by_then(&until));
+		if (by_then(&until) < since.ns || ask->from > ask->to) {
 			complain("--until lies before --since");
 			return false;
 		}
 	}
 	if (ask->at) {
-		if (!take_time(ask, "at", ask->at, &time))
+		if (!take_time(ask, "at", ask->at, &at))
 			return false;
-		if (time > end + 999) {
+		if (at.ns > end) {
 			complain("the trace ends at %s, before --at %s", ask_time(ask, end).text, ask->at);
 			return false;
 		}
-		ask->moment = model_after(ask->model, time + 999);
-		ask->moment_time = time;
+		ask->moment = model_after(ask->model, by_then(&at));
+		ask->moment_time = at.ns;
 	}
 	return true;
 }
@@ -343,6 +388,7 @@ bool ask_open(struct ask *ask)
 		complain("%s: %s", ask->path, model_info(ask->model)->damage);
 	if (ask->json)
 		ask->result = json_object();
+	ask_doubts(ask);
 	return true;
 }
 
@@ -430,7 +476,14 @@ struct short_text ask_time(const struct ask *ask, uint64_t time)
 
 struct short_text ask_moment_time(const struct ask *ask)
 {
-	return ask_time(ask, ask->moment_time);
+	uint64_t first = ask->host_clock ? 0 : model_first_time(ask->model);
+	struct short_text out = ask_time(ask, ask->moment_time);
+	uint64_t below = ask->moment_time > first ? (ask->moment_time - first) % 1000 : 0;
+	size_t length = strlen(out.text);
+
+	if (below)
+		snprintf(out.text + length, sizeof(out.text) - length, "%03" PRIu64, below);
+	return out;
 }
 
 uint64_t ask_limit(const struct ask *ask, uint64_t usual)

@@ -56,6 +56,8 @@ void ask_init(struct ask *ask);
 bool ask_load_symbols(struct ask *ask);
 /* False: the user has been told. */
 bool ask_open(struct ask *ask);
+/* Say what makes every answer of this recording doubtful (tool/question/doubts.c). */
+void ask_doubts(struct ask *ask);
 /* Print the JSON if that was wanted, close everything. Returns the exit status. */
 int ask_close(struct ask *ask, int status);
 

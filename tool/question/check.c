@@ -62,8 +62,20 @@ static void check_counts(const struct ask *ask, unsigned vm, const struct kvm_vm
 		json_decref(array);
 }
 
-static void say_tdp(const struct ask *ask, const struct kvm_counts *c)
+/* VMs that stand in the trace of that one's process. */
+static size_t vms_beside(const struct ask *ask, const struct kvm_vm *vm)
 {
+	size_t count = 0;
+
+	for (size_t i = 0; i < model_vm_count(ask->model); i++)
+		count += model_vm(ask->model, i)->tgid == vm->tgid;
+	return count;
+}
+
+static void say_tdp(const struct ask *ask, const struct kvm_vm *vm)
+{
+	const struct kvm_counts *c = &vm->counts;
+
 	line(ask, c->writes, "writes of entries recorded");
 	line(ask, c->without_effect, "... of them mark an empty entry as being removed: no effect");
 	line(ask, c->fast, "writes by fast page faults, which no other event records");
@@ -73,9 +85,9 @@ static void say_tdp(const struct ask *ask, const struct kvm_counts *c)
 	line(ask, c->found, "entries read from the tables when recording began");
 	line(ask, c->never_seen, "writes to entries not seen before; their old value tells what was there");
 	line(ask, c->after_loss, "writes to entries about which events were lost");
-	line(ask, c->ambiguous, "writes whose old value stood in more than one root");
-	if (c->machines > 1)
-		line(ask, c->machines, "VMs are in this process; events do not name theirs, so they count as one here");
+	line(ask, c->ambiguous, "writes that may have been in another root, which held the same");
+	if (c->machines > vms_beside(ask, vm))
+		line(ask, c->machines, "VMs are in this process; events do not name theirs, so not all are told apart");
 	line(ask, c->nested, "leaves set in shadow tables of nested guests; they are not followed");
 	line(ask, c->addresses_equal, "addresses of entries agree with kvm_mmu_set_spte");
 	line(ask, c->addresses_differ, "addresses of entries DIFFER from kvm_mmu_set_spte");
@@ -151,7 +163,7 @@ static uint64_t check_vms(const struct ask *ask, json_t *list, bool *tdp)
 		ask_heading(ask, "%s", name);
 		free(name);
 		if (vm->tdp)
-			say_tdp(ask, &vm->counts);
+			say_tdp(ask, vm);
 		if (vm->legacy)
 			say_legacy(ask, &vm->counts);
 		if (vm->tdp && vm->has_end)

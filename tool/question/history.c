@@ -58,7 +58,7 @@ char *history_known(const struct fact *fact)
 {
 	return formatted("%s%s%s%s%s%s", fact_known_name(fact->known),
 	                 fact->flags & FACT_UNEXPLAINED ? ", UNEXPLAINED" : "",
-	                 fact->flags & FACT_AMBIGUOUS ? ", in more than one root" : "",
+	                 fact->flags & FACT_AMBIGUOUS ? ", perhaps in another root" : "",
 	                 fact->flags & FACT_AFTER_LOSS ? ", after a loss" : "",
 	                 fact->flags & FACT_NEVER_SEEN ? ", what was there was never seen" : "",
 	                 fact->flags & FACT_ZAPPED_UNSEEN ? ", changed in between without an event" : "");

@@ -24,15 +24,19 @@ static void field(const struct ask *ask, const char *name, const char *text)
 static void print_vm(const struct ask *ask, unsigned i)
 {
 	const struct kvm_vm *vm = model_vm(ask->model, i);
-	char *name = ask_vm_text(ask, i), *written;
+	char *name = ask_vm_text(ask, i), *written, *beside;
 
 	written = vm->tdp ? formatted("%s writes", text_count(vm->counts.writes + vm->counts.fast).text)
 	                  : formatted("%s leaves set by the legacy or shadow MMU", text_count(vm->counts.set).text);
-	ask_line(ask, "%s%s%s: %u vCPU%s, %s faults, %s, %zu root%s%s", ask->palette->bold, name, ask->palette->off,
+	beside = !vm->beside     ? duplicate("")
+	         : vm->restarted ? formatted("; it begins where VM %u of the same PID has ended", vm->beside)
+	                         : formatted("; in one process with VM %u", vm->beside);
+	ask_line(ask, "%s%s%s: %u vCPU%s, %s faults, %s, %zu root%s%s%s", ask->palette->bold, name, ask->palette->off,
 	         vm->vcpus, vm->vcpus == 1 ? "" : "s", text_count(vm->counts.faults).text,
 	         written, vm->root_count, vm->root_count == 1 ? "" : "s",
-	         vm->tdp && !vm->born ? "; it ran before recording began" : "");
+	         vm->tdp && !vm->born ? "; it ran before recording began" : "", beside);
 	free(name);
+	free(beside);
 	free(written);
 }
 
@@ -78,8 +82,8 @@ static void show(const struct ask *ask, const struct model_info *info)
 	if (info->foreign)
 		ask_line(ask, "%-10s  %s lines or records are no events", "left out", text_count(info->foreign).text);
 	if (info->out_of_order)
-		ask_line(ask, "%-10s  %s events came with a time before the one before", "order",
-		         text_count(info->out_of_order).text);
+		ask_line(ask, "%-10s  %s events came with a time before the one before; %s could not be put in order", "order",
+		         text_count(info->out_of_order).text, info->late ? text_count(info->late).text : "none");
 	printf("\n");
 	for (unsigned i = 0; i < model_vm_count(ask->model); i++)
 		print_vm(ask, i);
@@ -110,6 +114,7 @@ static void show_json(const struct ask *ask, const struct model_info *info)
 	json_object_set_new(ask->result, "incomplete", json_number(info->incomplete));
 	json_object_set_new(ask->result, "foreign", json_number(info->foreign));
 	json_object_set_new(ask->result, "out_of_order", json_number(info->out_of_order));
+	json_object_set_new(ask->result, "late", json_number(info->late));
 	json_object_set_new(ask->result, "damage", json_string(info->damage));
 	for (unsigned i = 0; i < model_vm_count(ask->model); i++) {
 		const struct kvm_vm *vm = model_vm(ask->model, i);
@@ -125,6 +130,10 @@ static void show_json(const struct ask *ask, const struct model_info *info)
 		json_object_set_new(json, "faults", json_number(vm->counts.faults));
 		json_object_set_new(json, "writes", json_number(vm->counts.writes + vm->counts.fast));
 		json_object_set_new(json, "from_its_start", json_boolean(vm->born));
+		if (vm->beside) {
+			json_object_set_new(json, "beside", json_number(vm->beside));
+			json_object_set_new(json, "restarted", json_boolean(vm->restarted));
+		}
 		json_array_append_new(vms, json);
 	}
 	for (uint32_t i = 0; i < model_thread_count(ask->model); i++) {

@@ -14,7 +14,6 @@ struct source {
 	const struct reader *reader;
 	void *state;
 	struct source_info info;
-	uint64_t last_time;
 };
 
 void source_count_other(struct source_info *info, const char *name, size_t length)
@@ -192,17 +191,16 @@ bool source_next(struct source *source, struct source_event *event)
 		if (event->id == EVENT_LOST) {
 			info->lost += event->field[FIELD_COUNT_LOST];
 			info->lost_times++;
-			if (event->time < source->last_time)
-				event->time = source->last_time;
+			if (event->time < info->last_time)
+				event->time = info->last_time;
 			return true;
 		}
 		info->events++;
 		info->counts[event->id]++;
-		if (event->time < source->last_time) {
+		if (event->time < info->last_time)
 			info->out_of_order++;
-			event->time = source->last_time;
-		}
-		source->last_time = event->time;
+		else
+			info->last_time = event->time;
 		if (event->id == EVENT_OTHER)
 			continue;
 		if (event_is_whole(event))

@@ -35,6 +35,7 @@ struct source_info {
 	uint64_t incomplete;   /* lacked a field without which they say nothing */
 	uint64_t lost;         /* known to be missing */
 	uint64_t lost_times;   /* places where some are missing */
+	uint64_t last_time;    /* the latest so far */
 	uint64_t out_of_order; /* came with a time before the one before */
 	uint64_t foreign;      /* lines or records that are no events */
 	struct source_count *others;
@@ -55,7 +56,7 @@ void source_close(struct source *source);
 
 /* From now on the end of a file of text is not the end: wait for what is added to it. */
 void source_follow(struct source *source);
-/* The next event in the order of time. False at the end. */
+/* The next event, in the order of time as far as the recording is. False at the end. */
 bool source_next(struct source *source, struct source_event *event);
 const struct source_info *source_info(const struct source *source);
 /* How far it has come, 0 to 1; below 0 when that is not known. */
