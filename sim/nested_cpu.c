@@ -143,7 +143,7 @@ static void emulate(struct sim_nm *nm, enum vmmu_fault_result result, uint64_t g
 		nm->emulated++;
 		if (!nm->not_final)
 			sim_nm_host_write(nm, at & ~7ull, 8, value);
-	} else if (!(result == VMMU_FAULT_EMULATE_MMIO && !slot) &&
+	} else if (!(result == VMMU_FAULT_EMULATE_MMIO && (!slot || slot->going)) &&
 	           !(result == VMMU_FAULT_READ_ONLY && slot && (slot->info.flags & VMMU_SLOT_READONLY) &&
 	             (access & VMMU_W))) {
 		sim_nm_fail(nm, "%s for access %u to %#lx of L%u", vmmu_fault_result_name(result), access, gpa, nm->at->on->is_l2 + 1);
@@ -232,6 +232,8 @@ enum vmmu_fault_result sim_nm_access(struct sim_nm *nm, uint64_t gpa, unsigned a
 		cpu->outside = false;
 		nm->at = cpu;
 		sim_nm_pause(nm);
+		if (result == VMMU_FAULT_RETRY && nm->config.wait)
+			nm->config.wait();
 		if (result == VMMU_FAULT_FIXED || result == VMMU_FAULT_SPURIOUS || result == VMMU_FAULT_RETRY)
 			continue;
 		/* Another's doing may have come between: then the answer was to another question. */

@@ -245,7 +245,7 @@ void sim_nm_hardware_walk(struct sim_nm *nm, struct sim_nm_vcpu *cpu, uint64_t g
 		.cpu = {.maxphyaddr = SIM_NM_PHYSICAL_BITS,
 	                .page_2m = true,
 	                .page_1g = !nm->config.no_1g,
-	                .exec_only = true,
+	                .exec_only = !nm->config.no_exec_only,
 	                .nx = true,
 	                .la57 = nm->config.levels5},
 		.bus = {.ctx = nm, .load = load_table, .set_bits = set_table_bits},

@@ -36,8 +36,8 @@ struct vmmu_cpu sim_nm_cpu_of(const struct sim_nm_config *config)
 		.maxphyaddr = SIM_NM_PHYSICAL_BITS,
 		.page_2m = true,
 		.page_1g = !config->no_1g,
-		.exec_only = config->mode == VMMU_MODE_EPT,
-		.ad = true,
+		.exec_only = config->mode == VMMU_MODE_EPT && !config->no_exec_only,
+		.ad = !config->no_ad,
 		.nx = true,
 		.levels5 = config->levels5,
 	};
@@ -481,9 +481,10 @@ void sim_nm_slot_create(struct sim_nm *nm, unsigned n, uint64_t gfn, uint64_t pa
 
 void sim_nm_slot_delete(struct sim_nm *nm, unsigned n)
 {
+	nm->slot[n].going = true;
 	if (vmmu_slot_delete(nm->vm, n) != VMMU_OK)
 		sim_nm_fail(nm, "slot %u cannot be deleted", n);
-	nm->slot[n].present = false;
+	nm->slot[n].present = nm->slot[n].going = false;
 	nm->changes++;
 	sim_nm_check_all(nm);
 }

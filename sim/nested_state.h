@@ -24,10 +24,11 @@ struct sim_nm_config {
 	unsigned order;      /* of the runs of frames that the host reports; SIM_NM_ORDER_MIXED: now this, now that */
 	uint64_t skew;       /* pages by which frames are out of step with gfns */
 	uint64_t ram_pages;
-	unsigned vcpus;  /* 0: one */
-	bool levels5;    /* of the CPU */
-	bool no_1g;      /* the CPU has no pages of 1 GiB */
-	uint8_t memtype; /* of the host's memory */
+	unsigned vcpus;           /* 0: one */
+	bool levels5;             /* of the CPU */
+	bool no_1g;               /* the CPU has no pages of 1 GiB */
+	bool no_exec_only, no_ad; /* nor these of EPT */
+	uint8_t memtype;          /* of the host's memory */
 	bool ignore_pat;
 	bool memtype_mixed; /* each 2 MiB of the host's memory has another type */
 	uint32_t max_shadow_tables;
@@ -40,6 +41,7 @@ struct sim_nm_config {
 
 struct sim_nm_slot {
 	bool present;
+	bool going; /* it is just being deleted */
 	struct vmmu_slot_info info;
 };
 

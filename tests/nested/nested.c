@@ -189,6 +189,41 @@ static void what_l1_was_promised(void **state)
 	end(nm);
 }
 
+/* Nor pages of 1 GiB: then the marker is a reserved bit. */
+static void no_1g_for_l1(void **state)
+{
+	(void)state;
+	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++)
+		for (unsigned promised = 0; promised < 2; promised++) {
+			struct sim_nm *nm = machine(mode, 0);
+			struct vmmu_nested n = root_at(nm, ROOT, true);
+
+			n.cpu.page_1g = promised;
+			set(nm, LEVEL_3, 1, leaf(nm, 0, full(nm) | LARGE));
+			assert_int_equal(sim_nm_enter(nm, &n), VMMU_OK);
+			assert_int_equal(sim_nm_access(nm, (1ull << 30) + DATA * K, VMMU_R, 0), promised ? 0 : VMMU_FAULT_REFLECT);
+			end(nm);
+		}
+}
+
+/* L1 cannot be promised what the CPU lacks. */
+static void promises_that_no_cpu_keeps(void **state)
+{
+	(void)state;
+	for (unsigned lacks = 0; lacks < 2; lacks++) {
+		struct sim_nm_config config = {
+			.seed = 3, .mode = VMMU_MODE_EPT, .ram_pages = 2048, .memtype = VMMU_MEMTYPE_WB, .no_exec_only = !lacks, .no_ad = lacks};
+		struct sim_nm *nm = sim_nm_new(&config);
+		struct vmmu_nested n = root_at(nm, ROOT, false);
+
+		sim_nm_slot_create(nm, 0, 0, 1024, 0);
+		assert_int_equal(sim_nm_enter(nm, &n), VMMU_OK);
+		*(lacks ? &n.cpu.ad : &n.cpu.exec_only) = true;
+		assert_int_equal(sim_nm_enter(nm, &n), VMMU_ERR_UNSUPPORTED);
+		end(nm);
+	}
+}
+
 static void tables_outside_memory(void **state)
 {
 	struct sim_nm *nm = machine(VMMU_MODE_NPT, 0);
@@ -483,6 +518,9 @@ static void nested_roots_that_are_refused(void **state)
 	n.efer = 1u << 11;
 	break_page(nm, 40, VMMU_GUEST_READ_BUSY);
 	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_ERR_BUSY);
+	/* Nothing is there: not even what frame 0 has. */
+	set(nm, 0, 0, LEVEL_1 * K | NPT_RWX);
+	set(nm, LEVEL_1, 0, DATA * K | NPT_RWX);
 	break_page(nm, 40, VMMU_GUEST_READ_NONE);
 	assert_int_equal(vmmu_vcpu_set_nested(nm->at->vcpu, &n), VMMU_OK);
 	mend(nm);
@@ -553,6 +591,8 @@ int main(void)
 		cmocka_unit_test(room_in_the_log),
 		cmocka_unit_test(a_fault_starts_anew),
 		cmocka_unit_test(what_l1_was_promised),
+		cmocka_unit_test(no_1g_for_l1),
+		cmocka_unit_test(promises_that_no_cpu_keeps),
 		cmocka_unit_test(tables_outside_memory),
 		cmocka_unit_test(l2_writes_l1_tables),
 		cmocka_unit_test(the_same_root_in_another_mode),

@@ -108,6 +108,7 @@ bool direct_case(unsigned n, struct schedule_case *out)
 	*out = (struct schedule_case){
 		.scenario = run.scenario->name,
 		.mode = n % 2 ? "npt" : "ept",
+		.kind = SCHEDULE_DIRECT,
 		.job = job_of(&run),
 	};
 	return true;

@@ -5,7 +5,8 @@
  * costs the others nothing.
  *
  *   schedule [--bound N] [--runs N] [--samples N] [--seed N] [--seconds N] [--only NAME]
- *            [--mode ept|npt|32-bit|pae|4-level|5-level] [--shadow | --direct] [--jobs N]
+ *            [--mode ept|npt|32-bit|pae|4-level|5-level|nested-ept|nested-npt]
+ *            [--direct] [--shadow] [--nested] [--jobs N]
  *   schedule --only NAME --mode ept --schedule a12b3a2
  *   schedule --list
  */
@@ -31,19 +32,20 @@ struct options {
 	const char *mode;
 	unsigned jobs;
 	bool list;
-	bool no_direct, no_shadow;
+	unsigned kinds; /* enum schedule_kind; 0: all */
 	bool verbose;
 };
 
 /* The nth of all cases, those of direct maps first. */
 static bool case_number(unsigned n, struct schedule_case *out)
 {
-	unsigned direct = 0;
+	static bool (*const cases[])(unsigned n, struct schedule_case *out) = {direct_case, shadow_case, nested_case};
 
-	while (direct_case(direct, out))
-		if (direct++ == n)
-			return true;
-	return shadow_case(n - direct, out);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (unsigned k = 0; cases[i](k, out); k++)
+			if (n-- == 0)
+				return true;
+	return false;
 }
 
 /* ---- one scenario ---------------------------------------------------------------------- */
@@ -150,7 +152,7 @@ static void start(const struct options *o, const struct schedule_case *c, struct
 static bool wanted(const struct options *o, const struct schedule_case *c)
 {
 	return (!o->only || !strcmp(o->only, c->scenario)) && (!o->mode || !strcmp(o->mode, c->mode)) &&
-	       !(c->shadow ? o->no_shadow : o->no_direct);
+	       (!o->kinds || (o->kinds & c->kind));
 }
 
 static unsigned count_wanted(const struct options *o)
@@ -194,7 +196,8 @@ enum { KEY_BOUND = 'b',
        KEY_JOBS = 'j',
        KEY_SECONDS = 't',
        KEY_SHADOW = 'x',
-       KEY_DIRECT = 'd' };
+       KEY_DIRECT = 'd',
+       KEY_NESTED = 'N' };
 
 static const struct argp_option argp_options[] = {
 	{"bound", KEY_BOUND, "N", 0, "interruptions per schedule, at most (2)", 0},
@@ -206,10 +209,11 @@ static const struct argp_option argp_options[] = {
          0},
 	{"only", KEY_ONLY, "NAME", 0, "this scenario", 0},
 	{"mode", KEY_MODE, "NAME", 0, "this format: ept, npt; or guest under shadow paging: 32-bit, pae, "
-                                      "4-level, 5-level",
+                                      "4-level, 5-level; nested-ept, nested-npt",
          0},
 	{"direct", KEY_DIRECT, NULL, 0, "direct maps only", 0},
 	{"shadow", KEY_SHADOW, NULL, 0, "shadow paging only", 0},
+	{"nested", KEY_NESTED, NULL, 0, "nested maps only", 0},
 	{"schedule", KEY_SCHEDULE, "STRING", 0, "one run by the schedule that a failure printed", 0},
 	{"jobs", KEY_JOBS, "N", 0, "processes at once (2)", 0},
 	{"list", KEY_LIST, NULL, 0, "name the scenarios", 0},
@@ -243,10 +247,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->mode = arg;
 		return 0;
 	case KEY_DIRECT:
-		o->no_shadow = true;
+		o->kinds |= SCHEDULE_DIRECT;
 		return 0;
 	case KEY_SHADOW:
-		o->no_direct = true;
+		o->kinds |= SCHEDULE_SHADOW;
+		return 0;
+	case KEY_NESTED:
+		o->kinds |= SCHEDULE_NESTED;
 		return 0;
 	case KEY_SCHEDULE:
 		o->schedule = arg;

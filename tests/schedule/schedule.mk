@@ -7,6 +7,7 @@ SCHEDULE_BOUND ?= 3
 SCHEDULE_RUNS ?= 50000
 # How much of it `make check` does.
 SCHEDULE_CHECK_DIRECT := --bound 2 --runs 300 --jobs 1
+SCHEDULE_CHECK_NESTED := --bound 2 --runs 40 --samples 60 --jobs 1
 SCHEDULE_CHECK_SHADOW := --bound 2 --runs 6 --samples 30 --jobs 1
 
 # $(call schedule_program,variant,flags,program,sources)
@@ -17,7 +18,7 @@ $$(BUILD)/$(1)/tests/schedule/$(3): $(4) tests/schedule/scenarios.c \
 	@mkdir -p $$(@D)
 	$$(CC) $$(SCHEDULE_FLAGS) $(2) $$(filter %.c %.a,$$^) -lpthread -o $$@
 endef
-SCHEDULE_SOURCES := $(addprefix tests/schedule/,schedule.c explore.c direct.c shadow.c guest.c)
+SCHEDULE_SOURCES := $(addprefix tests/schedule/,schedule.c explore.c direct.c shadow.c nested.c guest.c)
 $(eval $(call schedule_program,asan,$(ASAN),schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,coverage,--coverage -DVMMU_COVERAGE,schedule,$(SCHEDULE_SOURCES)))
 $(eval $(call schedule_program,tsan,$(TSAN),threads,tests/schedule/threads.c))
@@ -31,9 +32,11 @@ schedule: $(SCHEDULE)
 CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
 CHECK_COMMANDS += "$(SCHEDULE) --direct $(SCHEDULE_CHECK_DIRECT)" \
 	"$(SCHEDULE) --shadow $(SCHEDULE_CHECK_SHADOW)" \
+	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_NESTED)" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
 SOAK_NEEDS += $(SCHEDULE)
 SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"
 COVERAGE_NEEDS += $(BUILD)/coverage/tests/schedule/schedule
 COVERAGE_COMMANDS += "$(BUILD)/coverage/tests/schedule/schedule --direct --bound 1 --runs 100 --jobs 1" \
-	"$(BUILD)/coverage/tests/schedule/schedule --shadow --bound 1 --runs 10 --samples 10 --jobs 1"
+	"$(BUILD)/coverage/tests/schedule/schedule --shadow --bound 1 --runs 10 --samples 10 --jobs 1" \
+	"$(BUILD)/coverage/tests/schedule/schedule --nested --bound 1 --runs 10 --samples 10 --jobs 1"

@@ -455,7 +455,7 @@ bool shadow_case(unsigned n, struct schedule_case *out)
 	*out = (struct schedule_case){
 		.scenario = run.scenario->name,
 		.mode = run.mode->name,
-		.shadow = true,
+		.kind = SCHEDULE_SHADOW,
 		.job = {.begin = begin, .end = end, .stuck = stuck, .arg = &run},
 	};
 	while (out->job.actors < EXPLORE_ACTORS && run.scenario->actor[out->job.actors]) {
