@@ -251,7 +251,7 @@ static void walk_long(struct walk *w)
 			page(w, field(entry, 51, 30) << 30, 30, entry, at, 8);
 		return;
 	}
-	if (!reserved_if(w, long_reserved(w, entry) || bit(entry, 7) || (cpu->amd && bit(entry, 8))))
+	if (!reserved_if(w, long_reserved(w, entry) || bit(entry, 7)))
 		walk_directory(w, frame(entry));
 }
 

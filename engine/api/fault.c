@@ -34,7 +34,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 	uint64_t covered = 0, limit = vcpu->map->ops->prefault_limit(vcpu);
 	enum vmmu_fault_result result = VMMU_FAULT_SPURIOUS;
 
-	if (!limit) {
+	if (!limit || !access || access & ~(unsigned)VMMU_RWX) {
 		result = VMMU_FAULT_DENIED;
 		bytes = 0;
 	}
@@ -42,7 +42,7 @@ enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint6
 		struct vmmu_fault f = {
 			.gpa = {gpa.v + covered},
 			.gva = {gpa.v + covered},
-			.access = access & VMMU_RWX,
+			.access = access,
 		};
 		enum vmmu_fault_result one = VMMU_FAULT_BEYOND;
 		uint64_t mapped = 0;

@@ -110,8 +110,10 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 	uint64_t at = gpa.v, last = gpa.v + bytes - 1, here;
 	struct section section;
 
-	if (!bytes || last < at)
+	if (!bytes)
 		return;
+	if (last < at)
+		last = UINT64_MAX;
 	while (at <= last && write_piece(vcpu, &at, &here, last)) {
 		if (vcpu->map->ops->refill) {
 			section_enter(vcpu, &section);

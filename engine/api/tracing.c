@@ -124,7 +124,7 @@ void vmmu_trace_guest_flush(struct vmmu_vcpu *vcpu, enum vmmu_guest_flush instru
 	inside = vmmu_op_enter(&op);
 	r = vmmu_trace_begin(&op, VMMU_TRACE_GUEST_FLUSH);
 	if (r) {
-		r->instruction = instruction;
+		r->instruction = instruction < VMMU_GUEST_FLUSH_COUNT ? instruction : VMMU_GUEST_FLUSH_NONE;
 		r->guest_flush = (struct vmmu_trace_guest_flush){.value = value, .guest_rip = rip};
 		vmmu_trace_end(&op);
 	}

@@ -2,6 +2,22 @@
 /* Making and unmaking vCPUs, and the root that one enters its guest with. */
 #include "api/api.h"
 
+/*
+ * A trace tells vCPUs apart by their ids, and a ring has one producer. The management
+ * lock is held.
+ */
+static bool is_taken(struct vmmu_vm *vm, struct vmmu_managing managing, uint16_t id, const struct vmmu_trace_ring *ring)
+{
+	vmmu_assert_managing(managing);
+	for (uint32_t i = 0; i < vm->tables.actors_end; i++) {
+		const struct vmmu_actor *other = vm->tables.actors[i];
+
+		if (other && (other->id == id || (ring && other->ring == ring)))
+			return true;
+	}
+	return ring && vm->tables.manager.ring == ring;
+}
+
 static struct vmmu_actor **free_seat(struct vmmu_vm *vm)
 {
 	for (uint32_t i = 0; i < vm->tables.actors_max; i++)
@@ -30,8 +46,9 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	struct vmmu_actor **seat;
 	struct vmmu_vcpu *vcpu;
 	struct vmmu_managing managing;
+	bool taken;
 
-	if (!vmmu_ring_is_usable(ring))
+	if (!vmmu_ring_is_usable(ring) || id == VMMU_TRACE_NO_VCPU)
 		return VMMU_ERR_INVALID;
 	vcpu = vmmu_object_alloc(vm, map->ops->vcpu_bytes);
 	if (!vcpu)
@@ -42,7 +59,8 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	vcpu->actor.ring = ring;
 
 	managing = vmmu_manage_lock(&vm->tables);
-	seat = id == VMMU_TRACE_NO_VCPU ? NULL : free_seat(vm);
+	taken = is_taken(vm, managing, id, ring);
+	seat = taken ? NULL : free_seat(vm);
 	if (seat) {
 		*seat = &vcpu->actor;
 		find_last_seat(&vm->tables);
@@ -53,7 +71,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	vmmu_manage_unlock(&vm->tables, managing);
 	if (!seat) {
 		free_vcpu(vcpu);
-		return VMMU_ERR_INVALID;
+		return taken ? VMMU_ERR_BUSY : VMMU_ERR_INVALID;
 	}
 	*out = vcpu;
 	return VMMU_OK;

@@ -36,7 +36,8 @@ static enum vmmu_status check_config(const struct vmmu_config *c, struct vmmu_la
 
 	if (!mode || !host_is_complete(c->host) || c->max_level > VMMU_LEVEL_1G ||
 	    c->max_vcpus > MAX_VCPUS || c->fault_around > VMMU_AROUND_MAX || !vmmu_ring_is_usable(c->ring) ||
-	    (c->guest_maxphyaddr && c->guest_maxphyaddr < 32))
+	    (c->guest_maxphyaddr && (c->guest_maxphyaddr < 32 || c->guest_maxphyaddr > 52)) ||
+	    (c->max_shadow_tables && c->max_shadow_tables < VMMU_SHADOW_TABLES_MIN))
 		return VMMU_ERR_INVALID;
 	if (mode->levels_fixed && c->levels == 4 && mode->levels(&c->cpu) != 4)
 		return VMMU_ERR_INVALID;

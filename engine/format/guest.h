@@ -32,6 +32,13 @@ enum vmmu_guest_format_number {
 	VMMU_GUEST_EPT_5LEVEL = 4,
 };
 
+/* Bits of a guest's physical address. Of a CPU that cannot be, the nearest that can. */
+static inline unsigned vmmu_guest_width(const struct vmmu_guest_cpu *cpu)
+{
+	return cpu->maxphyaddr < 32 ? 32 : cpu->maxphyaddr > 52 ? 52
+	                                                        : cpu->maxphyaddr;
+}
+
 struct vmmu_guest_format {
 	enum vmmu_guest_format_number number;
 	const char *name;

@@ -135,6 +135,8 @@ enum vmmu_status vmmu_layout_init(struct vmmu_layout *l, const struct vmmu_forma
 		l->rights[rights] = rights_bits(l, rights);
 	for (unsigned rights = 0; rights <= VMMU_RWX; rights++)
 		l->grants[rights] = (uint8_t)vmmu_entry_rights(l, l->rights[rights]);
+	/* Without a right it is no entry. */
+	l->grants[0] |= VMMU_R;
 	l->table = format->read | format->write | format->exec | format->present | format->always |
 	           format->user | l->accessed;
 	l->pointer = pointer_bits(l);

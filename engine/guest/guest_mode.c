@@ -44,7 +44,7 @@ static uint8_t huge_level_max(const struct vmmu_guest_format *f, const struct vm
 static uint64_t reserved_huge(const struct vmmu_guest_format *f, unsigned level,
                               const struct vmmu_guest_cpu *cpu)
 {
-	uint64_t high = f->huge_high & VMMU_BITS(cpu->maxphyaddr - 1, 0) >> f->huge_high_shift;
+	uint64_t high = f->huge_high & VMMU_BITS(vmmu_guest_width(cpu) - 1, 0) >> f->huge_high_shift;
 
 	return VMMU_BITS(vmmu_guest_shift(f, level) - 1, 12) & ~f->huge_pat & ~(cpu->pse36 ? high : 0);
 }
@@ -65,7 +65,8 @@ static void mode_init_reserved(struct vmmu_guest_mode *mode)
 		/* Where no leaf may stand its marker is reserved; without CR4.PSE it is ignored. */
 		if (level > mode->huge_level_max && level > VMMU_LEVEL_4K && !f->huge_needs_pse)
 			mode->reserved_table[level] |= f->huge;
-		if (level >= VMMU_LEVEL_1G && cpu->bit8_reserved)
+		/* APM vol. 2, 5.3.3: bits 8:7 of a PML4E and a PML5E are MBZ, bit 8 of a lower one is ignored. */
+		if (level > VMMU_LEVEL_1G && cpu->bit8_reserved)
 			mode->reserved_table[level] |= f->global;
 	}
 	/* PDPTEs are checked when they are loaded and not again, or else with each walk (APM vol. 2, 15.25.10). */
@@ -137,7 +138,7 @@ void vmmu_guest_mode_of(struct vmmu_guest_mode *mode, const struct vmmu_paging *
 	mode->no_exec = f->no_exec && (r->efer & EFER_NXE);
 	mode->keys = f->key && (r->cr4 & CR4_PKE);
 	mode->fetch_reported = mode->no_exec || (r->cr4 & CR4_SMEP);
-	mode->address = f->address & VMMU_BITS(r->cpu.maxphyaddr - 1, 12);
+	mode->address = f->address & VMMU_BITS(vmmu_guest_width(&r->cpu) - 1, 12);
 	mode_init_reserved(mode);
 	init_permissions(mode);
 }

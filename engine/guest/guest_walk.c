@@ -303,7 +303,7 @@ enum vmmu_guest_result vmmu_guest_load_pdptes(const struct vmmu_host *host, void
 {
 	const uint64_t reserved =
 		VMMU_BITS(2, 1) | VMMU_BITS(8, 5) | VMMU_BITS(63, 52) |
-		(VMMU_BITS(51, 12) & ~VMMU_BITS(cpu->maxphyaddr - 1, 12));
+		(VMMU_BITS(51, 12) & ~VMMU_BITS(vmmu_guest_width(cpu) - 1, 12));
 	uint64_t table = cr3 & VMMU_BITS(31, 5);
 	uint64_t read[4];
 

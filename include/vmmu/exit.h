@@ -111,8 +111,9 @@ VMMU_EXIT_INLINE struct vmmu_fault vmmu_fault_from_npf(uint64_t exitinfo1, vmmu_
 	};
 #undef VMMU_NPF_ACCESS_4
 #undef VMMU_NPF_ACCESS
-	uint32_t access = says[exitinfo1 & 31] | (uint32_t)(exitinfo1 >> 27 & VMMU_ACCESS_WALK);
+	uint32_t access = says[exitinfo1 & 31];
 
+	access |= exitinfo1 >> 27 & VMMU_ACCESS_WALK;
 	return vmmu_fault_of(gpa, access, exitinfo1, rip);
 }
 

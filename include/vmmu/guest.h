@@ -24,10 +24,10 @@ extern "C" {
 
 /* What the virtual CPU's CPUID promises its guest. */
 struct vmmu_guest_cpu {
-	uint8_t maxphyaddr; /* CPUID 80000008H:EAX[7:0]; 32 to 52 */
+	uint8_t maxphyaddr; /* CPUID 80000008H:EAX[7:0]; 32 to 52. The walk takes less for 32, more for 52 */
 	bool pse36;         /* CPUID 1:EDX[17] */
 	bool page_1g;       /* CPUID 80000001H:EDX[26] */
-	bool bit8_reserved; /* AMD: bit 8 must be 0 in a PML4E and in a PDPE that names a table */
+	bool bit8_reserved; /* AMD: bit 8 must be 0 in a PML4E and a PML5E (APM vol. 2, 5.3.3) */
 };
 
 /* The registers that decide how linear addresses are translated. */
@@ -127,7 +127,7 @@ struct vmmu_guest_walk {
 #define VMMU_ACCESS_PEEK (1u << 31)
 
 /*
- * Translate gva for `access`: one of VMMU_R, W, X, with VMMU_ACCESS_USER for an
+ * Translate gva for `access`: one of VMMU_R, W, X (none counts as VMMU_R), with VMMU_ACCESS_USER for an
  * access at CPL 3 that is not implicitly a supervisor's, VMMU_ACCESS_IMPLICIT
  * for one that is (descriptor tables, TSS; SMAP then ignores EFLAGS.AC), and
  * VMMU_ACCESS_AC while EFLAGS.AC is set. Accessed and dirty bits are set when

@@ -128,7 +128,8 @@ enum vmmu_nested_flush {
  * [vcpu] The host runs all guests of L1 under one tag of its own. L1 enters L2 with `tag`
  * (VPID or ASID; 0: without VPID) and has asked since for `flush` (the widest; of `flushed`,
  * a tag, where the request names one). True: what the CPU keeps under the host's tag for L2 must be
- * flushed before the entry, since it is another tag's, or L1 has asked for it. Remembers
+ * flushed before the entry, since it is another tag's, or L1 has asked for it, or `flush` is
+ * none of the above. Remembers
  * `tag` for the next time. [vcpu] alone; takes no lock, allocates nothing.
  */
 bool vmmu_nested_tag(struct vmmu_vcpu *vcpu, uint16_t tag, enum vmmu_nested_flush flush, uint16_t flushed);

@@ -26,6 +26,11 @@
  * that can be preempted are no trouble as long as both get to run: host.relax is
  * called in every wait.
  *
+ * Arguments. A value outside what a comment allows is refused, by the status that the
+ * comment names (VMMU_ERR_INVALID if it names none), and nothing has changed then; or the
+ * comment says what it counts as. Pointers and handles are not judged: they are not NULL
+ * unless a comment says so.
+ *
  * No call returns with a flush outstanding: host.flush has done what the call needs
  * before it returns, unless its comment says otherwise.
  */
@@ -65,13 +70,17 @@ struct vmmu_cpu {
 	bool levels5;       /* EPT: IA32_VMX_EPT_VPID_CAP[7]; NPT: CR4.LA57 of the host */
 };
 
+/* The least that config.max_shadow_tables may say, and what 0 says there. */
+enum { VMMU_SHADOW_TABLES_MIN = 64,
+       VMMU_SHADOW_TABLES_DEFAULT = 2048 };
+
 struct vmmu_config {
 	const struct vmmu_host *host; /* must outlive the VM */
 	void *host_ctx;               /* first argument of every callback */
 	enum vmmu_mode mode;
 	struct vmmu_cpu cpu;
 	uint8_t levels;           /* 4 or 5; 0 = 4, or 5 under NPT when cpu.levels5 */
-	uint8_t guest_maxphyaddr; /* 0 = as far as the tables and the CPU reach */
+	uint8_t guest_maxphyaddr; /* 32 to 52; 0 = as far as the tables and the CPU reach */
 	uint8_t max_level;        /* largest leaf: VMMU_LEVEL_4K .. _1G; 0 = what the CPU can */
 	/*
 	 * EPT, NPT: a violation also maps its neighbours, where the answer of host.backing for its page is
@@ -82,10 +91,11 @@ struct vmmu_config {
 	uint8_t fault_around;
 	uint16_t id;                  /* shown in the trace */
 	uint32_t max_slots;           /* 0 = 32764 */
-	uint32_t max_vcpus;           /* 0 = 1024 */
+	uint32_t max_vcpus;           /* up to 65535; 0 = 1024 */
 	bool nested;                  /* EPT, NPT: the guest may have a guest: <vmmu/nested.h> */
 	bool no_mmio_cache;           /* report MMIO, but never store an MMIO entry */
-	uint32_t max_shadow_tables;   /* shadow: older ones go beyond it; 0 = 2048, at least 64 and 32 a vCPU */
+	uint32_t max_shadow_tables;   /* shadow: older ones go beyond it; VMMU_SHADOW_TABLES_MIN or more.
+	                               * Raised to that and 32 a vCPU. 0 = VMMU_SHADOW_TABLES_DEFAULT */
 	struct vmmu_trace_ring *ring; /* for management calls, theirs alone; may be NULL */
 };
 
@@ -113,8 +123,11 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
 /* ---- vCPUs and roots ---------------------------------------------------- */
 
 /*
- * [manage] `ring` is this vCPU's alone; NULL: its records are counted as dropped.
- * VMMU_ERR_INVALID for a ring whose size is no power of two, and without a seat.
+ * [manage] `id` tells its records from others' in the trace: any but VMMU_TRACE_NO_VCPU.
+ * `ring` is this vCPU's alone; NULL: its records are counted as dropped.
+ * VMMU_ERR_INVALID for a ring whose size is no power of two, and when config.max_vcpus are
+ * there already. VMMU_ERR_BUSY: another vCPU of the VM has this id, or another vCPU or
+ * the VM itself has this ring. VMMU_ERR_NO_MEMORY.
  */
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out);
@@ -156,7 +169,8 @@ struct vmmu_fault {
 	/* in */
 	vmmu_gpa gpa;        /* shadow modes: out, what the guest's tables make of gva */
 	vmmu_gva gva;        /* shadow modes: CR2 */
-	uint32_t access;     /* VMMU_R/W/X | VMMU_ACCESS_* */
+	uint32_t access;     /* VMMU_R/W/X | VMMU_ACCESS_*; other bits are not looked at. Without a
+	                        * right any leaf satisfies it; where there is none it is a read */
 	uint64_t error_code; /* exit qualification or EXITINFO1, for the trace only; after
 	                        * INJECT_PF the error code to inject, with gva in CR2 */
 	uint64_t rip;        /* guest RIP, for the trace only */
@@ -182,9 +196,10 @@ enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fau
 
 /*
  * [vcpu] Build the tables for [gpa, gpa + bytes) as read, write or execute
- * accesses would (`access`: VMMU_R/W/X). Stops at the first page that fails:
- * *done says how many bytes were mapped or were mapped already. VMMU_FAULT_DENIED
- * where the guest's own tables decide: under shadow paging with CR0.PG set.
+ * accesses would (`access`: VMMU_R, W, X, or several of them). Stops at the first page
+ * that fails: *done says how many bytes were mapped or were mapped already; NULL: the caller
+ * does not ask. VMMU_FAULT_DENIED where the guest's own tables decide, under shadow paging
+ * with CR0.PG set; and for an `access` that has none of the three or anything else.
  */
 enum vmmu_fault_result vmmu_prefault(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes,
                                      unsigned access, uint64_t *done);
@@ -232,7 +247,9 @@ struct vmmu_paging;
  * PKRU changes without an exit: while CR4.PKE is set, tell of it before vmmu_fault.
  * What the guest needs first in the new address space may be mapped in passing:
  * host.backing and host.flush are called as by a fault.
- * VMMU_ERR_NO_MEMORY: the old registers still hold.
+ * VMMU_ERR_INVALID: the VM is not in shadow mode, or `cpu` is none (maxphyaddr) or not that
+ * of the other vCPUs. VMMU_ERR_UNSUPPORTED: five levels, and the VM has four.
+ * VMMU_ERR_NO_MEMORY. After any of these the old registers still hold.
  */
 enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_paging *registers);
 
@@ -240,7 +257,8 @@ enum vmmu_status vmmu_vcpu_set_paging(struct vmmu_vcpu *vcpu, const struct vmmu_
  * [vcpu] Guest memory at [gpa, gpa + bytes) has been written otherwise than by a
  * guest CPU: by the emulator, a device model, a loader. To be called after the
  * write. Dirty pages are noted; what was concluded from the old words is undone.
- * Long ranges are gone through in pieces; what lies in no slot costs nothing.
+ * Long ranges are gone through in pieces; what lies in no slot costs nothing. A range
+ * that passes 2^64 ends there.
  */
 void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes);
 
@@ -278,7 +296,7 @@ enum vmmu_status vmmu_slot_delete(struct vmmu_vm *vm, uint32_t id);
 enum vmmu_status vmmu_slot_move(struct vmmu_vm *vm, uint32_t id, vmmu_gpa base);
 /* [manage] Returns when no CPU holds a right that the new flags take away. */
 enum vmmu_status vmmu_slot_set_flags(struct vmmu_vm *vm, uint32_t id, uint32_t flags);
-/* [manage] Which slot covers gpa, or comes with `id`. VMMU_ERR_SLOT_MISSING if none. */
+/* [manage] Which slot covers gpa, or comes with `id`. VMMU_ERR_SLOT_MISSING if none, *out is as before. */
 enum vmmu_status vmmu_slot_find(struct vmmu_vm *vm, vmmu_gpa gpa, struct vmmu_slot_info *out);
 enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot_info *out);
 
@@ -287,7 +305,9 @@ enum vmmu_status vmmu_slot_get(struct vmmu_vm *vm, uint32_t id, struct vmmu_slot
  * `max_level` that touch the range are removed and never come back while the
  * cap stands. A cap counts for the whole of every 2 MiB block that the range
  * touches, and the last call wins there; VMMU_LEVEL_1G takes the cap off again.
- * Range: whole pages of one slot; caps end with it, and stay behind when it moves.
+ * Range: whole pages of one slot, or VMMU_ERR_SLOT_MISSING; caps end with it, and stay
+ * behind when it moves. VMMU_ERR_INVALID for no page or parts of one, and for a level that
+ * is none of the three. VMMU_ERR_NO_MEMORY.
  */
 enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes,
                                      unsigned max_level);
@@ -295,7 +315,8 @@ enum vmmu_status vmmu_range_restrict(struct vmmu_vm *vm, vmmu_gpa base, uint64_t
 /*
  * [manage] Fetch the dirty bitmap of a slot (bit n = page n, 64 per word,
  * `words` long enough for the slot) and start a new round: the pages reported
- * are write-protected again, and that is flushed, before this returns.
+ * are write-protected again, and that is flushed, before this returns. VMMU_ERR_INVALID
+ * for a slot that does not log, and for a bitmap too short.
  */
 enum vmmu_status vmmu_dirty_log(struct vmmu_vm *vm, uint32_t id, uint64_t *bitmap, size_t words);
 /* 64 pages of a slot of which some were written. */
@@ -365,7 +386,10 @@ struct vmmu_decoder {
 	struct vmmu_cpu cpu;
 };
 
-/* [any] Decode one entry; needs no VM, so trace readers can use it. */
+/*
+ * [any] Decode one entry; needs no VM, so trace readers can use it. For a level or a
+ * decoder that cannot be, an entry is VMMU_ENTRY_BAD unless it is 0.
+ */
 void vmmu_entry_decode(const struct vmmu_decoder *decoder, unsigned level, uint64_t entry,
                        struct vmmu_entry_info *out);
 
@@ -422,7 +446,8 @@ void vmmu_trace_mark(struct vmmu_vcpu *vcpu, uint64_t number);
  * [vcpu] The host has carried out an instruction that makes a CPU forget translations, and
  * has flushed for it (SDM vol. 3, 4.10.4.1): a VMMU_TRACE_GUEST_FLUSH record in the vCPU's
  * ring. `value`: what the register now has, or INVLPG's gva. The engine asked for no such
- * flush: what it owes goes through host.flush.
+ * flush: what it owes goes through host.flush. An `instruction` that is none is told of as
+ * VMMU_GUEST_FLUSH_NONE.
  */
 void vmmu_trace_guest_flush(struct vmmu_vcpu *vcpu, enum vmmu_guest_flush instruction, uint64_t value,
                             uint64_t rip);

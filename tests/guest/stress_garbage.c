@@ -150,7 +150,7 @@ static uint64_t random_linear(void)
 
 /* ---- Accesses ---------------------------------------------------------------------------------- */
 
-/* AMD's manual reserves bit 8 of the two upper levels where they reference a table; not every CPU minds. */
+/* AMD's manual reserves bit 8 of a PML4E and a PML5E, older ones that of a PDPE as well; not every CPU minds. */
 static bool is_disputed(const struct sim_guest_result *r, unsigned step)
 {
 	return paging->levels >= 4 && step < paging->levels - 2 && r->entry[step] & ENTRY_G;

@@ -161,7 +161,7 @@ static void anything_goes_while_vcpus_fault(void **state)
 
 	host->backing = answer;
 	host->is_busy = is_busy_at_times;
-	config.max_shadow_tables = 1;
+	config.max_shadow_tables = VMMU_SHADOW_TABLES_MIN;
 	config.ring = &ring;
 	host_make(host, &config, VCPUS);
 	host->arg = mode_of(state) == VMMU_MODE_SHADOW ? NULL : host;

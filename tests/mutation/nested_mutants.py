@@ -466,4 +466,8 @@ NESTED_MUTANTS = [
            "flush == VMMU_NESTED_FLUSH_ALL ||\n",
            "flush >= VMMU_NESTED_FLUSH_ALL ||\n",
            "INVEPT flushes what it need not"),
+    Mutant("nested-tag-of-no-request", CALLS,
+           "flush > VMMU_NESTED_FLUSH_TABLES ||",
+           "false ||",
+           "a flush of a kind that is not known is none"),
 ]

@@ -421,4 +421,8 @@ SHADOW_MUTANTS = [
            "\t\tif (fn == zap_block)\n",
            "\t\tif (false && fn == zap_block)\n",
            "a slot that is moved about leaves a block of the reverse map at each place"),
+    Mutant("fault-just-looks", "engine/map/shadow/shadow_fault.c",
+           "(b->f->access & ~VMMU_ACCESS_PEEK) | ",
+           "b->f->access | ",
+           "a guest's access that leaves no accessed and dirty bits, when the caller says so"),
 ]

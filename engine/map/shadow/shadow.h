@@ -103,8 +103,6 @@ struct vmmu_shadow {
 
 enum {
 	VMMU_SHADOW_BUCKETS = 1024,
-	VMMU_SHADOW_LIMIT_DEFAULT = 2048,
-	VMMU_SHADOW_LIMIT_MIN = 64,
 	/* A root in use, and what one instruction may need besides. */
 	VMMU_SHADOW_PER_VCPU = 32,
 };

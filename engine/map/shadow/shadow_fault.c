@@ -88,7 +88,7 @@ static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 
 	inside = vmmu_op_enter(b->op);
 	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, vmmu_gva_of(b->input),
-	                                 b->f->access | (b->ahead ? VMMU_ACCESS_PEEK : 0),
+	                                 (b->f->access & ~VMMU_ACCESS_PEEK) | (b->ahead ? VMMU_ACCESS_PEEK : 0),
 	                                 memory->invalidating ? &guard : NULL, &b->walk);
 	/* A walk that has stored anything ends with no other result. */
 	if (result == VMMU_GUEST_OK || result == VMMU_GUEST_BUSY)

@@ -8,7 +8,7 @@ void vmmu_shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 {
 	struct vmmu_shadow_map *all = (struct vmmu_shadow_map *)vcpu->map;
 	struct vmmu_shadow_vcpu *sv = vmmu_shadow_vcpu_of(vcpu);
-	uint32_t least = VMMU_SHADOW_LIMIT_MIN + VMMU_SHADOW_PER_VCPU * vcpu->vm->vcpus;
+	uint32_t least = VMMU_SHADOW_TABLES_MIN + VMMU_SHADOW_PER_VCPU * vcpu->vm->vcpus;
 
 	struct vmmu_closed closed = vmmu_gate_close(&vcpu->vm->tables, managing);
 
@@ -138,7 +138,6 @@ enum { SHADOW_PATH_TABLES = 6 }; /* four levels of the guest's, two below a 1 Gi
 static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct vmmu_config *config,
                  const struct vmmu_layout *layout, const struct vmmu_shadow_kind *kind)
 {
-	uint32_t limit = config->max_shadow_tables ? config->max_shadow_tables : VMMU_SHADOW_LIMIT_DEFAULT;
 	struct vmmu_map *map = &all->map;
 
 	vmmu_map_init(map, kind->ops, vm, config, layout);
@@ -150,7 +149,7 @@ static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct v
 		map->leaf_level_max = VMMU_LEVEL_2M;
 	/* The guest's tables have the first word on every access; an entry would save nothing. */
 	map->mmio_cache = false;
-	all->limit = limit < VMMU_SHADOW_LIMIT_MIN ? VMMU_SHADOW_LIMIT_MIN : limit;
+	all->limit = config->max_shadow_tables ? config->max_shadow_tables : VMMU_SHADOW_TABLES_DEFAULT;
 }
 
 bool vmmu_shadow_create_kind(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
