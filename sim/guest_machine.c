@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TABLES_AT 0xc0000000u /* below 4 GiB: CR3 has 32 bits outside long mode */
+/* Across 4 GiB: what CR3 names outside long mode lies below, all else above. */
+#define LOW_FRAMES 128u
+#define TABLES_AT ((1ull << 32) - LOW_FRAMES * 4096ull)
 #define TABLE_FRAMES 4096u
 #define FIRST_PFN 0x100000u
 #define CHANGES_KEPT 200000u
@@ -180,6 +182,11 @@ static void object_free(void *ctx, void *object, size_t size)
 static bool table_alloc(void *ctx, vmmu_hpa *out)
 {
 	return sim_memory_table_alloc(&((struct sim_gm *)ctx)->tables, out);
+}
+
+static bool table_alloc_low(void *ctx, vmmu_hpa *out)
+{
+	return sim_memory_table_alloc_low(&((struct sim_gm *)ctx)->tables, out);
 }
 
 static void table_free(void *ctx, vmmu_hpa frame)
@@ -386,6 +393,7 @@ static void init_host(struct sim_gm *gm)
 		.object_alloc = object_alloc,
 		.object_free = object_free,
 		.table_alloc = table_alloc,
+		.table_alloc_low = table_alloc_low,
 		.table_free = table_free,
 		.table_read_base = (uintptr_t)gm->tables.read_view - base,
 		.table_write_base = (uintptr_t)gm->tables.write_view - base,
@@ -434,7 +442,10 @@ struct sim_gm *sim_gm_new(const struct sim_gm_config *config)
 {
 	struct sim_gm *gm = calloc(1, sizeof(*gm));
 	struct sim_memory_config memory = {
-		.base = TABLES_AT, .seed = config->seed, .frames = config->table_frames ? config->table_frames : TABLE_FRAMES};
+		.base = TABLES_AT,
+		.seed = config->seed,
+		.low_frames = LOW_FRAMES,
+		.frames = LOW_FRAMES + (config->table_frames ? config->table_frames : TABLE_FRAMES)};
 	struct vmmu_config vm = {
 		.mode = VMMU_MODE_SHADOW,
 		.cpu = {

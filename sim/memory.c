@@ -33,6 +33,13 @@ static uint8_t *map_view(struct sim_memory *memory, int protection)
 	return view == MAP_FAILED ? NULL : view;
 }
 
+static void set_free(struct sim_memory *memory, unsigned n)
+{
+	struct sim_free_frames *frames = n < memory->config.low_frames ? &memory->low : &memory->high;
+
+	frames->list[frames->count++] = n;
+}
+
 bool sim_memory_init(struct sim_memory *memory, const struct sim_memory_config *config)
 {
 	*memory = (struct sim_memory){.config = *config, .fd = -1, .random = config->seed};
@@ -44,12 +51,12 @@ bool sim_memory_init(struct sim_memory *memory, const struct sim_memory_config *
 	memory->write_view = map_view(memory, PROT_READ | PROT_WRITE);
 	memory->read_view = config->single_view ? memory->write_view : map_view(memory, PROT_READ);
 	memory->frame = calloc(config->frames, sizeof(*memory->frame));
-	memory->free_list = calloc(config->frames, sizeof(*memory->free_list));
-	if (!memory->write_view || !memory->read_view || !memory->frame || !memory->free_list)
+	memory->low.list = calloc(config->frames, sizeof(*memory->low.list));
+	memory->high.list = calloc(config->frames, sizeof(*memory->high.list));
+	if (!memory->write_view || !memory->read_view || !memory->frame || !memory->low.list || !memory->high.list)
 		goto fail;
-	for (unsigned i = 0; i < config->frames; i++)
-		memory->free_list[i] = config->frames - 1 - i;
-	memory->free_count = config->frames;
+	for (unsigned n = config->frames; n-- > 0;)
+		set_free(memory, n);
 	return true;
 fail:
 	sim_memory_fini(memory);
@@ -72,7 +79,8 @@ void sim_memory_fini(struct sim_memory *memory)
 	if (memory->fd >= 0)
 		close(memory->fd);
 	free(memory->frame);
-	free(memory->free_list);
+	free(memory->low.list);
+	free(memory->high.list);
 	pthread_mutex_destroy(&memory->lock);
 }
 
@@ -150,20 +158,20 @@ struct sim_frame *sim_memory_frame(struct sim_memory *memory, uint64_t hpa)
 	return &memory->frame[frame_number(memory, hpa)];
 }
 
-bool sim_memory_table_alloc(struct sim_memory *memory, vmmu_hpa *out)
+static bool table_alloc(struct sim_memory *memory, struct sim_free_frames *from, vmmu_hpa *out)
 {
 	pthread_mutex_lock(&memory->lock);
-	bool granted = grant(memory) && memory->free_count > 0;
+	bool granted = grant(memory) && from->count > 0;
 
 	if (granted) {
 		/* Often the frame freed last, which catches stale pointers best; sometimes any. */
-		unsigned pick = memory->free_count - 1;
+		unsigned pick = from->count - 1;
 
 		if (memory->random && sim_random_below(&memory->random, 4) == 0)
-			pick = (unsigned)sim_random_below(&memory->random, memory->free_count);
-		unsigned n = memory->free_list[pick];
+			pick = (unsigned)sim_random_below(&memory->random, from->count);
+		unsigned n = from->list[pick];
 
-		memory->free_list[pick] = memory->free_list[--memory->free_count];
+		from->list[pick] = from->list[--from->count];
 		memset(memory->write_view + (size_t)n * VMMU_PAGE_SIZE, 0, VMMU_PAGE_SIZE);
 		memory->frame[n] = (struct sim_frame){.in_use = true};
 		memory->in_use++;
@@ -171,6 +179,16 @@ bool sim_memory_table_alloc(struct sim_memory *memory, vmmu_hpa *out)
 	}
 	pthread_mutex_unlock(&memory->lock);
 	return granted;
+}
+
+bool sim_memory_table_alloc(struct sim_memory *memory, vmmu_hpa *out)
+{
+	return table_alloc(memory, &memory->high, out);
+}
+
+bool sim_memory_table_alloc_low(struct sim_memory *memory, vmmu_hpa *out)
+{
+	return table_alloc(memory, &memory->low, out);
 }
 
 void sim_memory_table_free(struct sim_memory *memory, vmmu_hpa hpa)
@@ -186,7 +204,7 @@ void sim_memory_table_free(struct sim_memory *memory, vmmu_hpa hpa)
 		for (unsigned i = 0; i < VMMU_PAGE_SIZE / sizeof(*entry); i++)
 			__atomic_store_n(&entry[i], POISON, __ATOMIC_RELAXED);
 		*frame = (struct sim_frame){0};
-		memory->free_list[memory->free_count++] = frame_number(memory, hpa.v);
+		set_free(memory, frame_number(memory, hpa.v));
 		memory->in_use--;
 	}
 	pthread_mutex_unlock(&memory->lock);

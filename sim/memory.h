@@ -19,8 +19,9 @@
 struct sim_memory_config {
 	uint64_t base; /* hpa of the first frame */
 	unsigned frames;
-	bool single_view; /* one mapping for both: ThreadSanitizer tells addresses apart, not frames */
-	uint64_t seed;    /* order in which free frames are handed out again */
+	unsigned low_frames; /* of these, the first that many: sim_memory_table_alloc_low gives them, and it alone */
+	bool single_view;    /* one mapping for both: ThreadSanitizer tells addresses apart, not frames */
+	uint64_t seed;       /* order in which free frames are handed out again */
 };
 
 /* Which allocations are to fail: the nth, counted from 1; 0 = none. */
@@ -44,8 +45,10 @@ struct sim_memory {
 	size_t bytes;
 	int fd;
 	struct sim_frame *frame;
-	unsigned *free_list;
-	unsigned free_count;
+	struct sim_free_frames {
+		unsigned *list;
+		unsigned count;
+	} low, high;
 	unsigned in_use;
 	uint64_t random;
 	uint64_t attempts; /* allocations asked for so far, objects and frames */
@@ -67,6 +70,7 @@ bool sim_memory_grant(struct sim_memory *memory);
 void *sim_memory_object_alloc(struct sim_memory *memory, size_t size);
 void sim_memory_object_free(struct sim_memory *memory, void *object, size_t size);
 bool sim_memory_table_alloc(struct sim_memory *memory, vmmu_hpa *out);
+bool sim_memory_table_alloc_low(struct sim_memory *memory, vmmu_hpa *out);
 void sim_memory_table_free(struct sim_memory *memory, vmmu_hpa frame);
 
 /* The frame that holds hpa, or NULL when hpa is not table memory. */

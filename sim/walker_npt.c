@@ -28,10 +28,8 @@ static uint64_t reserved(const struct sim_cpu *cpu, unsigned level, bool leaf)
 
 	if (level >= 4)
 		return mask | bits(8, 7);
-	if (level == 1)
-		return mask;
-	if (!leaf)
-		return mask | (level == 3 ? bits(8, 8) : 0);
+	if (level == 1 || !leaf)
+		return mask; /* older manuals reserve bit 8 of a PDPE; CPUs ignore it */
 	if (level == 3)
 		return mask | bits(29, 13) | (cpu->page_1g ? 0 : NPT_PS);
 	return mask | bits(20, 13);

@@ -65,7 +65,10 @@ static void mode_init_reserved(struct vmmu_guest_mode *mode)
 		/* Where no leaf may stand its marker is reserved; without CR4.PSE it is ignored. */
 		if (level > mode->huge_level_max && level > VMMU_LEVEL_4K && !f->huge_needs_pse)
 			mode->reserved_table[level] |= f->huge;
-		/* APM vol. 2, 5.3.3: bits 8:7 of a PML4E and a PML5E are MBZ, bit 8 of a lower one is ignored. */
+		/*
+		 * APM vol. 2, 5.3.3: bits 8:7 of a PML4E and a PML5E must be 0. Older revisions say
+		 * so of a PDPE's bit 8 as well; CPUs ignore it.
+		 */
 		if (level > VMMU_LEVEL_1G && cpu->bit8_reserved)
 			mode->reserved_table[level] |= f->global;
 	}

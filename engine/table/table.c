@@ -43,18 +43,18 @@ void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)
 	t->host->object_free(t->ctx, table, t->header_bytes);
 }
 
-static struct vmmu_table *table_new(struct vmmu_tables *t)
+/* `mask`: the address bits that whatever is to name the table has. */
+static struct vmmu_table *table_new(struct vmmu_tables *t, bool (*alloc)(void *ctx, vmmu_hpa *out), uint64_t mask)
 {
 	struct vmmu_table *table = t->host->object_alloc(t->ctx, t->header_bytes);
 
 	if (!table)
 		return NULL;
-	if (!t->host->table_alloc(t->ctx, &table->hpa)) {
+	if (!alloc(t->ctx, &table->hpa)) {
 		t->host->object_free(t->ctx, table, t->header_bytes);
 		return NULL;
 	}
-	/* No entry could name it. */
-	if (table->hpa.v & ~t->frame_mask) {
+	if (table->hpa.v & ~mask) {
 		vmmu_table_delete(t, table);
 		return NULL;
 	}
@@ -84,7 +84,7 @@ bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned co
 	if (VMMU_UNLIKELY(vmmu_table_hash_is_full(&t->hash)))
 		vmmu_table_hash_grow(t);
 	while (who->spares < count) {
-		struct vmmu_table *table = table_new(t);
+		struct vmmu_table *table = table_new(t, t->host->table_alloc, t->frame_mask);
 
 		if (!table)
 			return false;
@@ -93,8 +93,22 @@ bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned co
 	return true;
 }
 
+bool vmmu_low_spare_fill(struct vmmu_tables *t, struct vmmu_actor *who)
+{
+	const struct vmmu_host *host = t->host;
+
+	vmmu_assert_outside(t, who);
+	if (!who->low_spare)
+		who->low_spare = table_new(t, host->table_alloc_low ? host->table_alloc_low : host->table_alloc,
+		                           t->frame_mask & UINT32_MAX);
+	return who->low_spare;
+}
+
 void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who)
 {
+	if (who->low_spare)
+		vmmu_table_delete(t, who->low_spare);
+	who->low_spare = NULL;
 	while (who->spares)
 		vmmu_table_delete(t, spare_pop(who));
 }
@@ -113,10 +127,8 @@ void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
 	vmmu_trace_end(op);
 }
 
-struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn)
+static struct vmmu_table *take(struct vmmu_op *op, struct vmmu_table *table, unsigned level, vmmu_gfn gfn)
 {
-	struct vmmu_table *table = spare_pop(op->who);
-
 	table->next = NULL;
 	table->level = (uint8_t)level;
 	table->for_hole = false;
@@ -126,6 +138,20 @@ struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn 
 		vmmu_count(&op->who->count.tables_nested[level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, true);
 	return table;
+}
+
+struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn)
+{
+	return take(op, spare_pop(op->who), level, gfn);
+}
+
+struct vmmu_table *vmmu_table_take_low(struct vmmu_op *op, unsigned level, vmmu_gfn gfn)
+{
+	struct vmmu_table *table = op->who->low_spare;
+
+	VMMU_ASSERT(table != NULL);
+	op->who->low_spare = NULL;
+	return take(op, table, level, gfn);
 }
 
 void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table)

@@ -82,6 +82,7 @@ struct vmmu_actor {
 	uint64_t untold;          /* drops not yet told in the ring */
 	struct vmmu_table *spare; /* frames zero, ready to be linked */
 	unsigned spares;
+	struct vmmu_table *low_spare; /* one whose frame CR3 can name outside long mode, or none */
 	struct vmmu_hint hint;
 	struct vmmu_counters count;
 };
@@ -210,6 +211,11 @@ static inline uint64_t vmmu_entry_read(const struct vmmu_tables *t, vmmu_hpa tab
  * never with it closed. False when the host has no more; what was got is kept.
  */
 bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned count);
+/*
+ * The same for one table below 4 GiB: outside long mode the CPU takes bits 31:5 of
+ * CR3 alone (SDM vol. 3, 4.4.1; APM vol. 2, 5.2.1).
+ */
+bool vmmu_low_spare_fill(struct vmmu_tables *t, struct vmmu_actor *who);
 void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who);
 
 /* Give a table's frame and header back to the host. Nothing may reach it any more. */
@@ -220,6 +226,8 @@ void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table);
  * Hand it back, all zero, when another vCPU has linked one in its place.
  */
 struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn);
+/* The one below 4 GiB. */
+struct vmmu_table *vmmu_table_take_low(struct vmmu_op *op, unsigned level, vmmu_gfn gfn);
 void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table);
 /*
  * Make a table found by its hpa, after it has been linked and before the gate

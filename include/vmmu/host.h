@@ -21,13 +21,15 @@
  * this version; tests/engine/allocation.c holds calls and growth to this list.
  *
  *   vmmu_vm_create         the VM (10 KiB), 8 bytes for each of config.max_vcpus, its map
- *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five)
+ *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five,
+ *                          the first of them from table_alloc_low)
  *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB)
  *   vmmu_fault, _prefault  before a new entry: as many frames as the vCPU lacks of one for
  *                          each level but the top. What it does not use it keeps: of a
  *                          fault that needs no table none is asked for the next time.
  *                          Shadow: also one block of 4 KiB, kept likewise
- *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered
+ *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered; one of them
+ *                          from table_alloc_low unless the guest is in long mode
  *   vmmu_vcpu_set_nested   nested: seven frames, likewise; a fault as in shadow modes
  *   vmmu_guest_written     shadow: as a fault
  *   vmmu_slot_create       the slot (96 bytes); with LOG_DIRTY one bit for each page of
@@ -109,6 +111,14 @@ struct vmmu_host {
 	 * is given back.
 	 */
 	bool (*table_alloc)(void *ctx, vmmu_hpa *out);
+	/*
+	 * The same, below 4 GiB, and given back by table_free as well: outside long mode
+	 * a CPU takes bits 31:5 of CR3 alone (SDM vol. 3, 4.4.1; APM vol. 2, 5.2.1).
+	 * Asked for in shadow mode, for the top table of a guest that is not in long
+	 * mode: nine for each vCPU and one for the VM at most. NULL: table_alloc is asked.
+	 * A frame past 4 GiB counts as none and is given back. No other mode calls it.
+	 */
+	bool (*table_alloc_low)(void *ctx, vmmu_hpa *out);
 	void (*table_free)(void *ctx, vmmu_hpa frame);
 
 	/*
@@ -206,11 +216,18 @@ enum vmmu_point {
 	VMMU_POINT_TABLE_FREE, /* a table is about to go back to the host */
 };
 
-/* What must be forgotten. All of it names guest-physical mappings of one VM. */
+/*
+ * What must be forgotten, of one VM.
+ *
+ * EPT, NPT: guest-physical mappings, by gfn. In a nested VM that is L1's: a flush that is
+ * not `all` concerns the VM's own map, the one that L1 runs on, and nothing that L2 runs on.
+ * What changes in maps for L2 is always told as `all`, of L1's own map and of all of L2's.
+ * Shadow: linear mappings, and always `all`: global ones and those of every PCID.
+ */
 struct vmmu_flush {
 	uint32_t id; /* matches the trace's flush_owed / flush_done records */
 	uint16_t vm;
-	bool all;          /* everything of this VM; start/pages are then the widest range */
+	bool all;          /* everything of this VM; start and pages then say nothing */
 	bool tables_freed; /* non-leaf entries went away: paging-structure caches hold them too */
 	vmmu_gfn start;
 	uint64_t pages;

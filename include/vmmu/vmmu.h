@@ -136,7 +136,8 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu);
 
 struct vmmu_root {
 	vmmu_hpa table;   /* the top table */
-	uint64_t pointer; /* EPTP (SDM vol. 3, 25.6.11) or nCR3 (APM vol. 2, 15.25.3) */
+	uint64_t pointer; /* EPTP (SDM vol. 3, 25.6.11) or nCR3 (APM vol. 2, 15.25.3); shadow: CR3, and
+	                   * below 4 GiB where `levels` is 3, the guest outside long mode */
 	uint8_t levels;
 	uint16_t id;
 };
@@ -182,7 +183,8 @@ struct vmmu_fault {
 	uint64_t entry; /* entry that now translates gpa */
 	uint8_t level;  /* its level; 0 = none. This and the next two make four bytes: one store clears them */
 	/* nested modes only (<vmmu/nested.h>) */
-	bool dirtied;     /* a D flag of L1's EPT was set: with PML, l2_gpa's page goes into L1's log */
+	bool dirtied;     /* a D flag of L1's EPT was clear and is set now (also when what follows ends in
+	                   * another result): with PML, l2_gpa's page goes into L1's log */
 	uint16_t reflect; /* after REFLECT: enum vmmu_reflect */
 	vmmu_gpa l2_gpa;  /* gpa as it was on entry; gpa itself is L1's then */
 };

@@ -34,7 +34,9 @@
 
 enum { HOST_TABLES = 16384,
        HOST_VCPUS = 4 };
+#ifndef HOST_TABLES_AT
 #define HOST_TABLES_AT 0x40000000ull /* hpa of the first frame for tables */
+#endif
 #define HOST_FRAMES 0x200000ull      /* frame of the first page of guest memory */
 #define HOST_OBJECT_MAX (1ull << 30) /* no larger object is given */
 

@@ -470,4 +470,8 @@ NESTED_MUTANTS = [
            "flush > VMMU_NESTED_FLUSH_TABLES ||",
            "false ||",
            "a flush of a kind that is not known is none"),
+    Mutant("dirtied-by-an-accessed-flag", "engine/guest/guest_walk.c",
+           "out->dirtied = dirty && leaf->stored;",
+           "out->dirtied = w->write && leaf->stored;",
+           "L1's log names a page that was in it already"),
 ]

@@ -369,7 +369,7 @@ static void commit_65855ed8b034_a_child_is_compared_before_it_is_linked(void **s
 /* The limit is met in the middle of a fault: what it takes down is nothing that the fault stands on. */
 static void cve_2026_64561_the_quota_takes_no_root(void **state)
 {
-	struct sim_gm *gm = machine_of(1, 0, 1);
+	struct sim_gm *gm = machine_of(1, 0, VMMU_SHADOW_TABLES_MIN);
 
 	(void)state;
 	for (unsigned i = 0; i < 300; i++) {

@@ -162,6 +162,32 @@ static void tables_lie_low(void **state)
 	assert_true(frame_alloc(FRAME_ORDER_2M, FRAME_GUEST, false) >= HIGH_BASE);
 }
 
+/* What must lie low comes from nowhere else, and is used up when the low part is. */
+static void low_for_certain(void **state)
+{
+	uint64_t frame, last = 0, seen = 0, free_before;
+
+	(void)state;
+	start_large();
+	free_before = frame_count(FRAME_FREE);
+	while ((frame = frame_alloc_low())) {
+		assert_true(frame >= MACHINE_BASE && frame + PAGE <= HIGH_BASE);
+		assert_int_equal(frame_use_of(frame), FRAME_TABLE);
+		for (unsigned i = 0; i < PAGE / sizeof(uint64_t); i++)
+			assert_int_equal(((uint64_t *)frame)[i], 0);
+		memset((void *)frame, 0x5a, PAGE);
+		last = frame;
+		seen++;
+	}
+	assert_int_equal(frame_count(FRAME_TABLE), seen);
+	/* All of the high part is left. */
+	assert_int_equal(frame_count(FRAME_FREE), HIGH_BYTES / PAGE);
+	assert_int_equal(free_before - seen, HIGH_BYTES / PAGE);
+	assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_TABLE, false) >= HIGH_BASE);
+	frame_free(last, FRAME_ORDER_4K);
+	assert_int_equal(frame_alloc_low(), last);
+}
+
 static void objects(void **state)
 {
 	static const size_t sizes[] = {1, 64, 65, 200, 2048, 2049, 4096, 4097, 300000};
@@ -206,6 +232,7 @@ int main(void)
 		cmocka_unit_test(runs_are_aligned_and_zero),
 		cmocka_unit_test(nothing_is_lost),
 		cmocka_unit_test(tables_lie_low),
+		cmocka_unit_test(low_for_certain),
 		cmocka_unit_test(objects),
 	};
 

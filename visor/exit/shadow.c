@@ -44,9 +44,6 @@ static enum vmmu_status shadow_load(struct vcpu *v, const struct vmmu_paging *ne
 
 	if (status == VMMU_OK)
 		status = vmmu_vcpu_load(v->mmu, &root);
-	/* Outside long mode CR3 has 32 bits. */
-	if (status == VMMU_OK && !(next->efer & X86_EFER_LMA) && root.pointer >> 32)
-		status = VMMU_ERR_UNSUPPORTED;
 	if (status != VMMU_OK)
 		return status;
 	v->paging = *next;

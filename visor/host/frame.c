@@ -89,13 +89,8 @@ static enum zone preferred_zone(enum frame_use use)
 	return use == FRAME_TABLE || use == FRAME_VISOR ? ZONE_LOW : ZONE_HIGH;
 }
 
-uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
+static uint64_t hand_out(uint64_t frame, unsigned order, enum frame_use use, bool zero)
 {
-	enum zone zone = preferred_zone(use);
-	uint64_t frame = take_run(zone, order);
-
-	if (!frame)
-		frame = take_run(zone == ZONE_LOW ? ZONE_HIGH : ZONE_LOW, order);
 	if (!frame)
 		return 0;
 	set_use(frame, order, use);
@@ -104,6 +99,21 @@ uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
 	if (zero)
 		memset((void *)(uintptr_t)(frame << FRAME_SHIFT), 0, FRAME_BYTES << order);
 	return frame << FRAME_SHIFT;
+}
+
+uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
+{
+	enum zone zone = preferred_zone(use);
+	uint64_t frame = take_run(zone, order);
+
+	if (!frame)
+		frame = take_run(zone == ZONE_LOW ? ZONE_HIGH : ZONE_LOW, order);
+	return hand_out(frame, order, use, zero);
+}
+
+uint64_t frame_alloc_low(void)
+{
+	return hand_out(take_run(ZONE_LOW, FRAME_ORDER_4K), FRAME_ORDER_4K, FRAME_TABLE, true);
 }
 
 /* Is the run a whole free one of this order? Only then may it be joined. */

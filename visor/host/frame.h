@@ -47,6 +47,8 @@ bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end)
  * own come from below low_end while there is any, everything else from above.
  */
 uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero);
+/* A zero frame for a table, below low_end for certain; 0 when there is none. */
+uint64_t frame_alloc_low(void);
 void frame_free(uint64_t address, unsigned order);
 
 /* Frames (4 KiB each) that have this use now. */

@@ -26,6 +26,13 @@ static bool host_table_alloc(void *ctx, vmmu_hpa *out)
 	return out->v;
 }
 
+static bool host_table_alloc_low(void *ctx, vmmu_hpa *out)
+{
+	(void)ctx;
+	out->v = frame_alloc_low();
+	return out->v;
+}
+
 static void host_table_free(void *ctx, vmmu_hpa frame)
 {
 	(void)ctx;
@@ -59,6 +66,7 @@ void host_connect(struct vm *vm, bool trace)
 		.object_alloc = host_object_alloc,
 		.object_free = host_object_free,
 		.table_alloc = host_table_alloc,
+		.table_alloc_low = host_table_alloc_low,
 		.table_free = host_table_free,
 		.backing = memory_backing,
 		.guest_read = memory_guest_read,

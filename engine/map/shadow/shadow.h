@@ -128,6 +128,7 @@ struct vmmu_shadow_kind {
 	const struct vmmu_map_ops *ops;
 	enum vmmu_input input;
 	uint8_t root_tables; /* that a root may need at once */
+	bool low_top;        /* CR3 names a top of four registers: it lies below 4 GiB */
 	/* Add the map for vCPUs that use no guest table just now. False: no memory. */
 	bool (*create_unpaged)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                       const struct vmmu_layout *layout);

@@ -179,6 +179,7 @@ bool vmmu_shadow_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 		.ops = &shadow_ops,
 		.input = VMMU_INPUT_GVA,
 		.root_tables = 1 + VMMU_PAE_ENTRIES,
+		.low_top = true,
 		.create_unpaged = vmmu_unpaged_create,
 	};
 

@@ -212,6 +212,15 @@ static bool is_agreed(const struct vmmu_shadow_map *all, const struct vmmu_guest
 	return !cpu->maxphyaddr || !all->cpu_known || is_same_cpu(&all->cpu, cpu);
 }
 
+static bool have_tables_for_root(struct vmmu_op *op, union vmmu_role top)
+{
+	const struct vmmu_shadow_kind *kind = vmmu_shadow_map_of(op)->kind;
+	bool low = kind->low_top && top.registers;
+
+	return vmmu_spares_fill(op->tables, op->who, kind->root_tables - (unsigned)low) &&
+	       (!low || vmmu_low_spare_fill(op->tables, op->who));
+}
+
 enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                     const struct vmmu_guest_mode *mode)
 {
@@ -222,7 +231,7 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 	struct vmmu_inside inside;
 
 	for (unsigned may_make = 0; !done && agreed && may_make <= 1; may_make++) {
-		if (may_make && !vmmu_spares_fill(op->tables, op->who, all->kind->root_tables))
+		if (may_make && !have_tables_for_root(op, top_role(mode)))
 			return VMMU_ERR_NO_MEMORY;
 		inside = vmmu_op_enter(op);
 		x = vmmu_shadow_lock(op, inside);

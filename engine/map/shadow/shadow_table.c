@@ -163,9 +163,12 @@ static void take_out(struct vmmu_shadow_map *all, struct vmmu_shadow *s)
 
 struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union vmmu_role role)
 {
-	struct vmmu_shadow *s =
-		(struct vmmu_shadow *)vmmu_table_take(x.op, role.level, vmmu_gfn_of(gfn));
+	struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
+	vmmu_gfn at = vmmu_gfn_of(gfn);
+	struct vmmu_shadow *s;
 
+	s = (struct vmmu_shadow *)(role.registers && all->kind->low_top ? vmmu_table_take_low(x.op, role.level, at)
+	                                                                : vmmu_table_take(x.op, role.level, at));
 	s->role = role;
 	s->gfn = gfn;
 	s->parents = NULL;
@@ -174,7 +177,7 @@ struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union
 	s->state = VMMU_SHADOW_PARKED;
 	s->history = (struct vmmu_shadow_history){.worth = VMMU_PARKED_NEVER, .announced = true};
 	vmmu_table_publish(x.op, &s->table);
-	insert(vmmu_shadow_map_of(x.op), s);
+	insert(all, s);
 	return s;
 }
 

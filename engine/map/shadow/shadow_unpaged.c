@@ -93,7 +93,8 @@ bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vm
 {
 	struct vmmu_map *map = vmmu_object_alloc(vm, sizeof(*map));
 
-	if (!map || !vmmu_spares_fill(&vm->tables, op->who, 1 + VMMU_PAE_ENTRIES)) {
+	if (!map || !vmmu_spares_fill(&vm->tables, op->who, VMMU_PAE_ENTRIES) ||
+	    !vmmu_low_spare_fill(&vm->tables, op->who)) {
 		vmmu_object_free(vm, map, sizeof(*map));
 		return false;
 	}
@@ -103,7 +104,7 @@ bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vm
 	map->mmio_cache = false;
 	map->flush_all = true;
 	op->map = map;
-	map->root = vmmu_table_take(op, VMMU_LEVEL_1G, vmmu_gfn_of(0));
+	map->root = vmmu_table_take_low(op, VMMU_LEVEL_1G, vmmu_gfn_of(0));
 	vmmu_table_publish(op, map->root);
 	fill_unpaged_top(op, map);
 	return true;
