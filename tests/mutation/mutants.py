@@ -724,7 +724,7 @@ MUTANTS = [
            "\n\t       (types | 1);",
            "a memory type that is none sets reserved bits"),
     Mutant("table-frame-unchecked", "engine/table/table.c",
-           "if (table->hpa.v & ~t->frame_mask) {",
+           "if (table->hpa.v & ~mask) {",
            "if (false) {",
            "a frame that no entry can name becomes a table"),
     Mutant("unknown-answer-taken-for-denied", "engine/map/prepare.c",

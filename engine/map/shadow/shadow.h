@@ -440,8 +440,17 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
-/* For a guard: false while the host takes the page at `entry` back. Inside the gate, `memory`: the VM's. */
-bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry);
+/*
+ * For a guard: false while the host takes the page at `entry` back, since nothing follows from
+ * what is read there, and what is stored there is lost. Inside the gate, `memory`: the VM's.
+ * Defined here, so that its address needs no global offset table.
+ */
+static inline bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry)
+{
+	uint64_t gfn = vmmu_gpa_gfn(entry).v;
+
+	return !vmmu_is_invalidating(memory, gfn, gfn + 1);
+}
 /* After a switch: link the table that the guest will need first. */
 void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);
 

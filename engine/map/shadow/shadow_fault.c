@@ -66,14 +66,6 @@ static bool is_accessed(const struct vmmu_build *b)
 	return true;
 }
 
-/* Not while the host takes the table's frame back: nothing follows from it, and what is stored there is lost. */
-bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry)
-{
-	uint64_t gfn = vmmu_gpa_gfn(entry).v;
-
-	return !vmmu_is_invalidating(memory, gfn, gfn + 1);
-}
-
 /*
  * One walk, with what it stores. Inside the gate: what it reads is the guest's at that
  * moment, and once vmmu_invalidate_begin has returned nothing is read or stored there.
