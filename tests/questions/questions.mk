@@ -8,6 +8,7 @@ check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/ques
 	tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md
 	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
 	tests/questions/damage.py $(BUILD)/tool-asan/vmmu
+	tests/questions/known_truth.py $(VMMU) 1
 	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
 	tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu
 
@@ -27,5 +28,6 @@ TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
 	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \
+	"tests/questions/known_truth.py $(VMMU) 1" \
 	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate" \
 	"tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu"

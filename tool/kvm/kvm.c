@@ -304,6 +304,7 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 	struct vm *vm = machine_vm_of(kvm, thread);
 	bool is_vcpu = thread->pub.vcpu != FACT_NO_VCPU || thread->vcpu_ahead != FACT_NO_VCPU;
 	struct vm_choice choice;
+	struct vm *other;
 
 	*tie = false;
 	if (vm && (is_vcpu || !machine_has_several(kvm, thread->pub.tgid))) {
@@ -319,6 +320,18 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 	}
 	choice = vm_by_value(kvm, thread, event, write, vm ? &thread->pub.tgid : NULL);
 	*tie = choice.tie && choice.fit >= KVM_FIT_DETACHED;
+	if (*tie && thread->serves && !thread->kernel) {
+		bool ambiguous;
+
+		/* Where frames are shared, a VMM's thread goes on with the VM that it is known to work for. */
+		other = kvm->vms[thread->serves - 1];
+		if (best_spot(kvm, other, thread, event, write, &ambiguous).fit == choice.fit) {
+			choice.vm = other;
+			*tie = false;
+		}
+	} else if (choice.fit == KVM_FIT_EXACT && !is_nothing(write->old, write->level) && !*tie) {
+		thread->serves = (uint16_t)(machine_vm_number(kvm, choice.vm) + 1);
+	}
 	if (vm)
 		return choice.vm ? choice.vm : vm;
 	/* A process whose VM was not seen yet has its own, unless it is certain that it works for another. */
@@ -813,6 +826,7 @@ static void take_zap_all(struct kvm *kvm, const struct source_event *event)
 	struct fact fact = {.kind = FACT_ZAP_ALL, .origin = origin_from_here(thread, event) & 31};
 
 	thread->fault = MAP_NONE;
+	thread->unmap_time = 0;
 	thread->tearing = true;
 	if (!vm && thread->pub.tgid < 0 && kvm->vm_count == 1)
 		vm = kvm->vms[0];

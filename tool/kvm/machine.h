@@ -19,6 +19,7 @@ struct thread {
 	uint64_t origin_time;    /* when it was last true */
 	uint32_t take;           /* the piece of work in which it takes unlinked tables down; 0 = none */
 	uint16_t take_vm;        /* whose tables these are */
+	uint16_t serves;         /* from 1: a VM for which it has written, without doubt; 0 = none */
 	uint16_t vcpu_ahead;     /* that it will show soon; FACT_NO_VCPU = none */
 	bool ran;                /* it has shown one, as far as is looked ahead */
 	bool beside_other;       /* another thread of its process runs that number at the same time */
