@@ -93,6 +93,11 @@ expect 121 'Bochs has at most 2 GiB' "$vmmu" run --machine bochs --kernel kernel
 expect 2 'grub-mkrescue failed|no such|cannot' env VMMU_GRUB_MKRESCUE=/bin/false "$vmmu" iso --kernel kernel --output x.iso
 # What a guest is booted from is not written over, by whatever name.
 ln -s kernel other-name
+# xorriso has its own reading of "=" in a path
+if command -v grub-mkrescue xorriso mformat >/dev/null; then
+	expect 0 'x.iso is ready' sh -c 'mkdir "$TMPDIR/a=b, c" && TMPDIR="$TMPDIR/a=b, c" "$0" iso --kernel kernel --output x.iso; s=$?
+		rmdir "$TMPDIR/a=b, c" && rm -f x.iso; exit $s' "$vmmu"
+fi
 expect 2 'kernel is what the guest is booted from' "$vmmu" iso --kernel kernel --output kernel
 expect 2 'initrd is what the guest is booted from' "$vmmu" iso --kernel kernel --initrd initrd --output initrd
 expect 121 'other-name is what the guest is booted from' "$vmmu" run --machine qemu --kernel kernel --trace other-name

@@ -89,7 +89,7 @@ int process_run(char *const *argv, const char *folder, const char *log, unsigned
 		.in = -1,
 		.out = -1,
 		.err = -1,
-		.scratch = folder,
+		.scratch = folder ? "." : NULL, /* its own path may have signs that mean something: "=" to xorriso */
 	};
 	int status;
 	pid_t pid;
