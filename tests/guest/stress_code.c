@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A kernel made of random bytes: some instructions that exit, and whatever else comes, run
- * at CPL 0 with random registers, again and again, until all is done or this guest has
+ * A kernel made of random bytes: some instructions that exit, and whatever else comes, or any
+ * opcode on device memory, with vector registers on and off and their exceptions unmasked. It
+ * is run at CPL 0 with random registers, again and again, until all is done or this guest has
  * broken itself beyond repair. How it ends is its own affair; what is tried is that the
  * visor is there afterwards to tell of it, unchanged, and has not been long at any exit.
  */
@@ -115,6 +116,152 @@ static void write_code(void)
 	to[n] = 0xc3;
 }
 
+/* ---- instructions on device memory ------------------------------------------------------ */
+
+/* QEMU 7.2 crashes while it translates one that only VEX has, if neither VEX nor 66h is there: what MMX has goes alone. */
+static uint8_t *put_three_bytes(uint8_t *to, uint8_t map, uint8_t opcode)
+{
+	bool mmx = map == 0x38 ? opcode < 0x0c || (opcode >= 0x1c && opcode < 0x1f) || opcode >= 0xf0 : opcode == 0x0f;
+
+	if (!mmx || random_pick(2))
+		*to++ = 0x66;
+	*to++ = 0x0f;
+	*to++ = map;
+	*to++ = opcode;
+	return to;
+}
+
+/* In front of an opcode, and the first bytes of each of its maps; a VEX or EVEX prefix gets random fields. */
+static uint8_t *put_prefixes(uint8_t *to)
+{
+	static const uint8_t prefixes[] = {0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x64, 0x36, 0x48, 0x44, 0x41, 0x4f};
+
+	while (random_pick(3) == 0)
+		*to++ = prefixes[random_pick(sizeof(prefixes))];
+	switch (random_pick(10)) {
+	case 0: /* one byte */
+		break;
+	case 1: /* x87 */
+		*to++ = (uint8_t)(0xd8 + random_pick(8));
+		return to;
+	case 2:
+	case 3:
+		*to++ = 0x0f;
+		break;
+	case 4:
+		return put_three_bytes(to, 0x38, (uint8_t)random_next());
+	case 5:
+		return put_three_bytes(to, 0x3a, (uint8_t)random_next());
+	case 6:
+		*to++ = 0xc5;
+		*to++ = (uint8_t)random_next();
+		break;
+	case 7:
+		*to++ = 0xc4;
+		*to++ = (uint8_t)(0xe0 | (1 + random_pick(3)));
+		*to++ = (uint8_t)random_next();
+		break;
+	default:
+		*to++ = 0x62;
+		*to++ = (uint8_t)(0xf0 | (1 + random_pick(3)));
+		*to++ = (uint8_t)(random_next() | 4);
+		*to++ = (uint8_t)(random_next() & (random_pick(2) ? 0xf8 : 0xff));
+	}
+	*to++ = (uint8_t)random_next();
+	return to;
+}
+
+/* Any opcode, its operand at (RCX), with a displacement at times; immediates are what comes. */
+static void write_device_code(void)
+{
+	uint8_t *to = (uint8_t *)code, *end = to + CODE_BYTES - 24;
+
+	while (to < end) {
+		bool displaced = random_pick(4) == 0;
+
+		to = put_prefixes(to);
+		*to++ = (uint8_t)(random_pick(8) << 3 | 1 | (displaced ? 0x40 : 0));
+		if (displaced)
+			*to++ = (uint8_t)random_next();
+		for (unsigned n = random_pick(5); n; n--)
+			*to++ = (uint8_t)random_pick(4);
+	}
+	*to = 0xc3;
+}
+
+static uint64_t device_address(void)
+{
+	switch (random_pick(5)) {
+	case 0: return APIC_BASE + random_pick(0x300);
+	case 1: return IOAPIC_BASE + random_pick(0x20);
+	case 2: return UINT64_C(0xd0000ff0) + random_pick(0x20); /* across an edge */
+	case 3: return UINT64_C(0xd0000000) + 64 * random_pick(64);
+	default: return UINT64_C(0xd0000000) + random_pick(0x2000);
+	}
+}
+
+static uint64_t cr0_of_guest, cr4_of_guest;
+
+static uint64_t allowed_xcr0(void)
+{
+	return cpuid(1, 0).c >> 26 & 1 ? cpuid(0xd, 0).a : 0;
+}
+
+static void put_xcr0(uint64_t value)
+{
+	__asm__ volatile("xsetbv"
+	                 :
+	                 : "a"((uint32_t)value), "d"((uint32_t)(value >> 32)), "c"(0));
+}
+
+static void try_xcr0(void *value)
+{
+	running = true;
+	put_xcr0((uintptr_t)value);
+}
+
+/* What vector and x87 instructions depend on: exceptions that come and are not masked, and what is switched off. */
+static void set_up_vectors(void)
+{
+	static const uint64_t of_cr4[] = {UINT64_C(1) << 9, UINT64_C(1) << 10, UINT64_C(1) << 18};
+	uint16_t control = (uint16_t)(random_next() & 0x0f3f);
+	uint32_t mxcsr = (uint32_t)random_next() & 0xffbf;
+	uint64_t cr4 = cr4_of_guest | UINT64_C(1) << 9, allowed = allowed_xcr0();
+
+	for (unsigned i = 0; i < sizeof(of_cr4) / sizeof(of_cr4[0]); i++)
+		if (random_pick(4) && (i < 2 || allowed))
+			cr4 |= of_cr4[i];
+	write_cr4(cr4);
+	if (cr4 & UINT64_C(1) << 18)
+		(void)vector_of(try_xcr0, (void *)(uintptr_t)(random_pick(2) ? allowed : (allowed & random_next()) | 1));
+	running = false;
+	__asm__ volatile("fninit; fldcw %0; ldmxcsr %1"
+	                 :
+	                 : "m"(control), "m"(mxcsr));
+	if (random_pick(8) == 0)
+		write_cr4(cr4_of_guest & ~(UINT64_C(1) << 9));
+	if (random_pick(4) == 0)
+		write_cr0(cr0_of_guest ^ random_pick(8) << 1); /* MP, EM, TS */
+}
+
+static void reset_vectors(void)
+{
+	const uint32_t mxcsr = 0x1f80;
+	uint64_t allowed = allowed_xcr0();
+
+	write_cr4(cr4_of_guest | UINT64_C(1) << 9);
+	__asm__ volatile("fninit; ldmxcsr %0"
+	                 :
+	                 : "m"(mxcsr));
+	if (allowed) {
+		write_cr4(cr4_of_guest | UINT64_C(1) << 18);
+		put_xcr0(1);
+	}
+	write_cr4(cr4_of_guest);
+}
+
+/* ---- running it --------------------------------------------------------------------------- */
+
 static uint64_t registers[4];
 
 /* So that the last is known: code-trace=1. */
@@ -152,6 +299,23 @@ static void leave(struct frame *f)
 	f->ss = home_ss;
 }
 
+static void set_up_round(void)
+{
+	bool device = random_pick(2);
+
+	for (unsigned k = 0; k < 4; k++)
+		registers[k] = some_register();
+	if (random_pick(8) == 0)
+		registers[0] = home;
+	if (device) {
+		write_device_code();
+		registers[1] = device_address();
+		set_up_vectors();
+	} else {
+		write_code();
+	}
+}
+
 static void set_timer(void)
 {
 	apic_enable();
@@ -164,8 +328,10 @@ void test_stress_code(void)
 {
 	unsigned n = rounds(20000);
 	bool trace = option_number("code-trace", 0);
-	uint64_t cr0 = read_cr0(), cr4 = read_cr4(), stack;
+	uint64_t stack;
 
+	cr0_of_guest = read_cr0();
+	cr4_of_guest = read_cr4();
 	home = read_cr3();
 	__asm__ volatile("mov %%cs, %0; mov %%ss, %1"
 	                 : "=r"(home_cs), "=r"(home_ss));
@@ -181,11 +347,7 @@ void test_stress_code(void)
 	for (unsigned i = 0; i < n; i++) {
 		if (i % TELL_EVERY == 0)
 			print("stress-code: %u\n", i);
-		write_code();
-		for (unsigned k = 0; k < 4; k++)
-			registers[k] = some_register();
-		if (random_pick(8) == 0)
-			registers[0] = home;
+		set_up_round();
 		if (trace)
 			tell(i);
 		set_timer();
@@ -196,8 +358,9 @@ void test_stress_code(void)
 		                 :
 		                 : "r"(UINT64_C(0x400)));
 		write_cr3(home);
-		write_cr4(cr4);
-		write_cr0(cr0);
+		write_cr4(cr4_of_guest);
+		write_cr0(cr0_of_guest);
+		reset_vectors();
 		interrupts_setup();
 		for (unsigned v = 0; v < EXCEPTIONS; v++)
 			interrupt_stack(v, stack);
