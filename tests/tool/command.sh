@@ -304,6 +304,12 @@ echo '{"exit_status": 124}' >open.json
 says follow trace --follow --limit 100 --symbols sample.map open
 says dump dump sample
 says dump-raw dump --raw --at-fault 4 sample
+says dump-gpa dump --gpa 1235000-1235fff sample
+expect 0 'pages: 0 of 1 GiB, 0 of 2 MiB, 0 of 4 KiB' "$vmmu" dump -g 1236000-1ffffff sample
+expect 2 'guest-physical addresses: give --gpa' "$vmmu" dump --gva 0 sample
+expect 2 'guest-virtual addresses: give --gva' "$vmmu" dump --gpa 0 shadow
+expect 2 'one --gpa or --gva at a time' "$vmmu" dump --gpa 0 --gpa 1000 sample
+expect 2 'address or a range' "$vmmu" dump --gpa 12g sample
 says check check sample
 expect 2 'no record 999' "$vmmu" walk --gpa 0 --at-record 999 --symbols sample.map sample
 expect 2 'no end of a fault 999' "$vmmu" walk --gpa 0 --at-fault 999 --symbols sample.map sample

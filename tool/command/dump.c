@@ -10,13 +10,14 @@
 #include "shared_options.h"
 
 enum { OPTION_RAW = 'r',
+       OPTION_GPA = 'g',
        OPTION_GVA = 0x100 };
 
 struct dump {
 	struct view view;
 	bool raw;
-	uint64_t gva_first, gva_last; /* under shadow paging: only what translates these */
-	bool gva_given;
+	uint64_t first, last; /* only what translates these: gvas under shadow paging, else gpas */
+	bool gva_given, gpa_given;
 	struct replay replay;
 	struct replay_vm *vm;
 	uint32_t pass;
@@ -107,7 +108,7 @@ static bool is_wanted(const struct dump *dump, uint64_t from, unsigned level)
 {
 	uint64_t bytes = vmmu_level_pages(level) << VMMU_PAGE_SHIFT;
 
-	return !dump->gva_given || (from <= dump->gva_last && from + (bytes - 1) >= dump->gva_first);
+	return !(dump->gva_given || dump->gpa_given) || (from <= dump->last && from + (bytes - 1) >= dump->first);
 }
 
 /* Of the tables that are reached several times, as under shadow paging, the contents are shown once. */
@@ -166,6 +167,20 @@ static void print_totals(const struct dump *dump)
 		       level > 1 ? "," : "\n");
 }
 
+/* --gva is for shadow tables, --gpa for all others. */
+static bool is_right_address(const struct dump *dump)
+{
+	if (dump->gva_given && !is_shadow(dump))
+		complain("%s tables translate guest-physical addresses: give --gpa; --gva is for shadow paging",
+		         describe_mode(dump->vm->decoder.mode));
+	else if (dump->gpa_given && is_shadow(dump))
+		complain("shadow tables translate guest-virtual addresses: give --gva. "
+		         "`vmmu walk --gpa X --rmap` lists the entries that map a page");
+	else
+		return true;
+	return false;
+}
+
 static int show(struct dump *dump)
 {
 	const struct palette *p = dump->view.palette;
@@ -190,9 +205,7 @@ static int show(struct dump *dump)
 		free(label);
 		return EXIT_TROUBLE;
 	}
-	if (dump->gva_given && !is_shadow(dump)) {
-		complain("%s tables translate guest-physical addresses: --gva is for shadow paging",
-		         describe_mode(dump->vm->decoder.mode));
+	if (!is_right_address(dump)) {
 		free(label);
 		return EXIT_TROUBLE;
 	}
@@ -218,9 +231,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		dump->raw = true;
 		return 0;
 	case OPTION_GVA:
-		if (!parse_address_range(arg, &dump->gva_first, &dump->gva_last))
-			argp_error(state, "--gva takes an address or a range X-Y, not \"%s\"", arg);
-		dump->gva_given = true;
+	case OPTION_GPA:
+		if (dump->gva_given || dump->gpa_given)
+			argp_error(state, "one --gpa or --gva at a time");
+		if (!parse_address_range(arg, &dump->first, &dump->last))
+			argp_error(state, "%s takes an address or a range X-Y, not \"%s\"", key == OPTION_GVA ? "--gva" : "--gpa", arg);
+		*(key == OPTION_GVA ? &dump->gva_given : &dump->gpa_given) = true;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -229,6 +245,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"gva", OPTION_GVA, "X[-Y]", 0, "Under shadow paging: only what translates these guest-virtual addresses", 1},
+	{"gpa", OPTION_GPA, "X[-Y]", 0, "Only what covers this guest-physical address or range", 1},
 	{"raw", OPTION_RAW, NULL, 0, "Every entry on a line of its own, with its value", 1},
 	{0},
 };
