@@ -450,6 +450,37 @@ static void shadow_guest_fault(void)
 }
 
 /*
+ * A guest's handler and its page table, which the guest has mapped for writing, too: by a
+ * small page above the data. It answers each #PF by an entry.
+ */
+static void shadow_handler(uint64_t before)
+{
+	const uint64_t table = MIB + 3 * PAGE, tables_seen = MIB + 64 * PAGE;
+	struct host host;
+
+	start_shadow(&host);
+	*(uint64_t *)(host.ram + MIB + 2 * PAGE + 8) = tables_seen | 0x27;
+	*(uint64_t *)(host.ram + tables_seen) = table | 0x67;
+	for (unsigned i = 0; i < 512; i++)
+		*(uint64_t *)(host.ram + table + i * 8) = before ? before + i * PAGE : 0;
+	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB), 64 * PAGE);
+	set_cr3(&host, MIB);
+	touch_gva(&host, 0, before ? 3 : 2);
+	touch_gva(&host, 2 * MIB, 2);
+	count_begin();
+	for (unsigned i = 0; i < TOUCHED; i++) {
+		touch_gva(&host, i * PAGE, before ? 3 : 2);
+		*(uint64_t *)(host.ram + table + i * 8) = (8 * MIB + i * PAGE) | 0x67;
+		touch_gva(&host, i * PAGE, before ? 3 : 2);
+	}
+	count_end(TOUCHED);
+	host_stop(&host);
+}
+
+static void shadow_demand_fault(void) { shadow_handler(0); }
+static void shadow_copy_on_write(void) { shadow_handler(4 * MIB | 0x65); }
+
+/*
  * First writes under a dirty log, as `make compare` has them: the guest maps the memory by
  * one page of 2 MiB. The host names its frames one by one, or all of the page at once.
  */
@@ -529,6 +560,8 @@ static const struct row {
 	{"shadow-switch-remembered", shadow_switch_remembered},
 	{"shadow-switch-forgotten", shadow_switch_forgotten},
 	{"shadow-guest-fault", shadow_guest_fault},
+	{"shadow-demand-fault", shadow_demand_fault},
+	{"shadow-copy-on-write", shadow_copy_on_write},
 	{"shadow-log-first-write", shadow_log_first_write},
 	{"shadow-log-first-write-run", shadow_log_first_write_run},
 	{"shadow-invalidate-page", shadow_invalidate_page},

@@ -151,6 +151,12 @@ static void refuses_overlap(void **state)
 	}
 	assert_status(sim_slot_move(sim, 1, 4 * M), VMMU_ERR_SLOT_OVERLAP);
 	assert_status(sim_slot_move(sim, 1, 7 * M), VMMU_ERR_SLOT_OVERLAP);
+	/* By less than its size, onto its neighbour on either side. */
+	assert_status(sim_slot_create(sim, 4, 10 * M, 2 * M, 0, b), VMMU_OK);
+	assert_status(sim_slot_create(sim, 5, 12 * M + K, 2 * M, 0, b), VMMU_OK);
+	assert_status(sim_slot_move(sim, 4, 10 * M + 2 * K), VMMU_ERR_SLOT_OVERLAP);
+	assert_status(sim_slot_move(sim, 5, 12 * M - K), VMMU_ERR_SLOT_OVERLAP);
+	assert_status(sim_slot_move(sim, 4, 10 * M + K), VMMU_OK);
 	/* Touching is no overlap; neither is a slot's own old place. */
 	assert_status(sim_slot_create(sim, 2, 3 * M, 1 * M, 0, b), VMMU_OK);
 	assert_status(sim_slot_create(sim, 3, 8 * M, 1 * M, 0, b), VMMU_OK);

@@ -9,7 +9,7 @@
  */
 #include "guest.h"
 
-#include "tests/kvm/vmm/measure.h"
+#include "tests/kvm/vmm/measure_paged.h"
 
 #define SAMPLES_MAX 8192u
 
@@ -247,6 +247,22 @@ static void compare_dirty_log(void)
 	device_ok("slot", TEST_SLOT_DELETE, 100, 0, 0, 0);
 }
 
+/* The guest's own page tables, 512 pages at a time. */
+static void compare_paged(void)
+{
+	static const struct {
+		const char *name;
+		uint64_t order;
+	} steps[] = {{"cr3-switch", ORDER_SWITCH}, {"pf-delivery", ORDER_DELIVER}, {"demand-fault", ORDER_DEMAND}, {"copy-on-write", ORDER_COPY}};
+	uint64_t frames = take_ram(2 * PAGED_PAGES * PAGE);
+
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		count = PAGED_PAGES;
+		measure_paged(steps[i].order, frames, count, samples);
+		report(steps[i].name);
+	}
+}
+
 enum { TABLES = 16 }; /* each access the first of its 2 MiB */
 
 /* The steps of bench/compare/compare.py. Needs the test device. */
@@ -270,4 +286,5 @@ void test_compare(void)
 	measure_step("fault-4k-table", ORDER_WRITE, take_ram(TABLES * 2 * MIB), 2 * MIB, TABLES);
 	compare_faults("fault-4k-first", "mapped-4k", "fault-4k-again", PAGE, 4096);
 	compare_dirty_log();
+	compare_paged();
 }

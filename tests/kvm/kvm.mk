@@ -10,7 +10,7 @@ VMM_DIR    := tests/kvm/vmm
 VMM_OBJ    := $(KVM_LAB)/vmm.o $(KVM_LAB)/machine.o $(KVM_LAB)/embed.o
 LAB_TOOLS  := $(KVM_LAB)/vmm $(KVM_LAB)/linux $(KVM_LAB)/emit
 
-$(KVM_LAB)/guest.elf: $(VMM_DIR)/guest.c $(VMM_DIR)/measure.h $(VMM_DIR)/protocol.h $(VMM_DIR)/guest.ld
+$(KVM_LAB)/guest.elf: $(VMM_DIR)/guest.c $(VMM_DIR)/measure.h $(VMM_DIR)/measure_paged.h $(VMM_DIR)/protocol.h $(VMM_DIR)/guest.ld
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -O2 $(WARN) -ffreestanding -nostdlib -static -no-pie -fno-pic -fno-stack-protector -fcf-protection=none \
 		-fno-asynchronous-unwind-tables -fno-jump-tables -mno-red-zone -mgeneral-regs-only \

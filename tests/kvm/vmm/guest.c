@@ -4,7 +4,7 @@
  * and notes how long each access took. Starts in 64-bit mode with the address of
  * its mailbox in RDI. A flat image, linked for CODE_GPA.
  */
-#include "measure.h"
+#include "measure_paged.h"
 
 void guest_main(struct mailbox *box);
 
@@ -20,6 +20,9 @@ __attribute__((section(".start"))) void guest_main(struct mailbox *box)
 {
 	for (;;) {
 		tell(PORT_DONE);
-		measure(box->order, box->address, box->step, box->count, (volatile uint32_t *)box->results);
+		if (box->order >= ORDER_SWITCH)
+			measure_paged(box->order, box->address, box->count, (volatile uint32_t *)box->results);
+		else
+			measure(box->order, box->address, box->step, box->count, (volatile uint32_t *)box->results);
 	}
 }

@@ -35,6 +35,11 @@ enum order {
 	ORDER_CPUID,
 	ORDER_READ_DEVICE, /* 32 bits, as a driver reads a register */
 	ORDER_RUN,         /* call a function there: it is written first */
+	/* measure_paged.h: on tables of the guest's own making */
+	ORDER_SWITCH,  /* MOV to CR3, to and fro between two address spaces */
+	ORDER_DELIVER, /* #PF, and return behind the access */
+	ORDER_DEMAND,  /* #PF, the entry is made, the access again */
+	ORDER_COPY,    /* #PF, the entry leads elsewhere and may be written, INVLPG, the access again */
 };
 
 /* Written by the VMM between runs, read by the guest. */

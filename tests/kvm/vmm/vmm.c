@@ -14,6 +14,10 @@
  *   cpuid[@V]:COUNT                   exits that touch no table
  *   device[@V]:COUNT[:STEP]           reads where no slot is
  *   apic[@V]:COUNT                    reads of the local APIC's ID, with --irqchip: KVM's own device
+ *   switch:COUNT                      loads of CR3, to and fro between two address spaces
+ *   deliver:COUNT                     page faults of the guest's own, which its handler skips
+ *   demand:COUNT                      ... for which it makes the entry
+ *   copy:COUNT                        ... for which it makes the entry lead elsewhere, as after a copy on write
  *   delete, add                       the window's slot
  *   log:on, log:off, log:get          dirty logging of the window
  *   discard:COUNT[:FIRST]             madvise(MADV_DONTNEED): an MMU notifier
@@ -120,6 +124,14 @@ static void access_step(struct machine *m, const struct step *s, enum order orde
 			report(m, s->text, i, count);
 }
 
+/* On vCPU 0, with the first pages of the window. */
+static void paged_step(struct machine *m, const struct step *s, enum order order)
+{
+	if (s->mask != 1 || 1024 * PAGE > m->window_bytes || s->number[0] > 512)
+		bad_step(s->text);
+	access_step(m, s, order, WINDOW_4K, 0, 1);
+}
+
 static void discard(struct machine *m, const struct step *s)
 {
 	uint64_t first = s->number[1] * PAGE, bytes = s->number[0] * PAGE;
@@ -179,6 +191,14 @@ static void carry_out(struct machine *m, const char *text)
 		access_step(m, &s, ORDER_READ, DEVICE_GPA, PAGE, 0x1000000);
 	else if (strcmp(s.name, "apic") == 0)
 		access_step(m, &s, ORDER_READ_DEVICE, APIC_ID_GPA, 0, 1);
+	else if (strcmp(s.name, "switch") == 0)
+		paged_step(m, &s, ORDER_SWITCH);
+	else if (strcmp(s.name, "deliver") == 0)
+		paged_step(m, &s, ORDER_DELIVER);
+	else if (strcmp(s.name, "demand") == 0)
+		paged_step(m, &s, ORDER_DEMAND);
+	else if (strcmp(s.name, "copy") == 0)
+		paged_step(m, &s, ORDER_COPY);
 	else if (strcmp(s.name, "delete") == 0 || strcmp(s.name, "add") == 0)
 		machine_set_window(m, s.name[0] == 'a', 0);
 	else if (strcmp(s.name, "log") == 0)
