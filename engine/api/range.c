@@ -5,9 +5,11 @@
 void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                     unsigned keep, enum vmmu_cause cause)
 {
-	for (op->map = vm->maps; op->map; op->map = op->map->next)
+	/* Those beside it first: a shadow map knows of a block for as long as they have leaves there. */
+	for (op->map = vm->maps->next; op->map; op->map = op->map->next)
 		op->map->ops->zap_range(op, vmmu_managing_of(op), first, end, keep, cause);
 	op->map = vm->maps;
+	op->map->ops->zap_range(op, vmmu_managing_of(op), first, end, keep, cause);
 	vmmu_op_flush(op);
 }
 

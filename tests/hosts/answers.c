@@ -467,6 +467,31 @@ static void the_direct_map_has_the_same_frame(void **state)
 	host_end(host);
 }
 
+/* Another slot in the same 2 MiB goes, and what is remembered of that block must not go with it. */
+static void the_direct_map_is_remembered(void **state)
+{
+	struct copies copies = {.order = 0};
+	struct host *host = host_with(mode_of(state), 2, PAGES);
+	struct vmmu_paging off = {.cr0 = 1, .cpu = {.maxphyaddr = 46, .pse36 = true, .page_1g = true}};
+
+	host->backing = copy_on_write;
+	host->arg = &copies;
+	assert_ok(host_slot(host, 0, 0, PAGES / 2 * K, 0));
+	assert_ok(host_slot(host, 1, PAGES / 2 * K, PAGES / 2 * K, 0));
+	host_start_paging(host);
+	assert_ok(vmmu_vcpu_set_paging(host->vcpu[1], &off));
+	assert_result(host_touch(host, 1, PAGE * K, VMMU_R), VMMU_FAULT_FIXED);
+	assert_ok(vmmu_slot_delete(host->vm, 1));
+	for (unsigned i = 0; i < 2; i++)
+		host_touch(host, 0, PAGE * K, VMMU_W);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), OWN + 2 * PAGE);
+	/* A CPU that can read the page does not ask. */
+	assert_int_equal(host_frame_of(host, 1, PAGE * K, NULL), 0);
+	host_touch(host, 1, PAGE * K, VMMU_R);
+	assert_int_equal(host_frame_of(host, 1, PAGE * K, NULL), OWN + 2 * PAGE);
+	host_end(host);
+}
+
 /* ---- runs out of step ------------------------------------------------------------------- */
 
 /*
@@ -710,6 +735,7 @@ int main(void)
 		SHADOW(a_late_run_does_not_undo_a_neighbours_copy),
 		SHADOW(a_copy_is_remembered_when_nothing_maps_it),
 		SHADOW(the_direct_map_has_the_same_frame),
+		SHADOW(the_direct_map_is_remembered),
 		ALL(a_run_out_of_step_gives_only_what_is_in_step),
 		DIRECT(a_prefault_maps_only_what_is_in_step),
 		ALL(answers_that_cannot_be_are_refused),

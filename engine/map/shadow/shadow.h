@@ -361,11 +361,13 @@ void vmmu_shadow_retire(struct vmmu_exclusive x, struct vmmu_shadow *s, enum vmm
 /* Add the map to a VM. Before any vCPU. False: no memory, nothing is left behind. */
 bool vmmu_unpaged_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
                          const struct vmmu_layout *layout);
-/* Take W from what maps gfn there, or give it back, as a table for gfn is held or parked. */
-void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn);
-void vmmu_unpaged_allow(struct vmmu_exclusive x, uint64_t gfn);
+/* Take W from what maps gfn, of this block, there, or give it back, as a table for gfn is held or parked. */
+void vmmu_unpaged_protect(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn);
+void vmmu_unpaged_allow(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn);
+/* Does it have any leaf in this block? */
+bool vmmu_unpaged_maps_some(struct vmmu_exclusive x, const struct vmmu_block *block);
 /* Drop what maps gfn to another frame than this. True: something did. */
-bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn);
+bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn, vmmu_pfn pfn);
 
 /* ---- shadow_hold.c ---- */
 

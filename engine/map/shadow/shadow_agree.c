@@ -55,12 +55,15 @@ bool vmmu_shadow_agree(struct vmmu_build *b, struct vmmu_block *block)
 		drop_all(b, &block->page[b->gfn % VMMU_ENTRIES]);
 		drop_all(b, &block->huge);
 	}
-	if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->x, b->gfn, b->backing.pfn))
+	if (vmmu_unpaged_drop_other(b->x, block, b->gfn, b->backing.pfn))
 		other = true;
 	if (notes_another_frame(b, &block->run))
 		block->run = (struct vmmu_run){.sequence = 0};
 	if (other || ((b->backing.rights & VMMU_W) &&
-	              !(is_noted(b, &block->run) && (block->run.backing.rights & VMMU_W))))
+	              !(is_noted(b, &block->run) && (block->run.backing.rights & VMMU_W)))) {
 		vmmu_block_changed(frames, block);
+		/* No answer is newer than this one. */
+		b->asked = block->changed;
+	}
 	return !other;
 }

@@ -163,11 +163,16 @@ static enum vmmu_fault_result find_page(struct vmmu_build *b)
 	return vmmu_prepare_backing(b->vcpu, b->op, f, &b->backing);
 }
 
-static enum vmmu_fault_result attempt(struct vmmu_build *b)
+/* `known`: with the walk and the host's answer of the attempt before. The build judges both anew. */
+static enum vmmu_fault_result attempt(struct vmmu_build *b, bool known)
 {
-	enum vmmu_fault_result result = walk_guest(b);
+	enum vmmu_fault_result result = VMMU_FAULT_AGAIN;
 
-	if (result == VMMU_FAULT_AGAIN)
+	if (!known)
+		result = walk_guest(b);
+	else if (!vmmu_have_spares(b->op) || !have_block(b))
+		result = VMMU_FAULT_NO_MEMORY;
+	if (result == VMMU_FAULT_AGAIN && !known)
 		result = find_page(b);
 	if (result != VMMU_FAULT_AGAIN)
 		return result;
@@ -209,9 +214,12 @@ static void wait_for_others(struct vmmu_op *op)
 enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b)
 {
 	enum vmmu_fault_result result = VMMU_FAULT_AGAIN;
+	bool known = false;
 
 	for (unsigned i = 0; result == VMMU_FAULT_AGAIN && i < ATTEMPTS; i++) {
-		result = attempt(b);
+		result = attempt(b, known);
+		/* Most often nothing has changed but what the flush is for. */
+		known = !known && b->op->flush.pending;
 		if (b->op->flush.pending)
 			vmmu_op_flush(b->op);
 		else if (result == VMMU_FAULT_AGAIN)

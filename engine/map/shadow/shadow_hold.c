@@ -19,31 +19,37 @@ static void take_write(struct vmmu_exclusive x, struct vmmu_link *link, bool for
 		vmmu_shadow_write(&v, value, VMMU_CAUSE_PROTECT);
 }
 
+static void protect_in(struct vmmu_exclusive x, struct vmmu_block *block, uint64_t gfn, bool forbid)
+{
+	for (struct vmmu_link *link = block->page[gfn % VMMU_ENTRIES]; link; link = link->next)
+		take_write(x, link, forbid);
+	while (block->huge)
+		vmmu_shadow_drop(x, vmmu_shadow_of(block->huge), vmmu_link_index(block->huge), VMMU_CAUSE_PROTECT);
+}
+
 void vmmu_shadow_protect(struct vmmu_exclusive x, uint64_t gfn, bool forbid)
 {
 	struct vmmu_block *block = vmmu_block_of(&vmmu_shadow_map_of(x.op)->frames, gfn);
 
-	if (block) {
-		for (struct vmmu_link *link = block->page[gfn % VMMU_ENTRIES]; link; link = link->next)
-			take_write(x, link, forbid);
-		while (block->huge)
-			vmmu_shadow_drop(x, vmmu_shadow_of(block->huge), vmmu_link_index(block->huge),
-			                 VMMU_CAUSE_PROTECT);
-	}
+	if (block)
+		protect_in(x, block, gfn, forbid);
 }
 
 /* ---- holding ------------------------------------------------------------------------- */
 
 void vmmu_shadow_hold(struct vmmu_exclusive x, struct vmmu_shadow *s)
 {
+	struct vmmu_block *block;
+
 	if (s->state != VMMU_SHADOW_PARKED)
 		return;
 	s->state = vmmu_shadow_stands_for_frame(s) ? VMMU_SHADOW_HELD : VMMU_SHADOW_CURRENT;
 	/* From now on no W is given on this frame; then take back what has been given. */
 	vmmu_shadow_count_held(vmmu_shadow_map_of(x.op), s, 1);
-	if (vmmu_shadow_stands_for_frame(s)) {
-		vmmu_shadow_protect(x, s->gfn, false);
-		vmmu_unpaged_protect(x, s->gfn);
+	block = vmmu_block_of(&vmmu_shadow_map_of(x.op)->frames, s->gfn);
+	if (vmmu_shadow_stands_for_frame(s) && block) {
+		protect_in(x, block, s->gfn, false);
+		vmmu_unpaged_protect(x, block, s->gfn);
 	}
 	vmmu_shadow_make_newest(vmmu_shadow_map_of(x.op), s);
 }

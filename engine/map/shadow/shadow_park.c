@@ -25,7 +25,7 @@ static void allow(struct vmmu_exclusive x, uint64_t gfn)
 		v = vmmu_shadow_entry(x.op, vmmu_shadow_of(link), vmmu_link_index(link));
 		vmmu_shadow_give_write(&v);
 	}
-	vmmu_unpaged_allow(x, gfn);
+	vmmu_unpaged_allow(x, block, gfn);
 }
 
 /* ---- parking  ------------------------------------------------------------------------ */

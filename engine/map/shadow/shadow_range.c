@@ -60,23 +60,24 @@ enum { BUCKETS_PER_CLOSING = 32 };
 /*
  * May the block go, now that nothing of the range hangs in it? Where a slot goes, or
  * the host takes all of the block back; a guest that moves a device about would leave
- * one behind at each place.
+ * one behind at each place. A block in which the map beside still has a leaf stays, as
+ * nothing else says so.
  */
-static bool may_go(const struct vmmu_block *block, const struct range *r)
+static bool may_go(struct vmmu_exclusive x, const struct vmmu_block *block, const struct range *r)
 {
 	uint64_t start = block->number * VMMU_ENTRIES;
 	bool whole = r->first <= start && r->end >= start + VMMU_ENTRIES;
 
 	return meets(block, r) && !r->keep && (whole || r->cause == VMMU_CAUSE_ZAP_SLOT) &&
-	       vmmu_block_is_empty(block);
+	       vmmu_block_is_empty(block) && !vmmu_unpaged_maps_some(x, block);
 }
 
-static void take_out_empty(struct vmmu_block **at, struct range *r)
+static void take_out_empty(struct vmmu_exclusive x, struct vmmu_block **at, struct range *r)
 {
 	while (*at) {
 		struct vmmu_block *block = *at;
 
-		if (!may_go(block, r)) {
+		if (!may_go(x, block, r)) {
 			at = &block->next;
 			continue;
 		}
@@ -108,7 +109,7 @@ static void for_blocks(struct vmmu_op *op, struct vmmu_managing managing, struct
 			if (meets(b, r))
 				fn(vmmu_exclusive_of(op, closed), b, r);
 		if (fn == zap_block)
-			take_out_empty(&frames->bucket[i], r);
+			take_out_empty(vmmu_exclusive_of(op, closed), &frames->bucket[i], r);
 		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1)
 			continue;
 		vmmu_answers_age(&op->map->vm->memory, closed);

@@ -225,22 +225,33 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 	};
 }
 
+/* So many words are compared at a glance. */
+enum { GLANCE = 8 };
+
+static inline bool is_alike(const _Atomic uint64_t *now, const uint64_t *was)
+{
+	uint64_t differ = 0;
+
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < GLANCE; i++)
+		differ |= atomic_load_explicit(&now[i], memory_order_relaxed) ^ was[i];
+	return !differ;
+}
+
 /* The first entry from `index` on that the guest has changed since. This is what a sync does most. */
 static unsigned next_changed(struct sync *y, unsigned index)
 {
 	const _Atomic uint64_t *now = y->s->format->entry_bytes == sizeof(*now) ? y->page : NULL;
 	const uint64_t *was = y->s->was;
 
-	while (now && index % 4 == 0 && index < VMMU_ENTRIES &&
-	       !((atomic_load_explicit(&now[index], memory_order_relaxed) ^ was[index]) |
-	         (atomic_load_explicit(&now[index + 1], memory_order_relaxed) ^ was[index + 1]) |
-	         (atomic_load_explicit(&now[index + 2], memory_order_relaxed) ^ was[index + 2]) |
-	         (atomic_load_explicit(&now[index + 3], memory_order_relaxed) ^ was[index + 3])))
-		index += 4;
-	while (index < VMMU_ENTRIES && guest_entry(y, index) == was[index]) {
-		index++;
-		if (now && index % 4 == 0)
-			return next_changed(y, index);
+	for (; index < VMMU_ENTRIES; index++) {
+		while (now && index % GLANCE == 0 && is_alike(&now[index], &was[index])) {
+			index += GLANCE;
+			if (index == VMMU_ENTRIES)
+				return index;
+		}
+		if ((now ? atomic_load_explicit(&now[index], memory_order_relaxed) : guest_entry(y, index)) != was[index])
+			return index;
 	}
 	return index;
 }

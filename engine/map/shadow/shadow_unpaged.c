@@ -6,12 +6,13 @@
  */
 #include "map/shadow/shadow.h"
 
-/* The VM's unpaged map, where it maps gfn with a leaf; else NULL. */
-static struct vmmu_map *unpaged_leaf(struct vmmu_exclusive x, uint64_t gfn, struct vmmu_visit *v)
+/* The VM's unpaged map, where it maps gfn, of this block, with a leaf; else NULL. Most blocks it has never met. */
+static struct vmmu_map *unpaged_leaf(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn,
+                                     struct vmmu_visit *v)
 {
 	struct vmmu_map *map = vmmu_shadow_map_of(x.op)->unpaged, *before;
 
-	if (gfn >= vmmu_map_end(map))
+	if (!block || !block->unpaged || gfn >= vmmu_map_end(map))
 		return NULL;
 	before = vmmu_op_on(x.op, map);
 	*v = vmmu_find_leaf(x.op, gfn);
@@ -19,13 +20,13 @@ static struct vmmu_map *unpaged_leaf(struct vmmu_exclusive x, uint64_t gfn, stru
 	return vmmu_is_leaf(&map->layout, v->level, v->entry) ? map : NULL;
 }
 
-void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn)
+void vmmu_unpaged_protect(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 	uint64_t value;
 
-	map = unpaged_leaf(x, gfn, &v);
+	map = unpaged_leaf(x, block, gfn, &v);
 	if (!map)
 		return;
 	before = vmmu_op_on(x.op, map);
@@ -36,12 +37,12 @@ void vmmu_unpaged_protect(struct vmmu_exclusive x, uint64_t gfn)
 	vmmu_op_on(x.op, before);
 }
 
-void vmmu_unpaged_allow(struct vmmu_exclusive x, uint64_t gfn)
+void vmmu_unpaged_allow(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 
-	map = unpaged_leaf(x, gfn, &v);
+	map = unpaged_leaf(x, block, gfn, &v);
 	if (!map)
 		return;
 	before = vmmu_op_on(x.op, map);
@@ -49,13 +50,13 @@ void vmmu_unpaged_allow(struct vmmu_exclusive x, uint64_t gfn)
 	vmmu_op_on(x.op, before);
 }
 
-bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn)
+bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, const struct vmmu_block *block, uint64_t gfn, vmmu_pfn pfn)
 {
 	struct vmmu_map *before, *map;
 	struct vmmu_visit v;
 	uint64_t first;
 
-	map = unpaged_leaf(x, gfn, &v);
+	map = unpaged_leaf(x, block, gfn, &v);
 	if (!map)
 		return false;
 	first = vmmu_hpa_pfn(vmmu_entry_address(&map->layout, v.entry)).v & ~(vmmu_level_pages(v.level) - 1);
@@ -65,6 +66,27 @@ bool vmmu_unpaged_drop_other(struct vmmu_exclusive x, uint64_t gfn, vmmu_pfn pfn
 	vmmu_shadow_write(&v, 0, VMMU_CAUSE_ZAP_REMAP);
 	vmmu_op_on(x.op, before);
 	return true;
+}
+
+static enum vmmu_next stop_at_leaf(struct vmmu_visit *v, void *arg)
+{
+	*(bool *)arg |= vmmu_is_leaf(&v->op->map->layout, v->level, v->entry);
+	return *(bool *)arg ? VMMU_STOP : VMMU_NEXT;
+}
+
+bool vmmu_unpaged_maps_some(struct vmmu_exclusive x, const struct vmmu_block *block)
+{
+	static const struct vmmu_visitor finder = {.leaf = stop_at_leaf};
+	const uint64_t first = block->number * VMMU_ENTRIES;
+	struct vmmu_map *map = vmmu_shadow_map_of(x.op)->unpaged, *before;
+	bool any = false;
+
+	if (!block->unpaged || first >= vmmu_map_end(map))
+		return false;
+	before = vmmu_op_on(x.op, map);
+	vmmu_walk(x.op, vmmu_top_of(map), first, first + VMMU_ENTRIES, finder, &any);
+	vmmu_op_on(x.op, before);
+	return any;
 }
 
 static void fill_unpaged_top(struct vmmu_op *op, struct vmmu_map *map)
