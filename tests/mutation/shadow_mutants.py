@@ -374,7 +374,7 @@ SHADOW_MUTANTS = [
            "if (notes_another_frame(b, &block->run) && false)",
            "a noted run brings back the frame from before a copy"),
     Mutant("unpaged-keeps-the-old-frame", "engine/map/shadow/shadow_agree.c",
-           "if (vmmu_unpaged_drop_other(b->x, block, b->gfn, b->backing.pfn))",
+           "if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->x, block, b->gfn, b->backing.pfn))",
            "if (false)",
            "a vCPU without paging keeps the frame from before a copy"),
     Mutant("block-goes-before-the-direct-map", "engine/map/shadow/shadow_range.c",

@@ -55,7 +55,7 @@ bool vmmu_shadow_agree(struct vmmu_build *b, struct vmmu_block *block)
 		drop_all(b, &block->page[b->gfn % VMMU_ENTRIES]);
 		drop_all(b, &block->huge);
 	}
-	if (vmmu_unpaged_drop_other(b->x, block, b->gfn, b->backing.pfn))
+	if (VMMU_UNLIKELY(block->unpaged) && vmmu_unpaged_drop_other(b->x, block, b->gfn, b->backing.pfn))
 		other = true;
 	if (notes_another_frame(b, &block->run))
 		block->run = (struct vmmu_run){.sequence = 0};
