@@ -44,7 +44,7 @@ void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)
 }
 
 /* `mask`: the address bits that whatever is to name the table has. */
-static struct vmmu_table *table_new(struct vmmu_tables *t, bool (*alloc)(void *ctx, vmmu_hpa *out), uint64_t mask)
+VMMU_INLINE struct vmmu_table *table_new(struct vmmu_tables *t, bool (*alloc)(void *ctx, vmmu_hpa *out), uint64_t mask)
 {
 	struct vmmu_table *table = t->host->object_alloc(t->ctx, t->header_bytes);
 

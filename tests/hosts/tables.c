@@ -172,6 +172,40 @@ static void a_table_taken_under_the_walk_is_left_alone(void **state)
 	host_end(host);
 }
 
+/* ---- a table in no slot --------------------------------------------------------------------- */
+
+static enum vmmu_guest_read read_but_for_the_table(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
+{
+	return gpa.v / K == G_TABLE ? VMMU_GUEST_READ_NONE : host_guest_read(ctx, gpa, size, value);
+}
+
+/* As <vmmu/host.h> asks: first guest_read says that nothing is there, then the slot goes or moves. */
+static void nothing_is_reached_through_a_table_whose_slot_has_gone(void **state)
+{
+	for (unsigned how = 0; how < 2; how++) {
+		struct host *host = host_with(mode_of(state), 2, 512);
+
+		assert_ok(host_slot(host, 0, 0, G_TABLE * K, 0));
+		assert_ok(host_slot(host, 1, G_TABLE * K, K, 0));
+		assert_ok(host_slot(host, 2, (G_TABLE + 1) * K, 256 * K, 0));
+		host_start_paging(host);
+		for (unsigned vcpu = 0; vcpu < 2; vcpu++) {
+			assert_true(host_touch(host, vcpu, PAGE * K, VMMU_W) <= VMMU_FAULT_SPURIOUS);
+			assert_true(host_frame_of(host, vcpu, PAGE * K, NULL) != 0);
+		}
+		host->calls.guest_read = read_but_for_the_table;
+		assert_ok(how ? vmmu_slot_move(host->vm, 1, vmmu_gpa_of(G)) : vmmu_slot_delete(host->vm, 1));
+		for (unsigned vcpu = 0; vcpu < 2; vcpu++) {
+			assert_int_equal(host_frame_of(host, vcpu, PAGE * K, NULL), 0);
+			assert_result(host_touch(host, vcpu, PAGE * K, VMMU_W), VMMU_FAULT_INJECT_PF);
+		}
+		host_set(host, G_TABLE, PAGE, 0);
+		vmmu_guest_written(host->vcpu[0], vmmu_gpa_of(G_TABLE * K + PAGE * 8), 8);
+		assert_int_equal(host_audit(host), 0);
+		host_end(host);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +213,7 @@ int main(void)
 		SHADOW(a_read_that_is_busy_is_tried_again),
 		SHADOW(a_table_read_in_part_stays_out_of_reach),
 		SHADOW(a_table_taken_under_the_walk_is_left_alone),
+		SHADOW(nothing_is_reached_through_a_table_whose_slot_has_gone),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

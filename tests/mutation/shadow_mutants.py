@@ -448,7 +448,7 @@ SHADOW_MUTANTS = [
            "host->table_alloc,",
            "a host whose frames are high cannot have a guest outside long mode"),
     Mutant("low-frame-for-long-mode", "engine/map/shadow/shadow_root.c",
-           "bool low = kind->low_top && top.registers;",
+           "bool low = kind->low_top && top_level(mode) == VMMU_LEVEL_1G;",
            "bool low = kind->low_top;",
            "a guest in long mode takes frames from below 4 GiB"),
     Mutant("low-spare-forgotten", "engine/table/table.c",

@@ -2,11 +2,16 @@
 /* What CR3 names: the root for the registers that a vCPU has from now on. */
 #include "map/shadow/shadow.h"
 
+/* Outside long mode the CPU walks PAE tables, from four registers. */
+static inline unsigned top_level(const struct vmmu_guest_mode *mode)
+{
+	return mode->format ? vmmu_guest_our_levels(mode->format) : VMMU_LEVEL_1G;
+}
+
 static union vmmu_role top_role(const struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_paging *r = &mode->registers;
-	/* Outside long mode the CPU walks PAE tables, from four registers. */
-	unsigned levels = mode->format ? vmmu_guest_our_levels(mode->format) : VMMU_LEVEL_1G;
+	unsigned levels = top_level(mode);
 	bool wp = r->cr0 >> 16 & 1;
 
 	return (union vmmu_role){
@@ -212,10 +217,10 @@ static bool is_agreed(const struct vmmu_shadow_map *all, const struct vmmu_guest
 	return !cpu->maxphyaddr || !all->cpu_known || is_same_cpu(&all->cpu, cpu);
 }
 
-static bool have_tables_for_root(struct vmmu_op *op, union vmmu_role top)
+static bool have_tables_for_root(struct vmmu_op *op, const struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_shadow_kind *kind = vmmu_shadow_map_of(op)->kind;
-	bool low = kind->low_top && top.registers;
+	bool low = kind->low_top && top_level(mode) == VMMU_LEVEL_1G;
 
 	return vmmu_spares_fill(op->tables, op->who, kind->root_tables - (unsigned)low) &&
 	       (!low || vmmu_low_spare_fill(op->tables, op->who));
@@ -231,7 +236,7 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 	struct vmmu_inside inside;
 
 	for (unsigned may_make = 0; !done && agreed && may_make <= 1; may_make++) {
-		if (may_make && !have_tables_for_root(op, top_role(mode)))
+		if (may_make && !have_tables_for_root(op, mode))
 			return VMMU_ERR_NO_MEMORY;
 		inside = vmmu_op_enter(op);
 		x = vmmu_shadow_lock(op, inside);
