@@ -207,6 +207,28 @@ expect 2 'takes a time' "$vmmu" dump --at 99999999999999999999s micro
 expect 0 'at 0.000050' "$vmmu" dump --at 50us longer
 expect 2 'ends at 0.000050' "$vmmu" dump --at 51us longer
 
+# No room for an index: the next place is taken, and the last one is memory. A pipe gives its events once.
+# ./full COMMAND: in a folder of 2 MiB in which 64 KiB are free, which is also the one for temporary files
+unshare=-m
+unshare -m true 2>/dev/null || unshare=-rm
+mkdir full.d
+cat >full <<END
+#!/bin/sh
+exec unshare $unshare sh -c '
+	mount -t tmpfs -o size=2m none "\$1" && cd "\$1" && cp "\$2" trace && { head -c 4M /dev/zero >fill 2>/dev/null
+	truncate -s -64K fill; TMPDIR=\$1 HOME=\$1 XDG_CACHE_HOME=; export TMPDIR HOME XDG_CACHE_HOME; shift 2; "\$@"; }
+' full "$work/full.d" "$data/thp.txt.zst" "\$@"
+END
+chmod +x full
+if unshare $unshare mount -t tmpfs none /mnt 2>/dev/null; then
+	expect 0 '^VM 1, NPT' ./full "$vmmu" info trace
+	expect 0 '^VM 1, NPT' ./full env TMPDIR=/nowhere "$vmmu" info trace
+	expect 2 'No space left on device; it takes .*TMPDIR=FOLDER' ./full sh -c '"$0" info - <trace' "$vmmu"
+	expect 0 '^VM 1, NPT' ./full env "TMPDIR=$TMPDIR" sh -c 'cat trace | "$0" info -' "$vmmu"
+	expect 0 '^VM 1, NPT' ./full sh -c 'mount -o remount,ro . && "$0" info trace' "$vmmu"
+fi
+expect 2 'no index can be made; it takes .*TMPDIR=FOLDER' env TMPDIR=/nowhere sh -c 'cat "$1" | "$0" info -' "$vmmu" "$data/thp.txt.zst"
+
 # What cannot be answered
 expect 2 'not a vmmu trace .*no recording of KVM .*vmmu record' "$vmmu" check /bin/sh
 expect 2 'cannot be known' "$vmmu" dump "$data/shadow.txt.zst"

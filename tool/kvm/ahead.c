@@ -52,14 +52,13 @@ void ahead_learn(struct kvm *kvm, const struct source_event *event)
 static void take_first(struct kvm *kvm)
 {
 	struct ahead *ahead = kvm->ahead;
-	struct source_event event = ahead->events[ahead->first];
-	char *note = ahead->notes[ahead->first];
+	struct source_event *event = &ahead->events[ahead->first];
 
+	event->note = ahead->notes[ahead->first];
+	kvm_take_now(kvm, event);
+	free(ahead->notes[ahead->first]);
 	ahead->first = (ahead->first + 1) % AHEAD_EVENTS;
 	ahead->count--;
-	event.note = note;
-	kvm_take_now(kvm, &event);
-	free(note);
 }
 
 /*

@@ -93,15 +93,19 @@ static int unnamed_in_folder_of(const char *path, bool make)
 	return fd;
 }
 
-static int temporary(char **error)
+static const char *temporary_folder(void)
 {
 	const char *folder = getenv("TMPDIR");
-	char *path = formatted("%s/vmmu-index-XXXXXX", folder && *folder ? folder : "/tmp");
+
+	return folder && *folder ? folder : "/tmp";
+}
+
+static int temporary(void)
+{
+	char *path = formatted("%s/vmmu-index-XXXXXX", temporary_folder());
 	int fd = mkostemp(path, O_CLOEXEC);
 
-	if (fd < 0)
-		*error = formatted("no index can be made in %s: %s", path, strerror(errno));
-	else
+	if (fd >= 0)
 		unlink(path);
 	free(path);
 	return fd;
@@ -120,25 +124,43 @@ static void name_it(int fd, const char *path)
 	free(other);
 }
 
-static bool build(struct model *model, const char *path, const struct model_options *options,
-                  const struct index_head *source, const char *beside, const char *cached, char **error)
+/* Places for an index, the better ones first. */
+enum place { BESIDE,
+	     CACHED,
+	     TEMPORARY,
+	     IN_MEMORY,
+	     PLACES };
+
+/* A small one can do without any disk. */
+enum { IN_MEMORY_MAX = 256 << 20 };
+
+static int open_place(enum place place, const char *beside, const char *cached, const struct index_head *source)
+{
+	switch (place) {
+	case BESIDE:
+		return beside ? unnamed_in_folder_of(beside, false) : -1;
+	case CACHED:
+		return cached ? unnamed_in_folder_of(cached, true) : -1;
+	case TEMPORARY:
+		return temporary();
+	default:
+		return source->source_bytes && source->source_bytes <= IN_MEMORY_MAX ? memfd_create("vmmu-index", MFD_CLOEXEC) : -1;
+	}
+}
+
+/* False, and *full: there was no room for it, and elsewhere there may be. */
+static bool build_in(struct model *model, const char *path, const struct model_options *options,
+                     const struct index_head *source, int fd, const char *name, bool *full, char **error)
 {
 	struct index_writer writer;
-	const char *name = NULL;
 	json_t *meta = NULL;
-	int fd = -1;
 	bool ok;
 
-	if (beside && (fd = unnamed_in_folder_of(beside, false)) >= 0)
-		name = beside;
-	else if (cached && (fd = unnamed_in_folder_of(cached, true)) >= 0)
-		name = cached;
-	else if ((fd = temporary(error)) < 0)
-		return false;
 	index_begin(&writer, fd);
 	ok = (source_peek(path) == SOURCE_VMMU ? build_from_vmmu(&writer, path, options->quiet, &meta, error)
 	                                       : build_from_source(&writer, path, options->quiet, &meta, error)) &&
 	     index_end(&writer, source, meta, error);
+	*full = writer.failed;
 	if (ok && name && json_number_value(json_object_get(meta, "build_seconds")) > keep_seconds)
 		name_it(fd, name);
 	json_decref(meta);
@@ -146,6 +168,36 @@ static bool build(struct model *model, const char *path, const struct model_opti
 	if (ok)
 		return index_map(model, fd, error);
 	close(fd);
+	return false;
+}
+
+static bool build(struct model *model, const char *path, const struct model_options *options,
+                  const struct index_head *source, const char *beside, const char *cached, char **error)
+{
+	bool again = source->source_bytes > 0, full = false; /* what comes through a pipe comes once */
+	char *why;
+
+	*error = NULL;
+	for (enum place place = BESIDE; place < PLACES; place++) {
+		int fd = open_place(place, beside, cached, source);
+
+		if (fd < 0)
+			continue;
+		free(*error);
+		*error = NULL;
+		if (build_in(model, path, options, source, fd, place == BESIDE ? beside : place == CACHED ? cached
+		                                                                                          : NULL,
+		             &full, error))
+			return true;
+		if (!full || !again)
+			break;
+	}
+	if (*error && !full)
+		return false;
+	why = *error;
+	*error = formatted("%s; it takes 64 bytes for each event that is used: TMPDIR=FOLDER names a place for it",
+	                   why ? why : "no index can be made");
+	free(why);
 	return false;
 }
 
