@@ -178,11 +178,11 @@ def host(build, kernel):
     import lab
     job = """
 timeout 20 vmmu top --batch --count 1 >/out/none 2>&1
-vmm --memory 2 --vcpus 2 write:64 say:ready wait:/tmp/go $(for i in $(seq 40); do
+vmm --memory 2 --vcpus 2 write:64 say:ready wait:/tmp/go $(for i in $(seq 60); do
 	echo "discard:64 write@*:64 device:50 pause:20"; done) >/tmp/vmm.log 2>&1 &
 until grep -q ready /tmp/vmm.log; do sleep 0.1; done
-(sleep 1; touch /tmp/go) &
-timeout 60 vmmu top --batch --exits --interval 0.5 --count 6 >/out/top 2>/out/trouble
+(until [ -s /out/top ]; do sleep 0.1; done; touch /tmp/go) &
+timeout 60 vmmu top --batch --exits --interval 0.5 --count 10 >/out/top 2>/out/trouble
 echo $? >/out/status
 ls /sys/kernel/tracing/instances >/out/left
 wait
@@ -193,7 +193,7 @@ wait
     check(f"it ended well: {result.status} {text.get('status')} {text.get('trouble')}", text.get("status") == "0\n")
     check("without a VM there is a picture, too", "nothing has happened yet" in text.get("none", "") or "by faults" in
           text.get("none", ""))
-    check(f"as many pictures: {len(frames)}", len(frames) == 6)
+    check(f"as many pictures: {len(frames)}", len(frames) == 10)
     check("the VM has its name", frames and "VM 1, NPT" in frames[-1] and "vmm (PID" in frames[-1])
     check(f"what was there before is known: {text.get('trouble')}", re.search(r"found \d+ entries in \d+ tables of vmm",
                                                                              text.get("trouble", "")))
