@@ -55,25 +55,24 @@ static void usage(FILE *to)
 	fprintf(to, "\n`vmmu help COMMAND` says more, and so does the man page vmmu-COMMAND(1).\n");
 }
 
-/* Output that could not be written is no success. */
+/* Output that could not be written is no success. After trouble the user has been told of something already. */
 static int flushed(int status)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	if (status == EXIT_TROUBLE || (fflush(stdout) == 0 && !ferror(stdout)))
 		return status;
 	complain("standard output: %s", strerror(errno));
 	return status ? status : EXIT_TROUBLE;
 }
 
-/* Started with a standard descriptor closed, the next file opened would pass for it. */
+/*
+ * Started with a standard descriptor closed, the next file opened would pass for it. What
+ * is written to a closed standard output is an error, as it would be without this.
+ */
 static void open_standard_descriptors(void)
 {
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR);
 }
 
 /*
@@ -108,12 +107,12 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		usage(stdout);
-		return EXIT_OK;
+		return flushed(EXIT_OK);
 	}
 	take_short_help(argc, argv);
 	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
 		puts(argp_program_version);
-		return EXIT_OK;
+		return flushed(EXIT_OK);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(name, commands[i].name) == 0) {

@@ -199,6 +199,10 @@ check 'not over the trace itself' fails 'is the trace itself' "$vmmu" export -f 
 check 'which stays' cmp -s own.txt few.txt
 check 'a full disk' fails 'No space left' "$vmmu" export --no-index -f csv few.txt -o /dev/full
 check 'a full disk, JSON' fails 'No space left' "$vmmu" export --no-index -f json few.txt -o /dev/full
+check 'a standard output that is closed' fails 'Bad file descriptor' sh -c 'exec "$@" >&-' sh "$vmmu" export --no-index -f csv few.txt -o -
+check '... of a question' fails 'Bad file descriptor' sh -c 'exec "$@" >&-' sh "$vmmu" faults --no-index few.txt
+once() { "$vmmu" export --no-index -f csv few.txt -o - 2>said >/dev/full; [ $? -eq 2 ] && [ "$(wc -l <said)" -eq 1 ]; }
+check 'a full one is told of once' once
 for format in csv json ctf; do
 	check "files may not grow: $format" fails 'File too large' \
 		bash -c "ulimit -f 100; exec \"$vmmu\" export -f $format few.txt -o big.$format"
@@ -226,7 +230,7 @@ when_it_writes() {
 }
 for format in csv json ctf; do
 	check "the output finds no room: $format" when_it_writes full $format
-	check 'which is said' says "gone.$format cannot be written"
+	check 'which is said' says "gone.$format cannot be written: File too large"
 	check 'and nothing is left' [ -z "$(left gone.)" ]
 	for signal in SIGINT SIGTERM SIGHUP; do
 		check "$format: $signal ends it" when_it_writes $signal $format

@@ -82,9 +82,14 @@ static void add_unfinished(char *path)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+char *output_name(const char *path)
+{
+	return strcmp(path, "-") == 0 ? duplicate("standard output") : printable(path);
+}
+
 static bool cannot_write(struct output *output, int why, char **error)
 {
-	char *name = printable(output->path);
+	char *name = output_name(output->path);
 
 	*error = formatted("%s cannot be written: %s", name, strerror(why));
 	free(name);

@@ -18,6 +18,9 @@ struct output {
 	char *contents; /* of a folder: where its files are to be made; it is not there yet */
 };
 
+/* How messages name it: `path` as it may be shown, or "standard output". The caller frees. */
+char *output_name(const char *path);
+
 /* "-" is standard output. False: *error says why (the caller frees). */
 bool output_open(struct output *output, const char *path, char **error);
 /*

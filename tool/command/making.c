@@ -60,7 +60,7 @@ static bool make(struct making *making, const struct maker *maker, const char *p
 	if (ok)
 		return output_finish(&output, error);
 	if (!*error) {
-		name = printable(path);
+		name = output_name(path);
 		*error = formatted("%s cannot be written: %s", name, strerror(errno ? errno : EIO));
 		free(name);
 	}
@@ -74,7 +74,7 @@ char *making_make(struct making *making, const struct maker *maker)
 	bool ok;
 
 	if (ask_is_trace(&making->ask, path)) {
-		name = printable(path);
+		name = output_name(path);
 		error = formatted("%s is the trace itself", name);
 		free(name);
 		ok = false;
@@ -91,7 +91,7 @@ char *making_make(struct making *making, const struct maker *maker)
 
 void making_say(const char *path, const char *more)
 {
-	char *name = printable(path);
+	char *name = output_name(path);
 
 	if (strcmp(path, "-") != 0)
 		note("%s is made%s", name, more);

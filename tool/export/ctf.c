@@ -4,8 +4,11 @@
  * "ctf.fs" and of a source of our own, which gives it facts as messages. One stream
  * holds them all, in packets, so that a reader need not start at the beginning.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <babeltrace2/babeltrace.h>
 
@@ -482,6 +485,25 @@ static bool run(bt_graph *graph, const bt_component_source *source, const bt_com
 	return status == BT_GRAPH_RUN_ONCE_STATUS_END;
 }
 
+/* What keeps the stream in `folder` from growing, or NULL. libbabeltrace2 does not tell. The caller frees. */
+static char *why_full(const char *folder)
+{
+	static const char block[1 << 16];
+	char *path = formatted("%s/%s", folder, stream_name), *why = NULL;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	ssize_t written = 1;
+
+	/* Where there is room for a part only, the next write says why. */
+	for (unsigned i = 0; i < 2 && fd >= 0 && written >= 0; i++)
+		written = write(fd, block, sizeof(block));
+	if (written < 0)
+		why = duplicate(strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return why;
+}
+
 static bt_graph *failed_graph;
 
 bool export_ctf(const struct ask *ask, const char *folder, struct meter *meter, char **error)
@@ -508,8 +530,11 @@ bool export_ctf(const struct ask *ask, const char *folder, struct meter *meter, 
 		sink = add_sink(graph, plugin, folder);
 	if (sink)
 		ok = run(graph, source, sink);
-	if (!ok)
-		*error = take_cause();
+	if (!ok) {
+		*error = why_full(folder);
+		if (!*error)
+			*error = take_cause();
+	}
 	bt_packet_put_ref(ctf.packet);
 	bt_stream_put_ref(ctf.stream);
 	/*
