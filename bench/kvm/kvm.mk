@@ -8,6 +8,6 @@ bench-record: $(VMMU) $(LAB_TOOLS)
 
 bench-nested: $(VMMU) $(LAB_TOOLS) $(BUILD)/visor.elf
 	@python3 -B bench/kvm/nested.py --build $(BUILD) --kernel $(dir $(LINUX_IMAGE)) \
-		$(if $(filter command line,$(origin MACHINE)),--machine $(MACHINE))
+		$(if $(filter command line,$(origin MACHINE)),--machine $(MACHINE)) $(NESTED_ARGS)
 
 .PHONY: bench-record bench-nested

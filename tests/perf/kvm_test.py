@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Does `make bench-record` hold the documents to what it measured?"""
+"""Do `make bench-record` and `make bench-nested` hold the documents to what they measured?"""
 import pathlib
 import sys
 import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench" / "kvm"))
+import nested  # noqa: E402
 import overhead  # noqa: E402
 
 TABLE = f"""{overhead.HEADER} `vmmu record` | `--exits` |
@@ -49,7 +50,34 @@ class Documents(unittest.TestCase):
         self.assertEqual([line.split(":")[0] for line in overhead.hold_documents(rows(log=3600), root=self.root)], [overhead.SUMMARY])
 
 
+class Nested(unittest.TestCase):
+    def setUp(self):
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.root / "docs").mkdir()
+        (self.root / nested.DOCUMENT).write_text("\n".join(nested.table(self.found(1000, 3000))) + "\n")
+
+    def found(self, visor, kvm):
+        return {side: {step: {"min": number, "median": number} for _, step, _ in nested.OPERATIONS}
+                for side, number in (("the visor", visor), ("KVM", kvm))}
+
+    def test_what_was_measured_is_right(self):
+        self.assertEqual(nested.hold_document(self.found(1000, 3000), root=self.root), [])
+        self.assertEqual(nested.hold_document(self.found(1010, 3020), root=self.root), [])
+
+    def test_another_figure_is_told(self):
+        self.assertEqual(len(nested.hold_document(self.found(1000, 4000), root=self.root)), 2 * len(nested.OPERATIONS))
+        self.assertEqual(len(nested.hold_document(self.found(1100, 3300), root=self.root)), 2 * len(nested.OPERATIONS))
+
+    def test_what_is_written_is_right(self):
+        nested.hold_document(self.found(1100, 4000), write=True, root=self.root)
+        self.assertEqual(nested.hold_document(self.found(1100, 4000), root=self.root), [])
+
+
 class Tree(unittest.TestCase):
+    def test_the_document_has_each_row_of_a_nested_guest(self):
+        lines = (nested.held.ROOT / nested.DOCUMENT).read_text().splitlines()
+        self.assertEqual([cells[0] for _, cells in nested.held.rows(lines, nested.HEADER)], [title for title, _, _ in nested.OPERATIONS])
+
     def test_the_documents_have_every_figure(self):
         """With figures that nothing can show each one is told."""
         told = overhead.hold_documents([(title, [10**9, 3 * 10**9, 4 * 10**9]) for title, _ in overhead.OPERATIONS])
