@@ -33,10 +33,8 @@ bool vmmu_nested_tag(struct vmmu_vcpu *vcpu, uint16_t tag, enum vmmu_nested_flus
 
 	if (!is_nested(vcpu))
 		return true;
-	stale = !tag || !nv->tagged || tag != nv->tag || flush == VMMU_NESTED_FLUSH_ALL ||
-	        flush > VMMU_NESTED_FLUSH_TABLES ||
+	stale = !tag || tag != nv->tag || flush == VMMU_NESTED_FLUSH_ALL || flush > VMMU_NESTED_FLUSH_TABLES ||
 	        ((flush == VMMU_NESTED_FLUSH_TAG || flush == VMMU_NESTED_FLUSH_ADDRESS) && flushed == tag);
 	nv->tag = tag;
-	nv->tagged = tag != 0;
 	return stale;
 }

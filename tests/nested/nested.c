@@ -363,14 +363,15 @@ static void walk_in_two_dimensions(void **state)
 static struct {
 	enum vmmu_guest_read (*read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);
 	enum vmmu_guest_swap (*swap)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value);
-	uint64_t gfn; /* the page that cannot be read */
+	uint64_t gfn;  /* the page that cannot be read ... */
+	uint64_t past; /* ... from this byte on */
 	enum vmmu_guest_read result;
 	bool no_swap;
 } broken;
 
 static enum vmmu_guest_read broken_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
-	return gpa.v / K == broken.gfn ? broken.result : broken.read(ctx, gpa, size, value);
+	return gpa.v / K == broken.gfn && gpa.v % K >= broken.past ? broken.result : broken.read(ctx, gpa, size, value);
 }
 
 static enum vmmu_guest_swap broken_swap(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t expected, uint64_t value)
@@ -386,6 +387,7 @@ static void break_page(struct sim_nm *nm, uint64_t gfn, enum vmmu_guest_read res
 		broken.swap = nm->host.guest_cmpxchg;
 	}
 	broken.gfn = gfn;
+	broken.past = 0;
 	broken.result = result;
 	broken.no_swap = false;
 	nm->host.guest_read = broken_read;
@@ -440,6 +442,26 @@ static void the_walk_waits_for_its_host(void **state)
 		assert_int_equal(vmmu_nested_walk(nm->at->vcpu, &l2, vmmu_gva_of(0), access, &out), VMMU_NESTED_REFLECT);
 		assert_int_equal(out.l2_gpa.v, 4 * K);
 		assert_int_equal(out.error_code >> (mode == VMMU_MODE_EPT ? 7 : 32) & 3, mode == VMMU_MODE_EPT ? 3 : 1);
+		end(nm);
+	}
+}
+
+/* The path can be read, but not all of a table on it: the vCPU comes again, and is told so. */
+static void a_table_that_cannot_be_compared(void **state)
+{
+	(void)state;
+	for (enum vmmu_mode mode = VMMU_MODE_EPT; mode <= VMMU_MODE_NPT; mode++) {
+		struct sim_nm *nm = machine(mode, 0);
+		struct vmmu_fault f = mode == VMMU_MODE_EPT ? vmmu_fault_from_ept_violation(0x181, vmmu_gpa_of(5 * K), 0)
+		                                            : vmmu_fault_from_npf(0x100000004ull, vmmu_gpa_of(5 * K), 0);
+
+		set(nm, LEVEL_1, 5, leaf(nm, DATA, full(nm)));
+		enter(nm, ROOT, true);
+		break_page(nm, LEVEL_1, VMMU_GUEST_READ_BUSY);
+		broken.past = 4000;
+		assert_int_equal(vmmu_fault(nm->at->vcpu, &f), VMMU_FAULT_RETRY);
+		mend(nm);
+		assert_int_equal(sim_nm_access(nm, 5 * K, VMMU_W, 1), 0);
 		end(nm);
 	}
 }
@@ -599,6 +621,7 @@ int main(void)
 		cmocka_unit_test(npt_of_a_32_bit_l1),
 		cmocka_unit_test(walk_in_two_dimensions),
 		cmocka_unit_test(the_walk_waits_for_its_host),
+		cmocka_unit_test(a_table_that_cannot_be_compared),
 		cmocka_unit_test(nothing_is_read_meanwhile),
 		cmocka_unit_test(the_walk_of_l1_has_one_dimension),
 		cmocka_unit_test(nested_roots_that_are_refused),
