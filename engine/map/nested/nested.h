@@ -19,8 +19,8 @@
 struct vmmu_nested_vcpu {
 	struct vmmu_shadow_vcpu shadow; /* first */
 	uint16_t tag;                   /* of L1's, that L2 ran with last; 0: none that says anything */
-	struct vmmu_nested asked;    /* what L1 said last, if ... */
-	struct vmmu_guest_mode mode; /* ... it makes this mode: levels 0, none */
+	struct vmmu_nested asked;       /* what L1 said last, if ... */
+	struct vmmu_guest_mode mode;    /* ... it makes this mode: levels 0, none */
 };
 
 /* Is L2 what runs? */
