@@ -9,6 +9,7 @@ check-questions: $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/ques
 	tests/questions/completion.sh $(BUILD)/tool-asan/vmmu
 	tests/questions/damage.py $(BUILD)/tool-asan/vmmu
 	tests/questions/known_truth.py $(VMMU) 1
+	tests/questions/schema.py $(VMMU) $(BUILD)/tool-asan/sample
 	tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate
 	tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu
 
@@ -29,5 +30,6 @@ TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/known_truth.py $(VMMU) 1" \
+	"tests/questions/schema.py $(VMMU) $(BUILD)/tool-asan/sample" \
 	"tests/questions/large.sh $(VMMU) $(BUILD)/questions/generate" \
 	"tests/questions/large_vmmu.sh $(VMMU) $(BUILD)/questions/generate-vmmu"

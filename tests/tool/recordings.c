@@ -445,6 +445,41 @@ static void a_vm_that_begins_where_one_has_ended(void **state)
 	kvm_free(host.kvm);
 }
 
+/* A vCPU that is plugged in later belongs to the VM whose tables it writes to, whatever its thread's number is. */
+static void a_vcpu_that_comes_late(void **state)
+{
+	(void)state;
+	for (unsigned known = 0; known < 2; known++) {
+		struct host host = host_new();
+
+		for (unsigned vm = 0; vm < 2; vm++) {
+			host.pid = 10 + 40 * vm;
+			host.tgid = known ? (int32_t)host.pid : -1;
+			faults(&host, 0, 0x5000);
+			grow(&host, 20 * vm);
+			changed(&host, 5, 1, 0, PAGE(1 + vm));
+		}
+		/* The second one has no table there. */
+		host.pid = 10;
+		host.tgid = known ? 10 : -1;
+		faults(&host, 0, 0x200000);
+		changed(&host, 0x200, 2, 0, TABLE(9));
+		changed(&host, 0x200, 1, 0, PAGE(7));
+		host.pid = 99;
+		faults(&host, 1, 0x201000);
+		changed(&host, 0x201, 1, 0, PAGE(8));
+		assert_int_equal(facts[fact_count - 1].vm, 0);
+		faults(&host, 1, 0x5000);
+		assert_int_equal(facts[fact_count - 1].vm, 0);
+		changed(&host, 5, 1, PAGE(1), PAGE(1) | 4);
+		assert_int_equal(facts[fact_count - 1].vm, 0);
+		assert_int_equal(kvm_vm_count(host.kvm), 2);
+		assert_int_equal(kvm_vm_at(host.kvm, 0)->vcpus, 2);
+		assert_int_equal(kvm_counts_all(host.kvm).unexplained, 0);
+		kvm_free(host.kvm);
+	}
+}
+
 /* What a thread shows late is known at its first event. */
 static void threads_are_looked_at_ahead(void **state)
 {
@@ -979,6 +1014,7 @@ int main(void)
 		cmocka_unit_test(a_kernel_thread_finishes_the_table_it_unlinked),
 		cmocka_unit_test(a_vm_that_begins_where_one_has_ended),
 		cmocka_unit_test(threads_are_looked_at_ahead),
+		cmocka_unit_test(a_vcpu_that_comes_late),
 		cmocka_unit_test(five_levels_and_system_management_mode),
 		cmocka_unit_test(a_split_fills_its_table_before_it_is_linked),
 		cmocka_unit_test(entries_of_an_unlinked_table_go_one_by_one),

@@ -298,6 +298,24 @@ static struct vm_choice vm_by_value(struct kvm *kvm, const struct thread *thread
 	return best;
 }
 
+/*
+ * A vCPU whose process is not known was given to a VM by its number and its thread's. So it
+ * is until a value that it finds there has shown it: what fits nothing there may fit elsewhere.
+ */
+static bool is_misplaced(struct kvm *kvm, struct thread *thread, const struct source_event *event, struct vm *vm,
+                         const struct write *write)
+{
+	struct kvm_spot spot;
+	bool ambiguous;
+
+	if (thread->serves || kvm->vm_count < 2)
+		return false;
+	spot = best_spot(kvm, vm, thread, event, write, &ambiguous);
+	if (spot.fit == KVM_FIT_EXACT && !is_nothing(write->old, write->level))
+		thread->serves = (uint16_t)(machine_vm_number(kvm, vm) + 1);
+	return spot.fit == KVM_FIT_NONE;
+}
+
 static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const struct source_event *event,
                               const struct write *write, bool *tie)
 {
@@ -308,11 +326,12 @@ static struct vm *vm_of_write(struct kvm *kvm, struct thread *thread, const stru
 
 	*tie = false;
 	if (vm && (is_vcpu || !machine_has_several(kvm, thread->pub.tgid))) {
-		if (thread->pub.tgid >= 0 || vm->begun)
+		if (thread->pub.tgid >= 0 || (vm->begun && !is_misplaced(kvm, thread, event, vm, write)))
 			return vm;
 		/* It was guessed to have a VM of its own: does the write belong to one that is there? */
 		choice = vm_by_value(kvm, thread, event, write, NULL);
-		if (choice.vm && choice.vm != vm && choice.fit == KVM_FIT_EXACT && !is_nothing(write->old, write->level)) {
+		if (choice.vm && choice.vm != vm && choice.fit == KVM_FIT_EXACT && !choice.tie &&
+		    (vm->begun || !is_nothing(write->old, write->level))) {
 			machine_move(kvm, thread, choice.vm);
 			return choice.vm;
 		}

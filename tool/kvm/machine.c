@@ -177,9 +177,28 @@ bool machine_has_several(const struct kvm *kvm, int64_t tgid)
 	return count > 1;
 }
 
-void machine_move(struct kvm *kvm, struct thread *thread, const struct vm *vm)
+static void count_vcpus(const struct kvm *kvm, struct vm *vm)
 {
+	uint16_t number = machine_vm_number(kvm, vm);
+
+	vm->pub.vcpus = 0;
+	for (size_t i = 0; i < kvm->thread_count; i++) {
+		const struct kvm_thread *thread = &kvm->threads[i].pub;
+
+		if (thread->vm == number && thread->vcpu < 4096 && thread->vcpu + 1u > vm->pub.vcpus)
+			vm->pub.vcpus = thread->vcpu + 1u;
+	}
+}
+
+void machine_move(struct kvm *kvm, struct thread *thread, struct vm *vm)
+{
+	struct vm *from = thread->pub.vm != FACT_NO_VM ? kvm->vms[thread->pub.vm] : NULL;
+
 	thread->pub.vm = machine_vm_number(kvm, vm);
+	thread->root = 0;
+	count_vcpus(kvm, vm);
+	if (from)
+		count_vcpus(kvm, from);
 }
 
 /* Its tables went, without a zap-all, and then it was quiet: a VM has ended, and another one begins. */

@@ -81,7 +81,7 @@ void ahead_learn(struct kvm *kvm, const struct source_event *event);
 void ahead_free(struct ahead *ahead);
 /* What is looked at is taken, in its turn. */
 void kvm_take_now(struct kvm *kvm, const struct source_event *event);
-void machine_move(struct kvm *kvm, struct thread *thread, const struct vm *vm);
+void machine_move(struct kvm *kvm, struct thread *thread, struct vm *vm);
 uint16_t machine_vm_number(const struct kvm *kvm, const struct vm *vm);
 
 /* A root, written down with the number of the fact that comes next. */

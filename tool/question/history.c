@@ -84,6 +84,8 @@ json_t *history_json(const struct ask *ask, uint64_t number)
 		json_object_set_new(json, "origin", json_string(fact_origin_name(fact->origin)));
 	json_object_set_new(json, "known", json_string(fact_known_name(fact->known)));
 	json_object_set_new(json, "unexplained", json_boolean(fact->flags & FACT_UNEXPLAINED));
+	if (fact->flags & FACT_AMBIGUOUS)
+		json_object_set_new(json, "ambiguous", json_true());
 	if (fact->kind == FACT_WRITE || fact->was_known != FACT_UNKNOWN)
 		json_object_set_new(json, "old", json_hex(fact->a));
 	json_object_set_new(json, "new", json_hex(fact->b));
