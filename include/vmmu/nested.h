@@ -28,7 +28,9 @@
  * What L1 flushes. An entry that a CPU can reach never lags behind L1's tables: the write
  * to L1's table took what followed from it out of reach, and that was flushed. So INVEPT
  * (single, global) has nothing to do with the engine's tables, and the host nothing to
- * flush for it. What is left is L2's own linear translations, which the CPU keeps under
+ * flush for it. The four top entries of a PAE nCR3 are registers of the CPU (APM vol. 2,
+ * 15.25.3): they are as vmmu_vcpu_set_nested has read them, until it is called again. What is
+ * left is L2's own linear translations, which the CPU keeps under
  * the tag (VPID, ASID) that the host runs L2 with: vmmu_nested_tag says when they must go.
  *
  * An L1 that uses no nested paging for L2 (its own shadow tables below our EPT or NPT)
