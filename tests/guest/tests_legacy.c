@@ -16,10 +16,12 @@ const struct test all_tests[] = {
 	{"stress-garbage", test_stress_garbage},
 	{"stress-control", test_stress_control},
 	{"stress-off", test_stress_off},
+	{"stress-modes", test_stress_modes},
 	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
 	{"task-switch", test_task_switch},
 	{"umip", test_umip},
+	{"refused", test_refused},
 	{"end-by-bios-call", end_by_bios_call},
 	{NULL, NULL},
 };

@@ -346,6 +346,15 @@ def hostile_code(machine, mmu, seed=1, load=100, seconds=None, **more):
                 messages=("^  audit +no findings",), cost=seconds // 2, **more)
 
 
+def hostile_modes(machine, mmu, seed=11):
+    """Random code at CPL 3 and in virtual-8086 mode. A program may write a status to the port where a guest ends."""
+    tasks = 0 if (machine, mmu) == ("qemu", "shadow") else 1
+    case = hostile_code(machine, mmu, seed)
+    return dataclasses.replace(case, name=f"{machine}-hostile-modes-{mmu}", about=f"a 32-bit guest that runs random programs, {mmu}",
+                               kernel="legacy", append=f"tests=stress-modes load=50 seed={seed} mmu={mmu} tasks={tasks}",
+                               statuses=ANY_END + tuple(range(2, 100)), console=("^stress-modes: begins",))
+
+
 def refused(name, about, messages, status=CANNOT_START, **more):
     """Something that cannot be run: the message must say why."""
     return Case(name=name, about=about, machine="qemu", starts=False, status=status, messages=messages,
@@ -429,6 +438,9 @@ CASES = [
       for machine in ("qemu", "bochs") for which, (name, said) in enumerate((
           ("code", "code"), ("constant", "read-only data"), ("page-table", "page tables"), ("gate", "descriptor tables")), 11)],
     *[hostile_code(machine, mmu) for machine, mmu in HOSTILE_MACHINES],
+    *[hostile_modes(machine, mmu) for machine, mmu in HOSTILE_MACHINES],
+    *[guest(f"{machine}-{mmu}-refused", f"a program with what the visor does not carry out gets #UD, {mmu}", machine, ("refused",),
+            kernel="legacy", mmu=mmu, words=f"mmu={mmu}", trace=False, cost=3) for machine, mmu in HOSTILE_MACHINES],
     # SVM on another emulator than QEMU.
     *[guest(f"bochs-svm-{mmu}-events", f"NMIs and registers under SVM on Bochs, {mmu}", "bochs", ("fresh", "nmi", "registers"),
             mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],

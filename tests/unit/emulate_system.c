@@ -264,6 +264,62 @@ static void far_returns(void **state)
 	RAISES(&cpu, "\xcb", GP, CODE0);
 }
 
+/* POP of each segment register, its stack in device memory: nothing has changed when it is refused. */
+static void pop_segments(void **state)
+{
+	struct x86_cpu_state cpu = cpu_at(0);
+
+	(void)state;
+	cpu.gpr[X86_RSP] = DEVICE_BASE + 0x20;
+	bus->device_value = 0x12340000 | DATA3;
+	assert_int_equal(RUN(&cpu, "\x1f"), EMULATE_DONE); /* pop %ds */
+	assert_int_equal(cpu.segment[X86_DS].selector, DATA3);
+	assert_int_equal(cpu.segment[X86_DS].access, 0xc0f3);
+	assert_int_equal(cpu.gpr[X86_RSP], DEVICE_BASE + 0x24);
+	assert_int_equal(RUN(&cpu, "\x66\x0f\xa1"), EMULATE_DONE); /* popw %fs */
+	assert_int_equal(cpu.segment[X86_FS].selector, DATA3);
+	assert_int_equal(cpu.gpr[X86_RSP], DEVICE_BASE + 0x26);
+	bus->device_value = ABSENT;
+	RAISES(&cpu, "\x0f\xa9", NP, ABSENT); /* pop %gs */
+	bus->device_value = 0;
+	RAISES(&cpu, "\x17", GP, 0); /* pop %ss */
+	bus->device_value = DATA0;
+	assert_int_equal(RUN(&cpu, "\x17"), EMULATE_DONE);
+	assert_int_equal(cpu.segment[X86_SS].selector, DATA0);
+}
+
+/* Where a selector is a base: real mode, and virtual-8086 mode with IOPL 3, which keeps its IOPL. */
+static void real_interrupt_returns(void **state)
+{
+	struct x86_cpu_state cpu = cpu_at(0);
+
+	(void)state;
+	cpu.cr0 &= ~(uint64_t)X86_CR0_PE;
+	cpu.segment[X86_CS].access = 0x9b;
+	cpu.segment[X86_SS].access = 0x93;
+	cpu.segment[X86_SS].base = DEVICE_BASE;
+	cpu.gpr[X86_RSP] = 0x20;
+	cpu.rflags = 2;
+	bus->device_value = 0x1246;
+	assert_int_equal(RUN(&cpu, "\xcf"), EMULATE_DONE);
+	assert_int_equal(cpu.rip, 0x1246);
+	assert_int_equal(cpu.segment[X86_CS].selector, 0x1246);
+	assert_int_equal(cpu.segment[X86_CS].base, 0x12460);
+	assert_int_equal(cpu.rflags, 0x1246);
+	assert_int_equal(cpu.gpr[X86_RSP], 0x26);
+	cpu.segment[X86_CS].base = 0;
+	cpu.cr0 |= X86_CR0_PE;
+	cpu.cpl = 3;
+	cpu.rflags = X86_FLAG_VM | 0x3002;
+	assert_int_equal(RUN(&cpu, "\xcf"), EMULATE_DONE);
+	assert_int_equal(cpu.rflags, X86_FLAG_VM | 0x3246);
+	cpu.segment[X86_CS].base = 0;
+	bus->device_value = 0x11246;
+	assert_int_equal(RUN(&cpu, "\x66\xcf"), EMULATE_GENERAL_PROTECTION); /* iretl: beyond 64 KiB */
+	cpu.rflags = X86_FLAG_VM | 2;
+	assert_int_equal(RUN(&cpu, "\xcf"), EMULATE_UNSUPPORTED);
+}
+
 static void interrupt_returns(void **state)
 {
 	struct x86_cpu_state cpu = cpu_at(0);
@@ -489,7 +545,9 @@ int main(void)
 		TEST(far_pointers),
 		TEST(far_jumps),
 		TEST(far_returns),
+		TEST(pop_segments),
 		TEST(interrupt_returns),
+		TEST(real_interrupt_returns),
 		TEST(far_calls),
 		TEST(near_16_bits),
 		TEST(descriptor_tables),

@@ -574,20 +574,23 @@ static bool takes_any_size(emulate_handler h)
 	       h == emulate_pop_all || h == emulate_state_area;
 }
 
-/* MOV to a segment register is another thing than MOV. */
-static bool loads_segment(const struct decoded *d)
+/* MOV and POP to a segment register are another thing than MOV and POP. */
+static emulate_handler of_segment(const struct decoded *d)
 {
-	return d->instruction.mnemonic == ZYDIS_MNEMONIC_MOV && d->operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-	       ZydisRegisterGetClass(d->operand[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+	if (d->operand[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+	    ZydisRegisterGetClass(d->operand[0].reg.value) != ZYDIS_REGCLASS_SEGMENT)
+		return NULL;
+	return d->instruction.mnemonic == ZYDIS_MNEMONIC_MOV   ? emulate_load_segment
+	       : d->instruction.mnemonic == ZYDIS_MNEMONIC_POP ? emulate_pop_segment
+	                                                       : NULL;
 }
 
 emulate_handler find_handler(const struct decoded *d)
 {
-	emulate_handler h = of_family(&d->instruction);
+	emulate_handler h = of_segment(d);
 
-	if (loads_segment(d))
-		return emulate_load_segment;
-
+	if (!h)
+		h = of_family(&d->instruction);
 	if (!h)
 		h = of_mnemonic(d->instruction.mnemonic);
 	return h && (operands_fit(d) || takes_any_size(h)) ? h : emulate_natively;
@@ -597,7 +600,7 @@ emulate_handler find_handler(const struct decoded *d)
 static bool is_common(const struct emulation *e, emulate_handler h)
 {
 	return h != load_status_word && h != emulate_store_status_word && h != move_swapped && h != emulate_pop_flags &&
-	       h != emulate_load_segment && h != touch_nothing && h != undefined && !of_system(e->instruction->mnemonic);
+	       h != emulate_load_segment && h != emulate_pop_segment && h != touch_nothing && h != undefined && !of_system(e->instruction->mnemonic);
 }
 
 /* RIP keeps to the width of the code segment. */

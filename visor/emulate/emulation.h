@@ -156,7 +156,8 @@ enum emulate_result emulate_return(struct emulation *e);
 /* The guest gets this exception. */
 enum emulate_result emulate_raise(struct emulation *e, uint8_t vector, uint32_t error);
 
-enum emulate_result emulate_load_segment(struct emulation *e);     /* MOV Sreg, m16 */
+enum emulate_result emulate_load_segment(struct emulation *e); /* MOV Sreg, m16 */
+enum emulate_result emulate_pop_segment(struct emulation *e);
 enum emulate_result emulate_load_far_pointer(struct emulation *e); /* LDS, LES, LFS, LGS, LSS */
 enum emulate_result emulate_far_jump(struct emulation *e);
 enum emulate_result emulate_far_call(struct emulation *e);

@@ -199,15 +199,36 @@ static enum emulate_result system_load_segment(struct emulation *e, enum x86_seg
 	return EMULATE_DONE;
 }
 
-enum emulate_result emulate_load_segment(struct emulation *e)
+static bool segment_to_load(const struct emulation *e, enum x86_segment_register *n)
 {
 	ZydisRegister name = e->operand[0].reg.value;
-	uint64_t selector;
 
 	if (name < ZYDIS_REGISTER_ES || name > ZYDIS_REGISTER_GS || name == ZYDIS_REGISTER_CS)
-		return EMULATE_INVALID; /* MOV CS, m16 */
+		return false; /* MOV CS, m16 */
+	*n = X86_ES + (name - ZYDIS_REGISTER_ES);
+	return true;
+}
+
+enum emulate_result emulate_load_segment(struct emulation *e)
+{
+	enum x86_segment_register n;
+	uint64_t selector;
+
+	if (!segment_to_load(e, &n))
+		return EMULATE_INVALID;
 	TRY(read_operand(e, 1, &selector));
-	return system_load_segment(e, X86_ES + (name - ZYDIS_REGISTER_ES), (uint16_t)selector);
+	return system_load_segment(e, n, (uint16_t)selector);
+}
+
+enum emulate_result emulate_pop_segment(struct emulation *e)
+{
+	enum x86_segment_register n;
+	uint64_t selector;
+
+	if (!segment_to_load(e, &n))
+		return EMULATE_INVALID;
+	TRY(pop_value(e, e->instruction->operand_width / 8, &selector));
+	return system_load_segment(e, n, (uint16_t)selector);
 }
 
 /* A far pointer in memory: offset, then selector. */
@@ -339,13 +360,42 @@ static enum emulate_result refuse_selector(struct emulation *e, uint16_t selecto
 	return EMULATE_UNSUPPORTED;
 }
 
+#define FLAGS_RETURNED 0x257fd5ull /* all but VM, VIF and VIP (SDM vol. 2, "IRET") */
+#define FLAG_IOPL (3ull << 12)
+
+/* Where no descriptor is asked for: real mode, and virtual-8086 mode with IOPL 3, where IOPL stays. */
+static enum emulate_result return_to_real_segment(struct emulation *e)
+{
+	uint64_t offset, selector, flags, may = FLAGS_RETURNED;
+	unsigned size = e->instruction->operand_width / 8;
+
+	if (e->cpu->rflags & X86_FLAG_VM)
+		may &= ~FLAG_IOPL;
+	if (e->cpu->rflags & X86_FLAG_VM && (e->cpu->rflags & FLAG_IOPL) != FLAG_IOPL)
+		return EMULATE_UNSUPPORTED; /* what VME makes of it */
+	TRY(pop_value(e, size, &offset));
+	TRY(pop_value(e, size, &selector));
+	TRY(pop_value(e, size, &flags));
+	if (offset > 0xffff)
+		return EMULATE_GENERAL_PROTECTION;
+	may &= value_mask(size);
+	e->cpu->rflags = (e->cpu->rflags & ~may) | (flags & may);
+	e->cpu->segment[X86_CS] = real_segment(e, X86_CS, (uint16_t)selector);
+	e->next_rip = offset;
+	return EMULATE_DONE;
+}
+
 /* What a device has on its pages leads nowhere: ones, zeros. An IRET to somewhere is not carried out. */
 enum emulate_result emulate_interrupt_return(struct emulation *e)
 {
 	unsigned size = e->instruction->operand_width / 8;
 	uint64_t offset, selector, flags;
 
-	if (e->memory->ram_only || !in_protected_mode(e) || e->cpu->rflags & X86_FLAG_NT)
+	if (e->memory->ram_only)
+		return EMULATE_UNSUPPORTED;
+	if (!in_protected_mode(e))
+		return return_to_real_segment(e);
+	if (e->cpu->rflags & X86_FLAG_NT)
 		return EMULATE_UNSUPPORTED;
 	TRY(pop_value(e, size, &offset));
 	TRY(pop_value(e, size, &selector));

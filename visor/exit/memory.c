@@ -6,6 +6,7 @@
 #include "visor/exit/descriptor.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
+#include "visor/host/log.h"
 #include "visor/lib/format.h"
 #include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
@@ -23,6 +24,29 @@ static __attribute__((format(printf, 2, 3))) void give_up(struct vcpu *v, const 
 		nested_note_end(v, text);
 	else
 		vm_fail(v, "%s", text);
+}
+
+/*
+ * An instruction that is not carried out. A program gets #UD, and its kernel goes on: it may have
+ * been given a device, and no means to end the machine. A kernel's own ends it, with the reason.
+ * The first of each VM is one line of the log. With the guest's registers read.
+ */
+static __attribute__((format(printf, 2, 3))) void refuse_instruction(struct vcpu *v, const char *why, ...)
+{
+	char text[VM_REASON_BYTES];
+	va_list args;
+
+	va_start(args, why);
+	vsnprintf(text, sizeof(text), why, args);
+	va_end(args);
+	if (v->state.cpl < 3) {
+		give_up(v, "%s", text);
+		return;
+	}
+	if (!v->vm->told_refusal)
+		log_line("visor: #UD to a program of the guest: %s", text);
+	v->vm->told_refusal = true;
+	exit_raise(v, X86_UD, false, 0);
 }
 
 /* REP STOS or REP MOVS, behind whatever other prefixes (SDM vol. 2, 2.1.1). */
@@ -126,7 +150,7 @@ static bool memory_carry_out(struct vcpu *v, uint64_t gpa, enum vmmu_fault_resul
 			break;
 		if (make_unneeded(v, gpa, why))
 			break;
-		give_up(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
+		refuse_instruction(v, "cannot emulate an access to gpa %llx: %s", (unsigned long long)gpa, info.reason);
 		break;
 	}
 	return result == EMULATE_DONE;
@@ -168,6 +192,12 @@ static void deliver_past_ram(struct vcpu *v, const struct vmmu_fault *fault)
 		        (unsigned long long)fault->gpa.v);
 }
 
+static void execute_nothing(struct vcpu *v, unsigned long long gpa)
+{
+	v->backend->read_state(v);
+	refuse_instruction(v, "the guest executes at gpa %llx, where there is no memory", gpa);
+}
+
 void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
 {
 	unsigned long long gpa = fault->gpa.v;
@@ -180,7 +210,7 @@ void exit_memory_rest(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 		if (v->event & EVENT_VALID)
 			deliver_past_ram(v, fault);
 		else if (fault->access & VMMU_X && !(fault->access & VMMU_ACCESS_WALK))
-			give_up(v, "the guest executes at gpa %llx, where there is no memory", gpa);
+			execute_nothing(v, gpa);
 		else
 			memory_emulate(v, fault);
 		break;

@@ -45,6 +45,7 @@ struct vm {
 
 	struct msr_list_state msrs;
 	struct msr_refusals refusals;
+	bool told_refusal; /* of an instruction of a program (exit/memory.c) */
 
 	uint64_t start_tsc, end_tsc;
 	uint64_t exits[EXIT_KIND_COUNT];
