@@ -33,7 +33,7 @@ OPERATIONS = [
 ]
 STEPS = "cpuid:100 cpuid:1000 write:2048 log:on write:2000"
 NESTED = {"qemu": "npt=1", "bochs": "ept=1"}
-L1_WORDS = "console=ttyS0 quiet panic=-1 mitigations=off"
+L1_WORDS = "console=ttyS0 quiet nokaslr panic=-1 mitigations=off"
 
 
 class Failed(Exception):
@@ -57,7 +57,7 @@ def on_visor(machine, build, kernel):
         initrd = pathlib.Path(folder, "initrd")
         initrd.write_bytes(inner_image(machine, kernel, build / "kvm-lab"))
         command = [build / "vmmu", "run", "--machine", machine, "--nested", "-q", "--memory", "512M", "--kernel", kernel / "vmlinuz",
-                   "--initrd", initrd, "--append", "quiet mitigations=off"]
+                   "--initrd", initrd, "--append", "quiet nokaslr mitigations=off"]
         command += ["--icount"] if machine == "qemu" else []
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=3000)
     if "vmm-ended 0" not in done.stdout:

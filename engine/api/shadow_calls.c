@@ -78,10 +78,12 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /*
  * See to the next piece of [gpa, end) that lies in a slot: *gpa and *here are what it
- * is then. False: there is none. A range may be as long as its type allows.
+ * is then. False: there is none. A range may be as long as its type allows. *fill: entries that
+ * have gone may be filled anew, once they are flushed: mostly none has gone, and that is now.
  */
-static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, uint64_t last)
+static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, uint64_t last, bool *fill)
 {
+	const struct vmmu_map_ops *ops = vcpu->map->ops;
 	struct section section;
 	struct vmmu_slot *slot;
 
@@ -96,8 +98,11 @@ static bool write_piece(struct vmmu_vcpu *vcpu, uint64_t *gpa, uint64_t *here, u
 
 		*here = smaller(last, (end << VMMU_PAGE_SHIFT) - 1) - *gpa + 1;
 		mark_dirty(&section.op, slot, first, end);
-		if (vcpu->map->ops->written)
-			vcpu->map->ops->written(vcpu, section.x, *gpa, *here);
+		if (ops->written)
+			ops->written(vcpu, section.x, *gpa, *here);
+		*fill = ops->refill && section.op.flush.pending;
+		if (ops->refill && !*fill)
+			ops->refill(vcpu, section.x, *gpa, *here);
 	} else {
 		slot = NULL;
 	}
@@ -109,13 +114,14 @@ void vmmu_guest_written(struct vmmu_vcpu *vcpu, vmmu_gpa gpa, uint64_t bytes)
 {
 	uint64_t at = gpa.v, last = gpa.v + bytes - 1, here;
 	struct section section;
+	bool fill = false;
 
 	if (!bytes)
 		return;
 	if (last < at)
 		last = UINT64_MAX;
-	while (at <= last && write_piece(vcpu, &at, &here, last)) {
-		if (vcpu->map->ops->refill) {
+	while (at <= last && write_piece(vcpu, &at, &here, last, &fill)) {
+		if (fill) {
 			section_enter(vcpu, &section);
 			vcpu->map->ops->refill(vcpu, section.x, at, here);
 			section_leave(&section);

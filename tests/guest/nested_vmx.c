@@ -529,6 +529,61 @@ static void check_unrestricted(void)
 	check(get_cr0() >> 31 & 1 && read_msr(MSR_EFER) >> 10 & 1, "L1 is in long mode again");
 }
 
+#define LOW_WINDOW 0x80000000u /* for CR3 without long mode: a GiB that has no memory of L1's */
+#define PAE_RWX 0x63
+#define PAE_LARGE (1u << 7)
+#define CR4_PAE (1u << 5)
+
+/* L2 turns PAE paging on: its PDPTEs come from where L1's EPT leads, and L1 is told where that refuses them. */
+static void check_pae(void)
+{
+	static const uint8_t bytes[] = {0x0f, 0x22, 0xd8, 0x0f, 0x22, 0xe3, 0x0f, 0x22, 0xc1, VMCALL, 0x0f, 0x22, 0xc2, VMCALL}; /* mov to CR3, CR4 and CR0 */
+	uint64_t *directory = vmx_pages(1), pdpte = (LOW_WINDOW + PAGE) | 1;
+
+	for (unsigned i = 0; i < 512; i++)
+		directory[i] = (uint64_t)i << 21 | PAE_RWX | PAE_LARGE;
+	memset(l1.page, 0, PAGE);
+	l1.page[0] = pdpte;
+	l1.ept_pdpt[LOW_WINDOW >> 30] = physical(l1.ept_pd) | EPT_RWX;
+	l1.ept_pd[0] = physical(l1.ept_pt) | EPT_RWX;
+	l1.ept_pt[0] = 0;
+	l1.ept_pt[1] = physical(directory) | EPT_RWX | EPT_WB;
+	invept(1, physical(l1.ept_pml4) | 3 << 3 | 6, 0);
+	vmx_prepare(0, 0, CPU2_EPT | CPU2_UNRESTRICTED, bytes, sizeof(bytes));
+	vmwrite(VMCS_GUEST_CR0, 0x31);
+	vmwrite(VMCS_GUEST_CR4, CR4_VMXE);
+	vmwrite(VMCS_GUEST_EFER, 0);
+	vmwrite(VMCS_ENTRY_CONTROLS, vmread(VMCS_ENTRY_CONTROLS) & ~(uint64_t)ENTRY_IA32E);
+	vmwrite(VMCS_GUEST_CS_ACCESS, 0xc09b);
+	l2_gpr.rax = LOW_WINDOW;
+	l2_gpr.rbx = CR4_VMXE | CR4_PAE;
+	l2_gpr.rcx = 0x80000031;
+	l2_gpr.rdx = 0xc0000031; /* CD, which loads them again (SDM vol. 3, 4.4.1), and is the visor's to change */
+	vmx_expect_exit("PDPTEs that the EPT refuses", false, VMX_EXIT_EPT_VIOLATION, 6);
+	check_equal(vmread(VMCS_GUEST_PHYSICAL_ADDRESS), LOW_WINDOW, "their address");
+	check_equal(vmread(VMCS_QUALIFICATION) & 0x87, EPT_R, "a read, of no linear address");
+	l1.ept_pt[0] = physical(l1.page) | EPT_R | EPT_WB;
+	vmx_expect_exit("PDPTEs by way of the EPT", true, VMX_EXIT_VMCALL, 9);
+	check_equal(vmread(VMCS_GUEST_PDPTE0), pdpte, "the PDPTE that L2 has loaded");
+	l1.ept_pt[0] = 0;
+	invept(1, physical(l1.ept_pml4) | 3 << 3 | 6, 0);
+	vmwrite(VMCS_GUEST_RIP, physical(l1.code) + 12);
+	vmx_expect_exit("PDPTEs that the EPT refuses to CR0.CD", true, VMX_EXIT_EPT_VIOLATION, 12);
+	check_equal(vmread(VMCS_GUEST_PHYSICAL_ADDRESS), LOW_WINDOW, "their address");
+	check_equal(vmread(VMCS_QUALIFICATION) & 0x87, EPT_R, "a read, of no linear address");
+	l1.ept_pt[0] = physical(l1.page) | EPT_R | EPT_WB;
+	l1.page[0] = pdpte | 1u << 3; /* PWT */
+	vmx_expect_exit("PDPTEs anew, by CR0.CD", true, VMX_EXIT_VMCALL, 15);
+	check_equal(vmread(VMCS_GUEST_PDPTE0), pdpte | 1u << 3, "the PDPTE that L2 has loaded then");
+	l1.page[0] = pdpte | 1u << 5; /* reserved */
+	vmwrite(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_GP);
+	vmwrite(VMCS_GUEST_CR0, 0x31);
+	vmwrite(VMCS_GUEST_RIP, physical(l1.code));
+	vmx_expect_exit("a PDPTE with a reserved bit", true, VMX_EXIT_EXCEPTION_NMI, 6);
+	vmx_set_up_ept();
+	invept(1, physical(l1.ept_pml4) | 3 << 3 | 6, 0);
+}
+
 void test_nested_vmx(void)
 {
 	if (!(cpuid(1, 0).c & 1u << 5)) {
@@ -550,6 +605,7 @@ void test_nested_vmx(void)
 	check_ept_walk();
 	check_accessed_and_dirty();
 	check_unrestricted();
+	check_pae();
 	check_equal(vector_of(vmxoff, NULL), -1, "VMXOFF");
 	check_equal(vector_of(do_vmptrst, NULL), VECTOR_UD, "VMPTRST behind VMXOFF");
 	check_equal(vector_of(set_cr4, (void *)(get_cr4() & ~(uint64_t)CR4_VMXE)), -1, "CR4.VMXE cleared again");

@@ -25,10 +25,20 @@ static const struct plain_instruction {
 	{SVM_EXIT_INVLPGA, 3, {0x0f, 0x01, 0xdf}},
 };
 
-/* 0F 01 D8 to DD: VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI and CLGI, as their exit codes are in order (APM vol. 3). */
+#define SVM_OPCODE 0xd8010fu /* VMRUN's, from its first byte on */
+
+/*
+ * 0F 01 D8 to DD: VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI and CLGI, as their exit codes are in order (APM
+ * vol. 3). At the end of a page they are read as all others are.
+ */
 static inline unsigned length_of_svm_instruction(uint64_t exit_code, const uint8_t *bytes, unsigned count)
 {
-	return count >= 3 && bytes[0] == 0x0f && bytes[1] == 0x01 && bytes[2] == 0xd8 + (exit_code - SVM_EXIT_VMRUN) ? 3 : 0;
+	uint32_t word;
+
+	if (count < sizeof(word))
+		return 0;
+	word = bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+	return (word & 0xffffff) == SVM_OPCODE + ((uint32_t)(exit_code - SVM_EXIT_VMRUN) << 16) ? 3 : 0;
 }
 
 static inline unsigned length_of_plain(uint64_t exit_code, const uint8_t *bytes, unsigned count)
@@ -51,8 +61,9 @@ static inline const uint8_t *just_fetched(struct vcpu *v, uint64_t gva)
 {
 	if (unlikely(v->nested.l2)) /* its tables lie where L1's say */
 		return NULL;
-	return code_just_fetched(v->vm, svm_is_shadow(v) ? v->paging.cr3 : v->svm.vmcb->cr3,
-	                         svm_read_cr4(v) & X86_CR4_LA57, gva);
+	if (unlikely(svm_is_shadow(v)))
+		return code_just_fetched(v->vm, v->paging.cr3, v->paging.cr4 & X86_CR4_LA57, gva);
+	return code_just_fetched(v->vm, v->svm.vmcb->cr3, v->svm.vmcb->cr4 & X86_CR4_LA57, gva);
 }
 
 unsigned svm_quick_length(struct vcpu *v)
@@ -62,7 +73,7 @@ unsigned svm_quick_length(struct vcpu *v)
 
 	if (svm_cpu.has_next_rip && b->next_rip)
 		return (unsigned)(b->next_rip - b->rip);
-	if (!svm_in_64bit_code(v))
+	if (!svm_is_64bit_code(v->svm.vmcb))
 		return 0;
 	bytes = just_fetched(v, b->rip);
 	return bytes ? length_of_plain(b->exit_code, bytes, (unsigned)(VMMU_PAGE_SIZE - b->rip % VMMU_PAGE_SIZE)) : 0;
@@ -130,7 +141,7 @@ void svm_read_string_prefixes(struct vcpu *v, struct io_access *io)
 		case 0x67: other = true; break;
 		}
 	}
-	if (svm_in_64bit_code(v))
+	if (svm_is_64bit_code(v->svm.vmcb))
 		io->address_size = other ? 4 : 8;
 	else
 		io->address_size = big != other ? 4 : 2;
@@ -190,7 +201,7 @@ unsigned svm_decode_dr_write(struct vcpu *v, unsigned *gpr)
 
 unsigned svm_address_size(struct vcpu *v)
 {
-	bool wide = svm_in_64bit_code(v), big = v->svm.vmcb->cs.attributes & X86_ACCESS_BIG >> 4, other = false;
+	bool wide = svm_is_64bit_code(v->svm.vmcb), big = v->svm.vmcb->cs.attributes & X86_ACCESS_BIG >> 4, other = false;
 	const uint8_t *quick = wide ? just_fetched(v, v->svm.vmcb->rip) : NULL;
 	uint8_t bytes[EMULATE_MAX_INSTRUCTION];
 	unsigned count = quick && *quick == 0x0f ? 0 : svm_fetch(v, bytes);

@@ -3,13 +3,14 @@
 #ifndef VISOR_SVM_INTERNAL_H
 #define VISOR_SVM_INTERNAL_H
 
+#include "visor/cpu/x86.h"
 #include "visor/svm/svm.h"
+#include "visor/svm/vmcb.h"
 
 #define MSR_BITMAP_ORDER 1 /* 8 KiB (APM vol. 2, 15.11) */
 
 struct cr_access;
 struct io_access;
-struct vmcb;
 
 extern struct svm_cpu {
 	uint64_t host_state; /* of VMSAVE: a VMCB's address */
@@ -29,6 +30,11 @@ extern struct svm_cpu {
 static inline bool svm_is_shadow(const struct vcpu *v)
 {
 	return v->backend->mode == VMMU_MODE_SHADOW;
+}
+
+static inline bool svm_is_64bit_code(const struct vmcb *b)
+{
+	return b->efer & X86_EFER_LMA && b->cs.attributes & X86_ACCESS_LONG >> 4;
 }
 
 /* enable.c */

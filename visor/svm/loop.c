@@ -11,6 +11,7 @@
 #include "visor/svm/nested.h"
 #include "visor/svm/vmcb.h"
 #include "visor/vm/cpuid.h"
+#include "visor/vm/msr.h"
 #include "visor/vm/watch.h"
 
 _Static_assert(offsetof(struct vcpu, state.gpr[X86_RDI]) == GPR_RDI, "svm/entry.S");
@@ -79,7 +80,7 @@ static __attribute__((noinline)) enum svm_next memory_exit_rest(struct vcpu *v, 
 	uint64_t next;
 
 	if (result != VMMU_FAULT_EMULATE_MMIO || unlikely(fault->access & VMMU_ACCESS_WALK) || unlikely(b->rflags & X86_FLAG_TF) || unlikely(b->interrupt_shadow & 1) ||
-	    unlikely(v->svm.before_iret) || unlikely(!svm_in_64bit_code(v)))
+	    unlikely(v->svm.before_iret) || unlikely(!svm_is_64bit_code(v->svm.vmcb)))
 		return svm_slow_exit(v, fault, result);
 	v->state.gpr[X86_RAX] = b->rax;
 	v->state.gpr[X86_RSP] = b->rsp;
@@ -178,7 +179,7 @@ static __attribute__((noinline)) enum svm_next svm_cpuid_exit(struct vcpu *v, st
 
 	if (svm_is_plain(v, b))
 		length = svm_quick_length(v);
-	if (unlikely(b->rip + length > UINT32_MAX && !svm_in_64bit_code(v)))
+	if (unlikely(b->rip + length > UINT32_MAX && !svm_is_64bit_code(v->svm.vmcb)))
 		length = 0;
 	if (unlikely(!length) ||
 	    unlikely(!cpuid_answer_quickly(v, (uint32_t)b->rax, (uint32_t)v->state.gpr[X86_RCX], &b->rax)))
@@ -187,12 +188,23 @@ static __attribute__((noinline)) enum svm_next svm_cpuid_exit(struct vcpu *v, st
 	return SVM_ENTER;
 }
 
-/* VMLOAD, VMSAVE, STGI and CLGI: a hypervisor has two or more of each for each exit of its guest. */
-#define SVM_INSTRUCTION_BYTES 3u /* a prefix may make rAX shorter */
+static __attribute__((noinline)) enum svm_next svm_msr_read_exit(struct vcpu *v, struct vmcb *b)
+{
+	unsigned length = svm_is_plain(v, b) && svm_is_64bit_code(v->svm.vmcb) ? svm_quick_length(v) : 0;
+	uint64_t value;
 
+	if (!length || !msr_read_quickly(v, (uint32_t)v->state.gpr[X86_RCX], &value))
+		return svm_slow_exit(v, NULL, 0);
+	b->rax = (uint32_t)value;
+	v->state.gpr[X86_RDX] = value >> 32;
+	svm_skip_quickly(v, b, length);
+	return SVM_ENTER;
+}
+
+/* VMLOAD, VMSAVE, STGI and CLGI: a hypervisor has two or more of each for each exit of its guest. */
 static __attribute__((noinline)) enum svm_next svm_instruction_exit(struct vcpu *v, struct vmcb *b, uint64_t code)
 {
-	if (!svm_is_plain(v, b) || !svm_in_64bit_code(v) || svm_quick_length(v) != SVM_INSTRUCTION_BYTES ||
+	if (!svm_is_plain(v, b) || !svm_is_64bit_code(v->svm.vmcb) || svm_quick_length(v) != SVM_INSTRUCTION_BYTES ||
 	    !nsvm_quick_instruction(v, b, code))
 		return svm_slow_exit(v, NULL, 0);
 	svm_skip_quickly(v, b, SVM_INSTRUCTION_BYTES);
@@ -210,6 +222,8 @@ static inline __attribute__((always_inline)) enum svm_next svm_dispatch(struct v
 		return svm_page_fault_exit(v, b);
 	if (code == SVM_EXIT_CPUID)
 		return svm_cpuid_exit(v, b);
+	if (code == SVM_EXIT_MSR && !(info1 & 1))
+		return svm_msr_read_exit(v, b);
 	if (code >= SVM_EXIT_VMLOAD && code <= SVM_EXIT_CLGI && v->svm.nested)
 		return svm_instruction_exit(v, b, code);
 	return svm_slow_exit(v, NULL, 0);

@@ -17,6 +17,7 @@
 #define NESTED_ASIDS 0x8000u /* L2's: 1 to one less than this */
 #define INTERCEPT_WORDS 6u   /* exit code / 32 is the word, % 32 the bit (appendix C, table B-1) */
 #define VM_CR_SVMDIS (1ull << 4)
+#define SVM_INSTRUCTION_BYTES 3u /* without a prefix, which may make rAX shorter */
 
 #define NSVM_PASSED_WORDS 16u
 
@@ -31,6 +32,7 @@ struct svm_nested {
 	uint64_t vm_cr, hsave_pa;
 	uint64_t cr4_bits;          /* that L1's CPU has, and ... */
 	struct vmmu_cpu cpu;        /* ... its nested paging: neither ever changes, once found */
+	uint64_t pat;               /* of VMCB12, that was valid last */
 	uint64_t virtual_interrupt; /* VMCB02's as L1 wants it, while the visor has a window there */
 	bool gif;
 	bool umip01; /* vcpu->svm.umip of L1 */
@@ -57,8 +59,8 @@ bool nsvm_wants_exit(struct vcpu *v, uint64_t *code);
 enum nested_gate nsvm_gate(struct vcpu *v, enum nested_event event);
 
 /* nested_run.c */
-/* VMRUN of the control block at `gpa`, where there is memory. */
-void nsvm_vmrun(struct vcpu *v, uint64_t gpa);
+/* VMRUN, of `length` bytes, of the control block at `gpa`, which `given` points to. */
+void nsvm_vmrun(struct vcpu *v, uint64_t gpa, const struct vmcb *given, unsigned length);
 /* #VMEXIT: L2's state into VMCB12, and L1 goes on. */
 void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2);
 bool nsvm_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);
@@ -70,8 +72,6 @@ bool nsvm_shutdown(struct vcpu *v);
 bool nsvm_instruction(struct vcpu *v, uint64_t exit_code);
 /* VMLOAD, VMSAVE, STGI and CLGI of 64-bit code, without what a slow exit does. False: it must be one. */
 bool nsvm_quick_instruction(struct vcpu *v, const struct vmcb *b, uint64_t exit_code);
-/* One that VMRUN, VMLOAD and VMSAVE take. */
-bool nsvm_vmcb_valid(struct vcpu *v, uint64_t gpa);
 /* The visor has written fields of the control block that lies there. */
 void nsvm_written(struct vcpu *v, uint64_t gpa);
 /* What VMLOAD loads (15.5.2). */

@@ -61,6 +61,14 @@ static bool flush_valid(unsigned tlb_control)
 	return tlb_control == 0 || tlb_control == 1 || tlb_control == 3 || tlb_control == 7;
 }
 
+static bool pat_valid(struct svm_nested *n, uint64_t pat)
+{
+	if (pat != n->pat && !msr_pat_valid(pat))
+		return false;
+	n->pat = pat;
+	return true;
+}
+
 void nsvm_find_promises(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
@@ -82,5 +90,5 @@ bool nsvm_consistent(struct vcpu *v, const struct vmcb *b)
 		return false;
 	if (!(b->nested_control & NESTED_PAGING))
 		return true;
-	return v->svm.nested->vmcb01->cr0 & X86_CR0_PG && msr_pat_valid(b->pat);
+	return v->svm.nested->vmcb01->cr0 & X86_CR0_PG && pat_valid(v->svm.nested, b->pat);
 }

@@ -22,9 +22,10 @@ static uint64_t physical_in_rax(struct vcpu *v)
 	                                                                 : (uint16_t)rax;
 }
 
-bool nsvm_vmcb_valid(struct vcpu *v, uint64_t gpa)
+/* One that VMRUN, VMLOAD and VMSAVE take. NULL: #GP. */
+static const struct vmcb *vmcb_at(struct vcpu *v, uint64_t gpa)
 {
-	return nested_page_fits(v, gpa) && memory_page(v->vm, gpa, false);
+	return nested_page_fits(v, gpa) ? memory_page(v->vm, gpa, false) : NULL;
 }
 
 void nsvm_written(struct vcpu *v, uint64_t gpa)
@@ -46,11 +47,6 @@ void nsvm_copy_loaded(struct vmcb *to, const struct vmcb *from)
 	to->sysenter_cs = from->sysenter_cs;
 	to->sysenter_esp = from->sysenter_esp;
 	to->sysenter_eip = from->sysenter_eip;
-}
-
-static void vmload(struct vcpu *v, uint64_t gpa)
-{
-	nsvm_copy_loaded(v->svm.vmcb, memory_page(v->vm, gpa, false));
 }
 
 /* Field by field: the rest of the page is L1's. */
@@ -79,14 +75,15 @@ bool nsvm_quick_instruction(struct vcpu *v, const struct vmcb *b, uint64_t exit_
 {
 	struct svm_nested *n = v->svm.nested;
 	bool takes_vmcb = exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
+	const struct vmcb *given = takes_vmcb ? vmcb_at(v, b->rax) : NULL;
 
 	/* What waits for L1 must wait longer from CLGI on, and no longer from STGI on. */
 	if (!v->svm.svme || v->window_wanted || v->nmi_window_wanted || b->virtual_interrupt & VIRTUAL_INTERRUPT_REQUEST ||
-	    (takes_vmcb && !nsvm_vmcb_valid(v, b->rax)) || (exit_code == SVM_EXIT_STGI && exit_event_waits(v)) ||
+	    (takes_vmcb && !given) || (exit_code == SVM_EXIT_STGI && exit_event_waits(v)) ||
 	    ++v->quick_exits % QUICK_EXITS_MAX == 0)
 		return false;
 	switch (exit_code) {
-	case SVM_EXIT_VMLOAD: vmload(v, b->rax); break;
+	case SVM_EXIT_VMLOAD: nsvm_copy_loaded(v->svm.vmcb, given); break;
 	case SVM_EXIT_VMSAVE: vmsave(v, b->rax); break;
 	case SVM_EXIT_STGI: n->gif = true; break;
 	case SVM_EXIT_CLGI: n->gif = false; break;
@@ -100,19 +97,25 @@ bool nsvm_instruction(struct vcpu *v, uint64_t exit_code)
 {
 	struct svm_nested *n = v->svm.nested;
 	bool takes_vmcb = exit_code == SVM_EXIT_VMRUN || exit_code == SVM_EXIT_VMLOAD || exit_code == SVM_EXIT_VMSAVE;
-	uint64_t gpa = takes_vmcb ? physical_in_rax(v) : 0;
+	unsigned length = svm_is_64bit_code(v->svm.vmcb) ? svm_quick_length(v) : 0;
+	const struct vmcb *given = NULL;
+	uint64_t gpa = 0;
 
 	if (!n || !v->svm.svme)
 		return false;
-	if (takes_vmcb && !nsvm_vmcb_valid(v, gpa)) {
+	if (takes_vmcb) {
+		gpa = length == SVM_INSTRUCTION_BYTES ? v->state.gpr[X86_RAX] : physical_in_rax(v);
+		given = vmcb_at(v, gpa);
+	}
+	if (takes_vmcb && !given) {
 		exit_raise(v, X86_GP, true, 0);
 		return true;
 	}
 	switch (exit_code) {
 	case SVM_EXIT_VMRUN:
-		nsvm_vmrun(v, gpa);
+		nsvm_vmrun(v, gpa, given, length ? length : svm_instruction_length(v));
 		return true;
-	case SVM_EXIT_VMLOAD: vmload(v, gpa); break;
+	case SVM_EXIT_VMLOAD: nsvm_copy_loaded(v->svm.vmcb, given); break;
 	case SVM_EXIT_VMSAVE: vmsave(v, gpa); break;
 	case SVM_EXIT_STGI: n->gif = true; break;
 	case SVM_EXIT_CLGI: n->gif = false; break;

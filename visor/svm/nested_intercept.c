@@ -19,15 +19,13 @@
 void nsvm_merge_intercepts(struct vcpu *v)
 {
 	struct svm_nested *n = v->svm.nested;
-	uint32_t words[INTERCEPT_WORDS];
+	uint32_t *words = (uint32_t *)n->vmcb02;
 
-	memcpy(words, n->vmcb02, sizeof(words));
 	for (unsigned i = 0; i < INTERCEPT_WORDS; i++)
 		words[i] |= n->base[i] | n->asked[i];
 	/* L2's task priority is V_TPR, and no exit is needed, where L1 masks its interrupts apart (15.21.1). */
 	if (n->vmcb12->virtual_interrupt & VIRTUAL_INTERRUPT_MASKING)
 		words[0] &= ~(CR8_READ | CR8_WRITE) | n->asked[0];
-	memcpy(n->vmcb02, words, sizeof(words));
 }
 
 /* L1's two bits for a register: read, write (15.11). What cannot be read there exits. */

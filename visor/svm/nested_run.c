@@ -71,8 +71,10 @@ static void load_control_area(struct vcpu *v)
 	struct vmcb *b = n->vmcb02;
 	const struct vmcb *a = n->vmcb12;
 
-	memcpy(n->asked, a, sizeof(n->asked));
-	memset(b, 0, sizeof(n->asked));
+	for (unsigned i = 0; i < INTERCEPT_WORDS; i++) {
+		n->asked[i] = ((const uint32_t *)a)[i];
+		((uint32_t *)b)[i] = 0;
+	}
 	b->tsc_offset = n->vmcb01->tsc_offset + a->tsc_offset;
 	b->virtual_interrupt = a->virtual_interrupt | VIRTUAL_INTERRUPT_MASKING;
 	b->interrupt_shadow = a->interrupt_shadow & 1;
@@ -128,18 +130,17 @@ static void refuse_entry(struct vcpu *v)
 }
 
 /* All of VMCB12 that is ever looked at: most of its page is reserved. */
-static void copy_vmcb12(struct svm_nested *n, const uint8_t *page)
+static void copy_vmcb12(struct svm_nested *n, const struct vmcb *given)
 {
 	const size_t control = offsetof(struct vmcb, reserved4), save = offsetof(struct vmcb, es);
 
-	memcpy(n->vmcb12, page, control);
-	memcpy((uint8_t *)n->vmcb12 + save, page + save, offsetof(struct vmcb, reserved12) - save);
+	memcpy(n->vmcb12, given, control);
+	memcpy((uint8_t *)n->vmcb12 + save, (const uint8_t *)given + save, offsetof(struct vmcb, reserved12) - save);
 }
 
-void nsvm_vmrun(struct vcpu *v, uint64_t gpa)
+void nsvm_vmrun(struct vcpu *v, uint64_t gpa, const struct vmcb *given, unsigned length)
 {
 	struct svm_nested *n = v->svm.nested;
-	unsigned length = svm_instruction_length(v);
 	enum vmmu_status status = VMMU_ERR_INVALID;
 	struct vmmu_root root;
 
@@ -156,7 +157,7 @@ void nsvm_vmrun(struct vcpu *v, uint64_t gpa)
 	svm_clear_shadow(v);
 	svm_commit(v);
 	n->vmcb12_gpa = gpa;
-	copy_vmcb12(n, memory_page(v->vm, gpa, false));
+	copy_vmcb12(n, given);
 	nsvm_find_promises(v);
 	if (nsvm_consistent(v, n->vmcb12))
 		status = enter_tables(v, &root);
@@ -175,8 +176,7 @@ void nsvm_vmrun(struct vcpu *v, uint64_t gpa)
 	n->vmcb02->nested_cr3 = root.pointer;
 	switch_to(v, n->vmcb02);
 	svm_set_cr4(v, n->vmcb12->cr4, n->vmcb12->cr4);
-	nsvm_merge_intercepts(v);
-	svm_block_nmi(v, v->svm.nmi_blocked);
+	svm_block_nmi(v, v->svm.nmi_blocked); /* the other intercepts are merged when the exit is over (svm/loop.c) */
 	flush_for(v);
 	take_registers(v, n->vmcb02);
 }

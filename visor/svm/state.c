@@ -208,9 +208,7 @@ void svm_write_paging(struct vcpu *v, const struct vmmu_paging *next)
 
 bool svm_in_64bit_code(struct vcpu *v)
 {
-	const struct vmcb *b = v->svm.vmcb;
-
-	return b->efer & X86_EFER_LMA && b->cs.attributes & X86_ACCESS_LONG >> 4;
+	return svm_is_64bit_code(v->svm.vmcb);
 }
 
 /* Reads of a register are left alone while the CPU's own says the same as the guest's. */

@@ -13,7 +13,7 @@
 static __attribute__((noinline)) const uint8_t *walk_to_code(struct vm *vm, struct code_path *p, uint64_t cr3, bool five_levels, uint64_t gva)
 {
 	uint64_t entry = (cr3 & ENTRY_ADDRESS) | ENTRY_PRESENT, in_page;
-	unsigned shift = five_levels ? 57 : 48;
+	unsigned shift = five_levels ? 57 : 48, entries = 0;
 	const uint64_t *table;
 
 	*p = (struct code_path){.cr3 = cr3, .page = gva / VMMU_PAGE_SIZE, .five_levels = five_levels, .slots = vm->slot_changes};
@@ -22,12 +22,14 @@ static __attribute__((noinline)) const uint8_t *walk_to_code(struct vm *vm, stru
 		shift -= 9;
 		if (!table)
 			return NULL;
-		p->entry[p->entries] = &table[gva >> shift & 511];
-		entry = p->value[p->entries] = __atomic_load_n(p->entry[p->entries], __ATOMIC_RELAXED);
-		p->entries++;
+		p->entry[entries] = &table[gva >> shift & 511];
+		entry = p->value[entries] = __atomic_load_n(p->entry[entries], __ATOMIC_RELAXED);
+		entries++;
 		if (!(entry & ENTRY_PRESENT))
 			return NULL;
 	}
+	for (; entries < VMMU_LEVEL_MAX; entries++)
+		p->entry[entries] = &p->value[entries];
 	in_page = (1ull << shift) - 1;
 	p->code = memory_page(vm, (entry & ENTRY_ADDRESS & ~in_page) | (gva & in_page), false);
 	return p->code;
@@ -36,13 +38,14 @@ static __attribute__((noinline)) const uint8_t *walk_to_code(struct vm *vm, stru
 /* The slots are the same, and the entries: so is where they lead. */
 static inline bool leads_to_code(const struct vm *vm, const struct code_path *p, uint64_t cr3, bool five_levels, uint64_t gva)
 {
-	if (!p->code || p->page != gva / VMMU_PAGE_SIZE || p->cr3 != cr3 || p->five_levels != five_levels ||
-	    p->slots != vm->slot_changes)
+	uint64_t other = (p->page ^ gva / VMMU_PAGE_SIZE) | (p->cr3 ^ cr3) | (p->slots ^ vm->slot_changes);
+
+	if (other || !p->code || p->five_levels != five_levels)
 		return false;
-	for (unsigned i = 0; i < p->entries; i++)
-		if (__atomic_load_n(p->entry[i], __ATOMIC_RELAXED) != p->value[i])
-			return false;
-	return true;
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < VMMU_LEVEL_MAX; i++)
+		other |= __atomic_load_n(p->entry[i], __ATOMIC_RELAXED) ^ p->value[i];
+	return !other;
 }
 
 const uint8_t *code_just_fetched(struct vm *vm, uint64_t cr3, bool five_levels, uint64_t gva)

@@ -10,15 +10,14 @@
 
 /* The way through the guest's tables to a page of its code. It is good as long as each entry says what it said then. */
 struct code_path {
-	uint64_t cr3, page;  /* page: the gva's */
-	uint64_t slots;      /* vm->slot_changes then */
-	const uint8_t *code; /* the page; NULL: this is none */
-	const uint64_t *entry[VMMU_LEVEL_MAX];
+	uint64_t cr3, page;                    /* page: the gva's */
+	uint64_t slots;                        /* vm->slot_changes then */
+	const uint8_t *code;                   /* the page; NULL: this is none */
+	const uint64_t *entry[VMMU_LEVEL_MAX]; /* on a shorter way the last ones are `value` itself, and so never differ */
 	uint64_t value[VMMU_LEVEL_MAX];
-	unsigned entries;
 	bool five_levels;
 };
 
-enum { CODE_PATHS = 16 };
+enum { CODE_PATHS = 64 };
 
 #endif

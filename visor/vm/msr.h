@@ -13,6 +13,12 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value);
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 
 /*
+ * RDMSR without what a slow exit does, of a register that KVM reads at each entry of its guest. It
+ * counts the exit. False: it is another one, or it is time for a slow exit (vm/cpuid.h).
+ */
+bool msr_read_quickly(struct vcpu *v, uint32_t msr, uint64_t *value);
+
+/*
  * Those that a guest reads and writes without an exit: the CPU switches them with it, or the
  * visor does not use them.
  */
