@@ -202,6 +202,10 @@ expect 0 'L2' "$vmmu" trace --all --since 43.2us --until 43.5us nano
 expect 1 '' grep -q 'L3' output
 expect 2 'takes a time' "$vmmu" dump --at 1e3 micro
 expect 2 'takes a time' "$vmmu" dump --at 99999999999999999999s micro
+# A vmmu trace: its first entry is written at 50 us.
+[ -e sample ] || "$sample" sample
+for time in 50us 50.0us 0.00005 50000ns 50.1us; do expect 0 'L4 .*table 0x2000' "$vmmu" dump --at $time sample; done
+for time in 49.9us 49us 49999ns 49.999999us; do expect 1 '' sh -c '"$0" dump --at "$2" "$1" 2>&1 | grep L4' "$vmmu" sample $time; done
 # Its end is the last event's, also of one that nothing is made of.
 { cat micro; echo '  a-10  [000] 1.000050: kvm_unheard_of: whatever'; } >longer
 expect 0 'at 0.000050' "$vmmu" dump --at 50us longer

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../base/columns.h"
+#include "../base/moment.h"
 #include "../trace/sidecar.h"
 
 enum { OPTION_SYMBOLS = 's',
@@ -29,68 +30,12 @@ void ask_init(struct ask *ask)
 
 /* ---- times -------------------------------------------------------------------------------- */
 
-/* A time as it was given. */
-struct moment {
-	uint64_t ns;   /* of the recording's clock, rounded down */
-	bool inexact;  /* it has digits below that */
-	bool in_whole; /* it has none below microseconds */
-};
-
-enum { DIGITS_MAX = 19 };
-
-static uint64_t power_of_ten(unsigned n)
-{
-	uint64_t value = 1;
-
-	while (n-- > 0)
-		value *= 10;
-	return value;
-}
-
-/* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. Digit by digit, so that none is rounded. */
+/* "1.5", "200ms", "15us"; "@4.242510": as the recording's own clock has it. */
 static bool parse_time(const struct ask *ask, const char *text, struct moment *moment)
 {
-	static const struct {
-		const char *unit;
-		unsigned digits; /* of a nanosecond, behind its point */
-	} units[] = {
-		{"", 9}, {"s", 9}, {"ms", 6}, {"us", 3}, {"ns", 0}};
-	bool host = ask->host_clock || *text == '@', any = false;
-	uint64_t whole = 0, fraction = 0;
-	unsigned digits = 0, given = 0, unit = 0;
+	bool host = ask->host_clock || *text == '@';
 
-	*moment = (struct moment){0};
-	text += *text == '@';
-	for (; isdigit((unsigned char)*text); text++, any = true)
-		if (__builtin_mul_overflow(whole, 10u, &whole) ||
-		    __builtin_add_overflow(whole, (uint64_t)(*text - '0'), &whole))
-			return false;
-	if (*text == '.')
-		for (text++; isdigit((unsigned char)*text); text++, any = true, given++) {
-			if (digits < DIGITS_MAX) {
-				fraction = 10 * fraction + (uint64_t)(*text - '0');
-				digits++;
-			} else {
-				moment->inexact |= *text != '0';
-			}
-		}
-	while (*text == ' ')
-		text++;
-	while (unit < ARRAY_SIZE(units) && strcmp(text, units[unit].unit) != 0)
-		unit++;
-	if (!any || unit == ARRAY_SIZE(units) ||
-	    __builtin_mul_overflow(whole, power_of_ten(units[unit].digits), &moment->ns))
-		return false;
-	if (digits > units[unit].digits) {
-		uint64_t below = power_of_ten(digits - units[unit].digits);
-
-		moment->inexact |= fraction % below != 0;
-		fraction /= below;
-	} else {
-		fraction *= power_of_ten(units[unit].digits - digits);
-	}
-	moment->in_whole = units[unit].digits >= 3 && given <= units[unit].digits - 3;
-	return !__builtin_add_overflow(moment->ns, fraction, &moment->ns) &&
+	return parse_moment(text + (*text == '@'), moment) &&
 	       !__builtin_add_overflow(moment->ns, host ? 0 : model_first_time(ask->model), &moment->ns);
 }
 
@@ -206,7 +151,7 @@ static const struct argp_child trace_child[] = {{&ask_trace_argp, 0, NULL, 0}, {
 
 const struct argp ask_argp = {.options = options, .parser = parse, .children = trace_child};
 
-static error_t parse_moment(int key, char *arg, struct argp_state *state)
+static error_t take_moment(int key, char *arg, struct argp_state *state)
 {
 	struct ask *ask = state->input;
 
@@ -223,7 +168,7 @@ static const struct argp_option moment_options[] = {
 	{0},
 };
 
-const struct argp ask_moment_argp = {.options = moment_options, .parser = parse_moment};
+const struct argp ask_moment_argp = {.options = moment_options, .parser = take_moment};
 
 /* ---- open ------------------------------------------------------------------------------------------ */
 

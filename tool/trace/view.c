@@ -73,28 +73,7 @@ static const struct argp_option view_options[] = {
 
 const struct argp view_argp = {.options = view_options, .parser = parse_view};
 
-static bool parse_seconds(const char *text, double *seconds)
-{
-	static const struct {
-		const char *unit;
-		double factor;
-	} units[] = {
-		{"", 1}, {"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}};
-	char *end;
-
-	*seconds = strtod(text, &end);
-	while (*end == ' ')
-		end++;
-	for (size_t i = 0; end != text && i < ARRAY_SIZE(units); i++) {
-		if (strcmp(end, units[i].unit) == 0) {
-			*seconds *= units[i].factor;
-			return *seconds >= 0;
-		}
-	}
-	return false;
-}
-
-static error_t parse_moment(int key, char *arg, struct argp_state *state)
+static error_t take_moment(int key, char *arg, struct argp_state *state)
 {
 	struct view *view = state->input;
 
@@ -103,7 +82,7 @@ static error_t parse_moment(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case OPTION_AT:
 		view->moment = MOMENT_TIME;
-		if (!parse_seconds(arg, &view->at_seconds))
+		if (!parse_moment(arg, &view->at))
 			argp_error(state, "--at takes seconds since the first record (1.5, 200ms), not \"%s\"", arg);
 		return 0;
 	case OPTION_AT_RECORD:
@@ -128,7 +107,7 @@ static const struct argp_option moment_options[] = {
 	{0},
 };
 
-const struct argp moment_argp = {.options = moment_options, .parser = parse_moment};
+const struct argp moment_argp = {.options = moment_options, .parser = take_moment};
 
 /* Where to look for symbols, and whether the user asked for it. NULL: nowhere. */
 static char *symbols_source(struct view *view, bool *asked)
@@ -214,13 +193,17 @@ void view_close(struct view *view)
 
 static bool moment_of_time(const struct view *view, uint64_t *records, char **label)
 {
-	/* Times are printed in microseconds: a time that was read off must include its record. */
-	double until = view->at_seconds + 0.5e-6, last = 0;
+	/*
+	 * Times are printed in microseconds, rounded: one that was read off must include its record.
+	 * One with more digits is meant as it stands.
+	 */
+	double seconds = (double)view->at.ns * 1e-9, last = 0;
+	double until = seconds + (view->at.in_whole ? 0.5e-6 : 0.5e-9);
 	uint64_t n = 0;
 
 	if (view->trace.count)
 		last = trace_seconds(&view->trace, &view->trace.records[view->trace.count - 1]);
-	if (view->at_seconds > last + 1e-6) {
+	if (seconds > last + 1e-6) {
 		complain("the trace ends at %s", text_seconds(last).text);
 		return false;
 	}
@@ -228,7 +211,7 @@ static bool moment_of_time(const struct view *view, uint64_t *records, char **la
 	while (n < view->trace.count && trace_seconds(&view->trace, &view->trace.records[n]) <= until)
 		n++;
 	*records = n;
-	*label = formatted("at %s", text_seconds(view->at_seconds).text);
+	*label = formatted("at %s", text_seconds(seconds).text);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include <argp.h>
 
+#include "../base/moment.h"
 #include "../base/text.h"
 #include "../symbols/symbols.h"
 #include "replay.h"
@@ -24,7 +25,7 @@ struct view {
 	enum colour_mode colour;
 	uint64_t vm; /* UINT64_MAX: the first one */
 	enum moment_kind moment;
-	double at_seconds;
+	struct moment at;
 	uint64_t at_number; /* record, fault or phase */
 	bool no_symbols;    /* the command names no functions */
 	bool whole_lines;   /* not cut where the terminal ends */
