@@ -28,6 +28,7 @@ import held  # noqa: E402
 import lab  # noqa: E402
 
 DOCUMENT = "docs/performance.md"
+VISOR_COLUMNS = (1, 6)  # of its tables
 
 KVM_FILE = pathlib.Path(__file__).with_name("kvm.json")
 NESTED = {"qemu": "npt", "bochs": "ept"}
@@ -195,20 +196,28 @@ def table_of(found, machine):
 
 
 def off(said, measured):
-    """A timer interrupt comes now and then; a ratio is written with one decimal."""
-    return abs(said - measured) > max(0.02 * measured, 4 if measured > 20 else 0.3)
+    """A timer interrupt comes now and then."""
+    return abs(said - measured) > max(0.02 * measured, 4)
+
+
+def off_by_kvm(said, measured):
+    """KVM's own timers and workers come in between: a median was 8,845 in one run and 9,445 in another.
+    A ratio is written with one decimal."""
+    return abs(said - measured) > max(0.1 * measured, 4 if measured > 20 else 0.3)
 
 
 def hold_document(found, machines, write=False, root=ROOT):
     """One line for each figure of docs/performance.md that is not what this run measured."""
     wrong = []
     for machine in machines:
-        figures = {}
+        ours, with_kvm = {}, {}
         for line in table_of(found, machine)[2:]:
             cells = [cell.strip() for cell in line.strip("|").split("|")]
-            figures.update({(cells[0], column): held.value(cells[column]) for column in range(1, len(cells))
-                            if held.NUMBER.fullmatch(cells[column])})
-        wrong += held.hold_table(DOCUMENT, f"| instructions, {TITLE[machine]} |", figures, off, write, root)
+            for column in range(1, len(cells)):
+                if held.NUMBER.fullmatch(cells[column]):
+                    (ours if column in VISOR_COLUMNS else with_kvm)[cells[0], column] = held.value(cells[column])
+        for figures, how_far in ((ours, off), (with_kvm, off_by_kvm)):
+            wrong += held.hold_table(DOCUMENT, f"| instructions, {TITLE[machine]} |", figures, how_far, write, root)
     return wrong
 
 
