@@ -44,9 +44,12 @@ static void read_pdptes(struct sim_nm *nm, struct sim_nm_space *space)
 enum vmmu_status sim_nm_enter(struct sim_nm *nm, const struct vmmu_nested *nested)
 {
 	struct sim_nm_vcpu *cpu = nm->at;
+	bool late[SIM_NM_PENDING];
 	struct sim_nm_space *space;
 	enum vmmu_status status;
 
+	for (unsigned i = 0; i < SIM_NM_PENDING; i++)
+		late[i] = nm->pending[i].used && nm->pending[i].late;
 	cpu->outside = true;
 	status = vmmu_vcpu_set_nested(cpu->vcpu, nested);
 	nm->at = cpu;
@@ -60,6 +63,9 @@ enum vmmu_status sim_nm_enter(struct sim_nm *nm, const struct vmmu_nested *neste
 			space->nested = *nested;
 			read_pdptes(nm, space);
 		}
+		/* L1's INVEPT, if it has executed one: whatever was written before is seen by all. */
+		for (unsigned i = 0; nested && i < SIM_NM_PENDING; i++)
+			nm->pending[i].used &= !late[i];
 		space->used = ++nm->clock;
 		cpu->on = space;
 	}
@@ -166,14 +172,11 @@ static void through(struct sim_nm *nm, uint64_t gpa, unsigned access, uint64_t p
                     uint64_t value)
 {
 	const char *wrong = sim_nm_judge(nm, nm->at->on, gpa, access, pfn, memtype, ignore_pat);
-	bool is_table = false;
 
 	if (wrong)
 		sim_nm_fail(nm, "access %u of L%u to %#lx reaches frame %#lx, but %s", access, nm->at->on->is_l2 + 1, gpa, pfn, wrong);
 	else if ((access & VMMU_W) && !nm->not_final)
-		is_table = sim_nm_store(nm, (pfn - sim_nm_frame(nm, 0)) << 12 | (gpa & 0xff8), 8, value);
-	if (is_table)
-		sim_nm_check_all(nm);
+		sim_nm_store_late(nm, (pfn - sim_nm_frame(nm, 0)) << 12 | (gpa & 0xff8), value);
 	else
 		sim_nm_check_current(nm);
 }

@@ -16,6 +16,8 @@ uint8_t sim_nm_memtype(const struct sim_nm *nm, uint64_t gfn, bool *ignore_pat);
 /* L1's memory gets a value. True: the judge reads a table there. */
 bool sim_nm_store(struct sim_nm *nm, uint64_t gpa, unsigned size, uint64_t value);
 void sim_nm_make_busy(struct sim_nm *nm, uint64_t gfn);
+/* The same by a CPU, and all is checked that this may concern. */
+void sim_nm_store_late(struct sim_nm *nm, uint64_t gpa, uint64_t value);
 /* Another vCPU may go on here. */
 void sim_nm_pause(struct sim_nm *nm);
 

@@ -102,8 +102,14 @@ static struct sim_nm_pending *pend(struct sim_nm *nm, uint64_t gpa)
 {
 	for (unsigned i = 0; i < SIM_NM_PENDING; i++)
 		if (!nm->pending[i].used) {
-			nm->pending[i] = (struct sim_nm_pending){true, gpa & ~7ull, sim_nm_word(nm, gpa & ~7ull)};
+			nm->pending[i] = (struct sim_nm_pending){.used = true, .gpa = gpa & ~7ull, .before = sim_nm_word(nm, gpa & ~7ull)};
 			return &nm->pending[i];
+		}
+	/* One that has been told long ago. */
+	for (unsigned i = 0; i < SIM_NM_PENDING; i++)
+		if (nm->pending[i].late) {
+			nm->pending[i].used = false;
+			return pend(nm, gpa);
 		}
 	abort();
 }
@@ -123,8 +129,18 @@ void sim_nm_host_write(struct sim_nm *nm, uint64_t gpa, unsigned size, uint64_t 
 	at->outside = false;
 	nm->at = at;
 	nm->changes++;
-	pending->used = false;
+	pending->used = pending->late = nm->config.pause;
 	sim_nm_check_all(nm);
+}
+
+void sim_nm_store_late(struct sim_nm *nm, uint64_t gpa, uint64_t value)
+{
+	if (nm->config.pause && nm->is_table[gpa >> 12])
+		pend(nm, gpa)->late = true;
+	if (sim_nm_store(nm, gpa, 8, value))
+		sim_nm_check_all(nm);
+	else
+		sim_nm_check_current(nm);
 }
 
 void sim_nm_refuse(struct sim_nm *nm, unsigned nth, bool all)
@@ -507,14 +523,19 @@ void sim_nm_log(struct sim_nm *nm, unsigned n)
 	const struct vmmu_slot_info *info = &nm->slot[n].info;
 	size_t words = ((info->bytes >> 12) + 63) / 64;
 	uint64_t *bitmap = calloc(words, 8), first = info->base.v >> 12;
+	bool *before = calloc(info->bytes >> 12, sizeof(*before));
 
+	memcpy(before, nm->logged + first, info->bytes >> 12);
+	memset(nm->logged + first, 0, info->bytes >> 12);
 	if (!bitmap || vmmu_dirty_log(nm->vm, n, bitmap, words) != VMMU_OK)
 		sim_nm_fail(nm, "the log of slot %u is refused", n);
 	for (uint64_t i = 0; bitmap && i < info->bytes >> 12; i++) {
-		if (nm->logged[first + i] && !(bitmap[i / 64] >> i % 64 & 1))
+		if (before[i] && !(bitmap[i / 64] >> i % 64 & 1))
 			sim_nm_fail(nm, "gfn %#lx was written and is not in the log", first + i);
-		nm->logged[first + i] = false;
+		/* What another has written meanwhile is in this round, or in the next. */
+		nm->logged[first + i] &= !(bitmap[i / 64] >> i % 64 & 1);
 	}
+	free(before);
 	free(bitmap);
 	sim_nm_check_all(nm);
 }

@@ -13,9 +13,9 @@
 
 enum { SIM_NM_SLOTS = 3,
        SIM_NM_VCPUS = 3,
-       SIM_NM_SPACES = 4,  /* roots whose translations a CPU keeps at once: L1's, and three of L2 */
-       SIM_NM_RECENT = 8,  /* addresses that a CPU looks at again */
-       SIM_NM_PENDING = 4, /* words written, of which the engine is being told */
+       SIM_NM_SPACES = 4,   /* roots whose translations a CPU keeps at once: L1's, and three of L2 */
+       SIM_NM_RECENT = 8,   /* addresses that a CPU looks at again */
+       SIM_NM_PENDING = 12, /* words written, of which the engine is being told */
        SIM_NM_ORDER_MIXED = 64 };
 
 struct sim_nm_config {
@@ -70,6 +70,7 @@ struct sim_nm_vcpu {
 
 struct sim_nm_pending {
 	bool used;
+	bool late;            /* the engine has been told; another vCPU may still owe the flush, until L2 is entered */
 	uint64_t gpa, before; /* 8 bytes, aligned */
 };
 

@@ -26,9 +26,9 @@
  * A plain #PF of L2 is none of these: the CPU delivers it, or L1 intercepts it.
  *
  * What L1 flushes. An entry that a CPU can reach never lags behind L1's tables: the write
- * to L1's table took what followed from it out of reach, and that was flushed. So INVEPT
- * (single, global) has nothing to do with the engine's tables, and the host nothing to
- * flush for it. The four top entries of a PAE nCR3 are registers of the CPU (APM vol. 2,
+ * to L1's table took what followed from it out of reach, and that is flushed, by whichever
+ * vCPU has done it, before vmmu_vcpu_set_nested enters L2. So INVEPT (single, global) has
+ * nothing to do with the engine's tables, and the host nothing to flush for it. The four top entries of a PAE nCR3 are registers of the CPU (APM vol. 2,
  * 15.25.3): they are as vmmu_vcpu_set_nested has read them, until it is called again. What is
  * left is L2's own linear translations, which the CPU keeps under
  * the tag (VPID, ASID) that the host runs L2 with: vmmu_nested_tag says when they must go.
@@ -71,7 +71,7 @@ struct vmmu_nested {
  * fails with error 7, SDM vol. 3, 27.2.1.1; VMEXIT_INVALID, APM vol. 2, 15.5.1).
  * VMMU_ERR_UNSUPPORTED: nested->cpu has what config.cpu lacks. VMMU_ERR_NO_MEMORY.
  * VMMU_ERR_BUSY: the four top entries of PAE cannot be read just now, or the host takes their
- * page back. After any of these the vCPU is as before. Calls host.guest_read, and host.flush if a root is let go.
+ * page back, or another vCPU's flush is still under way: answer what it may need of this CPU, and call again. After any of these the vCPU is as before. Calls host.guest_read, and host.flush if a root is let go.
  */
 enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested);
 

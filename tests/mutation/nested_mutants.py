@@ -470,4 +470,8 @@ NESTED_MUTANTS = [
            "out->dirtied = dirty && leaf->stored;",
            "out->dirtied = w->write && leaf->stored;",
            "L1's log names a page that was in it already"),
+    Mutant("nested-entry-before-flush", CALLS,
+           "if (nested && !others_have_flushed(&op))",
+           "if (false && !others_have_flushed(&op))",
+           "L2 is entered behind an INVEPT while another vCPU still owes the flush"),
 ]

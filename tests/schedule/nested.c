@@ -78,7 +78,9 @@ static void run_l2(struct sim_nm *nm, unsigned vcpu, unsigned root, bool flags)
 	if (is_ept(nm))
 		n.root |= VMMU_MEMTYPE_WB | 3u << 3 | (flags ? 1u << 6 : 0);
 	sim_nm_by(nm, vcpu);
-	sim_nm_enter(nm, &n);
+	/* Another vCPU's flush comes first. */
+	while (sim_nm_enter(nm, &n) == VMMU_ERR_BUSY)
+		sim_nm_by(nm, vcpu);
 }
 
 static void run_l1(struct sim_nm *nm, unsigned vcpu)
@@ -244,6 +246,21 @@ static void device_writes_by_1(void *arg)
 	at(nm, 1, 0, VMMU_W);
 }
 
+static void l2_writes_by_0(void *nm)
+{
+	at(nm, 0, 0, VMMU_W);
+}
+
+/* L1's table is written for it, it executes INVEPT, and enters L2: none of the old may be left. */
+static void write_and_invept_by_1(void *arg)
+{
+	struct sim_nm *nm = arg;
+
+	host_sets(nm, 1, NESTED_LEAF, 0, page_of(nm, NESTED_DATA + 3));
+	run_l1(nm, 1);
+	run_l2(nm, 1, NESTED_ROOT, true);
+}
+
 static void other_root_by_0(void *arg)
 {
 	struct sim_nm *nm = arg;
@@ -335,6 +352,8 @@ static void nested_many_tables(struct sim_nm *nm)
 		host_sets(nm, 0, 256 + i, 0, page_of(nm, NESTED_DATA + i % 8));
 		host_sets(nm, 0, NESTED_LEVEL_2, 1 + i, table_of(nm, 256 + i));
 	}
+	for (unsigned n = 0; n < nm->vcpus; n++)
+		run_l2(nm, n, NESTED_ROOT, true);
 	for (unsigned i = 0; i < NESTED_MANY / 2; i++)
 		at(nm, i % 2, (1 + i) * 512 * K, VMMU_W);
 }
@@ -365,6 +384,7 @@ static const struct nested_scenario scenarios_of_nested[] = {
 	{"nested-table-becomes-data", 2, 0, nested_used, {l2_of_0, l1_makes_it_data_by_1}, NULL},
 	{"nested-l2-writes-table", 2, 0, nested_used, {l2_of_0, l2_writes_the_table_by_1}, nested_use_all},
 	{"nested-device-writes", 2, 0, nested_used, {l2_of_0, device_writes_by_1}, nested_use_all},
+	{"nested-invept", 2, 0, nested_used, {l2_writes_by_0, write_and_invept_by_1}, nested_use_all},
 	{"nested-two-roots", 2, 0, nested_used, {other_root_by_0, l1_remaps_by_1}, nested_use_all},
 	{"nested-without-flags", 2, 0, nested_used, {without_flags_by_0, l1_cleans_by_1}, nested_use_all},
 	{"nested-l1-beside", 2, 0, nested_used, {l1_runs_by_0, l2_of_1}, nested_use_all},

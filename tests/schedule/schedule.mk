@@ -8,6 +8,8 @@ SCHEDULE_RUNS ?= 50000
 # How much of it `make check` does.
 SCHEDULE_CHECK_DIRECT := --bound 2 --runs 300 --jobs 1
 SCHEDULE_CHECK_NESTED := --bound 2 --runs 40 --samples 60 --jobs 1
+# Two interruptions at certain places: all schedules of that one.
+SCHEDULE_CHECK_INVEPT := --only nested-invept --bound 2 --runs 2000 --jobs 1
 SCHEDULE_CHECK_SHADOW := --bound 2 --runs 6 --samples 30 --jobs 1
 
 # $(call schedule_program,variant,flags,program,sources)
@@ -33,6 +35,7 @@ CHECK_NEEDS += $(SCHEDULE) $(BUILD)/tsan/tests/schedule/threads
 CHECK_COMMANDS += "$(SCHEDULE) --direct $(SCHEDULE_CHECK_DIRECT)" \
 	"$(SCHEDULE) --shadow $(SCHEDULE_CHECK_SHADOW)" \
 	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_NESTED)" \
+	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_INVEPT)" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
 SOAK_NEEDS += $(SCHEDULE)
 SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"
