@@ -38,13 +38,14 @@ static void mark_l1_tables_dirty(struct two_dimensions *d, struct vmmu_op *op, s
 static enum vmmu_guest_result walk_l1(struct two_dimensions *d, uint64_t gpa, unsigned access,
                                       struct vmmu_guest_walk *walk)
 {
-	const struct vmmu_guest_guard guard = {vmmu_shadow_may_use, memory_of(d)};
+	struct vmmu_guest_guard guard;
 	enum vmmu_guest_result result;
 	struct vmmu_inside inside;
 	struct vmmu_op op;
 
 	vmmu_vcpu_op(&op, d->vcpu);
 	inside = vmmu_op_enter(&op);
+	guard = vmmu_shadow_guard(d->vcpu, inside);
 	result = vmmu_guest_walk_guarded(d->host, d->ctx, d->l1, vmmu_gva_of(gpa), access | VMMU_ACCESS_USER | d->peek,
 	                                 &guard, walk);
 	/* A walk that has stored anything ends with no other result. */
@@ -98,13 +99,14 @@ static enum vmmu_nested_result entry_at(struct two_dimensions *d, vmmu_gpa gpa, 
 
 static enum vmmu_guest_read read_l1(struct two_dimensions *d, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
-	enum vmmu_guest_read read = VMMU_GUEST_READ_BUSY;
+	enum vmmu_guest_read read;
 	struct vmmu_inside inside;
 	struct vmmu_op op;
 
 	vmmu_vcpu_op(&op, d->vcpu);
 	inside = vmmu_op_enter(&op);
-	if (vmmu_shadow_may_use(memory_of(d), gpa))
+	read = vmmu_shadow_judge(d->vcpu, gpa);
+	if (read == VMMU_GUEST_READ_OK)
 		read = d->host->guest_read(d->ctx, gpa, size, value);
 	vmmu_op_leave(&op, inside);
 	return read;
@@ -119,7 +121,7 @@ static enum vmmu_guest_swap swap_l1(struct two_dimensions *d, vmmu_gpa gpa, unsi
 
 	vmmu_vcpu_op(&op, d->vcpu);
 	inside = vmmu_op_enter(&op);
-	if (vmmu_shadow_may_use(memory_of(d), gpa))
+	if (vmmu_shadow_judge(d->vcpu, gpa) == VMMU_GUEST_READ_OK)
 		swap = d->host->guest_cmpxchg(d->ctx, gpa, size, expected, value);
 	vmmu_op_leave(&op, inside);
 	return swap;

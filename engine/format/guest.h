@@ -83,10 +83,11 @@ static inline uint64_t vmmu_guest_word(const struct vmmu_guest_format *f, uint64
 	return f->entry_bytes == sizeof(uint32_t) ? (uint32_t)value : value;
 }
 
-/* Whom a walk asks before it looks at an entry, or stores to it. False: it ends with VMMU_GUEST_BUSY. */
+/* Whom a walk asks before it reads an entry, or stores to it: is it memory that may be used? */
 struct vmmu_guest_guard {
-	bool (*may_use)(const void *arg, vmmu_gpa entry);
-	const void *arg;
+	enum vmmu_guest_read (*judge)(void *arg, vmmu_gpa entry);
+	void *arg;
+	uint64_t first, bytes; /* gpas that it need not be asked about */
 };
 
 /* guest_mode.c: the mode of these registers and this format; leaves up to `leaf_level_max`. */

@@ -66,9 +66,11 @@ static bool in_registers(const struct vmmu_guest_mode *mode, unsigned level)
 	return mode->format->top_in_registers && level == mode->levels;
 }
 
-static inline bool may_use(const struct walk *w, vmmu_gpa entry)
+static inline enum vmmu_guest_read judge(const struct walk *w, vmmu_gpa entry)
 {
-	return !w->guard || w->guard->may_use(w->guard->arg, entry);
+	const struct vmmu_guest_guard *g = w->guard;
+
+	return !g || entry.v - g->first < g->bytes ? VMMU_GUEST_READ_OK : g->judge(g->arg, entry);
 }
 
 /*
@@ -80,7 +82,7 @@ VMMU_INLINE enum vmmu_guest_read read_step(const struct walk *w, uint64_t table,
 {
 	const struct vmmu_guest_mode *mode = w->mode;
 	const struct vmmu_guest_format *f = mode->format;
-	enum vmmu_guest_read result = VMMU_GUEST_READ_BUSY;
+	enum vmmu_guest_read result;
 	vmmu_gpa where = vmmu_gpa_of(table + index * f->entry_bytes);
 	uint64_t entry = 0;
 
@@ -93,7 +95,8 @@ VMMU_INLINE enum vmmu_guest_read read_step(const struct walk *w, uint64_t table,
 		return VMMU_GUEST_READ_OK;
 	}
 	step->where = where;
-	if (may_use(w, where))
+	result = judge(w, where);
+	if (result == VMMU_GUEST_READ_OK)
 		result = w->host->guest_read(w->ctx, where, f->entry_bytes, &entry);
 	entry = vmmu_guest_word(f, entry);
 	step->entry = entry;
@@ -198,7 +201,7 @@ static bool set_bits(struct walk *w, struct vmmu_guest_step *step, uint64_t bits
 {
 	if (in_registers(w->mode, step->level) || (step->entry & bits) == bits)
 		return true;
-	if (!may_use(w, step->where))
+	if (judge(w, step->where) != VMMU_GUEST_READ_OK)
 		return false;
 	switch (w->host->guest_cmpxchg(w->ctx, step->where, w->mode->format->entry_bytes, step->entry,
 	                               step->entry | bits)) {

@@ -163,9 +163,7 @@ struct vmmu_host {
 	 * also 1 and 2), naturally aligned, one atomic access. Called inside the gate
 	 * too: must not sleep and must not call the engine.
 	 * Of memory in a range under invalidation neither is asked: see vmmu_invalidate_begin.
-	 * Memory is what lies in slots. Anywhere else guest_read answers VMMU_GUEST_READ_NONE,
-	 * from before vmmu_slot_delete or _move is called for what lies there: of a guest table in
-	 * no slot nobody could tell, vmmu_guest_written neither, that it has changed.
+	 * What lies in no slot is no memory for the walks of a fault: they do not ask there.
 	 * Read: *value is the word, high bits 0, after VMMU_GUEST_READ_OK.
 	 */
 	enum vmmu_guest_read (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);

@@ -216,7 +216,8 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result);
  * pointer in CR3; with CR0.PG, CR0.WP, CR4.PAE and EFER.NXE set, whatever the
  * guest thinks they are; EFER.LMA, CR4.LA57, SMEP, SMAP and PKE, PKRU and
  * EFLAGS.AC as the guest has them, but SMEP, SMAP and PKE clear while the guest has
- * CR0.PG clear: without paging there are no user pages. It intercepts #PF and writes of CR0, CR3, CR4
+ * CR0.PG clear: they have no meaning then, and all pages of the engine's map are a
+ * user's (SDM vol. 3, 4.1.3). It intercepts #PF and writes of CR0, CR3, CR4
  * and EFER. INVLPG and INVPCID need no intercept: an entry that a CPU can reach
  * never lags behind the guest's tables. No CPU can write a guest table while
  * what shadows it can be reached; the first write takes it out of reach, the

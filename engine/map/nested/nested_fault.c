@@ -34,7 +34,7 @@ static void trace_path(struct vmmu_op *op, const struct vmmu_build *b)
 /* Would the CPU have a flag of L1's to set (SDM vol. 3, 29.3.6)? Only then does it look at the log's index. */
 static bool has_flags_to_set(struct vmmu_op *op, const struct vmmu_build *b)
 {
-	const struct vmmu_guest_guard guard = {vmmu_shadow_may_use, &b->vcpu->vm->memory};
+	struct vmmu_guest_guard guard;
 	const struct vmmu_guest_format *f = b->mode->format;
 	enum vmmu_guest_result result;
 	struct vmmu_guest_walk walk;
@@ -43,6 +43,7 @@ static bool has_flags_to_set(struct vmmu_op *op, const struct vmmu_build *b)
 	if (!f->dirty)
 		return false;
 	inside = vmmu_op_enter(op);
+	guard = vmmu_shadow_guard(b->vcpu, inside);
 	result = vmmu_guest_walk_guarded(op->tables->host, op->tables->ctx, b->mode, vmmu_gva_of(b->input),
 	                                 b->f->access | VMMU_ACCESS_PEEK, &guard, &walk);
 	vmmu_op_leave(op, inside);

@@ -65,12 +65,13 @@ static bool read_pdptes_inside(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
 	const struct vmmu_tables *t = &vcpu->vm->tables;
 	uint64_t table = r->cr3 & VMMU_BITS(31, 5);
 
-	if (!vmmu_shadow_may_use(&vcpu->vm->memory, vmmu_gpa_of(table)))
-		return false;
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
+		enum vmmu_guest_read read = vmmu_shadow_judge(vcpu, vmmu_gpa_of(table));
 		uint64_t value = 0;
 
-		switch (t->host->guest_read(t->ctx, vmmu_gpa_of(table + 8 * i), 8, &value)) {
+		if (read == VMMU_GUEST_READ_OK)
+			read = t->host->guest_read(t->ctx, vmmu_gpa_of(table + 8 * i), 8, &value);
+		switch (read) {
 		case VMMU_GUEST_READ_OK:
 			r->pdpte[i] = value;
 			break;

@@ -443,15 +443,38 @@ enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
 /*
- * For a guard: false while the host takes the page at `entry` back, since nothing follows from
- * what is read there, and what is stored there is lost. Inside the gate, `memory`: the VM's.
- * Defined here, so that its address needs no global offset table.
+ * For a guard: may the guest's word at `entry` be used? While the host takes the page back
+ * nothing follows from what is read there, and what is stored there is lost. Outside all slots
+ * is no memory, whatever host.guest_read says: nobody would tell when it changes. Inside the
+ * gate, by this vCPU. Defined here, so that its address needs no global offset table.
  */
-static inline bool vmmu_shadow_may_use(const void *memory, vmmu_gpa entry)
+static inline enum vmmu_guest_read vmmu_shadow_judge(void *arg, vmmu_gpa entry)
 {
+	struct vmmu_vcpu *vcpu = arg;
+	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	uint64_t gfn = vmmu_gpa_gfn(entry).v;
 
-	return !vmmu_is_invalidating(memory, gfn, gfn + 1);
+	if (vmmu_is_invalidating(memory, gfn, gfn + 1))
+		return VMMU_GUEST_READ_BUSY;
+	return vmmu_slot_at(memory, vmmu_reading_inside(vmmu_inside_by(&vcpu->actor)), gfn) ? VMMU_GUEST_READ_OK
+	                                                                                    : VMMU_GUEST_READ_NONE;
+}
+
+/* The same as a guard, for as long as this vCPU stays inside. It asks nothing of the slot that was used last. */
+static inline struct vmmu_guest_guard vmmu_shadow_guard(struct vmmu_vcpu *vcpu, struct vmmu_inside inside)
+{
+	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+	bool stands = !memory->invalidating &&
+	              hit->generation == atomic_load_explicit(&memory->generation, memory_order_relaxed);
+
+	vmmu_assert_inside(inside);
+	return (struct vmmu_guest_guard){
+		.judge = vmmu_shadow_judge,
+		.arg = vcpu,
+		.first = hit->first << VMMU_PAGE_SHIFT,
+		.bytes = stands ? (hit->end - hit->first) << VMMU_PAGE_SHIFT : 0,
+	};
 }
 /* After a switch: link the table that the guest will need first. */
 void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op);

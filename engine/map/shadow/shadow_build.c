@@ -25,9 +25,20 @@ static unsigned index_at(const struct vmmu_build *b, unsigned level)
 	return b->input >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
 }
 
-/* Held and like the guest's. False: its frame may be written until a flush is done. */
+/* Is it memory of the guest's? Most often it is in the slot of the page that faulted. */
+static bool is_memory(const struct vmmu_build *b, uint64_t gfn)
+{
+	const struct vmmu_vcpu *vcpu = b->vcpu;
+
+	return (gfn >= vcpu->hit.first && gfn < vcpu->hit.end) ||
+	       vmmu_slot_at(&vcpu->vm->memory, vmmu_reading_exclusive(b->x), gfn);
+}
+
+/* Held and like the guest's. False: its frame may be written until a flush is done, or is gone. */
 static bool make_ready(struct vmmu_build *b, struct vmmu_shadow *s)
 {
+	if (vmmu_shadow_stands_for_frame(s) && !is_memory(b, s->gfn))
+		return false;
 	vmmu_shadow_hold(b->x, s);
 	if (b->op->flush.pending)
 		return false;

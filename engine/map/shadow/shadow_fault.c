@@ -72,16 +72,16 @@ static bool is_accessed(const struct vmmu_build *b)
  */
 static enum vmmu_guest_result walk_once(struct vmmu_build *b)
 {
-	const struct vmmu_memory *memory = &b->vcpu->vm->memory;
-	const struct vmmu_guest_guard guard = {vmmu_shadow_may_use, memory};
+	struct vmmu_guest_guard guard;
 	struct vmmu_tables *t = b->op->tables;
 	enum vmmu_guest_result result;
 	struct vmmu_inside inside;
 
 	inside = vmmu_op_enter(b->op);
+	guard = vmmu_shadow_guard(b->vcpu, inside);
 	result = vmmu_guest_walk_guarded(t->host, t->ctx, b->mode, vmmu_gva_of(b->input),
 	                                 (b->f->access & ~VMMU_ACCESS_PEEK) | (b->ahead ? VMMU_ACCESS_PEEK : 0),
-	                                 memory->invalidating ? &guard : NULL, &b->walk);
+	                                 &guard, &b->walk);
 	/* A walk that has stored anything ends with no other result. */
 	if (result == VMMU_GUEST_OK || result == VMMU_GUEST_BUSY)
 		mark_tables_dirty(b, inside);
