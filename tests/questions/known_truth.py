@@ -11,6 +11,7 @@ and keeps the pages that are mapped at some moments. At each the dump must be th
 """
 import json
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,9 @@ class Failure(Exception):
 class Kernel:
     """Forms of entries, order of work, and which events are recorded."""
 
-    def __init__(self, seed, ept=False, bit63=False, leaves_first=False, few=False, nameless=False, levels=4):
+    def __init__(self, seed, ept=False, bit63=False, leaves_first=False, few=False, nameless=False, levels=4, swapped=0):
         self.random = random.Random(seed)
+        self.swapped = swapped
         self.empty = 1 << 63 if bit63 else 0
         self.removed = self.empty | 0x5A0
         self.table_bits, self.leaf_bits = (0x907, 0x600000000000B77) if ept else (0x827, 0xE67)
@@ -142,6 +144,8 @@ class Vm:
         while table.level > size:
             below = self.new_table(tid, table.level - 1, table.gfn(index))
             self.write(tid, table, index, below.frame << 12 | kernel.table_bits, below)
+            if below.level == 1 and len(self.vcpus) > 1 and kernel.random.random() < kernel.swapped:
+                self.overtaken(self.vcpus[(vcpu + 1) % len(self.vcpus)], below)
             table, index = below, gfn >> 9 * (below.level - 1) & 511
         if table.level == 2:
             key = "large", gfn >> 9
@@ -150,6 +154,18 @@ class Vm:
             self.write(tid, table, index, self.frames[key] << 12 | kernel.leaf_bits | 0x80)
         else:
             self.write(tid, table, index, self.page(gfn))
+
+    def overtaken(self, other, table):
+        """Another vCPU maps in a table before the event of its link is recorded."""
+        link = self.kernel.lines.pop()
+        index = self.kernel.random.randrange(24, 48)
+        gfn = table.gfn(index)
+        code = 0x182 if self.kernel.ept else 0x100000006
+        self.emit(other, "kvm_page_fault", "vcpu %d rip 0x1 address 0x%016x error_code 0x%x" % (self.vcpus.index(other), gfn << 12, code))
+        self.write(other, table, index, self.page(gfn))
+        self.kernel.now += 1
+        time = "%6d.%06d:" % divmod(self.kernel.now, 1000000)
+        self.kernel.lines.append(re.sub(r" +[0-9]+\.[0-9]{6}:", " " + time, link, 1))
 
     def split(self, who, table, index):
         value = table.entries[index][0]
@@ -300,6 +316,7 @@ FORMS = {
     "NPT as in Linux 6.1": {},
     "EPT as in Linux 6.12": {"ept": True, "bit63": True, "leaves_first": True},
     "EPT, 5 levels": {"ept": True, "levels": 5},
+    "events of two CPUs swapped": {"swapped": 0.3},
     "two events": {"few": True},
     "two events, bit 63": {"few": True, "bit63": True, "leaves_first": True},
     "no process numbers": {"nameless": True},

@@ -445,6 +445,44 @@ static void a_vm_that_begins_where_one_has_ended(void **state)
 	kvm_free(host.kvm);
 }
 
+/* KVM records a write after it is done: another CPU's may build on it and be recorded before. */
+static void events_of_two_cpus_swapped(void **state)
+{
+	struct host host = host_new();
+	struct kvm_counts counts;
+
+	(void)state;
+	kvm_look_ahead(host.kvm);
+	faults(&host, 0, 0x5000);
+	grow(&host, 0);
+	changed(&host, 5, 1, 0, PAGE(1));
+	/* A page in a table whose link is recorded next. */
+	host.pid = 11;
+	faults(&host, 1, 0x207000);
+	changed(&host, 0x207, 1, 0, PAGE(2));
+	host.pid = 10;
+	changed(&host, 0x200, 2, 0, TABLE(9));
+	/* A page that is mapped again before its drop is recorded. */
+	host.pid = 11;
+	faults(&host, 1, 0x5000);
+	changed(&host, 5, 1, 0, PAGE(3));
+	host.pid = 10;
+	changed(&host, 5, 1, PAGE(1), 0);
+	/* So they go on. */
+	changed(&host, 0x207, 1, PAGE(2), PAGE(2) & ~2ull);
+	assert_int_equal(fact_count, 0);
+	kvm_finish(host.kvm);
+	assert_int_equal(facts[fact_count - 1].table, TABLE(9) & ~0xfffull);
+	assert_int_equal(facts[fact_count - 2].b, PAGE(3));
+	for (size_t i = 1; i < fact_count; i++)
+		assert_true(facts[i].time >= facts[i - 1].time);
+	counts = kvm_counts_all(host.kvm);
+	assert_int_equal(counts.unexplained, 0);
+	assert_int_equal(counts.never_seen, 0);
+	assert_int_equal(kvm_late(host.kvm), 0);
+	kvm_free(host.kvm);
+}
+
 /* A vCPU that is plugged in later belongs to the VM whose tables it writes to, whatever its thread's number is. */
 static void a_vcpu_that_comes_late(void **state)
 {
@@ -1015,6 +1053,7 @@ int main(void)
 		cmocka_unit_test(a_vm_that_begins_where_one_has_ended),
 		cmocka_unit_test(threads_are_looked_at_ahead),
 		cmocka_unit_test(a_vcpu_that_comes_late),
+		cmocka_unit_test(events_of_two_cpus_swapped),
 		cmocka_unit_test(five_levels_and_system_management_mode),
 		cmocka_unit_test(a_split_fills_its_table_before_it_is_linked),
 		cmocka_unit_test(entries_of_an_unlinked_table_go_one_by_one),

@@ -7,14 +7,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vmmu/types.h>
+
 #include "machine.h"
 
 enum { AHEAD_EVENTS = 4096,
-       SORT_EVENTS = 256 /* so far an event is put back to where its time belongs */
+       SORT_EVENTS = 256,    /* so far an event is put back to where its time belongs */
+       SWAPPED_EVENTS = 256, /* so far, and so long, */
+       SWAPPED_NS = 1000000, /* the event of a write may come after that of a later one */
 };
 
 struct ahead {
 	size_t first, count;
+	bool busy; /* it takes some before their turn */
 	struct source_event events[AHEAD_EVENTS];
 	char *notes[AHEAD_EVENTS];
 };
@@ -87,6 +92,65 @@ static size_t place_of(struct kvm *kvm, uint64_t time)
 		ahead->notes[to] = ahead->notes[from];
 	}
 	return (ahead->first + at) % AHEAD_EVENTS;
+}
+
+/* Does `event` write what a write of another thread has found: the entry itself, or a table on the way to it? */
+static bool leads_to(const struct source_event *event, const struct source_event *found)
+{
+	unsigned level = (unsigned)event->field[FIELD_LEVEL], below = (unsigned)found->field[FIELD_LEVEL];
+	uint64_t value = event->field[FIELD_NEW], old = found->field[FIELD_OLD], as_id;
+
+	if (event->id != EVENT_SPTE_CHANGED || event->pid == found->pid || level < below || level > VMMU_LEVEL_MAX)
+		return false;
+	as_id = event_has(event, FIELD_AS_ID) ? event->field[FIELD_AS_ID] : 0;
+	if (as_id != (event_has(found, FIELD_AS_ID) ? found->field[FIELD_AS_ID] : 0) ||
+	    (event->field[FIELD_GFN] ^ found->field[FIELD_GFN]) & ~(vmmu_level_pages(level) - 1))
+		return false;
+	if (level == below)
+		return kvm_entry_same(KVM_MODE_UNKNOWN, value, old, level, false);
+	return level == below + 1u && kvm_entry_kind(value, level) == KVM_ENTRY_TABLE;
+}
+
+/* Is the thread known to work for another VM? */
+static bool is_of_other(const struct kvm *kvm, uint32_t pid, uint16_t vm)
+{
+	uint64_t thread = map_get(&kvm->thread_by_pid, pid);
+
+	return thread != MAP_NONE && kvm->threads[thread].pub.vm != FACT_NO_VM && kvm->threads[thread].pub.vm != vm;
+}
+
+bool ahead_take_earlier(struct kvm *kvm, const struct source_event *found, uint16_t vm)
+{
+	struct ahead *ahead = kvm->ahead;
+	size_t end = 0;
+	uint32_t pid;
+
+	if (!ahead || ahead->busy)
+		return false;
+	for (size_t i = 1; i < ahead->count && i <= SWAPPED_EVENTS && !end; i++) {
+		const struct source_event *event = &ahead->events[(ahead->first + i) % AHEAD_EVENTS];
+
+		if (event->time - found->time > SWAPPED_NS)
+			break;
+		if (leads_to(event, found) && !is_of_other(kvm, event->pid, vm))
+			end = i;
+	}
+	if (!end)
+		return false;
+	pid = ahead->events[(ahead->first + end) % AHEAD_EVENTS].pid;
+	ahead->busy = true;
+	/* A thread's own events are in order. */
+	for (size_t i = 1; i <= end; i++) {
+		struct source_event *event = &ahead->events[(ahead->first + i) % AHEAD_EVENTS];
+
+		if (event->pid != pid || event->id == EVENT_NOTE || event->id == EVENT_LOST)
+			continue;
+		event->time = found->time;
+		kvm_take_now(kvm, event);
+		event->id = EVENT_OTHER;
+	}
+	ahead->busy = false;
+	return true;
 }
 
 void kvm_look_ahead(struct kvm *kvm)

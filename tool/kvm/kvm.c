@@ -517,6 +517,11 @@ static void apply_write(struct kvm *kvm, const struct source_event *event, struc
 	uint64_t held;
 	bool path_missing;
 
+	/* A root's first entry finds nothing, too, and needs no explanation. */
+	if ((spot.fit == KVM_FIT_NONE || (!spot.root->valid && is_nothing(write->old, write->level))) && vm->begun &&
+	    !(is_nothing(write->old, write->level) && write->level >= vm->tables.level) &&
+	    ahead_take_earlier(kvm, event, machine_vm_number(kvm, vm)))
+		spot = best_spot(kvm, vm, thread, event, write, &ambiguous);
 	if (spot.fit == KVM_FIT_NONE && infer_fast(kvm, event, thread, vm, write))
 		spot = best_spot(kvm, vm, thread, event, write, &ambiguous);
 	if (spot.fit == KVM_FIT_NONE)

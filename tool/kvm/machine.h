@@ -78,6 +78,11 @@ struct vm *machine_split(struct kvm *kvm, struct thread *thread, struct vm *vm, 
 bool machine_has_several(const struct kvm *kvm, int64_t tgid);
 /* Does this thread run a vCPU number at the same time as another one of its process? (tool/kvm/ahead.c) */
 void ahead_learn(struct kvm *kvm, const struct source_event *event);
+/*
+ * A write has found what no write left there. KVM records a write after it is done, so another
+ * CPU may have found it and recorded that before: if its event comes soon, it is taken now. True: it was.
+ */
+bool ahead_take_earlier(struct kvm *kvm, const struct source_event *found, uint16_t vm);
 void ahead_free(struct ahead *ahead);
 /* What is looked at is taken, in its turn. */
 void kvm_take_now(struct kvm *kvm, const struct source_event *event);
