@@ -10,9 +10,11 @@ $$(BUILD)/$(1)/tests/nested/%: tests/nested/%.c $$(BUILD)/$(1)/libsim.a $$(BUILD
 -include $$(NESTED_TEST_NAMES:%=$$(BUILD)/$(1)/tests/nested/%.d)
 endef
 $(eval $(call nested_tests,asan,$(ASAN)))
+$(eval $(call nested_tests,tsan,$(TSAN)))
 $(eval $(call nested_tests,coverage,--coverage))
 
 NESTED_TESTS := $(NESTED_TEST_NAMES:%=$(BUILD)/asan/tests/nested/%)
+NESTED_TESTS += $(BUILD)/tsan/tests/nested/threads
 CHECK_NEEDS += $(NESTED_TESTS)
 CHECK_COMMANDS += $(NESTED_TESTS:%="%")
 COVERAGE_NEEDS += $(NESTED_TEST_NAMES:%=$(BUILD)/coverage/tests/nested/%)
