@@ -358,7 +358,7 @@ void vmmu_mark_dirty(struct vmmu_vm *vm, struct vmmu_vcpu *vcpu, vmmu_gfn gfn);
  * range cannot be noted: then nothing has changed.
  */
 enum vmmu_status vmmu_invalidate_begin(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes);
-/* [manage] VMMU_ERR_INVALID when no _begin of exactly this range is open. */
+/* [manage] VMMU_ERR_INVALID when no _begin of exactly these pages (as far as a guest can name them) is open. */
 enum vmmu_status vmmu_invalidate_end(struct vmmu_vm *vm, vmmu_gpa base, uint64_t bytes);
 
 /* ---- Looking inside ------------------------------------------------------ */
