@@ -4,6 +4,7 @@
  * fields, tables of random words, addresses where nothing is. Whatever becomes of L2, L1 must get its
  * CPU back. Under the visor only: an emulator need not survive it.
  */
+#include "nested_garbage.h"
 #include "nested_svm.h"
 
 #define MSR_EFER 0xc0000080
@@ -16,40 +17,7 @@
 #define VECTOR 0x61
 #define TICKS 20000u /* of the APIC's timer: L2 runs no longer */
 
-static uint64_t *empty, *garbage;
-static uint64_t victims; /* the only memory that garbage leads to: 2 MiB */
-
-static uint64_t random_value(void)
-{
-	switch (random_pick(6)) {
-	case 0: return 0;
-	case 1: return ALL_ONES;
-	case 2: return 1ull << random_pick(64);
-	case 3: return random_pick(256);
-	case 4: return victims + random_pick(2 * MIB);
-	default: return random_next();
-	}
-}
-
-/* Entries with any bits, but with an address among the victims, or the table itself, so that walks go on. */
-static uint64_t random_entry(void)
-{
-	uint64_t bits = random_next() & 0xfff0000000000fff, at = random_pick(3) ? victims + random_pick(2 * MIB) : (uintptr_t)garbage;
-
-	if (random_pick(4))
-		bits = (bits & 0xf7f) | 7;
-	if (bits & 0x80)
-		at = victims;
-	return bits | (at & ~0xfffull);
-}
-
-static void fill_garbage(void)
-{
-	for (unsigned i = 0; i < 512; i++)
-		garbage[i] = random_entry();
-	for (unsigned i = 0; i < 64; i++)
-		store(victims + 8 * random_pick(2 * MIB / 8), random_pick(2) ? random_next() : random_entry());
-}
+static uint64_t *empty;
 
 static void mutate(void)
 {
@@ -59,7 +27,7 @@ static void mutate(void)
 	for (unsigned i = 0; i < count; i++) {
 		bool control = random_pick(2);
 		unsigned at = control ? random_pick(CONTROL_BYTES / 4) * 4 : SAVE_BEGIN + random_pick((SAVE_END - SAVE_BEGIN) / 4) * 4;
-		uint64_t value = random_value();
+		uint64_t value = garbage_value();
 
 		memcpy(bytes + at, &value, random_pick(2) ? 4 : 8);
 	}
@@ -111,9 +79,9 @@ static void try_one(void)
 	static const uint8_t loop[] = {0x48, 0x8b, 0x03, 0x48, 0x89, 0x03, 0xff, 0xc0, 0xeb, 0xf6};
 
 	if (random_pick(8) == 0)
-		fill_garbage();
+		garbage_fill();
 	l2_prepare(loop, sizeof(loop));
-	l2_registers.rbx = random_value();
+	l2_registers.rbx = garbage_value();
 	mutate();
 	confine();
 	memset(l2_io_map, 0xff, 3 * PAGE);
@@ -201,8 +169,6 @@ void test_nested_svm_hostile(void)
 		return;
 	}
 	empty = l2_pages(1);
-	garbage = l2_pages(1);
-	victims = take_ram(2 * MIB);
 	write_msr(MSR_EFER, read_msr(MSR_EFER) | EFER_SVME);
 	write_msr(MSR_VM_HSAVE_PA, (uintptr_t)l2_pages(1));
 	apic_enable();
@@ -212,7 +178,7 @@ void test_nested_svm_hostile(void)
 	check_addresses();
 	check_bitmaps();
 	check_copy();
-	fill_garbage();
+	garbage_set_up(&(const struct garbage_format){.kept = 0xf7f, .rights = 7, .leaf = 0x80});
 	for (uint64_t i = 0; i < rounds; i++)
 		try_one();
 	apic_write(APIC_LVT_TIMER, APIC_MASKED);

@@ -4,6 +4,7 @@
  * random bytes, tables of random words, addresses where nothing is. Whatever becomes of L2, L1 must get
  * its CPU back. Under the visor only: an emulator need not survive it.
  */
+#include "nested_garbage.h"
 #include "nested_vmx.h"
 
 #define TICKS 1000000u /* of the APIC's timer: L2 runs no longer */
@@ -13,41 +14,7 @@
 #define MSR_NONE 0x12345678
 #define FIELD_INDEXES 64u
 
-static uint64_t *garbage, *empty, *long_area;
-static uint64_t victims; /* the only memory that garbage leads to: 2 MiB */
-
-static uint64_t random_value(void)
-{
-	switch (random_pick(7)) {
-	case 0: return 0;
-	case 1: return ALL_ONES;
-	case 2: return 1ull << random_pick(64);
-	case 3: return random_pick(256);
-	case 4: return victims + random_pick(2 * MIB);
-	case 5: return random_pick(2) ? APIC_BASE : physical_end() - PAGE;
-	default: return random_next();
-	}
-}
-
-/* Entries with any bits, but with an address among the victims, or the table itself, so that walks go on. */
-static uint64_t random_entry(void)
-{
-	uint64_t bits = random_next() & 0xfff0000000000fff, at = random_pick(3) ? victims + random_pick(2 * MIB) : physical(garbage);
-
-	if (random_pick(4))
-		bits = (bits & 0x700) | EPT_RWX | (random_pick(2) ? EPT_WB : 0);
-	if (bits & EPT_LEAF)
-		at = victims;
-	return bits | (at & ~0xfffull);
-}
-
-static void fill_garbage(void)
-{
-	for (unsigned i = 0; i < 512; i++)
-		garbage[i] = random_entry();
-	for (unsigned i = 0; i < 64; i++)
-		store(victims + 8 * random_pick(2 * MIB / 8), random_pick(2) ? random_next() : random_entry());
-}
+static uint64_t *empty, *long_area;
 
 /* Any encoding: with bits that no field has, too. */
 static uint64_t random_field(void)
@@ -62,7 +29,7 @@ static void mutate(void)
 	unsigned count = 1 + random_pick(6);
 
 	for (unsigned i = 0; i < count; i++)
-		vmwrite(random_field(), random_value());
+		vmwrite(random_field(), garbage_value());
 	for (unsigned i = 0; i < 3; i++)
 		vmread(random_field());
 }
@@ -74,7 +41,7 @@ static void load_random_page(void)
 
 	check_equal(vmclear(physical(l1.other)), SUCCEEDED, "VMCLEAR");
 	for (unsigned i = 1; i < 512; i++)
-		words[i] = random_value();
+		words[i] = garbage_value();
 	check_equal(vmptrld(physical(l1.other)), SUCCEEDED, "VMPTRLD of a page of random words");
 }
 
@@ -88,8 +55,8 @@ static void random_instructions(void)
 	case 0: vmxon(address); break;
 	case 1: vmclear(address); break;
 	case 2: vmptrld(address); break;
-	case 3: invept(random_pick(4), random_value(), random_value()); break;
-	case 4: invvpid(random_pick(5), random_value(), random_value()); break;
+	case 3: invept(random_pick(4), garbage_value(), garbage_value()); break;
+	case 4: invvpid(random_pick(5), garbage_value(), garbage_value()); break;
 	}
 }
 
@@ -175,11 +142,11 @@ static void try_one(void)
 	static const uint8_t loop[] = {0x48, 0x8b, 0x03, 0x48, 0x89, 0x03, 0xff, 0xc0, 0xeb, 0xf6};
 
 	if (random_pick(8) == 0)
-		fill_garbage();
+		garbage_fill();
 	vmx_prepare(0, 0, CPU2_EPT, loop, sizeof(loop));
 	if (random_pick(8) == 0)
 		load_random_page();
-	l2_gpr.rbx = random_value();
+	l2_gpr.rbx = garbage_value();
 	random_instructions();
 	if (vmptrst() == ALL_ONES)
 		vmptrld(physical(l1.vmcs));
@@ -278,10 +245,9 @@ void test_nested_vmx_hostile(void)
 		return;
 	}
 	vmx_set_up();
-	garbage = vmx_pages(1);
 	empty = vmx_pages(1);
 	long_area = vmx_pages(2 * AREA_MAX * 8 / PAGE);
-	victims = take_ram(2 * MIB);
+	garbage_set_up(&(const struct garbage_format){.kept = 0x700, .rights = EPT_RWX, .maybe = EPT_WB, .leaf = EPT_LEAF});
 	vmx_turn_on();
 	apic_enable();
 	on_interrupt(VECTOR, tick);
@@ -291,7 +257,6 @@ void test_nested_vmx_hostile(void)
 	check_long_areas();
 	check_copy();
 	check_pages_of_devices();
-	fill_garbage();
 	for (uint64_t i = 0; i < rounds; i++)
 		try_one();
 	apic_write(APIC_LVT_TIMER, APIC_MASKED);
