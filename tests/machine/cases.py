@@ -85,6 +85,7 @@ class Files:
             "run": build / "initramfs" / "run.cpio.gz",
             "phases": build / "initramfs" / "phases.cpio.gz",
             "visor": build / "visor.elf",
+            "xen": linux and linux.parent.parent / "xen" / "xen",
             "absent": work / "no-such-file",
         }
         self.make()
@@ -501,6 +502,12 @@ CASES = [
     kvm("npt"),
     kvm("shadow"),
     kvm_cost(),
+    # A PV kernel's IRET reads its stack as a supervisor on QEMU, which SMAP refuses; and there is no BIOS for real mode.
+    Case("qemu-nested-xen", "Xen as the guest, with SVM, and Debian's kernel as its dom0", "qemu", "xen",
+         "no-real-mode smap=0 console=com1 com1=115200,8n1 noreboot dom0_mem=256M", memory="512M", page_size="2m", large="2",
+         modules=("linux=placeholder earlyprintk=xen console=hvc0 panic=-1", "run"), options=("--nested",), status=HALTED, cost=30,
+         console=(r"^\(XEN\) HVM: SVM enabled", r"^\(XEN\) HVM: Hardware Assisted Paging \(HAP\) detected", "Run /init as init process",
+                  "reboot: System halted")),
     kvm_linux("qemu", "npt", long=True, cost=120),
     kvm_linux("bochs", "ept", long=True, cost=200),
     in_itself("qemu", cost=60),
