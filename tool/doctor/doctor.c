@@ -26,7 +26,7 @@ enum { SECOND_NS = 1000000000,
 /* A vCPU thread's fault that is not over. */
 struct open_fault {
 	uint64_t number; /* of its fact, + 1; 0: none */
-	bool wrote, device, user;
+	bool wrote, device, instead, user;
 };
 
 static const struct argp argp = {
@@ -79,6 +79,8 @@ char *doctor_without_tdp(const struct doctor *doctor, const char *what)
 	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
 		if (model_vm(doctor->ask.model, i)->tdp)
 			return NULL;
+	if (model_info(doctor->ask.model)->ticks_per_second)
+		return duplicate("the visor's shadow tables are of many address spaces, and this is asked of one map");
 	return formatted("KVM's legacy and shadow MMU record no %s", what);
 }
 
@@ -154,7 +156,7 @@ static bool found_device(const struct doctor *doctor, uint64_t number)
 
 static void end_fault(struct pass *pass, struct open_fault *open)
 {
-	struct ended_fault ended = {open->number - 1, open->wrote, open->device, open->user};
+	struct ended_fault ended = {open->number - 1, open->wrote, open->device, open->instead, open->user};
 
 	if (!open->number)
 		return;
@@ -193,7 +195,8 @@ static void follow_fault(struct pass *pass, uint64_t number)
 		open->user = true;
 		break;
 	case FACT_FAULT_END:
-		open->device |= fact->a == VMMU_FAULT_EMULATE_MMIO;
+		open->device |= ask_instead(fact->a) == INSTEAD_DEVICE;
+		open->instead |= ask_instead(fact->a) != INSTEAD_NOTHING;
 		end_fault(pass, open);
 		break;
 	case FACT_ENTRY:

@@ -46,6 +46,7 @@ struct ended_fault {
 	uint64_t number; /* its fact */
 	bool wrote;      /* entries */
 	bool device;     /* what it found is a device */
+	bool instead;    /* no entry was needed: the guest goes on without one */
 	bool user;       /* it left to the VMM */
 };
 

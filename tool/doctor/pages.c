@@ -107,7 +107,7 @@ static void repeating_fault(struct doctor *doctor, void *state, const struct end
 		return;
 	page = page_for(state, fault->vm, fault->address);
 	page->user |= ended->user;
-	if (ended->wrote) {
+	if (ended->wrote || ended->instead) {
 		page->dry = 0;
 		return;
 	}

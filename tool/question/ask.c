@@ -7,6 +7,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include <vmmu/vmmu.h>
+
 #include "../base/columns.h"
 #include "../base/moment.h"
 #include "../trace/sidecar.h"
@@ -550,6 +552,25 @@ unsigned ask_access(enum kvm_mode mode, uint64_t error)
 	access |= mode == KVM_MODE_NPT && error >> 33 & 1 ? ACCESS_WALK : 0;
 	access |= mode == KVM_MODE_NPT && error & 1 << 3 ? ACCESS_DEVICE : 0;
 	return access;
+}
+
+enum instead ask_instead(uint64_t result)
+{
+	switch (result) {
+	case VMMU_FAULT_EMULATE_MMIO:
+		return INSTEAD_DEVICE;
+	case VMMU_FAULT_READ_ONLY:
+	case VMMU_FAULT_WRITE_TABLE:
+	case VMMU_FAULT_EMULATE_WRITE:
+		return INSTEAD_EMULATED;
+	case VMMU_FAULT_REFLECT:
+	case VMMU_FAULT_INJECT_PF:
+		return INSTEAD_GUEST;
+	case VMMU_FAULT_SPURIOUS:
+		return INSTEAD_ALLOWED;
+	default:
+		return INSTEAD_NOTHING;
+	}
 }
 
 char *ask_access_text(const struct ask *ask, const struct fact *fault)

@@ -101,6 +101,14 @@ enum { ACCESS_READ = 1,
        ACCESS_DEVICE = 32 /* a reserved bit: so KVM marks entries of devices under NPT */ };
 unsigned ask_access(enum kvm_mode mode, uint64_t error);
 
+/* By a FACT_FAULT_END's result, what was done instead of an entry, so that the guest goes on. */
+enum instead { INSTEAD_NOTHING,  /* nothing: the access comes again, or is not known to be done */
+	       INSTEAD_DEVICE,   /* the access is a device's */
+	       INSTEAD_EMULATED, /* a write to a guest's table or to read-only memory, done by the host or dropped */
+	       INSTEAD_GUEST,    /* the guest, or the guest's hypervisor, has got the fault */
+	       INSTEAD_ALLOWED /* the tables allow it already */ };
+enum instead ask_instead(uint64_t result);
+
 /* How many lines a list has when --last does not say. */
 uint64_t ask_limit(const struct ask *ask, uint64_t usual);
 /* No VM in the trace, or none that this question can be asked of: the user has been told. */

@@ -27,12 +27,14 @@ enum by { BY_GPA,
 
 /* What became of a fault. */
 enum outcome {
-	OUTCOME_WRITTEN, /* it wrote entries */
-	OUTCOME_PRESENT, /* wrote nothing: the entry allowed the access by then */
-	OUTCOME_DEVICE,  /* ... there is a device */
-	OUTCOME_USER,    /* ... it left to the VMM */
-	OUTCOME_NOTHING, /* ... nothing is mapped: it will come again */
-	OUTCOME_UNKNOWN, /* ... what the entry holds is not known */
+	OUTCOME_WRITTEN,  /* it wrote entries */
+	OUTCOME_PRESENT,  /* wrote nothing: the entry allowed the access by then */
+	OUTCOME_DEVICE,   /* ... there is a device */
+	OUTCOME_EMULATED, /* ... a guest's table, or read-only memory: the write was emulated */
+	OUTCOME_GUEST,    /* ... the guest's own fault, or its hypervisor's */
+	OUTCOME_USER,     /* ... it left to the VMM */
+	OUTCOME_NOTHING,  /* ... nothing is mapped: it will come again */
+	OUTCOME_UNKNOWN,  /* ... what the entry holds is not known */
 	OUTCOME_COUNT
 };
 
@@ -40,18 +42,21 @@ static const char *const outcomes[OUTCOME_COUNT] = {
 	"wrote entries",
 	"wrote nothing: mapped already, by another vCPU or seen late by this one",
 	"wrote nothing: a device",
+	"wrote nothing: a write to a table of the guest's or to read-only memory, emulated",
+	"wrote nothing: the guest's own fault",
 	"wrote nothing: left to the VMM",
 	"wrote nothing, nothing is mapped: it comes again",
 	"wrote nothing; what is mapped there is not known",
 };
 static const char *const outcome_keys[OUTCOME_COUNT] = {
-	"written", "present", "device", "user", "nothing", "unknown"};
+	"written", "present", "device", "emulated", "guest", "user", "nothing", "unknown"};
 
 /* A vCPU thread's fault that is not over. */
 struct open_fault {
 	uint64_t number; /* MODEL_NONE: none */
 	uint64_t writes, first_write;
 	bool mmio, user;
+	enum instead instead;
 };
 
 struct faults_question {
@@ -140,6 +145,9 @@ static enum outcome outcome_of(const struct faults_question *q, const struct ope
 		return OUTCOME_WRITTEN;
 	if (open->mmio || ask_access(ask_mode(&q->ask, fault), fault->a) & ACCESS_DEVICE)
 		return OUTCOME_DEVICE;
+	if (open->instead)
+		return open->instead == INSTEAD_EMULATED ? OUTCOME_EMULATED : open->instead == INSTEAD_GUEST ? OUTCOME_GUEST
+		                                                                                             : OUTCOME_PRESENT;
 	if (fault->vm >= model_vm_count(q->ask.model) || !model_vm(q->ask.model, fault->vm)->tdp ||
 	    /* It may be a nested guest's, whose address is another one in tables that are not followed. */
 	    model_vm(q->ask.model, fault->vm)->counts.nested)
@@ -157,6 +165,12 @@ static enum outcome outcome_of(const struct faults_question *q, const struct ope
 		return open->user ? OUTCOME_USER : last->known == FACT_UNKNOWN ? OUTCOME_UNKNOWN
 		                                                               : OUTCOME_NOTHING;
 	}
+}
+
+static void take_end(struct open_fault *open, const struct fact *end)
+{
+	open->instead = ask_instead(end->a);
+	open->mmio |= open->instead == INSTEAD_DEVICE;
 }
 
 static uint64_t key_of(const struct faults_question *q, const struct fact *fault, enum outcome outcome)
@@ -259,7 +273,7 @@ static void take(struct faults_question *q, uint64_t number)
 		open->mmio = true;
 		break;
 	case FACT_FAULT_END:
-		open->mmio |= fact->a == VMMU_FAULT_EMULATE_MMIO;
+		take_end(open, fact);
 		end_fault(q, open, number, true);
 		break;
 	case FACT_ENTRY:
@@ -476,8 +490,12 @@ static void print_ended(struct faults_question *q, const struct open_fault *open
 {
 	const struct fact *fault = model_fact(q->ask.model, open->number);
 	char *access = ask_access_text(&q->ask, fault), *place = ask_place_text(&q->ask, fault->b);
-	const char *what = open->mmio ? "a device" : open->user ? "left to the VMM"
-	                                                        : "no entry written";
+	const char *what = open->mmio                          ? "a device"
+	                   : open->instead == INSTEAD_EMULATED ? "emulated"
+	                   : open->instead == INSTEAD_GUEST    ? "the guest's own fault"
+	                   : open->instead == INSTEAD_ALLOWED  ? "allowed already"
+	                   : open->user                        ? "left to the VMM"
+	                                                       : "no entry written";
 
 	if (open->writes)
 		ask_line(&q->ask, "%12s  vCPU %u  %s at 0x%09" PRIx64 "  by %s  %s entr%s in %s", ask_time(&q->ask, fault->time).text,
@@ -502,7 +520,9 @@ static void follow_one(struct faults_question *q, struct open_fault *open, uint6
 		open->number = MODEL_NONE;
 	if (open->number != MODEL_NONE) {
 		open->writes += fact->kind == FACT_WRITE || fact->kind == FACT_SET;
-		open->mmio |= fact->kind == FACT_MMIO || (fact->kind == FACT_FAULT_END && fact->a == VMMU_FAULT_EMULATE_MMIO);
+		open->mmio |= fact->kind == FACT_MMIO;
+		if (fact->kind == FACT_FAULT_END)
+			take_end(open, fact);
 		open->user |= fact->kind == FACT_USER_EXIT;
 		if (ends)
 			print_ended(q, open, fact);

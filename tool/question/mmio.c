@@ -44,6 +44,19 @@ static void count(struct mmio_question *q, uint64_t number, uint64_t address, bo
 		groups_find(&q->places, place << 40 ^ rip)->extra[1] = place;
 }
 
+/* The visor's, under shadow paging: no entry stands for a device, and the end of the fault has the gpa. */
+static void look_at_end(struct mmio_question *q, uint64_t number)
+{
+	const struct fact *end = model_fact(q->ask.model, number), *fault;
+	uint64_t at;
+
+	if (model_vm(q->ask.model, end->vm)->tdp || ask_instead(end->a) != INSTEAD_DEVICE)
+		return;
+	fault = model_fault_of(q->ask.model, number, &at);
+	if (fault)
+		count(q, at, end->address, ask_access(ask_mode(&q->ask, fault), fault->a) & ACCESS_WRITE, fault->b);
+}
+
 /* A fault that ends at an entry which stands for a device. */
 static void look_at_fault(struct mmio_question *q, uint64_t number)
 {
@@ -52,6 +65,10 @@ static void look_at_fault(struct mmio_question *q, uint64_t number)
 	const struct model_step *last;
 	unsigned access = ask_access(ask_mode(&q->ask, fault), fault->a);
 
+	if (access & ACCESS_DEVICE) {
+		count(q, number, fault->address, access & ACCESS_WRITE, fault->b);
+		return;
+	}
 	if (!model_vm(q->ask.model, fault->vm)->tdp)
 		return;
 	model_walk(q->ask.model, fault->vm, NULL, fault->address, number, &walk);
@@ -76,6 +93,10 @@ static void take(struct mmio_question *q, uint64_t number, bool recorded)
 			*rip = fact->b;
 		if (!recorded)
 			look_at_fault(q, number);
+		break;
+	case FACT_FAULT_END:
+		if (!recorded)
+			look_at_end(q, number);
 		break;
 	case FACT_EXIT:
 		q->exits++;
