@@ -28,7 +28,7 @@ import held  # noqa: E402
 import lab  # noqa: E402
 
 DOCUMENT = "docs/performance.md"
-VISOR_COLUMNS = (1, 6)  # of its tables
+VISOR_COLUMNS, RATIO_COLUMNS = (1, 6), (3, 5, 8)  # of its tables; the others are KVM's
 
 KVM_FILE = pathlib.Path(__file__).with_name("kvm.json")
 NESTED = {"qemu": "npt", "bochs": "ept"}
@@ -201,22 +201,26 @@ def off(said, measured):
 
 
 def off_by_kvm(said, measured):
-    """KVM's own timers and workers come in between: a median was 8,845 in one run and 9,445 in another.
-    A ratio is written with one decimal."""
-    return abs(said - measured) > max(0.1 * measured, 4 if measured > 20 else 0.3)
+    """KVM takes 600 instructions more or less for the same from run to run (3,527 and 4,127, 8,845 and 9,445)."""
+    return abs(said - measured) > max(0.2 * measured, 4)
+
+
+def ratio_off(said, measured):
+    return abs(said - measured) > max(0.2 * measured, 0.3)
 
 
 def hold_document(found, machines, write=False, root=ROOT):
     """One line for each figure of docs/performance.md that is not what this run measured."""
     wrong = []
     for machine in machines:
-        ours, with_kvm = {}, {}
+        ours, kvms, ratios = {}, {}, {}
         for line in table_of(found, machine)[2:]:
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             for column in range(1, len(cells)):
                 if held.NUMBER.fullmatch(cells[column]):
-                    (ours if column in VISOR_COLUMNS else with_kvm)[cells[0], column] = held.value(cells[column])
-        for figures, how_far in ((ours, off), (with_kvm, off_by_kvm)):
+                    figures = ours if column in VISOR_COLUMNS else ratios if column in RATIO_COLUMNS else kvms
+                    figures[cells[0], column] = held.value(cells[column])
+        for figures, how_far in ((ours, off), (kvms, off_by_kvm), (ratios, ratio_off)):
             wrong += held.hold_table(DOCUMENT, f"| instructions, {TITLE[machine]} |", figures, how_far, write, root)
     return wrong
 
