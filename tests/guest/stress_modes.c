@@ -315,6 +315,13 @@ static void run_round(void)
 	                 : "r"(0x400));
 }
 
+/* With --nested on SVM: VMRUN and the like at CPL 3 are then something else than unknown. */
+static void try_svme(void *unused)
+{
+	(void)unused;
+	write_msr((uint32_t)MSR_EFER, read_msr((uint32_t)MSR_EFER) | 1 << 12);
+}
+
 /* tasks=0: no task switches, which end the VM on QEMU's shadow tables. */
 void test_stress_modes(void)
 {
@@ -325,6 +332,8 @@ void test_stress_modes(void)
 	cr4_of_guest = read_cr4();
 	for (unsigned i = 0; i < 1024; i++)
 		directory[i] = i << 22 | 0x87; /* present, writable, user's, large */
+	interrupts_setup();
+	(void)vector_of(try_svme, NULL);
 	apic_enable();
 	apic_write(APIC_DIVIDE, 0xb);
 	apic_write(APIC_LVT_TIMER, VECTOR_APIC | APIC_PERIODIC);

@@ -347,10 +347,10 @@ def hostile_code(machine, mmu, seed=1, load=100, seconds=None, **more):
                 messages=("^  audit +no findings",), cost=seconds // 2, **more)
 
 
-def hostile_modes(machine, mmu, seed=11):
+def hostile_modes(machine, mmu, seed=11, seconds=None):
     """Random code at CPL 3 and in virtual-8086 mode. A program may write a status to the port where a guest ends."""
     tasks = 0 if (machine, mmu) == ("qemu", "shadow") else 1
-    case = hostile_code(machine, mmu, seed)
+    case = hostile_code(machine, mmu, seed, seconds=seconds)
     return dataclasses.replace(case, name=f"{machine}-hostile-modes-{mmu}", about=f"a 32-bit guest that runs random programs, {mmu}",
                                kernel="legacy", append=f"tests=stress-modes load=50 seed={seed} mmu={mmu} tasks={tasks}",
                                statuses=ANY_END + tuple(range(2, 100)), console=("^stress-modes: begins",))

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Hostile random guests, seed after seed, on one emulator and MMU or on all of them.
 
-Two kinds take turns: one that does what a hypervisor must answer (stress-hostile),
-and one that runs random bytes as its kernel (stress-code), which may end in any way.
+Three kinds take turns: one that does what a hypervisor must answer (stress-hostile), one
+that runs random bytes as its kernel (stress-code), and a 32-bit one that runs random
+programs (stress-modes). The last two may end in any way. Some have --nested.
 After each run the visor must be there to tell of it: an end, no finding of the audit,
 its own memory unchanged by its checksums, and no exit longer than allowed. What fails
 says its seed and stays in the output folder. For each machine one line with what was
@@ -20,9 +21,11 @@ import shutil
 import sys
 import time
 
-from cases import HOSTILE_MACHINES, Files, guest, hostile_code
+from cases import HOSTILE_MACHINES, Files, guest, hostile_code, hostile_modes
 from machine_test import TIMEOUT, Failure, Runner
 
+# Emulator, MMU, and the CPU if it is not the usual one: ryzen is SVM on Bochs.
+MACHINES = [(machine, mmu, "") for machine, mmu in HOSTILE_MACHINES] + [("bochs", mmu, "ryzen") for mmu in ("npt", "shadow")]
 # On both emulators a tick of the TSC is an instruction. Bochs' serial port is as slow as a real one,
 # and an exit may write a line of the log there: a register refused for the first time, a device noted.
 LONGEST_EXIT_NS = {"qemu": 1_000_000, "bochs": 12_000_000}
@@ -37,10 +40,16 @@ def hostile(machine, mmu, seed):
                  mmu=mmu, words=f"load={100 if machine == 'qemu' else 30} seed={seed} mmu={mmu}", trace=False)
 
 
-def case_of(machine, mmu, seed):
-    case = hostile(machine, mmu, seed) if seed % 4 == 0 else hostile_code(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
-    return dataclasses.replace(case, name=f"{case.name}-seed-{seed}", page_size="4k" if seed % 2 else "2m",
-                               large="" if seed % 2 else "2")
+def case_of(machine, mmu, cpu, seed):
+    if seed % 4 == 0:
+        case = hostile(machine, mmu, seed)
+    elif seed % 4 == 2:
+        case = hostile_modes(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
+    else:
+        case = hostile_code(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
+    options = case.options + (("--cpu", cpu) if cpu else ()) + (("--nested",) if seed % 3 == 0 and mmu != "shadow" else ())
+    return dataclasses.replace(case, name=f"{case.name}{'-' if cpu else ''}{cpu}-seed-{seed}", page_size="4k" if seed % 2 else "2m",
+                               large="" if seed % 2 else "2", options=options)
 
 
 class Tally:
@@ -60,7 +69,7 @@ class Tally:
         self.ends[told["end"]["status"]] += 1
         self.exits += sum(summary["exits"].values())
         done = re.findall(r"^stress-hostile: (\d+) done, (\d+) refused", console, re.M)
-        rounds = [int(n) for n in re.findall(r"^stress-code: (\d+)", console, re.M)]
+        rounds = [int(n) for n in re.findall(r"^stress-(?:code|modes): (\d+)", console, re.M)]
         self.inputs += sum(int(a) + int(b) for a, b in done) + max(rounds, default=0)
         if longest["ns"] > longest_allowed:
             raise Failure(f"an exit took {longest['ns']} ns: {longest}")
@@ -104,15 +113,20 @@ def run(runner, case, tally):
     shutil.rmtree(folder)
 
 
-def soak(runner, machine, mmu, seconds, seed):
+def name_of(machine, mmu, cpu):
+    return "-".join(word for word in (machine, cpu, mmu) if word)
+
+
+def soak(runner, which, seconds, seed):
+    name = name_of(*which)
     tally, start, told = Tally(), time.monotonic(), time.monotonic()
     while time.monotonic() - start < seconds:
-        run(runner, case_of(machine, mmu, seed), tally)
+        run(runner, case_of(*which, seed), tally)
         seed += 1
         if time.monotonic() - told >= TELL_EVERY:
             told = time.monotonic()
-            print(f"{machine} {mmu}: {told - start:.0f} of {seconds} s, {tally.line()}", flush=True)
-    print(f"{'FAIL' if tally.failed else 'PASS'} {machine}-{mmu} {time.monotonic() - start:.0f} s, seeds up to {seed - 1}: "
+            print(f"{name}: {told - start:.0f} of {seconds} s, {tally.line()}", flush=True)
+    print(f"{'FAIL' if tally.failed else 'PASS'} {name} {time.monotonic() - start:.0f} s, seeds up to {seed - 1}: "
           f"{tally.line()}", flush=True)
     return tally.failed == 0
 
@@ -122,12 +136,12 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="build directory")
     parser.add_argument("--seconds", type=int, default=600, help="for each machine and MMU")
     parser.add_argument("--seed", type=int, default=1, help="of the first guest")
-    parser.add_argument("--only", default="", metavar="REGEX", help="machines whose name, as in qemu-npt, contains this")
+    parser.add_argument("--only", default="", metavar="REGEX", help="machines whose name, as in qemu-npt or bochs-ryzen-npt, contains this")
     arguments = parser.parse_args()
     work = arguments.build / "tests" / "machine" / "soak-hostile"
     runner = Runner(arguments.build.resolve(), Files(arguments.build, None, work), work)
-    chosen = [(machine, mmu) for machine, mmu in HOSTILE_MACHINES if re.search(arguments.only, f"{machine}-{mmu}")]
-    results = [soak(runner, machine, mmu, arguments.seconds, arguments.seed) for machine, mmu in chosen]
+    chosen = [which for which in MACHINES if re.search(arguments.only, name_of(*which))]
+    results = [soak(runner, which, arguments.seconds, arguments.seed) for which in chosen]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed, 0 skipped")
     return 0 if results and all(results) else 1
 
