@@ -252,7 +252,7 @@ static void one_register(void) { (void)apic_read(APIC_VERSION); }
 
 static void copy_out_of_device(void)
 {
-	static uint8_t to[1024];
+	static _Alignas(16 * PAGE) uint8_t to[1024]; /* the page's number ends as the device's does */
 	uintptr_t n = sizeof(to);
 	void *d = to;
 	const void *s = (const void *)(uintptr_t)APIC_BASE;

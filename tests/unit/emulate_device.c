@@ -280,6 +280,19 @@ static void stack(void **state)
 	assert_memory_equal(bus->ram + 0xfffe, "\xef\xbe", 2);
 }
 
+/* CLZERO: the whole line around rAX. */
+static void line_of_zeros(void **state)
+{
+	struct x86_cpu_state cpu = cpu_32bit();
+
+	(void)state;
+	cpu.gpr[X86_RAX] = DEVICE_BASE + 0x47;
+	assert_int_equal(RUN(&cpu, DEVICE_BASE + 0x40, "\x0f\x01\xfc"), EMULATE_DONE);
+	for (unsigned i = 0; i < 8; i++)
+		expect_access(i, true, DEVICE_BASE + 0x40 + 8 * i, 8, 0);
+	assert_int_equal(bus->accesses, 8);
+}
+
 static void refused(void **state)
 {
 	struct x86_cpu_state cpu = cpu_64bit(), before = cpu;
@@ -377,6 +390,7 @@ int main(void)
 		TEST(string_fault),
 		TEST(string_in_parts),
 		TEST(stack),
+		TEST(line_of_zeros),
 		TEST(refused),
 		TEST(length_by_mode),
 		TEST(compare_exchange_8),

@@ -279,6 +279,12 @@ static void recent_pages(void **state)
 	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_DONE);
 	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_PAGE_FAULT);
 	assert_int_equal(info.error_code, VMMU_PF_PRESENT | VMMU_PF_WRITE);
+	/* It was read, and takes nothing from what was written; what is written does. */
+	cpu.gpr[X86_RBX] -= 4096 * GUEST_RECENT_PAGES;
+	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_DONE);
+	cpu.gpr[X86_RBX] += 4096 * GUEST_RECENT_PAGES;
+	set64(bus, 0x4000 + 8 * (5 + GUEST_RECENT_PAGES), 0x21000 | 7);
+	assert_int_equal(RUN(&cpu, "\x89\x0b"), EMULATE_DONE);
 	cpu.gpr[X86_RBX] -= 4096 * GUEST_RECENT_PAGES;
 	assert_int_equal(RUN(&cpu, "\x8b\x03"), EMULATE_PAGE_FAULT);
 }

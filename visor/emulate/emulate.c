@@ -307,6 +307,28 @@ static enum emulate_result touch_nothing(struct emulation *e)
 	return EMULATE_DONE;
 }
 
+/* CLZERO (APM vol. 3): zeros for the line of 64 bytes that holds DS:rAX. */
+static enum emulate_result clear_line(struct emulation *e)
+{
+	enum { LINE = 64 };
+	enum x86_segment_register segment = X86_DS;
+	uint64_t line = read_gpr(e, X86_RAX, address_size(e)) & ~(uint64_t)(LINE - 1);
+
+	if (e->memory->ram_only)
+		return EMULATE_UNSUPPORTED;
+	for (unsigned i = 0; i < e->instruction->operand_count; i++) {
+		if (e->operand[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			segment = operand_segment(e, i);
+	}
+	for (unsigned done = 0; done < LINE; done += sizeof(uint64_t)) {
+		struct location to;
+
+		TRY(locate(e, segment, line + done, sizeof(uint64_t), true, false, &to));
+		TRY(write_location(e, &to, sizeof(uint64_t), 0));
+	}
+	return EMULATE_DONE;
+}
+
 static enum emulate_result undefined(struct emulation *e)
 {
 	(void)e;
@@ -512,6 +534,8 @@ static emulate_handler of_mnemonic(ZydisMnemonic mnemonic)
 	case ZYDIS_MNEMONIC_PREFETCHW:
 	case ZYDIS_MNEMONIC_PREFETCHWT1:
 		return touch_nothing;
+	case ZYDIS_MNEMONIC_CLZERO:
+		return clear_line;
 	case ZYDIS_MNEMONIC_FXSAVE:
 	case ZYDIS_MNEMONIC_FXSAVE64:
 	case ZYDIS_MNEMONIC_FXRSTOR:
@@ -571,7 +595,7 @@ static bool takes_any_size(emulate_handler h)
 {
 	return h == emulate_jump || h == emulate_call || h == emulate_load_far_pointer || h == emulate_load_table ||
 	       h == emulate_store_table || h == touch_nothing || h == check_bounds || h == emulate_push_all ||
-	       h == emulate_pop_all || h == emulate_state_area;
+	       h == emulate_pop_all || h == emulate_state_area || h == clear_line;
 }
 
 /* MOV and POP to a segment register are another thing than MOV and POP. */

@@ -202,22 +202,29 @@ static enum emulate_result translate_anew(struct emulation *e, uint64_t gva, boo
 	return EMULATE_NO_MEMORY;
 }
 
+/* Pages that have been written have places of their own: source and destination of a copy never share one. */
+static struct guest_recent_page *place_among(struct guest_recent *recent, uint64_t page, bool written)
+{
+	return &recent->of[page / PAGE % (GUEST_RECENT_PAGES / 2) + (written ? GUEST_RECENT_PAGES / 2 : 0)];
+}
+
 /* A page that has been written may be read; one that has been read only may have its D bit to be set yet. */
 static enum emulate_result translate_for(struct emulation *e, uint64_t gva, bool write, uint64_t *gpa)
 {
-	const unsigned kind = write ? GUEST_RECENT_WRITE : GUEST_RECENT_READ;
-	uint64_t offset = gva % PAGE, page = gva - offset, *known;
+	uint64_t offset = gva % PAGE, page = gva - offset;
 	struct guest_recent *recent = e->memory->recent ? e->memory->recent : e->recent;
+	struct guest_recent_page *known;
 
 	if (!recent)
 		return translate_anew(e, gva, write, gpa);
-	known = &recent->of[gva / PAGE % GUEST_RECENT_PAGES].page;
-	if (*known - *known % PAGE != page || !(*known & kind)) {
+	known = place_among(recent, page, true);
+	if (known->page != (page | GUEST_RECENT_KNOWN) && !write)
+		known = place_among(recent, page, false);
+	if (known->page != (page | GUEST_RECENT_KNOWN)) {
 		TRY(translate_anew(e, gva, write, gpa));
-		*known = page | GUEST_RECENT_READ | kind;
-		recent->of[gva / PAGE % GUEST_RECENT_PAGES].gpa = *gpa - offset;
+		*known = (struct guest_recent_page){.page = page | GUEST_RECENT_KNOWN, .gpa = *gpa - offset};
 	}
-	*gpa = recent->of[gva / PAGE % GUEST_RECENT_PAGES].gpa + offset;
+	*gpa = known->gpa + offset;
 	return EMULATE_DONE;
 }
 

@@ -18,15 +18,14 @@
  * Pages that have been translated, as a CPU's TLB keeps them: right for as long as
  * no instruction could invalidate one. All zeros: none.
  */
-#define GUEST_RECENT_PAGES 8u /* a power of two */
+#define GUEST_RECENT_PAGES 8u /* a power of two; half of them for pages that have been written */
+#define GUEST_RECENT_KNOWN 1u
 struct guest_recent {
-	struct {
-		uint64_t page; /* linear, with GUEST_RECENT_* in the low bits */
+	struct guest_recent_page {
+		uint64_t page; /* linear, with GUEST_RECENT_KNOWN */
 		uint64_t gpa;  /* of its first byte */
 	} of[GUEST_RECENT_PAGES];
 };
-enum { GUEST_RECENT_READ = 1,
-       GUEST_RECENT_WRITE = 2 };
 
 struct guest_memory {
 	/* Guest RAM or device memory, size 1, 2, 4 or 8, never across a page. False: nothing there. */
