@@ -100,12 +100,13 @@ def shadow(vmmu):
 def guest(vmmu, build):
     with tempfile.TemporaryDirectory() as folder:
         # Under shadow paging a guest writes its own tables thousands of times: each write is a fault without an entry.
-        for test, mmu, ill in (("mmio", "npt", True), ("touch", "npt", False), ("paging mmu=shadow", "shadow", False)):
+        # This one also counts violations, and is not told that there are some here: its status is 1.
+        for test, mmu, ill in (("mmio", "npt", True), ("touch", "npt", False), ("paging", "shadow", False)):
             trace = pathlib.Path(folder, f"{mmu}.trace")
             run = subprocess.run([vmmu, "run", "--machine", "qemu", "-q", "--test-device", "-k", build / "guest/guest.elf",
                                   "-a", f"tests={test}", "--mmu", mmu, "--memory", "64M", "--trace", trace], capture_output=True,
                                  stdin=subprocess.DEVNULL, timeout=300)
-            check(f"the guest {test} ran: {run.returncode} {run.stderr[-300:]}", run.returncode == 0)
+            check(f"the guest {test} ran: {run.returncode} {run.stderr[-300:]}", run.returncode == (test == "paging"))
             status, out, _ = doctor(vmmu, "--json", trace)
             found = [f["illness"] for f in json.loads(out)["findings"]]
             check(f"a guest of the visor, {test}: {found}", found == (["device-storm"] if ill else []))

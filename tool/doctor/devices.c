@@ -40,7 +40,7 @@ static char *devices_blind(const struct doctor *doctor)
 
 	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
 		ept |= model_vm(doctor->ask.model, i)->mode == KVM_MODE_EPT;
-	if (are_recorded(info) || !ept || info->ticks_per_second)
+	if (are_recorded(info) || !ept || doctor_of_visor(doctor))
 		return NULL;
 	return duplicate("under EPT accesses to devices are in kvm_mmio and kvm_exit alone (vmmu record --exits)");
 }

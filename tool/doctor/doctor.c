@@ -74,12 +74,17 @@ void doctor_more(const struct doctor *doctor, struct finding *finding, const cha
 	finding->command = formatted("vmmu %s --vm %u %s", question, finding->vm + 1, doctor->ask.path);
 }
 
+bool doctor_of_visor(const struct doctor *doctor)
+{
+	return strcmp(model_info(doctor->ask.model)->kind, "vmmu trace") == 0;
+}
+
 char *doctor_without_tdp(const struct doctor *doctor, const char *what)
 {
 	for (size_t i = 0; i < model_vm_count(doctor->ask.model); i++)
 		if (model_vm(doctor->ask.model, i)->tdp)
 			return NULL;
-	if (model_info(doctor->ask.model)->ticks_per_second)
+	if (doctor_of_visor(doctor))
 		return duplicate("the visor's shadow tables are of many address spaces, and this is asked of one map");
 	return formatted("KVM's legacy and shadow MMU record no %s", what);
 }

@@ -73,6 +73,8 @@ struct finding *doctor_find(struct doctor *doctor, const struct illness *illness
 void doctor_evidence(struct finding *finding, uint64_t fact, const char *format, ...) PRINTF_LIKE(3, 4);
 /* That shows more: a question, asked of this VM. */
 void doctor_more(const struct doctor *doctor, struct finding *finding, const char *question);
+/* Is it a trace of the visor, not a recording of KVM? */
+bool doctor_of_visor(const struct doctor *doctor);
 /*
  * Why an illness cannot be seen, where no VM has the TDP MMU: the others record no `what`.
  * NULL: some VM has it. The caller frees.
