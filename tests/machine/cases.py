@@ -502,6 +502,9 @@ CASES = [
     kvm("npt"),
     kvm("shadow"),
     kvm_cost(),
+    Case("bochs-nested-kvm-npt", "Debian's KVM as the guest of Bochs' SVM", "bochs", "linux", "quiet mitigations=off", initrd="kvm-npt", mmu="npt",
+         memory="256M", page_size="2m", large="2", options=("--nested", "--cpu", "ryzen"), cost=150, long=True,
+         console=("kvm: Nested Paging enabled", r"^vmm: write:100 ", "^vmm-ended 0$")),
     # A PV kernel's IRET reads its stack as a supervisor on QEMU, which SMAP refuses; and there is no BIOS for real mode.
     Case("qemu-nested-xen", "Xen as the guest, with SVM, and Debian's kernel as its dom0", "qemu", "xen",
          "no-real-mode smap=0 console=com1 com1=115200,8n1 noreboot dom0_mem=256M", memory="512M", page_size="2m", large="2",
