@@ -284,6 +284,38 @@ static void a_switch_without_low_frames_is_refused(void **state)
 		}
 }
 
+/* While the frame is got, another vCPU agrees with the VM on another CPU: it was got in vain. */
+static void agree_on_another(struct host *host)
+{
+	struct vmmu_paging paging = registers_for(host, LONG);
+
+	paging.cpu.maxphyaddr = 40;
+	assert_ok(vmmu_vcpu_set_paging(host->vcpu[1], &paging));
+}
+
+static bool low_alloc_meanwhile(void *ctx, vmmu_hpa *out)
+{
+	struct host *host = ctx;
+
+	host->calls.table_alloc_low = low_alloc;
+	host_elsewhere(host, agree_on_another);
+	return low_alloc(ctx, out);
+}
+
+static void a_frame_got_in_vain_comes_back(void **state)
+{
+	struct host *host = high_host();
+	struct vmmu_config config = host_config(host, mode_of(state));
+
+	host_make(host, &config, 2);
+	assert_ok(host_slot(host, 0, 0, 512 * K, 0));
+	write_guest_tables(host);
+	host->calls.table_alloc_low = low_alloc_meanwhile;
+	assert_int_equal(enter(host, 0, PAE), VMMU_ERR_INVALID);
+	assert_int_equal(low.live, 2);
+	end(host);
+}
+
 /* A host without the callback whose frames are low anyhow has no need of it. */
 static void low_frames_from_the_common_list_will_do(void **state)
 {
@@ -323,6 +355,7 @@ int main(void)
 		SHADOW(as_many_frames_as_said),
 		SHADOW(without_low_frames_there_is_no_vm),
 		SHADOW(a_switch_without_low_frames_is_refused),
+		SHADOW(a_frame_got_in_vain_comes_back),
 		SHADOW(low_frames_from_the_common_list_will_do),
 		DIRECT(direct_maps_do_not_ask),
 	};
