@@ -41,9 +41,11 @@ def hostile(machine, mmu, seed):
 
 
 def case_of(machine, mmu, cpu, seed):
-    if seed % 4 == 0:
+    # Bochs 2.7's SVM panics at an exit out of virtual-8086 mode ("VM is set in long mode"), and keeps the visor out
+    # while the guest has interrupts off: there only the kind that ends by itself.
+    if seed % 4 == 0 or cpu:
         case = hostile(machine, mmu, seed)
-    elif seed % 4 == 2 and not cpu:  # Bochs 2.7's SVM panics at an exit out of virtual-8086 mode: "VM is set in long mode"
+    elif seed % 4 == 2:
         case = hostile_modes(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
     else:
         case = hostile_code(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
