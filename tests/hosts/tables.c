@@ -200,6 +200,31 @@ static void nothing_is_reached_through_a_table_whose_slot_has_gone(void **state)
 	}
 }
 
+static void the_slot_goes_now(struct host *host, unsigned point)
+{
+	if (point != VMMU_POINT_GATE_LEAVE)
+		return;
+	host->on_point = NULL;
+	assert_ok(vmmu_slot_delete(host->vm, 1));
+}
+
+/* Between the walk of the guest's tables and what is built by it. */
+static void a_table_whose_slot_goes_after_the_walk_is_not_held(void **state)
+{
+	struct host *host = host_with(mode_of(state), 1, 512);
+
+	assert_ok(host_slot(host, 0, 0, G_TABLE * K, 0));
+	assert_ok(host_slot(host, 1, G_TABLE * K, K, 0));
+	assert_ok(host_slot(host, 2, (G_TABLE + 1) * K, 256 * K, 0));
+	host_start_paging(host);
+	host->on_point = the_slot_goes_now;
+	assert_result(host_fault(host, 0, PAGE * K, VMMU_W), VMMU_FAULT_INJECT_PF);
+	assert_null(host->on_point);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), 0);
+	assert_int_equal(host_audit(host), 0);
+	host_end(host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +233,7 @@ int main(void)
 		SHADOW(a_table_read_in_part_stays_out_of_reach),
 		SHADOW(a_table_taken_under_the_walk_is_left_alone),
 		SHADOW(nothing_is_reached_through_a_table_whose_slot_has_gone),
+		SHADOW(a_table_whose_slot_goes_after_the_walk_is_not_held),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));
