@@ -93,7 +93,7 @@ static struct x86_cpu_state make_cpu(void)
 	return cpu;
 }
 
-/* Jcc, JMP, CALL, near and far, RET, LOOP, JCXZ: RIP need not be that of the next instruction (SDM vol. 2, appendix A). */
+/* Jcc, JMP, CALL, near and far, RET, IRET, LOOP, JCXZ: RIP need not be that of the next instruction (SDM vol. 2, appendix A). */
 static bool is_branch(const struct x86_cpu_state *cpu)
 {
 	bool has_rex = cpu->segment[X86_CS].access & X86_ACCESS_LONG;
@@ -110,7 +110,7 @@ static bool is_branch(const struct x86_cpu_state *cpu)
 	if (op == 0xff)
 		return (next >> 3 & 7) >= 2 && (next >> 3 & 7) <= 5;
 	return op >> 4 == 7 || op == 0x9a || op == 0xea || (op >= 0xe0 && op <= 0xe3) || op == 0xe8 || op == 0xe9 || op == 0xeb || op == 0xc2 ||
-	       op == 0xc3 || op == 0xca || op == 0xcb;
+	       op == 0xc3 || op == 0xca || op == 0xcb || op == 0xcf;
 }
 
 static void check_result(const struct x86_cpu_state *before, const struct x86_cpu_state *after,
