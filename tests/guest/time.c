@@ -252,11 +252,14 @@ static void one_register(void) { (void)apic_read(APIC_VERSION); }
 
 static void copy_out_of_device(void)
 {
-	static _Alignas(16 * PAGE) uint8_t to[1024]; /* the page's number ends as the device's does */
-	uintptr_t n = sizeof(to);
-	void *d = to;
+	static uint64_t to; /* the page's number ends as the device's does */
+	uintptr_t n = 1024;
+	void *d;
 	const void *s = (const void *)(uintptr_t)APIC_BASE;
 
+	if (!to)
+		to = take_ram(PAGE);
+	d = (void *)to;
 	__asm__ volatile("rep movsb"
 	                 : "+D"(d), "+S"(s), "+c"(n)
 	                 :
