@@ -201,7 +201,7 @@ def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
                  options=() if run_ahead else ("--no-run-ahead",), cost=cost)
 
 
-def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None):
+def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None, long=False):
     """A hypervisor of a few lines and its guests (tests/guest/nested_*.c); the bare machine says what is right."""
     name, tests = f"nested-{extension}", tests or (f"nested-{extension}",)
     if mmu == "bare":
@@ -209,7 +209,7 @@ def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None):
                     append=f"tests={','.join(tests)}", starts=False, console=tuple(f"^PASS {test} [1-9]" for test in tests),
                     answers=NESTED_ANSWERS, cost=cost)
     return guest(f"{machine}-{name}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, tests,
-                 page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost)
+                 page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost, long=long)
 
 
 def kvm(tables):
@@ -385,7 +385,7 @@ CASES = [
           kernel="guest64", modules=("module", "module"), words="modules=2 module-bytes=10000"),
     guest("bochs-guest-4k", "every guest test, 4 KiB pages", "bochs", GUEST_TESTS, words="every-mib=16", cost=60),
     guest("bochs-guest-2m", "every guest test, pages up to 2 MiB", "bochs", GUEST_TESTS, page_size="2m",
-          words="seed=2 every-mib=16", cost=60),
+          words="seed=2 every-mib=16", cost=60, long=True),
     linux("qemu", "4k", cost=15),
     linux("qemu", "2m", cost=15),
     linux("qemu", "4k", "linux-pae", "workload32", cost=15),
@@ -397,9 +397,9 @@ CASES = [
     shadow_linux("qemu", "4k"),
     shadow_linux("qemu", "2m"),
     shadow_linux("qemu", "4k", "linux-pae", "workload32"),
-    shadow_linux("qemu", "2m", "linux-pae", "workload32"),
+    shadow_linux("qemu", "2m", "linux-pae", "workload32", long=True),
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
-    shadow_linux("qemu", "2m", "linux-32", "workload32"),
+    shadow_linux("qemu", "2m", "linux-32", "workload32", long=True),
     shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
     shadow_linux("qemu", "4k", name="linux-kpti", words="pti=on"),
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
@@ -493,7 +493,7 @@ CASES = [
     nested("bochs", "vmx", "ept", "2m", cost=20, tests=NESTED_VMX),
     nested("bochs", "vmx-rights", "bare", cost=20),
     nested("bochs", "vmx-rights", "ept", cost=20),
-    nested("bochs", "vmx-rights", "ept", "2m", cost=20),
+    nested("bochs", "vmx-rights", "ept", "2m", cost=20, long=True),
     guest("bochs-nested-vmx-hostile", "fields, pages and tables of random words from a guest hypervisor", "bochs", ("nested-vmx-hostile",),
           words="seed=3 rounds=2000", options=("--nested",), bounded=True, cost=20),
     Case("bochs-nested-vmx-abort", "an exit to a guest hypervisor that its own MSR area makes impossible: a triple fault, and told", "bochs",
@@ -527,12 +527,12 @@ CASES = [
     ahead("bochs", "shadow", "legacy", cost=35),
     shadow_linux("bochs", "4k"),
     shadow_linux("bochs", "2m", long=True),
-    shadow_linux("bochs", "4k", "linux-pae", "workload32"),
+    shadow_linux("bochs", "4k", "linux-pae", "workload32", long=True),
     shadow_linux("bochs", "2m", "linux-pae", "workload32", long=True),
-    shadow_linux("bochs", "4k", "linux-32", "workload32"),
+    shadow_linux("bochs", "4k", "linux-32", "workload32", long=True),
     shadow_linux("bochs", "2m", "linux-32", "workload32", long=True),
     linux("bochs", "4k", cost=120),
-    linux("bochs", "2m", cost=110),
+    linux("bochs", "2m", cost=110, long=True),
     linux("bochs", "4k", "linux-pae", "workload32", cost=110, long=True),
     linux("bochs", "2m", "linux-pae", "workload32", cost=110, long=True),
     linux("bochs", "4k", "linux-32", "workload32", cost=110, long=True),
