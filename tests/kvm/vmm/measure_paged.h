@@ -48,6 +48,23 @@ void paged_skips(void);
 void paged_makes(void);
 void paged_changes(void);
 
+/* The entry of CR2's page becomes what it is to be. */
+#define PAGED_WRITES_ENTRY \
+	"	push	%rax\n" \
+	"	push	%rcx\n" \
+	"	mov	%cr2, %rax\n" \
+	"	mov	%rax, %rcx\n" \
+	"	shr	$12, %rcx\n" \
+	"	shl	$3, %rcx\n" \
+	"	add	paged_entry_at(%rip), %rcx\n" \
+	"	add	paged_entry_is(%rip), %rax\n" \
+	"	mov	%rax, (%rcx)\n"
+#define PAGED_RETURNS \
+	"	pop	%rcx\n" \
+	"	pop	%rax\n" \
+	"	add	$8, %rsp\n" \
+	"	iretq\n"
+
 /* With the error code on the stack. The second and third return to the access. */
 __asm__(
 	"	.text\n"
@@ -56,36 +73,11 @@ __asm__(
 	"	add	$8, %rsp\n"
 	"	addq	$3, (%rsp)\n"
 	"	iretq\n"
-	"paged_makes:\n"
-	"	push	%rax\n"
-	"	push	%rcx\n"
+	"paged_makes:\n" PAGED_WRITES_ENTRY
+		PAGED_RETURNS
+	"paged_changes:\n" PAGED_WRITES_ENTRY
 	"	mov	%cr2, %rax\n"
-	"	mov	%rax, %rcx\n"
-	"	shr	$12, %rcx\n"
-	"	shl	$3, %rcx\n"
-	"	add	paged_entry_at(%rip), %rcx\n"
-	"	add	paged_entry_is(%rip), %rax\n"
-	"	mov	%rax, (%rcx)\n"
-	"	pop	%rcx\n"
-	"	pop	%rax\n"
-	"	add	$8, %rsp\n"
-	"	iretq\n"
-	"paged_changes:\n"
-	"	push	%rax\n"
-	"	push	%rcx\n"
-	"	mov	%cr2, %rax\n"
-	"	mov	%rax, %rcx\n"
-	"	shr	$12, %rcx\n"
-	"	shl	$3, %rcx\n"
-	"	add	paged_entry_at(%rip), %rcx\n"
-	"	add	paged_entry_is(%rip), %rax\n"
-	"	mov	%rax, (%rcx)\n"
-	"	mov	%cr2, %rax\n"
-	"	invlpg	(%rax)\n"
-	"	pop	%rcx\n"
-	"	pop	%rax\n"
-	"	add	$8, %rsp\n"
-	"	iretq\n");
+	"	invlpg	(%rax)\n" PAGED_RETURNS);
 
 /* Two address spaces, which lead to PAGED_PAGES of `frames` and to the same number behind them. */
 static inline void paged_tables(uint64_t order, uint64_t frames)
