@@ -8,23 +8,6 @@ static bool is_nested(const struct vmmu_vcpu *vcpu)
 	return vcpu->map->input == VMMU_INPUT_NESTED_GPA;
 }
 
-enum { PATIENCE = 1024 };
-
-/*
- * L1 has executed INVEPT before it enters L2, and nobody has done anything for it: what it wrote
- * took what followed from it out of reach. But another vCPU may have done that, and still owe
- * the flush, which may need this CPU. False: it does.
- */
-static bool others_have_flushed(struct vmmu_op *op)
-{
-	for (unsigned i = 0; vmmu_is_flush_pending(op); i++) {
-		if (i == PATIENCE)
-			return false;
-		vmmu_relax(op->tables);
-	}
-	return true;
-}
-
 enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_nested *nested)
 {
 	static const struct vmmu_guest_mode none = {.levels = 0};
@@ -40,7 +23,12 @@ enum vmmu_status vmmu_vcpu_set_nested(struct vmmu_vcpu *vcpu, const struct vmmu_
 		return status;
 	vmmu_vcpu_op(&op, vcpu);
 	op.cause = VMMU_CAUSE_ROOT;
-	if (nested && !others_have_flushed(&op))
+	/*
+	 * L1 has executed INVEPT before it enters L2, and nobody has done anything for it: what it wrote
+	 * took what followed from it out of reach. But another vCPU may have done that, and still owe
+	 * the flush.
+	 */
+	if (nested && !vmmu_flushes_wait(&op))
 		return VMMU_ERR_BUSY;
 	return vmmu_shadow_switch(vcpu, &op, mode);
 }

@@ -95,3 +95,15 @@ void vmmu_op_flush(struct vmmu_op *op)
 		wait_for_faults(op->tables, vmmu_managing_of(op));
 	op->flush = (struct vmmu_needed_flush){.needed = false};
 }
+
+enum { PATIENCE = 1024 };
+
+bool vmmu_flushes_wait(struct vmmu_op *op)
+{
+	for (unsigned i = 0; vmmu_is_flush_pending(op); i++) {
+		if (i == PATIENCE)
+			return false;
+		vmmu_relax(op->tables);
+	}
+	return true;
+}

@@ -272,5 +272,7 @@ static inline bool vmmu_is_flush_pending(const struct vmmu_op *op)
  * lock.
  */
 void vmmu_op_flush(struct vmmu_op *op);
+/* Outside the gate: wait for the flushes of others. They may need this CPU, so there is an end to it: false. */
+bool vmmu_flushes_wait(struct vmmu_op *op);
 
 #endif

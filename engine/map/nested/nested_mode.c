@@ -64,9 +64,10 @@ static bool read_pdptes_inside(struct vmmu_vcpu *vcpu, struct vmmu_paging *r)
 {
 	const struct vmmu_tables *t = &vcpu->vm->tables;
 	uint64_t table = r->cr3 & VMMU_BITS(31, 5);
+	enum vmmu_guest_read judged = vmmu_shadow_judge(vcpu, vmmu_gpa_of(table));
 
 	for (unsigned i = 0; i < VMMU_PAE_ENTRIES; i++) {
-		enum vmmu_guest_read read = vmmu_shadow_judge(vcpu, vmmu_gpa_of(table));
+		enum vmmu_guest_read read = judged;
 		uint64_t value = 0;
 
 		if (read == VMMU_GUEST_READ_OK)

@@ -9,8 +9,7 @@
  */
 #include "map/shadow/shadow_build.h"
 
-enum { ATTEMPTS = 16,
-       PATIENCE = 1024 };
+enum { ATTEMPTS = 16 };
 /* More than another CPU's work on the same entry can explain. */
 enum { REFUSALS = 8 };
 
@@ -201,16 +200,6 @@ void vmmu_shadow_expect_write(struct vmmu_build *b)
 	unlock(b);
 }
 
-/* Others flush. A wait is cheaper than an exit; but theirs may need this CPU, so there is an end to it. */
-static void wait_for_others(struct vmmu_op *op)
-{
-	unsigned i = 0;
-
-	do
-		vmmu_relax(op->tables);
-	while (vmmu_is_flush_pending(op) && ++i < PATIENCE);
-}
-
 enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b)
 {
 	enum vmmu_fault_result result = VMMU_FAULT_AGAIN;
@@ -220,10 +209,13 @@ enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b)
 		result = attempt(b, known);
 		/* Most often nothing has changed but what the flush is for. */
 		known = !known && b->op->flush.pending;
-		if (b->op->flush.pending)
+		if (b->op->flush.pending) {
 			vmmu_op_flush(b->op);
-		else if (result == VMMU_FAULT_AGAIN)
-			wait_for_others(b->op);
+		} else if (result == VMMU_FAULT_AGAIN) {
+			/* A wait is cheaper than an exit. */
+			vmmu_relax(b->op->tables);
+			vmmu_flushes_wait(b->op);
+		}
 	}
 	return result;
 }
