@@ -102,6 +102,7 @@ void end_by_bios_call(void);
 void end_by_nobody(void);
 void end_by_no_exit(void);
 void end_by_faults_for_ever(void);
+void end_by_power_off(void);
 void end_by_reset(void);
 void end_by_triple_fault(void);
 void end_by_root_nowhere(void);

@@ -49,6 +49,7 @@ const struct test all_tests[] = {
 	{"end-by-nobody", end_by_nobody},
 	{"end-by-no-exit", end_by_no_exit},
 	{"end-by-faults-for-ever", end_by_faults_for_ever},
+	{"end-by-power-off", end_by_power_off},
 	{"end-by-reset", end_by_reset},
 	{"end-by-triple-fault", end_by_triple_fault},
 	{"end-by-root-nowhere", end_by_root_nowhere},

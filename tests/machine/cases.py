@@ -2,6 +2,7 @@
 """The machine tests' cases, and the files that they need."""
 import dataclasses
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kvm" / "lab"))
@@ -9,7 +10,7 @@ import lab  # noqa: E402 -- it stands beside the KVM lab's own tests
 
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
-ENDED_BY_USER = 130
+ENDED_BY_USER, TERMINATED = 130, 143
 
 GUEST_TESTS = ("platform", "memory", "exec", "mmio", "time", "control", "debug", "nmi", "delivery", "delivery-paging", "delivery-tables", "paging", "hostile", "registers", "slots",
                "slots-random", "touch")
@@ -43,6 +44,7 @@ class Case:
     mmu: str = ""               # for --mmu; else the machine's own. "bare": without the visor (bare.py)
     options: tuple = ()         # more words for `vmmu run`
     keys: str = ""              # what is typed at the console once it shows `prompt`
+    signal: int = 0             # what `vmmu run` is sent then
     prompt: str = r"^/ # "
     terminal: bool = False      # it is typed on a terminal
     trace: bool = False
@@ -190,15 +192,15 @@ def stress(machine, mmu, kernel="guest", page_size="4k", seed=1, load=100, **mor
                  page_size=page_size, mmu=mmu, words=words, **more)
 
 
-def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10):
+def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10, long=False):
     """User programs that touch page after page (tests/guest/ahead.c); all of them must find the same everywhere."""
     name, words = f"{machine}-ahead-{mmu}-{kernel}" + ("" if run_ahead else "-off"), f"mmu={mmu}"
     if mmu == "bare":
         return Case(name=name, about="programs that touch page after page, without the visor", machine=machine, mmu=mmu,
-                    kernel=kernel, append="tests=ahead", starts=False, console=("^PASS ahead [1-9]",), cost=cost)
+                    kernel=kernel, append="tests=ahead", starts=False, console=("^PASS ahead [1-9]",), cost=cost, long=long)
     return guest(name, f"programs that touch page after page, {mmu}" + ("" if run_ahead else ", not run ahead"), machine,
                  ("ahead",), kernel=kernel, mmu=mmu, words=words + ("" if run_ahead else " run-ahead=off"),
-                 options=() if run_ahead else ("--no-run-ahead",), cost=cost)
+                 options=() if run_ahead else ("--no-run-ahead",), cost=cost, long=long)
 
 
 def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None, long=False):
@@ -232,7 +234,7 @@ def kvm_intel(tables, **more):
     """The same with kvm-intel: ept, or shadow-vmx."""
     return Case(name=f"bochs-nested-kvm-{tables}", about=f"Debian's KVM as the guest, with {tables} for its own", machine="bochs",
                 kernel="linux", initrd=f"kvm-{tables}", append="quiet mitigations=off", memory="256M", page_size="2m", large="2",
-                options=("--nested",), trace=True, cost=150, console=(r"^vmm: write:100 ", "^vmm-ended 0$"), **more)
+                options=("--nested",), trace=True, console=(r"^vmm: write:100 ", "^vmm-ended 0$"), **more)
 
 
 def kvm_linux(machine, tables, **more):
@@ -241,6 +243,16 @@ def kvm_linux(machine, tables, **more):
                 kernel="linux", initrd=f"kvm-linux-{tables}", append="quiet mitigations=off", memory="512M", page_size="2m", large="2",
                 options=("--nested",) + (("--icount",) if machine == "qemu" else ()), trace=True,
                 console=("^vmmu-workload: PASS ", "^linux-ended 0$"), **more)
+
+
+def in_itself_small(machine, **more):
+    """The visor's own image as the guest, and the test guest as its own."""
+    tests = ("platform", "memory", "exec", "paging", "touch")
+    return Case(name=f"{machine}-nested-visor-guest", about="vmmu in vmmu: the visor as the guest, the test guest as its own", machine=machine,
+                kernel="visor", modules=("guest=vmmu:kernel",), memory="256M", page_size="2m", large="2", trace=True,
+                append=f"memory=128M at-end=exit -- tests={','.join(tests)},end-by-power-off every-mib=16",
+                options=("--nested",) + (("--icount",) if machine == "qemu" else ()),
+                console=tuple(f"^PASS {test} [1-9]" for test in tests), **more)
 
 
 def in_itself(machine, **more):
@@ -285,7 +297,7 @@ def claims(mmu):
 DEVIATIONS = {"qemu": "tcg-reserved,tcg-accessed", "bochs": "bochs-implicit"}
 
 
-def permission(machine, mmu, page_size="2m", every=31, **more):
+def permission(machine, mmu, page_size="2m", every=61, **more):
     """One combination of permission bits in `every`. On QEMU's shadow tables each answer is the engine's."""
     allow = "" if (machine, mmu) == ("qemu", "shadow") else f" allow={DEVIATIONS[machine]}"
     return Case(name=f"{machine}-permission-{mmu}-{page_size}", machine=machine, mmu=mmu, kernel="permission",
@@ -294,12 +306,12 @@ def permission(machine, mmu, page_size="2m", every=31, **more):
                 console=("^PASS permission ",), answers=r"^permission: (.+ combinations), digest (\w+)$", **more)
 
 
-def permissions(every=31):
+def permissions(every=61):
     return [
         permission("qemu", "bare", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "npt", every=every, options=QEMU_MORE, cost=3),
         permission("qemu", "shadow", "4k", every=every, options=QEMU_MORE, cost=18),
-        permission("qemu", "shadow", every=every, trace=every > 1, cost=8),
+        permission("qemu", "shadow", every=every, trace=every > 1, cost=8, long=True),
         permission("bochs", "bare", every=every),
         permission("bochs", "ept", every=every),
         permission("bochs", "shadow", every=every, cost=36),
@@ -312,13 +324,14 @@ def end(name, about, test, status, **more):
                 status=status, cost=3, **more)
 
 
-def out_of_time(name, machine, mmu, test="end-by-nobody", said="^no pause and no end, ", **more):
-    """A guest that never ends is ended, and all is told as at any other end."""
+def ended(name, machine, mmu, test="end-by-nobody", said="^no pause and no end, ", timeout=0, **more):
+    """A guest that never ends is ended by a signal, or after `timeout` seconds, and all is told as at any other end."""
+    status = OUT_OF_TIME if timeout else TERMINATED
     return Case(name=name, about="a guest that goes on for ever: ended, with summary and trace", machine=machine, mmu=mmu,
-                kernel="guest", append=f"tests={test}", options=("--timeout", "5" if machine == "qemu" else "15"),
-                status=OUT_OF_TIME, trace=True, console=(said,),
-                messages=("out of time after", "^vmmu: killed, exit status 124", "^  guest at +rip 0x[0-9a-f]+",
-                          "^  exits +[0-9,]+", "^  audit +no findings"), **more)
+                kernel="guest", append=f"tests={test}", options=("--timeout", str(timeout)) if timeout else (),
+                signal=0 if timeout else signal.SIGTERM, prompt=said, status=status, trace=True, console=(said,),
+                messages=("out of time after" if timeout else "ended by signal 15", f"^vmmu: killed, exit status {status}",
+                          "^  guest at +rip 0x[0-9a-f]+", "^  exits +[0-9,]+", "^  audit +no findings"), **more)
 
 
 def full_disk(machine):
@@ -332,6 +345,9 @@ def full_disk(machine):
 # Bochs 2.7's SVM: DR6 tells nothing of a trap that exits, and the CR2 of an injected #PF is lost where
 # its delivery faults.
 SVM_ON_BOCHS_CANNOT = {"npt": ("debug",), "shadow": ("debug", "delivery", "delivery-paging")}
+
+# One fault of each kind; all of them are made on QEMU.
+FAULTS_ON_BOCHS = ("write-text", "execute-guest", "page-0", "stack-guard")
 
 HOSTILE_MACHINES = (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))
 # A guest that runs random bytes may end in any way but one: the visor's own.
@@ -348,12 +364,12 @@ def hostile_code(machine, mmu, seed=1, load=100, seconds=None, **more):
                 messages=("^  audit +no findings",), cost=seconds // 2, **more)
 
 
-def hostile_modes(machine, mmu, seed=11, seconds=None):
+def hostile_modes(machine, mmu, seed=11, load=10, seconds=None):
     """Random code at CPL 3 and in virtual-8086 mode."""
     tasks = 0 if (machine, mmu) == ("qemu", "shadow") else 1
     case = hostile_code(machine, mmu, seed, seconds=seconds)
     return dataclasses.replace(case, name=f"{machine}-hostile-modes-{mmu}", about=f"a 32-bit guest that runs random programs, {mmu}",
-                               kernel="legacy", append=f"tests=stress-modes load=50 seed={seed} mmu={mmu} tasks={tasks}",
+                               kernel="legacy", append=f"tests=stress-modes load={load} seed={seed} mmu={mmu} tasks={tasks}",
                                console=("^stress-modes: begins",))
 
 
@@ -364,11 +380,11 @@ def refused(name, about, messages, status=CANNOT_START, **more):
 
 
 CASES = [
-    guest("qemu-guest-4k", "every guest test, 4 KiB pages", "qemu", GUEST_TESTS, words="steps=1500"),
+    guest("qemu-guest-4k", "every guest test, 4 KiB pages", "qemu", GUEST_TESTS, words="steps=400"),
     guest("qemu-guest-2m", "every guest test, pages up to 2 MiB", "qemu", GUEST_TESTS, page_size="2m",
-          words="steps=1500 seed=2"),
+          words="steps=400 seed=2"),
     guest("qemu-guest-1g", "every guest test, pages up to 1 GiB", "qemu", GUEST_TESTS, page_size="1g",
-          memory="2560M", words="steps=500 seed=3", cost=20),
+          memory="2560M", words="steps=150 seed=3", cost=15),
     guest("qemu-guest-high", "memory below and above 4 GiB", "qemu", ("touch",), memory="4G"),
     guest("qemu-guest-prealloc", "frames that are there before the first fault", "qemu",
           ("touch", "slots"), options=("--prealloc",)),
@@ -378,12 +394,12 @@ CASES = [
     around("qemu", "npt", 64),
     around("bochs", "ept", 64, cost=15),
     guest("qemu-around-slots", "slots that come, go and move, with neighbours mapped", "qemu", ("slots", "slots-random", "memory", "exec"),
-          page_size="2m", words="steps=1500 seed=7", options=("--fault-around", "8")),
+          page_size="2m", words="steps=500 seed=7", options=("--fault-around", "8")),
     guest("qemu-around-nested-svm", "a small hypervisor as the guest, with neighbours mapped", "qemu", ("nested-svm",),
           options=("--nested", "--fault-around", "32"), answers=NESTED_ANSWERS, cost=4),
     guest("qemu-guest-elf64", "the same image as ELF64, with two modules", "qemu", ("platform",),
           kernel="guest64", modules=("module", "module"), words="modules=2 module-bytes=10000"),
-    guest("bochs-guest-4k", "every guest test, 4 KiB pages", "bochs", GUEST_TESTS, words="every-mib=16", cost=60),
+    guest("bochs-guest-4k", "every guest test, 4 KiB pages", "bochs", GUEST_TESTS, words="every-mib=16 steps=150", cost=30),
     guest("bochs-guest-2m", "every guest test, pages up to 2 MiB", "bochs", GUEST_TESTS, page_size="2m",
           words="seed=2 every-mib=16", cost=60, long=True),
     linux("qemu", "4k", cost=15),
@@ -394,13 +410,13 @@ CASES = [
     linux("qemu", "2m", "linux-32", "workload32", cost=15, long=True),
     shadow_guest("qemu", "4k"),
     shadow_guest("qemu", "2m"),
-    shadow_linux("qemu", "4k"),
+    shadow_linux("qemu", "4k", long=True),
     shadow_linux("qemu", "2m"),
     shadow_linux("qemu", "4k", "linux-pae", "workload32"),
     shadow_linux("qemu", "2m", "linux-pae", "workload32", long=True),
     shadow_linux("qemu", "4k", "linux-32", "workload32"),
     shadow_linux("qemu", "2m", "linux-32", "workload32", long=True),
-    shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE),
+    shadow_linux("qemu", "4k", name="linux-5-level", options=QEMU_MORE, long=True),
     shadow_linux("qemu", "4k", name="linux-kpti", words="pti=on"),
     guest("qemu-shadow-guest-keys", "protection keys on shadow tables", "qemu", ("control",), mmu="shadow",
           words="mmu=shadow", options=QEMU_MORE),
@@ -416,14 +432,14 @@ CASES = [
            "quiet vmmu.breakpoint=@exit_cpuid", "ptrace", mmu=mmu, memory="256M", page_size="2m", large="2", cost=8,
            options=("--icount",), console=("^vmmu-ptrace: PASS",)) for mmu in ("npt", "shadow")],
     *[guest(f"{machine}-{mmu}-nmi", f"NMIs, blocked until IRET, {mmu}", machine, ("nmi",), cost=5,
-            mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
+            mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}", long=True)
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
     *[guest(f"{machine}-{mmu}-fresh", f"registers that nobody has written, {mmu}", machine, ("fresh",), cost=5,
             mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
     *[Case(f"{machine}-protect-{name}", f"the visor is kept from this by its own tables: {name}", machine, "guest",
            f"tests=end-by-violation which={which}", options=("--test-device",), status=FAILED, cost=3,
-           starts=False, messages=(message,))
+           starts=False, messages=(message,), long=machine == "bochs" and name not in FAULTS_ON_BOCHS)
       for machine in ("qemu", "bochs") for which, (name, message) in enumerate((
           ("write-text", r"visor: page fault \(vector 14, error 3\)"),
           ("write-constant", r"visor: page fault \(vector 14, error 3\)"),
@@ -436,7 +452,7 @@ CASES = [
           ("canary", r"visor: a buffer on the visor's stack has overflowed")), 1)],
     *[Case(f"{machine}-changed-{name}", f"a changed visor is noticed at the end: {said}", machine, "guest",
            f"tests=end-by-violation which={which}", options=("--test-device",), status=FAILED, cost=3,
-           messages=(f"visor: the visor's own {said} have changed while the guest ran",))
+           messages=(f"visor: the visor's own {said} have changed while the guest ran",), long=machine == "bochs" and name != "gate")
       for machine in ("qemu", "bochs") for which, (name, said) in enumerate((
           ("code", "code"), ("constant", "read-only data"), ("page-table", "page tables"), ("gate", "descriptor tables")), 11)],
     *[hostile_code(machine, mmu) for machine, mmu in HOSTILE_MACHINES],
@@ -455,7 +471,7 @@ CASES = [
     *[guest(f"bochs-svm-{mmu}-task-switch", f"hardware task switches under SVM on Bochs, {mmu}", "bochs", ("task-switch",),
             kernel="legacy", mmu=mmu, words=f"mmu={mmu}", cost=5, options=("--cpu", "ryzen")) for mmu in ("npt", "shadow")],
     *[guest(f"{machine}-{mmu}-registers", f"registers that software takes for granted, {mmu}", machine, ("registers",),
-            cost=5, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
+            cost=5, long=True, mmu=mmu if mmu == "shadow" else "", words=f"mmu={mmu}")
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],
     guest("qemu-guest-keys", "protection keys under NPT", "qemu", ("control",), options=QEMU_MORE),
     shadow_guest("bochs", "4k"),
@@ -498,8 +514,8 @@ CASES = [
           words="seed=3 rounds=2000", options=("--nested",), bounded=True, cost=20),
     Case("bochs-nested-vmx-abort", "an exit to a guest hypervisor that its own MSR area makes impossible: a triple fault, and told", "bochs",
          "guest", "tests=end-by-vmx-abort", options=("--nested",), status=TRIPLE_FAULT, cost=5, messages=("VMX abort 4 of the guest's own",)),
-    kvm_intel("ept"),
-    kvm_intel("shadow-vmx", long=True),
+    kvm_intel("ept", cost=32),
+    kvm_intel("shadow-vmx", cost=150, long=True),
     kvm("npt"),
     kvm("shadow"),
     kvm_cost(),
@@ -515,23 +531,26 @@ CASES = [
     kvm_linux("qemu", "npt", long=True, cost=120),
     kvm_linux("bochs", "ept", long=True, cost=200),
     in_itself("qemu", cost=60),
-    in_itself("bochs", cost=100),
+    in_itself_small("bochs", cost=20),
+    in_itself("bochs", cost=100, long=True),
     ahead("qemu", "bare", cost=3),
     ahead("qemu", "bare", "legacy", cost=3),
-    ahead("bochs", "bare", "legacy"),
+    ahead("bochs", "bare", "legacy", long=True),
     ahead("qemu", "npt"),
     ahead("qemu", "shadow"),
     ahead("qemu", "shadow", run_ahead=False),
     ahead("qemu", "shadow", "legacy"),
     ahead("bochs", "shadow", cost=20),
-    ahead("bochs", "shadow", "legacy", cost=35),
-    shadow_linux("bochs", "4k"),
+    ahead("bochs", "shadow", "legacy", cost=35, long=True),
+    shadow_linux("bochs", "4k", long=True),
     shadow_linux("bochs", "2m", long=True),
+    Case("bochs-shadow-start", "Debian's kernel on VMX's shadow tables, to its first program", "bochs", "linux", "quiet", "run", memory="256M",
+         page_size="2m", mmu="shadow", large="2", trace=True, cost=30, console=("^vmmu-run: user space after",)),
     shadow_linux("bochs", "4k", "linux-pae", "workload32", long=True),
     shadow_linux("bochs", "2m", "linux-pae", "workload32", long=True),
     shadow_linux("bochs", "4k", "linux-32", "workload32", long=True),
     shadow_linux("bochs", "2m", "linux-32", "workload32", long=True),
-    linux("bochs", "4k", cost=120),
+    linux("bochs", "4k", cost=32),
     linux("bochs", "2m", cost=110, long=True),
     linux("bochs", "4k", "linux-pae", "workload32", cost=110, long=True),
     linux("bochs", "2m", "linux-pae", "workload32", cost=110, long=True),
@@ -545,6 +564,7 @@ CASES = [
     Case("qemu-shell", "a shell that takes what is typed", "qemu", "linux", "quiet vmmu.shell", "run",
          memory="256M", page_size="2m", large="2", keys="echo sum $((6 * 7))\nexit\n", console=("^sum 42",)),
     end("end-halt", "HLT with interrupts off", "end-by-halt", HALTED),
+    end("end-power-off", "ACPI's S5", "end-by-power-off", 0),
     end("end-reset", "a reset", "end-by-reset", REBOOT),
     end("end-triple-fault", "a triple fault", "end-by-triple-fault", TRIPLE_FAULT),
     end("end-faults-upon-faults", "a #PF whose stack is missing, and so is that of #DF: the visor's doing on shadow tables",
@@ -595,11 +615,12 @@ CASES = [
         "end-by-fetching-nothing", FAILED, messages=("executes at gpa d8000000",)),
     end("end-invalid", "guest state that the CPU refuses: a dump, and the visor stays up",
         "end-by-invalid-state", FAILED, messages=("invalid",)),
-    out_of_time("end-timeout", "qemu", "npt", cost=5),
-    out_of_time("end-timeout-shadow", "qemu", "shadow", cost=5),
-    out_of_time("end-timeout-bochs", "bochs", "ept", cost=15),
+    ended("end-timeout", "qemu", "npt", timeout=8, cost=8),
+    ended("end-timeout-shadow", "qemu", "shadow", timeout=8, cost=8, long=True),
+    ended("end-timeout-bochs", "bochs", "ept", timeout=20, cost=20, long=True),
+    ended("end-signal-bochs", "bochs", "ept", cost=5),
     # Interrupts are off: on Bochs nothing but the preemption timer gets the visor back.
-    *[out_of_time(f"end-{name}-{machine}-{mmu}", machine, mmu, test, said, cost=5 if machine == "qemu" else 15)
+    *[ended(f"end-{name}-{machine}-{mmu}", machine, mmu, test, said, cost=3 if machine == "qemu" else 5)
       for name, test, said in (("no-exit", "end-by-no-exit", "^interrupts off, no exit and no end"),
                                ("faults-for-ever", "end-by-faults-for-ever", "^interrupts off, faults and no end"))
       for machine, mmu in (("qemu", "npt"), ("qemu", "shadow"), ("bochs", "ept"), ("bochs", "shadow"))],

@@ -238,11 +238,13 @@ def own_terminal(case):
 
 
 def type_keys(case, machine, typed, console):
-    """Type what the case wants typed, when the guest asks for it; a UART loses what comes too early."""
-    while case.keys and machine.poll() is None:
+    """Type or send what the case wants, when the guest asks for it; a UART loses what comes too early."""
+    while (case.keys or case.signal) and machine.poll() is None:
         if re.search(case.prompt, console.read_text(errors="replace"), re.M):
             with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
                 os.write(typed, case.keys.encode())
+            if case.signal:
+                machine.send_signal(case.signal)
             break
         time.sleep(0.1)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every combination of permission bits on every machine (or one in N).
 
-The machine tests (cases.py) try one combination in 31. Most of the time goes into
+The machine tests (cases.py) try one combination in 61. Most of the time goes into
 Bochs' shadow tables. The last line is "N passed, N failed, N skipped".
 """
 import argparse

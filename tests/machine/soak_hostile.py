@@ -46,7 +46,7 @@ def case_of(machine, mmu, cpu, seed):
     if seed % 4 == 0 or cpu:
         case = hostile(machine, mmu, seed)
     elif seed % 4 == 2:
-        case = hostile_modes(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
+        case = hostile_modes(machine, mmu, seed, load=50, seconds=SECONDS_OF_ONE[machine])
     else:
         case = hostile_code(machine, mmu, seed, seconds=SECONDS_OF_ONE[machine])
     options = case.options + (("--cpu", cpu) if cpu else ()) + (("--nested",) if seed % 3 == 0 and mmu != "shadow" else ())

@@ -24,6 +24,7 @@
 
 #define USER 1000
 #define DR7_EXECUTE_0 1L
+#define EXITS 20000u
 
 static void open_console(void)
 {
@@ -51,16 +52,17 @@ static unsigned long breakpoint(void)
 	return 0;
 }
 
-static void leave_for_ever(void)
+static _Noreturn void leave_often(void)
 {
 	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 	raise(SIGSTOP);
-	for (;;) {
+	for (unsigned i = 0; i < EXITS; i++) {
 		unsigned a = 0, b, c = 0, d;
 
 		__asm__ volatile("cpuid"
 		                 : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	}
+	_exit(0);
 }
 
 static bool set(pid_t child, unsigned number, unsigned long value)
@@ -79,15 +81,18 @@ static int attack(unsigned long address)
 		return 1;
 	child = fork();
 	if (!child)
-		leave_for_ever();
+		leave_often();
 	waitpid(child, &status, 0);
 	if (!set(child, 0, address) || !set(child, 7, DR7_EXECUTE_0)) {
 		printf("vmmu-ptrace: FAIL: the kernel takes no breakpoint at 0x%lx: %s\n", address, strerror(errno));
 		return 1;
 	}
 	ptrace(PTRACE_CONT, child, NULL, NULL);
-	sleep(1);
-	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+		printf("vmmu-ptrace: FAIL: the child did not end by itself: wait status 0x%x\n", (unsigned)status);
+		return 1;
+	}
 	return 0;
 }
 
