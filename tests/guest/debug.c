@@ -91,7 +91,7 @@ static void single_step(void)
 		check_trap(i, rip[i], DR6_BS, "a single step");
 }
 
-/* Reads of a device, which the visor carries out the short way (visor/exit/device_read.h) but for this. */
+/* Reads of a device, which the visor carries out the short way (visor/exit/quick_access.h) but for this. */
 static void single_step_over_reads(void)
 {
 	uint64_t behind[2];

@@ -10,7 +10,7 @@ GUEST_BUILD := $(BUILD)/guest
 GUEST_BOTH  := main command_line console ram random string timers device space model guest_model claims stress_switch \
                stress_alias stress_stores stress_reuse stress_large stress_garbage stress_control \
                touch slots slots_random platform ahead ahead_loops user user_entry
-GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec fault_around mmio time control debug breakpoints nmi nested_garbage nested_svm nested_svm_rights nested_svm_hostile nested_vmx nested_vmx_rights nested_vmx_controls nested_vmx_edges nested_vmx_hostile nested_vmx_l1 events delivery delivery_paging \
+GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec fault_around mmio time control debug breakpoints nmi nested_garbage nested_stores nested_svm nested_svm_rights nested_svm_hostile nested_vmx nested_vmx_rights nested_vmx_controls nested_vmx_edges nested_vmx_hostile nested_vmx_l1 events delivery delivery_paging \
                delivery_tables paging hostile registers fresh bench stress_pcid stress_hostile stress_code
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
 LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch umip refused stress_off stress_modes

@@ -345,7 +345,7 @@ static void local_apic(void)
 	apic_write(APIC_LDR, 0);
 }
 
-/* ---- The reads that the visor carries out the short way (visor/exit/device_read.h) ------------- */
+/* ---- The reads that the visor carries out the short way (visor/exit/quick_access.h) ------------- */
 
 #define APIC_LOAD(form, ...) \
 	({ \

@@ -7,6 +7,8 @@
  */
 #include "nested_svm.h"
 
+#include "nested_stores.h"
+
 #define MSR_EFER 0xc0000080
 #define MSR_STAR 0xc0000081
 #define MSR_LSTAR 0xc0000082
@@ -579,6 +581,38 @@ static void check_walks(void)
 	check_equal((uint32_t)l2_vmcb->exit_code, SVM_EXIT_NPF, "exit of a read where L1 has taken the page away");
 }
 
+/*
+ * L1 mends one entry for each fault of L2, in each way often enough that the visor expects the next one. Then
+ * it takes the page away again, and L2 must miss it.
+ */
+static void check_handler(void)
+{
+	enum { FIRST = 8,
+	       OFTEN = 5 };
+
+	make_tables();
+	for (unsigned n = 0; n < OFTEN * entry_stores(); n++) {
+		unsigned i = FIRST + n;
+
+		own_pt[i] = (WINDOW + i * PAGE) | P | W | U;
+		*page = 0x4000 + n;
+		prepare_access(READ);
+		l2_registers.rbx = WINDOW + i * PAGE;
+		expect_exit(SVM_EXIT_NPF, 0, "a read of a page that L1 has not mapped yet");
+		check_equal(l2_vmcb->exit_info2, WINDOW + i * PAGE, "its address");
+		entry_store(n / OFTEN, &nested_pt[i], physical(page) | P | W | U | A);
+		l2_vmcb->tlb_control = 0;
+		expect_exit(SVM_EXIT_VMMCALL, 3, "the same behind L1's store");
+		check_equal(l2_vmcb->rax, 0x4000 + n, "what L2 has read behind L1's store");
+	}
+	for (unsigned n = 0; n < OFTEN * entry_stores(); n++) {
+		prepare_access(READ);
+		l2_registers.rbx = WINDOW + (FIRST + n) * PAGE;
+		nested_pt[FIRST + n] = 0;
+		expect_exit(SVM_EXIT_NPF, 0, "a read of a page that L1 has taken away");
+	}
+}
+
 /* L1's own tables for L2, and no nested paging: what refuses is L2's #PF, which L1 intercepts. */
 static void check_shadow(void)
 {
@@ -674,6 +708,7 @@ void test_nested_svm(void)
 	if (cpuid(0x8000000a, 0).d & 1) {
 		check_permissions();
 		check_walks();
+		check_handler();
 	} else {
 		skip("nested-svm: nested paging, which the CPU does not have");
 		make_own_tables();

@@ -6,6 +6,8 @@
  */
 #include "nested_vmx.h"
 
+#include "nested_stores.h"
+
 /* ---- the instructions themselves ------------------------------------------------------------------- */
 
 static void do_vmptrst(void *unused)
@@ -469,6 +471,33 @@ static void check_ept(void)
 	vmx_expect_exit("the leaf mended", true, VMX_EXIT_VMCALL, 3);
 }
 
+/* L1 mends one entry for each fault of L2, in each way often enough that the visor expects the next one; then it takes the page away again. */
+static void check_handler(void)
+{
+	enum { FIRST = 8,
+	       OFTEN = 5 };
+
+	for (unsigned n = 0; n < OFTEN * entry_stores(); n++) {
+		uint64_t gpa = WINDOW + (FIRST + n) * PAGE;
+
+		l1.page[0] = 0x4000 + n;
+		access_window(LOAD);
+		l2_gpr.rbx = gpa;
+		vmx_expect_exit("a page that L1 has not mapped yet", false, VMX_EXIT_EPT_VIOLATION, 0);
+		check_equal(vmread(VMCS_GUEST_PHYSICAL_ADDRESS), gpa, "its gpa");
+		entry_store(n / OFTEN, &l1.ept_pt[FIRST + n], physical(l1.page) | EPT_RWX | EPT_WB | EPT_ACCESSED | EPT_DIRTY);
+		vmx_expect_exit("the same behind L1's store", true, VMX_EXIT_VMCALL, 3);
+		check_equal(l2_gpr.rax, 0x4000 + n, "what L2 has read behind L1's store");
+	}
+	for (unsigned n = 0; n < OFTEN * entry_stores(); n++) {
+		access_window(LOAD);
+		l2_gpr.rbx = WINDOW + (FIRST + n) * PAGE;
+		l1.ept_pt[FIRST + n] = 0;
+		invept(1, physical(l1.ept_pml4) | 3 << 3 | 6, 0);
+		vmx_expect_exit("a page that L1 has taken away", false, VMX_EXIT_EPT_VIOLATION, 0);
+	}
+}
+
 /* L2's own tables in the window: the walk of them is an access, too (28.2.1, table 28-7). */
 static void check_ept_walk(void)
 {
@@ -601,6 +630,7 @@ void test_nested_vmx(void)
 	check_ports_and_msrs();
 	check_events();
 	check_ept();
+	check_handler();
 	check_ept_rights();
 	check_ept_walk();
 	check_accessed_and_dirty();

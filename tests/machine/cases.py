@@ -227,7 +227,7 @@ def kvm_cost():
     return Case(name="qemu-nested-kvm-cost", about="what an exit of a guest's guest costs, with KVM between", machine="qemu",
                 kernel="linux", initrd="kvm-npt", append="quiet nokaslr mitigations=off", memory="512M", page_size="2m", large="2",
                 options=("--nested", "--icount"), cost=15, console=("^vmm-ended 0$",),
-                at_most=((r"^vmm: cpuid:10 vcpu=0 .*median=(\d+)", 8600), (r"^vmm: write:200 vcpu=0 .*min=(\d+)", 21000)))
+                at_most=((r"^vmm: cpuid:10 vcpu=0 .*median=(\d+)", 8600), (r"^vmm: write:200 vcpu=0 .*min=(\d+)", 13500)))
 
 
 def kvm_intel(tables, **more):

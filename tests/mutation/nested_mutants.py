@@ -10,6 +10,9 @@ WALK = "engine/api/nested_walk.c"
 FORMATS = "engine/format/guest_formats.c"
 ROOT = "engine/map/shadow/shadow_root.c"
 CALLS = "engine/api/nested_calls.c"
+PARK = "engine/map/shadow/shadow_park.c"
+WRITE = "engine/map/shadow/shadow_write.c"
+SYNC = "engine/map/shadow/shadow_sync.c"
 
 NESTED_MUTANTS = [
     Mutant("nested-rights-of-ours", MODE,
@@ -474,4 +477,34 @@ NESTED_MUTANTS = [
            "if (nested && !vmmu_flushes_wait(&op))",
            "if (false && !vmmu_flushes_wait(&op))",
            "L2 is entered behind an INVEPT while another vCPU still owes the flush"),
+
+    # ---- a write that L1's handler makes alone ---------------------------------------------------------
+    Mutant("await-at-once", PARK,
+           "if (s->history.alone < VMMU_ALONE_SURE)",
+           "if (false)",
+           "each write that a fault announces is emulated, whatever L1's handler does"),
+    Mutant("await-never", MAP,
+           "\t\t.awaits = true,\n",
+           "",
+           "a table is parked for each write of L1's handler"),
+    Mutant("await-despite-release", PARK,
+           "\t\tif (s->history.awaited)\n\t\t\ts->history.alone = VMMU_ALONE_NEVER;\n",
+           "\t\t(void)s;\n",
+           "a host that does not emulate is asked to again and again"),
+    Mutant("await-any-write", WRITE,
+           "\t\t\ts->history.awaited = false;\n",
+           "",
+           "one fault announces all writes that follow"),
+    Mutant("await-bursts", SYNC,
+           "!h->announced || changed != 1 ? 0",
+           "!h->announced ? 0",
+           "a handler that writes many entries is taken for one that writes one"),
+    Mutant("follow-as-now", MAP,
+           "\tvmmu_shadow_vcpu_of(vcpu)->reads = &((struct vmmu_nested_vcpu *)vcpu)->mode;\n",
+           "",
+           "what L1 writes is not followed while it runs"),
+    Mutant("follow-in-any-role", WRITE,
+           "\treturn role.word == s->role.word;\n",
+           "\treturn role.word == s->role.word || s;\n",
+           "a table is filled as another mode of L1's would read it"),
 ]

@@ -209,19 +209,37 @@ static void enter(struct guest *g)
 	assert_true(status == VMMU_OK || may_be_refused(g, status));
 }
 
+/* L1 does as hypervisors do: it writes the entry that its CPU's walk ended at, and no other. */
+static void handle(struct guest *g, uint64_t gpa, unsigned access)
+{
+	struct vmmu_nested n = g->nm->at->on->nested;
+	struct sim_walk walk;
+
+	sim_nm_model(g->nm, g->nm->at->on, gpa, access, &walk);
+	if (!walk.steps || sim_nm_enter(g->nm, NULL) != VMMU_OK)
+		return;
+	sim_nm_access(g->nm, walk.step[walk.steps - 1].entry_hpa, VMMU_W, some_entry(g));
+	sim_nm_enter(g->nm, &n);
+}
+
 /* Of what runs: L2, or L1 where the entry of L2 has been refused. */
 static void access_it(struct guest *g)
 {
 	bool ad = g->kind->mode == VMMU_MODE_NPT || (g->nm->at->on->nested.root & 1u << 6);
 	unsigned access = chance(g, 45) ? VMMU_W : chance(g, 30) ? VMMU_X
 	                                                         : VMMU_R;
+	enum vmmu_fault_result result;
+	uint64_t gpa;
 
 	/* A walk of L2's own tables is a write where there are flags to set (SDM vol. 3, 29.3.5). */
 	g->nm->not_final = g->nm->at->on->is_l2 && chance(g, 10);
 	if (g->nm->not_final)
 		access = ad ? VMMU_R | VMMU_W : VMMU_R;
-	sim_nm_access(g->nm, g->nm->at->on->is_l2 ? some_l2_gpa(g) : some_frame(g) << 12, access, some_entry(g));
+	gpa = g->nm->at->on->is_l2 ? some_l2_gpa(g) : some_frame(g) << 12;
+	result = sim_nm_access(g->nm, gpa, access, some_entry(g));
 	g->nm->not_final = false;
+	if (result == VMMU_FAULT_REFLECT && chance(g, 40))
+		handle(g, gpa, access);
 }
 
 static void host_writes(struct guest *g)

@@ -2,7 +2,7 @@
 #include "visor/emulate/decode.h"
 
 #include "visor/emulate/emulation.h"
-#include "visor/emulate/plain_load.h"
+#include "visor/emulate/plain_access.h"
 #include "visor/lib/string.h"
 
 #define SETS 64u /* a power of two */
@@ -114,7 +114,7 @@ static enum emulate_result decode_anew(struct kept *k, ZydisMachineMode mode, co
 	k->mask = mask_of(d->instruction.length);
 	k->mode = mode;
 	d->handler = find_handler(d);
-	d->plain = plain_load_of(d);
+	d->plain = plain_access_of(d);
 	return EMULATE_DONE;
 }
 

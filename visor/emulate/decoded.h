@@ -13,24 +13,32 @@
 struct emulation;
 
 /*
- * MOV of 32 bits from memory to a general register in 64-bit code, by a 64-bit address in a
- * segment that has no base there: what it does follows from the general registers and RIP.
+ * An access of 64-bit code by a 64-bit address, in a segment that has no base there, and a general
+ * register: what it does follows from the general registers, the flags and RIP.
  */
-struct plain_load {
-	bool is_one;
-	uint8_t to;           /* general register */
-	uint8_t base, index;  /* general registers, or PLAIN_LOAD_* */
+enum plain_kind {
+	PLAIN_NONE,             /* it is something else */
+	PLAIN_LOAD,             /* MOV r32, m32 */
+	PLAIN_STORE,            /* MOV m64, r64 */
+	PLAIN_EXCHANGE,         /* XCHG m64, r64 */
+	PLAIN_COMPARE_EXCHANGE, /* CMPXCHG m64, r64, with LOCK or without */
+};
+
+struct plain_access {
+	enum plain_kind kind;
+	uint8_t gpr;          /* the register operand */
+	uint8_t base, index;  /* general registers, or one of those below */
 	uint8_t scale;        /* 1, 2, 4, 8 */
 	int64_t displacement; /* also an address without base, in whole */
 };
-enum { PLAIN_LOAD_NONE = 0xff,
-       PLAIN_LOAD_RIP = 0xfe }; /* the next instruction's */
+enum { PLAIN_NO_REGISTER = 0xff,
+       PLAIN_RIP = 0xfe }; /* the next instruction's */
 
 struct decoded {
 	ZydisDecodedInstruction instruction;
 	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
 	enum emulate_result (*handler)(struct emulation *e); /* what carries it out */
-	struct plain_load plain;
+	struct plain_access plain;
 };
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "visor/cpu/gpr.h"
 #include "visor/cpu/x86.h"
-#include "visor/exit/device_read.h"
+#include "visor/exit/quick_access.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/svm/internal.h"
@@ -70,21 +70,21 @@ static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
 	svm_inject_event(v);
 }
 
-/* The guest has met device memory, or something else that the engine has left to us. A plain read of the local APIC ends here. */
+/* The guest has met device memory, or something else that the engine has left to us. A plain read of the local APIC ends here, and a plain write to a table. */
 static __attribute__((noinline)) enum svm_next memory_exit_rest(struct vcpu *v, const struct vmmu_fault *fault,
                                                                 enum vmmu_fault_result result)
 {
 	struct vmcb *b = v->svm.vmcb;
-	struct device_read r = {
+	struct quick_access a = {
 		.gpa = fault->gpa.v, .rip = b->rip, .cr3 = b->cr3, .five_levels = svm_read_cr4(v) & X86_CR4_LA57};
 	uint64_t next;
 
-	if (result != VMMU_FAULT_EMULATE_MMIO || unlikely(fault->access & VMMU_ACCESS_WALK) || unlikely(b->rflags & X86_FLAG_TF) || unlikely(b->interrupt_shadow & 1) ||
+	if (!quick_access_fits(fault, result) || unlikely(b->rflags & X86_FLAG_TF) || unlikely(b->interrupt_shadow & 1) ||
 	    unlikely(v->svm.before_iret) || unlikely(!svm_is_64bit_code(v->svm.vmcb)))
 		return svm_slow_exit(v, fault, result);
 	v->state.gpr[X86_RAX] = b->rax;
 	v->state.gpr[X86_RSP] = b->rsp;
-	next = device_read_quickly(v, &r);
+	next = quick_access(v, &a, result, &b->rflags);
 	if (!next)
 		return svm_slow_exit(v, fault, result);
 	b->rax = v->state.gpr[X86_RAX];

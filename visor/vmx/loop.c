@@ -4,7 +4,7 @@
 
 #include "visor/cpu/gpr.h"
 #include "visor/cpu/x86.h"
-#include "visor/exit/device_read.h"
+#include "visor/exit/quick_access.h"
 #include "visor/exit/exit.h"
 #include "visor/exit/shadow.h"
 #include "visor/host/interrupts.h"
@@ -124,25 +124,29 @@ static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 	return false;
 }
 
-/* The guest has met device memory: a plain read of the local APIC ends here. */
-static bool vmx_device_read(struct vcpu *v, const struct vmmu_fault *fault)
+/* The guest has met device memory, or writes a table that is held: a plain read of the local APIC ends here, and a plain write. */
+static __attribute__((noinline)) bool vmx_quick_access(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
 {
 	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
-	struct device_read r = {.gpa = fault->gpa.v, .rip = fault->rip};
-	uint64_t next;
+	struct quick_access a = {.gpa = fault->gpa.v, .rip = fault->rip};
+	uint64_t next, rflags, before;
 
-	if (unlikely(fault->access & VMMU_ACCESS_WALK) || unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID) ||
-	    unlikely(vmread(VMCS_GUEST_RFLAGS) & (X86_FLAG_TF | X86_FLAG_RF)) ||
+	if (!quick_access_fits(fault, result) || unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID) ||
 	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows) || unlikely(!vmx_in_64bit_code(v)))
 		return false;
-	r.cr3 = vmread(VMCS_GUEST_CR3);
-	r.five_levels = vmx_read_cr4(v) & X86_CR4_LA57;
+	rflags = before = vmread(VMCS_GUEST_RFLAGS);
+	if (unlikely(rflags & (X86_FLAG_TF | X86_FLAG_RF)))
+		return false;
+	a.cr3 = vmread(VMCS_GUEST_CR3);
+	a.five_levels = vmx_read_cr4(v) & X86_CR4_LA57;
 	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
-	next = device_read_quickly(v, &r);
+	next = quick_access(v, &a, result, &rflags);
 	if (!next)
 		return false;
 	vmwrite(VMCS_GUEST_RSP, v->state.gpr[X86_RSP]);
 	vmwrite(VMCS_GUEST_RIP, next);
+	if (rflags != before)
+		vmwrite(VMCS_GUEST_RFLAGS, rflags);
 	return true;
 }
 
@@ -154,7 +158,7 @@ static __attribute__((noinline)) bool rare_memory_exit(struct vcpu *v, uint32_t 
 	if (v->tracing)
 		fault->word = vmx_trace_word(v);
 	result = vmmu_fault(v->mmu, fault);
-	if (result == VMMU_FAULT_EMULATE_MMIO && vmx_device_read(v, fault)) {
+	if (vmx_quick_access(v, fault, result)) {
 		before_entry(v);
 		return false;
 	}
@@ -233,7 +237,7 @@ static inline __attribute__((always_inline)) bool vmx_dispatch(struct vcpu *v, u
 	if (guarded && v->tracing)
 		fault.word = vmx_trace_word(v);
 	result = vmmu_fault(v->mmu, &fault);
-	if (unlikely(result > VMMU_FAULT_RETRY))
+	if (unlikely(result > VMMU_FAULT_RETRY) && !vmx_quick_access(v, &fault, result))
 		return vmx_slow_exit(v, reason, &fault, result);
 	before_entry(v);
 	return false;

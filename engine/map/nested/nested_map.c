@@ -26,6 +26,13 @@ static enum vmmu_status nested_root_pointer(const struct vmmu_vcpu *vcpu, struct
 	return status;
 }
 
+/* L1 writes its tables while it runs, and so while this vCPU reads none of them. */
+static void nested_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
+{
+	vmmu_shadow_join(vcpu, managing);
+	vmmu_shadow_vcpu_of(vcpu)->reads = &((struct vmmu_nested_vcpu *)vcpu)->mode;
+}
+
 static const struct vmmu_map_ops nested_ops = {
 	.fault = vmmu_nested_fault,
 	.zap_range = vmmu_shadow_zap_range,
@@ -41,7 +48,7 @@ static const struct vmmu_map_ops nested_ops = {
 	.root_pointer = nested_root_pointer,
 	.prefault_limit = nested_prefault_limit,
 	.vcpu_bytes = sizeof(struct vmmu_nested_vcpu),
-	.join = vmmu_shadow_join,
+	.join = nested_join,
 	.leave = vmmu_shadow_leave,
 	.fini = vmmu_shadow_fini,
 };
@@ -62,6 +69,7 @@ bool vmmu_nested_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 	static const struct vmmu_shadow_kind kind = {
 		.ops = &nested_ops,
 		.input = VMMU_INPUT_NESTED_GPA,
+		.awaits = true,
 		.root_tables = 1 + VMMU_PAE_ENTRIES + VMMU_CROWN_TABLES,
 		.create_unpaged = create_l1,
 	};

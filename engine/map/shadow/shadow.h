@@ -84,7 +84,12 @@ struct vmmu_shadow_history {
 	bool announced;  /* parked by the guest's own #PF: its handler will write */
 	unsigned writes; /* emulated since a fault last came through */
 	uint64_t synced; /* the map's `faults` when it was last compared */
+	int8_t alone;    /* announced writes in a row that were of one entry each, up to VMMU_ALONE_SURE */
+	bool awaited;    /* the next write is one of these, and not worth parking for */
 };
+
+enum { VMMU_ALONE_SURE = 2,
+       VMMU_ALONE_NEVER = -1 }; /* the host has not emulated such a write */
 
 struct vmmu_shadow {
 	struct vmmu_table table; /* first: the header of every table */
@@ -129,6 +134,7 @@ struct vmmu_shadow_kind {
 	enum vmmu_input input;
 	uint8_t root_tables; /* that a root may need at once */
 	bool low_top;        /* CR3 names a top of four registers: it lies below 4 GiB */
+	bool awaits;         /* a write that a fault announces is emulated where such writes come alone */
 	/* Add the map for vCPUs that use no guest table just now. False: no memory. */
 	bool (*create_unpaged)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                       const struct vmmu_layout *layout);
@@ -185,7 +191,8 @@ struct vmmu_shadow_vcpu {
 	struct vmmu_vcpu vcpu; /* first */
 	struct vmmu_shadow_vcpu *next;
 	struct vmmu_guest_mode mode;
-	union vmmu_role role; /* of a top table in this mode */
+	/* How the tables are read that a write is followed in: as now, or, by a nested guest's hypervisor, as last. */
+	const struct vmmu_guest_mode *reads;
 	/* Under the shadow lock: any vCPU may let go of a root that this one does not run on. */
 	struct vmmu_root_slot slot[VMMU_ROOTS];
 	struct vmmu_root_slot *root; /* NULL: paging is off, the unpaged map */
@@ -402,6 +409,12 @@ void vmmu_shadow_reclaim(struct vmmu_exclusive x, unsigned room);
 bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced);
 /* The same, for a caller who is no #PF of the guest's. */
 bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn);
+/*
+ * A #PF of the guest's announces a write to gfn. True: the tables stay held, since such a write has come
+ * alone time and again, and emulating it costs no more than the exit that parking costs later. False: they
+ * are to be parked.
+ */
+bool vmmu_shadow_await(struct vmmu_exclusive x, uint64_t gfn);
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn);
 
@@ -420,7 +433,8 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
                           unsigned first, unsigned end);
 /* The leaf for gfn of `block` by what the host has said of it before. False: it must be asked. */
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
-                            uint64_t gfn, uint64_t gpte, unsigned rights, uint64_t *value);
+                            const struct vmmu_guest_format *format, uint64_t gfn, uint64_t gpte, unsigned rights,
+                            uint64_t *value);
 /* Note that the host has named a run of frames around gfn. */
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence);
@@ -433,6 +447,9 @@ void vmmu_shadow_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64
 void vmmu_shadow_refill(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, uint64_t bytes);
 
 /* ---- shadow_root.c: no lock held ---- */
+
+/* The role of a top table in this mode. */
+union vmmu_role vmmu_shadow_top_role(const struct vmmu_guest_mode *mode);
 
 /* The vCPU's registers have changed. Refused (NO_MEMORY; INVALID: another CPU than agreed on): nothing has. */
 enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,

@@ -290,7 +290,7 @@ static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s, struct 
 		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
 		uint64_t value;
 
-		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, s->gfn + i, own_entry(b), b->rights, &value))
+		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, b->mode->format, s->gfn + i, own_entry(b), b->rights, &value))
 			vmmu_shadow_map_leaf(&v, s, value, s->gfn + i, block, VMMU_CAUSE_PREFETCH);
 	}
 }

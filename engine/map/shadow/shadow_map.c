@@ -12,6 +12,7 @@ void vmmu_shadow_join(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
 
 	struct vmmu_closed closed = vmmu_gate_close(&vcpu->vm->tables, managing);
 
+	sv->reads = &sv->mode;
 	sv->next = all->vcpus;
 	all->vcpus = sv;
 	if (all->limit < least)

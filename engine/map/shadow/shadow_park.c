@@ -61,6 +61,7 @@ static void park(struct vmmu_exclusive x, struct vmmu_shadow *s, bool announced)
 		                 VMMU_CAUSE_GUEST_WRITE);
 	s->state = VMMU_SHADOW_PARKED;
 	s->history.announced = announced;
+	s->history.awaited = false;
 	vmmu_shadow_count_held(vmmu_shadow_map_of(x.op), s, -1);
 	/* The guest may use the frame otherwise by now. So the table goes first when tables are short. */
 	vmmu_shadow_make_oldest(vmmu_shadow_map_of(x.op), s);
@@ -94,7 +95,29 @@ bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced)
 
 bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn)
 {
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
+
+	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn))
+		if (s->history.awaited)
+			s->history.alone = VMMU_ALONE_NEVER;
 	return vmmu_shadow_park(x, gfn, false);
+}
+
+bool vmmu_shadow_await(struct vmmu_exclusive x, uint64_t gfn)
+{
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
+	struct vmmu_shadow *s;
+
+	if (!all->kind->awaits)
+		return false;
+	for (s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn))
+		if (s->history.alone < VMMU_ALONE_SURE)
+			return false;
+	for (s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
+		s->history.awaited = true;
+		s->history.writes = 0;
+	}
+	return true;
 }
 
 /* Faults within which a table that was parked for little is not parked again. */
@@ -105,7 +128,8 @@ enum { SOON = 4 };
  * Emulating costs one exit for each write. A write is emulated first if the last
  * parking was for little and not long ago. It is also emulated, however long ago that
  * was, if the last parking was in vain: an instruction may need the table in order to
- * write it, and would never finish.
+ * write it, and would never finish. And it is emulated if a fault has announced it as one that
+ * comes alone.
  */
 static bool is_worth_parking(const struct vmmu_shadow_map *all, const struct vmmu_shadow *s)
 {
@@ -113,6 +137,8 @@ static bool is_worth_parking(const struct vmmu_shadow_map *all, const struct vmm
 
 	if (h->writes >= 1)
 		return true;
+	if (h->awaited)
+		return false;
 	switch (h->worth) {
 	case VMMU_PARKED_IN_VAIN:
 		return false;

@@ -8,7 +8,7 @@ static inline unsigned top_level(const struct vmmu_guest_mode *mode)
 	return mode->format ? vmmu_guest_our_levels(mode->format) : VMMU_LEVEL_1G;
 }
 
-static union vmmu_role top_role(const struct vmmu_guest_mode *mode)
+union vmmu_role vmmu_shadow_top_role(const struct vmmu_guest_mode *mode)
 {
 	const struct vmmu_paging *r = &mode->registers;
 	unsigned levels = top_level(mode);
@@ -125,7 +125,7 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_excl
 	struct vmmu_root_slot *slot = slot_to_fill(vmmu_shadow_vcpu_of(vcpu));
 
 	vmmu_shadow_let_go(x, slot);
-	slot->role = top_role(mode);
+	slot->role = vmmu_shadow_top_role(mode);
 	slot->cr3 = mode->registers.cr3 & mode->format->root;
 	for (unsigned i = 0; mode->format->top_in_registers && i < VMMU_PAE_ENTRIES; i++)
 		slot->pdpte[i] = mode->registers.pdpte[i];
@@ -144,7 +144,7 @@ static struct vmmu_root_slot *make_root(struct vmmu_vcpu *vcpu, struct vmmu_excl
 static struct vmmu_root_slot *find_root(struct vmmu_shadow_vcpu *sv,
                                         const struct vmmu_guest_mode *mode)
 {
-	union vmmu_role role = top_role(mode);
+	union vmmu_role role = vmmu_shadow_top_role(mode);
 
 	for (unsigned i = 0; i < VMMU_ROOTS; i++)
 		if (is_root_of(&sv->slot[i], role, mode))
@@ -169,7 +169,6 @@ static bool take_root(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const str
 		root->used = ++sv->clock;
 	sv->root = root;
 	sv->mode = *mode;
-	sv->role = top_role(mode);
 	sv->started = true;
 	sv->fresh = true;
 	return true;

@@ -55,7 +55,8 @@ static bool is_known(const struct vmmu_vcpu *vcpu, struct vmmu_inside inside, co
 }
 
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
-                            uint64_t gfn, uint64_t gpte, unsigned rights, uint64_t *value)
+                            const struct vmmu_guest_format *format, uint64_t gfn, uint64_t gpte, unsigned rights,
+                            uint64_t *value)
 {
 	const struct vmmu_layout *l = &x.op->map->layout;
 	struct vmmu_backing backing;
@@ -65,8 +66,7 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 	backing = block->run.backing;
 	backing.pfn.v += gfn - block->run.first;
 	*value = vmmu_make_leaf(l, VMMU_LEVEL_4K, backing.pfn,
-	                        vmmu_shadow_leaf_bits(x.op, vmmu_shadow_vcpu_of(vcpu)->mode.format, gpte,
-	                                              vcpu->hit.info.flags, backing, rights, 0));
+	                        vmmu_shadow_leaf_bits(x.op, format, gpte, vcpu->hit.info.flags, backing, rights, 0));
 	/* Host and guest may have no right in common. */
 	if (!vmmu_is_present(l, *value))
 		return false;
@@ -102,7 +102,7 @@ static bool sync_leaf(const struct sync *y, uint64_t gpte, uint64_t gfn, struct 
 	if ((gpte & f->dirty) != f->dirty)
 		rights &= ~(unsigned)VMMU_PAGE_WRITE;
 	*block = vmmu_block_of(&vmmu_shadow_map_of(y->x.op)->frames, gfn);
-	if (!vmmu_shadow_known_leaf(y->vcpu, y->x, *block, gfn, gpte, rights, value))
+	if (!vmmu_shadow_known_leaf(y->vcpu, y->x, *block, f, gfn, gpte, rights, value))
 		return false;
 	return true;
 }
@@ -218,7 +218,7 @@ static struct sync start(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 		.vcpu = vcpu,
 		.x = x,
 		.s = s,
-		.mode = &vmmu_shadow_vcpu_of(vcpu)->mode,
+		.mode = vmmu_shadow_vcpu_of(vcpu)->reads,
 		.page = host->guest_page
 	                        ? host->guest_page(x.op->tables->ctx, vmmu_gpa_of(s->gfn << VMMU_PAGE_SHIFT))
 	                        : NULL,
@@ -262,6 +262,9 @@ enum { FEW = 2 };
 /* A handler that announced itself does not show how the next write will be. */
 static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 {
+	if (h->alone != VMMU_ALONE_NEVER)
+		h->alone = !h->announced || changed != 1 ? 0 : h->alone < VMMU_ALONE_SURE ? (int8_t)(h->alone + 1)
+		                                                                          : h->alone;
 	if (!h->announced)
 		h->worth = !changed         ? VMMU_PARKED_IN_VAIN
 		           : changed <= FEW ? VMMU_PARKED_FOR_LITTLE

@@ -6,10 +6,15 @@
  */
 #include "map/shadow/shadow.h"
 
-/* Does `s` read its guest table as this vCPU does, whatever the level? */
+/* Does `s` read its guest table as this vCPU does, or has done last, whatever the level? */
 static bool is_read_alike(struct vmmu_vcpu *vcpu, const struct vmmu_shadow *s)
 {
-	union vmmu_role role = vmmu_shadow_vcpu_of(vcpu)->role;
+	const struct vmmu_guest_mode *mode = vmmu_shadow_vcpu_of(vcpu)->reads;
+	union vmmu_role role;
+
+	if (!mode->levels)
+		return false;
+	role = vmmu_shadow_top_role(mode);
 
 	role.level = s->role.level;
 	role.direct = s->role.direct;
@@ -63,7 +68,10 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t g
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
 		unsigned size = s->format->entry_bytes, from, end;
 
-		s->history.writes += fn == drop_written;
+		if (fn == drop_written) {
+			s->history.writes++;
+			s->history.awaited = false;
+		}
 		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
 			fn(vcpu, x, s, from, end);
 	}

@@ -3,12 +3,13 @@
  * A VMM that boots a Linux kernel on KVM and shows its console: no more than a kernel needs to reach user
  * space. KVM has interrupt controllers and PIT, the serial port is the visor's own model.
  *
- *   linux [--memory MIB] [--initrd FILE] [--append WORDS] [--until TEXT] KERNEL
+ *   linux [--memory MIB] [--initrd FILE] [--append WORDS] [--until TEXT] [--stats FILE] KERNEL
  *
- * Ends with 0 when the console has shown TEXT, with 1 when the guest ends otherwise. How a kernel is
- * entered: Documentation/x86/boot.rst, "64-bit boot protocol".
+ * Ends with 0 when the console has shown TEXT, with 1 when the guest ends otherwise. --stats: what KVM has
+ * counted by then, which is gone with the VM. How a kernel is entered: Documentation/x86/boot.rst, "64-bit boot protocol".
  */
 #include <asm/bootparam.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/kvm.h>
@@ -47,6 +48,8 @@
 #define CMOS_INDEX 0x70
 #define KEYBOARD 0x64
 #define PULSE_RESET 0xfe
+
+#define STATS "/sys/kernel/debug/kvm"
 
 static struct {
 	int kvm, fd, vcpu;
@@ -334,15 +337,45 @@ static bool run(void)
 	return true;
 }
 
+/* Of all VMs, of which there is this one. A line has a name and a number. */
+static void write_stats(const char *path)
+{
+	FILE *out = fopen(path, "w");
+	DIR *folder = opendir(STATS);
+	const struct dirent *entry;
+
+	if (!out)
+		fail(path);
+	if (!folder)
+		fail(STATS);
+	while ((entry = readdir(folder))) {
+		char name[sizeof(STATS) + sizeof(entry->d_name)];
+		unsigned long long value;
+		FILE *in;
+
+		snprintf(name, sizeof(name), STATS "/%s", entry->d_name);
+		in = entry->d_type == DT_REG ? fopen(name, "r") : NULL;
+		if (in && fscanf(in, "%llu", &value) == 1)
+			fprintf(out, "%s %llu\n", entry->d_name, value);
+		if (in)
+			fclose(in);
+	}
+	closedir(folder);
+	if (fclose(out))
+		fail(path);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"memory", required_argument, NULL, 'm'},
 	                                        {"initrd", required_argument, NULL, 'i'},
 	                                        {"append", required_argument, NULL, 'a'},
 	                                        {"until", required_argument, NULL, 'u'},
+	                                        {"stats", required_argument, NULL, 's'},
 	                                        {NULL, 0, NULL, 0}};
-	const char *initrd = NULL, *words = "console=ttyS0 panic=-1";
+	const char *initrd = NULL, *stats = NULL, *words = "console=ttyS0 panic=-1";
 	size_t memory = 128;
+	bool seen;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -351,15 +384,19 @@ int main(int argc, char **argv)
 		case 'i': initrd = optarg; break;
 		case 'a': words = optarg; break;
 		case 'u': vm.until = optarg; break;
+		case 's': stats = optarg; break;
 		default: return 2;
 		}
 	}
 	if (optind + 1 != argc || memory < 32 || memory > 1024) {
-		fprintf(stderr, "usage: linux [--memory 32..1024] [--initrd FILE] [--append WORDS] [--until TEXT] KERNEL\n");
+		fprintf(stderr, "usage: linux [--memory 32..1024] [--initrd FILE] [--append WORDS] [--until TEXT] [--stats FILE] KERNEL\n");
 		return 2;
 	}
 	create(memory * MIB);
 	set_cpuid();
 	set_registers(load(argv[optind], initrd, words));
-	return run() ? 0 : 1;
+	seen = run();
+	if (stats)
+		write_stats(stats);
+	return seen ? 0 : 1;
 }
