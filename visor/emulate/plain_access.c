@@ -23,7 +23,7 @@ static bool address_register(ZydisRegister name, uint8_t *out)
 }
 
 /* By the opcode alone: A1 and A3, the forms with a whole address, come with other rules for their width. */
-static enum plain_kind kind_of(const ZydisDecodedInstruction *i)
+static enum plain_kind plain_kind_of(const ZydisDecodedInstruction *i)
 {
 	if (i->machine_mode != ZYDIS_MACHINE_MODE_LONG_64 || i->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY || i->address_width != 64)
 		return PLAIN_NONE;
@@ -42,7 +42,7 @@ static enum plain_kind kind_of(const ZydisDecodedInstruction *i)
 struct plain_access plain_access_of(const struct decoded *d)
 {
 	const struct plain_access none = {.kind = PLAIN_NONE};
-	enum plain_kind kind = kind_of(&d->instruction);
+	enum plain_kind kind = plain_kind_of(&d->instruction);
 	const ZydisDecodedOperand *reg = &d->operand[kind != PLAIN_LOAD], *in_memory = &d->operand[kind == PLAIN_LOAD];
 	const ZydisDecodedOperandMem *mem = &in_memory->mem;
 	struct plain_access p = {.kind = kind, .scale = 1};
