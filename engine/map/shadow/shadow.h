@@ -410,7 +410,7 @@ bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced);
 /* The same, for a caller who is no #PF of the guest's. */
 bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn);
 /*
- * A #PF of the guest's announces a write to gfn. True: the tables stay held, since such a write has come
+ * A #PF of the guest's, in a map of a kind that awaits, announces a write to gfn. True: the tables stay held, since such a write has come
  * alone time and again, and emulating it costs no more than the exit that parking costs later. False: they
  * are to be parked.
  */

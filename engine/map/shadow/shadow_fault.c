@@ -196,7 +196,7 @@ void vmmu_shadow_expect_write(struct vmmu_build *b)
 	last = &b->walk.step[b->walk.steps - 1];
 	gfn = vmmu_gpa_gfn(last->where).v;
 	lock(b);
-	if (!vmmu_shadow_await(b->x, gfn))
+	if (!vmmu_shadow_map_of(b->op)->kind->awaits || !vmmu_shadow_await(b->x, gfn))
 		vmmu_shadow_park(b->x, gfn, true);
 	unlock(b);
 }

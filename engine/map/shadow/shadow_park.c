@@ -108,8 +108,6 @@ bool vmmu_shadow_await(struct vmmu_exclusive x, uint64_t gfn)
 	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
 	struct vmmu_shadow *s;
 
-	if (!all->kind->awaits)
-		return false;
 	for (s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn))
 		if (s->history.alone < VMMU_ALONE_SURE)
 			return false;
