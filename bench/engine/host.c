@@ -144,6 +144,7 @@ void host_start(struct host *host, const struct host_config *config)
 		},
 		.max_vcpus = config->max_vcpus,
 		.fault_around = config->fault_around,
+		.max_level = config->max_level,
 	};
 
 	*host = (struct host){.frames_max = config->table_frames ? config->table_frames : 65536,

@@ -31,6 +31,7 @@ struct host_config {
 	uint32_t max_vcpus;    /* as in struct vmmu_config */
 	unsigned order;        /* of host.backing's runs */
 	uint8_t fault_around;  /* as in struct vmmu_config */
+	uint8_t max_level;     /* as in struct vmmu_config */
 	uint64_t ram_bytes;    /* guest memory that can be read */
 };
 

@@ -125,6 +125,41 @@ static void fault_each(enum vmmu_mode mode, uint64_t step, uint64_t count, unsig
 	host_stop(&host);
 }
 
+/* By pages of 4 KiB, although all memory is one run: the host need not be asked for each. */
+static void start_in_runs(struct host *host, uint64_t bytes)
+{
+	host_start(host, &(struct host_config){.mode = VMMU_MODE_EPT, .order = 18, .max_level = VMMU_LEVEL_4K});
+	host_slot(host, 0, bytes, 0);
+	host_touch(host, 0, VMMU_W);
+}
+
+static void fault_4k_run(void)
+{
+	struct host host;
+
+	start_in_runs(&host, PAGES * PAGE);
+	for (uint64_t i = 0; i < PAGES; i += 512)
+		host_touch(&host, i * PAGE, VMMU_W);
+	count_begin();
+	for (uint64_t i = 0; i < PAGES; i++)
+		if (i % 512)
+			host_touch(&host, i * PAGE, VMMU_W);
+	count_end(PAGES - PAGES / 512);
+	host_stop(&host);
+}
+
+static void fault_new_table_run(void)
+{
+	struct host host;
+
+	start_in_runs(&host, 512 * 2 * MIB);
+	count_begin();
+	for (uint64_t i = 1; i < 512; i++)
+		host_touch(&host, i * 2 * MIB, VMMU_W);
+	count_end(511);
+	host_stop(&host);
+}
+
 static void fault_new_table(void) { fault_each(VMMU_MODE_EPT, 2 * MIB, 512, 0); }
 static void fault_2m(void) { fault_each(VMMU_MODE_EPT, 2 * MIB, 512, 9); }
 static void fault_1g(void) { fault_each(VMMU_MODE_EPT, GIB, 64, 18); }
@@ -534,7 +569,9 @@ static const struct row {
 	{"fault-4k-traced", fault_4k_traced},
 	{"fault-around-16-page", fault_around_16_page},
 	{"fault-around-64-page", fault_around_64_page},
+	{"fault-4k-run", fault_4k_run},
 	{"fault-new-table", fault_new_table},
+	{"fault-new-table-run", fault_new_table_run},
 	{"fault-2m", fault_2m},
 	{"fault-1g", fault_1g},
 	{"spurious-present", spurious_present},

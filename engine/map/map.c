@@ -25,7 +25,6 @@ void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct 
 	map->leaf_level_max = leaf_level_max(config, layout);
 	map->whole_level_max = VMMU_LEVEL_1G;
 	map->around = config->fault_around;
-	map->run_order = map->around ? 1 : VMMU_INDEX_BITS;
 	map->path_tables = layout->levels - 1;
 	map->mmio_cache = layout->mmio_supported && !config->no_mmio_cache;
 }

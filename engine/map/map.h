@@ -116,6 +116,8 @@ struct vmmu_vcpu {
 	struct vmmu_vm *vm;
 	struct vmmu_map *map;
 	struct vmmu_slot_hit hit;
+	struct vmmu_known known[VMMU_KNOWN_RUNS]; /* the first: used last */
+	unsigned known_next;                      /* of the others: to be forgotten next */
 	/* By the slot's flags and VMMU_RWX of the access. */
 	struct vmmu_grant grants[VMMU_SLOT_FLAGS_COUNT][VMMU_RWX + 1];
 };

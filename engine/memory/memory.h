@@ -71,6 +71,40 @@ struct vmmu_grant {
 	uint64_t leaf; /* vmmu_leaf_bits */
 };
 
+/*
+ * A run of frames that the host has named to a vCPU, with all rights: as long as memory.sequence
+ * stands its pages need not be asked for one by one. It is of one slot, which has no flags; no
+ * range was under invalidation.
+ */
+struct vmmu_known {
+	uint64_t moment;       /* vmmu_moment; 0: none is known */
+	uint64_t first, pages; /* gfns */
+	uint64_t leaf;         /* of 4 KiB, less the gfn's address */
+	uint64_t apart;        /* pfn - gfn */
+	uint32_t slot;         /* its id */
+};
+
+/* Of a run whose frames are in step with its gfns: more than any machine has. */
+enum { VMMU_KNOWN_ORDER_MAX = 40 };
+
+/* So many runs are known to a vCPU at once. */
+enum { VMMU_KNOWN_RUNS = 4 };
+
+/*
+ * The state of memory, and whether somebody watched: `sequence` steps whenever that changes. What was
+ * learned with an operation counts only with one.
+ */
+static inline uint64_t vmmu_moment(uint64_t sequence, const struct vmmu_op *op)
+{
+	return op ? sequence | 1ull << 63 : sequence;
+}
+
+/* Whether or not somebody watched. */
+static inline bool vmmu_same_moment(uint64_t moment, uint64_t sequence)
+{
+	return !((moment ^ sequence) << 1);
+}
+
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
 struct vmmu_slot_hit {
 	uint64_t generation;    /* 0: nothing cached */

@@ -68,16 +68,6 @@ static void spare_push(struct vmmu_actor *who, struct vmmu_table *table)
 	who->spares++;
 }
 
-static struct vmmu_table *spare_pop(struct vmmu_actor *who)
-{
-	struct vmmu_table *table = who->spare;
-
-	VMMU_ASSERT(table != NULL);
-	who->spare = table->next;
-	who->spares--;
-	return table;
-}
-
 bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned count)
 {
 	vmmu_assert_outside(t, who);
@@ -110,7 +100,7 @@ void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who)
 		vmmu_table_delete(t, who->low_spare);
 	who->low_spare = NULL;
 	while (who->spares)
-		vmmu_table_delete(t, spare_pop(who));
+		vmmu_table_delete(t, vmmu_spare_pop(who));
 }
 
 void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
@@ -129,11 +119,7 @@ void vmmu_trace_table(struct vmmu_op *op, enum vmmu_trace_event event,
 
 static struct vmmu_table *take(struct vmmu_op *op, struct vmmu_table *table, unsigned level, vmmu_gfn gfn)
 {
-	table->next = NULL;
-	table->level = (uint8_t)level;
-	table->for_hole = false;
-	table->gfn = gfn;
-	vmmu_count(&op->who->count.tables_allocated[level], 1);
+	vmmu_table_begin(op->who, table, level, gfn);
 	if (op->map->input == VMMU_INPUT_NESTED_GPA)
 		vmmu_count(&op->who->count.tables_nested[level], 1);
 	vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, table, VMMU_CAUSE_NONE, true);
@@ -142,7 +128,7 @@ static struct vmmu_table *take(struct vmmu_op *op, struct vmmu_table *table, uns
 
 struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn)
 {
-	return take(op, spare_pop(op->who), level, gfn);
+	return take(op, vmmu_spare_pop(op->who), level, gfn);
 }
 
 struct vmmu_table *vmmu_table_take_low(struct vmmu_op *op, unsigned level, vmmu_gfn gfn)
@@ -154,11 +140,12 @@ struct vmmu_table *vmmu_table_take_low(struct vmmu_op *op, unsigned level, vmmu_
 	return take(op, table, level, gfn);
 }
 
-void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table)
+void vmmu_table_return(struct vmmu_actor *who, struct vmmu_op *op, struct vmmu_table *table)
 {
-	vmmu_count(&op->who->count.tables_freed[table->level], 1);
-	vmmu_trace_table(op, VMMU_TRACE_FREE_PAGE, table, VMMU_CAUSE_NONE, false);
-	spare_push(op->who, table);
+	vmmu_count(&who->count.tables_freed[table->level], 1);
+	if (op)
+		vmmu_trace_table(op, VMMU_TRACE_FREE_PAGE, table, VMMU_CAUSE_NONE, false);
+	spare_push(who, table);
 }
 
 void vmmu_table_publish(struct vmmu_op *op, struct vmmu_table *table)

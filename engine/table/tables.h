@@ -144,7 +144,6 @@ struct vmmu_map {
 	uint8_t leaf_level_max;
 	uint8_t whole_level_max;      /* of an entry whose table may be unlinked as a whole */
 	uint8_t around;               /* log2 of the pages that a violation maps at most: config.fault_around */
-	uint8_t run_order;            /* of answers that may mean more than one small page */
 	uint8_t path_tables;          /* below the root: what one fault may need */
 	bool mmio_cache;              /* accesses without a slot leave an entry behind */
 	_Atomic uint32_t hole_tables; /* linked for such entries: those that are there */
@@ -218,8 +217,29 @@ bool vmmu_spares_fill(struct vmmu_tables *t, struct vmmu_actor *who, unsigned co
 bool vmmu_low_spare_fill(struct vmmu_tables *t, struct vmmu_actor *who);
 void vmmu_spares_drain(struct vmmu_tables *t, struct vmmu_actor *who);
 
+/* The actor has one: it is a spare no more. */
+static inline struct vmmu_table *vmmu_spare_pop(struct vmmu_actor *who)
+{
+	struct vmmu_table *table = who->spare;
+
+	VMMU_ASSERT(table != NULL);
+	who->spare = table->next;
+	who->spares--;
+	return table;
+}
+
 /* Give a table's frame and header back to the host. Nothing may reach it any more. */
 void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table);
+
+/* From here on `table`, a spare so far, is one for (level, gfn). Counted; not told in the trace. */
+static inline void vmmu_table_begin(struct vmmu_actor *who, struct vmmu_table *table, unsigned level, vmmu_gfn gfn)
+{
+	table->next = NULL;
+	table->level = (uint8_t)level;
+	table->for_hole = false;
+	table->gfn = gfn;
+	vmmu_count(&who->count.tables_allocated[level], 1);
+}
 
 /*
  * Take a spare for (level, gfn): from here on it counts as a table of this VM.
@@ -228,7 +248,8 @@ void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table);
 struct vmmu_table *vmmu_table_take(struct vmmu_op *op, unsigned level, vmmu_gfn gfn);
 /* The one below 4 GiB. */
 struct vmmu_table *vmmu_table_take_low(struct vmmu_op *op, unsigned level, vmmu_gfn gfn);
-void vmmu_table_return(struct vmmu_op *op, struct vmmu_table *table);
+/* `op`: NULL when nobody watches. */
+void vmmu_table_return(struct vmmu_actor *who, struct vmmu_op *op, struct vmmu_table *table);
 /*
  * Make a table found by its hpa, after it has been linked and before the gate
  * is left: only those who close the gate look tables up.

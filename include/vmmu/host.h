@@ -24,9 +24,10 @@
  *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five,
  *                          the first of them from table_alloc_low)
  *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB)
- *   vmmu_fault, _prefault  before a new entry: as many frames as the vCPU lacks of one for
- *                          each level but the top. What it does not use it keeps: of a
- *                          fault that needs no table none is asked for the next time.
+ *   vmmu_fault, _prefault  before a new entry, when the vCPU has no frame left or may need more
+ *                          than one: as many as it lacks of one for each level but the top.
+ *                          What it does not use it keeps: of a fault that needs no table
+ *                          none is asked for the next time.
  *                          Shadow: also one block of 4 KiB, kept likewise
  *   vmmu_vcpu_set_paging   shadow: five frames, for a root that is not remembered; one of them
  *                          from table_alloc_low unless the guest is in long mode

@@ -130,6 +130,10 @@ static bool set_up_tables(struct vm *vm)
 	return true;
 }
 
+/* Frames that are cleared before tables need them; with prealloc as many more as all of memory may need. */
+enum { TABLE_STOCK = 64,
+       TABLE_REACH = 2u << 20 /* bytes that one table of 4 KiB pages maps */ };
+
 static bool set_up_memory(struct vm *vm)
 {
 	struct guest_memory_range ranges[GUEST_MEMORY_RANGES];
@@ -145,6 +149,7 @@ static bool set_up_memory(struct vm *vm)
 	if (vm->options->prealloc && !memory_fill(vm))
 		return refuse(vm, "prealloc=on: the machine has not enough free memory for %llu MiB",
 		              (unsigned long long)(vm->options->memory_bytes >> 20));
+	frame_stock(TABLE_STOCK + (vm->options->prealloc ? vm->options->memory_bytes / TABLE_REACH : 0));
 	bus_connect(vm);
 	return true;
 }

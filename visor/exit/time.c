@@ -4,6 +4,7 @@
 #include "visor/emulate/emulate.h"
 #include "visor/exit/exit.h"
 #include "visor/host/clock.h"
+#include "visor/host/frame.h"
 #include "visor/host/interrupts.h"
 #include "visor/host/order.h"
 #include "visor/host/serial.h"
@@ -112,6 +113,9 @@ bool exit_event_waits(struct vcpu *v)
 	return interrupt_waits(v) || nmi_waits(v);
 }
 
+/* Frames cleared in one turn while the guest sleeps: a wake-up waits for no more. */
+enum { STOCK_AT_ONCE = 4 };
+
 void exit_hlt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
@@ -133,6 +137,7 @@ void exit_hlt(struct vcpu *v)
 		if (interrupt_waits(v) || nmi_waits(v) || platform_end(p, &code))
 			break;
 		serial_console_poll();
+		frame_stock_refill(STOCK_AT_ONCE);
 		arm_timer(v);
 		interrupts_wait();
 		tick(v);

@@ -31,6 +31,13 @@ static uint64_t low_frames;  /* those below low_end */
 static struct free_run lists[ZONE_COUNT][FRAME_ORDER_COUNT];
 static uint64_t counts[FRAME_USE_COUNT];
 
+/* All zero but for the first word, which is cleared when the frame is handed out. */
+struct clear_frame {
+	struct clear_frame *next;
+};
+static struct clear_frame *stock;
+static uint64_t stock_wanted;
+
 static enum zone zone_of(uint64_t frame)
 {
 	return frame < low_frames ? ZONE_LOW : ZONE_HIGH;
@@ -101,6 +108,19 @@ static uint64_t hand_out(uint64_t frame, unsigned order, enum frame_use use, boo
 	return frame << FRAME_SHIFT;
 }
 
+/* There is one. */
+static uint64_t take_clear_frame(enum frame_use use)
+{
+	struct clear_frame *clear = stock;
+
+	stock = clear->next;
+	clear->next = NULL;
+	frames[(uintptr_t)clear >> FRAME_SHIFT].use = (uint8_t)use;
+	counts[FRAME_STOCK]--;
+	counts[use]++;
+	return (uintptr_t)clear;
+}
+
 uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
 {
 	enum zone zone = preferred_zone(use);
@@ -108,7 +128,39 @@ uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero)
 
 	if (!frame)
 		frame = take_run(zone == ZONE_LOW ? ZONE_HIGH : ZONE_LOW, order);
+	if (!frame && order == FRAME_ORDER_4K && stock)
+		return take_clear_frame(use);
 	return hand_out(frame, order, use, zero);
+}
+
+uint64_t frame_alloc_table(void)
+{
+	return stock ? take_clear_frame(FRAME_TABLE) : frame_alloc(FRAME_ORDER_4K, FRAME_TABLE, true);
+}
+
+void frame_stock(uint64_t wanted)
+{
+	stock_wanted = wanted;
+	frame_stock_refill(wanted);
+}
+
+void frame_stock_refill(uint64_t most)
+{
+	for (; most && counts[FRAME_STOCK] < stock_wanted; most--) {
+		struct clear_frame *clear;
+
+		/* The last free frames are not worth it. */
+		if (counts[FRAME_FREE] <= stock_wanted)
+			return;
+		clear = (void *)(uintptr_t)frame_alloc(FRAME_ORDER_4K, FRAME_TABLE, true);
+		if (!clear)
+			return;
+		frames[(uintptr_t)clear >> FRAME_SHIFT].use = FRAME_STOCK;
+		counts[FRAME_TABLE]--;
+		counts[FRAME_STOCK]++;
+		clear->next = stock;
+		stock = clear;
+	}
 }
 
 uint64_t frame_alloc_low(void)
@@ -251,6 +303,8 @@ bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end)
 	low_frames = low_end >> FRAME_SHIFT;
 	frame_limit = 0;
 	memset(counts, 0, sizeof(counts));
+	stock = NULL;
+	stock_wanted = 0;
 	for (unsigned i = 0; i < FRAME_ORDER_COUNT; i++) {
 		lists[ZONE_LOW][i].next = lists[ZONE_LOW][i].previous = &lists[ZONE_LOW][i];
 		lists[ZONE_HIGH][i].next = lists[ZONE_HIGH][i].previous = &lists[ZONE_HIGH][i];

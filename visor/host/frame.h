@@ -28,6 +28,7 @@ enum frame_use {
 	FRAME_OBJECT, /* behind object_alloc */
 	FRAME_TABLE,  /* EPT, NPT and shadow paging structures */
 	FRAME_GUEST,  /* a guest's memory */
+	FRAME_STOCK,  /* cleared, to become FRAME_TABLE: frame_stock */
 	FRAME_USE_COUNT
 };
 
@@ -47,6 +48,16 @@ bool frame_init(const struct boot_info *boot, uint64_t mapped, uint64_t low_end)
  * own come from below low_end while there is any, everything else from above.
  */
 uint64_t frame_alloc(unsigned order, enum frame_use use, bool zero);
+/* A zero frame for a table: one of the stock, or cleared now; 0 when there is none. */
+uint64_t frame_alloc_table(void);
+/*
+ * Have `frames` frames cleared before tables need them: no more than these, and fewer where memory is
+ * short. To clear one takes as long as everything else about a new table. What else runs out of frames
+ * gets these.
+ */
+void frame_stock(uint64_t frames);
+/* Clear up to `most` frames of those that the stock lacks by now, while the CPU has nothing else to do. */
+void frame_stock_refill(uint64_t most);
 /* A zero frame for a table, below low_end for certain; 0 when there is none. */
 uint64_t frame_alloc_low(void);
 void frame_free(uint64_t address, unsigned order);

@@ -22,7 +22,7 @@ static void host_object_free(void *ctx, void *object, size_t size)
 static bool host_table_alloc(void *ctx, vmmu_hpa *out)
 {
 	(void)ctx;
-	out->v = frame_alloc(FRAME_ORDER_4K, FRAME_TABLE, true);
+	out->v = frame_alloc_table();
 	return out->v;
 }
 

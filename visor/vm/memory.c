@@ -11,7 +11,7 @@
 
 /*
  * One per 2 MiB of guest memory: nothing yet (0); a run of frames, its order in
- * the low bits (FRAME_ORDER_2M or _1G, then this is the chunk's part of it);
+ * the low bits (FRAME_ORDER_2M to _1G, then this is the chunk's part of it);
  * or a page of 512 frame addresses, for a chunk made of single pages.
  */
 typedef uint64_t chunk;
@@ -138,9 +138,9 @@ static uint64_t page_index(const struct vmmu_slot_info *slot, vmmu_gfn gfn)
 /* A slot that was moved may lie otherwise in its 2 MiB than its frames do in theirs. */
 static inline unsigned shared_order(uint64_t gfn, uint64_t pfn, unsigned order)
 {
-	while (unlikely(order && (gfn ^ pfn) & ((1ull << order) - 1)))
-		order -= FRAME_ORDER_2M;
-	return order;
+	uint64_t apart = (gfn ^ pfn) & ((1ull << order) - 1);
+
+	return unlikely(apart) ? (unsigned)__builtin_ctzll(apart) : order;
 }
 
 enum vmmu_backing_result memory_backing(void *ctx, const struct vmmu_slot_info *slot, vmmu_gfn gfn,
@@ -304,9 +304,21 @@ enum vmmu_status memory_set_flags(struct vm *vm, uint32_t id, uint32_t flags)
 	return status;
 }
 
+/* Of all memory, as long runs as there are: the engine asks once for all pages of a run. */
+static void make_longest_runs(struct vm *vm, struct region *r)
+{
+	for (unsigned order = FRAME_ORDER_1G; order >= FRAME_ORDER_2M; order--) {
+		for (uint64_t n = 0; n < r->chunk_count; n++) {
+			if (!r->chunks[n])
+				make_run(vm, r, n, order);
+		}
+	}
+}
+
 bool memory_fill(struct vm *vm)
 {
 	for (struct region *r = vm->regions; r; r = r->next) {
+		make_longest_runs(vm, r);
 		for (uint64_t i = 0; i < r->pages; i++) {
 			if (!page_frame(vm, r, i))
 				return false;

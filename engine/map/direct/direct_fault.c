@@ -269,6 +269,8 @@ VMMU_RARE enum vmmu_fault_result vmmu_direct_go_on(struct vmmu_vcpu *vcpu, struc
 {
 	if (!answer.given)
 		return vmmu_direct_fault(vcpu, op, f);
+	if (!vmmu_have_spares(op))
+		return without_entry(f, VMMU_FAULT_NO_MEMORY);
 	return finish(vcpu, op, f, on_answer(vcpu, op, f, answer, backing));
 }
 

@@ -19,6 +19,7 @@
 
 #include "map/direct/direct.h"
 #include "map/prepare.h"
+#include "table/table_hash.h"
 #include "table/write_fast.h"
 
 /* ---- inside the gate ------------------------------------------------------------ */
@@ -124,20 +125,32 @@ VMMU_INLINE struct vmmu_place place_of(unsigned level, vmmu_hpa table, uint64_t 
 }
 
 /*
- * A table where the table of 2 MiB entries has none for gfn; the entry afterwards. 0:
- * another vCPU was first.
+ * A table, from the vCPU's spares, where the table of 2 MiB entries has none for gfn; the entry
+ * afterwards. 0: another vCPU was first, or there is no spare.
  */
 static VMMU_APART uint64_t link_at(struct vmmu_vcpu *vcpu, struct vmmu_op *op, vmmu_hpa table,
                                    uint64_t gfn, enum vmmu_cause cause)
 {
 	const struct vmmu_place at = place_of(VMMU_LEVEL_2M, table, gfn);
-	struct vmmu_visit v = {.gfn = at.gfn, .table = table, .index = (uint16_t)at.index, .level = VMMU_LEVEL_2M};
-	struct vmmu_op unwatched;
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	struct vmmu_tables *t = &vcpu->vm->tables;
+	struct vmmu_actor *who = &vcpu->actor;
+	struct vmmu_table *below;
+	uint64_t value, was = 0;
 
-	if (!op)
-		vmmu_vcpu_op(&unwatched, vcpu);
-	v.op = op ? op : &unwatched;
-	return vmmu_link_table(&v, cause) == VMMU_DESCEND ? v.entry : 0;
+	if (VMMU_UNLIKELY(!who->spare))
+		return 0;
+	below = vmmu_spare_pop(who);
+	vmmu_table_begin(who, below, VMMU_LEVEL_4K, at.gfn);
+	if (op)
+		vmmu_trace_table(op, VMMU_TRACE_GET_PAGE, below, VMMU_CAUSE_NONE, true);
+	value = vmmu_make_table(l, below->hpa);
+	if (VMMU_UNLIKELY(!vmmu_entry_link(t, l, who, op, at, &was, value, cause))) {
+		vmmu_table_return(who, op, below);
+		return 0;
+	}
+	vmmu_table_hash_add(&t->hash, below);
+	return value;
 }
 
 /* Inside the gate: put the leaf where nothing is. 0: a case for direct_fault.c. */
@@ -187,25 +200,35 @@ quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, en
 	                  backing->pfn);
 }
 
+/* Inside the gate: where gfn's leaf of 4 KiB goes. A table is linked where there is none. False: a case for direct_fault.c. */
+VMMU_INLINE bool place_small(struct vmmu_vcpu *vcpu, struct vmmu_op *op, enum vmmu_cause cause, uint64_t gfn,
+                             struct vmmu_place *at)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	vmmu_hpa table = table_of_2m(vcpu, gfn);
+	uint64_t entry;
+
+	if (VMMU_UNLIKELY(!table.v))
+		return false;
+	entry = vmmu_entry_read(&vcpu->vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY(!entry))
+		entry = link_at(vcpu, op, table, gfn, cause);
+	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
+		return false;
+	*at = place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn);
+	return true;
+}
+
 /* Put the leaf of 4 KiB where it goes. *at: there. 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
 quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
             const struct vmmu_backing *backing, uint64_t bits, struct vmmu_place *at)
 {
-	const struct vmmu_layout *l = &vcpu->map->layout;
-	const uint64_t gfn = vmmu_fault_gfn(f);
-	vmmu_hpa table = table_of_2m(vcpu, gfn);
-	uint64_t entry;
+	const uint64_t value = vmmu_pfn_hpa(backing->pfn).v | vcpu->map->layout.leaf[VMMU_LEVEL_4K] | bits;
 
-	if (VMMU_UNLIKELY(!table.v))
+	if (VMMU_UNLIKELY(!place_small(vcpu, op, cause, vmmu_fault_gfn(f), at)))
 		return 0;
-	entry = vmmu_entry_read(&vcpu->vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
-	if (VMMU_UNLIKELY(!entry))
-		entry = link_at(vcpu, op, table, gfn, cause);
-	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
-		return 0;
-	*at = place_of(VMMU_LEVEL_4K, vmmu_entry_address(l, entry), gfn);
-	return quick_fill(vcpu, f, op, cause, *at, vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits, backing->pfn);
+	return quick_fill(vcpu, f, op, cause, *at, value, backing->pfn);
 }
 
 /*
@@ -238,26 +261,58 @@ static VMMU_APART void quick_around(struct vmmu_vcpu *vcpu, struct vmmu_op *op, 
 	vmmu_leaves_fill(op ? op : &unwatched, vmmu_inside_by(&vcpu->actor), &leaves, VMMU_CAUSE_PREFETCH, &written);
 }
 
-/* The answer is for a run: a larger page, or neighbours. *small: neither. */
+/*
+ * The answer speaks for the pages around gfn as well, and a page of 4 KiB has been made of it: the next
+ * ones need no question. Of a run that could be a larger page elsewhere only what is around this one.
+ */
+static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t sequence, uint64_t gfn,
+                                   const struct vmmu_backing *backing, uint64_t bits)
+{
+	const struct vmmu_layout *l = &vcpu->map->layout;
+	const unsigned most = vcpu->map->leaf_level_max > VMMU_LEVEL_4K ? VMMU_INDEX_BITS : VMMU_KNOWN_ORDER_MAX;
+	const uint64_t pages = vmmu_run_pages(gfn, backing, most);
+	uint64_t first = gfn & ~(pages - 1), end = first + pages;
+
+	/* Without W a copy on write may follow, and who logs wants each page marked before it can be written. */
+	if (backing->rights != VMMU_RWX || vcpu->hit.info.flags)
+		return;
+	if (first < vcpu->hit.first)
+		first = vcpu->hit.first;
+	if (end > vcpu->hit.end)
+		end = vcpu->hit.end;
+	vcpu->known[1 + vcpu->known_next++ % (VMMU_KNOWN_RUNS - 1)] = vcpu->known[0];
+	vcpu->known[0] = (struct vmmu_known){
+		.moment = vmmu_moment(sequence, op),
+		.first = first,
+		.pages = end - first,
+		.leaf = (vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits) - gfn * VMMU_PAGE_SIZE,
+		.apart = backing->pfn.v - gfn,
+		.slot = vcpu->hit.info.id,
+	};
+}
+
+/* The answer is for a run: a larger page, or neighbours, now or when they are touched. 0: a case for direct_fault.c. */
 static VMMU_APART enum vmmu_fault_result
 quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
-          const struct vmmu_backing *backing, uint64_t bits, bool *small)
+          uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
 {
 	enum vmmu_fault_result result;
 	struct vmmu_place at;
 
-	*small = true;
-	if (backing->order >= VMMU_INDEX_BITS) {
-		result = quick_large(vcpu, f, op, cause, backing, bits, small);
-		if (!*small)
+	if (backing->order >= VMMU_INDEX_BITS && vcpu->map->leaf_level_max > VMMU_LEVEL_4K) {
+		bool small;
+
+		result = quick_large(vcpu, f, op, cause, backing, bits, &small);
+		if (!small)
 			return result;
 	}
-	if (!vcpu->map->around || cause != VMMU_CAUSE_VIOLATION)
-		return 0;
-	*small = false;
 	result = quick_small(vcpu, f, op, cause, backing, bits, &at);
-	if (result == VMMU_FAULT_FIXED)
+	if (result != VMMU_FAULT_FIXED || cause != VMMU_CAUSE_VIOLATION)
+		return result;
+	if (vcpu->map->around)
 		quick_around(vcpu, op, backing, at, vmmu_fault_wants(f));
+	else
+		quick_learn(vcpu, op, sequence, at.gfn.v, backing, bits);
 	return result;
 }
 
@@ -272,13 +327,8 @@ quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum
 	if (VMMU_UNLIKELY(atomic_load_explicit(&vm->memory.sequence, memory_order_relaxed) != sequence ||
 	                  vm->memory.invalidating))
 		return 0;
-	if (VMMU_UNLIKELY(backing->order >= vcpu->map->run_order)) {
-		bool small;
-		enum vmmu_fault_result result = quick_run(vcpu, f, op, cause, backing, bits, &small);
-
-		if (!small)
-			return result;
-	}
+	if (VMMU_UNLIKELY(backing->order))
+		return quick_run(vcpu, f, op, cause, sequence, backing, bits);
 	return quick_small(vcpu, f, op, cause, backing, bits, &at);
 }
 
@@ -302,7 +352,7 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 
 	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (wants & VMMU_W))
 		return 0;
-	if (VMMU_UNLIKELY(who->spares < vcpu->map->path_tables) && !vmmu_spares_fill(t, who, vcpu->map->path_tables))
+	if (VMMU_UNLIKELY(!who->spare) && !vmmu_spares_fill(t, who, vcpu->map->path_tables))
 		return 0;
 	said = t->host->backing(t->ctx, &vcpu->hit.info, vmmu_gfn_of(vmmu_fault_gfn(f)), one_access[wants], backing);
 	answer->given = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The short ways of a fault (direct_quick.h) without an operation: from vmmu_fault, while nobody watches. */
-#include "map/direct/direct_quick.h"
+#include "map/direct/direct_known.h"
 
 static VMMU_APART enum vmmu_fault_result present_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
 {
@@ -23,15 +23,11 @@ static VMMU_APART enum vmmu_fault_result missing_unwatched(struct vmmu_vcpu *vcp
 	return answer.given ? vmmu_direct_answered(vcpu, f, answer, &backing) : vmmu_handle_violation(vcpu, f);
 }
 
-/* ---- from vmmu_fault ------------------------------------------------------------------- */
-
-/* Which way it is. No register is saved for that. */
-enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+/* The host has to be asked. */
+VMMU_INLINE enum vmmu_fault_result ask_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
 {
 	uint64_t sequence;
 
-	if (f->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
-		return present_unwatched(vcpu, f);
 	/* Before it is seen that nobody watches: who begins to makes answers old. */
 	sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_acquire);
 	if (VMMU_UNLIKELY(!has_hit(vcpu, vmmu_fault_gfn(f))))
@@ -39,4 +35,41 @@ enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fau
 	if (VMMU_UNLIKELY(atomic_load_explicit(&vcpu->vm->tables.watched, memory_order_relaxed)))
 		return vmmu_direct_watched(vcpu, f, sequence);
 	return missing_unwatched(vcpu, f, sequence);
+}
+
+/* Nothing has come of what is known, or there was no spare table. */
+static VMMU_APART enum vmmu_fault_result unknown_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+{
+	enum vmmu_fault_result result = 0;
+
+	if (!vcpu->actor.spare && vmmu_spares_fill(&vcpu->vm->tables, &vcpu->actor, vcpu->map->path_tables))
+		result = quick_known(vcpu, f, NULL, VMMU_CAUSE_VIOLATION);
+	return result ? result : ask_unwatched(vcpu, f);
+}
+
+static VMMU_APART enum vmmu_fault_result known_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+{
+	enum vmmu_fault_result result = quick_known(vcpu, f, NULL, VMMU_CAUSE_VIOLATION);
+
+	return VMMU_LIKELY(result) ? result : unknown_unwatched(vcpu, f);
+}
+
+static VMMU_APART enum vmmu_fault_result known_before_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+{
+	return find_known(vcpu, vmmu_fault_gfn(f)) ? known_unwatched(vcpu, f) : ask_unwatched(vcpu, f);
+}
+
+/* ---- from vmmu_fault ------------------------------------------------------------------- */
+
+/* Which way it is. No register is saved for that. */
+enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+{
+	if (f->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
+		return present_unwatched(vcpu, f);
+	if (is_known(vcpu, vmmu_fault_gfn(f)))
+		return known_unwatched(vcpu, f);
+	/* The first of the other runs that are known, if there are any. */
+	if (VMMU_UNLIKELY(vcpu->known[1].pages))
+		return known_before_unwatched(vcpu, f);
+	return ask_unwatched(vcpu, f);
 }

@@ -8,7 +8,7 @@ enum vmmu_next vmmu_link_table(struct vmmu_visit *v, enum vmmu_cause cause)
 	struct vmmu_table *table = vmmu_table_take(op, v->level - 1u, v->gfn);
 
 	if (!vmmu_entry_write(v, vmmu_make_table(&op->map->layout, table->hpa), cause)) {
-		vmmu_table_return(op, table);
+		vmmu_table_return(op->who, op, table);
 		return VMMU_AGAIN;
 	}
 	table->for_hole = cause == VMMU_CAUSE_MMIO;
@@ -50,7 +50,7 @@ enum vmmu_next vmmu_split_leaf(struct vmmu_visit *v)
 	if (!vmmu_entry_write(v, vmmu_make_table(&op->map->layout, table->hpa),
 	                      VMMU_CAUSE_SPLIT)) {
 		fill_split(op, table, huge, true);
-		vmmu_table_return(op, table);
+		vmmu_table_return(op->who, op, table);
 		return VMMU_AGAIN;
 	}
 	vmmu_table_publish(op, table);
