@@ -58,6 +58,8 @@ VMMU_INLINE struct vmmu_table *table_new(struct vmmu_tables *t, bool (*alloc)(vo
 		vmmu_table_delete(t, table);
 		return NULL;
 	}
+	/* The host has promised it. A word that is left over would be an entry. */
+	VMMU_ASSERT(vmmu_table_is_empty(t, table->hpa));
 	return table;
 }
 

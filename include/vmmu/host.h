@@ -61,7 +61,9 @@ struct vmmu_backing {
 	vmmu_pfn pfn;    /* frame that backs the gfn that was asked for */
 	uint8_t order;   /* log2 of the naturally aligned run of frames around pfn that backs
 	                    * the equally aligned run of gfns: 0 = this page only, 9 = 2 MiB,
-	                    * 18 = 1 GiB. May reach past the slot; the engine clips. rights, memtype
+	                    * 18 = 1 GiB. May reach past the slot; the engine clips. Of a run with
+	                    * VMMU_RWX a vCPU's direct map asks for no other page until the host
+	                    * takes a frame back or a slot changes. rights, memtype
 	                    * and ignore_pat hold for all of the run: a page that differs, a hooked
 	                    * one, must lie in no run, neither when it is asked for nor when a
 	                    * neighbour is */

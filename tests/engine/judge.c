@@ -309,6 +309,45 @@ static void a_stray_store_faults(void **state)
 	assert_sound(sim);
 }
 
+/* ---- a host whose frames are not zero -------------------------------------------------------- */
+
+static struct sim_memory *lying;
+
+static bool give_a_word_too_many(void *ctx, vmmu_hpa *out)
+{
+	(void)ctx;
+	if (!sim_memory_table_alloc(lying, out))
+		return false;
+	sim_memory_store(lying, out->v + VMMU_PAGE_SIZE - 8, 1);
+	return true;
+}
+
+/* The engine does not clear what the host has promised to be zero; where contracts are asserted it looks. */
+static void a_frame_that_is_not_zero(void **state)
+{
+	struct sim *sim = quiet(state, 1);
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct vmmu_fault fault = vmmu_fault_of(vmmu_gpa_of(512 * G), VMMU_R, 0, 0);
+
+		for (int signal_number = 1; signal_number < 32; signal_number++)
+			signal(signal_number, SIG_DFL);
+		lying = &sim->memory;
+		sim->host.table_alloc = give_a_word_too_many;
+		vmmu_fault(sim->vcpu[0].engine, &fault);
+		for (uint64_t gpa = 1 * G; gpa < 16 * G; gpa += G) {
+			fault = vmmu_fault_of(vmmu_gpa_of(gpa), VMMU_R, 0, 0);
+			vmmu_fault(sim->vcpu[0].engine, &fault);
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_sound(sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +368,7 @@ int main(void)
 		BOTH(a_lost_frame_and_a_lost_object),
 		BOTH(frames_and_objects_freed_wrongly),
 		EPT(a_stray_store_faults),
+		BOTH(a_frame_that_is_not_zero),
 	};
 
 	return cmocka_run_group_tests_name("judge", tests, NULL, NULL);

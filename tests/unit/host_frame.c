@@ -224,6 +224,64 @@ static void objects(void **state)
 	assert_null(object_alloc(MACHINE_BYTES * 2));
 }
 
+static bool is_zero(uint64_t frame)
+{
+	for (unsigned i = 0; i < PAGE; i += 8)
+		if (*(uint64_t *)(frame + i))
+			return false;
+	return true;
+}
+
+/* What comes out of the stock is zero, whatever was in it before, and it counts as a table's. */
+static void the_stock_is_zero(void **state)
+{
+	enum { STOCK = 40 };
+	uint64_t frame[2 * STOCK];
+
+	(void)state;
+	start(UINT64_MAX);
+	for (unsigned round = 0; round < 3; round++) {
+		frame_stock(STOCK);
+		assert_int_equal(frame_count(FRAME_STOCK), STOCK);
+		for (unsigned i = 0; i < 2 * STOCK; i++) {
+			frame[i] = frame_alloc_table();
+			assert_true(frame[i] && is_zero(frame[i]));
+			assert_int_equal(frame_use_of(frame[i]), FRAME_TABLE);
+		}
+		assert_int_equal(frame_count(FRAME_TABLE), 2 * STOCK);
+		assert_int_equal(frame_count(FRAME_STOCK), 0);
+		for (unsigned i = 0; i < 2 * STOCK; i++) {
+			memset((void *)frame[i], 0xff, PAGE);
+			frame_free(frame[i], FRAME_ORDER_4K);
+		}
+		frame_stock_refill(7);
+		assert_int_equal(frame_count(FRAME_STOCK), 7);
+		frame_stock_refill(STOCK);
+		assert_int_equal(frame_count(FRAME_STOCK), STOCK);
+		assert_int_equal(frame_count(FRAME_TABLE), 0);
+	}
+}
+
+/* Whoever needs the last frames gets those of the stock, too; and it does not take the last ones. */
+static void the_stock_gives_way(void **state)
+{
+	uint64_t all, frame, seen = 0;
+
+	(void)state;
+	start(UINT64_MAX);
+	all = frame_count(FRAME_FREE);
+	frame_stock(100);
+	while ((frame = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true))) {
+		assert_true(is_zero(frame));
+		seen++;
+	}
+	assert_int_equal(seen, all);
+	assert_int_equal(frame_alloc_table(), 0);
+	frame_free(MACHINE_BASE + (20ull << 20), FRAME_ORDER_4K);
+	frame_stock_refill(100);
+	assert_int_equal(frame_count(FRAME_STOCK), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +291,8 @@ int main(void)
 		cmocka_unit_test(nothing_is_lost),
 		cmocka_unit_test(tables_lie_low),
 		cmocka_unit_test(low_for_certain),
+		cmocka_unit_test(the_stock_is_zero),
+		cmocka_unit_test(the_stock_gives_way),
 		cmocka_unit_test(objects),
 	};
 
