@@ -23,7 +23,8 @@ BASELINE = pathlib.Path(__file__).with_name("baseline.json")
 TOLERANCE = 0.01
 SLACK = 2          # instructions: one per cent of a small row is less than a register's move
 TIMEOUT = 300      # seconds, for one guest
-GUEST_RUNS = (("4k", 0), ("2m", 0), ("4k", 64))  # largest page, pages that a violation maps
+GUEST_RUNS = (("4k", 0, True), ("2m", 0, True), ("4k", 64, True), ("4k", 0, False))  # largest page, pages that a violation maps, is memory one run?
+ASKED = {"fault-4k-again": "fault-4k-asked"}  # of all there is where memory is no run: only these
 MEANS = ("fault-4k-around-first", "fault-4k-around")  # few of their accesses exit: a median says nothing
 TROUBLE, FOREIGN = 2, 3
 
@@ -46,17 +47,20 @@ def is_baselines(words):
 def guest_rows(build):
     """{row: {"instructions": median or mean}} of the bench guest on QEMU, tracing off."""
     found = {}
-    for page, around in GUEST_RUNS:
+    for page, around, runs in GUEST_RUNS:
         command = [str(build / "vmmu"), "run", "--machine", "qemu", "--icount", "--quiet", "--page-size", page,
-                   "--memory", "128M", "--prealloc", "--test-device", "--timeout", str(TIMEOUT),
+                   "--memory", "128M", "--test-device", "--timeout", str(TIMEOUT),
                    "--kernel", str(build / "guest" / "guest.elf"), "--append", f"tests=bench page={page}" + (f" around={around}" if around else "")]
         command += ["--fault-around", str(around)] if around else []
+        command += ["--prealloc"] if runs else []
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Failed(f"{shlex.join(command)}\nended with status {done.returncode}:\n"
                          f"{done.stdout[-1000:]}{done.stderr[-1000:]}")
         for name, median, mean in re.findall(r"^FIGURE (\S+) .*\bmedian=(\d+) mean=(\d+)", done.stdout.replace("\r", ""), re.M):
-            found.setdefault(f"guest-npt-{name}", {"instructions": int(mean if name in MEANS else median)})
+            name = name if runs else ASKED.get(name)
+            if name:
+                found.setdefault(f"guest-npt-{name}", {"instructions": int(mean if name in MEANS else median)})
     if not found:
         raise Failed("the bench guest has printed no figures")
     return found

@@ -27,6 +27,7 @@ ENGINE = {
     "fault of 4 KiB, table present (in order, at random; EPT, NPT)": "fault-4k-npt",
     "pages in order with `fault_around`, a page: 16 / 64 at a violation": ("fault-around-16-page", "fault-around-64-page"),
     "fault of 4 KiB with a trace": "fault-4k-traced",
+    "the same, the host's run known: table present / one new table": ("fault-4k-run", "fault-new-table-run"),
     "fault that needs one new table": "fault-new-table",
     "fault of 2 MiB / of 1 GiB": ("fault-2m", "fault-1g"),
     "the entry is there already: reported present / lost a race": ("spurious-present", "spurious-race"),
