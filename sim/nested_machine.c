@@ -570,5 +570,6 @@ void sim_nm_migrate(struct sim_nm *nm)
 		sim_nm_try_meanwhile(nm);
 	}
 	nm->at = at;
+	sim_nm_pause(nm);
 	sim_nm_give(nm);
 }

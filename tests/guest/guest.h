@@ -64,6 +64,7 @@ void test_hostile(void);
 void test_memory(void);
 void test_mmio(void);
 void test_nested_svm(void);
+void test_nested_svm_legacy(void);
 void test_nested_svm_rights(void);
 void test_nested_svm_hostile(void);
 void test_nested_vmx(void);

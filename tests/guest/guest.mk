@@ -13,7 +13,7 @@ GUEST_BOTH  := main command_line console ram random string timers device space m
 GUEST_SRC   := $(GUEST_BOTH) tests cpu memory exec fault_around mmio time control debug breakpoints nmi nested_garbage nested_stores nested_svm nested_svm_rights nested_svm_hostile nested_vmx nested_vmx_rights nested_vmx_controls nested_vmx_edges nested_vmx_hostile nested_vmx_l1 events delivery delivery_paging \
                delivery_tables paging hostile registers fresh bench stress_pcid stress_hostile stress_code
 GUEST_OBJ   := $(GUEST_BUILD)/boot.o $(GUEST_SRC:%=$(GUEST_BUILD)/%.o)
-LEGACY_SRC  := $(GUEST_BOTH) tests_legacy cpu_legacy real_mode task_switch umip refused stress_off stress_modes
+LEGACY_SRC  := $(GUEST_BOTH) nested_svm_legacy tests_legacy cpu_legacy real_mode task_switch umip refused stress_off stress_modes
 LEGACY_OBJ  := $(GUEST_BUILD)/legacy/boot_legacy.o $(LEGACY_SRC:%=$(GUEST_BUILD)/legacy/%.o)
 GUEST_ALL_CFLAGS := $(CSTD) -O2 -g $(WARN) -MMD -MP -I. -Iinclude -ffreestanding -fno-pic -fno-stack-protector \
                 -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone -mgeneral-regs-only \

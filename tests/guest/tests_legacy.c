@@ -17,6 +17,7 @@ const struct test all_tests[] = {
 	{"stress-control", test_stress_control},
 	{"stress-off", test_stress_off},
 	{"stress-modes", test_stress_modes},
+	{"nested-svm-legacy", test_nested_svm_legacy},
 	{"ahead", test_ahead},
 	{"real-mode", test_real_mode},
 	{"task-switch", test_task_switch},

@@ -203,15 +203,15 @@ def ahead(machine, mmu, kernel="guest", run_ahead=True, cost=10, long=False):
                  options=() if run_ahead else ("--no-run-ahead",), cost=cost, long=long)
 
 
-def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None, long=False):
+def nested(machine, extension, mmu, page_size="4k", cost=4, tests=None, long=False, kernel="guest"):
     """A hypervisor of a few lines and its guests (tests/guest/nested_*.c); the bare machine says what is right."""
     name, tests = f"nested-{extension}", tests or (f"nested-{extension}",)
     if mmu == "bare":
-        return Case(name=f"{machine}-{name}-bare", about="a small hypervisor, without the visor", machine=machine, mmu=mmu, kernel="guest",
+        return Case(name=f"{machine}-{name}-bare", about="a small hypervisor, without the visor", machine=machine, mmu=mmu, kernel=kernel,
                     append=f"tests={','.join(tests)}", starts=False, console=tuple(f"^PASS {test} [1-9]" for test in tests),
                     answers=NESTED_ANSWERS, cost=cost)
     return guest(f"{machine}-{name}-{page_size}", f"a small hypervisor as the guest, pages up to {page_size}", machine, tests,
-                 page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost, long=long)
+                 page_size=page_size, options=("--nested",), answers=NESTED_ANSWERS, cost=cost, long=long, kernel=kernel)
 
 
 def kvm(tables):
@@ -502,6 +502,9 @@ CASES = [
     nested("qemu", "svm-rights", "bare"),
     nested("qemu", "svm-rights", "npt"),
     nested("qemu", "svm-rights", "npt", "2m"),
+    nested("qemu", "svm-legacy", "bare", kernel="legacy"),
+    nested("qemu", "svm-legacy", "npt", kernel="legacy"),
+    nested("qemu", "svm-legacy", "npt", "2m", kernel="legacy"),
     guest("qemu-nested-svm-hostile", "control blocks and tables of random words from a guest hypervisor", "qemu", ("nested-svm-hostile",),
           words="seed=3 rounds=2000", options=("--nested",)),
     nested("bochs", "vmx", "bare", cost=20, tests=NESTED_VMX),

@@ -60,6 +60,7 @@ mutation: $(MUTATION_PROGRAMS)
 			$(MUTATION_NESTED:%=$(MUTATION)/asan/%) \
 			"$(MUTATION)/asan/schedule --shadow $(SCHEDULE_CHECK_SHADOW)" \
 			"$(MUTATION)/asan/schedule --nested $(SCHEDULE_CHECK_NESTED)" \
-			"$(MUTATION)/asan/schedule --nested $(SCHEDULE_CHECK_INVEPT)" $(MUTATION)/asan/guest_walk \
+			"$(MUTATION)/asan/schedule --nested $(SCHEDULE_CHECK_INVEPT)" \
+			"$(MUTATION)/asan/schedule --nested $(SCHEDULE_CHECK_WALK)" $(MUTATION)/asan/guest_walk \
 		--shadow-thread-tests $(MUTATION)/tsan/shadow-threads \
 		$(MUTATION_ONLY:%=--only %) $(MUTATION_ARGS)

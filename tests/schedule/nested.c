@@ -19,6 +19,7 @@ enum { NESTED_ROOT = 16,
        NESTED_OTHER_ROOT,
        NESTED_OTHER_3,
        NESTED_OTHER_LEAF,
+       NESTED_L2_TABLES, /* four, of L2's own: in its eyes L1's addresses */
        NESTED_DATA = 32,
        NESTED_SLOT_1 = 48,
        NESTED_RAM = 1024,
@@ -310,6 +311,31 @@ static void nested_migrate(void *nm)
 	sim_nm_migrate(nm);
 }
 
+/* Tables of L2's without a flag set, and the page that they lead to. */
+static void nested_with_tables_of_l2(struct sim_nm *nm)
+{
+	for (unsigned i = 0; i < 4; i++)
+		host_sets(nm, 0, NESTED_L2_TABLES + i, 0, (i < 3 ? NESTED_L2_TABLES + i + 1 : NESTED_DATA) * K | 7);
+	run_l1(nm, 0);
+}
+
+/* For whoever emulates an instruction of L2: no second dimension stands between its look at an entry and its mark. */
+static void walk_by_0(void *arg)
+{
+	static const struct vmmu_paging r = {
+		.cr0 = 1u << 31 | 1u << 16, .cr3 = NESTED_L2_TABLES * K, .cr4 = 0x20, .efer = 1u << 10, .cpu = {.maxphyaddr = 40}};
+	enum vmmu_nested_result result;
+	struct vmmu_nested_walk out;
+	struct vmmu_guest_mode l2;
+	struct sim_nm *nm = arg;
+
+	vmmu_guest_mode_init(&l2, &r);
+	sim_nm_by(nm, 0);
+	result = vmmu_nested_walk(nm->cpu[0].vcpu, &l2, vmmu_gva_of(0), VMMU_W, &out);
+	if (result != VMMU_NESTED_BUSY && (result != VMMU_NESTED_OK || out.l1_gpa.v != NESTED_DATA * K))
+		sim_nm_fail(nm, "a walk ends with %d at %#lx", (int)result, out.l1_gpa.v);
+}
+
 static void nested_logged(struct sim_nm *nm)
 {
 	nested_used(nm);
@@ -391,6 +417,7 @@ static const struct nested_scenario scenarios_of_nested[] = {
 	{"nested-release", 2, 0, nested_used, {l2_of_0, release_by_1}, nested_use_all},
 	{"nested-host-takes-frames", 2, 0, nested_used, {l2_of_0, l1_remaps_by_1, nested_migrate}, nested_use_all},
 	{"nested-first-use-and-host", 2, 0, NULL, {l2_of_0, l2_of_1, nested_migrate}, nested_use_all},
+	{"nested-walk-and-host", 1, 0, nested_with_tables_of_l2, {walk_by_0, nested_migrate}, nested_use_all},
 	{"nested-log", 2, 0, nested_logged, {l2_of_0, l1_remaps_by_1, nested_fetch_logs}, nested_last_log},
 	{"nested-slot-deleted", 2, 0, nested_used, {l2_of_0, use_slot_1_by_1, nested_delete_slot_1}, NULL},
 	{"nested-reclaim", 2, 64, nested_many_tables, {more_tables_by_0, more_tables_by_1}, nested_use_all},

@@ -10,6 +10,8 @@ SCHEDULE_CHECK_DIRECT := --bound 2 --runs 300 --jobs 1
 SCHEDULE_CHECK_NESTED := --bound 2 --runs 40 --samples 60 --jobs 1
 # Two interruptions at certain places: all schedules of that one.
 SCHEDULE_CHECK_INVEPT := --only nested-invept --bound 2 --runs 2000 --jobs 1
+# And this one comes up when the host takes memory back between a look and a mark.
+SCHEDULE_CHECK_WALK := --only nested-walk-and-host --bound 2 --runs 3000 --jobs 1
 SCHEDULE_CHECK_SHADOW := --bound 2 --runs 6 --samples 30 --jobs 1
 
 # $(call schedule_program,variant,flags,program,sources)
@@ -36,6 +38,7 @@ CHECK_COMMANDS += "$(SCHEDULE) --direct $(SCHEDULE_CHECK_DIRECT)" \
 	"$(SCHEDULE) --shadow $(SCHEDULE_CHECK_SHADOW)" \
 	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_NESTED)" \
 	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_INVEPT)" \
+	"$(SCHEDULE) --nested $(SCHEDULE_CHECK_WALK)" \
 	"$(BUILD)/tsan/tests/schedule/threads 5"
 SOAK_NEEDS += $(SCHEDULE)
 SOAK_COMMANDS += "$(SCHEDULE) --bound 4 --seed $(SEED) --jobs 1 --seconds $(SECONDS)"

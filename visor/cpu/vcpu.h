@@ -129,6 +129,7 @@ struct nested_state {
 	bool l2;                         /* it is L2 that runs */
 	bool as_given;                   /* vcpu->event is one that L1 injects, and no instruction or device of L2's stands for it */
 	unsigned ends_told;              /* lines on the log */
+	unsigned busy;                   /* entries of L2, in a row, that the engine could not prepare yet */
 	uint64_t faults, faults_before;  /* memory faults of L2's until it ran last; of all, when L2 began to run */
 	uint64_t tsc_offset;             /* its TSC is L1's and this */
 	struct vmmu_nested_walk refused; /* an access made for it has met what L1's tables refuse; .reflect NONE: no */

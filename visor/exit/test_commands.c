@@ -32,13 +32,30 @@ static enum vmmu_status dirty_log(struct vm *vm, const uint64_t *arg)
 	return status;
 }
 
-static enum vmmu_status invalidate(struct vm *vm, uint64_t base, uint64_t bytes)
+static enum vmmu_status invalidate(struct vm *vm, uint64_t base, uint64_t bytes, uint64_t exits)
 {
-	enum vmmu_status status = vmmu_invalidate_begin(vm->mmu, vmmu_gpa_of(base), bytes);
+	enum vmmu_status status;
 
-	if (status == VMMU_OK)
+	if (vm->taken_back.exits)
+		return VMMU_ERR_BUSY;
+	status = vmmu_invalidate_begin(vm->mmu, vmmu_gpa_of(base), bytes);
+	if (status != VMMU_OK)
+		return status;
+	if (exits)
+		vm->taken_back = (struct taken_back){base, bytes, exits};
+	else
 		vmmu_invalidate_end(vm->mmu, vmmu_gpa_of(base), bytes);
-	return status;
+	return VMMU_OK;
+}
+
+void test_exit_done(struct vm *vm)
+{
+	struct taken_back *t = &vm->taken_back;
+
+	if (--t->exits && !vm->vcpu.stop)
+		return;
+	t->exits = 0;
+	vmmu_invalidate_end(vm->mmu, vmmu_gpa_of(t->base), t->bytes);
 }
 
 static void path(struct vm *vm, uint64_t gpa, uint64_t *result)
@@ -86,7 +103,7 @@ static uint32_t command_run(struct vm *vm, struct test_command *c)
 	case TEST_DIRTY_LOG:
 		return dirty_log(vm, arg);
 	case TEST_INVALIDATE:
-		return invalidate(vm, arg[0], arg[1]);
+		return invalidate(vm, arg[0], arg[1], arg[2]);
 	case TEST_PREFAULT:
 		return vmmu_prefault(vm->vcpu.mmu, vmmu_gpa_of(arg[0]), arg[1], (unsigned)arg[2], &c->result[0]);
 	case TEST_AUDIT:

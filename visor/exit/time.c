@@ -3,6 +3,7 @@
 #include "visor/cpu/x86.h"
 #include "visor/emulate/emulate.h"
 #include "visor/exit/exit.h"
+#include "visor/exit/test_commands.h"
 #include "visor/host/clock.h"
 #include "visor/host/frame.h"
 #include "visor/host/interrupts.h"
@@ -272,6 +273,8 @@ void exit_finish(struct vcpu *v)
 	interrupts_off();
 	if (!v->stop)
 		prepare_entry(v);
+	if (unlikely(v->vm->taken_back.exits))
+		test_exit_done(v->vm);
 	if (v->stop)
 		watch_pause(); /* no guest waits for what is said about its end */
 	else

@@ -152,15 +152,17 @@ void nsvm_vmrun(struct vcpu *v, uint64_t gpa, const struct vmcb *given, unsigned
 		return;
 	exit_count(v, EXIT_NESTED_ENTRY);
 	close_window(v);
-	v->state.rip += length;
-	v->state.rflags &= ~X86_FLAG_RF;
-	svm_clear_shadow(v);
-	svm_commit(v);
 	n->vmcb12_gpa = gpa;
 	copy_vmcb12(n, given);
 	nsvm_find_promises(v);
 	if (nsvm_consistent(v, n->vmcb12))
 		status = enter_tables(v, &root);
+	if (nested_is_tried_again(v, status)) /* L1 is before its VMRUN, as it was */
+		return;
+	v->state.rip += length;
+	v->state.rflags &= ~X86_FLAG_RF;
+	svm_clear_shadow(v);
+	svm_commit(v);
 	if (status == VMMU_ERR_INVALID || status == VMMU_ERR_UNSUPPORTED) {
 		refuse_entry(v);
 		return;
@@ -262,6 +264,9 @@ void nsvm_exit(struct vcpu *v, uint64_t code, uint64_t info1, uint64_t info2)
 	a->exit_interrupt_info = broken_off(v);
 	v->event = 0;
 	v->svm.before_iret = false;
+	/* The CPU has entered nothing, and what was owed at that entry still is. */
+	if (code == UINT64_MAX)
+		n->vmcb02->tlb_control = TLB_FLUSH_ALL;
 	save_l2(v, a);
 	nsvm_written(v, n->vmcb12_gpa);
 	resume_l1(v);

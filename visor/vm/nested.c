@@ -96,6 +96,17 @@ enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, 
 	return VMMU_OK;
 }
 
+bool nested_is_tried_again(struct vcpu *v, enum vmmu_status status)
+{
+	const unsigned tries_max = 1000000; /* exits, of some thousand instructions each: seconds */
+
+	if (status != VMMU_ERR_BUSY) {
+		v->nested.busy = 0;
+		return false;
+	}
+	return ++v->nested.busy < tries_max;
+}
+
 void nested_leave(struct vcpu *v, struct vmmu_root *root)
 {
 	enum vmmu_status status = load_root(v, NULL, root);

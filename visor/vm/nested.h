@@ -58,6 +58,13 @@ struct cpu_nested {
  */
 enum vmmu_status nested_enter(struct vcpu *v, const struct vmmu_nested *tables, uint64_t tsc_offset, struct vmmu_root *root);
 
+/*
+ * nested_enter has ended with `status`. True: it was VMMU_ERR_BUSY, which passes, and L1 executes its
+ * VMRUN, VMLAUNCH or VMRESUME again; whatever waits for it or for the visor comes in between.
+ * False: another status, or it has been that one for too long.
+ */
+bool nested_is_tried_again(struct vcpu *v, enum vmmu_status status);
+
 /* L1 runs again. *root is for its control block. */
 void nested_leave(struct vcpu *v, struct vmmu_root *root);
 

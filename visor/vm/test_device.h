@@ -30,7 +30,7 @@ enum test_code {
 	TEST_SLOT_FLAGS,      /* arg: id, flags */
 	TEST_RESTRICT,        /* arg: base gpa, bytes, max level */
 	TEST_DIRTY_LOG,       /* arg: id, gpa of the bitmap, 64-bit words */
-	TEST_INVALIDATE,      /* arg: base gpa, bytes: begin, then end */
+	TEST_INVALIDATE,      /* arg: base gpa, bytes, exits: begin, and end so many slow exits later, or at once */
 	TEST_PREFAULT,        /* arg: gpa, bytes, access; result: bytes done */
 	TEST_AUDIT,           /* result: number of findings */
 	TEST_TRACE,           /* arg: 1 = on, 0 = off */

@@ -29,6 +29,11 @@ struct msr_refusals {
 	bool write[MSR_REFUSALS];
 };
 
+/* A range under vmmu_invalidate_begin, and the slow exits until its end: the test device's. */
+struct taken_back {
+	uint64_t base, bytes, exits;
+};
+
 struct vm {
 	const struct options *options;
 	struct vmmu_host host;
@@ -55,6 +60,7 @@ struct vm {
 	struct phases *phases; /* NULL until the guest marks one (vm/phases.h) */
 	unsigned audit_findings;
 	struct vmmu_fault fault; /* the last one that took the slow path */
+	struct taken_back taken_back;
 	enum vm_end end;
 	uint32_t end_code;
 	uint8_t input[16]; /* console input that the guest's UART has no room for yet */

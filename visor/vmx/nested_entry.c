@@ -212,6 +212,8 @@ void nvmx_enter(struct vcpu *v, bool launch)
 		return;
 	}
 	status = enter_ept(v, &root);
+	if (nested_is_tried_again(v, status)) /* L1 is before its instruction, as it was */
+		return;
 	if (status == VMMU_ERR_INVALID || status == VMMU_ERR_UNSUPPORTED) {
 		nvmx_fail(v, NVMX_CONTROLS);
 		return;
