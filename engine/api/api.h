@@ -60,10 +60,20 @@ void vmmu_zap_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint
                     unsigned keep, enum vmmu_cause cause);
 /*
  * Remove what maps one gfn, with the gate closed already; the caller flushes. False: it
- * takes vmmu_zap_range, and nothing has happened.
+ * takes vmmu_zap_range, and nothing has happened. Several maps go one after the other, each as
+ * it must: only a VM of one has the short way.
  */
-bool vmmu_zap_page(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn,
-                   enum vmmu_cause cause);
+static inline bool vmmu_zap_page(struct vmmu_vm *vm, struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn,
+                                 enum vmmu_cause cause)
+{
+	struct vmmu_map *map = vm->maps;
+
+	if (map->next || !map->ops->zap_page)
+		return false;
+	op->map = map;
+	map->ops->zap_page(op, closed, gfn, cause);
+	return true;
+}
 /* Take W from leaves in [first, end), then flush, as above. */
 void vmmu_protect_range(struct vmmu_vm *vm, struct vmmu_op *op, uint64_t first, uint64_t end,
                         bool forbid);

@@ -152,9 +152,10 @@ static inline void vmmu_vcpu_op(struct vmmu_op *op, struct vmmu_vcpu *vcpu)
 /* The operation of a management call, on the first map until it goes over all. */
 static inline struct vmmu_op vmmu_manage_op(struct vmmu_vm *vm)
 {
-	struct vmmu_op op = {.fault = 0};
+	struct vmmu_op op;
 
 	vmmu_op_init(&op, &vm->tables, &vm->tables.manager, vm->maps);
+	op.cause = VMMU_CAUSE_NONE;
 	return op;
 }
 

@@ -30,19 +30,29 @@ static void trace_id(struct vmmu_op *op, enum vmmu_trace_event event, uint32_t i
 	vmmu_trace_end(op);
 }
 
-static void flush(struct vmmu_op *op, const struct vmmu_flush *f)
+static uint32_t flush(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
+	struct vmmu_flush f;
 
-	trace_flush_needed(op, f);
+	f.vm = t->vm_id;
+	f.all = op->flush.all;
+	f.tables_freed = op->flush.tables;
+	f.start = vmmu_gfn_of(op->flush.start);
+	f.pages = op->flush.end - op->flush.start;
+	f.id = atomic_fetch_add_explicit(&t->next_flush, 1, memory_order_relaxed) + 1;
+	if (VMMU_UNLIKELY(op->tracing))
+		trace_flush_needed(op, &f);
 	vmmu_point(t, VMMU_POINT_FLUSH_BEFORE, vmmu_hpa_of(0), 0);
-	t->host->flush(t->ctx, f);
+	t->host->flush(t->ctx, &f);
 	vmmu_count(&op->who->count.flushes, 1);
-	trace_id(op, VMMU_TRACE_FLUSH_DONE, f->id, 0);
+	if (VMMU_UNLIKELY(op->tracing))
+		trace_id(op, VMMU_TRACE_FLUSH_DONE, f.id, 0);
 	vmmu_point(t, VMMU_POINT_FLUSH_DONE, vmmu_hpa_of(0), 0);
+	return f.id;
 }
 
-static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
+static VMMU_APART void free_waiting(struct vmmu_op *op, uint32_t flush_id)
 {
 	while (op->flush.freed) {
 		struct vmmu_table *table = op->flush.freed;
@@ -60,14 +70,12 @@ static void free_waiting(struct vmmu_op *op, uint32_t flush_id)
  * reading it and counting its flush. Those of the other epoch were waited for last
  * time.
  */
-static void wait_for_faults(struct vmmu_tables *t, struct vmmu_managing managing)
+static VMMU_APART void wait_for_faults(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	uint32_t epoch = atomic_load_explicit(&t->epoch, memory_order_relaxed);
 	uint64_t old = vmmu_flush_unit(epoch) * UINT32_MAX;
 	struct vmmu_closed closed;
 
-	if (!atomic_load_explicit(&t->flushes_pending, memory_order_acquire))
-		return;
 	closed = vmmu_gate_close(t, managing);
 	atomic_store_explicit(&t->epoch, epoch ^ 1, memory_order_relaxed);
 	vmmu_gate_open(t, closed);
@@ -77,23 +85,19 @@ static void wait_for_faults(struct vmmu_tables *t, struct vmmu_managing managing
 
 void vmmu_op_flush(struct vmmu_op *op)
 {
-	struct vmmu_flush f = {.vm = op->tables->vm_id};
+	struct vmmu_tables *t = op->tables;
+	uint32_t id = 0;
 
-	vmmu_assert_outside(op->tables, op->who);
-	if (op->flush.needed) {
-		f.all = op->flush.all;
-		f.tables_freed = op->flush.tables;
-		f.start = vmmu_gfn_of(op->flush.start);
-		f.pages = op->flush.end - op->flush.start;
-		f.id = atomic_fetch_add_explicit(&op->tables->next_flush, 1, memory_order_relaxed) + 1;
-		flush(op, &f);
-	}
-	free_waiting(op, f.id);
+	vmmu_assert_outside(t, op->who);
+	if (op->flush.needed)
+		id = flush(op);
+	if (VMMU_UNLIKELY(op->flush.freed))
+		free_waiting(op, id);
 	if (op->flush.pending)
-		atomic_fetch_sub_explicit(&op->tables->flushes_pending, op->flush.pending, memory_order_release);
-	if (op->who == &op->tables->manager)
-		wait_for_faults(op->tables, vmmu_managing_of(op));
-	op->flush = (struct vmmu_needed_flush){.needed = false};
+		atomic_fetch_sub_explicit(&t->flushes_pending, op->flush.pending, memory_order_release);
+	if (op->who == &t->manager && VMMU_UNLIKELY(atomic_load_explicit(&t->flushes_pending, memory_order_acquire)))
+		wait_for_faults(t, vmmu_managing_of(op));
+	vmmu_flush_begin(&op->flush);
 }
 
 enum { PATIENCE = 1024 };

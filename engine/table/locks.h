@@ -213,7 +213,12 @@ static inline void vmmu_op_leave(struct vmmu_op *op, struct vmmu_inside inside)
 
 /* Shut every walker out and wait for the last one to leave. */
 struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing);
-void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed);
+static inline void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed)
+{
+	vmmu_assert_closed(closed);
+	atomic_store_explicit(&t->closed, false, memory_order_release);
+	vmmu_point(t, VMMU_POINT_GATE_OPEN, vmmu_hpa_of(0), 0);
+}
 
 /* ---- slots may be read: inside the gate, or with the management lock ---- */
 

@@ -11,29 +11,41 @@ static inline bool is_inside(const struct vmmu_actor *actor)
 	return actor && atomic_load_explicit(&actor->inside, memory_order_seq_cst);
 }
 
-static VMMU_APART void wait_until_out(struct vmmu_tables *t, const struct vmmu_actor *actor)
+/* Until those on this seat and on all behind it are out. */
+static VMMU_APART void wait_until_out(struct vmmu_tables *t, struct vmmu_actor *const *seat)
 {
-	while (is_inside(actor))
-		vmmu_relax(t);
+	for (struct vmmu_actor *const *end = t->actors + t->actors_end; seat < end; seat++)
+		while (is_inside(*seat))
+			vmmu_relax(t);
+}
+
+/* Shut the gate. Mostly nobody is inside. */
+VMMU_INLINE void shut(struct vmmu_tables *t)
+{
+	struct vmmu_actor *const *seat = t->actors, *const *end = seat + t->actors_end;
+
+	atomic_store_explicit(&t->closed, true, memory_order_seq_cst);
+	while (seat < end && VMMU_LIKELY(!is_inside(*seat)))
+		seat++;
+	if (VMMU_UNLIKELY(seat < end))
+		wait_until_out(t, seat);
+}
+
+static VMMU_APART void shut_watched(struct vmmu_tables *t)
+{
+	vmmu_point(t, VMMU_POINT_GATE_CLOSE, vmmu_hpa_of(0), 0);
+	shut(t);
 }
 
 struct vmmu_closed vmmu_gate_close(struct vmmu_tables *t, struct vmmu_managing managing)
 {
 	vmmu_assert_managing(managing);
 	VMMU_ASSERT(!atomic_load_explicit(&t->closed, memory_order_relaxed));
-	vmmu_point(t, VMMU_POINT_GATE_CLOSE, vmmu_hpa_of(0), 0);
-	atomic_store_explicit(&t->closed, true, memory_order_seq_cst);
-	for (uint32_t i = 0; i < t->actors_end; i++)
-		if (VMMU_UNLIKELY(is_inside(t->actors[i])))
-			wait_until_out(t, t->actors[i]);
+	if (VMMU_UNLIKELY(t->host->point != NULL))
+		shut_watched(t);
+	else
+		shut(t);
 	return (struct vmmu_closed){VMMU_PROOF_OF(t)};
-}
-
-void vmmu_gate_open(struct vmmu_tables *t, struct vmmu_closed closed)
-{
-	vmmu_assert_closed(closed);
-	atomic_store_explicit(&t->closed, false, memory_order_release);
-	vmmu_point(t, VMMU_POINT_GATE_OPEN, vmmu_hpa_of(0), 0);
 }
 
 void vmmu_table_delete(struct vmmu_tables *t, struct vmmu_table *table)

@@ -174,6 +174,14 @@ struct vmmu_op {
 	struct vmmu_needed_flush flush;
 };
 
+/* Nothing is needed so far. */
+static inline void vmmu_flush_begin(struct vmmu_needed_flush *flush)
+{
+	flush->pending = 0;
+	flush->needed = false;
+	flush->freed = NULL;
+}
+
 /* Only what must be: faults start one each. flush's other fields mean nothing until `needed`, and freed_count until `freed`. */
 static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struct vmmu_actor *who,
                                 struct vmmu_map *map)
@@ -183,9 +191,7 @@ static inline void vmmu_op_init(struct vmmu_op *op, struct vmmu_tables *t, struc
 	op->tracing = atomic_load_explicit(&t->tracing, memory_order_relaxed);
 	op->map = map;
 	op->fault = 0;
-	op->flush.pending = 0;
-	op->flush.needed = false;
-	op->flush.freed = NULL;
+	vmmu_flush_begin(&op->flush);
 }
 
 /* Go on with another map of the VM; returns the one before, to be put back. */

@@ -52,12 +52,17 @@ static VMMU_RARE void note_flush(struct vmmu_op *op, const struct vmmu_visit *v,
 }
 
 /* Whoever finds the entry changed must also find that a flush is pending (locks.h). */
-static VMMU_RARE void count_pending_now(struct vmmu_op *op)
+VMMU_INLINE void add_pending(struct vmmu_op *op)
 {
 	struct vmmu_tables *t = op->tables;
 
 	op->flush.pending = vmmu_flush_unit(atomic_load_explicit(&t->epoch, memory_order_relaxed));
 	atomic_fetch_add_explicit(&t->flushes_pending, op->flush.pending, memory_order_seq_cst);
+}
+
+static VMMU_RARE void count_pending_now(struct vmmu_op *op)
+{
+	add_pending(op);
 }
 
 static inline void count_pending(struct vmmu_op *op)
@@ -133,33 +138,26 @@ bool vmmu_entry_write(struct vmmu_visit *v, uint64_t value, enum vmmu_cause caus
 	return true;
 }
 
-bool vmmu_entry_drop(struct vmmu_visit *v, enum vmmu_cause cause)
+bool vmmu_leaf_drop(struct vmmu_op *op, vmmu_hpa table, vmmu_gfn gfn, uint64_t was, enum vmmu_cause cause)
 {
-	struct vmmu_op *op = v->op;
 	struct vmmu_tables *t = op->tables;
-	const struct vmmu_layout *l = &op->map->layout;
-	const bool present = vmmu_is_present(l, v->entry);
-	uint64_t was = v->entry;
+	struct vmmu_counters *count = &op->who->count;
+	const unsigned index = gfn.v % VMMU_ENTRIES;
+	uint64_t found = was;
 
-	VMMU_ASSERT(was && !v->unreached);
-	if (present)
-		count_pending(op);
-	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, v->table, v->index);
-	if (VMMU_UNLIKELY(!exchange(&writable(t, v->table)[v->index], &v->entry, 0)))
+	VMMU_ASSERT(vmmu_is_leaf(&op->map->layout, VMMU_LEVEL_4K, was));
+	if (VMMU_LIKELY(!op->flush.pending))
+		add_pending(op);
+	vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, table, index);
+	if (VMMU_UNLIKELY(!exchange(&writable(t, table)[index], &found, 0)))
 		return false;
-	v->entry = 0;
-	vmmu_count(&op->who->count.entries[cause][v->level], 1);
-	if (present) {
-		bool table = vmmu_is_table(l, v->level, was);
-
-		note_flush_of(op, v->gfn.v, v->gfn.v + vmmu_level_pages(v->level), table, cause);
-		vmmu_count(&op->who->count.zapped[cause], 1);
-		if (vmmu_is_leaf(l, v->level, was))
-			vmmu_count(&op->who->count.pages[v->level], -1ull);
-	}
+	vmmu_count(&count->entries[cause][VMMU_LEVEL_4K], 1);
+	vmmu_count(&count->zapped[cause], 1);
+	vmmu_count(&count->pages[VMMU_LEVEL_4K], -1ull);
+	note_flush_of(op, gfn.v, gfn.v + 1, false, cause);
 	if (VMMU_UNLIKELY(op->tracing))
-		vmmu_trace_write(op, (struct vmmu_place){v->table, v->index, v->level, v->gfn}, was, 0, cause);
-	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, v->table, v->index);
+		vmmu_trace_write(op, (struct vmmu_place){table, index, VMMU_LEVEL_4K, gfn}, was, 0, cause);
+	vmmu_point(t, VMMU_POINT_ENTRY_AFTER, table, index);
 	return true;
 }
 

@@ -22,10 +22,11 @@
 bool vmmu_entry_write(struct vmmu_visit *visit, uint64_t value, enum vmmu_cause cause);
 
 /*
- * The same for an entry that goes: the value is zero, which says what follows from it. For
- * management, which removes page by page. visit->entry is not zero, and CPUs can reach it.
+ * The same for a present leaf of 4 KiB that goes, for management, which removes page by page: what
+ * follows from it is known. `table`: of the leaf, which maps gfn and can be reached by CPUs.
+ * False: it is not `was`, and nothing has happened.
  */
-bool vmmu_entry_drop(struct vmmu_visit *visit, enum vmmu_cause cause);
+bool vmmu_leaf_drop(struct vmmu_op *op, vmmu_hpa table, vmmu_gfn gfn, uint64_t was, enum vmmu_cause cause);
 
 /* Where an entry stands. */
 struct vmmu_place {

@@ -97,7 +97,7 @@ def held_words():
         (SECURITY, r"on a path of ([\d,]+) instructions", [ROWS["guest-npt-fault-4k-again"]], off),
         (PERFORMANCE, r"On QEMU the exit takes some ([\d,]+) instructions more", [readme("CPUID exit", 1) - readme("CPUID exit", 4)], about),
         (PERFORMANCE, r"closings of the gate take (\d+), the removal (\d+), the flush (\d+),",
-         [page["vmmu_gate_close"], page["vmmu_entry_drop"] + page["vmmu_direct_zap_page"], page["vmmu_op_flush"]], about),
+         [page["vmmu_gate_close"], page["vmmu_leaf_drop"] + page["vmmu_direct_zap_page"], page["vmmu_op_flush"]], about),
         (PERFORMANCE, r"the host's answer \((\d+); nothing for a run\)", [ROWS["prefault-page"] - ROWS["prefault-run-page"]], about),
         (PERFORMANCE, r"the writer's loop \((\d+)\)", [prefault["fill_unwatched"]], about),
         (PERFORMANCE, r"the factor is (\d\.\d)\.", [traced], about),

@@ -178,12 +178,11 @@ void vmmu_direct_zap_range(struct vmmu_op *op, struct vmmu_managing managing, ui
 VMMU_INLINE struct vmmu_visit ending(struct vmmu_op *op, uint64_t gfn)
 {
 	const struct vmmu_layout *l = &op->map->layout;
-	const struct vmmu_top top = vmmu_nearest(op, gfn);
-	struct vmmu_visit v = {.op = op, .table = top.table, .level = top.level};
+	struct vmmu_visit v = {.op = op, .table = op->map->root->hpa, .level = op->map->root->level};
 	unsigned shift = VMMU_INDEX_BITS * (v.level - 1u);
 
 	for (;; v.level--, shift -= VMMU_INDEX_BITS) {
-		if (v.level == VMMU_HINT_LEVEL && top.level != VMMU_HINT_LEVEL)
+		if (v.level == VMMU_HINT_LEVEL)
 			op->who->hint = vmmu_hint_to(op->map, gfn, v.table);
 		v.index = gfn >> shift & (VMMU_ENTRIES - 1);
 		v.entry = vmmu_entry_read(op->tables, v.table, v.index);
@@ -195,17 +194,37 @@ VMMU_INLINE struct vmmu_visit ending(struct vmmu_op *op, uint64_t gfn)
 	return v;
 }
 
-/* Nothing but the CPU's A and D can change the entry meanwhile. */
-void vmmu_direct_zap_page(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause)
+/* Whatever maps gfn. */
+static VMMU_APART void zap_ending(struct vmmu_op *op, uint64_t gfn, enum vmmu_cause cause)
 {
 	struct vmmu_visit v;
 
-	vmmu_assert_closed(closed);
 	if (gfn >= vmmu_map_end(op->map))
 		return;
 	v = ending(op, gfn);
-	while (v.entry && !vmmu_entry_drop(&v, cause))
+	while (v.entry && !vmmu_entry_write(&v, 0, cause))
 		;
+}
+
+/* Most often it is a leaf in a table to which the hint leads. Only the CPU's A and D can change it meanwhile. */
+void vmmu_direct_zap_page(struct vmmu_op *op, struct vmmu_closed closed, uint64_t gfn, enum vmmu_cause cause)
+{
+	const struct vmmu_layout *l = &op->map->layout;
+	const struct vmmu_hint *hint = &op->who->hint;
+	uint64_t entry, leaf;
+	vmmu_hpa table;
+
+	vmmu_assert_closed(closed);
+	if (VMMU_UNLIKELY(!vmmu_hint_leads_to(hint, op->map, gfn)))
+		return zap_ending(op, gfn, cause);
+	entry = vmmu_entry_read(op->tables, hint->table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
+		return zap_ending(op, gfn, cause);
+	table = vmmu_entry_address(l, entry);
+	leaf = vmmu_entry_read(op->tables, table, gfn % VMMU_ENTRIES);
+	if (VMMU_UNLIKELY(!vmmu_is_present(l, leaf)) ||
+	    VMMU_UNLIKELY(!vmmu_leaf_drop(op, table, vmmu_gfn_of(gfn), leaf, cause)))
+		zap_ending(op, gfn, cause);
 }
 
 static uint64_t protected_leaf(const struct vmmu_op *op, uint64_t leaf, bool forbid)
