@@ -18,6 +18,11 @@ tool: $(VMMU)
 # ---- make run -----------------------------------------------------------------
 
 MACHINE     ?= bochs
+NESTED      ?=
+ifneq ($(NESTED),)
+MEMORY      ?= 512M
+INITRD      ?= $(BUILD)/kvm-lab/linux-$(MACHINE).cpio.gz
+endif
 MEMORY      ?= 256M
 PAGE_SIZE   ?= 2m
 MMU         ?=
@@ -30,13 +35,15 @@ RUN_NEEDS := $(VMMU) $(BUILD)/visor.elf $(INITRD)
 .PHONY: run iso install
 #   make run MACHINE=qemu   the same under NPT, in seconds (default: bochs, which has EPT)
 #   make run MACHINE=qemu MMU=shadow   without nested paging
+#   make run NESTED=1 MACHINE=qemu   Debian's KVM as the guest, and in it Linux
 #   make run INTERACTIVE=1  with a shell; also MEMORY=, PAGE_SIZE=4k|2m|1g, KERNEL=, INITRD=
 run:
 	@scripts/setup build emulators kernels
 	@MAKE='$(MAKE)' scripts/build-quietly 'vmmu, the visor and the guest' --no-print-directory \
 		BUILD=$(BUILD) $(RUN_NEEDS)
 	@scripts/run-guest $(BUILD) $(MACHINE) $(KERNEL) $(INITRD) --memory $(MEMORY) \
-		--page-size $(PAGE_SIZE) $(if $(MMU),--mmu $(MMU)) $(if $(INTERACTIVE),--append vmmu.shell)
+		--page-size $(PAGE_SIZE) $(if $(MMU),--mmu $(MMU)) $(if $(INTERACTIVE),--append vmmu.shell) \
+		$(if $(NESTED),--nested --append "quiet mitigations=off")
 
 #   make iso       build/vmmu.iso, which boots the same on a real machine
 iso: $(RUN_NEEDS)

@@ -24,13 +24,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/kvm/
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import held  # noqa: E402
 import lab  # noqa: E402
+import linux_image  # noqa: E402
 import nested  # noqa: E402
 
 DOCUMENT, HEADER = nested.DOCUMENT, "| Linux as L2 | KVM on the visor | KVM on KVM |"
 LIMIT = 3000
 PASSED = "vmmu-workload: PASS"
 EVENTS = ("kvm_exit", "kvm_nested_vmexit", "kvm_nested_vmexit_inject")
-L2_WORDS = "console=ttyS0 quiet nokaslr panic=-1 mitigations=off"
 
 # Of each kind of exit: what the visor's summary calls it, and the CPU's numbers (AMD APM vol. 2, appendix C; Intel SDM
 # vol. 3, appendix C). "other" has all the rest.
@@ -123,11 +123,7 @@ def from_kvm(machine, files):
 
 def inner_image(machine, build, kernel):
     """What L1 runs: the VMM that boots the same kernel."""
-    files = {"/guest/vmlinuz": (kernel / "vmlinuz").read_bytes(), "/guest/initrd": (build / "initramfs/workload.cpio.gz").read_bytes()}
-    job = f'exec >/dev/console 2>&1; linux --initrd /guest/initrd --append "{L2_WORDS}" --until "reboot: System halted" /guest/vmlinuz; ' \
-          'echo linux-ended $?'
-    tools = build / "kvm-lab"
-    return lab.image(machine, kernel, tools, job, LIMIT, vendor=nested.NESTED[machine], programs=[tools / "linux"], files=files)
+    return linux_image.image(machine, kernel, build / "kvm-lab", build / "initramfs/workload.cpio.gz", LIMIT)
 
 
 def tell(what):

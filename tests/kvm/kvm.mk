@@ -39,6 +39,11 @@ $(KVM_LAB)/emit: tests/kvm/lab/emit.c
 	@mkdir -p $(@D)
 	$(CC) $(CSTD) -O2 -D_GNU_SOURCE $(WARN) -static -s -o $@ $<
 
+# Linux in KVM: what `make run NESTED=1` boots.
+$(KVM_LAB)/linux-qemu.cpio.gz $(KVM_LAB)/linux-bochs.cpio.gz: $(KVM_LAB)/linux-%.cpio.gz: $(LAB_TOOLS) $(BUILD)/initramfs/workload.cpio.gz \
+		tests/kvm/lab/linux_image.py tests/kvm/lab/lab.py tests/kvm/lab/init
+	python3 -B tests/kvm/lab/linux_image.py --machine $* --build $(BUILD) --kernel $(dir $(LINUX_IMAGE)) $@
+
 RECORD_TEST := python3 -B tests/kvm/record_test.py --build $(BUILD) --kernel $(dir $(LINUX_IMAGE))
 
 kvm-lab: $(LAB_TOOLS)

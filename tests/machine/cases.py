@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kvm" / "lab"))
 import lab  # noqa: E402 -- it stands beside the KVM lab's own tests
+import linux_image  # noqa: E402 -- it stands beside the KVM lab's own tests
 
 # Exit statuses of `vmmu run` (docs/man/vmmu-run.1).
 REBOOT, TRIPLE_FAULT, HALTED, FAILED, REFUSED, CANNOT_START, OUT_OF_TIME = 101, 102, 103, 104, 105, 121, 124
@@ -117,11 +118,8 @@ class Files:
         for name, machine, parameters in (("kvm-npt", "qemu", "npt=1"), ("kvm-shadow", "qemu", "npt=0"),
                                           ("kvm-ept", "bochs", "ept=1"), ("kvm-shadow-vmx", "bochs", "ept=0")):
             self.put(name, lab.image(machine, folder, tools, job, 300, vendor=parameters))
-        linux = {"/guest/vmlinuz": (folder / "vmlinuz").read_bytes(), "/guest/initrd": self.files["workload"].read_bytes()}
-        job = 'exec >/dev/console 2>&1; linux --initrd /guest/initrd --append "console=ttyS0 quiet nokaslr panic=-1 mitigations=off" ' \
-              '--until "reboot: System halted" /guest/vmlinuz; echo linux-ended $?'
-        for name, machine, parameters in (("kvm-linux-npt", "qemu", "npt=1"), ("kvm-linux-ept", "bochs", "ept=1")):
-            self.put(name, lab.image(machine, folder, tools, job, 3000, vendor=parameters, programs=(tools / "linux",), files=linux))
+        for name, machine in (("kvm-linux-npt", "qemu"), ("kvm-linux-ept", "bochs")):
+            self.put(name, linux_image.image(machine, folder, tools, self.files["workload"]))
 
     def missing(self, case):
         """The first file that the case needs and that cannot be had here."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Do `make bench-record` and `make bench-nested` hold the documents to what they measured?"""
+"""Do `make bench-record`, `make bench-nested` and `make bench-nested-boot` read what machines say, and hold the documents to it?"""
 import pathlib
 import sys
 import tempfile
@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench" / "kvm"))
 import nested  # noqa: E402
+import nested_boot  # noqa: E402
 import overhead  # noqa: E402
 
 TABLE = f"""{overhead.HEADER} `vmmu record` | `--exits` |
@@ -73,7 +74,99 @@ class Nested(unittest.TestCase):
         self.assertEqual(nested.hold_document(self.found(1100, 4000), root=self.root), [])
 
 
+HISTOGRAM = """# event histogram
+#
+# trigger info: hist:keys=exit_reason:vals=hitcount:sort=hitcount:size=2048 [active]
+#
+
+{ exit_reason:        124 } hitcount:          7
+{ exit_reason:       1024 } hitcount:      %d
+{ exit_reason:        128 } hitcount:         30
+{ exit_reason:         96 } hitcount:          3
+
+Totals:
+    Hits: 1234
+    Entries: 4
+    Dropped: 0
+"""
+
+REPORT = {"summary": {
+    "guest_ns": 4305227764,
+    "exits": {"npf": 100, "io": 20, "cpuid": 5, "msr-read": 7, "msr-write": 1, "nested-entry": 30, "nested-instruction": 120, "nested-exit": 9},
+    "exits_l2": {"npf": 60, "cpuid": 2, "nested-exit": 9},
+    "faults": {"fixed": 3, "reflect-to-l1": 50},
+    "tables_made_nested": {"1": 3, "2": 1},
+}}
+
+
+def kvm_files(reflected=40):
+    return {"kvm_exit": (HISTOGRAM % 100).encode(), "kvm_nested_vmexit": (HISTOGRAM % 60).replace("30", "0").encode(),
+            "kvm_nested_vmexit_inject": (HISTOGRAM % reflected).replace("exit_reason:  ", "exit_code:  ").encode(),
+            "stats": b"exits 500\nmmu_cache_miss 66\n", "begin": b"10.50 9.00\n", "end": b"14.75 9.00\n"}
+
+
+class NestedBoot(unittest.TestCase):
+    def setUp(self):
+        self.root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.root / "docs").mkdir()
+        (self.root / nested_boot.DOCUMENT).write_text("\n".join(nested_boot.table(self.found())) + "\n")
+
+    def found(self, reflected=40):
+        return {"the visor": nested_boot.from_visor(REPORT), "KVM": nested_boot.from_kvm("qemu", kvm_files(reflected))}
+
+    def test_a_histogram_is_read(self):
+        self.assertEqual(nested_boot.histogram(HISTOGRAM % 1000), {124: 7, 1024: 1000, 128: 30, 96: 3})
+
+    def test_the_exits_of_the_visor_are_told_apart(self):
+        found = nested_boot.from_visor(REPORT)
+        self.assertEqual(found["L1"], {"fault": 40, "entry": 30, "instruction": 120, "msr": 8, "io": 20, "other": 3})
+        self.assertEqual(found["L2"], {"fault": 60, "entry": 0, "instruction": 0, "msr": 0, "io": 0, "other": 11})
+        self.assertEqual((found["told"], found["tables"], found["ms"]), ({"fault": 50, "rest": 9}, 4, 4305))
+
+    def test_those_of_kvm_too(self):
+        found = nested_boot.from_kvm("qemu", kvm_files())
+        self.assertEqual(found["L1"], {"fault": 40, "entry": 30, "instruction": 0, "msr": 0, "io": 0, "other": 0})
+        self.assertEqual(found["L2"], {"fault": 60, "entry": 0, "instruction": 0, "msr": 7, "io": 0, "other": 3})
+        self.assertEqual((found["told"], found["tables"], found["ms"]), ({"fault": 40, "rest": 40}, 66, 4250))
+
+    def test_tracepoints_that_count_nothing_are_no_figures(self):
+        with self.assertRaises(nested_boot.Failed):
+            nested_boot.from_kvm("qemu", {**kvm_files(), "kvm_nested_vmexit": b"# event histogram\n"})
+
+    def test_sums(self):
+        figures = nested_boot.cells(self.found())
+        self.assertEqual(figures[0], ("exits of L1", [221, 70]))
+        self.assertEqual(figures[7:10], [("exits of L2", [71, 70]), ("... memory faults", [60, 60]), ("... told to L1", [50, 40])])
+        self.assertEqual(figures[10:12], [("... all others", [11, 10]), ("... told to L1", [9, 40])])
+
+    def test_a_console_without_the_workload_is_a_failure(self):
+        nested_boot.require_pass("vmmu-workload: PASS\nlinux-ended 0\n", "KVM")
+        for console in ("linux-ended 0\n", "vmmu-workload: PASS\nlinux-ended 1\n"):
+            with self.assertRaises(nested_boot.Failed):
+                nested_boot.require_pass(console, "KVM")
+
+    def test_the_document_is_held(self):
+        self.assertEqual(nested_boot.hold_document(self.found(), root=self.root), [])
+        self.assertEqual(nested_boot.hold_document(self.found(80), root=self.root), [])  # timers
+        self.assertEqual(len(nested_boot.hold_document(self.found(4000), root=self.root)), 1)
+        nested_boot.hold_document(self.found(4000), write=True, root=self.root)
+        self.assertEqual(nested_boot.hold_document(self.found(4000), root=self.root), [])
+
+    def test_other_rows_are_told(self):
+        path = self.root / nested_boot.DOCUMENT
+        path.write_text(path.read_text().replace("| ... ports |", "| ... devices |"))
+        self.assertEqual(len(nested_boot.hold_document(self.found(), root=self.root)), 1)
+
+    def test_a_command_that_ends_is_read_to_its_end(self):
+        self.assertEqual(nested_boot.patiently(["echo", "vmmu-workload: PASS"], self.root / "console"), "vmmu-workload: PASS\n")
+
+
 class Tree(unittest.TestCase):
+    def test_the_document_has_each_row_of_a_nested_boot(self):
+        lines = (nested_boot.held.ROOT / nested_boot.DOCUMENT).read_text().splitlines()
+        self.assertEqual([cells[0] for _, cells in nested_boot.held.rows(lines, nested_boot.HEADER)],
+                         [title for title, *_ in nested_boot.ROWS] + ["tables made for L2", "virtual time, ms"])
+
     def test_the_document_has_each_row_of_a_nested_guest(self):
         lines = (nested.held.ROOT / nested.DOCUMENT).read_text().splitlines()
         self.assertEqual([cells[0] for _, cells in nested.held.rows(lines, nested.HEADER)], [title for title, _, _ in nested.OPERATIONS])
