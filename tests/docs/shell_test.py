@@ -44,6 +44,8 @@ TRIED = {
     "vmmu export kvm.dat -o kvm.csv": ("folder", ""),
     "vmmu export kvm.dat -o curves.csv --series": ("folder", ""),
     "make run": ("long", ""),
+    "make run NESTED=1 MACHINE=qemu": ("long", ""),
+    "make run NESTED=1": ("none", "takes half an hour; bochs-nested-kvm-linux-ept runs the same"),
     "build/vmmu report build/run-bochs.trace": ("long", ""),
     "make check": ("long", ""),
     "make check-tool": ("long", ""),
