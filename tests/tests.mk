@@ -42,12 +42,14 @@ THREAD_TESTS := $(BUILD)/tsan/tests/engine/threads
 # ---- what others bring ------------------------------------------------------------
 #
 # A folder's .mk names what is to be built in CHECK_NEEDS, TEST_NEEDS, SOAK_NEEDS
-# or COVERAGE_NEEDS and adds commands, each quoted, to CHECK_COMMANDS and so on.
+# or COVERAGE_NEEDS and adds commands, each quoted, to CHECK_COMMANDS and so on;
+# `--beside "COMMAND"`, one that waits for most of its time, to WAITING_COMMANDS of make test.
 
 CHECK_NEEDS       :=
 CHECK_COMMANDS    :=
 TEST_NEEDS        :=
 TEST_COMMANDS     :=
+WAITING_COMMANDS  :=
 SOAK_NEEDS        :=
 SOAK_COMMANDS     :=
 COVERAGE_NEEDS    :=
@@ -80,7 +82,7 @@ test:
 test-all: $(ENGINE_TESTS) $(THREAD_TESTS) $(LIBVMMU) $(CHECK_NEEDS) $(TEST_NEEDS) $(UNIT_TESTS) \
 		$(MACHINE_NEEDS)
 	@tests/run --last "python3 -B $(MACHINE_TEST) --build $(BUILD) --linux $(LINUX_IMAGE) $(MACHINE_ARGS)" \
-		$(CHECK_ALL) "tests/check/compilers" $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
+		$(WAITING_COMMANDS) $(CHECK_ALL) "tests/check/compilers" $(TEST_COMMANDS) $(filter-out $(TEST_COMMANDS),$(UNIT_TESTS))
 
 # Two jobs of half the time for each of the two formats.
 SECONDS ?= 600

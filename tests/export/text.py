@@ -27,7 +27,8 @@ def main():
         if row["event"] == "write" and row["known"] == "seen":
             got_writes.append((row["time"], int(row["address"], 16), int(row["level"]), int(row["old"], 16), int(row["new"], 16)))
     same_faults = faults == got_faults
-    missing = [w for w in got_writes if w not in set(writes)]
+    told = set(writes)
+    missing = [w for w in got_writes if w not in told]
     print(f"{len(faults)} faults, {len(writes)} writes; rows: {len(got_faults)}, {len(got_writes)}, of these {len(missing)} not in the text")
     return 0 if same_faults and faults and got_writes and not missing else 1
 

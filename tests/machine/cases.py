@@ -365,7 +365,7 @@ def hostile_code(machine, mmu, seed=1, load=100, seconds=None, **more):
 def hostile_modes(machine, mmu, seed=11, load=10, seconds=None):
     """Random code at CPL 3 and in virtual-8086 mode."""
     tasks = 0 if (machine, mmu) == ("qemu", "shadow") else 1
-    case = hostile_code(machine, mmu, seed, seconds=seconds)
+    case = hostile_code(machine, mmu, seed, seconds=seconds or (8 if machine == "qemu" else 20))
     return dataclasses.replace(case, name=f"{machine}-hostile-modes-{mmu}", about=f"a 32-bit guest that runs random programs, {mmu}",
                                kernel="legacy", append=f"tests=stress-modes load={load} seed={seed} mmu={mmu} tasks={tasks}",
                                console=("^stress-modes: begins",))

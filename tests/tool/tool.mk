@@ -38,7 +38,7 @@ check-tool: $(VMMU) $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
 	tests/tool/hostile.sh $(VMMU)
 
 TEST_NEEDS    += $(VMMU) $(TOOL_TESTS) $(VMMU_ASAN) $(TOOL_SAMPLE)
-TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)" \
-                 "tests/tool/hostile.sh $(VMMU)" "tests/tool/pipes.sh $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample"
+WAITING_COMMANDS += --beside "tests/tool/command.sh $(VMMU_ASAN) $(TOOL_SAMPLE)"
+TEST_COMMANDS += $(TOOL_TESTS) "tests/tool/hostile.sh $(VMMU)" "tests/tool/pipes.sh $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample"
 
 -include $(TOOL_TEST_OBJ:.o=.d)
