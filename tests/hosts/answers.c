@@ -410,6 +410,22 @@ static void a_noted_run_ends_where_a_copy_begins(void **state)
 	host_end(host);
 }
 
+/* Two pages of a run get other frames. The one that is touched must not bring the old frame of the other. */
+static void a_run_does_not_outlive_an_invalidation(void **state)
+{
+	struct copies copies = {.order = 9};
+	struct host *host = aliasing(state, 1, &copies);
+
+	assert_result(host_touch(host, 0, PAGE * K, VMMU_R), VMMU_FAULT_FIXED);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), SHARED + PAGE);
+	assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of(PAGE * K), 2 * K));
+	copies.any = copies.made[PAGE] = copies.made[PAGE + 1] = true;
+	assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of(PAGE * K), 2 * K));
+	assert_result(host_touch(host, 0, (PAGE + 1) * K, VMMU_R), VMMU_FAULT_FIXED);
+	assert_copied(host, PAGE * K);
+	host_end(host);
+}
+
 /* A late answer for one page of a run says something of its neighbours, too. */
 static void a_late_run_does_not_undo_a_neighbours_copy(void **state)
 {
@@ -732,6 +748,7 @@ int main(void)
 		ALL(an_answer_during_a_call_is_no_newer_than_what_it_removes),
 		SHADOW(aliases_have_one_frame),
 		SHADOW(a_noted_run_ends_where_a_copy_begins),
+		SHADOW(a_run_does_not_outlive_an_invalidation),
 		SHADOW(a_late_run_does_not_undo_a_neighbours_copy),
 		SHADOW(a_copy_is_remembered_when_nothing_maps_it),
 		SHADOW(the_direct_map_has_the_same_frame),

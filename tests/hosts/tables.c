@@ -118,6 +118,55 @@ static void a_table_read_in_part_stays_out_of_reach(void **state)
 	host_end(host);
 }
 
+/*
+ * The guest writes a root's table while no vCPU remembers the root. Then a vCPU runs on it again
+ * while the flush of another vCPU is still to come, so that the table is not compared yet: nothing
+ * may be reached by what it has said.
+ */
+enum { OTHER_ROOTS = 40,
+       ELSEWHERE = 6 };
+
+static void run_on_the_root(struct host *host)
+{
+	struct vmmu_paging paging = host_long_mode(G_ROOT);
+
+	host->on_flush = NULL;
+	assert_ok(vmmu_vcpu_set_paging(host->vcpu[0], &paging));
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), 0);
+	*(bool *)host->arg = true;
+}
+
+static void a_root_written_while_it_was_forgotten(void **state)
+{
+	struct host *host = paging_host(state, 2);
+	bool has_run = false;
+
+	assert_result(host_touch(host, 0, PAGE * K, VMMU_R | VMMU_ACCESS_USER), VMMU_FAULT_FIXED);
+	for (unsigned i = 0; i < 8; i++) {
+		struct vmmu_paging paging = host_long_mode(OTHER_ROOTS + i);
+
+		host_set(host, OTHER_ROOTS + i, 0, G_PDPT * K | GFULL);
+		for (unsigned vcpu = 0; vcpu < host->vcpus; vcpu++)
+			assert_ok(vmmu_vcpu_set_paging(host->vcpu[vcpu], &paging));
+	}
+	host_set(host, G_DIRECTORY, 1, G_OTHER_TABLE * K | GFULL);
+	host_set(host, G_OTHER_TABLE, 0, GFULL | GD);
+	assert_result(host_touch(host, 1, 512 * K, VMMU_R | VMMU_ACCESS_USER), VMMU_FAULT_FIXED);
+	/* Tables of the root's own, in which PAGE is another. */
+	host_set(host, G_FREE, 0, (G_FREE + 1) * K | GFULL);
+	host_set(host, G_FREE + 1, 0, (G_FREE + 2) * K | GFULL);
+	host_set(host, G_FREE + 2, PAGE, ELSEWHERE * K | GFULL | GD);
+	assert_true(vmmu_guest_release(host->vcpu[1], vmmu_gpa_of(G_ROOT * K)));
+	host_set(host, G_ROOT, 0, G_FREE * K | GFULL);
+	host->arg = &has_run;
+	host->on_flush = run_on_the_root;
+	assert_true(vmmu_guest_release(host->vcpu[1], vmmu_gpa_of(G_OTHER_TABLE * K)));
+	assert_true(has_run);
+	host_touch(host, 0, PAGE * K, VMMU_R | VMMU_ACCESS_USER);
+	assert_int_equal(host_frame_of(host, 0, PAGE * K, NULL), HOST_FRAMES + ELSEWHERE);
+	host_end(host);
+}
+
 /* The page is taken just as the walk reads it; what the walk then has is as good as nothing. */
 static bool taken;
 
@@ -231,6 +280,7 @@ int main(void)
 		SHADOW(nothing_follows_from_a_table_that_is_taken_back),
 		SHADOW(a_read_that_is_busy_is_tried_again),
 		SHADOW(a_table_read_in_part_stays_out_of_reach),
+		SHADOW(a_root_written_while_it_was_forgotten),
 		SHADOW(a_table_taken_under_the_walk_is_left_alone),
 		SHADOW(nothing_is_reached_through_a_table_whose_slot_has_gone),
 		SHADOW(a_table_whose_slot_goes_after_the_walk_is_not_held),
