@@ -457,6 +457,43 @@ static void an_entry_missing_from_the_dump_is_found(void **state)
 	assert_verdict("missing from the dump");
 }
 
+static void maker_fault(unsigned event, uint32_t fault)
+{
+	struct vmmu_trace_record *r = maker_add(&maker, event, 0);
+
+	r->fault = fault;
+	if (event == VMMU_TRACE_PAGE_FAULT) {
+		r->access = VMMU_W;
+		r->page_fault = (struct vmmu_trace_page_fault){.address = GPA + 0x1000, .error_code = 2};
+	} else {
+		r->result = VMMU_FAULT_RETRY;
+		r->fault_end.gpa = GPA + 0x1000;
+	}
+}
+
+/* While a vCPU handles faults tracing goes off, and on again in the middle of another one. */
+static void faults_that_tracing_cuts_in_two(void **state)
+{
+	(void)state;
+	maker_fault(VMMU_TRACE_PAGE_FAULT, 2);
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_found(4, ROOT, GPA >> 12, EPT_TABLE(L3));
+	maker_found(3, L3, GPA >> 12, EPT_TABLE(L2));
+	maker_found(2, L2, GPA >> 12, EPT_TABLE(L1));
+	maker_found(1, L1, GPA >> 12, EPT_LEAF(HPA));
+	maker_write(&maker, 1, L1, (GPA >> 12) + 1, 0, EPT_LEAF(HPA + 0x1000))->fault = 5;
+	maker_root(&maker, ROOT);
+	maker_fault(VMMU_TRACE_PAGE_FAULT, 6);
+	maker_fault(VMMU_TRACE_FAULT_END, 6);
+	maker_first_dump(&maker, GPA, HPA);
+	maker_dump(&maker, 1, L1, (GPA >> 12) + 1, EPT_LEAF(HPA + 0x1000));
+	maker_dump_end(&maker, 5);
+	assert_verdict("");
+	/* A fault that has begun in the trace must end there. */
+	maker.records[maker.header.records - 7].fault = 0;
+	assert_verdict("where fault 6 is under way");
+}
+
 /* ---- every bit ------------------------------------------------------------------- */
 
 /* Two faults, a zap with its flush, a table freed, MMIO: a record of most kinds. */
@@ -712,6 +749,7 @@ int main(void)
 		cmocka_unit_test_setup(differences_are_found, setup),
 		cmocka_unit_test_setup(an_entry_missing_from_the_dump_is_found, setup),
 		cmocka_unit_test_setup(a_lost_first_record_is_found, setup),
+		cmocka_unit_test_setup(faults_that_tracing_cuts_in_two, setup),
 	};
 
 	return cmocka_run_group_tests_name("tool: traces", tests, NULL, NULL);

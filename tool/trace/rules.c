@@ -18,8 +18,9 @@ struct rules_stream {
 	uint32_t open;         /* the fault that has begun; 0: none */
 	uint32_t last;         /* the number of the last one that began */
 	uint64_t address, rip; /* of the open one */
-	bool any;              /* one has been met since tracing began */
-	bool began;            /* the open one's beginning is there */
+	uint16_t vm;
+	bool any;   /* one has been met since tracing began */
+	bool began; /* the open one's beginning is there */
 };
 
 /* Fields beside the payload that an event fills in; what it does not must be 0. */
@@ -181,7 +182,7 @@ static struct rules_stream *stream_of(struct rules *rules, const struct vmmu_tra
 		rules->stream = reallocate(rules->stream, rules->stream_room * sizeof(*rules->stream));
 	}
 	*place = rules->stream_count;
-	rules->stream[rules->stream_count] = (struct rules_stream){0};
+	rules->stream[rules->stream_count] = (struct rules_stream){.vm = r->vm};
 	return &rules->stream[rules->stream_count++];
 }
 
@@ -189,7 +190,7 @@ static void begin_fault(const struct look *l)
 {
 	struct rules_stream *s = l->stream;
 
-	if (s->open && !has_dropped(l))
+	if (s->open && s->began && !has_dropped(l))
 		broken(l, "fault %u begins before fault %u has ended", l->r->fault, s->open);
 	if (!l->r->fault || (s->last && l->r->fault <= s->last))
 		broken(l, "fault %u begins after fault %u", l->r->fault, s->last);
@@ -222,8 +223,8 @@ static void check_fault(const struct look *l)
 	}
 	if (l->r->fault && (l->r->vcpu == VMMU_TRACE_NO_VCPU || is_outside_faults(l->r->event)))
 		broken(l, "%s cannot belong to a fault", event(l));
-	/* Tracing may have begun in the middle of one. */
-	if (!s->any)
+	/* Tracing may have begun in the middle of one, which then has no end either. */
+	if (!s->any || (s->open && !s->began && !l->r->fault))
 		s->open = l->r->fault;
 	s->any = s->any || s->open;
 	if (l->r->fault != s->open)
@@ -371,6 +372,18 @@ static void check_root_load(const struct look *l)
 		broken(l, "a root of level %u, the VM has %u levels", l->r->level, l->vm->decoder.levels);
 }
 
+/* Tracing was off meanwhile: what had begun may have ended untold, and what is under way began untold. */
+static void begin_again(const struct look *l)
+{
+	struct rules_stream *stream = l->rules->stream;
+
+	for (size_t i = 0; i < l->rules->stream_count; i++)
+		if (stream[i].vm == l->r->vm) {
+			stream[i].open = 0;
+			stream[i].any = stream[i].began = false;
+		}
+}
+
 static void check_vm(const struct look *l)
 {
 	const struct vmmu_trace_config *c = &l->r->config;
@@ -424,6 +437,7 @@ static void check_by_event(const struct look *l)
 	switch (l->r->event) {
 	case VMMU_TRACE_VM:
 		check_vm(l);
+		begin_again(l);
 		break;
 	case VMMU_TRACE_ROOT_LOAD:
 		check_root_load(l);
