@@ -48,6 +48,9 @@ void vmmu_trace_slot(struct vmmu_op *op, const struct vmmu_slot *slot, enum vmmu
 /* What ranges that are or were open took. */
 void vmmu_invalidations_free_all(struct vmmu_vm *vm);
 
+/* vcpu.c: what is kept of vCPUs that are gone. */
+void vmmu_streams_free_all(struct vmmu_vm *vm);
+
 /* ---- stats.c ---- */
 
 /* vmmu_stats_read for a caller that has the management lock. */

@@ -36,7 +36,55 @@ static void find_last_seat(struct vmmu_tables *t)
 
 static void free_vcpu(struct vmmu_vcpu *vcpu)
 {
+	vmmu_object_free(vcpu->vm, vcpu->stream, sizeof(*vcpu->stream));
 	vmmu_object_free(vcpu->vm, vcpu, vcpu->map->ops->vcpu_bytes);
+}
+
+/* What is kept of the vCPU in the trace, if it has a record there. */
+static void keep_stream(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
+{
+	struct vmmu_stream *stream = vcpu->stream;
+
+	vmmu_assert_managing(managing);
+	if (!vcpu->actor.seq)
+		return;
+	*stream = (struct vmmu_stream){
+		.next = vcpu->vm->streams,
+		.untold = vcpu->actor.untold,
+		.seq = vcpu->actor.seq,
+		.faults = vcpu->actor.faults,
+		.id = vcpu->actor.id,
+	};
+	vcpu->vm->streams = stream;
+	vcpu->stream = NULL;
+}
+
+/* Another vCPU of this id may have been here: its stream goes on. */
+static void resume_stream(struct vmmu_vcpu *vcpu, struct vmmu_managing managing)
+{
+	struct vmmu_stream **at = &vcpu->vm->streams, *kept;
+
+	vmmu_assert_managing(managing);
+	while (*at && (*at)->id != vcpu->actor.id)
+		at = &(*at)->next;
+	kept = *at;
+	if (!kept)
+		return;
+	*at = kept->next;
+	vcpu->actor.untold = kept->untold;
+	vcpu->actor.seq = kept->seq;
+	vcpu->actor.faults = kept->faults;
+	vmmu_object_free(vcpu->vm, kept, sizeof(*kept));
+}
+
+void vmmu_streams_free_all(struct vmmu_vm *vm)
+{
+	struct vmmu_stream *stream;
+
+	while ((stream = vm->streams)) {
+		vm->streams = stream->next;
+		vmmu_object_free(vm, stream, sizeof(*stream));
+	}
 }
 
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
@@ -57,6 +105,11 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	vcpu->map = map;
 	vcpu->actor.id = id;
 	vcpu->actor.ring = ring;
+	vcpu->stream = vmmu_object_alloc(vm, sizeof(*vcpu->stream));
+	if (!vcpu->stream) {
+		free_vcpu(vcpu);
+		return VMMU_ERR_NO_MEMORY;
+	}
 
 	managing = vmmu_manage_lock(&vm->tables);
 	taken = is_taken(vm, managing, id, ring);
@@ -65,6 +118,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 		*seat = &vcpu->actor;
 		find_last_seat(&vm->tables);
 		vm->vcpus++;
+		resume_stream(vcpu, managing);
 		if (map->ops->join)
 			map->ops->join(vcpu, managing);
 	}
@@ -114,6 +168,7 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 	find_last_seat(&vm->tables);
 	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
 	vmmu_spares_drain(&vm->tables, &vcpu->actor);
+	keep_stream(vcpu, managing);
 	free_vcpu(vcpu);
 	vm->vcpus--;
 	vmmu_manage_unlock(&vm->tables, managing);

@@ -145,6 +145,7 @@ enum vmmu_status vmmu_vm_destroy(struct vmmu_vm *vm)
 	free_maps(vm, managing);
 	vmmu_slots_free_all(vm);
 	vmmu_invalidations_free_all(vm);
+	vmmu_streams_free_all(vm);
 	free_parts(vm);
 	host->object_free(ctx, vm, sizeof(*vm));
 	return VMMU_OK;

@@ -100,6 +100,18 @@ struct vmmu_map_ops {
 	void (*fini)(struct vmmu_op *op, struct vmmu_managing managing);
 };
 
+/*
+ * How far a vCPU's records have come. It outlives a vCPU that was traced: another one
+ * under the same id goes on in the same stream of the trace.
+ */
+struct vmmu_stream {
+	struct vmmu_stream *next; /* of the vCPUs that are gone */
+	uint64_t untold;
+	uint32_t seq;
+	uint32_t faults;
+	uint16_t id;
+};
+
 struct vmmu_vm {
 	struct vmmu_tables tables;
 	struct vmmu_memory memory;
@@ -107,6 +119,7 @@ struct vmmu_vm {
 	uint16_t map_ids;      /* given so far: none is given twice */
 	const struct vmmu_mode_ops *mode;
 	uint32_t vcpus;
+	struct vmmu_stream *streams; /* of traced vCPUs that are gone; under the management lock */
 };
 
 enum { VMMU_SLOT_FLAGS_COUNT = 4 };
@@ -115,6 +128,7 @@ struct vmmu_vcpu {
 	struct vmmu_actor actor;
 	struct vmmu_vm *vm;
 	struct vmmu_map *map;
+	struct vmmu_stream *stream; /* room for what is kept of it */
 	struct vmmu_slot_hit hit;
 	struct vmmu_known known[VMMU_KNOWN_RUNS]; /* the first: used last */
 	unsigned known_next;                      /* of the others: to be forgotten next */

@@ -23,7 +23,8 @@
  *   vmmu_vm_create         the VM (10 KiB), 8 bytes for each of config.max_vcpus, its map
  *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five,
  *                          the first of them from table_alloc_low)
- *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB)
+ *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB) and 32 bytes. If it was traced, the 32
+ *                          bytes stay until its id is used again, or until vmmu_vm_destroy
  *   vmmu_fault, _prefault  before a new entry, when the vCPU has no frame left or may need more
  *                          than one: as many as it lacks of one for each level but the top.
  *                          What it does not use it keeps: of a fault that needs no table
@@ -156,7 +157,9 @@ struct vmmu_host {
 	 * 29.4.3.1 "Operations that Invalidate Cached Mappings"; APM vol. 2, 15.16
 	 * "TLB Control"). A vCPU that is not inside the guest may do it on its
 	 * next entry, before the first guest instruction. vCPUs may fault
-	 * meanwhile; they are never made to wait for it.
+	 * meanwhile. Faults of direct maps do not wait for it; under shadow paging and in
+	 * nested VMs one may, for a bounded number of calls of host.relax, and then
+	 * answers RETRY. So a host may carry a flush out on a vCPU between two of its calls.
 	 */
 	void (*flush)(void *ctx, const struct vmmu_flush *flush);
 
@@ -167,6 +170,7 @@ struct vmmu_host {
 	 * too: must not sleep and must not call the engine.
 	 * Of memory in a range under invalidation neither is asked: see vmmu_invalidate_begin.
 	 * What lies in no slot is no memory for the walks of a fault: they do not ask there.
+	 * A result that is none counts as VMMU_GUEST_READ_BUSY, and for a swap as VMMU_GUEST_SWAP_BUSY.
 	 * Read: *value is the word, high bits 0, after VMMU_GUEST_READ_OK.
 	 */
 	enum vmmu_guest_read (*guest_read)(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value);

@@ -127,7 +127,8 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on);
  * `ring` is this vCPU's alone; NULL: its records are counted as dropped.
  * VMMU_ERR_INVALID for a ring whose size is no power of two, and when config.max_vcpus are
  * there already. VMMU_ERR_BUSY: another vCPU of the VM has this id, or another vCPU or
- * the VM itself has this ring. VMMU_ERR_NO_MEMORY.
+ * the VM itself has this ring. VMMU_ERR_NO_MEMORY. A vCPU with the id of one that is gone goes
+ * on in its stream of the trace, after its last record and fault.
  */
 enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_trace_ring *ring,
                                   struct vmmu_vcpu **out);
@@ -477,7 +478,9 @@ void vmmu_stats_read(struct vmmu_vm *vm, struct vmmu_stats *out);
  * bits allow, no reserved bit, no huge leaf across a cap or a slot's edge,
  * every table reached once, counters equal to what is there, no stale entry in
  * a range under invalidation. `report` gets one line of English per finding;
- * it may be NULL. Returns the number of findings.
+ * it may be NULL. Returns the number of findings. vCPUs may run meanwhile. But what the host
+ * itself has written to a guest table, or has taken away from below host.guest_read, is a finding
+ * until vmmu_guest_written, or vmmu_slot_delete, has been called and has returned.
  */
 typedef void (*vmmu_audit_fn)(void *arg, const char *rule, const struct vmmu_path_step *step,
                               vmmu_gfn gfn);

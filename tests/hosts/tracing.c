@@ -226,6 +226,76 @@ static void rings_that_cannot_be_are_refused(void **state)
 	host_end(host);
 }
 
+/* ---- vCPUs that come and go -------------------------------------------------------------- */
+
+/* seq and fault of the ring's records go on from `*seq` and `*fault`. */
+static void assert_goes_on(const struct vmmu_trace_ring *ring, uint32_t *seq, uint32_t *fault)
+{
+	for (uint32_t i = 0; i < vmmu_trace_ring_waiting(ring); i++) {
+		const struct vmmu_trace_record *r = vmmu_trace_ring_at(ring, i);
+
+		assert_int_equal(r->seq, (*seq)++);
+		if (r->event == VMMU_TRACE_PAGE_FAULT) {
+			assert_true(r->fault > *fault);
+			*fault = r->fault;
+		}
+	}
+}
+
+static void a_vcpu_under_an_old_id_goes_on_in_its_stream(void **state)
+{
+	static struct vmmu_trace_record record[2][64], managers[RECORDS];
+	struct vmmu_trace_ring manager = {.records = managers, .size = RECORDS};
+	struct vmmu_trace_ring ring[2] = {{.records = record[0], .size = 64}, {.records = record[1], .size = 64}};
+	struct host *host = traced_host(state, &manager, &ring[0]);
+	uint32_t seq = 0, fault = 0;
+
+	assert_ok(vmmu_vcpu_create(host->vm, 9, NULL, &host->vcpu[1]));
+	host->vcpus = 2;
+	vmmu_trace_enable(host->vm, true);
+	for (unsigned times = 0; times < 4; times++) {
+		struct vmmu_trace_ring *now = &ring[times & 1];
+
+		/* It is another one with each time, and may have another ring. */
+		vmmu_vcpu_destroy(host->vcpu[0]);
+		*now = (struct vmmu_trace_ring){.records = record[times & 1], .size = 64};
+		assert_ok(vmmu_vcpu_create(host->vm, 0, now, &host->vcpu[0]));
+		if (mode_of(state) == VMMU_MODE_SHADOW)
+			host_start_paging(host);
+		for (unsigned page = 0; page < 3; page++)
+			host_touch(host, 0, (32 + 4 * times + page) * K, VMMU_W);
+		assert_true(vmmu_trace_ring_waiting(now) >= 6);
+		assert_int_equal(vmmu_trace_ring_dropped(now), 0);
+		assert_goes_on(now, &seq, &fault);
+	}
+	host_end(host);
+}
+
+/* Records that found no room are told of, even when the vCPU that lost them is gone. */
+static void what_a_vcpu_has_lost_is_told_by_the_next(void **state)
+{
+	static struct vmmu_trace_record record[64];
+	struct vmmu_trace_ring small = {.records = record, .size = 2}, large = {.records = record, .size = 64};
+	struct host *host = traced_host(state, NULL, &small);
+	const struct vmmu_trace_record *first;
+	uint64_t lost;
+
+	vmmu_trace_enable(host->vm, true);
+	for (unsigned page = 32; page < 36; page++)
+		host_touch(host, 0, page * K, VMMU_W);
+	lost = vmmu_trace_ring_dropped(&small);
+	assert_true(lost > 0);
+	vmmu_vcpu_destroy(host->vcpu[0]);
+	assert_ok(vmmu_vcpu_create(host->vm, 0, &large, &host->vcpu[0]));
+	vmmu_trace_mark(host->vcpu[0], 5);
+	first = vmmu_trace_ring_at(&large, 0);
+	assert_int_equal(vmmu_trace_ring_waiting(&large), 2);
+	assert_int_equal(first->event, VMMU_TRACE_DROPS);
+	assert_int_equal(first->drops.records, lost);
+	assert_int_equal(first->seq, lost + 2);
+	host_end(host);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +304,8 @@ int main(void)
 		ALL(a_permission_given_meanwhile_is_told),
 		ALL(rings_of_every_size_go_on),
 		ALL(rings_that_cannot_be_are_refused),
+		ALL(a_vcpu_under_an_old_id_goes_on_in_its_stream),
+		ALL(what_a_vcpu_has_lost_is_told_by_the_next),
 	};
 
 	cmocka_set_test_filter(getenv("ONLY"));

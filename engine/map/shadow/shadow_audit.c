@@ -106,9 +106,9 @@ static void check_against_guest(struct table_audit *t, const struct vmmu_path_st
 
 	read = host->guest_read(t->op->tables->ctx, guest_entry_of(s, step->index), f->entry_bytes, &gpte);
 	gpte = vmmu_guest_word(f, gpte);
-	if (read == VMMU_GUEST_READ_BUSY)
-		return;
-	if (read != VMMU_GUEST_READ_OK || !(gpte & f->present)) {
+	if (read != VMMU_GUEST_READ_OK && read != VMMU_GUEST_READ_NONE)
+		return; /* busy */
+	if (read == VMMU_GUEST_READ_NONE || !(gpte & f->present)) {
 		vmmu_audit_finding(t->a, "entry where the guest's table has none", step, gfn);
 		return;
 	}
