@@ -167,8 +167,8 @@ void vmmu_vcpu_destroy(struct vmmu_vcpu *vcpu)
 			vm->tables.actors[i] = NULL;
 	find_last_seat(&vm->tables);
 	keep_counters(&vm->tables.manager.count, &vcpu->actor.count);
-	vmmu_spares_drain(&vm->tables, &vcpu->actor);
 	keep_stream(vcpu, managing);
+	vmmu_spares_drain(&vm->tables, &vcpu->actor);
 	free_vcpu(vcpu);
 	vm->vcpus--;
 	vmmu_manage_unlock(&vm->tables, managing);
