@@ -202,6 +202,44 @@ static void vm_size(uint64_t gib)
 	host_stop(&host);
 }
 
+/* Under shadow paging, with a page mapped in each of so many parts of 2 MiB. The guest's tables come first. */
+static void start_shadow(struct host *host, uint64_t blocks)
+{
+	const uint64_t tables = MIB, ends = tables + (2 + (blocks + 511) / 512) * PAGE, data = 64 * MIB;
+	struct vmmu_paging paging = {.cr0 = 0x80010011, .cr3 = tables, .cr4 = 0x20, .efer = 0xd00};
+
+	paging.cpu.maxphyaddr = 46;
+	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .ram_bytes = data});
+	host_slot(host, 0, data + blocks * 2 * MIB, 0);
+	*(uint64_t *)(host->ram + tables) = (tables + PAGE) | 0x27;
+	for (uint64_t i = 0; i < (blocks + 511) / 512; i++)
+		*(uint64_t *)(host->ram + tables + PAGE + i * 8) = (tables + (2 + i) * PAGE) | 0x27;
+	for (uint64_t i = 0; i < blocks; i++) {
+		*(uint64_t *)(host->ram + tables + 2 * PAGE + i * 8) = (ends + i * PAGE) | 0x27;
+		*(uint64_t *)(host->ram + ends + i * PAGE) = (data + i * 2 * MIB) | 0x67;
+	}
+	must(vmmu_vcpu_set_paging(host->vcpu, &paging));
+	for (uint64_t i = 0; i < blocks; i++) {
+		struct vmmu_fault fault = vmmu_fault_from_pf(2, vmmu_gva_of(i * 2 * MIB), 0, 0, 0);
+
+		if (vmmu_fault(host->vcpu, &fault) != VMMU_FAULT_FIXED)
+			exit(1);
+	}
+}
+
+static void shadow_mapped(uint64_t blocks)
+{
+	const uint64_t data = 64 * MIB, times = 8;
+	struct host host;
+
+	start_shadow(&host, blocks);
+	count_begin();
+	for (uint64_t i = 0; i < times; i++)
+		invalidate(&host, data + i * (blocks / times) * 2 * MIB, PAGE);
+	count_end("page-invalidated-under-shadow-by-blocks", blocks, times);
+	host_stop(&host);
+}
+
 /* A log with one dirty page, the last one, is fetched. */
 static void log_fetched(uint64_t gib)
 {
@@ -235,6 +273,7 @@ static const struct {
 	{slots_missed, {64, 512, 4096}, {32764}},
 	{vm_size, {1, 16, 256, 4096, 12288}, {0}},
 	{log_fetched, {1, 4, 16, 64}, {256, 1024}},
+	{shadow_mapped, {8, 64, 512}, {1024, 1536}},
 };
 
 int main(int argc, char **argv)

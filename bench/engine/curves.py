@@ -32,6 +32,7 @@ CURVES = {
     "fault-in-another-slot-by-slots": ("slots", "a fault in another slot", 0.0, 0.15),
     "fault-elsewhere-by-gib": ("GiB of the VM", "a fault elsewhere, a first time", 0.0, 0.1),
     "page-invalidated-elsewhere-by-gib": ("GiB of the VM", "a page invalidated elsewhere", 0.0, 0.05),
+    "page-invalidated-under-shadow-by-blocks": ("parts of 2 MiB that are mapped", "a page invalidated under shadow paging", 0.0, 0.05),
     "log-fetched-by-gib": ("GiB of a slot", "a log with one dirty page fetched (`vmmu_dirty_next`)", 0.0, 0.12),
 }
 DOCUMENT, HEADER = "docs/performance.md", "| what is counted, a piece | by |"  # a row's first cell: what is counted

@@ -332,6 +332,8 @@ static inline uint64_t vmmu_pdpte_for(const struct vmmu_op *op, vmmu_hpa table)
 
 struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t gfn,
                                      union vmmu_role role);
+/* The first, or the next, of those that stand for the guest table at gfn, held or parked; NULL after the last. */
+struct vmmu_shadow *vmmu_shadow_at(const struct vmmu_shadow_map *all, const struct vmmu_shadow *after, uint64_t gfn);
 /* The first, or the next, of those that are held for the guest table at gfn; NULL after the last. */
 struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all,
                                      const struct vmmu_shadow *after, uint64_t gfn);

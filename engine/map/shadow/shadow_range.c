@@ -97,20 +97,34 @@ static void free_gone(struct vmmu_op *op, struct range *r)
 	}
 }
 
+/* Those buckets that may have a block of the range: each once, from its first one's on. */
+static unsigned buckets_of(const struct range *r, uint64_t *first)
+{
+	uint64_t blocks;
+
+	*first = r->first / VMMU_ENTRIES;
+	blocks = r->end > r->first ? (r->end - 1) / VMMU_ENTRIES - *first + 1 : 0;
+	return blocks < VMMU_BLOCK_BUCKETS ? (unsigned)blocks : VMMU_BLOCK_BUCKETS;
+}
+
 static void for_blocks(struct vmmu_op *op, struct vmmu_managing managing, struct range *r, on_block fn)
 {
 	struct vmmu_frames *frames = &vmmu_shadow_map_of(op)->frames;
 	struct vmmu_closed closed;
+	uint64_t first;
+	const unsigned count = buckets_of(r, &first);
 
-	for (unsigned i = 0; i < VMMU_BLOCK_BUCKETS; i++) {
+	for (unsigned i = 0; i < count; i++) {
+		struct vmmu_block **bucket = &frames->bucket[(first + i) % VMMU_BLOCK_BUCKETS];
+
 		if (i % BUCKETS_PER_CLOSING == 0)
 			closed = vmmu_gate_close(op->tables, managing);
-		for (struct vmmu_block *b = frames->bucket[i]; b; b = b->next)
+		for (struct vmmu_block *b = *bucket; b; b = b->next)
 			if (meets(b, r))
 				fn(vmmu_exclusive_of(op, closed), b, r);
 		if (fn == zap_block)
-			take_out_empty(vmmu_exclusive_of(op, closed), &frames->bucket[i], r);
-		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1)
+			take_out_empty(vmmu_exclusive_of(op, closed), bucket, r);
+		if (i % BUCKETS_PER_CLOSING != BUCKETS_PER_CLOSING - 1 && i + 1 < count)
 			continue;
 		vmmu_answers_age(&op->map->vm->memory, closed);
 		vmmu_gate_open(op->tables, closed);
@@ -118,17 +132,40 @@ static void for_blocks(struct vmmu_op *op, struct vmmu_managing managing, struct
 	}
 }
 
+/* Of so few pages the tables are looked up; of more, all tables are looked at. */
+enum { PAGES_LOOKED_UP = 64 };
+
+static void retire_in(struct vmmu_exclusive x, const struct range *r)
+{
+	struct vmmu_shadow *s, *newer;
+
+	for (s = vmmu_shadow_map_of(x.op)->oldest; s; s = newer) {
+		newer = s->newer;
+		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
+			vmmu_shadow_retire(x, s, r->cause);
+	}
+}
+
+static void retire_at(struct vmmu_exclusive x, uint64_t gfn, enum vmmu_cause cause)
+{
+	struct vmmu_shadow *s, *next;
+
+	for (s = vmmu_shadow_at(vmmu_shadow_map_of(x.op), NULL, gfn); s; s = next) {
+		next = vmmu_shadow_at(vmmu_shadow_map_of(x.op), s, gfn);
+		vmmu_shadow_retire(x, s, cause);
+	}
+}
+
 /* Guest tables in frames that are no longer what they were say nothing any more. */
 static void retire_tables(struct vmmu_op *op, struct vmmu_managing managing, const struct range *r)
 {
 	struct vmmu_closed closed = vmmu_gate_close(op->tables, managing);
-	struct vmmu_shadow *s, *newer;
 
-	for (s = vmmu_shadow_map_of(op)->oldest; s; s = newer) {
-		newer = s->newer;
-		if (vmmu_shadow_stands_for_frame(s) && s->gfn >= r->first && s->gfn < r->end)
-			vmmu_shadow_retire(vmmu_exclusive_of(op, closed), s, r->cause);
-	}
+	if (r->end - r->first > PAGES_LOOKED_UP)
+		retire_in(vmmu_exclusive_of(op, closed), r);
+	else
+		for (uint64_t gfn = r->first; gfn < r->end; gfn++)
+			retire_at(vmmu_exclusive_of(op, closed), gfn, r->cause);
 	vmmu_answers_age(&op->map->vm->memory, closed);
 	vmmu_gate_open(op->tables, closed);
 }

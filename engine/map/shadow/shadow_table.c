@@ -23,6 +23,15 @@ struct vmmu_shadow *vmmu_shadow_find(const struct vmmu_shadow_map *all, uint64_t
 	return s;
 }
 
+struct vmmu_shadow *vmmu_shadow_at(const struct vmmu_shadow_map *all, const struct vmmu_shadow *after, uint64_t gfn)
+{
+	struct vmmu_shadow *s = after ? after->bucket_next : all->bucket[shadow_bucket_of(gfn)];
+
+	while (s && !(s->gfn == gfn && vmmu_shadow_stands_for_frame(s)))
+		s = s->bucket_next;
+	return s;
+}
+
 struct vmmu_shadow *vmmu_shadow_next(const struct vmmu_shadow_map *all, const struct vmmu_shadow *after,
                                      uint64_t gfn)
 {
