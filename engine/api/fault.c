@@ -5,7 +5,7 @@
 
 enum vmmu_fault_result vmmu_fault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault)
 {
-	return vcpu->map->handle(vcpu, fault);
+	return atomic_load_explicit(&vcpu->map->handle, memory_order_relaxed)(vcpu, fault);
 }
 
 /* Map the page of `f` before it is touched, and more of `wanted` where the map can: *mapped in all. */

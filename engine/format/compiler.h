@@ -15,6 +15,16 @@
 #define VMMU_INLINE static inline __attribute__((always_inline))
 
 /*
+ * What never changes is what it was, also behind a barrier: it need not be loaded again. The compiler
+ * believes it; debug builds look.
+ */
+#ifdef VMMU_DEBUG
+#define VMMU_SAME(x) ((x) ? (void)0 : __builtin_trap())
+#else
+#define VMMU_SAME(x) ((x) ? (void)0 : __builtin_unreachable())
+#endif
+
+/*
  * Add to a 64-bit counter that only the caller writes and others read: one instruction
  * where the CPU has one, as each fault counts several times. A compiler makes three of
  * a relaxed load and store. Under a sanitizer it is left to the compiler, who sees it.

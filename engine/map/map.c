@@ -17,7 +17,7 @@ void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct 
 		at = &(*at)->next;
 	*at = map;
 	map->ops = ops;
-	map->handle = ops->quick ? ops->quick : vmmu_handle_violation;
+	atomic_init(&map->handle, ops->quick ? ops->quick : vmmu_handle_violation);
 	map->layout = *layout;
 	map->vm = vm;
 	map->id = ++vm->map_ids;

@@ -136,8 +136,8 @@ struct vmmu_map {
 	 * and a hint tells by it the map and the moment at once.
 	 */
 	uint64_t retired;
-	/* Of a vCPU's: what vmmu_fault does. ops->quick, or all in full. */
-	enum vmmu_fault_result (*handle)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	/* Of a vCPU's: what vmmu_fault does. ops->quick, or all in full; a vCPU may find a better one. */
+	enum vmmu_fault_result (*_Atomic handle)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	uint16_t id;         /* not 0; `root` of trace records */
 	uint8_t input;       /* enum vmmu_input */
 	uint8_t root_levels; /* that every root of it has; 0: as many as its top table says */

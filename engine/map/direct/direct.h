@@ -165,6 +165,7 @@ enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_f
 
 /* direct_unwatched.c */
 enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+enum vmmu_fault_result vmmu_direct_quick_known(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 enum vmmu_fault_result vmmu_direct_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *fault);
 enum vmmu_fault_result vmmu_direct_prefault(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault, uint64_t wanted,

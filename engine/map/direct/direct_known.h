@@ -72,10 +72,14 @@ VMMU_INLINE enum vmmu_fault_result known_fill(struct vmmu_vcpu *vcpu, struct vmm
 VMMU_INLINE enum vmmu_fault_result quick_known(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                                enum vmmu_cause cause)
 {
+	struct vmmu_vm *const vm = vcpu->vm;
+	struct vmmu_map *const map = vcpu->map;
 	enum vmmu_fault_result result = 0;
 
-	if (VMMU_UNLIKELY(!quick_enter(&vcpu->vm->tables, &vcpu->actor, op)))
+	if (VMMU_UNLIKELY(!quick_enter(&vm->tables, &vcpu->actor, op)))
 		return 0;
+	VMMU_SAME(vcpu->vm == vm);
+	VMMU_SAME(vcpu->map == map);
 	if (known_stands(vcpu, op))
 		result = known_fill(vcpu, f, op, cause);
 	quick_leave(&vcpu->actor, op);

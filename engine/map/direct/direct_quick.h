@@ -280,6 +280,7 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 		first = vcpu->hit.first;
 	if (end > vcpu->hit.end)
 		end = vcpu->hit.end;
+	atomic_store_explicit(&vcpu->map->handle, vmmu_direct_quick_known, memory_order_relaxed);
 	vcpu->known[1 + vcpu->known_next++ % (VMMU_KNOWN_RUNS - 1)] = vcpu->known[0];
 	vcpu->known[0] = (struct vmmu_known){
 		.moment = vmmu_moment(sequence, op),
@@ -342,9 +343,11 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 {
 	static const uint8_t one_access[VMMU_RWX + 1] = {
 		VMMU_R, VMMU_R, VMMU_W, VMMU_W, VMMU_X, VMMU_X, VMMU_W, VMMU_W};
-	struct vmmu_tables *t = &vcpu->vm->tables;
+	struct vmmu_vm *const vm = vcpu->vm;
+	struct vmmu_map *const map = vcpu->map;
+	struct vmmu_tables *t = &vm->tables;
 	struct vmmu_actor *who = &vcpu->actor;
-	const struct vmmu_layout *l = &vcpu->map->layout;
+	const struct vmmu_layout *l = &map->layout;
 	const unsigned wants = vmmu_fault_wants(f);
 	const struct vmmu_grant *grant = &vcpu->hit.grants[wants];
 	enum vmmu_backing_result said;
@@ -365,6 +368,8 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 	VMMU_ASSERT(grant->leaf == vmmu_backing_bits(l, vcpu->hit.info.flags, wants, backing));
 	if (VMMU_UNLIKELY(!quick_enter(t, who, op)))
 		return 0;
+	VMMU_SAME(vcpu->vm == vm);
+	VMMU_SAME(vcpu->map == map);
 	result = quick_map(vcpu, f, op, cause, answer->sequence, backing, grant->leaf);
 	quick_leave(who, op);
 	return result;

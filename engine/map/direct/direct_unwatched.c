@@ -66,6 +66,14 @@ enum vmmu_fault_result vmmu_direct_quick(struct vmmu_vcpu *vcpu, struct vmmu_fau
 {
 	if (f->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
 		return present_unwatched(vcpu, f);
+	return ask_unwatched(vcpu, f);
+}
+
+/* The same, once a vCPU of the map has learned of a run. */
+enum vmmu_fault_result vmmu_direct_quick_known(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
+{
+	if (f->access & (VMMU_ACCESS_PRESENT | VMMU_ACCESS_RESERVED))
+		return present_unwatched(vcpu, f);
 	if (is_known(vcpu, vmmu_fault_gfn(f)))
 		return known_unwatched(vcpu, f);
 	/* The first of the other runs that are known, if there are any. */
