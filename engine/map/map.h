@@ -130,8 +130,9 @@ struct vmmu_vcpu {
 	struct vmmu_map *map;
 	struct vmmu_stream *stream; /* room for what is kept of it */
 	struct vmmu_slot_hit hit;
-	struct vmmu_known known[VMMU_KNOWN_RUNS]; /* the first: used last */
-	unsigned known_next;                      /* of the others: to be forgotten next */
+	struct vmmu_known known[VMMU_KNOWN_RUNS]; /* in the order in which they were learned, and round again */
+	struct vmmu_known *known_last;            /* the one that was used last */
+	unsigned known_next;                      /* to be forgotten next */
 	/* By the slot's flags and VMMU_RWX of the access. */
 	struct vmmu_grant grants[VMMU_SLOT_FLAGS_COUNT][VMMU_RWX + 1];
 };

@@ -108,6 +108,7 @@ static inline bool vmmu_same_moment(uint64_t moment, uint64_t sequence)
 /* A vCPU's last hit: a copy, so that it can be used with no lock at all. */
 struct vmmu_slot_hit {
 	uint64_t generation;    /* 0: nothing cached */
+	uint64_t quiet;         /* vmmu_moment at which it was used and nothing was unusual (direct_quick.h) */
 	struct vmmu_slot *slot; /* valid inside the gate while generation stands */
 	struct vmmu_slot_info info;
 	uint64_t first, end;

@@ -16,18 +16,16 @@ VMMU_INLINE bool is_in(const struct vmmu_known *run, uint64_t gfn)
 /* In the run that was used last: */
 VMMU_INLINE bool is_known(const struct vmmu_vcpu *vcpu, uint64_t gfn)
 {
-	return is_in(&vcpu->known[0], gfn);
+	return is_in(vcpu->known_last, gfn);
 }
 
 /* ... or in one from before. It is the last one then. */
-static VMMU_APART bool find_known(struct vmmu_vcpu *vcpu, uint64_t gfn)
+VMMU_INLINE bool find_known(struct vmmu_vcpu *vcpu, uint64_t gfn)
 {
-	for (unsigned i = 1; i < VMMU_KNOWN_RUNS; i++) {
-		const struct vmmu_known run = vcpu->known[i];
-
-		if (is_in(&run, gfn)) {
-			vcpu->known[i] = vcpu->known[0];
-			vcpu->known[0] = run;
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < VMMU_KNOWN_RUNS; i++) {
+		if (is_in(&vcpu->known[i], gfn)) {
+			vcpu->known_last = &vcpu->known[i];
 			return true;
 		}
 	}
@@ -37,7 +35,7 @@ static VMMU_APART bool find_known(struct vmmu_vcpu *vcpu, uint64_t gfn)
 /* Inside the gate, where nothing steps the sequence: is what was learned still so? */
 VMMU_INLINE bool known_stands(struct vmmu_vcpu *vcpu, const struct vmmu_op *op)
 {
-	struct vmmu_known *run = &vcpu->known[0];
+	struct vmmu_known *run = vcpu->known_last;
 	uint64_t sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_relaxed);
 
 	if (VMMU_LIKELY(run->moment == vmmu_moment(sequence, op)))
@@ -51,7 +49,7 @@ VMMU_INLINE bool known_stands(struct vmmu_vcpu *vcpu, const struct vmmu_op *op)
 VMMU_INLINE enum vmmu_fault_result known_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                               enum vmmu_cause cause)
 {
-	const struct vmmu_known *k = &vcpu->known[0];
+	const struct vmmu_known *k = vcpu->known_last;
 	const struct vmmu_layout *l = &vcpu->map->layout;
 	const uint64_t gfn = vmmu_fault_gfn(f), value = k->leaf + gfn * VMMU_PAGE_SIZE;
 	struct vmmu_tables *t = &vcpu->vm->tables;

@@ -5,7 +5,7 @@
 enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
                                           struct vmmu_answer *answer, struct vmmu_backing *backing)
 {
-	return quick_missing(vcpu, f, op, op->cause, answer, backing);
+	return quick_missing(vcpu, f, op, is_quiet(vcpu, answer->sequence, op), op->cause, answer, backing);
 }
 
 enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op)

@@ -93,6 +93,21 @@ VMMU_INLINE bool has_hit(const struct vmmu_vcpu *vcpu, uint64_t gfn)
 	       hit->generation == atomic_load_explicit(&vcpu->vm->memory.generation, memory_order_acquire);
 }
 
+/*
+ * The copy was used at this moment before, and all was as usual: nobody watched who does not now, no range
+ * was under invalidation, the slot has no flags. The sequence steps whenever one of these changes. Not asked:
+ * whether gfn is in the slot.
+ */
+VMMU_INLINE bool is_quiet(const struct vmmu_vcpu *vcpu, uint64_t sequence, const struct vmmu_op *op)
+{
+	return vcpu->hit.quiet == vmmu_moment(sequence, op);
+}
+
+VMMU_INLINE bool is_in_hit(const struct vmmu_vcpu *vcpu, uint64_t gfn)
+{
+	return gfn - vcpu->hit.first < vcpu->hit.end - vcpu->hit.first;
+}
+
 /* ... or is made so. */
 VMMU_INLINE bool get_hit(struct vmmu_vcpu *vcpu, uint64_t gfn)
 {
@@ -153,9 +168,12 @@ static VMMU_APART uint64_t link_at(struct vmmu_vcpu *vcpu, struct vmmu_op *op, v
 	return value;
 }
 
-/* Inside the gate: put the leaf where nothing is. 0: a case for direct_fault.c. */
+/*
+ * Inside the gate: put the leaf where nothing is. 0: a case for direct_fault.c. `quiet`: the slot
+ * has no flags.
+ */
 VMMU_INLINE enum vmmu_fault_result
-quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
            struct vmmu_place at, uint64_t value, vmmu_pfn pfn)
 {
 	struct vmmu_vm *vm = vcpu->vm;
@@ -167,7 +185,7 @@ quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enu
 		if (VMMU_UNLIKELY(atomic_load_explicit(&vm->tables.flushes_pending, memory_order_acquire)))
 			return 0;
 		/* Before W is visible, so that no write can be missed by the log. */
-		if (VMMU_UNLIKELY(vcpu->hit.info.flags & VMMU_SLOT_LOG_DIRTY) && (value & l->format->write))
+		if (!quiet && VMMU_UNLIKELY(vcpu->hit.info.flags & VMMU_SLOT_LOG_DIRTY) && (value & l->format->write))
 			vmmu_dirty_mark(op, vcpu->hit.slot, vmmu_fault_gfn(f));
 		if (VMMU_LIKELY(vmmu_entry_put(&vm->tables, l, &vcpu->actor, op, at, &was, value, cause)))
 			return quick_end(vcpu, f, op, VMMU_FAULT_FIXED, vcpu->hit.info.id, pfn.v, value, at.level);
@@ -196,7 +214,7 @@ quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, en
 	table = level == VMMU_LEVEL_2M ? table_of_2m(vcpu, gfn) : walk_down(vcpu, gfn, VMMU_LEVEL_1G);
 	if (!table.v)
 		return 0;
-	return quick_fill(vcpu, f, op, cause, place_of(level, table, gfn), vmmu_make_leaf(l, level, backing->pfn, bits),
+	return quick_fill(vcpu, f, op, false, cause, place_of(level, table, gfn), vmmu_make_leaf(l, level, backing->pfn, bits),
 	                  backing->pfn);
 }
 
@@ -221,14 +239,14 @@ VMMU_INLINE bool place_small(struct vmmu_vcpu *vcpu, struct vmmu_op *op, enum vm
 
 /* Put the leaf of 4 KiB where it goes. *at: there. 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
-quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
             const struct vmmu_backing *backing, uint64_t bits, struct vmmu_place *at)
 {
 	const uint64_t value = vmmu_pfn_hpa(backing->pfn).v | vcpu->map->layout.leaf[VMMU_LEVEL_4K] | bits;
 
 	if (VMMU_UNLIKELY(!place_small(vcpu, op, cause, vmmu_fault_gfn(f), at)))
 		return 0;
-	return quick_fill(vcpu, f, op, cause, *at, value, backing->pfn);
+	return quick_fill(vcpu, f, op, quiet, cause, *at, value, backing->pfn);
 }
 
 /*
@@ -272,6 +290,7 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 	const unsigned most = vcpu->map->leaf_level_max > VMMU_LEVEL_4K ? VMMU_INDEX_BITS : VMMU_KNOWN_ORDER_MAX;
 	const uint64_t pages = vmmu_run_pages(gfn, backing, most);
 	uint64_t first = gfn & ~(pages - 1), end = first + pages;
+	struct vmmu_known *run;
 
 	/* Without W a copy on write may follow, and who logs wants each page marked before it can be written. */
 	if (backing->rights != VMMU_RWX || vcpu->hit.info.flags)
@@ -281,15 +300,14 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 	if (end > vcpu->hit.end)
 		end = vcpu->hit.end;
 	atomic_store_explicit(&vcpu->map->handle, vmmu_direct_quick_known, memory_order_relaxed);
-	vcpu->known[1 + vcpu->known_next++ % (VMMU_KNOWN_RUNS - 1)] = vcpu->known[0];
-	vcpu->known[0] = (struct vmmu_known){
-		.moment = vmmu_moment(sequence, op),
-		.first = first,
-		.pages = end - first,
-		.leaf = (vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits) - gfn * VMMU_PAGE_SIZE,
-		.apart = backing->pfn.v - gfn,
-		.slot = vcpu->hit.info.id,
-	};
+	run = &vcpu->known[vcpu->known_next++ % VMMU_KNOWN_RUNS];
+	vcpu->known_last = run;
+	run->moment = vmmu_moment(sequence, op);
+	run->first = first;
+	run->pages = end - first;
+	run->leaf = (vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits) - gfn * VMMU_PAGE_SIZE;
+	run->apart = backing->pfn.v - gfn;
+	run->slot = vcpu->hit.info.id;
 }
 
 /* The answer is for a run: a larger page, or neighbours, now or when they are touched. 0: a case for direct_fault.c. */
@@ -307,7 +325,7 @@ quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum
 		if (!small)
 			return result;
 	}
-	result = quick_small(vcpu, f, op, cause, backing, bits, &at);
+	result = quick_small(vcpu, f, op, false, cause, backing, bits, &at);
 	if (result != VMMU_FAULT_FIXED || cause != VMMU_CAUSE_VIOLATION)
 		return result;
 	if (vcpu->map->around)
@@ -319,26 +337,30 @@ quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum
 
 /* Inside the gate: is the answer still good, and where does the leaf go? 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
-quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
           uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
 {
 	struct vmmu_vm *vm = vcpu->vm;
 	struct vmmu_place at;
 
 	if (VMMU_UNLIKELY(atomic_load_explicit(&vm->memory.sequence, memory_order_relaxed) != sequence ||
-	                  vm->memory.invalidating))
+	                  (!quiet && vm->memory.invalidating)))
 		return 0;
+	VMMU_ASSERT(!quiet || (!vm->memory.invalidating && !vcpu->hit.info.flags));
+	if (!quiet && !vcpu->hit.info.flags)
+		vcpu->hit.quiet = vmmu_moment(sequence, op);
 	if (VMMU_UNLIKELY(backing->order))
 		return quick_run(vcpu, f, op, cause, sequence, backing, bits);
-	return quick_small(vcpu, f, op, cause, backing, bits, &at);
+	return quick_small(vcpu, f, op, quiet, cause, backing, bits, &at);
 }
 
 /*
  * The slot is that of vcpu->hit, answer->sequence has been read before that was seen. 0:
- * a case for direct_fault.c; `answer` says whether the host has been asked.
+ * a case for direct_fault.c; `answer` says whether the host has been asked. `quiet`: is_quiet, at
+ * that sequence.
  */
 VMMU_INLINE enum vmmu_fault_result
-quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
               struct vmmu_answer *answer, struct vmmu_backing *backing)
 {
 	static const uint8_t one_access[VMMU_RWX + 1] = {
@@ -353,7 +375,7 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 	enum vmmu_backing_result said;
 	enum vmmu_fault_result result;
 
-	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (wants & VMMU_W))
+	if (!quiet && (vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (wants & VMMU_W))
 		return 0;
 	if (VMMU_UNLIKELY(!who->spare) && !vmmu_spares_fill(t, who, vcpu->map->path_tables))
 		return 0;
@@ -370,7 +392,7 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 		return 0;
 	VMMU_SAME(vcpu->vm == vm);
 	VMMU_SAME(vcpu->map == map);
-	result = quick_map(vcpu, f, op, cause, answer->sequence, backing, grant->leaf);
+	result = quick_map(vcpu, f, op, quiet, cause, answer->sequence, backing, grant->leaf);
 	quick_leave(who, op);
 	return result;
 }

@@ -11,16 +11,26 @@ static VMMU_APART enum vmmu_fault_result present_unwatched(struct vmmu_vcpu *vcp
 	return result ? result : vmmu_handle_violation(vcpu, f);
 }
 
-static VMMU_APART enum vmmu_fault_result missing_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f,
-                                                           uint64_t sequence)
+VMMU_INLINE enum vmmu_fault_result missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence, bool quiet)
 {
 	struct vmmu_backing backing = {.order = 0};
 	struct vmmu_answer answer = {.sequence = sequence};
-	enum vmmu_fault_result result = quick_missing(vcpu, f, NULL, VMMU_CAUSE_VIOLATION, &answer, &backing);
+	enum vmmu_fault_result result = quick_missing(vcpu, f, NULL, quiet, VMMU_CAUSE_VIOLATION, &answer, &backing);
 
 	if (VMMU_LIKELY(result))
 		return result;
 	return answer.given ? vmmu_direct_answered(vcpu, f, answer, &backing) : vmmu_handle_violation(vcpu, f);
+}
+
+static VMMU_APART enum vmmu_fault_result missing_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f,
+                                                           uint64_t sequence)
+{
+	return missing(vcpu, f, sequence, false);
+}
+
+static VMMU_APART enum vmmu_fault_result missing_quiet(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence)
+{
+	return missing(vcpu, f, sequence, true);
 }
 
 /* The host has to be asked. */
@@ -30,6 +40,8 @@ VMMU_INLINE enum vmmu_fault_result ask_unwatched(struct vmmu_vcpu *vcpu, struct 
 
 	/* Before it is seen that nobody watches: who begins to makes answers old. */
 	sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_acquire);
+	if (VMMU_LIKELY(is_quiet(vcpu, sequence, NULL)) && VMMU_LIKELY(is_in_hit(vcpu, vmmu_fault_gfn(f))))
+		return missing_quiet(vcpu, f, sequence);
 	if (VMMU_UNLIKELY(!has_hit(vcpu, vmmu_fault_gfn(f))))
 		return vmmu_handle_violation(vcpu, f);
 	if (VMMU_UNLIKELY(atomic_load_explicit(&vcpu->vm->tables.watched, memory_order_relaxed)))

@@ -17,7 +17,7 @@ enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_f
 	if (is_known(vcpu, vmmu_fault_gfn(f)) || (vcpu->known[1].pages && find_known(vcpu, vmmu_fault_gfn(f))))
 		result = quick_known(vcpu, f, &op, VMMU_CAUSE_VIOLATION);
 	if (!result)
-		result = quick_missing(vcpu, f, &op, VMMU_CAUSE_VIOLATION, &answer, &backing);
+		result = quick_missing(vcpu, f, &op, is_quiet(vcpu, sequence, &op), VMMU_CAUSE_VIOLATION, &answer, &backing);
 	if (VMMU_UNLIKELY(!result))
 		result = vmmu_direct_go_on(vcpu, &op, f, answer, &backing);
 	vmmu_trace_end_fault(&op, f, result, vcpu->map->ops->handler(vcpu));
