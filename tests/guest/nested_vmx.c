@@ -386,6 +386,106 @@ static void check_events(void)
 	check_equal(vmread(VMCS_VECTORING_EVENT), EVENT_VALID | TYPE_EXCEPTION | VECTOR_UD, "the event that was broken off");
 }
 
+/* ---- a CPU that waits ------------------------------------------------------------------------------- */
+
+#define ACTIVITY_HLT 1u
+
+static void enter_halted(const char *what)
+{
+	check_equal(vmx_enter(false), SUCCEEDED, what);
+}
+
+static void halted_answer(const char *what)
+{
+	enter_halted(what);
+	print("nested: halted, %s, exit reason 0x%x activity %u at +0x%lx\n", what, (unsigned)vmread(VMCS_EXIT_REASON),
+	      (unsigned)vmread(VMCS_GUEST_ACTIVITY), vmread(VMCS_GUEST_RIP) - physical(l1.code));
+}
+
+#define PREPARE_HALTED(pin, ...) \
+	do { \
+		PREPARE(pin, 0, 0, __VA_ARGS__); \
+		vmwrite(VMCS_GUEST_ACTIVITY, ACTIVITY_HLT); \
+		vmwrite(VMCS_GUEST_RFLAGS, 0x202); \
+	} while (0)
+
+/* What may not be entered in that state, and what is delivered there (27.3.1.5, 27.7.2). */
+static void check_halted_entries(void)
+{
+	static const struct {
+		const char *what;
+		uint32_t event;
+		bool good;
+	} events[] = {
+		{"an interrupt injected", EVENT_VALID | VECTOR, true},
+		{"an NMI injected", EVENT_VALID | 2u << 8 | 2, true},
+		{"#DB injected", EVENT_VALID | TYPE_EXCEPTION | 1, true},
+		{"#UD injected", EVENT_VALID | TYPE_EXCEPTION | VECTOR_UD, false},
+		{"INT n injected", EVENT_VALID | 4u << 8 | VECTOR, false},
+	};
+
+	for (unsigned i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+		PREPARE_HALTED(0, 0x90, 0x90, VMCALL);
+		set_l2_gate(events[i].event & 0xff, physical(l1.code) + 1);
+		vmwrite(VMCS_ENTRY_EVENT, events[i].event);
+		vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, 2);
+		if (!events[i].good && !device_present()) /* bare Bochs delivers these, too */
+			continue;
+		halted_answer(events[i].what);
+		check_equal(vmread(VMCS_EXIT_REASON), events[i].good ? VMX_EXIT_VMCALL : 0x80000021, events[i].what);
+		if (events[i].good)
+			check_equal(vmread(VMCS_GUEST_ACTIVITY), 0, "the activity state behind its delivery");
+	}
+	PREPARE_HALTED(0, VMCALL);
+	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 1);
+	halted_answer("in the shadow of STI");
+	check_equal(vmread(VMCS_EXIT_REASON), 0x80000021, "HLT and the shadow of STI");
+}
+
+/* What ends it. */
+static void check_halted(void)
+{
+	if (!(read_msr(MSR_VMX_MISC) & 1u << 6)) {
+		skip("nested-vmx: entries into HLT, which the CPU does not have");
+		return;
+	}
+	pic_setup(0xffff); /* the BIOS leaves the PIT running, and L2 has interrupts on */
+	memset(l1.idt, 0, PAGE);
+	check_halted_entries();
+
+	PREPARE_HALTED(PIN_PREEMPTION_TIMER, VMCALL);
+	vmwrite(VMCS_PREEMPTION_TIMER, 100);
+	halted_answer("the timer");
+	check_equal(vmread(VMCS_EXIT_REASON), VMX_EXIT_PREEMPTION_TIMER, "exit of the timer in HLT");
+	check_equal(vmread(VMCS_GUEST_ACTIVITY), ACTIVITY_HLT, "the activity state behind it");
+
+	interrupts_off();
+	apic_enable();
+	PREPARE_HALTED(PIN_EXTERNAL_INTERRUPT, VMCALL);
+	vmwrite(VMCS_EXIT_CONTROLS, vmread(VMCS_EXIT_CONTROLS) | EXITING_ACKNOWLEDGE);
+	apic_write(APIC_ICR, APIC_SELF | VECTOR);
+	enter_halted("an interrupt for L1");
+	check_equal(vmread(VMCS_EXIT_REASON), VMX_EXIT_EXTERNAL_INTERRUPT, "exit of an interrupt in HLT");
+	if (device_present()) /* bare Bochs says that it was active */
+		check_equal(vmread(VMCS_GUEST_ACTIVITY), ACTIVITY_HLT, "the activity state behind it");
+	apic_write(APIC_EOI, 0);
+
+	PREPARE_HALTED(0, 0x90, 0x90, VMCALL);
+	set_l2_gate(VECTOR, physical(l1.code) + 1);
+	apic_write(APIC_ICR, APIC_SELF | VECTOR);
+	halted_answer("an interrupt for L2");
+	check_equal(vmread(VMCS_EXIT_REASON), VMX_EXIT_VMCALL, "exit behind an interrupt that has ended HLT");
+	apic_write(APIC_EOI, 0);
+
+	/* L2's own HLT, which L1 leaves to it. */
+	PREPARE(PIN_PREEMPTION_TIMER, 0, 0, 0x90, 0xf4, VMCALL);
+	vmwrite(VMCS_GUEST_RFLAGS, 0x202);
+	vmwrite(VMCS_PREEMPTION_TIMER, 1000000); /* the visor's timer comes in between, and L2 sleeps on */
+	halted_answer("L2's own HLT");
+	check_equal(vmread(VMCS_EXIT_REASON), VMX_EXIT_PREEMPTION_TIMER, "exit of the timer behind HLT of L2's");
+	check_equal(vmread(VMCS_GUEST_ACTIVITY), ACTIVITY_HLT, "the activity state behind HLT of L2's");
+}
+
 /* ---- EPT ---------------------------------------------------------------------------------------------- */
 
 /* L2's access to the window: a load, a store, a jump. */
@@ -629,6 +729,7 @@ void test_nested_vmx(void)
 	check_control_registers();
 	check_ports_and_msrs();
 	check_events();
+	check_halted();
 	check_ept();
 	check_handler();
 	check_ept_rights();

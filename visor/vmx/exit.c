@@ -122,7 +122,8 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		exit_cpuid(v);
 		break;
 	case VMX_EXIT_HLT:
-		exit_hlt(v);
+		if (!(v->nested.l2 && nvmx_halt(v)))
+			exit_hlt(v);
 		break;
 	case VMX_EXIT_INVD: /* all guest memory is coherent: nothing to do */
 	case VMX_EXIT_WBINVD:

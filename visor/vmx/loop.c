@@ -73,6 +73,8 @@ static __attribute__((noinline)) bool vmx_slow_exit(struct vcpu *v, uint32_t rea
 	else if (!(unlikely(v->nested.l2) && nvmx_take_exit(v, reason)))
 		vmx_handle(v, reason);
 	exit_finish(v);
+	if (unlikely(v->nested.l2))
+		nvmx_keep_halted(v);
 	vmx_commit(v);
 	vmx_inject_event(v);
 	if (unlikely(v->spec_ctrl) && !v->stop)

@@ -25,6 +25,7 @@ struct vcpu;
 #define NVMX_CAPABILITIES 17u /* IA32_VMX_BASIC to IA32_VMX_TRUE_ENTRY_CTLS */
 #define NVMX_PASSED_WORDS 16u
 #define NVMX_CR3_TARGETS 4u
+#define NVMX_HALTED 1u     /* the activity state of a CPU behind HLT (25.4.2) */
 #define NVMX_MSR_AREA 512u /* entries of an MSR area at most: IA32_VMX_MISC 27:25 (appendix A.6) */
 
 /* VM-instruction error numbers (31.4). */
@@ -80,6 +81,7 @@ struct nvmx {
 	uint64_t cr0, cr4;   /* L2's, as VMCS12 will have them */
 	bool was_launched;   /* VMCS12, before this entry */
 	bool nmi_blocked;    /* for L1, at the entry */
+	bool halted;         /* L2 waits, and nothing has been given to it since */
 	uint64_t timer_left; /* of L1's preemption timer beyond VMCS02's; UINT64_MAX: it has none */
 };
 
@@ -134,6 +136,8 @@ bool nvmx_msr_write(struct vcpu *v, uint32_t msr, uint64_t value);
 void nvmx_cpuid(struct vcpu *v, uint32_t leaf, struct cpuid *answer);
 uint64_t nvmx_efer_bits(struct vcpu *v);
 void nvmx_describe(struct vcpu *v, struct vmmu_cpu *out);
+/* An activity state that L1 may enter its guest in. Whether it goes with the rest of the state the CPU's own entry checks. */
+bool nvmx_activity_fits(struct vcpu *v, uint64_t activity);
 /* CR0 and CR4 as VMX operation has them fixed (24.8). `unrestricted`: PE and PG may be 0. */
 bool nvmx_cr0_fits(struct vcpu *v, uint64_t cr0, bool unrestricted);
 bool nvmx_cr4_fits(struct vcpu *v, uint64_t cr4);
@@ -185,6 +189,10 @@ bool nvmx_store_msrs(struct vcpu *v, uint64_t gpa, uint64_t count);
 /* nested_intercept.c */
 /* L2's exit; L1 gets it if it wants it. False: it is the visor's to handle. */
 bool nvmx_take_exit(struct vcpu *v, uint32_t reason);
+/* HLT of L2's that L1 does not intercept. False: the visor must wait in L2's place. */
+bool nvmx_halt(struct vcpu *v);
+/* Before L2 is entered with vcpu->event: does it still wait? Not every CPU tells so at an exit by an interrupt (Bochs does not). */
+void nvmx_keep_halted(struct vcpu *v);
 void nvmx_merge_bitmap(struct vcpu *v);
 enum nested_gate nvmx_gate(struct vcpu *v, enum nested_event event);
 bool nvmx_exception(struct vcpu *v, unsigned vector, bool has_error, uint32_t error);

@@ -20,6 +20,8 @@
 #define BASIC_TRUE (1ull << 55)
 #define MISC_TIMER 0x1full
 #define MISC_SAVES_LMA (1ull << 5)
+/* The other two states need what no L1 has: a CPU that waits for SIPI, and one that is shut down until INIT. */
+#define MISC_HALTED (1ull << 6)
 
 #define DEFAULT1_PIN 0x16u
 #define DEFAULT1_CPU 0x0401e172u
@@ -87,7 +89,7 @@ static uint64_t find_capability(struct vcpu *v, uint32_t msr)
 	case MSR_VMX_TRUE_ENTRY_CTLS:
 		return control_capability(MSR_VMX_ENTRY_CTLS, MSR_VMX_TRUE_ENTRY_CTLS, DEFAULT1_ENTRY & ~TRUE_ENTRY, OFFERED_ENTRY);
 	case MSR_VMX_MISC:
-		return (rdmsr(MSR_VMX_MISC) & MISC_TIMER) | MISC_SAVES_LMA | NVMX_CR3_TARGETS << 16;
+		return (rdmsr(MSR_VMX_MISC) & (MISC_TIMER | MISC_HALTED)) | MISC_SAVES_LMA | NVMX_CR3_TARGETS << 16;
 	case MSR_VMX_CR0_FIXED0:
 		return X86_CR0_PE | X86_CR0_NE | X86_CR0_PG;
 	case MSR_VMX_CR0_FIXED1:
@@ -161,6 +163,11 @@ void nvmx_describe(struct vcpu *v, struct vmmu_cpu *out)
 	vmx_describe(out);
 	out->maxphyaddr = v->vm->bus.cpu.maxphyaddr;
 	out->levels5 = false;
+}
+
+bool nvmx_activity_fits(struct vcpu *v, uint64_t activity)
+{
+	return !activity || (activity == NVMX_HALTED && nvmx_capability(v, MSR_VMX_MISC) & MISC_HALTED);
 }
 
 bool nvmx_cr0_fits(struct vcpu *v, uint64_t cr0, bool unrestricted)

@@ -235,12 +235,32 @@ static bool link_fits(struct vcpu *v)
 	       revision == NVMX_REVISION;
 }
 
-bool nvmx_check_guest(struct vcpu *v, uint64_t *qualification)
+/*
+ * 27.3.1.5: what of the activity state the CPU might pass over, as Bochs does: a halted CPU is woken by interrupts, #DB
+ * and #MC alone, and by a pending MTF exit.
+ */
+static bool activity_fits(struct vcpu *v)
 {
 	const struct nvmx *n = v->vmx.nested;
+	uint32_t event = (uint32_t)GET(VMCS_ENTRY_EVENT), vector = event & 0xff;
 
+	if (!nvmx_activity_fits(v, GET(VMCS_GUEST_ACTIVITY)))
+		return false;
+	if (!GET(VMCS_GUEST_ACTIVITY) || !(event & EVENT_VALID))
+		return true;
+	switch (event & EVENT_TYPE_MASK) {
+	case EVENT_EXTERNAL:
+	case EVENT_NMI:
+	case EVENT_OTHER: return true;
+	case EVENT_EXCEPTION: return vector == X86_DB || vector == X86_MC;
+	}
+	return false;
+}
+
+bool nvmx_check_guest(struct vcpu *v, uint64_t *qualification)
+{
 	*qualification = 0;
-	if (!guest_registers_fit(v) || GET(VMCS_GUEST_ACTIVITY)) /* IA32_VMX_MISC 8:6: the active state alone */
+	if (!guest_registers_fit(v) || !activity_fits(v))
 		return false;
 	*qualification = QUALIFICATION_LINK;
 	return link_fits(v);

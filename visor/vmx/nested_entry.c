@@ -192,6 +192,7 @@ static void run_l2(struct vcpu *v, const struct vmmu_root *root)
 	}
 	flush_l2(v);
 	take_event(v);
+	n->halted = GET(VMCS_GUEST_ACTIVITY) == NVMX_HALTED;
 }
 
 void nvmx_enter(struct vcpu *v, bool launch)

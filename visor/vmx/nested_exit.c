@@ -62,6 +62,8 @@ static void save_guest_state(struct vcpu *v)
 
 	for (unsigned i = 0; i < count; i++)
 		n->vmcs12.value[same[i].place] = vmread(same[i].encoding);
+	if (n->halted)
+		SET(VMCS_GUEST_ACTIVITY, NVMX_HALTED);
 	save_by_controls(n);
 	SET(VMCS_GUEST_CR3, vmread(VMCS_GUEST_CR3));
 	SET(VMCS_GUEST_CR0, vmx_read_cr0(v));
@@ -200,6 +202,7 @@ static void leave_l2(struct vcpu *v, bool by_nmi)
 	bool nmi_blocked = vmread(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPTIBILITY_NMI;
 	struct vmmu_root root;
 
+	n->halted = false;
 	nvmx_switch(v, false);
 	nested_leave(v, &root);
 	vmx_set_root(v, &root);

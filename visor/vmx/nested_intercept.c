@@ -251,6 +251,27 @@ bool nvmx_take_exit(struct vcpu *v, uint32_t reason)
 	return true;
 }
 
+/* The CPU itself waits in L2, so that the exit which ends it says so (28.3.4); a trap behind HLT comes first. */
+bool nvmx_halt(struct vcpu *v)
+{
+	if (!nvmx_activity_fits(v, NVMX_HALTED))
+		return false;
+	exit_count(v, EXIT_HLT);
+	exit_skip(v);
+	v->vmx.nested->halted = v->nested.l2 && !(v->event & EVENT_VALID);
+	return true;
+}
+
+void nvmx_keep_halted(struct vcpu *v)
+{
+	struct nvmx *n = v->vmx.nested;
+
+	if (v->event & EVENT_VALID)
+		n->halted = false;
+	if (n->halted)
+		vmwrite(VMCS_GUEST_ACTIVITY, NVMX_HALTED);
+}
+
 /* ---- interrupts --------------------------------------------------------------------------- */
 
 static enum nested_gate exit_for_interrupt(struct vcpu *v)
