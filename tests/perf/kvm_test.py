@@ -69,6 +69,9 @@ class Nested(unittest.TestCase):
         self.assertEqual(len(nested.hold_document(self.found(1000, 4000), root=self.root)), 2 * len(nested.OPERATIONS))
         self.assertEqual(len(nested.hold_document(self.found(1100, 3300), root=self.root)), 2 * len(nested.OPERATIONS))
 
+    def test_another_machine_has_a_table_of_its_own(self):
+        self.assertEqual(len(nested.hold_document(self.found(1000, 3000), root=self.root, machine="bochs")), len(nested.OPERATIONS))
+
     def test_what_is_written_is_right(self):
         nested.hold_document(self.found(1100, 4000), write=True, root=self.root)
         self.assertEqual(nested.hold_document(self.found(1100, 4000), root=self.root), [])
@@ -169,7 +172,9 @@ class Tree(unittest.TestCase):
 
     def test_the_document_has_each_row_of_a_nested_guest(self):
         lines = (nested.held.ROOT / nested.DOCUMENT).read_text().splitlines()
-        self.assertEqual([cells[0] for _, cells in nested.held.rows(lines, nested.HEADER)], [title for title, _, _ in nested.OPERATIONS])
+        for machine in nested.NESTED:
+            header = nested.table({side: {step: {"min": 1, "median": 1} for _, step, _ in nested.OPERATIONS} for side in ("the visor", "KVM")}, machine)[0]
+            self.assertEqual([cells[0] for _, cells in nested.held.rows(lines, header)], [title for title, _, _ in nested.OPERATIONS])
 
     def test_the_documents_have_every_figure(self):
         """With figures that nothing can show each one is told."""
