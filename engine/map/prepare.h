@@ -77,14 +77,14 @@ static inline unsigned vmmu_goal_level(const struct vmmu_vcpu *vcpu, struct vmmu
 	vmmu_assert_inside(inside);
 	if (backing->order < VMMU_INDEX_BITS || hit->info.flags & VMMU_SLOT_LOG_DIRTY)
 		return level;
-	while (level < vcpu->map->leaf_level_max) {
+	while (level < vcpu->map->leaf_level_max && backing->order >= VMMU_INDEX_BITS * level) {
 		uint64_t pages = vmmu_level_pages(level + 1);
 		uint64_t first = gfn & ~(pages - 1);
 
 		if (first < hit->first || first + pages > hit->end ||
-		    backing->order < VMMU_INDEX_BITS * level ||
 		    ((gfn ^ backing->pfn.v) & (pages - 1)) ||
-		    vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level ||
+		    (VMMU_UNLIKELY(hit->slot->caps != NULL) &&
+		     vmmu_cap_of(hit->slot, vmmu_reading_inside(inside), gfn, level + 1) <= level) ||
 		    vmmu_is_invalidating(&vcpu->vm->memory, first, first + pages))
 			break;
 		level++;
