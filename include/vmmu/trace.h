@@ -293,7 +293,9 @@ VMMU_STATIC_ASSERT(offsetof(struct vmmu_trace_record, word) == 32, "docs/trace-f
 /*
  * Single producer (the vCPU that owns it), single consumer (the host). A new one
  * has records and size, the rest zero. The other fields are shared by two
- * threads: the host reads and moves them by the functions below.
+ * threads: the host reads and moves them by the functions below. Any value of head, tail and
+ * dropped costs records and no more. `records` and `size` say where the engine stores: they
+ * stay as they are while the vCPU or VM has the ring, and whoever can write them must be trusted.
  */
 struct vmmu_trace_ring {
 	struct vmmu_trace_record *records;

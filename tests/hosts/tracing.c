@@ -226,6 +226,35 @@ static void rings_that_cannot_be_are_refused(void **state)
 	host_end(host);
 }
 
+/* A reader that has gone mad: its numbers cost records, and nothing is written beside the ring. */
+static void any_head_and_tail_cost_records_only(void **state)
+{
+	static const uint32_t numbers[] = {0, 1, 63, 64, 65, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
+	enum { SIZE = 64,
+	       COUNT = sizeof(numbers) / sizeof(*numbers) };
+	static struct vmmu_trace_record around[3 * SIZE], zero[SIZE];
+	struct vmmu_trace_ring ring = {.records = around + SIZE, .size = SIZE};
+	struct host *host = traced_host(state, NULL, &ring);
+
+	memset(around, 0, sizeof(around));
+	vmmu_trace_enable(host->vm, true);
+	for (unsigned i = 0; i < COUNT * COUNT; i++) {
+		__atomic_store_n(&ring.head, numbers[i / COUNT], __ATOMIC_RELAXED);
+		__atomic_store_n(&ring.tail, numbers[i % COUNT], __ATOMIC_RELAXED);
+		host_touch(host, 0, (32 + i % 64) * K, VMMU_W);
+		assert_ok(vmmu_invalidate_begin(host->vm, vmmu_gpa_of((32 + i % 64) * K), K));
+		assert_ok(vmmu_invalidate_end(host->vm, vmmu_gpa_of((32 + i % 64) * K), K));
+		host_touch(host, 0, (32 + i % 64) * K, VMMU_R);
+	}
+	assert_memory_equal(around, zero, sizeof(zero));
+	assert_memory_equal(around + 2 * SIZE, zero, sizeof(zero));
+	/* It comes to its senses, and what is written from now on can be read. */
+	vmmu_trace_ring_take(&ring, vmmu_trace_ring_waiting(&ring));
+	vmmu_trace_mark(host->vcpu[0], 1);
+	assert_int_equal(count_events(&ring, VMMU_TRACE_MARK), 1);
+	host_end(host);
+}
+
 /* ---- vCPUs that come and go -------------------------------------------------------------- */
 
 /* seq and fault of the ring's records go on from `*seq` and `*fault`. */
@@ -304,6 +333,7 @@ int main(void)
 		ALL(a_permission_given_meanwhile_is_told),
 		ALL(rings_of_every_size_go_on),
 		ALL(rings_that_cannot_be_are_refused),
+		ALL(any_head_and_tail_cost_records_only),
 		ALL(a_vcpu_under_an_old_id_goes_on_in_its_stream),
 		ALL(what_a_vcpu_has_lost_is_told_by_the_next),
 	};
