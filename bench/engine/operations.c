@@ -406,6 +406,7 @@ static void slot_delete(void)
 /* ---- shadow paging ----------------------------------------------------------------- */
 
 enum { ROOTS = 16,
+       WARM = 16, /* handlers of the guest's that have shown what such handlers do */
        TOUCHED = 256 };
 
 /* Guest tables for ROOTS address spaces, each mapping the first 2 MiB of its data by 4 KiB. */
@@ -484,36 +485,59 @@ static void shadow_guest_fault(void)
 	host_stop(&host);
 }
 
+/* A #PF that the engine must answer so. */
+static void fault_on(struct host *host, uint64_t gva, uint64_t error_code, uint32_t more, enum vmmu_fault_result want)
+{
+	struct vmmu_fault fault = vmmu_fault_from_pf(error_code, vmmu_gva_of(gva), 0, 0, 0);
+
+	fault.access |= more;
+	if (vmmu_fault(host->vcpu, &fault) != want) {
+		fprintf(stderr, "engine-bench: %s: not answered as it was to be\n", row_name);
+		exit(1);
+	}
+}
+
 /*
  * A guest's handler and its page table, which the guest has mapped for writing, too: by a
- * small page above the data. It answers each #PF by an entry.
+ * small page above the data. It answers each #PF by an entry. In a loop of faults the table is
+ * parked for it; otherwise its write is emulated.
  */
-static void shadow_handler(uint64_t before)
+static void shadow_handler(uint64_t before, bool loop)
 {
 	const uint64_t table = MIB + 3 * PAGE, tables_seen = MIB + 64 * PAGE;
+	const uint64_t code = before ? 3 : 2;
 	struct host host;
 
-	start_shadow(&host);
+	start_shadow_on(&host, 9);
 	*(uint64_t *)(host.ram + MIB + 2 * PAGE + 8) = tables_seen | 0x27;
 	*(uint64_t *)(host.ram + tables_seen) = table | 0x67;
 	for (unsigned i = 0; i < 512; i++)
 		*(uint64_t *)(host.ram + table + i * 8) = before ? before + i * PAGE : 0;
 	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB), 64 * PAGE);
 	set_cr3(&host, MIB);
-	touch_gva(&host, 0, before ? 3 : 2);
 	touch_gva(&host, 2 * MIB, 2);
-	count_begin();
-	for (unsigned i = 0; i < TOUCHED; i++) {
-		touch_gva(&host, i * PAGE, before ? 3 : 2);
+	for (unsigned i = 0; i < WARM + TOUCHED; i++) {
+		bool single = !loop && i >= WARM;
+
+		if (i == WARM)
+			count_begin();
+		fault_on(&host, i * PAGE, code, single ? 0 : VMMU_ACCESS_REPEATS, VMMU_FAULT_INJECT_PF);
+		if (single)
+			fault_on(&host, 2 * MIB + i * 8, 3, 0, VMMU_FAULT_WRITE_TABLE);
 		*(uint64_t *)(host.ram + table + i * 8) = (8 * MIB + i * PAGE) | 0x67;
-		touch_gva(&host, i * PAGE, before ? 3 : 2);
+		if (single)
+			vmmu_guest_written(host.vcpu, vmmu_gpa_of(table + i * 8), 8);
+		else
+			fault_on(&host, i * PAGE, code, 0, VMMU_FAULT_FIXED);
 	}
 	count_end(TOUCHED);
 	host_stop(&host);
 }
 
-static void shadow_demand_fault(void) { shadow_handler(0); }
-static void shadow_copy_on_write(void) { shadow_handler(4 * MIB | 0x65); }
+static void shadow_demand_fault(void) { shadow_handler(0, false); }
+static void shadow_demand_fault_loop(void) { shadow_handler(0, true); }
+static void shadow_copy_on_write(void) { shadow_handler(4 * MIB | 0x65, false); }
+static void shadow_copy_on_write_loop(void) { shadow_handler(4 * MIB | 0x65, true); }
 
 /*
  * First writes under a dirty log, as `make compare` has them: the guest maps the memory by
@@ -598,7 +622,9 @@ static const struct row {
 	{"shadow-switch-forgotten", shadow_switch_forgotten},
 	{"shadow-guest-fault", shadow_guest_fault},
 	{"shadow-demand-fault", shadow_demand_fault},
+	{"shadow-demand-fault-loop", shadow_demand_fault_loop},
 	{"shadow-copy-on-write", shadow_copy_on_write},
+	{"shadow-copy-on-write-loop", shadow_copy_on_write_loop},
 	{"shadow-log-first-write", shadow_log_first_write},
 	{"shadow-log-first-write-run", shadow_log_first_write_run},
 	{"shadow-invalidate-page", shadow_invalidate_page},

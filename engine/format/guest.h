@@ -138,6 +138,20 @@ static inline bool vmmu_guest_is_bad(const struct vmmu_guest_mode *mode, unsigne
 	return leaf && (mode->bad_memtypes >> (entry >> 3 & 7) & 1);
 }
 
+/* The #PF error code of an access that is refused; `why`: VMMU_PF_PRESENT, _RESERVED, _KEY. */
+static inline uint32_t vmmu_guest_error_code(const struct vmmu_guest_mode *mode, bool write, bool user, bool fetch,
+                                             uint32_t why)
+{
+	return why | (write ? VMMU_PF_WRITE : 0) | (user ? VMMU_PF_USER : 0) |
+	       (fetch && mode->fetch_reported ? VMMU_PF_FETCH : 0);
+}
+
+/* The index of an access in vmmu_guest_mode.refused. */
+static inline unsigned vmmu_guest_kind(bool write, bool user, bool fetch, bool excused)
+{
+	return (unsigned)write | (unsigned)user << 1 | (unsigned)fetch << 2 | (unsigned)!excused << 3;
+}
+
 /* Would the CPU go through this entry without setting any bit in it, but for dirty? */
 static inline bool vmmu_guest_is_accessed(const struct vmmu_guest_format *f, uint64_t entry)
 {

@@ -26,8 +26,7 @@ struct walk {
 
 static uint32_t error_code(const struct walk *w, uint32_t why)
 {
-	return why | (w->write ? VMMU_PF_WRITE : 0) | (w->user ? VMMU_PF_USER : 0) |
-	       (w->fetch && w->mode->fetch_reported ? VMMU_PF_FETCH : 0);
+	return vmmu_guest_error_code(w->mode, w->write, w->user, w->fetch, why);
 }
 
 static enum vmmu_guest_result fault(struct walk *w, uint32_t why)
@@ -130,7 +129,7 @@ static enum vmmu_guest_result walk_leaf(struct walk *w)
 {
 	struct vmmu_guest_walk *out = w->out;
 	const struct vmmu_guest_step *leaf = &out->step[out->steps - 1];
-	unsigned access = w->write | w->user << 1 | w->fetch << 2 | !w->excused << 3;
+	unsigned access = vmmu_guest_kind(w->write, w->user, w->fetch, w->excused);
 	uint32_t why = VMMU_PF_PRESENT;
 
 	out->level = leaf->level;

@@ -105,7 +105,8 @@ enum vmmu_access {
 	VMMU_ACCESS_USER = 1 << 7,
 	VMMU_ACCESS_IMPLICIT = 1 << 8,  /* a supervisor's access whatever the CPL (descriptor tables) */
 	VMMU_ACCESS_PML_FULL = 1 << 10, /* nested: L1's page-modification log has no room (SDM vol. 3, 29.3.6) */
-	VMMU_ACCESS_AC = 1 << 9         /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
+	VMMU_ACCESS_AC = 1 << 9,        /* EFLAGS.AC is set: SMAP excuses explicit data accesses */
+	VMMU_ACCESS_REPEATS = 1 << 11   /* shadow modes, a hint: one of many faults of a loop (<vmmu/vmmu.h>) */
 };
 
 /*

@@ -17,6 +17,7 @@ WRITE = "engine/map/shadow/shadow_write.c"
 ROOT = "engine/map/shadow/shadow_root.c"
 TABLE = "engine/map/shadow/shadow_table.c"
 RANGE = "engine/map/shadow/shadow_range.c"
+QUICK = "engine/map/shadow/shadow_quick.c"
 
 SHADOW_MUTANTS = [
     # ---- holding guest tables against writes ------------------------------------------
@@ -65,7 +66,53 @@ SHADOW_MUTANTS = [
            "vmmu_shadow_protect(x, gfn, false);",
            "parking gives W back in a slot that has become read-only"),
 
+    # ---- faults that need nothing built -----------------------------------------------------
+    Mutant("quick-by-a-way-that-is-cut", QUICK,
+           "return way->cuts == vmmu_shadow_map_of(q->x.op)->cuts && way->s",
+           "return way->s",
+           "a #PF is answered by a table to which the guest's tables lead no more"),
+    Mutant("quick-by-another-root", QUICK,
+           "way->top == sv->root->top && way->region",
+           "way->region",
+           "a #PF is answered by the tables of another address space"),
+    Mutant("quick-by-another-region", QUICK,
+           " && way->region == region_of(input) ? way : NULL",
+           " ? way : NULL",
+           "a #PF is answered by the table of another address"),
+    Mutant("quick-cuts-uncounted", TABLE,
+           "\t\tvmmu_shadow_map_of(x.op)->cuts++;\n",
+           "\t\t(void)x;\n",
+           "ways are remembered although the table is unlinked"),
+    Mutant("quick-reserved-bits", QUICK,
+           "if (vmmu_guest_is_bad(q->mode, VMMU_LEVEL_4K, true, word, rights))\n\t\treturn 0;",
+           "(void)rights;",
+           "the error code of a #PF says nothing of reserved bits"),
+    Mutant("quick-write-sets-no-dirty", QUICK,
+           " && (word & f->dirty) == f->dirty ? write_to_held(q) : 0",
+           " ? write_to_held(q) : 0",
+           "a write that is emulated sets no D in the guest's entry"),
+    Mutant("quick-write-for-any-rights", QUICK,
+           "if (is_refused(q, rights))\n\t\treturn own_fault(q, VMMU_PF_PRESENT);",
+           "(void)is_refused;",
+           "the guest's own rights fault takes the long way, and a refused write is emulated"),
+    Mutant("quick-code-without-write", "engine/format/guest.h",
+           "return why | (write ? VMMU_PF_WRITE : 0)",
+           "return why | (write && user ? VMMU_PF_WRITE : 0)",
+           "the error code of a #PF does not say that it was a write"),
+
     # ---- parking -------------------------------------------------------------------------
+    Mutant("handlers-never-doubted", PARK,
+           "\t*doubt += *doubt < DOUBT_MAX ? DOUBT : 0;\n",
+           "\t(void)doubt;\n",
+           "a handler that writes two words is thought to write one, time and again"),
+    Mutant("handlers-of-loops-emulated", PARK,
+           "if (a.park || !will_write_one_word(all, &a))",
+           "if (!will_write_one_word(all, &a))",
+           "the host's word that a fault is one of many counts for nothing"),
+    Mutant("handlers-mistaken-for-good", BUILD,
+           "\t\tvmmu_shadow_note_mistake(b->x, s);\n",
+           "\t\t(void)0;\n",
+           "a handler whose entries spare no fault is emulated for ever"),
     Mutant("park-stays-linked", PARK,
            "\twhile (s->parents)\n\t\tvmmu_shadow_drop(x, vmmu_shadow_of(s->parents), vmmu_link_index(s->parents),\n"
            "\t\t                 VMMU_CAUSE_GUEST_WRITE);\n",
@@ -176,8 +223,8 @@ SHADOW_MUTANTS = [
            "\trole.access = VMMU_PAGE_ALL;\n",
            "a table under two upper entries of different rights is shared (CVE-2021-38198)"),
     Mutant("rights-of-last-table-only", BUILD,
-           "\t\taccess &= step->rights;\n",
-           "\t\taccess = step->rights;\n",
+           "\t\taccess &= step->rights;\n\t\ts = child_of(",
+           "\t\taccess = step->rights;\n\t\ts = child_of(",
            "rights are those of one level, not of all above"),
     Mutant("first-write-not-awaited", FAULT,
            "\tif (!b->walk.dirty && !(f->access & VMMU_W))\n"
@@ -209,11 +256,11 @@ SHADOW_MUTANTS = [
            "\t\t(void)slot;\n",
            "A and D bits that a walk has set are missing in the log"),
     Mutant("direct-table-not-in-role", BUILD,
-           "\t\trole.direct = 1;\n",
+           "\trole.direct = 1;\n",
            "",
            "a large page's table is taken for that of a guest table (CVE-2026-53359)"),
     Mutant("key-not-in-role", BUILD,
-           "\t\trole.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;\n",
+           "\trole.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;\n",
            "",
            "large pages over the same frames share their protection key"),
     Mutant("quadrant-not-in-role", SHADOW_H,

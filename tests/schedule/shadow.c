@@ -225,12 +225,57 @@ static void no_paging_by_1(void *gm)
 	guest_read(gm, 1, guest_page(0));
 }
 
+/* ---- fault handlers that write one entry --------------------------------------------------------- */
+
+static void handle_fault(struct sim_gm *gm, unsigned vcpu, unsigned page)
+{
+	guest_write(gm, vcpu, guest_page(page)); /* #PF */
+	guest_set(gm, vcpu, LEAF, page, guest_entry(DATA + page % 16));
+	guest_write(gm, vcpu, guest_page(page));
+}
+
+/* Twice: the next write is awaited, and the leaf table stays held for it. */
+static void handlers_known(struct sim_gm *gm)
+{
+	all_used(gm);
+	handle_fault(gm, 0, 20);
+	handle_fault(gm, 0, 21);
+}
+
+static void handler_by_0(void *gm)
+{
+	handle_fault(gm, 0, 22);
+	guest_read(gm, 0, guest_page(0));
+}
+
+static void handler_by_1(void *gm)
+{
+	handle_fault(gm, 1, 23);
+	guest_read(gm, 1, guest_page(22));
+}
+
+/* Not the word that was announced, and more than one. */
+static void handler_of_many_by_1(void *gm)
+{
+	guest_read(gm, 1, guest_page(24)); /* #PF */
+	guest_set(gm, 1, LEAF, 25, guest_entry(DATA + 1));
+	guest_set(gm, 1, LEAF, 24, guest_entry(DATA + 2));
+	guest_set(gm, 1, LEAF, 0, guest_entry(DATA + 3));
+	guest_read(gm, 1, guest_page(24));
+}
+
 /* ---- the host -------------------------------------------------------------------------------- */
 
 static void logged(struct sim_gm *gm)
 {
 	sim_gm_slot_flags(gm, 0, VMMU_SLOT_LOG_DIRTY);
 	all_used(gm);
+}
+
+static void logged_handlers(struct sim_gm *gm)
+{
+	logged(gm);
+	handlers_known(gm);
 }
 
 static void fetch_logs(void *gm)
@@ -371,6 +416,12 @@ static const struct shadow_scenario scenarios[] = {
 	{"kernel-ignores-protection", 2, 0, read_only_page, {users_of_0, kernel_ignores_protection}, NULL},
 	{"dirty-bit", 2, 0, clean_page, {read_then_write_0, use_1}, all_use_all},
 	{"bits-cleared", 2, 0, all_used, {read_then_write_0, clean_again_by_1}, all_use_all},
+	{"two-handlers", 2, 0, handlers_known, {handler_by_0, handler_by_1}, all_use_all},
+	{"handler-and-use", 3, 0, handlers_known, {use_0, handler_by_1, use_2}, all_use_all},
+	{"handler-of-many", 2, 0, handlers_known, {handler_by_0, handler_of_many_by_1}, all_use_all},
+	{"handler-and-other-leaf-table", 2, 0, handlers_known, {handler_by_0, other_leaf_by_1}, all_use_all},
+	{"handler-and-host", 2, 0, handlers_known, {handler_by_0, use_1, migrate}, all_use_all},
+	{"handler-and-log", 2, 0, logged_handlers, {handler_by_0, use_1, fetch_logs}, last_log},
 	{"other-leaf-table", 2, 0, all_used, {use_0, other_leaf_by_1}, all_use_all},
 	{"table-becomes-data", 2, 0, all_used, {use_0, leaf_becomes_data}, all_use_all},
 	{"large-page", 2, 0, all_used, {use_0, large_page_by_1}, all_use_all},

@@ -5,6 +5,9 @@
  * guest is a small kernel: user space in the lower half, and its tables mapped
  * for itself in the upper one, through tables that all address spaces share.
  */
+#include <vmmu/exit.h>
+#include <vmmu/guest.h>
+
 #include "machine.h"
 
 enum { K_PDPT = 40,
@@ -44,44 +47,143 @@ static struct sim_gm *machine(void)
 
 /* ---- faults of the guest's own ------------------------------------------------------- */
 
-static void a_demand_fault_costs_two(void **state)
+/* How often a handler must have written one word, until the next one's write is emulated. */
+enum { OF_MISSING = 2,
+       OF_PRESENT = 16 };
+
+/* Two, so that no handler can have written them as one word. */
+static void use_pages(struct sim_gm *gm)
+{
+	set(gm, TABLE, 500, DATA * K | FULL | D);
+	set(gm, TABLE, 501, DATA * K | FULL | D);
+	exits_of(gm, 500 * K, &user_read, 0);
+}
+
+static struct sim_gm *machine_with_pages(void)
 {
 	struct sim_gm *gm = machine();
 
-	(void)state;
-	set(gm, TABLE, 100, DATA * K | FULL | D);
-	exits_of(gm, 100 * K, &user_read, 0);
-	for (unsigned i = 0; i < 32; i++) {
-		uint64_t exits = exits_of(gm, i * K, &user_write, 1);
+	use_pages(gm);
+	return gm;
+}
 
-		exits += store(gm, TABLE, i, (DATA + 1 + i) * K | FULL | D);
-		exits += exits_of(gm, i * K, &user_write, 1);
-		assert_int_equal(exits, 2);
+/* Page i is missing, and the handler writes `words` entries. Exits up to the access. */
+static uint64_t demand_fault(struct sim_gm *gm, unsigned i, unsigned words, uint64_t bits)
+{
+	uint64_t exits = exits_of(gm, i * K, &user_write, 1);
+
+	for (unsigned n = 0; n < words; n++)
+		exits += store(gm, TABLE, i + n, (DATA + 1 + i + n) * K | bits);
+	return exits + exits_of(gm, i * K, &user_write, 1);
+}
+
+static void a_demand_fault_costs_two(void **state)
+{
+	struct sim_gm *gm = machine_with_pages();
+
+	(void)state;
+	for (unsigned i = 0; i < 32; i++) {
+		assert_int_equal(demand_fault(gm, i, 1, FULL | D), 2);
+		assert_int_equal(gm->emulated, i < OF_MISSING ? 0 : i + 1 - OF_MISSING);
 	}
 	assert_int_equal(gm->injected, 32);
 	end(gm);
 }
 
-/* Clear the entry, invalidate the page, write it anew: as kernels do it. */
-static void a_copy_on_write_costs_two(void **state)
+/* In a table that the guest's kernel sees through a large page, too. */
+static void a_demand_fault_beside_large_pages_costs_two(void **state)
 {
 	struct sim_gm *gm = machine();
 
 	(void)state;
+	set(gm, K_DIRECTORY, 0, KERNEL | PS);
+	store(gm, TABLE, 0, 0);
+	use_pages(gm);
 	for (unsigned i = 0; i < 32; i++)
-		set(gm, TABLE, i, (DATA + i) * K | P | U | A);
-	exits_of(gm, 0, &user_read, 0);
-	for (unsigned i = 0; i < 32; i++) {
-		uint64_t exits = exits_of(gm, i * K, &user_write, 1);
-
-		exits += store(gm, TABLE, i, 0);
-		sim_gm_invlpg(gm, 0, i * K);
-		exits += store(gm, TABLE, i, (DATA + 100 + i) * K | FULL | D);
-		exits += exits_of(gm, i * K, &user_write, 1);
-		assert_int_equal(exits, 2);
-	}
-	assert_int_equal(gm->injected, 32);
+		assert_int_equal(demand_fault(gm, i, 1, FULL | D), 2);
+	assert_int_equal(gm->emulated, 32 - OF_MISSING);
 	end(gm);
+}
+
+/* Of a guest that fills several entries at once none is emulated. */
+static void a_demand_fault_of_many_entries_costs_two(void **state)
+{
+	struct sim_gm *gm = machine_with_pages();
+
+	(void)state;
+	for (unsigned i = 0; i < 128; i += 8)
+		assert_int_equal(demand_fault(gm, i, 8, FULL | D), 2);
+	assert_int_equal(gm->emulated, 0);
+	end(gm);
+}
+
+/* What does not spare a fault is done less and less often: entries without A, and handlers of two words. */
+static void mistakes_become_rare(void **state)
+{
+	(void)state;
+	for (unsigned words = 1; words <= 2; words++) {
+		struct sim_gm *gm = machine_with_pages();
+		uint64_t exits = 0;
+
+		for (unsigned i = 0; i < 8; i++) {
+			exits += demand_fault(gm, i, 1, FULL | D);
+			assert_int_equal(exits, 2 * (i + 1));
+		}
+		for (unsigned i = 0; i < 256; i++)
+			exits += demand_fault(gm, 10 + i, 1, words == 1 ? P | W | U : FULL | D) +
+			         (words == 2 ? store(gm, TABLE, 300 + i % 100, (DATA + i) * K | FULL | D) : 0);
+		assert_in_range(exits - 2 * 8, 2 * 256, 2 * 256 + (words == 1 ? 8 : 256));
+		end(gm);
+	}
+}
+
+/* Where the host knows that more will follow, the guest has its table for itself. */
+static void a_fault_that_repeats_parks(void **state)
+{
+	struct sim_gm *gm = machine_with_pages();
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		demand_fault(gm, i, 1, FULL | D);
+	assert_int_equal(gm->emulated, 8 - OF_MISSING);
+	for (unsigned i = 8; i < 16; i++) {
+		struct vmmu_fault f = vmmu_fault_from_pf(VMMU_PF_WRITE | VMMU_PF_USER, vmmu_gva_of(i * K), 3, 0, 0);
+
+		f.access |= VMMU_ACCESS_REPEATS;
+		assert_int_equal(vmmu_fault(gm->vcpu[0].engine, &f), VMMU_FAULT_INJECT_PF);
+		assert_int_equal(store(gm, TABLE, i, (DATA + i) * K | FULL | D), 0);
+		assert_int_equal(exits_of(gm, i * K, &user_write, 1), 1);
+	}
+	end(gm);
+}
+
+/* As kernels do it: the entry is cleared, the page invalidated, the entry written anew. Or in one store. */
+static void a_copy_on_write_costs_two(void **state)
+{
+	(void)state;
+	for (unsigned clears = 0; clears < 2; clears++) {
+		struct sim_gm *gm = machine();
+
+		for (unsigned i = 0; i < 64; i++)
+			set(gm, TABLE, i, (DATA + i) * K | P | U | A);
+		exits_of(gm, 0, &user_read, 0);
+		for (unsigned i = 0; i < 64; i++) {
+			uint64_t exits = exits_of(gm, i * K, &user_write, 1);
+
+			if (clears) {
+				exits += store(gm, TABLE, i, 0);
+				sim_gm_invlpg(gm, 0, i * K);
+			}
+			exits += store(gm, TABLE, i, (DATA + 100 + i) * K | FULL | D);
+			sim_gm_invlpg(gm, 0, i * K);
+			exits += exits_of(gm, i * K, &user_write, 1);
+			/* Once it is thought that one word will do, and then not soon again. */
+			assert_int_equal(exits, clears && (i == OF_PRESENT || i == 3 * OF_PRESENT + 1) ? 4 : 2);
+		}
+		assert_int_equal(gm->emulated, clears ? 2 : 64 - OF_PRESENT);
+		assert_int_equal(gm->injected, 64);
+		end(gm);
+	}
 }
 
 /* The first fault in a region for which the guest has no table yet. */
@@ -232,6 +334,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_demand_fault_costs_two),
+		cmocka_unit_test(a_demand_fault_beside_large_pages_costs_two),
+		cmocka_unit_test(a_demand_fault_of_many_entries_costs_two),
+		cmocka_unit_test(mistakes_become_rare),
+		cmocka_unit_test(a_fault_that_repeats_parks),
 		cmocka_unit_test(a_copy_on_write_costs_two),
 		cmocka_unit_test(a_new_table_costs_two),
 		cmocka_unit_test(write_protecting_a_table_costs_two),

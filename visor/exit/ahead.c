@@ -47,8 +47,10 @@ void ahead_note_injection(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	struct ahead *a = &v->vm->ahead;
 
-	if (v->vm->options->run_ahead && fault->access & VMMU_ACCESS_USER)
-		a->last = place_of(v, fault->rip);
+	if (!v->vm->options->run_ahead || !(fault->access & VMMU_ACCESS_USER))
+		return;
+	a->last = place_of(v, fault->rip);
+	a->last->page = fault->gva.v / PAGE;
 }
 
 /* One round has gone by: its #PF was injected, the handler is through, and the instruction is there again. */
@@ -65,10 +67,11 @@ static bool is_worth_it(struct ahead_place *p)
 	return true;
 }
 
-bool ahead_is_due(struct vcpu *v, const struct vmmu_fault *fault)
+bool ahead_is_due(struct vcpu *v, struct vmmu_fault *fault)
 {
 	struct ahead *a = &v->vm->ahead;
 	struct ahead_place *p = a->last;
+	bool worth;
 
 	/* The kernel in between has faults of its own, of no matter here. */
 	if (!p || !(fault->access & VMMU_ACCESS_USER))
@@ -78,7 +81,16 @@ bool ahead_is_due(struct vcpu *v, const struct vmmu_fault *fault)
 		p->rounds = 0;
 		return false;
 	}
-	return is_worth_it(p);
+	worth = is_worth_it(p);
+	if (p->page == fault->gva.v / PAGE)
+		return worth;
+	/*
+	 * It is at the next page already: the handler's write was emulated, and the entry made
+	 * with it. The way ahead begins with the second fault at one page, so there must be one.
+	 */
+	if (worth)
+		fault->access |= VMMU_ACCESS_REPEATS;
+	return false;
 }
 
 static void note_result(struct vcpu *v, struct ahead_place *from, bool met)
@@ -204,6 +216,7 @@ static bool ahead_raise(struct way *w, struct vmmu_fault *fault)
 
 	/* As the CPU would find it in tables that do not reach so far. */
 	*fault = vmmu_fault_from_pf(w->info.error_code & of_access, vmmu_gva_of(w->info.fault_gva), USER, v->state.rflags, v->state.rip);
+	fault->access |= VMMU_ACCESS_REPEATS;
 	if (unlikely(v->tracing))
 		fault->word = v->backend->trace_word(v);
 	return vmmu_fault(v->mmu, fault) == VMMU_FAULT_INJECT_PF;

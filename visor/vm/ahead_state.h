@@ -10,6 +10,7 @@
 /* An instruction of one address space that met the guest's own #PF. */
 struct ahead_place {
 	uint64_t rip, cr3;
+	uint64_t page;     /* number of the page of its last #PF */
 	unsigned rounds;   /* #PF injected, handled, and back again: so many times in a row */
 	unsigned failures; /* times in a row that running ahead from here met no #PF */
 	unsigned wait;     /* rounds to let pass before it is tried again */

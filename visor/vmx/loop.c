@@ -97,6 +97,32 @@ static __attribute__((noinline)) void vmx_reinject_event(struct vcpu *v)
 	vmx_inject_event(v);
 }
 
+/* The guest has met device memory, or writes a table that is held: a plain read of the local APIC ends here, and a plain write. */
+static __attribute__((noinline)) bool vmx_quick_access(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
+{
+	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
+	struct quick_access a = {.gpa = fault->gpa.v, .rip = fault->rip};
+	uint64_t next, rflags, before;
+
+	if (!quick_access_fits(fault, result) || unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID) ||
+	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows) || unlikely(!vmx_in_64bit_code(v)))
+		return false;
+	rflags = before = vmread(VMCS_GUEST_RFLAGS);
+	if (unlikely(rflags & (X86_FLAG_TF | X86_FLAG_RF)))
+		return false;
+	a.cr3 = vmx_cpu.shadow ? v->paging.cr3 : vmread(VMCS_GUEST_CR3);
+	a.five_levels = vmx_read_cr4(v) & X86_CR4_LA57;
+	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
+	next = quick_access(v, &a, result, &rflags);
+	if (!next)
+		return false;
+	vmwrite(VMCS_GUEST_RSP, v->state.gpr[X86_RSP]);
+	vmwrite(VMCS_GUEST_RIP, next);
+	if (rflags != before)
+		vmwrite(VMCS_GUEST_RFLAGS, rflags);
+	return true;
+}
+
 /* A #PF under vmx_cpu.shadow paging; CR2 is still the guest's own (28.2.1). The guest's own faults end here, too. */
 static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 {
@@ -119,37 +145,11 @@ static bool vmx_page_fault_exit(struct vcpu *v, uint32_t reason, uint32_t event)
 		vmwrite(VMCS_ENTRY_EVENT_ERROR, fault.error_code);
 		return false;
 	}
-	if (unlikely(result > VMMU_FAULT_RETRY))
-		return vmx_slow_exit(v, reason, &fault, result);
+	if (result > VMMU_FAULT_RETRY)
+		return vmx_quick_access(v, &fault, result) ? false : vmx_slow_exit(v, reason, &fault, result);
 	if (unlikely(delivering))
 		vmx_reinject_event(v);
 	return false;
-}
-
-/* The guest has met device memory, or writes a table that is held: a plain read of the local APIC ends here, and a plain write. */
-static __attribute__((noinline)) bool vmx_quick_access(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_fault_result result)
-{
-	const uint64_t shadows = INTERRUPTIBILITY_STI | INTERRUPTIBILITY_MOV_SS;
-	struct quick_access a = {.gpa = fault->gpa.v, .rip = fault->rip};
-	uint64_t next, rflags, before;
-
-	if (!quick_access_fits(fault, result) || unlikely(vmread(VMCS_VECTORING_EVENT) & EVENT_VALID) ||
-	    unlikely(vmread(VMCS_GUEST_INTERRUPTIBILITY) & shadows) || unlikely(!vmx_in_64bit_code(v)))
-		return false;
-	rflags = before = vmread(VMCS_GUEST_RFLAGS);
-	if (unlikely(rflags & (X86_FLAG_TF | X86_FLAG_RF)))
-		return false;
-	a.cr3 = vmread(VMCS_GUEST_CR3);
-	a.five_levels = vmx_read_cr4(v) & X86_CR4_LA57;
-	v->state.gpr[X86_RSP] = vmread(VMCS_GUEST_RSP);
-	next = quick_access(v, &a, result, &rflags);
-	if (!next)
-		return false;
-	vmwrite(VMCS_GUEST_RSP, v->state.gpr[X86_RSP]);
-	vmwrite(VMCS_GUEST_RIP, next);
-	if (rflags != before)
-		vmwrite(VMCS_GUEST_RFLAGS, rflags);
-	return true;
 }
 
 /* A memory fault that is not of the usual kind: device memory by a misconfigured entry, or one while an event was delivered. */

@@ -83,7 +83,7 @@ static enum vmmu_fault_result fault_of_l2(struct vmmu_build *b)
 	f->dirtied = b->dirtied;
 	if (result != VMMU_FAULT_INJECT_PF)
 		return result;
-	vmmu_shadow_expect_write(b);
+	vmmu_shadow_expect_write(b, false);
 	if (op->flush.pending)
 		vmmu_op_flush(op);
 	return reflect(b);

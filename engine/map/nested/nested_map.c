@@ -69,7 +69,6 @@ bool vmmu_nested_create(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmm
 	static const struct vmmu_shadow_kind kind = {
 		.ops = &nested_ops,
 		.input = VMMU_INPUT_NESTED_GPA,
-		.awaits = true,
 		.root_tables = 1 + VMMU_PAE_ENTRIES + VMMU_CROWN_TABLES,
 		.create_unpaged = create_l1,
 	};

@@ -28,6 +28,7 @@
  *   shadow_root.c     what CR3 names
  *   shadow_agree.c    one frame for a gfn, on every way to it
  *   shadow_build.c    under the shadow lock: the missing part of a path
+ *   shadow_quick.c    a #PF that needs nothing built
  *   shadow_fault.c    a #PF: walk the guest's tables, ask the host, have it built
  *   shadow_range.c    the host takes frames back, or protects them
  *   shadow_audit.c    what must be true
@@ -81,15 +82,19 @@ struct vmmu_shadow_history {
 		VMMU_PARKED_FOR_LITTLE, /* last time hardly anything had been written */
 		VMMU_PARKED_IN_VAIN,    /* nothing had been */
 	} worth;
-	bool announced;  /* parked by the guest's own #PF: its handler will write */
-	unsigned writes; /* emulated since a fault last came through */
-	uint64_t synced; /* the map's `faults` when it was last compared */
-	int8_t alone;    /* announced writes in a row that were of one entry each, up to VMMU_ALONE_SURE */
-	bool awaited;    /* the next write is one of these, and not worth parking for */
+	enum {
+		VMMU_WRITE_NOT_AWAITED,
+		VMMU_WRITE_AWAITED, /* the guest's own #PF has come to it, and it has not been parked */
+		VMMU_WRITE_CAME,    /* one write since then, which was emulated */
+	} handler;
+	bool announced;   /* parked by the guest's own #PF: its handler will write */
+	bool released;    /* the host does not emulate what is awaited */
+	bool changes;     /* what is awaited, or came, is a change of a present entry */
+	uint16_t at;      /* ... and in which byte of the page the entry begins */
+	uint16_t singles; /* handlers in a row that have written one word */
+	unsigned writes;  /* emulated since a fault last came through */
+	uint64_t synced;  /* the map's `faults` when it was last compared */
 };
-
-enum { VMMU_ALONE_SURE = 2,
-       VMMU_ALONE_NEVER = -1 }; /* the host has not emulated such a write */
 
 struct vmmu_shadow {
 	struct vmmu_table table; /* first: the header of every table */
@@ -124,6 +129,9 @@ struct vmmu_shadow_map {
 	struct vmmu_frames frames;
 	struct vmmu_shadow_vcpu *vcpus;
 	uint64_t faults; /* a clock */
+	uint64_t cuts;   /* steps when an entry that leads to a table, or maps a large page, goes */
+	/* Of the guest's handlers that make an entry, and of those that change one: shadow_park.c. */
+	uint8_t doubt[2];
 	struct vmmu_guest_cpu cpu;
 	bool cpu_known;
 };
@@ -134,7 +142,6 @@ struct vmmu_shadow_kind {
 	enum vmmu_input input;
 	uint8_t root_tables; /* that a root may need at once */
 	bool low_top;        /* CR3 names a top of four registers: it lies below 4 GiB */
-	bool awaits;         /* a write that a fault announces is emulated where such writes come alone */
 	/* Add the map for vCPUs that use no guest table just now. False: no memory. */
 	bool (*create_unpaged)(struct vmmu_vm *vm, struct vmmu_op *op, const struct vmmu_config *config,
 	                       const struct vmmu_layout *layout);
@@ -187,6 +194,15 @@ struct vmmu_refused {
 	unsigned times;
 };
 
+/* How the CPU comes to a table of small pages, as long as the map has `cuts`. */
+struct vmmu_shadow_way {
+	const struct vmmu_shadow *top; /* of the root */
+	struct vmmu_shadow *s;
+	uint64_t region; /* of 2 MiB: its number */
+	uint64_t cuts;
+};
+enum { VMMU_SHADOW_WAYS = 16 };
+
 struct vmmu_shadow_vcpu {
 	struct vmmu_vcpu vcpu; /* first */
 	struct vmmu_shadow_vcpu *next;
@@ -201,6 +217,7 @@ struct vmmu_shadow_vcpu {
 	bool fresh;   /* no fault since the last switch */
 	struct vmmu_block *spare;
 	struct vmmu_refused refused;
+	struct vmmu_shadow_way way[VMMU_SHADOW_WAYS]; /* all zero: none, as no root has a top of NULL */
 };
 
 /* The map of an operation that is on a shadow map. */
@@ -409,14 +426,24 @@ void vmmu_shadow_reclaim(struct vmmu_exclusive x, unsigned room);
  * vCPU runs on one.
  */
 bool vmmu_shadow_park(struct vmmu_exclusive x, uint64_t gfn, bool announced);
-/* The same, for a caller who is no #PF of the guest's. */
-bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn);
+/* A write that the guest's own #PF announces. */
+struct vmmu_announced {
+	uint64_t gfn; /* of the table */
+	unsigned at;  /* in which byte of it the entry begins */
+	bool changes; /* a present entry, that is to allow more */
+	bool park;    /* whatever such handlers have done before */
+};
 /*
- * A #PF of the guest's, in a map of a kind that awaits, announces a write to gfn. True: the tables stay held, since such a write has come
- * alone time and again, and emulating it costs no more than the exit that parking costs later. False: they
- * are to be parked.
+ * Park, unless such handlers have written one word each of late: then that one will be
+ * emulated. True: no table is held for gfn now.
  */
-bool vmmu_shadow_await(struct vmmu_exclusive x, uint64_t gfn);
+bool vmmu_shadow_announce(struct vmmu_exclusive x, struct vmmu_announced a);
+/* The one write was emulated, and more came, or the access has faulted on the entry all the same. */
+void vmmu_shadow_note_mistake(struct vmmu_exclusive x, struct vmmu_shadow *s);
+/* What the map thinks of handlers before it has seen any. */
+void vmmu_shadow_doubt(struct vmmu_shadow_map *all);
+/* The same as vmmu_shadow_park, for a caller who is no #PF of the guest's. */
+bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn);
 /* A guest CPU writes gfn: is it worth it? Or is emulating this one write cheaper? */
 bool vmmu_shadow_is_worth_parking(const struct vmmu_shadow_map *all, uint64_t gfn);
 
@@ -456,6 +483,13 @@ union vmmu_role vmmu_shadow_top_role(const struct vmmu_guest_mode *mode);
 /* The vCPU's registers have changed. Refused (NO_MEMORY; INVALID: another CPU than agreed on): nothing has. */
 enum vmmu_status vmmu_shadow_switch(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                     const struct vmmu_guest_mode *mode);
+
+/* ---- shadow_quick.c ---- */
+
+/* The CPU comes to `s` for `input`: the vCPU remembers it. */
+void vmmu_shadow_note_way(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t input, struct vmmu_shadow *s);
+/* No lock held. INJECT_PF or WRITE_TABLE, as the long way would find; 0: by the long way. */
+enum vmmu_fault_result vmmu_shadow_quick(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmmu_fault *f);
 
 /* ---- shadow_fault.c: no lock held ---- */
 

@@ -106,6 +106,43 @@ static struct vmmu_shadow *descend(struct vmmu_build *b)
 	}
 }
 
+/* ---- the way that the CPU goes ----------------------------------------------------- */
+
+/* The same child, if the CPU comes to it; NULL: it does not. */
+static struct vmmu_shadow *linked_child(const struct vmmu_build *b, struct vmmu_shadow *s, uint64_t gfn,
+                                        union vmmu_role role)
+{
+	struct vmmu_shadow *child = vmmu_shadow_find(vmmu_shadow_map_of(b->op), gfn, role);
+	uint64_t entry = vmmu_entry_read(b->op->tables, s->table.hpa, index_at(b, s->role.level));
+
+	return child && entry == vmmu_make_table(&b->op->map->layout, child->table.hpa) ? child : NULL;
+}
+
+/* The table in which the guest's walk ended, as far as the CPU comes to it. */
+static struct vmmu_shadow *reached_table(const struct vmmu_build *b)
+{
+	const struct vmmu_root_slot *root = vmmu_shadow_vcpu_of(b->vcpu)->root;
+	struct vmmu_shadow *s = root->role.registers ? root->part[b->input >> 30 & 3] : root->top;
+	const struct vmmu_guest_step *step = b->walk.step + b->mode->format->top_in_registers;
+	const struct vmmu_guest_step *last = &b->walk.step[b->walk.steps - 1];
+	unsigned access = VMMU_PAGE_ALL;
+
+	for (; s && step < last; step++) {
+		access &= step->rights;
+		s = linked_child(b, s, (step->entry & b->mode->address) >> VMMU_PAGE_SHIFT,
+		                 vmmu_shadow_role_below(s, index_at(b, s->role.level), access));
+	}
+	return s;
+}
+
+void vmmu_shadow_note_own_fault(struct vmmu_build *b)
+{
+	struct vmmu_shadow *s = reached_table(b);
+
+	if (s && s->role.level == VMMU_LEVEL_4K)
+		vmmu_shadow_note_way(b->vcpu, b->x, b->input, s);
+}
+
 /* ---- the leaf ------------------------------------------------------------------------ */
 
 /* The guest's leaf; 0: it has none. */
@@ -178,6 +215,9 @@ static enum vmmu_fault_result install(struct vmmu_build *b, struct vmmu_shadow *
 	if (grants_write(b, value))
 		vmmu_dirty_mark(b->op, b->vcpu->hit.slot, b->gfn);
 	b->was_empty = !v.entry;
+	/* The handler's write was emulated, and has spared no fault. */
+	if (s->history.handler == VMMU_WRITE_CAME && s->history.at == vmmu_shadow_guest_offset(s, v.index))
+		vmmu_shadow_note_mistake(b->x, s);
 	if (!v.entry)
 		vmmu_shadow_map_leaf(&v, s, value, first, block_for(b), b->op->cause);
 	else
@@ -186,22 +226,38 @@ static enum vmmu_fault_result install(struct vmmu_build *b, struct vmmu_shadow *
 	return VMMU_FAULT_FIXED;
 }
 
-/*
- * Down to `goal` through tables for parts of a large guest page, which has these
- * rights as a whole; NULL: again.
- */
+/* The role of the table below `s` for a part of a large guest page, which has these rights as a whole. */
+static union vmmu_role role_of_part(const struct vmmu_build *b, const struct vmmu_shadow *s, unsigned rights)
+{
+	union vmmu_role role = vmmu_shadow_role_below(s, 0, rights);
+
+	role.direct = 1;
+	role.quadrant = 0;
+	role.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;
+	return role;
+}
+
+static uint64_t first_of_part(const struct vmmu_build *b, const struct vmmu_shadow *s)
+{
+	return b->gfn & ~(vmmu_level_pages(s->role.level) - 1);
+}
+
+/* Down to `goal` through tables for parts of a large guest page; NULL: again. */
 static struct vmmu_shadow *descend_direct(struct vmmu_build *b, struct vmmu_shadow *s, unsigned rights,
                                           unsigned goal)
 {
-	while (s && s->role.level > goal) {
-		union vmmu_role role = vmmu_shadow_role_below(s, 0, rights);
-
-		role.direct = 1;
-		role.quadrant = 0;
-		role.key = vmmu_guest_key(b->mode->format, own_entry(b)) & 15;
-		s = child_of(b, s, own_entry(b), b->gfn & ~(vmmu_level_pages(s->role.level) - 1), role);
-	}
+	while (s && s->role.level > goal)
+		s = child_of(b, s, own_entry(b), first_of_part(b, s), role_of_part(b, s, rights));
 	return s;
+}
+
+/* A write that is emulated builds nothing: the way is that of the leaf which refused it. */
+static void note_way_of_write(struct vmmu_build *b, struct vmmu_shadow *s)
+{
+	while (s && s->role.level > VMMU_LEVEL_4K)
+		s = linked_child(b, s, first_of_part(b, s), role_of_part(b, s, b->rights));
+	if (s)
+		vmmu_shadow_note_way(b->vcpu, b->x, b->input, s);
 }
 
 /*
@@ -348,12 +404,18 @@ static enum vmmu_fault_result map_paged(struct vmmu_build *b)
 	if (!write_despite_protection(b))
 		return VMMU_FAULT_EMULATE_WRITE;
 	/* Only now: the page may be one of the tables that have just been found on the way to it. */
-	if (writes_a_table(b))
-		return write_to_table(b);
+	if (writes_a_table(b)) {
+		result = write_to_table(b);
+		if (result == VMMU_FAULT_WRITE_TABLE)
+			note_way_of_write(b, s);
+		return result;
+	}
 	s = descend_direct(b, s, b->rights, goal_for(b));
 	if (!s)
 		return VMMU_FAULT_AGAIN;
 	result = install(b, s, fault_leaf(b, s->role.level));
+	if (s->role.level == VMMU_LEVEL_4K)
+		vmmu_shadow_note_way(b->vcpu, b->x, b->input, s);
 	/* Around an entry that only gets a right nothing is new: its neighbours came with it. */
 	if (result == VMMU_FAULT_FIXED && b->was_empty)
 		take_neighbours(b, s);

@@ -47,12 +47,17 @@ bool vmmu_shadow_agree(struct vmmu_build *b, struct vmmu_block *block);
 
 /* As often as it takes: walk the guest's tables, ask the host, build. */
 enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b);
-/* The fault is told to the guest: its handler is about to write the entry at which the walk ended. */
-void vmmu_shadow_expect_write(struct vmmu_build *b);
+/*
+ * The fault is told to the guest: its handler is about to write the entry at which the walk ended.
+ * `park`: whatever such handlers have done before. True: no table is held for it now.
+ */
+bool vmmu_shadow_expect_write(struct vmmu_build *b, bool park);
 
 /* ---- shadow_build.c ---- */
 
 /* Build what is missing. VMMU_FAULT_AGAIN: something had to go first, or has changed meanwhile. */
 enum vmmu_fault_result vmmu_shadow_build(struct vmmu_build *b);
+/* The walk has ended in the guest's own fault: the way there is remembered, if the CPU comes so far. */
+void vmmu_shadow_note_own_fault(struct vmmu_build *b);
 
 #endif

@@ -186,19 +186,22 @@ static enum vmmu_fault_result attempt(struct vmmu_build *b, bool known)
  * The guest's handler is about to write the entry at which its #PF ended. Most
  * often the table is not needed before that is done.
  */
-void vmmu_shadow_expect_write(struct vmmu_build *b)
+bool vmmu_shadow_expect_write(struct vmmu_build *b, bool park)
 {
 	const struct vmmu_guest_step *last;
-	uint64_t gfn;
+	struct vmmu_announced a = {.park = park};
+	bool parked;
 
 	if (b->walk.steps <= b->mode->format->top_in_registers)
-		return;
+		return true;
 	last = &b->walk.step[b->walk.steps - 1];
-	gfn = vmmu_gpa_gfn(last->where).v;
+	a.gfn = vmmu_gpa_gfn(last->where).v;
+	a.at = last->where.v % VMMU_PAGE_SIZE;
+	a.changes = last->entry & b->mode->format->present;
 	lock(b);
-	if (!vmmu_shadow_map_of(b->op)->kind->awaits || !vmmu_shadow_await(b->x, gfn))
-		vmmu_shadow_park(b->x, gfn, true);
+	parked = vmmu_shadow_announce(b->x, a);
 	unlock(b);
+	return parked;
 }
 
 enum vmmu_fault_result vmmu_shadow_attempts(struct vmmu_build *b)
@@ -293,6 +296,13 @@ void vmmu_shadow_wake(struct vmmu_vcpu *vcpu, struct vmmu_op *op)
 		root->wake.seen--;
 }
 
+static void note_way_to_fault(struct vmmu_build *b)
+{
+	lock(b);
+	vmmu_shadow_note_own_fault(b);
+	unlock(b);
+}
+
 enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op *op,
                                          struct vmmu_fault *f)
 {
@@ -305,6 +315,12 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	};
 	enum vmmu_fault_result result;
 
+	result = vmmu_shadow_quick(vcpu, op, f);
+	if (result) {
+		vmmu_shadow_vcpu_of(vcpu)->fresh = false;
+		vmmu_shadow_vcpu_of(vcpu)->refused.times = 0;
+		return result;
+	}
 	b.for_switch = is_as_before(&b);
 	result = vmmu_shadow_attempts(&b);
 	/* The entry was right already, but could not be reached. */
@@ -316,7 +332,8 @@ enum vmmu_fault_result vmmu_shadow_fault(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	}
 	note_for_switch(&b);
 	if (result == VMMU_FAULT_INJECT_PF) {
-		vmmu_shadow_expect_write(&b);
+		if (!vmmu_shadow_expect_write(&b, f->access & VMMU_ACCESS_REPEATS))
+			note_way_to_fault(&b);
 		if (op->flush.pending)
 			vmmu_op_flush(op);
 	}

@@ -143,6 +143,7 @@ static void init(struct vmmu_shadow_map *all, struct vmmu_vm *vm, const struct v
 
 	vmmu_map_init(map, kind->ops, vm, config, layout);
 	all->kind = kind;
+	vmmu_shadow_doubt(all);
 	map->input = kind->input;
 	map->flush_all = true;
 	map->path_tables = SHADOW_PATH_TABLES;

@@ -61,7 +61,10 @@ static void park(struct vmmu_exclusive x, struct vmmu_shadow *s, bool announced)
 		                 VMMU_CAUSE_GUEST_WRITE);
 	s->state = VMMU_SHADOW_PARKED;
 	s->history.announced = announced;
-	s->history.awaited = false;
+	/* The handler has written a second word, or more is written than it alone would. */
+	if (!announced && s->history.handler == VMMU_WRITE_CAME)
+		vmmu_shadow_note_mistake(x, s);
+	s->history.handler = VMMU_WRITE_NOT_AWAITED;
 	vmmu_shadow_count_held(vmmu_shadow_map_of(x.op), s, -1);
 	/* The guest may use the frame otherwise by now. So the table goes first when tables are short. */
 	vmmu_shadow_make_oldest(vmmu_shadow_map_of(x.op), s);
@@ -97,26 +100,81 @@ bool vmmu_shadow_release(struct vmmu_exclusive x, uint64_t gfn)
 {
 	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
 
+	/* It has been offered the write, and has not emulated it. */
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn))
-		if (s->history.awaited)
-			s->history.alone = VMMU_ALONE_NEVER;
+		s->history.released |= s->history.handler == VMMU_WRITE_AWAITED;
 	return vmmu_shadow_park(x, gfn, false);
 }
 
-bool vmmu_shadow_await(struct vmmu_exclusive x, uint64_t gfn)
-{
-	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
-	struct vmmu_shadow *s;
+/* ---- the guest's own #PF ---------------------------------------------------------------- */
 
-	for (s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn))
-		if (s->history.alone < VMMU_ALONE_SURE)
+/*
+ * A handler that writes one word is better emulated: the entry is made with it, so that the
+ * access does not fault again, and nothing is flushed and compared. But if the handler writes
+ * two, the table must be parked all the same, and there are two exits more. So a table's
+ * handlers must have written one word each, several times in a row.
+ *
+ * How often, the map learns from all of its tables, as the guest's kernel is the same: SINGLES
+ * at first, and twice as often for each DOUBT. Many a kernel clears a present entry before it
+ * changes it, so there is some doubt from the beginning.
+ */
+enum { SINGLES = 2,
+       DOUBT = 8, /* that a mistake adds; what comes as expected takes 1 */
+       DOUBT_OF_CHANGES = 3 * DOUBT,
+       DOUBT_MAX = 12 * DOUBT };
+
+void vmmu_shadow_doubt(struct vmmu_shadow_map *all)
+{
+	all->doubt[true] = DOUBT_OF_CHANGES;
+}
+
+void vmmu_shadow_note_mistake(struct vmmu_exclusive x, struct vmmu_shadow *s)
+{
+	uint8_t *doubt = &vmmu_shadow_map_of(x.op)->doubt[s->history.changes];
+
+	s->history.handler = VMMU_WRITE_NOT_AWAITED;
+	s->history.singles = 0;
+	*doubt += *doubt < DOUBT_MAX ? DOUBT : 0;
+}
+
+static bool will_write_one_word(const struct vmmu_shadow_map *all, const struct vmmu_announced *a)
+{
+	unsigned singles = SINGLES << all->doubt[a->changes] / DOUBT;
+
+	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, a->gfn); s; s = vmmu_shadow_next(all, s, a->gfn))
+		if (s->history.singles < singles || s->history.released)
 			return false;
-	for (s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
-		s->history.awaited = true;
-		s->history.writes = 0;
-	}
 	return true;
 }
+
+static void await_write(struct vmmu_shadow_map *all, const struct vmmu_announced *a)
+{
+	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, a->gfn); s; s = vmmu_shadow_next(all, s, a->gfn)) {
+		struct vmmu_shadow_history *h = &s->history;
+
+		/* The last one came as expected. */
+		if (h->handler == VMMU_WRITE_CAME && all->doubt[h->changes])
+			all->doubt[h->changes]--;
+		h->handler = VMMU_WRITE_AWAITED;
+		h->changes = a->changes;
+		h->at = (uint16_t)a->at;
+		h->writes = 0;
+	}
+}
+
+bool vmmu_shadow_announce(struct vmmu_exclusive x, struct vmmu_announced a)
+{
+	struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
+
+	if (!vmmu_shadow_holds(all, a.gfn))
+		return true;
+	if (a.park || !will_write_one_word(all, &a))
+		return vmmu_shadow_park(x, a.gfn, true);
+	await_write(all, &a);
+	return false;
+}
+
+/* ---- a guest CPU writes ------------------------------------------------------------------ */
 
 /* Faults within which a table that was parked for little is not parked again. */
 enum { SOON = 4 };
@@ -135,7 +193,7 @@ static bool is_worth_parking(const struct vmmu_shadow_map *all, const struct vmm
 
 	if (h->writes >= 1)
 		return true;
-	if (h->awaited)
+	if (h->handler == VMMU_WRITE_AWAITED)
 		return false;
 	switch (h->worth) {
 	case VMMU_PARKED_IN_VAIN:

@@ -262,9 +262,8 @@ enum { FEW = 2 };
 /* A handler that announced itself does not show how the next write will be. */
 static void note_parking(struct vmmu_shadow_history *h, unsigned changed)
 {
-	if (h->alone != VMMU_ALONE_NEVER)
-		h->alone = !h->announced || changed != 1 ? 0 : h->alone < VMMU_ALONE_SURE ? (int8_t)(h->alone + 1)
-		                                                                          : h->alone;
+	if (h->announced && changed)
+		h->singles = changed > 1 ? 0 : h->singles + (h->singles < UINT16_MAX);
 	if (!h->announced)
 		h->worth = !changed         ? VMMU_PARKED_IN_VAIN
 		           : changed <= FEW ? VMMU_PARKED_FOR_LITTLE

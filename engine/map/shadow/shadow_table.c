@@ -105,6 +105,8 @@ void vmmu_shadow_drop(struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned i
 
 	if (!v.entry)
 		return;
+	if (v.level > VMMU_LEVEL_4K)
+		vmmu_shadow_map_of(x.op)->cuts++;
 	vmmu_shadow_write(&v, 0, cause);
 	vmmu_link_unhang(&s->link[index]);
 }

@@ -58,6 +58,13 @@ static void fill_written(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struct
 		vmmu_shadow_prefetch(vcpu, x, s, from, end);
 }
 
+static void note_write(struct vmmu_shadow_history *h)
+{
+	h->writes++;
+	if (h->handler == VMMU_WRITE_AWAITED)
+		h->handler = VMMU_WRITE_CAME;
+}
+
 static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t gpa, unsigned bytes,
                      on_entries fn)
 {
@@ -68,10 +75,8 @@ static void for_page(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, uint64_t g
 	for (struct vmmu_shadow *s = vmmu_shadow_next(all, NULL, gfn); s; s = vmmu_shadow_next(all, s, gfn)) {
 		unsigned size = s->format->entry_bytes, from, end;
 
-		if (fn == drop_written) {
-			s->history.writes++;
-			s->history.awaited = false;
-		}
+		if (fn == drop_written)
+			note_write(&s->history);
 		if (entries_for(s, offset / size, (offset + bytes - 1) / size, &from, &end))
 			fn(vcpu, x, s, from, end);
 	}
