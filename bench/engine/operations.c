@@ -406,7 +406,7 @@ static void slot_delete(void)
 /* ---- shadow paging ----------------------------------------------------------------- */
 
 enum { ROOTS = 16,
-       WARM = 16, /* handlers of the guest's that have shown what such handlers do */
+       WARM = 20, /* handlers of the guest's that have shown what such handlers do */
        TOUCHED = 256 };
 
 /* Guest tables for ROOTS address spaces, each mapping the first 2 MiB of its data by 4 KiB. */

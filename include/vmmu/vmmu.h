@@ -229,11 +229,17 @@ const char *vmmu_fault_result_name(enum vmmu_fault_result result);
  *   INJECT_PF     the guest's own: deliver #PF with fault.error_code, CR2 = fault.gva
  *   WRITE_TABLE   emulate the write, then call vmmu_guest_written; or call
  *                 vmmu_guest_release and run the guest again. That is what
- *                 single writes come to, and all writes to a root in use
+ *                 single writes come to, and all writes to a root in use. When
+ *                 a #PF of the guest's own has announced a write to one entry, the
+ *                 engine makes its own entry from the new one in vmmu_guest_written
  *   EMULATE_WRITE a supervisor's write to a read-only page with CR0.WP clear,
  *                 where SMAP or a protection key keeps the page from being
  *                 lent to the supervisor: emulate it, then call vmmu_guest_written
  *   READ_ONLY, EMULATE_MMIO   as for direct maps; fault.gpa is what gva means
+ *
+ * VMMU_ACCESS_REPEATS, a hint that a host may give with a #PF: the guest faults in a
+ * loop, and the host is to carry out the next access itself. What the guest's handler
+ * writes then causes no exit.
  *
  * What is promised of aliases: a frame is known by its gfn. A host that backs
  * two gfns with one frame must keep guest tables out of it.
