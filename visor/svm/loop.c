@@ -72,11 +72,11 @@ static __attribute__((noinline)) void svm_reinject_event(struct vcpu *v)
 
 /* The guest has met device memory, or something else that the engine has left to us. A plain read of the local APIC ends here, and a plain write to a table. */
 static __attribute__((noinline)) enum svm_next memory_exit_rest(struct vcpu *v, const struct vmmu_fault *fault,
-                                                                enum vmmu_fault_result result, uint64_t cr3)
+                                                                enum vmmu_fault_result result)
 {
 	struct vmcb *b = v->svm.vmcb;
 	struct quick_access a = {
-		.gpa = fault->gpa.v, .rip = b->rip, .cr3 = cr3, .five_levels = svm_read_cr4(v) & X86_CR4_LA57};
+		.gpa = fault->gpa.v, .rip = b->rip, .cr3 = svm_is_shadow(v) ? v->paging.cr3 : b->cr3, .five_levels = svm_read_cr4(v) & X86_CR4_LA57};
 	uint64_t next;
 
 	if (!quick_access_fits(fault, result) || unlikely(b->rflags & X86_FLAG_TF) || unlikely(b->interrupt_shadow & 1) ||
@@ -120,7 +120,7 @@ static inline __attribute__((always_inline)) enum svm_next memory_exit(struct vc
 	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
 		return memory_exit_in_delivery(v, &fault);
 	result = vmmu_fault(v->mmu, &fault);
-	return unlikely(result > VMMU_FAULT_RETRY) ? memory_exit_rest(v, &fault, result, b->cr3) : SVM_ENTER;
+	return unlikely(result > VMMU_FAULT_RETRY) ? memory_exit_rest(v, &fault, result) : SVM_ENTER;
 }
 
 /*
@@ -151,7 +151,7 @@ static __attribute__((noinline)) enum svm_next svm_page_fault_exit(struct vcpu *
 		return svm_slow_exit(v, &fault, result);
 	b->event_injection = 0;
 	if (result > VMMU_FAULT_RETRY)
-		return memory_exit_rest(v, &fault, result, v->paging.cr3);
+		return memory_exit_rest(v, &fault, result);
 	if (unlikely(delivering))
 		svm_reinject_event(v);
 	return SVM_ENTER;

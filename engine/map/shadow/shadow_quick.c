@@ -90,7 +90,7 @@ static enum vmmu_fault_result write_to_held(struct quick *q)
 
 /* ---- one entry --------------------------------------------------------------------------------- */
 
-static bool is_refused(const struct quick *q, unsigned rights)
+static bool refuses(const struct quick *q, unsigned rights)
 {
 	return q->mode->refused[vmmu_guest_kind(q->write, q->user, q->fetch, q->excused)] >> rights & 1;
 }
@@ -122,7 +122,7 @@ static enum vmmu_fault_result small_page(struct quick *q)
 	if (vmmu_guest_is_bad(q->mode, VMMU_LEVEL_4K, true, word, rights))
 		return 0;
 	rights &= q->s->role.access;
-	if (is_refused(q, rights))
+	if (refuses(q, rights))
 		return own_fault(q, VMMU_PF_PRESENT);
 	return q->write && (rights & VMMU_PAGE_WRITE) && (word & f->dirty) == f->dirty ? write_to_held(q) : 0;
 }
@@ -132,7 +132,7 @@ static enum vmmu_fault_result part_of_large_page(struct quick *q)
 {
 	unsigned rights = q->s->role.access;
 
-	return q->write && (rights & VMMU_PAGE_WRITE) && !is_refused(q, rights) ? write_to_held(q) : 0;
+	return q->write && (rights & VMMU_PAGE_WRITE) && !refuses(q, rights) ? write_to_held(q) : 0;
 }
 
 /* The table is still there, the CPU comes to it, and no page is being taken back. Keys, too, would refuse. */
