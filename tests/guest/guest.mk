@@ -54,9 +54,10 @@ $(GUEST_BUILD)/legacy/guest_model.o: sim/guest_model.c
 $(GUEST64): $(GUEST_OBJ) $(GUEST_DIR)/guest.ld
 	$(GUEST_LINK) -m64 $(GUEST_OBJ) -o $@
 
-# What multiboot1 loaders take: the same image as ELF32.
+# What multiboot1 loaders take: the same image as ELF32. GRUB reads all of a file, so debugging
+# information, which guest64.elf has, would cost each start on Bochs a tenth of a second.
 $(GUEST32): $(GUEST64)
-	objcopy -O elf32-i386 $< $@
+	objcopy -O elf32-i386 --strip-debug $< $@
 
 # The 32-bit guest. What it does not use is left out, 64-bit divisions among it: they need a library.
 # (GCC remarks at the public headers that older ones aligned 64-bit atomics otherwise there.)
