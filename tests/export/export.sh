@@ -213,20 +213,25 @@ done
 "$build/questions/generate" dat 400000 65536 >long.dat
 when_it_writes() {
 	setsid python3 - "$1" "$vmmu" export -f "$2" long.dat -o "gone.$2" 2>said <<-'END'
-		import glob, resource, signal, subprocess, sys, time
+		import glob, os, resource, shutil, signal, subprocess, sys, time
 		# What our own caller ignores (nohup), the command would ignore, too.
 		for ends in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
 		    signal.signal(ends, signal.SIG_DFL)
 		how, name = sys.argv[1], sys.argv[-1]
-		child = subprocess.Popen(sys.argv[2:])
-		while child.poll() is None and not glob.glob(name + ".partial-*"):
-		    time.sleep(0.001)
-		if how == "full":
-		    resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (100000, 100000))
-		    sys.exit(child.wait() != 2)
-		time.sleep(0.05)
-		child.send_signal(getattr(signal, how))
-		sys.exit(child.wait() != -getattr(signal, how))
+		for _ in range(20):
+		    child = subprocess.Popen(sys.argv[2:])
+		    while child.poll() is None and not glob.glob(name + ".partial-*"):
+		        time.sleep(0.001)
+		    if child.poll() is None and how == "full":
+		        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (100000, 100000))
+		    elif child.poll() is None:
+		        time.sleep(0.05)
+		        child.send_signal(getattr(signal, how))
+		    # On a busy machine it may have ended before it was looked at.
+		    if child.wait() != 0:
+		        break
+		    shutil.rmtree(name) if os.path.isdir(name) else os.remove(name)
+		sys.exit(child.returncode != (2 if how == "full" else -getattr(signal, how)))
 	END
 }
 for format in csv json ctf; do

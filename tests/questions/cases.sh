@@ -56,9 +56,10 @@ fi
 
 # What comes is shown as it comes: from a pipe that stays open, and from a file that grows.
 zstd -dcq "$data/thp.txt.zst" | head -60 >growing
-expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c '{ cat growing; sleep 5; } | timeout 4 "$0" trace --follow --limit 4 -' "$vmmu"
+expect 0 'L1 4 KiB +gpa 0x000419000 +fault' sh -c 'mkfifo open; { cat growing; exec sleep 60; } >open & p=$!
+	timeout 50 "$0" trace --follow --limit 4 - <open; s=$?; kill $p; rm open; exit $s' "$vmmu"
 expect 0 'L2 2 MiB +gpa 0x000200000 +fault' sh -c 'head -30 growing >grows; { sleep 1; tail -n +31 growing >>grows; } &
-	timeout 10 "$0" trace --follow --limit 10 --vm 189 grows' "$vmmu"
+	timeout 50 "$0" trace --follow --limit 10 --vm 189 grows' "$vmmu"
 head -17 growing >short
 expect 124 'L4 512 GiB +gpa 0x000000000 +fault' timeout 5 "$vmmu" trace --follow short
 expect 2 'do not go with it' "$vmmu" trace --follow --last 3 growing
@@ -256,10 +257,10 @@ expect 2 'one --since at a time' "$vmmu" zaps --since 1us --since 2us sample
 expect 2 'one trace FILE at a time' "$vmmu" zaps sample sample
 
 # A vmmu trace is watched as it grows, and as it comes through a pipe.
-expect 0 'L2 2 MiB +gpa 0x001400000' sh -c '{ head -c 1200 sample; sleep 1; tail -c +1201 sample; } | timeout 10 "$0" trace --follow --vcpu 0 -' "$vmmu"
-expect 124 'violation +empty -> table 0x4000' sh -c '{ head -c 1200 sample; sleep 5; } | timeout 3 "$0" trace --follow --vcpu 0 -' "$vmmu"
-expect 0 'vCPU 0  write at 0x001234000 .* 4 entries in 80 us' sh -c 'cat sample | timeout 10 "$0" faults --follow -' "$vmmu"
-expect 0 'zap-slot +1 2M .* - +0x1400000-0x15fffff' sh -c 'cat sample | timeout 10 "$0" zaps --follow -' "$vmmu"
-expect 0 'vCPU 0  write at 0x[0-9a-f]+  by rip .* 1 entry in' sh -c 'zstd -dcq "$1" | timeout 20 "$0" faults --follow -' "$vmmu" "$data/thp.txt.zst"
-expect 0 'zap.* 0x[0-9a-f]+-0x[0-9a-f]+, tvmm' sh -c 'zstd -dcq "$1" | timeout 20 "$0" zaps --follow -' "$vmmu" "$data/thp.txt.zst"
+expect 0 'L2 2 MiB +gpa 0x001400000' sh -c '{ head -c 1200 sample; sleep 1; tail -c +1201 sample; } | timeout 50 "$0" trace --follow --vcpu 0 -' "$vmmu"
+expect 124 'violation +empty -> table 0x4000' sh -c '{ head -c 1200 sample; sleep 6; } | timeout 5 "$0" trace --follow --vcpu 0 -' "$vmmu"
+expect 0 'vCPU 0  write at 0x001234000 .* 4 entries in 80 us' sh -c 'cat sample | timeout 50 "$0" faults --follow -' "$vmmu"
+expect 0 'zap-slot +1 2M .* - +0x1400000-0x15fffff' sh -c 'cat sample | timeout 50 "$0" zaps --follow -' "$vmmu"
+expect 0 'vCPU 0  write at 0x[0-9a-f]+  by rip .* 1 entry in' sh -c 'zstd -dcq "$1" | timeout 50 "$0" faults --follow -' "$vmmu" "$data/thp.txt.zst"
+expect 0 'zap.* 0x[0-9a-f]+-0x[0-9a-f]+, tvmm' sh -c 'zstd -dcq "$1" | timeout 50 "$0" zaps --follow -' "$vmmu" "$data/thp.txt.zst"
 expect 2 'one of the two' "$vmmu" zaps --follow --json sample

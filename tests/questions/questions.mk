@@ -25,7 +25,8 @@ $(BUILD)/questions/generate-vmmu: tests/questions/generate_vmmu.c $(LIBVMMU)
 
 TEST_NEEDS    += $(BUILD)/tool-asan/vmmu $(BUILD)/tool-asan/sample $(BUILD)/questions/generate $(VMMU) \
 	$(BUILD)/questions/generate-vmmu
-TEST_COMMANDS += "tests/questions/questions.sh $(BUILD)" \
+WAITING_COMMANDS += --beside "tests/questions/questions.sh $(BUILD)"
+TEST_COMMANDS += \
 	"tests/questions/document.py $(BUILD)/tool-asan/vmmu docs/kvm.md docs/kvm-cases.md docs/doctor.md" \
 	"tests/questions/completion.sh $(BUILD)/tool-asan/vmmu" \
 	"tests/questions/damage.py $(BUILD)/tool-asan/vmmu" \

@@ -49,6 +49,33 @@ expect() {
 	failed=$((failed + 1))
 }
 
+# after SHOWN SIGNAL... -- COMMAND...: the command, which gets the signals once it has said what SHOWN says
+cat >after <<'END'
+shown=$1
+shift
+signals=
+until [ "$1" = -- ]; do
+	signals="$signals $1"
+	shift
+done
+shift
+"$@" >said 2>&1 &
+p=$!
+for i in $(seq 100); do
+	! head -c 100000 said | grep -aq "$shown" || break
+	sleep 0.1
+done
+for signal in $signals; do
+	kill -"$signal" $p
+	sleep 0.3
+done
+wait $p
+status=$?
+head -c 100000 said
+tail -c 100000 said
+exit $status
+END
+after() { expect "$1" "$2" sh after "${@:3}"; }
 run() { expect "$1" "$2" "$vmmu" run --machine qemu "${@:3}"; }
 
 # Help and usage
@@ -120,44 +147,44 @@ FAKE=triple-fault run 102 'triple-fault' --kernel kernel
 FAKE=failed run 104 'visor: NPT' --kernel kernel
 FAKE=refused run 105 'could not start the guest: no kernel module' --kernel kernel
 FAKE=crash run 120 'the emulator says why' --kernel kernel
-FAKE=hang run 124 'out of time' --kernel kernel --timeout 1
-FAKE=hang run 124 'guest at +rip 0xffffffff81000010' --kernel kernel --timeout 1
-FAKE=hang run 124 '^vmmu: killed, exit status 124' --kernel kernel --timeout 1
-FAKE=deaf run 124 'no summary: the visor did not answer' --kernel kernel --timeout 1
-FAKE=hang expect 130 'ended by signal 2' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -INT $p; wait $p' "$vmmu"
-FAKE=hang expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=hang run 124 'out of time' --kernel kernel --timeout 3
+FAKE=hang run 124 'guest at +rip 0xffffffff81000010' --kernel kernel --timeout 3
+FAKE=hang run 124 '^vmmu: killed, exit status 124' --kernel kernel --timeout 3
+FAKE=deaf run 124 'no summary: the visor did not answer' --kernel kernel --timeout 3
+FAKE=hang after 130 'ended by signal 2' hello INT -- "$vmmu" run --machine qemu --kernel kernel
+FAKE=hang after 143 'ended by signal 15' hello TERM -- "$vmmu" run --machine qemu --kernel kernel
 FAKE=hang expect 141 '^guest: hello' sh -c '{ "$0" run --machine qemu --kernel kernel 2>/dev/null; echo $? >status; } | head -n 1; exit $(cat status)' "$vmmu"
 FAKE=hang expect 141 '^vmmu: killed, exit status 141' sh -c '{ { "$0" run --machine qemu --kernel kernel 2>&3; echo $? >status; } | head -n 1 >/dev/null; } 3>&1; exit $(cat status)' "$vmmu"
 expect 0 '^guest: hello' sh -c '"$0" run --machine qemu --kernel kernel <&-' "$vmmu"
 
 # Whatever the guest does, it can be ended. The report is no part of its time.
-FAKE=slow-report run 0 'power-off.*exit status 0' --kernel kernel --timeout 1
-FAKE=slow-report run 0 'the visor checks its tables' --kernel kernel --timeout 1
+FAKE=slow-report run 0 'power-off.*exit status 0' --kernel kernel --timeout 3
+FAKE=slow-report run 0 'the visor checks its tables' --kernel kernel --timeout 3
 # What the guest had still to print comes first: no line of ours for each piece of it.
 FAKE=flood-report expect 0 '^told 0$' sh -c '"$0" run --machine qemu --kernel kernel 2>messages >/dev/null; s=$?; echo told $(grep -c "checks its tables" messages); exit $s' "$vmmu"
-FAKE=silent-report expect 143 'the visor was not waited for' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+FAKE=silent-report after 143 'the visor was not waited for' 'checks its tables' TERM -- "$vmmu" run --machine qemu --kernel kernel
 for way in flood deaf-flood log-flood; do
-	FAKE=$way run 124 'out of time' --kernel kernel --timeout 1
-	FAKE=$way expect 143 'ended by signal 15' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; wait $p' "$vmmu"
+	FAKE=$way run 124 'out of time' --kernel kernel --timeout 3
+	FAKE=$way after 143 'ended by signal 15' hello TERM -- "$vmmu" run --machine qemu --kernel kernel
 	FAKE=$way expect 0 '^all ended' "$here/terminal.py" "$vmmu" run --machine qemu --kernel kernel -q
 done
 # Nobody reads standard output, or any output at all.
-FAKE=flood expect 124 'bytes of the guest.s console found no reader' sh -c '{ { "$0" run --machine qemu --kernel kernel --timeout 1 2>&3; echo $? >status; } | sleep 3; } 3>&1; exit $(cat status)' "$vmmu"
+FAKE=flood expect 124 'bytes of the guest.s console found no reader' sh -c '{ { "$0" run --machine qemu --kernel kernel --timeout 3 2>&3; echo $? >status; } | sleep 6; } 3>&1; exit $(cat status)' "$vmmu"
 # A second signal is the last.
-FAKE=deaf expect 143 'did not answer' sh -c '"$0" run --machine qemu --kernel kernel & p=$!; sleep 1; kill -TERM $p; sleep 0.3; kill -INT $p; wait $p' "$vmmu"
+FAKE=deaf after 143 'did not answer' hello TERM INT -- "$vmmu" run --machine qemu --kernel kernel
 FAKE=echo expect 7 'guest: got typed' sh -c 'echo typed | "$0" run --machine qemu --kernel kernel' "$vmmu"
 
 # Files that cannot be written
 expect 121 'standard output: No space left' sh -c 'exec "$0" run --machine qemu --kernel kernel >/dev/full' "$vmmu"
 FAKE=hang expect 121 'standard output: No space left' sh -c 'exec "$0" run --machine qemu --kernel kernel >/dev/full' "$vmmu"
 run 121 '/dev/full is not whole: No space left' --kernel kernel --log /dev/full
-FAKE=log-flood run 124 '/dev/full is not whole' --kernel kernel --log /dev/full --timeout 1
+FAKE=log-flood run 124 '/dev/full is not whole' --kernel kernel --log /dev/full --timeout 3
 run 121 '/dev/full' --kernel kernel --report /dev/full
 run 121 'is no regular file' --kernel kernel --trace /dev/null
 
 # Two runs on one trace: the second is refused and leaves it alone
 FAKE=hang expect 143 'trace is being written by another vmmu' sh -c '
-	"$0" run --machine qemu --kernel kernel --trace trace -q & p=$!; sleep 1; before=$(stat -c %s.%Y trace)
+	"$0" run --machine qemu --kernel kernel --trace trace -q >first & p=$!; until grep -q hello first; do sleep 0.1; done; before=$(stat -c %s.%Y trace)
 	"$0" run --machine qemu --kernel kernel --trace trace
 	[ $? = 121 ] && [ $before = $(stat -c %s.%Y trace) ] || exit 1
 	kill -TERM $p; wait $p' "$vmmu"
@@ -165,10 +192,10 @@ run 0 '' --kernel kernel --trace trace
 
 # A killed run's folder goes at the next start; one that is kept, is used or is nobody's stays
 FAKE=hang expect 0 'removed .*/vmmu-.*which a run that was killed has left' sh -c '
-	"$0" run --machine qemu --kernel kernel >/dev/null 2>&1 & p=$!; sleep 1; kill -KILL $p; wait $p
+	"$0" run --machine qemu --kernel kernel >first 2>&1 & p=$!; until grep -q hello first; do sleep 0.1; done; kill -KILL $p; wait $p
 	[ -n "$(ls "$TMPDIR")" ] || exit 1
-	"$0" run --machine qemu --kernel kernel >/dev/null & p=$!; sleep 1
-	"$0" run --machine qemu --kernel kernel --keep --timeout 1 >/dev/null 2>&1
+	"$0" run --machine qemu --kernel kernel >first & p=$!; until grep -q hello first; do sleep 0.1; done
+	"$0" run --machine qemu --kernel kernel --keep --timeout 3 >/dev/null 2>&1
 	mkdir "$TMPDIR"/vmmu-others
 	FAKE= "$0" run --machine qemu --kernel kernel
 	[ $(ls "$TMPDIR" | wc -l) = 3 ] || exit 1
