@@ -142,6 +142,9 @@ class Runner:
         unseen = ({"invlpg"} if case.mmu == "shadow" else {"cr3-write", "cr3-read", "invlpg"}) - asked
         require(all(summary["exits"].get(name) == 0 for name in unseen), f"{unseen}: {summary['exits']}")
         require(all(summary["exits"].get(name) for name in asked), f"not one of {asked}: {summary['exits']}")
+        # Of each entry of L2 at most one exit is told to L1, and counts once: as a memory fault, or as nested-exit.
+        told = summary["exits"].get("nested-exit", 0) + summary["faults"].get("reflect-to-l1", 0)
+        require(told <= summary["exits"].get("nested-entry", 0), f"{told} exits told to L1: {summary['exits']}")
         # What the host is busy with does not count: an instruction is 1 ns here on QEMU, and 10 ns on Bochs.
         if "--icount" in case.options or case.bounded:
             longest = summary["longest_exit"]

@@ -220,7 +220,6 @@ void nvmx_exit(struct vcpu *v, const struct nvmx_report *r)
 	struct nvmx *n = v->vmx.nested;
 	bool stored;
 
-	exit_count(v, EXIT_NESTED_EXIT);
 	save_guest_state(v);
 	save_exit_information(v, r);
 	stored = nvmx_store_msrs(v, GET(VMCS_EXIT_MSR_STORE), GET(VMCS_EXIT_MSR_STORE_COUNT));

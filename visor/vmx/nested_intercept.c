@@ -159,6 +159,7 @@ static bool take_exception(struct vcpu *v)
 	if ((event & EVENT_TYPE_MASK) == EVENT_NMI || (event & 0xff) == X86_MC)
 		return false;
 	if (wants_exception(n, event & 0xff, (uint32_t)vmread(VMCS_EXIT_EVENT_ERROR))) {
+		exit_count(v, EXIT_NESTED_EXIT);
 		nvmx_exit(v, &(struct nvmx_report){.reason = VMX_EXIT_EXCEPTION_NMI, .qualification = vmread(VMCS_QUALIFICATION), .as_is = true});
 		return true;
 	}
@@ -247,6 +248,7 @@ bool nvmx_take_exit(struct vcpu *v, uint32_t reason)
 		return take_exception(v);
 	if (!wants_exit(v, reason, q))
 		return false;
+	exit_count(v, EXIT_NESTED_EXIT);
 	nvmx_exit(v, &(struct nvmx_report){.reason = reason, .qualification = q, .as_is = true});
 	return true;
 }
