@@ -10,6 +10,7 @@
  *   mmio.c           entries for gpas without a slot
  *   direct_quick.h   the faults of every day, the short way: watched in direct_quick.c,
  *                    and in direct_watched.c from vmmu_fault on, unwatched in direct_unwatched.c
+ *   direct_known.h   a page of a run that the host has named before: without the question
  *   direct_fault.c   any fault, from the access to the entry
  *   direct_ahead.c   many pages at once, before they are touched
  *   direct_range.c   ranges removed, protected, harvested
