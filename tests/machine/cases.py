@@ -504,7 +504,7 @@ CASES = [
     nested("qemu", "svm-legacy", "npt", kernel="legacy"),
     nested("qemu", "svm-legacy", "npt", "2m", kernel="legacy"),
     guest("qemu-nested-svm-hostile", "control blocks and tables of random words from a guest hypervisor", "qemu", ("nested-svm-hostile",),
-          words="seed=3 rounds=2000", options=("--nested",)),
+          words="seed=2 rounds=1500", options=("--nested", "--icount")),
     nested("bochs", "vmx", "bare", cost=20, tests=NESTED_VMX),
     nested("bochs", "vmx", "ept", cost=20, tests=NESTED_VMX),
     nested("bochs", "vmx", "ept", "2m", cost=20, tests=NESTED_VMX),

@@ -46,7 +46,9 @@ void exit_stop(struct vcpu *vcpu, enum vm_end end);
 void exit_task_switch(struct vcpu *vcpu, uint16_t selector, enum task_switch_source source);
 /* Deliver an exception to the guest; or what it makes together with the event that is being delivered. */
 void exit_raise(struct vcpu *vcpu, unsigned vector, bool has_error, uint32_t error);
-/* The instruction is done: go on behind it. */
+/* What the guest does cannot be carried out. L2 alone ends by that where L1 takes shutdowns; else the VM. */
+__attribute__((format(printf, 2, 3))) void exit_give_up(struct vcpu *vcpu, const char *why, ...);
+/* The instruction is done: go on behind it. Where nothing can be decoded that may be executed, it raises #UD. */
 void exit_skip(struct vcpu *vcpu);
 /* The visor carried an instruction out; RIP is behind it already. */
 void exit_instruction_done(struct vcpu *vcpu);

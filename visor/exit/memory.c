@@ -11,21 +11,6 @@
 #include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
-/* What the guest does cannot be carried out. L2 alone ends by that where L1 takes shutdowns; else the VM. */
-static __attribute__((format(printf, 2, 3))) void give_up(struct vcpu *v, const char *why, ...)
-{
-	char text[VM_REASON_BYTES];
-	va_list args;
-
-	va_start(args, why);
-	vsnprintf(text, sizeof(text), why, args);
-	va_end(args);
-	if (v->nested.l2 && v->backend->nested->shutdown(v))
-		nested_note_end(v, text);
-	else
-		vm_fail(v, "%s", text);
-}
-
 /*
  * An instruction that is not carried out. A program gets #UD, and its kernel goes on: it may have
  * been given a device, and no means to end the machine. A kernel's own ends it, with the reason.
@@ -40,7 +25,7 @@ static __attribute__((format(printf, 2, 3))) void refuse_instruction(struct vcpu
 	vsnprintf(text, sizeof(text), why, args);
 	va_end(args);
 	if (v->state.cpl < 3) {
-		give_up(v, "%s", text);
+		exit_give_up(v, "%s", text);
 		return;
 	}
 	if (!v->vm->told_refusal)
@@ -178,9 +163,9 @@ static void write_ram(struct vcpu *v, const struct vmmu_fault *fault, enum vmmu_
 	if (!(v->event & EVENT_VALID))
 		memory_carry_out(v, fault->access & VMMU_ACCESS_WALK ? UINT64_MAX : fault->gpa.v, why);
 	else if (!delivery_carry_out(v) && !make_unneeded(v, fault->gpa.v, why))
-		give_up(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
-		        (unsigned long long)fault->gpa.v,
-		        why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
+		exit_give_up(v, "delivering event %x to the guest writes gpa %llx, which %s", v->event,
+		             (unsigned long long)fault->gpa.v,
+		             why == VMMU_FAULT_WRITE_TABLE ? "is one of its page tables" : "CR0.WP alone lets it write");
 }
 
 /* The handler's stack, or a table that leads to it, is in a read-only slot or where nothing is. */
@@ -188,8 +173,8 @@ static void deliver_past_ram(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	v->backend->read_state(v);
 	if (!delivery_carry_out(v))
-		give_up(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
-		        (unsigned long long)fault->gpa.v);
+		exit_give_up(v, "delivering event %x to the guest touches gpa %llx, which is no RAM", v->event,
+		             (unsigned long long)fault->gpa.v);
 }
 
 static void execute_nothing(struct vcpu *v, unsigned long long gpa)

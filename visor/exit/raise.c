@@ -2,6 +2,7 @@
 /* Exceptions for the guest, the end of an instruction that the visor has carried out, and the end of the VM. */
 #include "visor/cpu/x86.h"
 #include "visor/exit/exit.h"
+#include "visor/lib/format.h"
 #include "visor/vm/nested.h"
 #include "visor/vm/vm.h"
 
@@ -73,8 +74,8 @@ void exit_skip(struct vcpu *v)
 
 	if (length)
 		exit_skip_bytes(v, length);
-	else
-		vm_fail(v, "the instruction that caused the exit cannot be read");
+	else /* as LOCK HLT, for which QEMU exits: the prefix makes #UD of what can be none (APM vol. 3, 1.2.5) */
+		exit_raise(v, X86_UD, false, 0);
 }
 
 void exit_stop(struct vcpu *v, enum vm_end end)
@@ -89,4 +90,18 @@ void exit_triple_fault(struct vcpu *v)
 	if (unlikely(v->nested.l2) && v->backend->nested->shutdown(v))
 		return;
 	exit_stop(v, VM_TRIPLE_FAULT);
+}
+
+void exit_give_up(struct vcpu *v, const char *why, ...)
+{
+	char text[VM_REASON_BYTES];
+	va_list args;
+
+	va_start(args, why);
+	vsnprintf(text, sizeof(text), why, args);
+	va_end(args);
+	if (v->nested.l2 && v->backend->nested->shutdown(v))
+		nested_note_end(v, text);
+	else
+		vm_fail(v, "%s", text);
 }

@@ -71,12 +71,12 @@ void exit_task_switch(struct vcpu *v, uint16_t selector, enum task_switch_source
 		how.error = how.has_error ? v->event_error : 0;
 	}
 	if (!save_point(v, &how)) {
-		vm_fail(v, "the instruction that switches tasks cannot be read");
+		exit_give_up(v, "the instruction that switches tasks cannot be read");
 		return;
 	}
 	result = switch_task(&v->state, &v->vm->bus, &how, &out);
 	if (result == TASK_SWITCH_UNSUPPORTED) {
-		vm_fail(v, "the guest switches to task %x in a way that the visor does not know", selector);
+		exit_give_up(v, "the guest switches to task %x in a way that the visor does not know", selector);
 		return;
 	}
 	v->backend->clear_shadow(v);

@@ -120,11 +120,13 @@ enum { STOCK_AT_ONCE = 4 };
 void exit_hlt(struct vcpu *v)
 {
 	struct platform *p = v->vm->platform;
+	bool l2 = v->nested.l2;
 	uint32_t code;
 
 	exit_count(v, EXIT_HLT);
 	exit_skip(v);
-	if (nmi_waits(v))
+	/* A trap behind HLT, or #UD in its place, ends it; L1 may have got either. */
+	if (v->stop || v->event & EVENT_VALID || v->nested.l2 != l2 || nmi_waits(v))
 		return;
 	/* L2's flag may not decide about L1's interrupts. */
 	if (!(v->state.rflags & X86_FLAG_IF) && !v->nested.l2) {

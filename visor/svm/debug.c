@@ -83,7 +83,7 @@ void svm_handle_dr_write(struct vcpu *v, unsigned number)
 
 	exit_count(v, EXIT_DR_ACCESS);
 	if (!length) {
-		vm_fail(v, "the instruction that writes DR%u cannot be read", number);
+		exit_give_up(v, "the instruction that writes DR%u cannot be read", number);
 		return;
 	}
 	if (b->dr7 & X86_DR7_DETECT) { /* SDM vol. 3, 18.2.4 */

@@ -32,7 +32,7 @@ static void svm_handle_cr(struct vcpu *v, uint64_t exit_code)
 	struct cr_access access;
 
 	if (!svm_decode_cr_access(v, write, exit_code & 15, &access))
-		vm_fail(v, "the instruction that accessed CR%u cannot be read", (unsigned)exit_code & 15);
+		exit_give_up(v, "the instruction that accessed CR%u cannot be read", (unsigned)exit_code & 15);
 	else if (access.cr == 8)
 		exit_cr8(v, write, access.gpr);
 	else
@@ -178,6 +178,6 @@ void svm_handle(struct vcpu *v)
 		break;
 	default:
 		exit_count(v, EXIT_OTHER);
-		vm_fail(v, "unexpected exit %llx (%s)", ULL(b->exit_code), svm_exit_name(b->exit_code));
+		exit_give_up(v, "unexpected exit %llx (%s)", ULL(b->exit_code), svm_exit_name(b->exit_code));
 	}
 }

@@ -72,7 +72,7 @@ static void handle_exception(struct vcpu *v)
 	if (1u << (event & 31) & ENDLESS_EXCEPTIONS)
 		vmx_reflect(v, event);
 	else
-		vm_fail(v, "exception %u in the guest ends it", event & 0xff);
+		exit_give_up(v, "exception %u in the guest ends it", event & 0xff);
 }
 
 static void vmx_undefined_instruction(struct vcpu *v)
@@ -176,6 +176,6 @@ void vmx_handle(struct vcpu *v, uint32_t reason)
 		break;
 	default:
 		exit_count(v, EXIT_OTHER);
-		vm_fail(v, "unexpected exit %u (%s)", reason, vmx_exit_name(reason));
+		exit_give_up(v, "unexpected exit %u (%s)", reason, vmx_exit_name(reason));
 	}
 }
