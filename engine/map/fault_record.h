@@ -19,11 +19,11 @@ VMMU_INLINE void vmmu_begin_fault(struct vmmu_op *op, struct vmmu_vcpu *vcpu, st
 	fault->level = 0;
 }
 
-/* `address`: what the map translates. */
+/* `address`: what the map translates. The host's hint is no part of the access. */
 VMMU_INLINE void vmmu_trace_begin_fault(struct vmmu_op *op, const struct vmmu_fault *f, uint64_t address)
 {
 	struct vmmu_trace_record *r =
-		vmmu_trace_begin_as(op, (struct vmmu_trace_about){.event = VMMU_TRACE_PAGE_FAULT, .aux = f->access});
+		vmmu_trace_begin_as(op, (struct vmmu_trace_about){.event = VMMU_TRACE_PAGE_FAULT, .aux = f->access & ~(uint32_t)VMMU_ACCESS_REPEATS});
 
 	if (!r)
 		return;

@@ -67,11 +67,10 @@ static bool is_worth_it(struct ahead_place *p)
 	return true;
 }
 
-bool ahead_is_due(struct vcpu *v, struct vmmu_fault *fault)
+bool ahead_is_due(struct vcpu *v, const struct vmmu_fault *fault)
 {
 	struct ahead *a = &v->vm->ahead;
 	struct ahead_place *p = a->last;
-	bool worth;
 
 	/* The kernel in between has faults of its own, of no matter here. */
 	if (!p || !(fault->access & VMMU_ACCESS_USER))
@@ -81,16 +80,7 @@ bool ahead_is_due(struct vcpu *v, struct vmmu_fault *fault)
 		p->rounds = 0;
 		return false;
 	}
-	worth = is_worth_it(p);
-	if (p->page == fault->gva.v / PAGE)
-		return worth;
-	/*
-	 * It is at the next page already: the handler's write was emulated, and the entry made
-	 * with it. The way ahead begins with the second fault at one page, so there must be one.
-	 */
-	if (worth)
-		fault->access |= VMMU_ACCESS_REPEATS;
-	return false;
+	return is_worth_it(p);
 }
 
 static void note_result(struct vcpu *v, struct ahead_place *from, bool met)
@@ -261,6 +251,14 @@ enum ahead_result ahead_run(struct vcpu *v, struct vmmu_fault *fault)
 	if (!is_undisturbed(v) || !is_plain_code(&v->state))
 		return AHEAD_STAYED;
 	result = ahead_run_piece(v, fault);
+	/*
+	 * The guest is at its next page already: the handler's write was emulated, and the entry made
+	 * with it. The way ahead begins with the second fault at one page, so there must be one.
+	 */
+	if (result == AHEAD_STAYED && from->page != fault->gva.v / PAGE) {
+		fault->access |= VMMU_ACCESS_REPEATS;
+		return result;
+	}
 	if (result == AHEAD_MET)
 		ahead_note_injection(v, fault);
 	note_result(v, from, result == AHEAD_MET);

@@ -28,13 +28,13 @@ enum ahead_result {
 	AHEAD_MET,    /* a #PF, which is to be injected: *fault is that one */
 };
 
-/*
- * Is the user's #PF the second one at its page, in a loop that is worth running ahead in? In such
- * a loop also: the fault is told to be one of many (VMMU_ACCESS_REPEATS), if it is the first one.
- */
-bool ahead_is_due(struct vcpu *vcpu, struct vmmu_fault *fault);
+/* Is the user's #PF the next round of a loop that is worth running ahead in? */
+bool ahead_is_due(struct vcpu *vcpu, const struct vmmu_fault *fault);
 
-/* When it is, and the engine has not been asked about it yet. The vCPU's state is up to date again afterwards. */
+/*
+ * When it is, and the engine has not been asked about it yet. Where nothing is gained since the round
+ * has begun with the guest's own #PF, the fault is told to be one of many (VMMU_ACCESS_REPEATS). The vCPU's state is up to date again afterwards.
+ */
 enum ahead_result ahead_run(struct vcpu *vcpu, struct vmmu_fault *fault);
 
 /* A #PF is injected. */
