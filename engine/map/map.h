@@ -36,6 +36,8 @@ struct vmmu_map_ops {
 	 * while somebody watches, by vmmu_handle. NULL: it has no shorter way than that.
 	 */
 	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	/* The same, once a vCPU knows of a run of frames (struct vmmu_known). With `quick` alone. */
+	enum vmmu_fault_result (*quick_known)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/*
 	 * Map the fault's page from begin to end before it is touched, and pages behind it: no
 	 * more than `wanted` (not 0) in all, but for the rest of a large page. FIXED or SPURIOUS:

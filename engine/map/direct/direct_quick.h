@@ -299,7 +299,7 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 		first = vcpu->hit.first;
 	if (end > vcpu->hit.end)
 		end = vcpu->hit.end;
-	atomic_store_explicit(&vcpu->map->handle, vmmu_direct_quick_known, memory_order_relaxed);
+	atomic_store_explicit(&vcpu->map->handle, vcpu->map->ops->quick_known, memory_order_relaxed);
 	run = &vcpu->known[vcpu->known_next++ % VMMU_KNOWN_RUNS];
 	vcpu->known_last = run;
 	run->moment = vmmu_moment(sequence, op);
