@@ -175,8 +175,11 @@ static bool set_cr(struct vcpu *v, unsigned cr, uint64_t value)
 /* LMSW and SMSW may have a memory operand. */
 static void access_machine_status(struct vcpu *v)
 {
+	bool l2 = v->nested.l2;
+
 	v->backend->read_state(v);
-	if (exit_emulate(v, UINT64_MAX) && v->state.cr0 != guest_cr(v, 0) && !set_cr0(v, v->state.cr0))
+	/* L1 may have got the trap behind it, and runs by now: CR0 is another guest's then. */
+	if (exit_emulate(v, UINT64_MAX) && v->nested.l2 == l2 && v->state.cr0 != guest_cr(v, 0) && !set_cr0(v, v->state.cr0))
 		exit_raise(v, X86_GP, true, 0);
 }
 
