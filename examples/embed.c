@@ -117,17 +117,25 @@ static void show_path(struct vmmu_vm *vm, uint64_t gpa)
 	}
 }
 
+static void show_record(const struct vmmu_trace_record *r)
+{
+	printf("  %-28s fault %u level %u %s", vmmu_trace_event_name(r->event), r->fault, r->level,
+	       vmmu_cause_name(r->cause));
+	if (r->event == VMMU_TRACE_SPTE_CHANGED)
+		printf(" table %#" PRIx64 " entry %u: %#" PRIx64 " -> %#" PRIx64, r->spte.table, r->index,
+		       r->spte.old_spte, r->spte.new_spte);
+	printf("\n");
+}
+
 static void show_trace(const struct vmmu_trace_ring *ring)
 {
 	for (uint32_t n = 0; n < vmmu_trace_ring_waiting(ring); n++) {
-		const struct vmmu_trace_record *r = vmmu_trace_ring_at(ring, n);
+		/* The record of a fault that wrote one entry stands for three. */
+		struct vmmu_trace_record parts[VMMU_TRACE_EXPANDED];
+		unsigned count = vmmu_trace_expand(vmmu_trace_ring_at(ring, n), parts);
 
-		printf("  %-28s fault %u level %u %s", vmmu_trace_event_name(r->event), r->fault, r->level,
-		       vmmu_cause_name(r->cause));
-		if (r->event == VMMU_TRACE_SPTE_CHANGED)
-			printf(" table %#" PRIx64 " entry %u: %#" PRIx64 " -> %#" PRIx64, r->spte.table, r->index,
-			       r->spte.old_spte, r->spte.new_spte);
-		printf("\n");
+		for (unsigned i = 0; i < count; i++)
+			show_record(&parts[i]);
 	}
 }
 

@@ -146,6 +146,7 @@ void sim_host_init(struct sim *sim)
 		.backing = backing,
 		.flush = flush,
 		.time = now,
+		.time_is_tsc = sim->config.tsc,
 		.trace_full = trace_full,
 		.relax = relax,
 		.point = sim->config.threads || sim->config.unhooked ? NULL : point,

@@ -71,8 +71,6 @@ static void set_defaults(struct sim_config *config)
 		config->ring_records = DEFAULT_RING;
 	if (config->threads)
 		config->unwatched = true;
-	if (config->unhooked)
-		config->untraced = true;
 }
 
 /* How far guest addresses go: the config's word, the CPU's width, the tables' reach. */

@@ -33,7 +33,8 @@ struct sim_config {
 	unsigned ring_records;     /* 0 = 256 */
 	bool untraced;             /* no records; nothing to replay */
 	bool unwatched;            /* no look at the tables after each write, no full check after each call */
-	bool unhooked;             /* untraced, and no test hook either: the ways that the engine takes unwatched */
+	bool unhooked;             /* no test hook: the ways that the engine takes in production, traced or not */
+	bool tsc;                  /* records have the TSC's time, not the sim's */
 	bool threads;              /* calls come from several threads: no TLB model, no hook */
 	bool interleaved;          /* calls come from several fibers: another may act within a call */
 	bool silent;               /* findings are kept, not printed */

@@ -35,8 +35,13 @@ void sim_trace_drain(struct sim_trace *trace, struct vmmu_trace_ring *ring)
 	uint32_t count = vmmu_trace_ring_waiting(ring);
 
 	pthread_mutex_lock(&trace->lock);
-	for (uint32_t n = 0; n < count; n++)
-		append(trace, vmmu_trace_ring_at(ring, n));
+	for (uint32_t n = 0; n < count; n++) {
+		struct vmmu_trace_record parts[VMMU_TRACE_EXPANDED];
+		unsigned made = vmmu_trace_expand(vmmu_trace_ring_at(ring, n), parts);
+
+		for (unsigned i = 0; i < made; i++)
+			append(trace, &parts[i]);
+	}
 	pthread_mutex_unlock(&trace->lock);
 	vmmu_trace_ring_take(ring, count);
 }

@@ -84,12 +84,6 @@ static void host_trace_full(void *ctx, struct vmmu_trace_ring *ring)
 	vmmu_trace_ring_take(ring, vmmu_trace_ring_waiting(ring));
 }
 
-static uint64_t host_time(void *ctx)
-{
-	(void)ctx;
-	return 0;
-}
-
 static enum vmmu_guest_read host_guest_read(void *ctx, vmmu_gpa gpa, unsigned size, uint64_t *value)
 {
 	const struct host *host = ctx;
@@ -165,7 +159,7 @@ void host_start(struct host *host, const struct host_config *config)
 		.table_write_base = (uintptr_t)host->frames,
 		.backing = host_backing,
 		.flush = host_flush,
-		.time = host_time,
+		.time_is_tsc = true,
 		.trace_full = host_trace_full,
 		.guest_read = host_guest_read,
 		.guest_page = host_guest_page,

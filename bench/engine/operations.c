@@ -133,11 +133,12 @@ static void start_in_runs(struct host *host, uint64_t bytes)
 	host_touch(host, 0, VMMU_W);
 }
 
-static void fault_4k_run(void)
+static void fault_4k_in_runs(bool traced)
 {
 	struct host host;
 
 	start_in_runs(&host, PAGES * PAGE);
+	vmmu_trace_enable(host.vm, traced);
 	for (uint64_t i = 0; i < PAGES; i += 512)
 		host_touch(&host, i * PAGE, VMMU_W);
 	count_begin();
@@ -147,6 +148,9 @@ static void fault_4k_run(void)
 	count_end(PAGES - PAGES / 512);
 	host_stop(&host);
 }
+
+static void fault_4k_run(void) { fault_4k_in_runs(false); }
+static void fault_4k_run_traced(void) { fault_4k_in_runs(true); }
 
 static void fault_new_table_run(void)
 {
@@ -594,6 +598,7 @@ static const struct row {
 	{"fault-around-16-page", fault_around_16_page},
 	{"fault-around-64-page", fault_around_64_page},
 	{"fault-4k-run", fault_4k_run},
+	{"fault-4k-run-traced", fault_4k_run_traced},
 	{"fault-new-table", fault_new_table},
 	{"fault-new-table-run", fault_new_table_run},
 	{"fault-2m", fault_2m},

@@ -129,6 +129,7 @@ const char *vmmu_trace_event_name(unsigned event)
 		[VMMU_TRACE_MARK] = "mark",
 		[VMMU_TRACE_GUEST_FLUSH] = "guest_flush",
 		[VMMU_TRACE_PAGING_ELEMENT] = "kvm_mmu_paging_element",
+		[VMMU_TRACE_FAULT_FIXED] = "fault_fixed",
 	};
 
 	return NAME_OF(names, event);

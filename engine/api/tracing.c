@@ -88,6 +88,8 @@ void vmmu_trace_enable(struct vmmu_vm *vm, bool on)
 	}
 	atomic_store_explicit(&vm->tables.tracing, on, memory_order_relaxed);
 	/* A fault that began unwatched goes on in full, as after any answer of the host that is old. */
+	for (struct vmmu_map *map = vm->maps; map; map = map->next)
+		vmmu_map_watch(map, on && vm->tables.host->time_is_tsc && !vm->tables.host->point);
 	atomic_store_explicit(&vm->tables.watched, on || vm->tables.host->point, memory_order_relaxed);
 	vmmu_answers_age(&vm->memory, closed);
 	vmmu_gate_open(&vm->tables, closed);

@@ -104,6 +104,7 @@ enum vmmu_status vmmu_vcpu_create(struct vmmu_vm *vm, uint16_t id, struct vmmu_t
 	vcpu->vm = vm;
 	vcpu->map = map;
 	vcpu->known_last = vcpu->known;
+	vcpu->actor.vm = vm->tables.vm_id;
 	vcpu->actor.id = id;
 	vcpu->actor.ring = ring;
 	vcpu->stream = vmmu_object_alloc(vm, sizeof(*vcpu->stream));

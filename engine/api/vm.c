@@ -63,6 +63,7 @@ static void init_vm(struct vmmu_vm *vm, const struct vmmu_config *c, const struc
 	atomic_init(&t->watched, c->host->point != NULL);
 	t->vm_id = c->id;
 	t->actors_max = c->max_vcpus ? c->max_vcpus : MAX_VCPUS_DEFAULT;
+	t->manager.vm = c->id;
 	t->manager.id = VMMU_TRACE_NO_VCPU;
 	t->manager.ring = c->ring;
 	vm->memory.max_slots = c->max_slots ? c->max_slots : VMMU_MAX_SLOTS_DEFAULT;

@@ -40,6 +40,22 @@
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + (by), memory_order_relaxed)
 #endif
 
+/*
+ * Step a 32-bit number that only the caller writes. Who reads the new one with acquire sees
+ * all that was written before: stores keep their order on these CPUs (SDM vol. 3, 9.2.2;
+ * APM vol. 2, 7.2), and the compiler moves none across.
+ */
+#if defined(__x86_64__) && !defined(VMMU_DEBUG)
+#define VMMU_STEP(number) \
+	__asm__ volatile("incl %0" \
+	                 : "+m"(*(number)) \
+	                 : \
+	                 : "cc", "memory")
+#else
+#define VMMU_STEP(number) \
+	__atomic_store_n(number, __atomic_load_n(number, __ATOMIC_RELAXED) + 1, __ATOMIC_RELEASE)
+#endif
+
 /* Of this library's own: read without a detour over a table of addresses (ELF's GOT). */
 #define VMMU_HIDDEN __attribute__((visibility("hidden")))
 

@@ -8,6 +8,16 @@ static uint8_t leaf_level_max(const struct vmmu_config *config, const struct vmm
 	                                                                       : layout->leaf_level_max;
 }
 
+void vmmu_map_watch(struct vmmu_map *map, bool traced)
+{
+	const struct vmmu_map_ops *ops = map->ops;
+
+	if (!ops->quick)
+		atomic_store_explicit(&map->handle, vmmu_handle_violation, memory_order_relaxed);
+	else
+		atomic_store_explicit(&map->handle, traced ? ops->traced : ops->quick, memory_order_relaxed);
+}
+
 void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct vmmu_vm *vm,
                    const struct vmmu_config *config, const struct vmmu_layout *layout)
 {
@@ -17,7 +27,7 @@ void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct 
 		at = &(*at)->next;
 	*at = map;
 	map->ops = ops;
-	atomic_init(&map->handle, ops->quick ? ops->quick : vmmu_handle_violation);
+	vmmu_map_watch(map, false);
 	map->layout = *layout;
 	map->vm = vm;
 	map->id = ++vm->map_ids;

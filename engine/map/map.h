@@ -36,8 +36,8 @@ struct vmmu_map_ops {
 	 * while somebody watches, by vmmu_handle. NULL: it has no shorter way than that.
 	 */
 	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
-	/* The same, once a vCPU knows of a run of frames (struct vmmu_known). With `quick` alone. */
-	enum vmmu_fault_result (*quick_known)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	/* The same while there is a trace by the TSC and no test hook, if there is `quick`. */
+	enum vmmu_fault_result (*traced)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/*
 	 * Map the fault's page from begin to end before it is touched, and pages behind it: no
 	 * more than `wanted` (not 0) in all, but for the rest of a large page. FIXED or SPURIOUS:
@@ -214,6 +214,11 @@ void vmmu_fault_begin(struct vmmu_op *op, struct vmmu_vcpu *vcpu, struct vmmu_fa
 /* map.c: what every map of `vm` begins with; it becomes the VM's last. */
 void vmmu_map_init(struct vmmu_map *map, const struct vmmu_map_ops *ops, struct vmmu_vm *vm,
                    const struct vmmu_config *config, const struct vmmu_layout *layout);
+/*
+ * Which of its ways a violation takes from now on. With the gate closed; who is on the other way by then
+ * sees that memory.sequence has stepped.
+ */
+void vmmu_map_watch(struct vmmu_map *map, bool traced);
 /* It is none of the VM's any more. */
 void vmmu_map_remove(struct vmmu_map *map);
 

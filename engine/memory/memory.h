@@ -92,11 +92,11 @@ enum { VMMU_KNOWN_RUNS = 4 };
 
 /*
  * The state of memory, and whether somebody watched: `sequence` steps whenever that changes. What was
- * learned with an operation counts only with one.
+ * learned while somebody did counts only then.
  */
-static inline uint64_t vmmu_moment(uint64_t sequence, const struct vmmu_op *op)
+static inline uint64_t vmmu_moment(uint64_t sequence, bool watched)
 {
-	return op ? sequence | 1ull << 63 : sequence;
+	return watched ? sequence | 1ull << 63 : sequence;
 }
 
 /* Whether or not somebody watched. */

@@ -74,10 +74,12 @@ struct vmmu_hint {
 
 struct vmmu_actor {
 	_Alignas(64) _Atomic bool inside; /* the gate; on a cache line of its own */
-	_Alignas(64) uint16_t id;
+	_Alignas(64) uint16_t vm;         /* and id: side by side, as records have them */
+	uint16_t id;
 	uint32_t seq;
 	uint32_t faults;
-	uint32_t room; /* records known to fit into the ring */
+	uint32_t room; /* records known to fit into the ring from `at` on, up to the ring's end at most */
+	struct vmmu_trace_record *at;
 	struct vmmu_trace_ring *ring;
 	uint64_t untold;          /* drops not yet told in the ring */
 	struct vmmu_table *spare; /* frames zero, ready to be linked */
@@ -136,7 +138,7 @@ struct vmmu_map {
 	 * and a hint tells by it the map and the moment at once.
 	 */
 	uint64_t retired;
-	/* Of a vCPU's: what vmmu_fault does. ops->quick, or all in full; a vCPU may find a better one. */
+	/* Of a vCPU's: what vmmu_fault does. ops->quick or ops->traced (vmmu_map_watch), or all in full; a vCPU may find a better one. */
 	enum vmmu_fault_result (*_Atomic handle)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	uint16_t id;         /* not 0; `root` of trace records */
 	uint8_t input;       /* enum vmmu_input */

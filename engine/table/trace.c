@@ -2,10 +2,16 @@
 /* A trace ring that seems full: ask its host for room, count and tell what is lost. */
 #include "table/trace.h"
 
-static uint32_t room_in(struct vmmu_trace_ring *ring)
+/* Look at the ring again: where the next record goes, and how many more follow it there. Returns how many fit in all. */
+static uint32_t look_at(struct vmmu_actor *who)
 {
-	return ring->size - (__atomic_load_n(&ring->head, __ATOMIC_RELAXED) -
-	                     __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE));
+	struct vmmu_trace_ring *ring = who->ring;
+	uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED), at = head & (ring->size - 1);
+	uint32_t room = ring->size - (head - __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE)), to_end = ring->size - at;
+
+	who->at = &ring->records[at];
+	who->room = room < to_end ? room : to_end;
+	return room;
 }
 
 static void drop_record(struct vmmu_actor *who)
@@ -35,21 +41,23 @@ bool vmmu_trace_make_room(struct vmmu_op *op)
 	 * A record about drops must not take the place of the next one. A ring
 	 * of one has never room for both: there the gap in seq shows them.
 	 */
-	uint32_t needed = who->untold && who->ring && who->ring->size > 1 ? 2 : 1;
+	uint32_t needed = who->untold && who->ring && who->ring->size > 1 ? 2 : 1, room = 0;
 
 	if (who->ring) {
-		who->room = room_in(who->ring);
-		if (who->room < needed && t->host->trace_full) {
+		room = look_at(who);
+		if (room < needed && t->host->trace_full) {
 			t->host->trace_full(t->ctx, who->ring);
-			who->room = room_in(who->ring);
+			room = look_at(who);
 		}
 	}
-	if (who->room < needed) {
+	if (room < needed) {
 		who->room = 0;
 		drop_record(who);
 		return false;
 	}
-	if (who->untold && needed == 2)
+	if (who->untold && needed == 2) {
 		tell_drops(op);
+		look_at(who);
+	}
 	return true;
 }

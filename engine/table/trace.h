@@ -11,6 +11,14 @@
 /* The ring seemed full: read its tail again, call the host, record drops. False: this record is lost. */
 bool vmmu_trace_make_room(struct vmmu_op *op);
 
+/* What is told of a fault with its write, and whose clock the record has. */
+enum vmmu_brief {
+	VMMU_BRIEF_NO,     /* the write alone: the fault has records of its own */
+	VMMU_BRIEF_HINTED, /* all, where the vCPU's hint leads: nothing is called */
+	VMMU_BRIEF_TSC,    /* all; as before host.time_is_tsc is set */
+	VMMU_BRIEF
+};
+
 /* What a record says beside its payload, its time, its number and whose it is. */
 struct vmmu_trace_about {
 	enum vmmu_trace_event event;
@@ -40,17 +48,46 @@ static inline void vmmu_trace_words(struct vmmu_trace_record *r, uint64_t time, 
 	__builtin_memcpy(r, words, sizeof(words));
 }
 
+/* `vm` and `vcpu` of the actor's records. */
+static inline uint32_t vmmu_trace_stream(const struct vmmu_actor *who)
+{
+	uint32_t stream;
+
+	VMMU_STATIC_ASSERT(offsetof(struct vmmu_actor, id) == offsetof(struct vmmu_actor, vm) + 2, "stream");
+	__builtin_memcpy(&stream, &who->vm, sizeof(stream));
+	return stream;
+}
+
+static inline uint64_t vmmu_trace_time(const struct vmmu_tables *t)
+{
+	if (VMMU_LIKELY(t->host->time_is_tsc))
+		return __builtin_ia32_rdtsc();
+	return t->host->time ? t->host->time(t->ctx) : 0;
+}
+
+/* The same by the TSC, whose halves go in as they come. */
+static inline void vmmu_trace_tsc(struct vmmu_trace_record *r)
+{
+#ifdef VMMU_DEBUG
+	r->time = __builtin_ia32_rdtsc();
+#else
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc"
+	                 : "=a"(low), "=d"(high));
+	__builtin_memcpy(&r->time, &low, sizeof(low));
+	__builtin_memcpy((char *)&r->time + sizeof(low), &high, sizeof(high));
+#endif
+}
+
 static inline struct vmmu_trace_record *vmmu_trace_fill_as(struct vmmu_op *op, struct vmmu_trace_about about)
 {
-	struct vmmu_tables *t = op->tables;
 	struct vmmu_actor *who = op->who;
-	struct vmmu_trace_ring *ring = who->ring;
-	uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
-	struct vmmu_trace_record *r = &ring->records[head & (ring->size - 1)];
+	struct vmmu_trace_record *r = who->at;
 
-	vmmu_trace_words(r, t->host->time ? t->host->time(t->ctx) : 0,
+	vmmu_trace_words(r, vmmu_trace_time(op->tables),
 	                 who->seq++ | (uint64_t)about.event << 32 | (uint64_t)about.level << 48 | (uint64_t)about.cause << 56,
-	                 t->vm_id | (uint64_t)who->id << 16 | (uint64_t)op->fault << 32,
+	                 vmmu_trace_stream(who) | (uint64_t)op->fault << 32,
 	                 op->map->id | (uint64_t)about.index << 16 | (uint64_t)about.aux << 32);
 	return r;
 }
@@ -78,13 +115,17 @@ static inline struct vmmu_trace_record *vmmu_trace_begin(struct vmmu_op *op, enu
 	return vmmu_trace_begin_as(op, (struct vmmu_trace_about){.event = event});
 }
 
+/* The record at who->at is whole. */
+static inline void vmmu_trace_publish(struct vmmu_actor *who)
+{
+	who->at++;
+	who->room--;
+	VMMU_STEP(&who->ring->head);
+}
+
 static inline void vmmu_trace_end(struct vmmu_op *op)
 {
-	struct vmmu_trace_ring *ring = op->who->ring;
-	uint32_t head = __atomic_load_n(&ring->head, __ATOMIC_RELAXED);
-
-	op->who->room--;
-	__atomic_store_n(&ring->head, head + 1, __ATOMIC_RELEASE);
+	vmmu_trace_publish(op->who);
 }
 
 /* An entry of L1's, read to merge it with ours. */

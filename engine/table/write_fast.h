@@ -8,6 +8,7 @@
 #define VMMU_WRITE_FAST_H
 
 #include "table/locks.h"
+#include "table/trace_fault.h"
 #include "table/write.h"
 
 /* The one store. False: *was is what stands there now. */
@@ -24,18 +25,20 @@ VMMU_INLINE bool vmmu_entry_exchange(struct vmmu_tables *t, struct vmmu_place at
  * vmmu_entry_write does. Nothing needs a flush: either *was is zero, or `value` is the
  * same leaf with more rights (SDM vol. 3, 29.4.3.1; APM vol. 2, 5.5.3).
  *
- * `op`: NULL when nobody watches (vmmu_gate_try), then neither the test hook is called
- * nor a record made. False: somebody else was first, and *was is what stands there.
+ * `op`: NULL when the test hook has no part in it (vmmu_gate_try), then neither that is called
+ * nor a record of the write made. `brief`: one record is made that tells of the fault `f` and of
+ * its write. False: somebody else was first, and *was is what
+ * stands there.
  */
-VMMU_INLINE bool vmmu_entry_put(struct vmmu_tables *t, const struct vmmu_layout *l, struct vmmu_actor *who,
-                                struct vmmu_op *op, struct vmmu_place at, uint64_t *was, uint64_t value,
-                                enum vmmu_cause cause)
+VMMU_INLINE bool vmmu_entry_put(struct vmmu_tables *t, const struct vmmu_map *map, struct vmmu_actor *who,
+                                struct vmmu_op *op, struct vmmu_fault *f, enum vmmu_brief brief, struct vmmu_place at, uint64_t *was,
+                                uint64_t value, enum vmmu_cause cause)
 {
 	const uint64_t before = *was;
 
-	(void)l;
-	VMMU_ASSERT(vmmu_is_leaf(l, at.level, value));
-	VMMU_ASSERT(!before || !((before ^ value) & ~(l->format->write | l->dirty)));
+	(void)map;
+	VMMU_ASSERT(vmmu_is_leaf(&map->layout, at.level, value));
+	VMMU_ASSERT(!before || !((before ^ value) & ~(map->layout.format->write | map->layout.dirty)));
 	VMMU_ASSERT(!(before & ~value));
 	if (op)
 		vmmu_point(t, VMMU_POINT_ENTRY_BEFORE, at.table, at.index);
@@ -44,7 +47,9 @@ VMMU_INLINE bool vmmu_entry_put(struct vmmu_tables *t, const struct vmmu_layout 
 	vmmu_count(&who->count.entries[cause][at.level], 1);
 	if (!before)
 		vmmu_count(&who->count.pages[at.level], 1);
-	if (op && op->tracing)
+	if (brief)
+		vmmu_trace_fault_fixed(t, who, op, f, brief, map->id, at, value);
+	else if (op && op->tracing)
 		vmmu_trace_put(op, at, before, value, cause);
 	if (op)
 		vmmu_point(t, VMMU_POINT_ENTRY_AFTER, at.table, at.index);

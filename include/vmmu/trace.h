@@ -17,8 +17,9 @@ extern "C" {
 #endif
 
 #define VMMU_TRACE_MAGIC "VMMUTRC"  /* 8 bytes with the terminating zero */
-#define VMMU_TRACE_VERSION 2u       /* with checksums */
-#define VMMU_TRACE_VERSION_PLAIN 1u /* without; a reader takes both */
+#define VMMU_TRACE_VERSION 3u       /* with FAULT_FIXED */
+#define VMMU_TRACE_VERSION_LONG 2u  /* without; a reader takes all three */
+#define VMMU_TRACE_VERSION_PLAIN 1u /* without checksums, too */
 
 /*
  * Numbers are in files: a number is never given a second meaning and never goes.
@@ -77,6 +78,7 @@ enum vmmu_trace_event {
 	VMMU_TRACE_MARK = 19,            /* mark: the host's own, by vmmu_trace_mark; the visor ends a phase with it */
 	VMMU_TRACE_GUEST_FLUSH = 20,     /* guest_flush, instruction: the host flushed because it carried one out */
 	VMMU_TRACE_PAGING_ELEMENT = 21,  /* element, level, cause: kvm_mmu_paging_element, an entry of L1's that was read to be merged */
+	VMMU_TRACE_FAULT_FIXED = 22,     /* fault_fixed: three records in one, which vmmu_trace_expand makes of it */
 	VMMU_TRACE_EVENT_COUNT,
 	VMMU_TRACE_EVENT_MAX = 1023 /* numbers to come stay within this: more is damage */
 };
@@ -155,6 +157,18 @@ struct vmmu_trace_fault_end {
 	uint64_t pfn;
 	uint64_t entry;   /* that now translates the address */
 	uint64_t handler; /* enum vmmu_handler */
+};
+
+/*
+ * A violation of a direct map that wrote one leaf where nothing was, the most frequent
+ * fault of all. It stands for PAGE_FAULT, SPTE_CHANGED and FAULT_END, and it uses
+ * three numbers of its stream: `seq` is the first one's.
+ */
+struct vmmu_trace_fault_fixed {
+	uint64_t address; /* bits 51:0: gpa; 63:52: bits 11:0 of the error code, whose others are 0 or in `error_high` */
+	uint64_t guest_rip;
+	uint64_t word;
+	uint64_t new_spte;
 };
 
 struct vmmu_trace_spte_changed {
@@ -242,7 +256,10 @@ struct vmmu_trace_record {
 	uint32_t seq;   /* counts up by one per vCPU stream; a gap is a loss */
 	uint16_t event; /* enum vmmu_trace_event */
 	uint8_t level;
-	uint8_t cause; /* enum vmmu_cause */
+	union {
+		uint8_t cause;      /* enum vmmu_cause */
+		uint8_t error_high; /* FAULT_FIXED: bits 39:32 of the error code */
+	};
 	uint16_t vm;
 	uint16_t vcpu;  /* VMMU_TRACE_NO_VCPU: a management call */
 	uint32_t fault; /* id of the fault this belongs to, 0 = none */
@@ -250,6 +267,7 @@ struct vmmu_trace_record {
 	union {
 		uint16_t index;      /* of the entry in its table, 0 to 511 */
 		uint16_t slot_flags; /* VMMU_SLOT_* */
+		uint16_t frame_low;  /* FAULT_FIXED: bits 15:0 of the number of the table's frame */
 	};
 	union {
 		uint32_t aux; /* whichever it is */
@@ -259,6 +277,7 @@ struct vmmu_trace_record {
 		uint32_t created; /* 1 = made now, all zero; 0 = found when tracing began */
 		uint32_t flush_id;
 		uint32_t instruction; /* enum vmmu_guest_flush */
+		uint32_t frame_high;  /* FAULT_FIXED: bits 23:0: bits 39:16 of that number; 31:24: access */
 	};
 	union {
 		struct vmmu_trace_config config;
@@ -266,6 +285,7 @@ struct vmmu_trace_record {
 		struct vmmu_trace_slot slot;
 		struct vmmu_trace_page_fault page_fault;
 		struct vmmu_trace_fault_end fault_end;
+		struct vmmu_trace_fault_fixed fault_fixed;
 		struct vmmu_trace_element element;
 		struct vmmu_trace_spte_changed spte;
 		struct vmmu_trace_page page;
@@ -358,6 +378,22 @@ VMMU_STATIC_ASSERT(sizeof(struct vmmu_trace_file_header) == 512, "the header is 
  * a hot path the instruction itself does better.
  */
 uint32_t vmmu_trace_crc(uint32_t crc, const void *data, size_t bytes);
+
+enum { VMMU_TRACE_EXPANDED = 3 };
+
+/*
+ * What `record` stands for: of FAULT_FIXED the three records that the fault would have had apart,
+ * of any other the record itself. Returns how many, which is also how many numbers of
+ * its stream it uses. Who reads a ring or a file wants this first. `out` is not `record`.
+ * Any bytes will do for a record. No locks, no allocation.
+ */
+unsigned vmmu_trace_expand(const struct vmmu_trace_record *record, struct vmmu_trace_record out[VMMU_TRACE_EXPANDED]);
+
+/* How many numbers of its stream the record uses: as many records are lost with it. */
+static inline unsigned vmmu_trace_numbers(const struct vmmu_trace_record *record)
+{
+	return record->event == VMMU_TRACE_FAULT_FIXED ? VMMU_TRACE_EXPANDED : 1;
+}
 
 const char *vmmu_cause_name(unsigned cause);       /* "violation" */
 const char *vmmu_handler_name(unsigned handler);   /* "direct" */

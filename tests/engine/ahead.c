@@ -56,7 +56,7 @@ static struct sim *begin(void **state, bool unhooked, uint32_t flags, unsigned o
 	struct sim *sim;
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	config.unhooked = config.untraced = unhooked;
 	sim = sim_start(&config);
 	sim_slot_create(sim, 0, K, END - K, flags, contiguous(sim, K, order));
 	sim_access(sim, 0, END - K, VMMU_R);
@@ -131,7 +131,7 @@ static void out_of_step(void **state, bool unhooked)
 		struct sim *sim;
 		uint64_t done;
 
-		config.unhooked = unhooked;
+		config.unhooked = config.untraced = unhooked;
 		sim = sim_start(&config);
 		sim_slot_create(sim, 0, 0, 4 * M, 0,
 		                sim_backing_new(sim, 0, &(struct sim_backing_config){.order = 9, .skew = skew}));
@@ -357,7 +357,7 @@ static void entries_that_are_there(void **state, bool unhooked)
 	uint64_t done, calls;
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	config.unhooked = config.untraced = unhooked;
 	sim = sim_start(&config);
 	sim_slot_create(sim, 0, 0, 16 * M, 0,
 	                sim_backing_new(sim, 0, &(struct sim_backing_config){.copy_on_write = true}));
@@ -398,7 +398,7 @@ static void pending_flush(void **state, bool unhooked)
 	struct sim *sim;
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	config.unhooked = config.untraced = unhooked;
 	sim = sim_start(&config);
 	sim_slot_create(sim, 0, 0, 16 * M, 0,
 	                sim_backing_new(sim, 0, &(struct sim_backing_config){.copy_on_write = true}));

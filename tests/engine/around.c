@@ -24,13 +24,13 @@ static enum vmmu_backing_result answer(void *ctx, const struct vmmu_slot_info *s
 	return result;
 }
 
-static struct sim *machine(void **state, bool unhooked, unsigned around)
+static struct sim *machine(void **state, enum way way, unsigned around)
 {
 	struct sim_config config = sim_config_default(mode_of(state));
 	struct sim *sim;
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	go_by(&config, way);
 	config.fault_around = (uint8_t)around;
 	sim = sim_start(&config);
 	host.sim = sim;
@@ -55,9 +55,9 @@ static void warm_up(struct sim *sim, uint64_t gpa, uint32_t flags)
 	}
 }
 
-static struct sim *begin(void **state, bool unhooked, unsigned around, uint32_t flags, unsigned order)
+static struct sim *begin(void **state, enum way way, unsigned around, uint32_t flags, unsigned order)
 {
-	struct sim *sim = machine(state, unhooked, around);
+	struct sim *sim = machine(state, way, around);
 
 	sim_slot_create(sim, 0, FIRST, END - FIRST, flags, contiguous(sim, FIRST, order));
 	warm_up(sim, 8 * M, flags);
@@ -89,11 +89,11 @@ static enum vmmu_fault_result touch(struct sim *sim, unsigned vcpu, uint64_t gpa
 
 /* ---- which ones ------------------------------------------------------------------------- */
 
-static void as_many_as_are_configured(void **state, bool unhooked)
+static void as_many_as_are_configured(void **state, enum way way)
 {
 	for (unsigned around = 0; around <= 6; around++)
 		for (unsigned order = 0; order <= 8; order += 2) {
-			struct sim *sim = begin(state, unhooked, around, 0, order);
+			struct sim *sim = begin(state, way, around, 0, order);
 			uint64_t pages = 1ull << (order < around ? order : around);
 			uint64_t from = 1100 / pages * pages;
 
@@ -110,9 +110,9 @@ static void as_many_as_are_configured(void **state, bool unhooked)
 		}
 }
 
-static void within_the_slot(void **state, bool unhooked)
+static void within_the_slot(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 6, 0, 8);
+	struct sim *sim = begin(state, way, 6, 0, 8);
 
 	assert_int_equal(touch(sim, 0, 5 * K, VMMU_W), VMMU_FAULT_FIXED);
 	assert_mapped(sim, 0, 100, 3, 64);
@@ -122,10 +122,10 @@ static void within_the_slot(void **state, bool unhooked)
 }
 
 /* Frames out of step with their gfns: no page gets its neighbour's. */
-static void within_the_run(void **state, bool unhooked)
+static void within_the_run(void **state, enum way way)
 {
 	for (unsigned skew = 1; skew < 70; skew += 3) {
-		struct sim *sim = machine(state, unhooked, 6);
+		struct sim *sim = machine(state, way, 6);
 		uint64_t pages = skew & -skew & 63 ? skew & -skew : 64;
 
 		sim_slot_create(sim, 0, 0, 4 * M, 0,
@@ -137,9 +137,9 @@ static void within_the_run(void **state, bool unhooked)
 	}
 }
 
-static void no_neighbours_of_large_pages(void **state, bool unhooked)
+static void no_neighbours_of_large_pages(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, 0, 9);
+	struct sim *sim = begin(state, way, 4, 0, 9);
 
 	assert_int_equal(touch(sim, 0, 2 * M + 5 * K, VMMU_W), VMMU_FAULT_FIXED);
 	assert_int_equal(sim->fault.level, VMMU_LEVEL_2M);
@@ -153,9 +153,9 @@ static void no_neighbours_of_large_pages(void **state, bool unhooked)
 }
 
 /* The host asks for pages: these, and no others. */
-static void no_neighbours_of_a_prefault(void **state, bool unhooked)
+static void no_neighbours_of_a_prefault(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 6, VMMU_SLOT_LOG_DIRTY, 8);
+	struct sim *sim = begin(state, way, 6, VMMU_SLOT_LOG_DIRTY, 8);
 	uint64_t done;
 
 	assert_int_equal(sim_prefault(sim, 0, 1100 * K, 3 * K, VMMU_W, &done), VMMU_FAULT_FIXED);
@@ -167,9 +167,9 @@ static void no_neighbours_of_a_prefault(void **state, bool unhooked)
 
 /* ---- with what rights ---------------------------------------------------------------------- */
 
-static void logged(void **state, bool unhooked)
+static void logged(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, VMMU_SLOT_LOG_DIRTY, 8);
+	struct sim *sim = begin(state, way, 4, VMMU_SLOT_LOG_DIRTY, 8);
 	uint64_t pages;
 
 	assert_int_equal(sim_dirty_log(sim, 0, &pages), VMMU_OK);
@@ -187,9 +187,9 @@ static void logged(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void read_only(void **state, bool unhooked)
+static void read_only(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, VMMU_SLOT_READONLY, 8);
+	struct sim *sim = begin(state, way, 4, VMMU_SLOT_READONLY, 8);
 
 	assert_int_equal(touch(sim, 0, 1100 * K, VMMU_R), VMMU_FAULT_FIXED);
 	for (uint64_t page = 1088; page < 1104; page++) {
@@ -201,9 +201,9 @@ static void read_only(void **state, bool unhooked)
 }
 
 /* Copy on write: what is shared stays so, until each is written. */
-static void shared(void **state, bool unhooked)
+static void shared(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked, 4);
+	struct sim *sim = machine(state, way, 4);
 
 	sim_slot_create(sim, 0, 0, 16 * M, 0,
 	                sim_backing_new(sim, 0, &(struct sim_backing_config){.copy_on_write = true, .order = 8}));
@@ -216,9 +216,9 @@ static void shared(void **state, bool unhooked)
 
 /* ---- what keeps them away ----------------------------------------------------------------------- */
 
-static void what_is_there_stays(void **state, bool unhooked)
+static void what_is_there_stays(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, VMMU_SLOT_LOG_DIRTY, 8);
+	struct sim *sim = begin(state, way, 4, VMMU_SLOT_LOG_DIRTY, 8);
 	struct sim_walk before[16], after;
 
 	/* Some are there: read, written, and one that the log has protected since. */
@@ -242,9 +242,9 @@ static void what_is_there_stays(void **state, bool unhooked)
 
 static void swap_a_neighbour(struct sim *sim) { assert_int_equal(sim_swap_out(sim, 1090 * K, K), VMMU_OK); }
 
-static void old_answers(void **state, bool unhooked)
+static void old_answers(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, 0, 8);
+	struct sim *sim = begin(state, way, 4, 0, 8);
 
 	sim_access(sim, 1, 1090 * K, VMMU_W);
 	assert_int_equal(sim_swap_out(sim, 1088 * K, 16 * K), VMMU_OK);
@@ -257,9 +257,9 @@ static void old_answers(void **state, bool unhooked)
 }
 
 /* A neighbour is being taken back: the page is mapped, and it alone. */
-static void open_ranges(void **state, bool unhooked)
+static void open_ranges(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 4, 0, 8);
+	struct sim *sim = begin(state, way, 4, 0, 8);
 
 	assert_int_equal(sim_invalidate_begin(sim, 1090 * K, K), VMMU_OK);
 	assert_int_equal(touch(sim, 0, 1100 * K, VMMU_W), VMMU_FAULT_FIXED);
@@ -275,7 +275,7 @@ static void open_ranges(void **state, bool unhooked)
 
 static void each_is_told(void **state)
 {
-	struct sim *sim = begin(state, false, 4, 0, 8);
+	struct sim *sim = begin(state, HOOKED_AND_TRACED, 4, 0, 8);
 	uint64_t seen = 0;
 	struct vmmu_stats before, after;
 
@@ -308,7 +308,7 @@ static void begin_to_trace(struct sim *sim) { vmmu_trace_enable(sim->vm, true); 
 
 static void watched_meanwhile(void **state)
 {
-	struct sim *sim = begin(state, true, 4, 0, 8);
+	struct sim *sim = begin(state, UNWATCHED, 4, 0, 8);
 
 	host.then = begin_to_trace;
 	while (touch(sim, 0, 1100 * K, VMMU_W) == VMMU_FAULT_RETRY)
@@ -338,39 +338,34 @@ static void no_more_than_64(void **state)
 	assert_int_equal(status, VMMU_ERR_INVALID);
 }
 
-#define HOOKED(name) \
-	static void name##_hooked(void **state) { name(state, false); } \
-	static void name##_unhooked(void **state) { name(state, true); }
-
-HOOKED(as_many_as_are_configured)
-HOOKED(within_the_slot)
-HOOKED(within_the_run)
-HOOKED(no_neighbours_of_large_pages)
-HOOKED(no_neighbours_of_a_prefault)
-HOOKED(logged)
-HOOKED(read_only)
-HOOKED(shared)
-HOOKED(what_is_there_stays)
-HOOKED(old_answers)
-HOOKED(open_ranges)
+EACH_WAY(as_many_as_are_configured)
+EACH_WAY(within_the_slot)
+EACH_WAY(within_the_run)
+EACH_WAY(no_neighbours_of_large_pages)
+EACH_WAY(no_neighbours_of_a_prefault)
+EACH_WAY(logged)
+EACH_WAY(read_only)
+EACH_WAY(shared)
+EACH_WAY(what_is_there_stays)
+EACH_WAY(old_answers)
+EACH_WAY(open_ranges)
 
 MODES;
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define EACH(name) BOTH(name##_hooked), BOTH(name##_unhooked)
-		EACH(as_many_as_are_configured),
-		EACH(within_the_slot),
-		EACH(within_the_run),
-		EACH(no_neighbours_of_large_pages),
-		EACH(no_neighbours_of_a_prefault),
-		EACH(logged),
-		EACH(read_only),
-		EACH(shared),
-		EACH(what_is_there_stays),
-		EACH(old_answers),
-		EACH(open_ranges),
+		BOTH_EACH_WAY(as_many_as_are_configured),
+		BOTH_EACH_WAY(within_the_slot),
+		BOTH_EACH_WAY(within_the_run),
+		BOTH_EACH_WAY(no_neighbours_of_large_pages),
+		BOTH_EACH_WAY(no_neighbours_of_a_prefault),
+		BOTH_EACH_WAY(logged),
+		BOTH_EACH_WAY(read_only),
+		BOTH_EACH_WAY(shared),
+		BOTH_EACH_WAY(what_is_there_stays),
+		BOTH_EACH_WAY(old_answers),
+		BOTH_EACH_WAY(open_ranges),
 		BOTH(each_is_told),
 		BOTH(watched_meanwhile),
 		BOTH(no_more_than_64),

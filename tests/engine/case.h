@@ -72,6 +72,26 @@ extern enum vmmu_mode case_ept, case_npt;
 	}
 #define BOTH(test) EPT(test), NPT(test)
 
+/* Who watches: the short ways of a fault are not the same code for each. */
+enum way { HOOKED_AND_TRACED,
+	   TRACED,
+	   TRACED_BY_TSC,
+	   UNWATCHED };
+
+static inline void go_by(struct sim_config *config, enum way way)
+{
+	config->unhooked = way != HOOKED_AND_TRACED;
+	config->untraced = way == UNWATCHED;
+	config->tsc = way == TRACED_BY_TSC;
+}
+
+#define EACH_WAY(name) \
+	static void name##_hooked(void **state) { name(state, HOOKED_AND_TRACED); } \
+	static void name##_traced(void **state) { name(state, TRACED); } \
+	static void name##_traced_by_tsc(void **state) { name(state, TRACED_BY_TSC); } \
+	static void name##_unwatched(void **state) { name(state, UNWATCHED); }
+#define BOTH_EACH_WAY(name) BOTH(name##_hooked), BOTH(name##_traced), BOTH(name##_traced_by_tsc), BOTH(name##_unwatched)
+
 #define MODES enum vmmu_mode case_ept = VMMU_MODE_EPT, case_npt = VMMU_MODE_NPT
 
 #endif

@@ -214,7 +214,7 @@ static void single_pages(void **state)
 	struct sim_config config = sim_config_default(mode_of(state));
 
 	config.vcpus = 2;
-	config.unhooked = true;
+	config.unhooked = config.untraced = true;
 	struct sim *sim = sim_start(&config);
 
 	sim_slot_create(sim, 0, 0, 16 * K, 0, on_demand(sim, 0, 0));

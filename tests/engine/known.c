@@ -21,13 +21,13 @@ static enum vmmu_backing_result answer(void *ctx, const struct vmmu_slot_info *s
 	return host.backing(ctx, slot, gfn, access, out);
 }
 
-static struct sim *machine(void **state, bool unhooked, unsigned max_level)
+static struct sim *machine(void **state, enum way way, unsigned max_level)
 {
 	struct sim_config config = sim_config_default(mode_of(state));
 	struct sim *sim;
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	go_by(&config, way);
 	config.max_level = (uint8_t)max_level;
 	sim = sim_start(&config);
 	host.backing = sim->host.backing;
@@ -51,9 +51,9 @@ static unsigned questions(struct sim *sim, uint64_t gpa, unsigned pages)
 }
 
 /* Slot 0: 16 MiB at 0, of runs of RUN pages; the one at 0 is known. */
-static struct sim *begin(void **state, bool unhooked, uint32_t flags)
+static struct sim *begin(void **state, enum way way, uint32_t flags)
 {
-	struct sim *sim = machine(state, unhooked, VMMU_LEVEL_4K);
+	struct sim *sim = machine(state, way, VMMU_LEVEL_4K);
 
 	sim_slot_create(sim, 0, 0, 16 * M, flags, contiguous(sim, 0, ORDER));
 	assert_int_equal(questions(sim, 0, 1), 1);
@@ -62,9 +62,9 @@ static struct sim *begin(void **state, bool unhooked, uint32_t flags)
 	return sim;
 }
 
-static void asked_once(void **state, bool unhooked)
+static void asked_once(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(questions(sim, 2 * K, RUN - 2), 0);
 	assert_int_equal(sim->fault.slot, 0);
@@ -73,9 +73,9 @@ static void asked_once(void **state, bool unhooked)
 }
 
 /* The frame that each fault names is its own. */
-static void what_the_caller_is_told(void **state, bool unhooked)
+static void what_the_caller_is_told(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	struct sim_walk walk;
 
 	sim->fault = vmmu_fault_of(vmmu_gpa_of(9 * K), VMMU_R, 0, 0);
@@ -89,9 +89,9 @@ static void what_the_caller_is_told(void **state, bool unhooked)
 }
 
 /* Several runs, one after the other and in turns. */
-static void several(void **state, bool unhooked)
+static void several(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	for (unsigned run = 1; run < 4; run++)
 		assert_int_equal(questions(sim, run * RUN * K, 1), 1);
@@ -106,9 +106,9 @@ static void several(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void after_an_invalidation(void **state, bool unhooked)
+static void after_an_invalidation(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(questions(sim, 2 * K, 1), 0);
 	/* Another frame for one page: the run is not what it was. */
@@ -118,9 +118,9 @@ static void after_an_invalidation(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void while_a_range_is_open(void **state, bool unhooked)
+static void while_a_range_is_open(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	struct sim_walk walk;
 
 	assert_int_equal(sim_invalidate_begin(sim, 4 * K, K), VMMU_OK);
@@ -135,9 +135,9 @@ static void while_a_range_is_open(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void after_the_slot(void **state, bool unhooked)
+static void after_the_slot(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK);
 	assert_int_equal(sim_access(sim, 0, 8 * K, VMMU_W), VMMU_FAULT_EMULATE_MMIO);
@@ -148,9 +148,9 @@ static void after_the_slot(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void when_a_log_begins(void **state, bool unhooked)
+static void when_a_log_begins(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	uint64_t pages;
 
 	assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_LOG_DIRTY), VMMU_OK);
@@ -161,9 +161,9 @@ static void when_a_log_begins(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void never_without_a_write(void **state, bool unhooked)
+static void never_without_a_write(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	struct sim_backing_config config = {.order = ORDER, .rights = VMMU_R | VMMU_X};
 
 	sim_slot_create(sim, 1, 64 * M, 16 * M, 0, sim_backing_new(sim, 64 * M, &config));
@@ -173,9 +173,9 @@ static void never_without_a_write(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void never_of_what_is_read_only(void **state, bool unhooked)
+static void never_of_what_is_read_only(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked, VMMU_LEVEL_4K);
+	struct sim *sim = machine(state, way, VMMU_LEVEL_4K);
 
 	sim_slot_create(sim, 0, 0, 16 * M, VMMU_SLOT_READONLY, contiguous(sim, 0, ORDER));
 	for (unsigned i = 0; i < 8; i++)
@@ -186,9 +186,9 @@ static void never_of_what_is_read_only(void **state, bool unhooked)
 }
 
 /* The host's run goes on past the slot, on both sides. What is there belongs to others. */
-static void not_past_the_slot(void **state, bool unhooked)
+static void not_past_the_slot(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked, VMMU_LEVEL_4K);
+	struct sim *sim = machine(state, way, VMMU_LEVEL_4K);
 
 	sim_slot_create(sim, 0, 8 * K, 8 * K, 0, contiguous(sim, 8 * K, ORDER));
 	assert_true(questions(sim, 8 * K, 4) <= 2);
@@ -198,9 +198,9 @@ static void not_past_the_slot(void **state, bool unhooked)
 }
 
 /* Frames and gfns that are out of step: what they share is a shorter run. */
-static void out_of_step(void **state, bool unhooked)
+static void out_of_step(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked, VMMU_LEVEL_4K);
+	struct sim *sim = machine(state, way, VMMU_LEVEL_4K);
 	struct sim_backing_config config = {.order = ORDER, .skew = 4};
 
 	sim_slot_create(sim, 0, 0, 16 * M, 0, sim_backing_new(sim, 0, &config));
@@ -209,9 +209,9 @@ static void out_of_step(void **state, bool unhooked)
 }
 
 /* Where larger pages may come elsewhere in the run, only what is around the small one is known. */
-static void beside_large_pages(void **state, bool unhooked)
+static void beside_large_pages(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked, VMMU_LEVEL_2M);
+	struct sim *sim = machine(state, way, VMMU_LEVEL_2M);
 	struct sim_walk walk;
 
 	sim_slot_create(sim, 0, 0, 16 * M, 0, contiguous(sim, 0, 12));
@@ -224,7 +224,7 @@ static void beside_large_pages(void **state, bool unhooked)
 }
 
 /* A table is missing, and the vCPU has no spare one; then the host has none either. */
-static void without_tables(void **state, bool unhooked)
+static void without_tables(void **state, enum way way)
 {
 	struct sim_config config = sim_config_default(mode_of(state));
 	struct sim *sim;
@@ -232,7 +232,7 @@ static void without_tables(void **state, bool unhooked)
 	unsigned mapped = 0;
 
 	config.vcpus = 1;
-	config.unhooked = unhooked;
+	go_by(&config, way);
 	config.max_level = VMMU_LEVEL_4K;
 	config.fail = (struct sim_fail_plan){.at = {24}, .from_first_on = true};
 	sim = sim_start(&config);
@@ -257,9 +257,9 @@ static void fault_during_flush(void *arg)
 	while_pending = vmmu_fault(sim->vcpu[1].engine, &sim->fault);
 }
 
-static void pending_flush(void **state, bool unhooked)
+static void pending_flush(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(sim_access(sim, 1, (11 + i) * K, VMMU_W), SIM_OK);
@@ -282,7 +282,7 @@ static void pending_flush(void **state, bool unhooked)
 /* What is learned unwatched is not used while somebody watches: each entry has its record. */
 static void records_all_the_same(void **state)
 {
-	struct sim *sim = begin(state, true, 0);
+	struct sim *sim = begin(state, UNWATCHED, 0);
 	uint64_t changes;
 
 	assert_int_equal(questions(sim, 2 * K, 2), 0);
@@ -297,45 +297,40 @@ static void records_all_the_same(void **state)
 	assert_sound(sim);
 }
 
-#define HOOKED(name) \
-	static void name##_hooked(void **state) { name(state, false); } \
-	static void name##_unhooked(void **state) { name(state, true); }
-
-HOOKED(asked_once)
-HOOKED(what_the_caller_is_told)
-HOOKED(several)
-HOOKED(after_an_invalidation)
-HOOKED(while_a_range_is_open)
-HOOKED(after_the_slot)
-HOOKED(when_a_log_begins)
-HOOKED(never_without_a_write)
-HOOKED(never_of_what_is_read_only)
-HOOKED(not_past_the_slot)
-HOOKED(out_of_step)
-HOOKED(beside_large_pages)
-HOOKED(without_tables)
-HOOKED(pending_flush)
+EACH_WAY(asked_once)
+EACH_WAY(what_the_caller_is_told)
+EACH_WAY(several)
+EACH_WAY(after_an_invalidation)
+EACH_WAY(while_a_range_is_open)
+EACH_WAY(after_the_slot)
+EACH_WAY(when_a_log_begins)
+EACH_WAY(never_without_a_write)
+EACH_WAY(never_of_what_is_read_only)
+EACH_WAY(not_past_the_slot)
+EACH_WAY(out_of_step)
+EACH_WAY(beside_large_pages)
+EACH_WAY(without_tables)
+EACH_WAY(pending_flush)
 
 MODES;
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define EACH(name) BOTH(name##_hooked), BOTH(name##_unhooked)
-		EACH(asked_once),
-		EACH(what_the_caller_is_told),
-		EACH(several),
-		EACH(after_an_invalidation),
-		EACH(while_a_range_is_open),
-		EACH(after_the_slot),
-		EACH(when_a_log_begins),
-		EACH(never_without_a_write),
-		EACH(never_of_what_is_read_only),
-		EACH(not_past_the_slot),
-		EACH(out_of_step),
-		EACH(beside_large_pages),
-		EACH(without_tables),
-		EACH(pending_flush),
+		BOTH_EACH_WAY(asked_once),
+		BOTH_EACH_WAY(what_the_caller_is_told),
+		BOTH_EACH_WAY(several),
+		BOTH_EACH_WAY(after_an_invalidation),
+		BOTH_EACH_WAY(while_a_range_is_open),
+		BOTH_EACH_WAY(after_the_slot),
+		BOTH_EACH_WAY(when_a_log_begins),
+		BOTH_EACH_WAY(never_without_a_write),
+		BOTH_EACH_WAY(never_of_what_is_read_only),
+		BOTH_EACH_WAY(not_past_the_slot),
+		BOTH_EACH_WAY(out_of_step),
+		BOTH_EACH_WAY(beside_large_pages),
+		BOTH_EACH_WAY(without_tables),
+		BOTH_EACH_WAY(pending_flush),
 		BOTH(records_all_the_same),
 	};
 

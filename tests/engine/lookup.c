@@ -12,7 +12,7 @@ static struct sim *machine(void **state, bool unhooked)
 	struct sim_config config = sim_config_default(mode_of(state));
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	config.unhooked = config.untraced = unhooked;
 	config.cpu.page_1g = true;
 	return sim_start(&config);
 }

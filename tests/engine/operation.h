@@ -88,6 +88,8 @@ static inline struct sim_config config_of(enum vmmu_mode mode, uint64_t seed)
 	if (sim_random_below(&r, 2))
 		config.fault_around = (uint8_t)sim_random_below(&r, 7);
 	config.silent = true;
+	config.unhooked = seed % 4 == 3;
+	config.tsc = seed % 8 == 7;
 	return config;
 }
 

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The short ways of a fault (engine/map/direct/direct_quick.h): what each of their
- * checks is for, with the test hook and without. Without it, and untraced, a fault takes
- * the way that production takes.
+ * checks is for, with the test hook, and without it as production has them: traced and untraced.
  */
 #include "case.h"
 
-static struct sim *machine(void **state, bool unhooked)
+static struct sim *machine(void **state, enum way way)
 {
 	struct sim_config config = sim_config_default(mode_of(state));
 
 	config.vcpus = 2;
-	config.unhooked = unhooked;
+	go_by(&config, way);
 	return sim_start(&config);
 }
 
@@ -43,9 +42,9 @@ static enum vmmu_backing_result answer(void *ctx, const struct vmmu_slot_info *s
 }
 
 /* Slot 0 of small pages; the first page is mapped, so that tables, hint and copies are there. */
-static struct sim *begin(void **state, bool unhooked, uint32_t flags)
+static struct sim *begin(void **state, enum way way, uint32_t flags)
 {
-	struct sim *sim = machine(state, unhooked);
+	struct sim *sim = machine(state, way);
 
 	sim_slot_create(sim, 0, 0, 16 * M, flags, on_demand(sim, 0, 0));
 	sim_access(sim, 0, 0, flags & VMMU_SLOT_READONLY ? VMMU_R : VMMU_W);
@@ -79,9 +78,9 @@ static bool is_mapped(struct sim *sim, uint64_t gpa)
 
 static void swap_5m(struct sim *sim) { assert_int_equal(sim_swap_out(sim, 5 * M, K), VMMU_OK); }
 
-static void old_answer(void **state, bool unhooked)
+static void old_answer(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	sim_access(sim, 0, 5 * M + K, VMMU_W);
 	host.then = swap_5m;
@@ -91,9 +90,9 @@ static void old_answer(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void open_range(void **state, bool unhooked)
+static void open_range(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(sim_invalidate_begin(sim, 4 * K, K), VMMU_OK);
 	assert_int_equal(touch(sim, 0, 4 * K, VMMU_W), VMMU_FAULT_RETRY);
@@ -106,9 +105,9 @@ static void open_range(void **state, bool unhooked)
 
 static void delete_slot(struct sim *sim) { assert_int_equal(sim_slot_delete(sim, 0), VMMU_OK); }
 
-static void other_slot(void **state, bool unhooked)
+static void other_slot(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	host.then = delete_slot;
 	assert_int_equal(touch(sim, 0, 3 * K, VMMU_W), VMMU_FAULT_RETRY);
@@ -124,9 +123,9 @@ static void other_slot(void **state, bool unhooked)
 }
 
 /* The slot's other flags: what the copy said of it is old. */
-static void other_flags(void **state, bool unhooked)
+static void other_flags(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(sim_slot_set_flags(sim, 0, VMMU_SLOT_READONLY), VMMU_OK);
 	assert_int_equal(touch(sim, 0, 9 * K, VMMU_W), VMMU_FAULT_READ_ONLY);
@@ -139,9 +138,9 @@ static void other_flags(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void neighbouring_block(void **state, bool unhooked)
+static void neighbouring_block(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	sim_slot_create(sim, 1, 1 * G, 16 * M, 0, on_demand(sim, 1 * G, 0));
 	for (unsigned i = 0; i < 4; i++) {
@@ -152,9 +151,9 @@ static void neighbouring_block(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void first_writes_are_logged(void **state, bool unhooked)
+static void first_writes_are_logged(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, VMMU_SLOT_LOG_DIRTY);
+	struct sim *sim = begin(state, way, VMMU_SLOT_LOG_DIRTY);
 	uint64_t pages;
 
 	assert_int_equal(sim_dirty_log(sim, 0, NULL), VMMU_OK);
@@ -171,9 +170,9 @@ static void first_writes_are_logged(void **state, bool unhooked)
 }
 
 /* Copy on write: W is missing, and no fault may give it without asking. */
-static void shared_frames_stay_so(void **state, bool unhooked)
+static void shared_frames_stay_so(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked);
+	struct sim *sim = machine(state, way);
 	uint64_t calls;
 
 	sim_slot_create(sim, 0, 0, 16 * M, VMMU_SLOT_LOG_DIRTY,
@@ -189,9 +188,9 @@ static void shared_frames_stay_so(void **state, bool unhooked)
 
 static void map_3_by_1(struct sim *sim) { assert_int_equal(touch(sim, 1, 3 * K, VMMU_W), VMMU_FAULT_FIXED); }
 
-static void lost_race(void **state, bool unhooked)
+static void lost_race(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	struct vmmu_backing other = {.pfn = {0x77000}, .rights = VMMU_RWX, .memtype = VMMU_MEMTYPE_WB};
 
 	host.then = map_3_by_1;
@@ -207,9 +206,9 @@ static void lost_race(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void answers_are_looked_at(void **state, bool unhooked)
+static void answers_are_looked_at(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 	struct vmmu_backing odd = {.pfn = {1ull << 46}, .rights = VMMU_RWX, .memtype = VMMU_MEMTYPE_WB};
 	struct sim_walk walk;
 
@@ -232,9 +231,9 @@ static void answers_are_looked_at(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-static void mmio_of_another_generation(void **state, bool unhooked)
+static void mmio_of_another_generation(void **state, enum way way)
 {
-	struct sim *sim = begin(state, unhooked, 0);
+	struct sim *sim = begin(state, way, 0);
 
 	assert_int_equal(sim_access(sim, 0, 64 * M, VMMU_R), VMMU_FAULT_EMULATE_MMIO);
 	assert_int_equal(sim_access(sim, 0, 64 * M, VMMU_R), VMMU_FAULT_EMULATE_MMIO);
@@ -254,7 +253,7 @@ static uint64_t changes(struct sim *sim)
 
 static void watched_meanwhile(void **state)
 {
-	struct sim *sim = begin(state, true, VMMU_SLOT_LOG_DIRTY);
+	struct sim *sim = begin(state, UNWATCHED, VMMU_SLOT_LOG_DIRTY);
 
 	assert_int_equal(sim_dirty_log(sim, 0, NULL), VMMU_OK);
 	assert_int_equal(changes(sim), 0);
@@ -277,9 +276,9 @@ static void fault_during_flush(void *arg)
 	while_pending = touch(arg, 1, 0, VMMU_R);
 }
 
-static void pending_flush(void **state, bool unhooked)
+static void pending_flush(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked);
+	struct sim *sim = machine(state, way);
 
 	sim_slot_create(sim, 0, 0, 16 * M, 0,
 	                sim_backing_new(sim, 0, &(struct sim_backing_config){.copy_on_write = true}));
@@ -303,9 +302,9 @@ static void pending_flush(void **state, bool unhooked)
 }
 
 /* One table, three slots and what an access found before there were any: the log is one slot's. */
-static void neighbours_of_a_log(void **state, bool unhooked)
+static void neighbours_of_a_log(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked);
+	struct sim *sim = machine(state, way);
 	struct sim_walk walk;
 
 	sim_access(sim, 0, 5 * K, VMMU_R); /* an MMIO entry, in the middle of what is to be slot 1 */
@@ -326,9 +325,9 @@ static void neighbours_of_a_log(void **state, bool unhooked)
 }
 
 /* An MMIO entry is only believed where the way to it is whole. */
-static void damage_above_mmio(void **state, bool unhooked)
+static void damage_above_mmio(void **state, enum way way)
 {
-	struct sim *sim = machine(state, unhooked);
+	struct sim *sim = machine(state, way);
 	struct vmmu_fault fault;
 	struct sim_walk walk;
 	uint64_t was;
@@ -346,43 +345,38 @@ static void damage_above_mmio(void **state, bool unhooked)
 	assert_sound(sim);
 }
 
-#define HOOKED(name) \
-	static void name##_hooked(void **state) { name(state, false); } \
-	static void name##_unhooked(void **state) { name(state, true); }
-
-HOOKED(old_answer)
-HOOKED(open_range)
-HOOKED(other_slot)
-HOOKED(other_flags)
-HOOKED(neighbouring_block)
-HOOKED(first_writes_are_logged)
-HOOKED(shared_frames_stay_so)
-HOOKED(lost_race)
-HOOKED(answers_are_looked_at)
-HOOKED(mmio_of_another_generation)
-HOOKED(pending_flush)
-HOOKED(neighbours_of_a_log)
-HOOKED(damage_above_mmio)
+EACH_WAY(old_answer)
+EACH_WAY(open_range)
+EACH_WAY(other_slot)
+EACH_WAY(other_flags)
+EACH_WAY(neighbouring_block)
+EACH_WAY(first_writes_are_logged)
+EACH_WAY(shared_frames_stay_so)
+EACH_WAY(lost_race)
+EACH_WAY(answers_are_looked_at)
+EACH_WAY(mmio_of_another_generation)
+EACH_WAY(pending_flush)
+EACH_WAY(neighbours_of_a_log)
+EACH_WAY(damage_above_mmio)
 
 MODES;
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define EACH(name) BOTH(name##_hooked), BOTH(name##_unhooked)
-		EACH(old_answer),
-		EACH(open_range),
-		EACH(other_slot),
-		EACH(other_flags),
-		EACH(neighbouring_block),
-		EACH(first_writes_are_logged),
-		EACH(shared_frames_stay_so),
-		EACH(lost_race),
-		EACH(answers_are_looked_at),
-		EACH(mmio_of_another_generation),
-		EACH(pending_flush),
-		EACH(neighbours_of_a_log),
-		EACH(damage_above_mmio),
+		BOTH_EACH_WAY(old_answer),
+		BOTH_EACH_WAY(open_range),
+		BOTH_EACH_WAY(other_slot),
+		BOTH_EACH_WAY(other_flags),
+		BOTH_EACH_WAY(neighbouring_block),
+		BOTH_EACH_WAY(first_writes_are_logged),
+		BOTH_EACH_WAY(shared_frames_stay_so),
+		BOTH_EACH_WAY(lost_race),
+		BOTH_EACH_WAY(answers_are_looked_at),
+		BOTH_EACH_WAY(mmio_of_another_generation),
+		BOTH_EACH_WAY(pending_flush),
+		BOTH_EACH_WAY(neighbours_of_a_log),
+		BOTH_EACH_WAY(damage_above_mmio),
 		BOTH(watched_meanwhile),
 	};
 

@@ -231,8 +231,9 @@ static void print_test(enum vmmu_mode mode, uint64_t seed, const struct op *ops,
 	        c.max_slots, c.evict_percent);
 	fprintf(stderr, "\tconfig.cpu.page_1g = %d;\n\tconfig.cpu.exec_only = %d;\n\tconfig.cpu.ad = %d;\n"
 	                "\tconfig.no_mmio_cache = %d;\n\tconfig.cpu.levels5 = %d;\n\tconfig.levels = %u;\n"
-	                "\tconfig.fault_around = %u;\n",
-	        c.cpu.page_1g, c.cpu.exec_only, c.cpu.ad, c.no_mmio_cache, c.cpu.levels5, c.levels, c.fault_around);
+	                "\tconfig.fault_around = %u;\n\tconfig.unhooked = %d;\n\tconfig.tsc = %d;\n",
+	        c.cpu.page_1g, c.cpu.exec_only, c.cpu.ad, c.no_mmio_cache, c.cpu.levels5, c.levels, c.fault_around, c.unhooked,
+	        c.tsc);
 	fprintf(stderr, "\tstruct sim *sim = sim_start(&config);\n\n");
 	for (unsigned i = 0; i < count; i++)
 		print_op(&c, &ops[i]);

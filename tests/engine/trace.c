@@ -4,6 +4,8 @@
  * the records replayed give the tables is checked at the end of every test of
  * every file (sim_end).
  */
+#include <string.h>
+
 #include "case.h"
 
 MODES;
@@ -84,6 +86,113 @@ static void a_fault_tells_its_story(void **state)
 	assert_sound(sim);
 }
 
+/*
+ * What the facts of a fault allow one record to say, and what they do not: the same is told of
+ * it. Whether there is a test hook, and whose clock it is, is no matter.
+ */
+static void a_brief_fault_says_the_same(void **state)
+{
+	static const struct {
+		uint64_t error_code;
+		uint32_t access;
+		unsigned order;
+		bool brief;
+	} cases[] = {
+		{0x1ull << 32 | 6, VMMU_W | VMMU_ACCESS_USER, 0, true},
+		{0xffull << 32 | 0xfff, VMMU_R | VMMU_ACCESS_WALK, 0, true},
+		{0x82, VMMU_X, 9, true},
+		{0, VMMU_W, 9, true},
+		{1ull << 12, VMMU_W, 0, false},
+		{1ull << 31, VMMU_W, 0, false},
+		{1ull << 40, VMMU_W, 0, false},
+		{1ull << 63, VMMU_W, 0, false},
+		{2, VMMU_W | 1 << 8, 0, false},
+		{2, VMMU_W | 1u << 30, 9, false},
+	};
+	for (unsigned n = 0; n < 3 * sizeof(cases) / sizeof(cases[0]); n++) {
+		struct sim_config config = sim_config_default(mode_of(state));
+		const uint64_t gpa = 6 * M + 0x3456, error_code = cases[n / 3].error_code;
+
+		config.unhooked = n % 3;
+		config.tsc = n % 3 == 2;
+		struct sim *sim = sim_start(&config);
+		struct vmmu_trace_ring *ring = &sim->vcpu[0].ring;
+		const uint64_t pages = cases[n / 3].order ? 512 : 1, gfn = gpa / K;
+		struct vmmu_fault fault = {
+			.gpa = vmmu_gpa_of(gpa),
+			.access = cases[n / 3].access,
+			.error_code = error_code,
+			.rip = 0xffffffff81234567,
+			.word = 0xfedcba9876543210,
+		};
+
+		sim_slot_create(sim, 0, 0, 64 * M, 0, contiguous(sim, 0, cases[n / 3].order));
+		/* Tables, the slot and the hint are there. */
+		sim_access(sim, 0, pages > 1 ? 8 * M : 7 * M, VMMU_R);
+		sim_access(sim, 0, pages > 1 ? 10 * M : 6 * M, VMMU_R);
+		sim_access(sim, 0, pages > 1 ? 12 * M : 6 * M + K, cases[n / 3].access & VMMU_RWX);
+		sim_drain(sim);
+		const size_t first = sim->trace.records;
+
+		sim_ref_mark(&sim->ref, gfn, SIM_MAY_WRITE);
+		assert_int_equal(vmmu_fault(sim->vcpu[0].engine, &fault), VMMU_FAULT_FIXED);
+		assert_int_equal(vmmu_trace_ring_waiting(ring), cases[n / 3].brief ? 1 : 3);
+		assert_int_equal(vmmu_trace_ring_at(ring, 0)->event,
+		                 cases[n / 3].brief ? VMMU_TRACE_FAULT_FIXED : VMMU_TRACE_PAGE_FAULT);
+		sim_drain(sim);
+		assert_int_equal(sim->trace.records, first + 3);
+		const struct vmmu_trace_record *r = &sim->trace.record[first];
+
+		for (unsigned i = 0; i < 3; i++) {
+			assert_int_equal(r[i].vm, 1);
+			assert_int_equal(r[i].vcpu, 0);
+			assert_int_equal(r[i].fault, fault.id);
+			assert_int_equal(r[i].root, sim->vcpu[0].root.id);
+			assert_int_equal(r[i].seq, r[0].seq + i);
+		}
+		assert_int_equal(r[0].event, VMMU_TRACE_PAGE_FAULT);
+		assert_int_equal(r[0].access, fault.access);
+		assert_int_equal(r[0].page_fault.address, gpa);
+		assert_int_equal(r[0].page_fault.error_code, error_code);
+		assert_int_equal(r[0].page_fault.guest_rip, fault.rip);
+		assert_int_equal(r[0].page_fault.word, fault.word);
+		assert_int_equal(r[1].event, VMMU_TRACE_SPTE_CHANGED);
+		assert_int_equal(r[1].cause, VMMU_CAUSE_VIOLATION);
+		assert_int_equal(r[1].level, fault.level);
+		assert_int_equal(fault.level, pages > 1 ? 2 : 1);
+		assert_int_equal(r[1].index, gfn / pages % 512);
+		assert_int_equal(r[1].spte.gfn, gfn & ~(pages - 1));
+		assert_int_equal(r[1].spte.old_spte, 0);
+		assert_int_equal(r[1].spte.new_spte, fault.entry);
+		assert_int_equal(r[2].event, VMMU_TRACE_FAULT_END);
+		assert_int_equal(r[2].result, VMMU_FAULT_FIXED);
+		assert_int_equal(r[2].level, fault.level);
+		assert_int_equal(r[2].fault_end.gpa, gpa);
+		assert_int_equal(r[2].fault_end.pfn, fault.pfn.v);
+		assert_int_equal(r[2].fault_end.entry, fault.entry);
+		assert_int_equal(r[2].fault_end.handler, VMMU_HANDLER_DIRECT);
+		assert_sound(sim);
+	}
+}
+
+/* A record that stands for itself comes out as it is. */
+static void others_are_not_taken_apart(void **state)
+{
+	struct vmmu_trace_record record, out[VMMU_TRACE_EXPANDED];
+
+	(void)state;
+	for (unsigned event = 0; event < 64; event++) {
+		memset(&record, 0x5a, sizeof(record));
+		record.event = (uint16_t)event;
+		record.level = event == VMMU_TRACE_FAULT_FIXED ? VMMU_LEVEL_MAX + 1 : 3;
+		assert_int_equal(vmmu_trace_expand(&record, out), 1);
+		assert_memory_equal(&record, &out[0], sizeof(record));
+	}
+	record.event = VMMU_TRACE_FAULT_FIXED;
+	record.level = 0;
+	assert_int_equal(vmmu_trace_expand(&record, out), 1);
+}
+
 /* Each operation writes its entries under its own cause. */
 static void causes_name_the_reason(void **state)
 {
@@ -141,7 +250,7 @@ static void a_full_ring_drops_and_counts(void **state)
 	vmmu_stats_read(sim->vm, &stats);
 	assert_int_equal(stats.trace_dropped, dropped);
 	/* Room again: the next record tells of the loss, with the sequence gap to match. */
-	uint32_t last = vmmu_trace_ring_at(ring, 15)->seq;
+	uint32_t last = vmmu_trace_ring_at(ring, 15)->seq + vmmu_trace_numbers(vmmu_trace_ring_at(ring, 15)) - 1;
 
 	sim->trace.records = 0;
 	sim_trace_drain(&sim->trace, ring);
@@ -352,6 +461,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(a_fault_tells_its_story),
+		BOTH(a_brief_fault_says_the_same),
+		cmocka_unit_test(others_are_not_taken_apart),
 		BOTH(causes_name_the_reason),
 		BOTH(a_full_ring_drops_and_counts),
 		BOTH(without_a_ring_all_is_dropped),

@@ -10,8 +10,13 @@ static unsigned count_events(const struct vmmu_trace_ring *ring, unsigned event)
 {
 	unsigned count = 0;
 
-	for (uint32_t i = 0; i < vmmu_trace_ring_waiting(ring); i++)
-		count += vmmu_trace_ring_at(ring, i)->event == event;
+	for (uint32_t i = 0; i < vmmu_trace_ring_waiting(ring); i++) {
+		struct vmmu_trace_record parts[VMMU_TRACE_EXPANDED];
+		unsigned n = vmmu_trace_expand(vmmu_trace_ring_at(ring, i), parts);
+
+		while (n--)
+			count += parts[n].event == event;
+	}
 	return count;
 }
 
@@ -91,6 +96,23 @@ static enum vmmu_backing_result switch_while_asked(struct host *host, const stru
 	return VMMU_BACKING_OK;
 }
 
+static bool tells_of_entry(const struct vmmu_trace_record *r, const struct vmmu_path_step *step)
+{
+	struct vmmu_trace_record parts[VMMU_TRACE_EXPANDED];
+	unsigned n = vmmu_trace_expand(r, parts);
+
+	while (n--) {
+		bool written = parts[n].event == VMMU_TRACE_SPTE_CHANGED && parts[n].spte.table == step->table.v &&
+		               parts[n].spte.new_spte == step->entry;
+		bool found = parts[n].event == VMMU_TRACE_FOUND && parts[n].entry.table == step->table.v &&
+		             parts[n].entry.spte == step->entry;
+
+		if ((written || found) && parts[n].index == step->index)
+			return true;
+	}
+	return false;
+}
+
 /* Every entry is told of: as written, or as found when it began. */
 static void see_entry(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn)
 {
@@ -98,16 +120,9 @@ static void see_entry(void *arg, const struct vmmu_path_step *step, vmmu_gfn gfn
 
 	(void)gfn;
 	for (unsigned n = 0; n < 2; n++)
-		for (uint32_t i = 0; i < vmmu_trace_ring_waiting(rings[n]); i++) {
-			const struct vmmu_trace_record *r = vmmu_trace_ring_at(rings[n], i);
-			bool written = r->event == VMMU_TRACE_SPTE_CHANGED &&
-			               r->spte.table == step->table.v && r->spte.new_spte == step->entry;
-			bool found = r->event == VMMU_TRACE_FOUND && r->entry.table == step->table.v &&
-			             r->entry.spte == step->entry;
-
-			if ((written || found) && r->index == step->index)
+		for (uint32_t i = 0; i < vmmu_trace_ring_waiting(rings[n]); i++)
+			if (tells_of_entry(vmmu_trace_ring_at(rings[n], i), step))
 				return;
-		}
 	fail_msg("nothing tells of entry %u of table %#lx", step->index, step->table.v);
 }
 
@@ -179,7 +194,7 @@ static void run_ring(void **state, uint32_t start, uint32_t size)
 			const struct vmmu_trace_record *r = vmmu_trace_ring_at(&ring, 0);
 
 			gaps += last_gap = r->seq - next;
-			next = r->seq + 1;
+			next = r->seq + vmmu_trace_numbers(r);
 			if (r->event == VMMU_TRACE_DROPS)
 				told += r->drops.records;
 			got++;

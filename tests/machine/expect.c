@@ -73,38 +73,39 @@ static _Noreturn void give_up(const char *name, const char *why)
 
 /* ---- Reading ------------------------------------------------------------------------- */
 
-/* They are the file's; `vmmu check` holds it to them. */
-static void leave_out_checksums(struct trace *t)
+/* Without the checksums, which are the file's (`vmmu check` holds it to them), and with what stands for several apart. */
+static void take_record(struct trace *t, const struct vmmu_trace_record *record)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < t->count; i++)
-		if (t->records[i].event != VMMU_TRACE_CHECKSUM)
-			t->records[kept++] = t->records[i];
-	t->count = kept;
+	if (record->event != VMMU_TRACE_CHECKSUM)
+		t->count += vmmu_trace_expand(record, &t->records[t->count]);
 }
 
 static void read_trace(const char *name, struct trace *t)
 {
 	FILE *f = fopen(name, "rb");
+	size_t room;
 
 	if (!f)
 		give_up(name, strerror(errno));
 	if (fread(&t->header, sizeof(t->header), 1, f) != 1 ||
 	    memcmp(t->header.magic, VMMU_TRACE_MAGIC, sizeof(t->header.magic)) != 0 ||
-	    (t->header.version != VMMU_TRACE_VERSION && t->header.version != VMMU_TRACE_VERSION_PLAIN))
+	    t->header.version < VMMU_TRACE_VERSION_PLAIN || t->header.version > VMMU_TRACE_VERSION)
 		give_up(name, "not a trace of this version");
 	if (!t->header.complete)
 		give_up(name, "the trace was cut short");
-	t->count = t->header.records;
-	t->records = calloc(t->count + 1, sizeof(*t->records));
-	t->leaves = calloc(t->count + 1, sizeof(*t->leaves));
+	room = VMMU_TRACE_EXPANDED * (t->header.records + 1);
+	t->records = calloc(room, sizeof(*t->records));
+	t->leaves = calloc(room, sizeof(*t->leaves));
 	if (!t->records || !t->leaves)
 		give_up(name, "not enough memory");
-	if (fread(t->records, sizeof(*t->records), t->count, f) != t->count)
-		give_up(name, "fewer records than its header says");
+	for (uint64_t i = 0; i < t->header.records; i++) {
+		struct vmmu_trace_record record;
+
+		if (fread(&record, sizeof(record), 1, f) != 1)
+			give_up(name, "fewer records than its header says");
+		take_record(t, &record);
+	}
 	fclose(f);
-	leave_out_checksums(t);
 }
 
 static void check_whole(const struct trace *t)

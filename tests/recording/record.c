@@ -37,19 +37,21 @@ static struct trace read_trace(void)
 	struct trace t = {.records = 0};
 	FILE *file = fopen(trace_path, "rb");
 	size_t room = 1 << 16;
+	struct vmmu_trace_record record;
 
 	if (!file || fread(&t.header, sizeof(t.header), 1, file) != 1 ||
 	    memcmp(t.header.magic, VMMU_TRACE_MAGIC, 8))
 		stop("is no trace");
-	if ((t.header.version != VMMU_TRACE_VERSION && t.header.version != VMMU_TRACE_VERSION_PLAIN) || t.header.record_size != sizeof(*t.record))
+	if (t.header.version < VMMU_TRACE_VERSION_PLAIN || t.header.version > VMMU_TRACE_VERSION || t.header.record_size != sizeof(*t.record))
 		stop("is a trace of another version");
 	if (!t.header.complete || t.header.dropped)
 		stop("is not complete: a recording needs every record");
 	t.record = malloc(room * sizeof(*t.record));
-	while (t.record && fread(&t.record[t.records], sizeof(*t.record), 1, file) == 1 &&
-	       t.record[t.records].event != VMMU_TRACE_NONE)
-		if (++t.records == room)
+	while (t.record && fread(&record, sizeof(record), 1, file) == 1 && record.event != VMMU_TRACE_NONE) {
+		t.records += vmmu_trace_expand(&record, &t.record[t.records]);
+		if (t.records + VMMU_TRACE_EXPANDED > room)
 			t.record = realloc(t.record, (room *= 2) * sizeof(*t.record));
+	}
 	if (!t.record)
 		abort();
 	fclose(file);

@@ -235,8 +235,8 @@ head -c 600 /dev/zero >zeros
 expect 2 'not a vmmu trace' "$vmmu" trace zeros
 head -c 100 trace >short
 expect 2 'has 100 bytes' "$vmmu" trace short
-{ head -c 8 trace; printf '\x03'; tail -c +10 trace; } >newer
-expect 2 'version 3, this vmmu reads versions 1 and 2' "$vmmu" trace newer
+{ head -c 8 trace; printf '\x04'; tail -c +10 trace; } >newer
+expect 2 'version 4, this vmmu reads versions 1 to 3' "$vmmu" trace newer
 
 expect 1 'standard output: No space' sh -c 'exec "$0" check trace >/dev/full' "$vmmu"
 

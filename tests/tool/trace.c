@@ -57,7 +57,7 @@ static void headers_that_are_refused(void **state)
 	(void)state;
 	assert_refused(511, "no trace");
 	maker.header.version = 7;
-	assert_refused(maker_size(&maker), "version 7, this vmmu reads versions 1 and 2");
+	assert_refused(maker_size(&maker), "version 7, this vmmu reads versions 1 to 3");
 	maker.header.version = VMMU_TRACE_VERSION_PLAIN;
 	maker.header.record_size = 32;
 	assert_refused(maker_size(&maker), "records of 32 bytes");
@@ -624,7 +624,7 @@ static void a_flipped_bit_is_noticed(void **state)
 		fail_msg("%u of %u bits can change unnoticed", unnoticed, bits);
 }
 
-/* The same trace in version 2, with its checksums: not one bit of the file can change. */
+/* The same trace with checksums: not one bit of the file can change. */
 static void no_bit_of_a_file_with_checksums_changes(void **state)
 {
 	struct vmmu_trace_record *sum;
@@ -716,6 +716,181 @@ static void a_damaged_file_keeps_what_is_before(void **state)
 	}
 }
 
+/* ---- one record for three ----------------------------------------------------------- */
+
+/* The three records of the last fault become one. It ends the file for now. */
+static void make_brief(void)
+{
+	struct vmmu_trace_record *r = &maker.records[maker.header.records - 3], brief = {
+											.time = r->time,
+											.seq = r->seq,
+											.event = VMMU_TRACE_FAULT_FIXED,
+											.level = r[1].level,
+											.error_high = (uint8_t)(r->page_fault.error_code >> 32),
+											.vm = r->vm,
+											.vcpu = r->vcpu,
+											.fault = r->fault,
+											.root = r->root,
+											.frame_low = (uint16_t)(r[1].spte.table >> 12),
+											.frame_high = (uint32_t)(r[1].spte.table >> 28) | r->access << 24,
+											.fault_fixed = {
+												.address = r->page_fault.address | r->page_fault.error_code << 52,
+												.guest_rip = r->page_fault.guest_rip,
+												.word = r->page_fault.word,
+												.new_spte = r[1].spte.new_spte,
+											},
+										};
+
+	*r = brief;
+	memset(r + 1, 0, 2 * sizeof(*r));
+	maker.header.records -= 2;
+}
+
+static void maker_fault(uint32_t fault, uint64_t gpa, uint64_t hpa)
+{
+	struct vmmu_trace_record *r = maker_add(&maker, VMMU_TRACE_PAGE_FAULT, 0);
+
+	r->fault = fault;
+	r->access = VMMU_W;
+	r->page_fault = (struct vmmu_trace_page_fault){gpa, 0x182, 0xffffffff81000010ull, 0xabcdef0123456789};
+	maker_write(&maker, 1, L1, gpa >> 12, 0, EPT_LEAF(hpa))->fault = fault;
+	r = maker_add(&maker, VMMU_TRACE_FAULT_END, 0);
+	r->fault = fault;
+	r->level = 1;
+	r->result = VMMU_FAULT_FIXED;
+	r->fault_end = (struct vmmu_trace_fault_end){gpa, hpa >> 12, EPT_LEAF(hpa), VMMU_HANDLER_DIRECT};
+}
+
+enum { BRIEF_FAULTS = 100 };
+
+/* A first fault, and others of which every one or none has but one record. Their dump. */
+static void make_faults(bool brief)
+{
+	maker_init(&maker);
+	maker.header.version = VMMU_TRACE_VERSION;
+	maker_vm(&maker, VMMU_MODE_EPT);
+	maker_table(&maker, 4, ROOT, 0);
+	maker.records[1].vcpu = VMMU_TRACE_NO_VCPU;
+	maker.records[1].created = 0;
+	maker.records[1].seq = maker.seq[1]++;
+	maker.seq[0] = 0;
+	maker_root(&maker, ROOT);
+	maker_first_fault(&maker, GPA, HPA);
+	for (uint32_t i = 1; i < BRIEF_FAULTS; i++) {
+		maker_fault(i + 1, GPA + i * 0x1000ull + 0x123, HPA + i * 0x1000ull);
+		if (brief)
+			make_brief();
+	}
+	maker_dump(&maker, 4, ROOT, GPA >> 12, EPT_TABLE(L3));
+	maker_dump(&maker, 3, L3, GPA >> 12, EPT_TABLE(L2));
+	maker_dump(&maker, 2, L2, GPA >> 12, EPT_TABLE(L1));
+	for (uint32_t i = 0; i < BRIEF_FAULTS; i++)
+		maker_dump(&maker, 1, L1, (GPA >> 12) + i, EPT_LEAF(HPA + i * 0x1000ull));
+	maker_dump_end(&maker, 3 + BRIEF_FAULTS);
+	add_checksum(0);
+	maker.header.crc = vmmu_trace_crc(0, &maker.header, sizeof(maker.header));
+}
+
+static void a_brief_fault_is_read_as_three_records(void **state)
+{
+	struct trace_file brief, apart;
+	uint64_t records;
+
+	(void)state;
+	make_faults(false);
+	assert_verdict("");
+	apart = parsed();
+	make_faults(true);
+	records = maker.header.records;
+	assert_verdict("");
+	brief = parsed();
+	assert_int_equal(brief.ending, TRACE_COMPLETE);
+	assert_int_equal(brief.taken, records);
+	assert_int_equal(apart.taken, records + 2 * (BRIEF_FAULTS - 1));
+	assert_int_equal(brief.count, apart.count);
+	for (uint64_t i = 0; i < brief.count; i++) {
+		struct vmmu_trace_record r = brief.records[i], s = apart.records[i];
+
+		r.time = s.time = 0; /* it has but one */
+		if (r.event == VMMU_TRACE_CHECKSUM)
+			r.checksum = s.checksum;
+		assert_memory_equal(&r, &s, sizeof(r));
+	}
+	trace_close(&brief);
+	trace_close(&apart);
+}
+
+/* Piece by piece from a file that grows, as from memory; what its checksum does not fit goes, all three records of it. */
+static void brief_faults_are_read_as_they_come(void **state)
+{
+	char path[] = "/tmp/vmmu-trace-XXXXXX", *error = NULL;
+	struct trace_file trace, whole;
+	uint64_t records, first;
+	int fd;
+
+	(void)state;
+	make_faults(true);
+	whole = parsed();
+	records = maker.header.records;
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	maker.header.complete = 0;
+	assert_int_equal(pwrite(fd, &maker, maker_size(&maker) - records * sizeof(maker.records[0]), 0), 512);
+	assert_true(trace_open_growing(&trace, path, &error));
+	assert_int_equal(trace.count, 0);
+	for (uint64_t n = 0; n < records; n++) {
+		uint64_t before = trace.count;
+
+		assert_int_equal(pwrite(fd, &maker.records[n], 64, 512 + (off_t)n * 64), 64);
+		assert_int_equal(trace_read_more(&trace), vmmu_trace_numbers(&maker.records[n]));
+		assert_int_equal(trace.count, before + vmmu_trace_numbers(&maker.records[n]));
+	}
+	assert_int_equal(trace.count, whole.count);
+	assert_memory_equal(trace.records, whole.records, trace.count * 64);
+	trace_close(&trace);
+	assert_true(trace_open_counted(&trace, path, &error));
+	assert_int_equal(trace.count, whole.count);
+	assert_int_equal(trace.taken, records);
+	trace_close(&trace);
+	trace_close(&whole);
+
+	maker.header.complete = 1;
+	first = maker.header.records;
+	maker_write(&maker, 1, L1, GPA >> 12, EPT_LEAF(HPA), 0);
+	maker_fault(BRIEF_FAULTS + 1, GPA, HPA);
+	make_brief();
+	add_checksum(first);
+	maker.records[first].word[0] ^= 1;
+	maker.header.crc = 0;
+	maker.header.crc = vmmu_trace_crc(0, &maker.header, sizeof(maker.header));
+	assert_int_equal(pwrite(fd, &maker, maker_size(&maker), 0), maker_size(&maker));
+	close(fd);
+	assert_true(trace_open(&trace, path, &error));
+	assert_int_equal(trace.ending, TRACE_DAMAGED);
+	assert_int_equal(trace.taken, first);
+	assert_int_equal(trace.count, first + 2 * (BRIEF_FAULTS - 1));
+	trace_close(&trace);
+	unlink(path);
+}
+
+/* Where there is no checksum: a level that no entry has. */
+static void a_brief_fault_has_a_level(void **state)
+{
+	(void)state;
+	for (unsigned level = 0; level < 256; level += level < 8 ? 1 : 31) {
+		struct trace_file trace;
+
+		make_faults(true);
+		maker.header.version = VMMU_TRACE_VERSION_PLAIN;
+		maker.header.crc = 0;
+		maker.records[maker.header.records - BRIEF_FAULTS - 6].level = (uint8_t)level;
+		trace = parsed();
+		assert_int_equal(maker.records[maker.header.records - BRIEF_FAULTS - 6].event, VMMU_TRACE_FAULT_FIXED);
+		assert_int_equal(trace.ending == TRACE_DAMAGED, level == 0 || level > VMMU_LEVEL_MAX);
+		trace_close(&trace);
+	}
+}
+
 static void a_lost_first_record_is_found(void **state)
 {
 	(void)state;
@@ -734,6 +909,9 @@ int main(void)
 		cmocka_unit_test_setup(a_file_cut_short_keeps_what_is_there, setup),
 		cmocka_unit_test_setup(damaged_records_stop_the_reading, setup),
 		cmocka_unit_test_setup(a_flipped_bit_is_noticed, setup),
+		cmocka_unit_test_setup(a_brief_fault_is_read_as_three_records, setup),
+		cmocka_unit_test_setup(brief_faults_are_read_as_they_come, setup),
+		cmocka_unit_test_setup(a_brief_fault_has_a_level, setup),
 		cmocka_unit_test_setup(no_bit_of_a_file_with_checksums_changes, setup),
 		cmocka_unit_test_setup(a_damaged_file_keeps_what_is_before, setup),
 		cmocka_unit_test_setup(what_a_newer_engine_adds_is_passed_over, setup),

@@ -40,18 +40,45 @@ bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned coun
 	return true;
 }
 
-bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count)
+/* Like a bus master: what is written is what stands there at the write's end. */
+static struct {
+	struct ide_dma_piece pieces[2];
+	unsigned count;
+	uint64_t sector;
+} moving;
+
+bool disk_write(struct disk *disk, uint64_t sector, const struct ide_dma_piece *pieces, unsigned count)
 {
+	uint32_t bytes = 0;
+
 	assert_int_equal(disk->sectors, sectors);
-	assert_true(count >= 1 && count <= 256 && sector + count <= sectors);
+	assert_int_equal(moving.count, 0);
+	assert_true(count >= 1 && count <= 2);
+	for (unsigned i = 0; i < count; i++)
+		bytes += pieces[i].bytes;
+	assert_int_equal(bytes % DISK_SECTOR_BYTES, 0);
+	assert_true(bytes && bytes / DISK_SECTOR_BYTES <= 256 && sector + bytes / DISK_SECTOR_BYTES <= sectors);
 	if (error)
 		return false;
 	if (sector && fail_after && fail_after-- == 1) {
 		error = true;
 		return late;
 	}
-	memcpy(medium[sector], from, (size_t)count * DISK_SECTOR_BYTES);
+	memcpy(moving.pieces, pieces, count * sizeof(*pieces));
+	moving.count = count;
+	moving.sector = sector;
 	return true;
+}
+
+bool disk_settle(struct disk *disk)
+{
+	uint8_t *to = medium[moving.sector];
+
+	(void)disk;
+	for (unsigned i = 0; i < moving.count; to += moving.pieces[i++].bytes)
+		memcpy(to, moving.pieces[i].from, moving.pieces[i].bytes);
+	moving.count = 0;
+	return !error;
 }
 
 bool disk_busy(const struct disk *disk)
@@ -63,6 +90,7 @@ bool disk_busy(const struct disk *disk)
 bool disk_flush(const struct disk *disk)
 {
 	(void)disk;
+	assert_int_equal(moving.count, 0);
 	return !error;
 }
 
@@ -80,6 +108,10 @@ static struct vmmu_trace_ring ring[TRACE_RINGS];
 static struct vmmu_trace_ring *const rings[TRACE_RINGS] = {&ring[0], &ring[1]};
 static uint64_t now;
 
+/* How many numbers the records use, of which some are for a fault and its write. */
+static bool briefly;
+static uint64_t numbers;
+
 static void start(unsigned disk_sectors)
 {
 	struct vmmu_trace_file_header *h = (void *)medium[0];
@@ -95,7 +127,7 @@ static void start(unsigned disk_sectors)
 	busy = false;
 	fail_after = 0;
 	late = error = false;
-	now = 0;
+	now = numbers = 0;
 	for (unsigned i = 0; i < TRACE_RINGS; i++) {
 		memset(&ring[i], 0, sizeof(ring[i]));
 		ring[i].records = storage[i];
@@ -115,13 +147,15 @@ static void record(unsigned which)
 		trace_disk_make_room(r);
 	if (vmmu_trace_ring_waiting(r) == RING) {
 		r->dropped++;
+		numbers++;
 		return;
 	}
 	r->records[head % RING] = (struct vmmu_trace_record){
 		.time = ++now,
-		.event = VMMU_TRACE_DUMP,
+		.event = briefly && now % 3 == 0 ? VMMU_TRACE_FAULT_FIXED : VMMU_TRACE_DUMP,
 		.vcpu = (uint16_t)which,
 	};
+	numbers += vmmu_trace_numbers(&r->records[head % RING]);
 	r->head = head + 1;
 }
 
@@ -135,6 +169,8 @@ static const struct vmmu_trace_file_header *header(void)
 	return (const void *)medium[0];
 }
 
+static uint64_t numbers_there;
+
 /*
  * The file as its reader sees it: records 1 to n in order, and checksums that fit,
  * one for each 1024 or so and the last of them behind the last record. How many
@@ -144,6 +180,8 @@ static uint64_t read_file(void)
 {
 	uint64_t n = 0, since = 0, sums = 0;
 	uint32_t crc = 0;
+
+	numbers_there = 0;
 	struct vmmu_trace_file_header copy = *header();
 
 	copy.crc = 0;
@@ -160,6 +198,7 @@ static uint64_t read_file(void)
 			continue;
 		}
 		assert_int_equal(r->time, ++n);
+		numbers_there += vmmu_trace_numbers(r);
 		crc = vmmu_trace_crc(crc, r, sizeof(*r));
 		since++;
 		assert_true(since < 1024 + 16 * 8);
@@ -209,6 +248,7 @@ static void in_order(void **state)
 		unsigned count = (unsigned)rand() % 5000, share = 1 + (unsigned)rand() % 200;
 
 		start(SECTORS_MAX);
+		briefly = round % 2;
 		for (unsigned i = 0; i < count; i++) {
 			record((unsigned)rand() % share == 0);
 			busy = rand() % 2;
@@ -230,12 +270,14 @@ static void too_small(void **state)
 	(void)state;
 	for (unsigned size = 2; size < 40; size++) {
 		start(size);
+		briefly = size % 2;
 		for (unsigned i = 0; i < 1000; i++)
 			record(i % 7 == 0);
 		assert_false(trace_disk_close());
 		assert_int_equal(header()->complete, 1);
 		assert_int_equal(header()->records, (size - 1) * 8);
-		assert_int_equal(read_file() + header()->dropped, 1000);
+		read_file();
+		assert_int_equal(numbers_there + header()->dropped, numbers);
 		assert_int_equal(medium[size][0], 0xee);
 	}
 }
@@ -244,18 +286,20 @@ static void too_small(void **state)
 static void failing(void **state)
 {
 	(void)state;
-	for (unsigned at = 1; at < 40; at++) {
+	for (unsigned at = 1; at < 60; at++) {
 		bool whole;
 
 		start(SECTORS_MAX);
 		fail_after = at;
 		late = at % 2;
+		briefly = at % 3 == 0;
 		for (unsigned i = 0; i < 3000; i++)
 			record(0);
 		whole = trace_disk_close();
 		assert_int_equal(whole, fail_after > 0); /* there were not so many writes */
 		assert_int_equal(header()->complete, 1);
-		assert_int_equal(read_file() + header()->dropped, 3000);
+		read_file();
+		assert_int_equal(numbers_there + header()->dropped, numbers);
 		assert_true(fail_after || header()->dropped);
 	}
 }

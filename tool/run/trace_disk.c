@@ -77,7 +77,7 @@ bool trace_disk_make(struct trace_disk *disk, const char *path, uint64_t bytes, 
 static bool explain_loss(const char *path, const struct trace_file *trace, char **error)
 {
 	unsigned long long lost = trace->header.dropped;
-	uint64_t held = trace->count * sizeof(struct vmmu_trace_record);
+	uint64_t held = trace->taken * sizeof(struct vmmu_trace_record);
 	struct statvfs fs;
 
 	if (!lost)
@@ -100,11 +100,11 @@ bool trace_disk_finish(const struct trace_disk *disk, uint64_t *records, uint64_
 	off_t size;
 	bool ok = true;
 
-	if (!trace_open(&trace, path, error))
+	if (!trace_open_counted(&trace, path, error))
 		return false;
 	*records = trace.count;
 	*dropped = trace.header.dropped;
-	size = (off_t)(sizeof(trace.header) + trace.count * sizeof(struct vmmu_trace_record));
+	size = (off_t)(sizeof(trace.header) + trace.taken * sizeof(struct vmmu_trace_record));
 	/* A damaged trace is left whole, for whoever wants to look into it. */
 	if (trace.ending != TRACE_DAMAGED && truncate(path, size) != 0) {
 		*error = formatted("%s cannot be cut to size: %s", path, strerror(errno));

@@ -17,6 +17,7 @@ enum {
 	HEADER_BYTES = sizeof(struct vmmu_trace_file_header),
 	RECORD_BYTES = sizeof(struct vmmu_trace_record),
 	MAP_BYTES_MIN = 1 << 20,
+	EXPANDED_MIN = 1 << 12,     /* records */
 	SORTED_IN_MEMORY = 1 << 18, /* positions */
 };
 
@@ -42,14 +43,14 @@ static bool header_is_usable(const struct trace_file *trace, char **error)
 		*error = formatted("%s is not a vmmu trace (`vmmu run --trace FILE` makes one) and no recording of KVM "
 		                   "(`vmmu record` makes one, also trace-cmd, perf and tracefs)",
 		                   trace->path);
-	else if (header->version != VMMU_TRACE_VERSION && header->version != VMMU_TRACE_VERSION_PLAIN)
-		*error = formatted("%s is a trace of version %u, this vmmu reads versions %u and %u; "
+	else if (header->version < VMMU_TRACE_VERSION_PLAIN || header->version > VMMU_TRACE_VERSION)
+		*error = formatted("%s is a trace of version %u, this vmmu reads versions %u to %u; "
 		                   "use the vmmu that made it, or make the trace again",
 		                   trace->path, header->version, VMMU_TRACE_VERSION_PLAIN, VMMU_TRACE_VERSION);
 	else if (header->record_size != RECORD_BYTES)
 		*error = formatted("%s has records of %u bytes, version %u has %u; the file is damaged",
 		                   trace->path, header->record_size, header->version, RECORD_BYTES);
-	else if (header->version != VMMU_TRACE_VERSION_PLAIN && header->complete && header_crc(header) != header->crc)
+	else if (header->complete && header->crc != (header->version == VMMU_TRACE_VERSION_PLAIN ? 0 : header_crc(header)))
 		*error = formatted("%s has a header that its checksum does not fit; the file is damaged", trace->path);
 	else
 		return true;
@@ -74,6 +75,8 @@ static char *record_fault(const struct vmmu_trace_record *record)
 		return formatted("event %u is beyond what an event can be", record->event);
 	if (!trace_knows(record))
 		return NULL;
+	if (record->event == VMMU_TRACE_FAULT_FIXED && record->level == 0)
+		return duplicate("a fault has written an entry of no level");
 	if (record->level > VMMU_LEVEL_MAX)
 		return formatted("level %u does not exist", record->level);
 	if (names_entry && (record->level == 0 || record->index >= 512))
@@ -89,13 +92,98 @@ static bool check_sum(struct trace_file *trace, const struct vmmu_trace_record *
 {
 	if (record->checksum.records == trace->since && record->checksum.crc == trace->crc) {
 		trace->since = trace->crc = 0;
+		trace->sure = trace->count + 1;
 		return true;
 	}
 	trace->damage = formatted("the checksum of the %llu records from there on does not fit",
 	                          (unsigned long long)trace->since);
-	trace->count -= trace->since;
+	trace->taken -= trace->since;
+	trace->count = trace->sure;
 	return false;
 }
+
+/* ---- records that stand for several ------------------------------------------------ */
+
+/* Memory for `room` records, with those that are there. NULL: *error says why not. */
+static struct vmmu_trace_record *more_expanded(struct trace_file *trace, uint64_t room, char **error)
+{
+	size_t bytes = room * RECORD_BYTES;
+	void *map;
+
+	if (trace->expanded_fd < 0)
+		return reallocate(trace->expanded, bytes);
+	/* Room for all of it now: a full disk must not be found out by a write to the map. */
+	errno = posix_fallocate(trace->expanded_fd, 0, (off_t)bytes);
+	if (errno)
+		map = MAP_FAILED;
+	else if (trace->expanded)
+		map = mremap(trace->expanded, trace->expanded_room * RECORD_BYTES, bytes, MREMAP_MAYMOVE);
+	else
+		map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, trace->expanded_fd, 0);
+	if (map != MAP_FAILED)
+		return map;
+	*error = formatted("%s does not fit into the temporary folder: %s", trace->path, strerror(errno));
+	return NULL;
+}
+
+static bool make_expanded_room(struct trace_file *trace, uint64_t count, char **error)
+{
+	uint64_t room = trace->expanded ? trace->expanded_room : EXPANDED_MIN;
+	struct vmmu_trace_record *more;
+
+	while (room < count)
+		room *= 2;
+	if (trace->expanded && room == trace->expanded_room)
+		return true;
+	if (!trace->expanded && trace->fd >= 0) {
+		trace->expanded_fd = stream_temporary_file(error);
+		if (trace->expanded_fd < 0)
+			return false;
+	}
+	more = more_expanded(trace, room, error);
+	if (!more)
+		return false;
+	/* So far they were as in the file. */
+	if (!trace->expanded && trace->count)
+		memcpy(more, trace->raw, trace->count * RECORD_BYTES);
+	trace->expanded = more;
+	trace->expanded_room = room;
+	trace->records = more;
+	return true;
+}
+
+static bool add_record(struct trace_file *trace, const struct vmmu_trace_record *record, char **error)
+{
+	struct vmmu_trace_record parts[VMMU_TRACE_EXPANDED];
+	unsigned count;
+
+	if (trace->counted || (!trace->expanded && record->event != VMMU_TRACE_FAULT_FIXED)) {
+		trace->count += vmmu_trace_numbers(record);
+		return true;
+	}
+	count = vmmu_trace_expand(record, parts);
+	if (!make_expanded_room(trace, trace->count + count, error))
+		return false;
+	memcpy(trace->expanded + trace->count, parts, count * RECORD_BYTES);
+	trace->count += count;
+	return true;
+}
+
+static void release_expanded(struct trace_file *trace)
+{
+	if (trace->expanded_fd >= 0) {
+		if (trace->expanded)
+			munmap(trace->expanded, trace->expanded_room * RECORD_BYTES);
+		close(trace->expanded_fd);
+	} else {
+		free(trace->expanded);
+	}
+	trace->expanded_fd = -1;
+	trace->expanded = NULL;
+	trace->expanded_room = 0;
+}
+
+/* ---- the file ------------------------------------------------------------------------ */
 
 /*
  * Map so many bytes of the file; more than there are, so that it need not be done
@@ -118,7 +206,9 @@ static bool map_bytes(struct trace_file *trace, uint64_t bytes, char **error)
 	}
 	trace->map = map;
 	trace->mapped = size;
-	trace->records = (const struct vmmu_trace_record *)(map + HEADER_BYTES);
+	trace->raw = (const struct vmmu_trace_record *)(map + HEADER_BYTES);
+	if (!trace->expanded)
+		trace->records = trace->raw;
 	return true;
 }
 
@@ -126,7 +216,7 @@ static bool map_bytes(struct trace_file *trace, uint64_t bytes, char **error)
 static uint64_t take_records(struct trace_file *trace, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
-		const struct vmmu_trace_record *record = &trace->records[trace->count];
+		const struct vmmu_trace_record *record = &trace->raw[trace->taken];
 
 		if (record->event == VMMU_TRACE_NONE)
 			return i;
@@ -141,7 +231,9 @@ static uint64_t take_records(struct trace_file *trace, uint64_t n)
 			trace->since++;
 			trace->crc = vmmu_trace_crc(trace->crc, record, RECORD_BYTES);
 		}
-		trace->count++;
+		if (!add_record(trace, record, &trace->damage))
+			return i;
+		trace->taken++;
 	}
 	return n;
 }
@@ -152,7 +244,7 @@ static void find_ending(struct trace_file *trace)
 		trace->ending = TRACE_DAMAGED;
 	else if (!trace->header.complete)
 		trace->ending = TRACE_OPEN;
-	else if (trace->count < trace->header.records)
+	else if (trace->taken < trace->header.records)
 		trace->ending = TRACE_SHORT;
 	else if (has_checksums(trace) && trace->since && !trace->header.dropped)
 		trace->ending = TRACE_SHORT;
@@ -206,7 +298,7 @@ static uint64_t records_there(const struct trace_file *trace)
 	whole = bytes < HEADER_BYTES ? 0 : (bytes - HEADER_BYTES) / RECORD_BYTES;
 	if (trace->header.complete && trace->header.records < whole)
 		whole = trace->header.records;
-	return whole > trace->count ? whole - trace->count : 0;
+	return whole > trace->taken ? whole - trace->taken : 0;
 }
 
 /* Take all that is there by now. True: nothing behind it can belong to the trace. */
@@ -221,10 +313,10 @@ static bool take_all(struct trace_file *trace, char **error)
 	if (!trace->is_copy)
 		read_at(trace->fd, &trace->header, HEADER_BYTES, 0);
 	there = records_there(trace);
-	if (there && !map_bytes(trace, HEADER_BYTES + (trace->count + there) * RECORD_BYTES, error))
+	if (there && !map_bytes(trace, HEADER_BYTES + (trace->taken + there) * RECORD_BYTES, error))
 		return true;
 	return take_records(trace, there) < there ||
-	       (trace->header.complete && trace->count >= trace->header.records);
+	       (trace->header.complete && trace->taken >= trace->header.records);
 }
 
 uint64_t trace_read_more(struct trace_file *trace)
@@ -254,7 +346,7 @@ bool trace_may_grow(const struct trace_file *trace)
 	/* A whole trace may come slowly through a pipe. */
 	if (trace->is_copy)
 		return trace->stream && !trace->damage &&
-		       !(trace->header.complete && trace->count >= trace->header.records);
+		       !(trace->header.complete && trace->taken >= trace->header.records);
 	return trace->ending == TRACE_OPEN;
 }
 
@@ -307,9 +399,12 @@ static bool open_header(struct trace_file *trace, const char *path, char **error
 	return trace->fd >= 0;
 }
 
-bool trace_open_growing(struct trace_file *trace, const char *path, char **error)
+static bool open_growing(struct trace_file *trace, const char *path, bool counted, char **error)
 {
-	*trace = (struct trace_file){.path = duplicate(strcmp(path, "-") ? path : "standard input"), .fd = -1};
+	*trace = (struct trace_file){.path = duplicate(strcmp(path, "-") ? path : "standard input"),
+	                             .fd = -1,
+	                             .expanded_fd = -1,
+	                             .counted = counted};
 	*error = NULL;
 	if (open_header(trace, path, error)) {
 		take_all(trace, error);
@@ -321,9 +416,9 @@ bool trace_open_growing(struct trace_file *trace, const char *path, char **error
 	return false;
 }
 
-bool trace_open(struct trace_file *trace, const char *path, char **error)
+static bool open_whole(struct trace_file *trace, const char *path, bool counted, char **error)
 {
-	if (!trace_open_growing(trace, path, error))
+	if (!open_growing(trace, path, counted, error))
 		return false;
 	if (read_all(trace, error))
 		return true;
@@ -331,11 +426,26 @@ bool trace_open(struct trace_file *trace, const char *path, char **error)
 	return false;
 }
 
+bool trace_open_growing(struct trace_file *trace, const char *path, char **error)
+{
+	return open_growing(trace, path, false, error);
+}
+
+bool trace_open(struct trace_file *trace, const char *path, char **error)
+{
+	return open_whole(trace, path, false, error);
+}
+
+bool trace_open_counted(struct trace_file *trace, const char *path, char **error)
+{
+	return open_whole(trace, path, true, error);
+}
+
 bool trace_parse(struct trace_file *trace, const void *data, size_t size, char **error)
 {
 	uint64_t n;
 
-	*trace = (struct trace_file){.path = duplicate("trace"), .fd = -1};
+	*trace = (struct trace_file){.path = duplicate("trace"), .fd = -1, .expanded_fd = -1};
 	if (size < HEADER_BYTES) {
 		*error = formatted("%zu bytes are no trace, the header alone has %d", size, HEADER_BYTES);
 		trace_close(trace);
@@ -353,7 +463,7 @@ bool trace_parse(struct trace_file *trace, const void *data, size_t size, char *
 		struct vmmu_trace_record *records = allocate(n * RECORD_BYTES);
 
 		memcpy(records, (const char *)data + HEADER_BYTES, n * RECORD_BYTES);
-		trace->records = records;
+		trace->raw = trace->records = records;
 	}
 	take_records(trace, n);
 	find_ending(trace);
@@ -366,10 +476,11 @@ static void release_records(struct trace_file *trace)
 	if (trace->map)
 		munmap(trace->map, trace->mapped);
 	else
-		free((void *)(uintptr_t)trace->records);
+		free((void *)(uintptr_t)trace->raw);
+	release_expanded(trace);
 	trace->map = NULL;
 	trace->mapped = 0;
-	trace->records = NULL;
+	trace->records = trace->raw = NULL;
 }
 
 void trace_close(struct trace_file *trace)
@@ -380,7 +491,7 @@ void trace_close(struct trace_file *trace)
 		close(trace->fd);
 	free(trace->path);
 	free(trace->damage);
-	*trace = (struct trace_file){.fd = -1};
+	*trace = (struct trace_file){.fd = -1, .expanded_fd = -1};
 }
 
 /* ---- the order of time --------------------------------------------------------------- */
@@ -481,7 +592,7 @@ bool trace_sort(struct trace_file *trace, char **error)
 	release_records(trace);
 	trace->map = (uint8_t *)sorted;
 	trace->mapped = count * RECORD_BYTES;
-	trace->records = sorted;
+	trace->records = trace->raw = sorted;
 	trace->sorted = true;
 	return true;
 }
@@ -495,7 +606,7 @@ double trace_seconds(const struct trace_file *trace, const struct vmmu_trace_rec
 
 void trace_warn_ending(const struct trace_file *trace)
 {
-	unsigned long long count = trace->count;
+	unsigned long long count = trace->taken;
 
 	switch (trace->ending) {
 	case TRACE_COMPLETE:

@@ -2,7 +2,9 @@
 /*
  * Reading a trace (docs/trace-format.md), also while it is being written. A file is
  * mapped; what comes packed (gzip, zstd), through a pipe or from standard input is
- * unpacked into a temporary file first. So memory does not grow with the trace.
+ * unpacked into a temporary file first. So memory does not grow with the trace. A record that
+ * stands for several (vmmu_trace_expand) is seen as these, which stand in another temporary file
+ * with all others.
  */
 #ifndef TOOL_TRACE_FILE_H
 #define TOOL_TRACE_FILE_H
@@ -26,16 +28,23 @@ struct trace_file {
 	struct stream *stream; /* where a copy comes from, while more may come; NULL: it is the file itself */
 	bool is_copy;
 	struct vmmu_trace_file_header header;
-	const struct vmmu_trace_record *records; /* as in the file, until trace_sort */
+	const struct vmmu_trace_record *records; /* in the order of the file, until trace_sort */
 	uint64_t count;
-	uint64_t unknown; /* of these, of events that are not known here */
-	uint8_t *map;     /* header and records; NULL: parsed from memory */
-	size_t mapped;    /* bytes, also beyond the end of the file */
+	uint64_t unknown;                    /* of these, of events that are not known here */
+	const struct vmmu_trace_record *raw; /* as in the file */
+	uint64_t taken;                      /* of these, what `records` are made of */
+	struct vmmu_trace_record *expanded;  /* `records`, when they are not as in the file; NULL: they are */
+	uint64_t expanded_room;              /* records that fit there */
+	bool counted;                        /* only: nothing is expanded */
+	int expanded_fd;                     /* where they stand; -1: in memory, as all that was parsed from there */
+	uint8_t *map;                        /* header and records; NULL: parsed from memory */
+	size_t mapped;                       /* bytes, also beyond the end of the file */
 	uint64_t copied;
 	bool sorted; /* trace_sort had to make a copy in another order */
 	enum trace_ending ending;
-	char *damage;   /* what is wrong with record `count` */
-	uint64_t since; /* records behind the last checksum, which nothing vouches for yet */
+	char *damage;   /* what is wrong with record `taken` of the file */
+	uint64_t since; /* records of the file behind the last checksum, which nothing vouches for yet */
+	uint64_t sure;  /* records up to that checksum */
 	uint32_t crc;   /* theirs */
 };
 
@@ -44,6 +53,8 @@ struct trace_file {
  * for the user (the caller frees it) and there is nothing to close.
  */
 bool trace_open(struct trace_file *trace, const char *path, char **error);
+/* The same, to know what is there: nothing but `taken`, `count`, header and ending may be looked at. */
+bool trace_open_counted(struct trace_file *trace, const char *path, char **error);
 /* The same, but of what comes through a pipe only the header is waited for. */
 bool trace_open_growing(struct trace_file *trace, const char *path, char **error);
 /* The same from memory; `size` bytes at `data` as they would stand in a file. */

@@ -137,9 +137,9 @@ static void check_ending(struct verifier *v)
 	const struct trace_file *trace = v->trace;
 
 	if (trace->ending == TRACE_DAMAGED)
-		found(v->verdict, "record %" PRIu64 " is damaged: %s", trace->count, trace->damage);
+		found(v->verdict, "record %" PRIu64 " is damaged: %s", trace->taken, trace->damage);
 	else if (trace->ending == TRACE_SHORT)
-		found(v->verdict, "%" PRIu64 " records of %" PRIu64 " are there", trace->count,
+		found(v->verdict, "%" PRIu64 " records of %" PRIu64 " are there", trace->taken,
 		      trace->header.records);
 	else if (trace->ending == TRACE_OPEN)
 		found(v->verdict, "the trace was not closed: the run goes on or was cut short");

@@ -23,7 +23,9 @@
 #include "visor/vm/watch.h"
 
 #define VM_ID 1
-#define RING_RECORDS 4096u /* a power of two: 256 KiB */
+/* Powers of two. The vCPU's has 2 MiB: a burst of faults must not wait for the disk. */
+#define VCPU_RING_RECORDS 32768u
+#define MANAGE_RING_RECORDS 4096u
 #define CPUS 1
 
 /* ---- what the platform asks ------------------------------------------------------- */
@@ -75,10 +77,10 @@ static __attribute__((format(printf, 2, 3))) bool refuse(struct vm *vm, const ch
 	return false;
 }
 
-static bool make_ring(struct vmmu_trace_ring *ring)
+static bool make_ring(struct vmmu_trace_ring *ring, uint32_t records)
 {
-	ring->records = object_alloc(RING_RECORDS * sizeof(struct vmmu_trace_record));
-	ring->size = RING_RECORDS;
+	ring->records = object_alloc(records * sizeof(struct vmmu_trace_record));
+	ring->size = records;
 	return ring->records;
 }
 
@@ -90,7 +92,7 @@ static bool set_up_trace(struct vm *vm)
 
 	rings[0] = &vm->vcpu_ring;
 	rings[1] = &vm->manage_ring;
-	if (!make_ring(rings[0]) || !make_ring(rings[1]))
+	if (!make_ring(rings[0], VCPU_RING_RECORDS) || !make_ring(rings[1], MANAGE_RING_RECORDS))
 		return refuse(vm, "no memory for the trace rings");
 	snprintf(machine, sizeof(machine), "visor-%s", vm->vcpu.backend->name);
 	if (!trace_disk_open(rings, machine, &why))
@@ -296,7 +298,7 @@ static void close_trace(struct vm *vm)
 static void free_ring(struct vmmu_trace_ring *ring)
 {
 	if (ring->records)
-		object_free(ring->records, RING_RECORDS * sizeof(struct vmmu_trace_record));
+		object_free(ring->records, ring->size * sizeof(struct vmmu_trace_record));
 }
 
 static void take_down(struct vm *vm)

@@ -138,6 +138,11 @@ struct nested_state {
 };
 
 /* Offset 0 and the order of `state.gpr` are known to the entry code (vmx/entry.S, svm/entry.S). */
+/* What each exit has to do beside its own: {svm,vmx}/loop.c. */
+enum exit_guard { GUARD_NONE,
+	          GUARD_TRACE, /* say what the guest was doing, for the trace, and no more */
+	          GUARD_ALL };
+
 struct vcpu {
 	struct x86_cpu_state state; /* gpr always; rip, rsp, rflags, rax in slow exits; the rest
 	                               * between read_state and write_state */
@@ -172,7 +177,7 @@ struct vcpu {
 			uint64_t vmcs, msr_bitmap; /* physical addresses */
 			uint32_t entry_work;       /* vmx/loop.c */
 			uint64_t eptp;
-			bool guarded;          /* each exit has more to do: vmx/loop.c */
+			uint8_t guard;         /* enum exit_guard */
 			uint32_t cpu_based;    /* primary processor-based controls as written */
 			uint32_t secondary;    /* secondary ones, but for UMIP's */
 			bool launched;         /* the VMCS that is current has been; ... */
@@ -184,7 +189,7 @@ struct vcpu {
 			struct vmcb *vmcb;
 			uint64_t io_bitmap, msr_bitmap;
 			uint64_t root;             /* shadow paging: what CR3 must hold */
-			bool guarded;              /* each exit and entry has more to do: svm/loop.c */
+			uint8_t guard;             /* enum exit_guard */
 			bool injected;             /* the last entry had an event, ... */
 			uint64_t injected_faults;  /* ... and so many memory faults had been then */
 			bool umip;                 /* the guest's CR4.UMIP, which the CPU has not */

@@ -137,6 +137,25 @@ static inline uint8_t inb(uint16_t port)
 	return value;
 }
 
+static inline void outl(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("outl %0, %1"
+	                 :
+	                 : "a"(value), "Nd"(port)
+	                 : "memory");
+}
+
+static inline uint32_t inl(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ volatile("inl %1, %0"
+	                 : "=a"(value)
+	                 : "Nd"(port)
+	                 : "memory");
+	return value;
+}
+
 static inline void outsd(uint16_t port, const void *from, size_t dwords)
 {
 	__asm__ volatile("rep outsl"

@@ -27,6 +27,8 @@ enum {
 	WRITE_SECTORS_EXT = 0x34,
 	WRITE_MULTIPLE = 0xc5,
 	WRITE_MULTIPLE_EXT = 0x39,
+	WRITE_DMA = 0xca,
+	WRITE_DMA_EXT = 0x35,
 	SET_MULTIPLE_MODE = 0xc6,
 	FLUSH_CACHE = 0xe7,
 	IDENTIFY_DEVICE = 0xec,
@@ -75,7 +77,7 @@ static bool command(const struct disk *disk, uint64_t sector, unsigned count, ui
 {
 	bool wide = sector + count > LBA28_SECTORS;
 
-	if (!count || count > 256 || sector + count > disk->sectors || (wide && !disk->lba48))
+	if (!count || count > 256 || disk->moving || sector + count > disk->sectors || (wide && !disk->lba48))
 		return false;
 	select_drive(disk, wide ? 0 : sector >> 24 & 0xf);
 	if (!wait_done(disk))
@@ -108,27 +110,68 @@ bool disk_read(const struct disk *disk, uint64_t sector, void *to, unsigned coun
 	return wait_done(disk);
 }
 
-bool disk_write(const struct disk *disk, uint64_t sector, const void *from, unsigned count)
+static bool write_by_dma(struct disk *disk, uint64_t sector, unsigned count)
 {
-	const uint8_t *at = from;
-	unsigned block = disk->block;
-
-	if (!command(disk, sector, count, block > 1 ? WRITE_MULTIPLE : WRITE_SECTORS,
-	             block > 1 ? WRITE_MULTIPLE_EXT : WRITE_SECTORS_EXT))
+	if (!command(disk, sector, count, WRITE_DMA, WRITE_DMA_EXT))
 		return false;
-	for (; count; count -= block) {
-		block = block < count ? block : count;
+	disk->moving = true;
+	ide_dma_start(disk->master);
+	return true;
+}
+
+static bool write_by_pio(const struct disk *disk, uint64_t sector, const struct ide_dma_piece *pieces, unsigned count)
+{
+	uint32_t done = 0; /* bytes of *pieces */
+
+	if (!command(disk, sector, count, disk->block > 1 ? WRITE_MULTIPLE : WRITE_SECTORS,
+	             disk->block > 1 ? WRITE_MULTIPLE_EXT : WRITE_SECTORS_EXT))
+		return false;
+	while (count) {
+		unsigned block = disk->block < count ? disk->block : count;
+
 		if (!wait_data(disk))
 			return false;
-		outsd(disk->io + DATA, at, block * SECTOR_DWORDS);
-		at += block * DISK_SECTOR_BYTES;
+		for (uint32_t left = block * DISK_SECTOR_BYTES, now; left; left -= now) {
+			while (done == pieces->bytes)
+				pieces++, done = 0;
+			now = pieces->bytes - done < left ? pieces->bytes - done : left;
+			outsd(disk->io + DATA, (const uint8_t *)pieces->from + done, now / 4);
+			done += now;
+		}
+		count -= block;
 	}
-	return true; /* the next command waits for the end, and sees what became of it */
+	return true;
+}
+
+bool disk_write(struct disk *disk, uint64_t sector, const struct ide_dma_piece *pieces, unsigned count)
+{
+	uint32_t bytes = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		bytes += pieces[i].bytes;
+	if (!bytes || bytes % DISK_SECTOR_BYTES)
+		return false;
+	if (disk->master && ide_dma_prepare(disk->master, pieces, count))
+		return write_by_dma(disk, sector, bytes / DISK_SECTOR_BYTES);
+	return write_by_pio(disk, sector, pieces, bytes / DISK_SECTOR_BYTES);
+}
+
+bool disk_settle(struct disk *disk)
+{
+	bool moved = true;
+
+	if (disk->moving) {
+		for (unsigned i = 0; i < STATUS_TRIES && ide_dma_busy(disk->master); i++)
+			cpu_pause();
+		moved = ide_dma_stop(disk->master);
+		disk->moving = false;
+	}
+	return wait_done(disk) && moved;
 }
 
 bool disk_busy(const struct disk *disk)
 {
-	return inb(disk->control) & BUSY; /* the alternate status register */
+	return (disk->moving && ide_dma_busy(disk->master)) || inb(disk->control) & BUSY; /* the alternate status register */
 }
 
 bool disk_flush(const struct disk *disk)
@@ -193,5 +236,7 @@ bool disk_open(unsigned position, struct disk *out)
 	insd(out->io + DATA, id, SECTOR_DWORDS);
 	read_capacity(out, id);
 	set_block(out, (uint8_t)id[47]);
+	if (id[49] & 1u << 8) /* the drive can DMA */
+		out->master = ide_dma_open(position / 2);
 	return out->sectors > 1;
 }

@@ -21,7 +21,9 @@ _Static_assert(SVM_ENTER == 0 && SVM_LEAVE == 1, "svm/entry.S");
 /* Has each exit more to do? All that decides about it changes in slow exits alone. */
 static void svm_guard(struct vcpu *v)
 {
-	v->svm.guarded = v->tracing || v->spec_ctrl || v->svm.vmcb->armed_dr7;
+	v->svm.guard = v->spec_ctrl || v->svm.vmcb->armed_dr7 ? GUARD_ALL
+	               : v->tracing                           ? GUARD_TRACE
+	                                                      : GUARD_NONE;
 }
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
@@ -106,15 +108,23 @@ static __attribute__((noinline)) enum svm_next memory_exit_in_delivery(struct vc
 	return SVM_ENTER;
 }
 
+/* svm_trace_word(), where most faults come from: under nested paging long mode implies paging. */
+static inline __attribute__((always_inline)) uint64_t svm_word_quickly(struct vcpu *v, const struct vmcb *b)
+{
+	if (unlikely(!(b->efer & X86_EFER_LMA)) || unlikely(v->nested.l2))
+		return svm_trace_word(v);
+	return (b->cr3 & ~(uint64_t)VMMU_TRACE_WORD_BITS) | b->cpl | VMMU_TRACE_WORD_PAGING | VMMU_TRACE_WORD_LMA;
+}
+
 /* A nested page fault. Most end here: the engine has built what was missing, the guest goes on. */
 static inline __attribute__((always_inline)) enum svm_next memory_exit(struct vcpu *v, struct vmcb *b, uint64_t info1,
-                                                                       uint64_t info2, uint64_t rip, bool guarded)
+                                                                       uint64_t info2, uint64_t rip, bool tracing)
 {
 	struct vmmu_fault fault = vmmu_fault_from_npf(info1, vmmu_gpa_of(info2), rip);
 	enum vmmu_fault_result result;
 
-	if (unlikely(guarded) && v->tracing)
-		fault.word = svm_trace_word(v);
+	if (tracing)
+		fault.word = svm_word_quickly(v, b);
 	v->memory_faults++;
 	b->event_injection = 0;
 	if (unlikely(b->exit_interrupt_info & EVENT_VALID))
@@ -215,11 +225,11 @@ static __attribute__((noinline)) enum svm_next svm_instruction_exit(struct vcpu 
 
 static inline __attribute__((always_inline)) enum svm_next svm_dispatch(struct vcpu *v, struct vmcb *b, uint64_t code,
                                                                         uint64_t info1, uint64_t info2, uint64_t rip,
-                                                                        bool guarded)
+                                                                        bool tracing)
 {
 	b->tlb_control = 0;
 	if (likely(code == SVM_EXIT_NPF))
-		return memory_exit(v, b, info1, info2, rip, guarded);
+		return memory_exit(v, b, info1, info2, rip, tracing);
 	if (code == SVM_EXIT_EXCEPTION + X86_PF && likely(!v->nested.l2))
 		return svm_page_fault_exit(v, b);
 	if (code == SVM_EXIT_CPUID)
@@ -239,16 +249,25 @@ static __attribute__((noinline)) enum svm_next svm_guarded_exit(struct vcpu *v, 
 
 	if (v->spec_ctrl)
 		wrmsr(MSR_SPEC_CTRL, 0);
-	next = svm_dispatch(v, b, code, info1, info2, rip, true);
+	next = svm_dispatch(v, b, code, info1, info2, rip, v->tracing);
 	if (v->spec_ctrl)
 		wrmsr(MSR_SPEC_CTRL, next == SVM_LEAVE ? 0 : v->spec_ctrl);
 	return next == SVM_ENTER && b->armed_dr7 ? SVM_ENTER_ARMED : next;
 }
 
+/* Nothing but the trace has more to do. */
+static __attribute__((noinline)) enum svm_next svm_traced_exit(struct vcpu *v, struct vmcb *b, uint64_t code,
+                                                               uint64_t info1, uint64_t info2, uint64_t rip)
+{
+	return svm_dispatch(v, b, code, info1, info2, rip, true);
+}
+
 enum svm_next svm_exit(struct vcpu *v, struct vmcb *b, uint64_t code, uint64_t info1, uint64_t info2, uint64_t rip)
 {
-	return unlikely(v->svm.guarded) ? svm_guarded_exit(v, b, code, info1, info2, rip)
-	                                : svm_dispatch(v, b, code, info1, info2, rip, false);
+	if (likely(v->svm.guard == GUARD_NONE))
+		return svm_dispatch(v, b, code, info1, info2, rip, false);
+	return likely(v->svm.guard == GUARD_TRACE) ? svm_traced_exit(v, b, code, info1, info2, rip)
+	                                           : svm_guarded_exit(v, b, code, info1, info2, rip);
 }
 
 void svm_run(struct vcpu *v)

@@ -48,12 +48,6 @@ static void host_flush(void *ctx, const struct vmmu_flush *flush)
 	vm->vcpu.backend->flush(&vm->vcpu);
 }
 
-static uint64_t host_time(void *ctx)
-{
-	(void)ctx;
-	return rdtsc();
-}
-
 static void host_trace_full(void *ctx, struct vmmu_trace_ring *ring)
 {
 	(void)ctx;
@@ -73,7 +67,7 @@ void host_connect(struct vm *vm, bool trace)
 		.guest_page = memory_guest_page,
 		.guest_cmpxchg = memory_guest_cmpxchg,
 		.flush = host_flush,
-		.time = host_time,
+		.time_is_tsc = true,
 		.trace_full = trace ? host_trace_full : NULL,
 		.owns_frame = memory_owns,
 	};

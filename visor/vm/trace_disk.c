@@ -9,26 +9,34 @@
 
 #define RECORDS_PER_SECTOR ((uint32_t)(DISK_SECTOR_BYTES / sizeof(struct vmmu_trace_record)))
 
+/* A block whose checksum is wrong is lost as a whole: 64 KiB. One write has no more. */
+#define RECORDS_PER_CHECKSUM 1024u
+
+/* A write under way. What it takes from a ring is the ring's until its end has been seen. */
+struct flight {
+	unsigned stage; /* which one it takes first, ... */
+	uint32_t staged, taken;
+	struct vmmu_trace_ring *ring; /* ... and where the records behind these are: the ring's oldest */
+	bool open;
+};
+
 static struct {
 	struct disk disk;
 	struct vmmu_trace_ring *const *rings;
 	struct vmmu_trace_file_header header;
 	uint64_t sector; /* next to be written */
 	uint64_t records, dropped;
-	uint32_t staged;           /* records that wait for their sector to fill */
-	uint32_t unsure;           /* records of the last write, whose end has not been seen */
-	uint32_t since;            /* records since the last checksum ... */
-	uint32_t crc;              /* ... and theirs */
-	uint32_t checksums;        /* records of that kind, their stream's next number */
-	uint32_t unsure_checksums; /* among `unsure` */
-	uint64_t time;             /* of the record that was taken last */
+	unsigned stage;     /* the one that is filled; the other one may be on its way */
+	uint32_t staged;    /* records in it, which wait for their sector to fill */
+	uint32_t since;     /* records since the last checksum ... */
+	uint32_t crc;       /* ... and theirs */
+	uint32_t checksums; /* records of that kind, their stream's next number */
+	uint64_t time;      /* of the record that was taken last */
+	struct flight flight;
 	bool open, failed;
 } sink;
 
-/* A block whose checksum is wrong is lost as a whole: 64 KiB. */
-#define RECORDS_PER_CHECKSUM 1024u
-
-static struct vmmu_trace_record stage[RECORDS_PER_SECTOR];
+static struct vmmu_trace_record stages[2][RECORDS_PER_SECTOR];
 
 static bool find_disk(void)
 {
@@ -47,7 +55,8 @@ static bool write_header(bool complete)
 	sink.header.complete = complete;
 	sink.header.crc = 0;
 	sink.header.crc = vmmu_trace_crc(0, &sink.header, sizeof(sink.header));
-	return disk_write(&sink.disk, 0, &sink.header, 1) && disk_flush(&sink.disk);
+	return disk_write(&sink.disk, 0, &(struct ide_dma_piece){&sink.header, sizeof(sink.header)}, 1) &&
+	       disk_settle(&sink.disk) && disk_flush(&sink.disk);
 }
 
 bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const char *machine,
@@ -78,44 +87,71 @@ bool trace_disk_open(struct vmmu_trace_ring *const rings[TRACE_RINGS], const cha
 	return true;
 }
 
-/* The drive has reported an error: of this write, or of the one before, which only now shows. */
-static void fail(void)
+/* What the loss of records is: all of their numbers. Checksums are the file's, and not missed. */
+static uint64_t lost_with(const struct vmmu_trace_record *records, uint32_t n)
 {
-	sink.failed = true;
-	sink.records -= sink.unsure;
-	sink.dropped += sink.unsure - sink.unsure_checksums;
-	sink.unsure = 0;
+	uint64_t lost = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (records[i].event != VMMU_TRACE_NONE && records[i].event != VMMU_TRACE_CHECKSUM)
+			lost += vmmu_trace_numbers(&records[i]);
+	return lost;
 }
 
-/* They are staged only, so at most one sector holds any. */
-static uint32_t checksums_in(const struct vmmu_trace_record *records)
+/* Wait for the end of the write under way, and see what has become of it. */
+static void land(void)
 {
-	uint32_t n = 0;
+	struct flight *f = &sink.flight;
 
-	for (uint32_t i = 0; records == stage && i < RECORDS_PER_SECTOR; i++)
-		n += records[i].event == VMMU_TRACE_CHECKSUM;
-	return n;
-}
-
-/* Whole sectors to the disk. What finds no place there is counted. */
-static void write_sectors(const struct vmmu_trace_record *records, uint32_t sectors)
-{
-	uint64_t room = sink.disk.sectors - sink.sector;
-	uint32_t written = sectors < room ? sectors : (uint32_t)room;
-
-	if (written && !sink.failed && !disk_write(&sink.disk, sink.sector, records, written))
-		fail();
-	if (sink.failed)
-		written = 0;
-	sink.sector += written;
-	sink.records += (uint64_t)written * RECORDS_PER_SECTOR;
-	sink.dropped += (uint64_t)(sectors - written) * RECORDS_PER_SECTOR;
-	if (written) {
-		sink.unsure = written * RECORDS_PER_SECTOR;
-		sink.unsure_checksums = checksums_in(records);
+	if (!f->open)
+		return;
+	f->open = false;
+	if (disk_settle(&sink.disk)) {
+		sink.records += f->staged + f->taken;
 	} else {
-		sink.dropped -= checksums_in(records);
+		sink.failed = true;
+		sink.dropped += lost_with(stages[f->stage], f->staged);
+		if (f->taken)
+			sink.dropped += lost_with(vmmu_trace_ring_at(f->ring, 0), f->taken);
 	}
+	if (f->taken)
+		vmmu_trace_ring_take(f->ring, f->taken);
+}
+
+/*
+ * The stage and as many of the `n` records at the ring's front as make whole sectors with it
+ * go to the disk; returns how many. What finds no place there is counted. No write is under way.
+ */
+static uint32_t write_sectors(struct vmmu_trace_ring *r, uint32_t n)
+{
+	const struct vmmu_trace_record *records = n ? vmmu_trace_ring_at(r, 0) : NULL;
+	uint32_t sectors = (sink.staged + n) / RECORDS_PER_SECTOR, taken = sectors * RECORDS_PER_SECTOR - sink.staged;
+	uint64_t room = sink.failed ? 0 : sink.disk.sectors - sink.sector;
+	uint32_t written = sectors < room ? sectors : (uint32_t)room, fits = written ? written * RECORDS_PER_SECTOR - sink.staged : 0;
+	struct flight f = {.stage = sink.stage, .staged = sink.staged, .taken = fits, .ring = r, .open = true};
+	const struct ide_dma_piece pieces[] = {
+		{stages[f.stage], f.staged * sizeof(*records)},
+		{records, fits * sizeof(*records)},
+	};
+
+	if (written && !disk_write(&sink.disk, sink.sector, f.staged ? pieces : pieces + 1, !!f.staged + !!fits)) {
+		sink.failed = true;
+		written = fits = 0;
+	}
+	if (written) {
+		sink.flight = f;
+		sink.sector += written;
+	} else {
+		sink.dropped += lost_with(stages[f.stage], f.staged);
+	}
+	if (taken > fits) {
+		sink.dropped += lost_with(records + fits, taken - fits);
+		land(); /* the lost ones stand behind those that are written */
+		vmmu_trace_ring_take(r, taken - fits);
+	}
+	sink.stage ^= 1;
+	sink.staged = 0;
+	return taken;
 }
 
 static const struct vmmu_trace_record *first(const struct vmmu_trace_ring *r)
@@ -146,14 +182,13 @@ static struct vmmu_trace_ring *oldest(uint64_t *until)
 	return found;
 }
 
-/* How many records can be taken in one piece before another ring's turn comes: at most one block. */
+/* How many records can be taken in one piece before another ring's turn comes. */
 static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
 {
-	uint32_t most = sink.disk.block * RECORDS_PER_SECTOR;
 	uint32_t n = vmmu_trace_ring_waiting(r), to_end = r->size - (uint32_t)(first(r) - r->records), run;
 
 	n = n < to_end ? n : to_end;
-	n = n < most ? n : most;
+	n = n < RECORDS_PER_CHECKSUM ? n : RECORDS_PER_CHECKSUM;
 	if (until == UINT64_MAX)
 		return n;
 	for (run = 1; run < n && first(r)[run].time <= until; run++)
@@ -161,107 +196,98 @@ static uint32_t run_length(const struct vmmu_trace_ring *r, uint64_t until)
 	return run;
 }
 
-/* Take up to `n` records of the ring's front; returns how many. Whole sectors go out as they stand. */
-static uint32_t trace_disk_take(const struct vmmu_trace_record *records, uint32_t n)
+/* Take records of the ring's front, up to `n`; returns how many. Whole sectors go out as they stand. */
+static uint32_t take(struct vmmu_trace_ring *r, uint32_t n)
 {
-	uint32_t room = RECORDS_PER_SECTOR - sink.staged;
-
-	if (!sink.staged && n >= RECORDS_PER_SECTOR) {
-		write_sectors(records, n / RECORDS_PER_SECTOR);
-		return n - n % RECORDS_PER_SECTOR;
-	}
-	n = n < room ? n : room;
-	memcpy(stage + sink.staged, records, n * sizeof(stage[0]));
+	if (sink.staged + n >= RECORDS_PER_SECTOR)
+		return write_sectors(r, n);
+	memcpy(stages[sink.stage] + sink.staged, first(r), n * sizeof(stages[0][0]));
 	sink.staged += n;
-	if (sink.staged == RECORDS_PER_SECTOR) {
-		write_sectors(stage, 1);
-		sink.staged = 0;
-	}
+	vmmu_trace_ring_take(r, n);
 	return n;
 }
 
 /* A checksum of what was taken since the last one. Where records are lost there is none: it would not agree. */
 static void add_checksum(void)
 {
-	struct vmmu_trace_record r = {
+	if (sink.failed || sink.sector >= sink.disk.sectors)
+		return;
+	stages[sink.stage][sink.staged++] = (struct vmmu_trace_record){
 		.time = sink.time,
-		.seq = sink.checksums,
+		.seq = sink.checksums++,
 		.event = VMMU_TRACE_CHECKSUM,
 		.vcpu = VMMU_TRACE_NO_VCPU,
 		.checksum = {.records = sink.since, .crc = sink.crc},
 	};
-
-	if (sink.failed || sink.sector >= sink.disk.sectors)
-		return;
-	sink.checksums++;
 	sink.since = sink.crc = 0;
-	trace_disk_take(&r, 1);
+	if (sink.staged == RECORDS_PER_SECTOR) {
+		land();
+		write_sectors(NULL, 0);
+	}
 }
 
-/* Take one piece out of the rings; its records. 0: they are empty. */
+/* Take one piece out of the rings, once the one before it is on the disk; its records. 0: they are empty. */
 static uint32_t drain_piece(void)
 {
+	const struct vmmu_trace_record *records;
+	struct vmmu_trace_ring *r;
 	uint64_t until;
-	struct vmmu_trace_ring *r = oldest(&until);
-	uint32_t taken = 0;
+	uint32_t taken;
 
-	if (r) {
-		const struct vmmu_trace_record *records = first(r);
-
-		taken = trace_disk_take(records, run_length(r, until));
-		sink.crc = crc32c(sink.crc, (const uint64_t *)records, taken * (sizeof(*records) / sizeof(uint64_t)));
-		sink.since += taken;
-		sink.time = records[taken - 1].time;
-		vmmu_trace_ring_take(r, taken);
-		if (sink.since >= RECORDS_PER_CHECKSUM)
-			add_checksum();
-	}
+	land();
+	r = oldest(&until);
+	if (!r)
+		return 0;
+	records = first(r);
+	taken = run_length(r, until);
+	if (sink.staged + taken >= RECORDS_PER_SECTOR)
+		taken -= (sink.staged + taken) % RECORDS_PER_SECTOR;
+	sink.crc = crc32c(sink.crc, (const uint64_t *)records, taken * (sizeof(*records) / sizeof(uint64_t)));
+	sink.since += taken;
+	sink.time = records[taken - 1].time;
+	take(r, taken);
+	if (sink.since >= RECORDS_PER_CHECKSUM)
+		add_checksum();
 	return taken;
 }
 
 void trace_disk_make_room(const struct vmmu_trace_ring *ring)
 {
-	uint32_t enough = sink.disk.block * RECORDS_PER_SECTOR / 2, taken, sum = 0;
-
 	/* The other ring's records may be older and go first. */
-	while (sink.open && (sum < enough || vmmu_trace_ring_waiting(ring) == ring->size) && (taken = drain_piece()))
-		sum += taken;
+	while (sink.open && drain_piece() && vmmu_trace_ring_waiting(ring) == ring->size)
+		;
 }
 
 void trace_disk_tick(void)
 {
 	if (sink.open && !disk_busy(&sink.disk))
-		trace_disk_make_room(sink.rings[0]);
+		drain_piece();
 }
 
 /* The last sector: a record of zeros ends the file, the pad is not counted. */
 static void write_rest(void)
 {
 	uint32_t pad = RECORDS_PER_SECTOR - sink.staged;
-	uint64_t before = sink.records;
 
-	memset(stage + sink.staged, 0, pad * sizeof(stage[0]));
-	write_sectors(stage, 1);
-	if (sink.records > before) {
-		sink.records -= pad;
-		sink.unsure -= pad;
-	} else {
-		sink.dropped -= pad;
-	}
-	sink.staged = 0;
+	memset(stages[sink.stage] + sink.staged, 0, pad * sizeof(stages[0][0]));
+	sink.staged = RECORDS_PER_SECTOR;
+	write_sectors(NULL, 0);
+	sink.flight.staged -= sink.flight.open ? pad : 0;
+	land();
 }
 
 bool trace_disk_close(void)
 {
 	while (sink.open && drain_piece())
 		;
+	land();
 	sink.open = false;
 	if (sink.since)
 		add_checksum();
+	land();
 	if (sink.staged)
 		write_rest();
-	if (!sink.failed && !disk_flush(&sink.disk))
-		fail();
+	sink.failed |= !sink.failed && !disk_flush(&sink.disk);
 	/* The header has its place already: it can be written where no more records can. */
 	if (sink.failed)
 		disk_recover(&sink.disk);

@@ -55,7 +55,8 @@ static inline void before_entry(struct vcpu *v)
 /* Has each exit more to do? All that decides about it changes in slow exits alone. */
 static void vmx_guard(struct vcpu *v)
 {
-	v->vmx.guarded = v->tracing || v->spec_ctrl;
+	v->vmx.guard = v->spec_ctrl ? GUARD_ALL : v->tracing ? GUARD_TRACE
+	                                                     : GUARD_NONE;
 }
 
 /* Everything but memory faults that the engine settled. `fault` is NULL for other exits. */
@@ -222,9 +223,18 @@ static __attribute__((noinline)) bool other_exit(struct vcpu *v, uint32_t reason
 	return vmx_slow_exit(v, reason, NULL, 0);
 }
 
+/* vmx_trace_word(), where most faults come from: long mode implies paging, and it is not shadow paging here. */
+static inline __attribute__((always_inline)) uint64_t vmx_word_quickly(struct vcpu *v)
+{
+	if (unlikely(!(vmread(VMCS_GUEST_EFER) & X86_EFER_LMA)) || unlikely(v->nested.l2))
+		return vmx_trace_word(v);
+	return (vmread(VMCS_GUEST_CR3) & ~(uint64_t)VMMU_TRACE_WORD_BITS) |
+	       (vmread(VMCS_GUEST_SS_ACCESS) >> 5 & VMMU_TRACE_WORD_CPL) | VMMU_TRACE_WORD_PAGING | VMMU_TRACE_WORD_LMA;
+}
+
 static inline __attribute__((always_inline)) bool vmx_dispatch(struct vcpu *v, uint32_t reason, uint64_t rip,
                                                                uint64_t vectoring, uint64_t gpa,
-                                                               uint64_t qualification, bool guarded)
+                                                               uint64_t qualification, bool tracing)
 {
 	enum vmmu_fault_result result;
 	struct vmmu_fault fault;
@@ -236,8 +246,8 @@ static inline __attribute__((always_inline)) bool vmx_dispatch(struct vcpu *v, u
 	fault = vmmu_fault_from_ept_violation(qualification, vmmu_gpa_of(gpa), rip);
 	if (unlikely(vectoring & EVENT_VALID))
 		return rare_memory_exit(v, reason, &fault);
-	if (guarded && v->tracing)
-		fault.word = vmx_trace_word(v);
+	if (tracing)
+		fault.word = vmx_word_quickly(v);
 	result = vmmu_fault(v->mmu, &fault);
 	if (unlikely(result > VMMU_FAULT_RETRY) && !vmx_quick_access(v, &fault, result))
 		return vmx_slow_exit(v, reason, &fault, result);
@@ -253,13 +263,23 @@ static __attribute__((noinline)) bool vmx_guarded_exit(struct vcpu *v, uint32_t 
 		wrmsr(MSR_SPEC_CTRL, 0);
 		v->vmx.entry_work |= ENTRY_SPEC_CTRL;
 	}
+	return vmx_dispatch(v, reason, rip, vectoring, gpa, qualification, v->tracing);
+}
+
+/* Nothing but the trace has more to do. */
+static __attribute__((noinline)) bool vmx_traced_exit(struct vcpu *v, uint32_t reason, uint64_t rip,
+                                                      uint64_t vectoring, uint64_t gpa, uint64_t qualification)
+{
 	return vmx_dispatch(v, reason, rip, vectoring, gpa, qualification, true);
 }
 
 bool vmx_exit(struct vcpu *v, uint64_t reason, uint64_t rip, uint64_t vectoring, uint64_t gpa, uint64_t qualification)
 {
-	return unlikely(v->vmx.guarded) ? vmx_guarded_exit(v, (uint32_t)reason, rip, vectoring, gpa, qualification)
-	                                : vmx_dispatch(v, (uint32_t)reason, rip, vectoring, gpa, qualification, false);
+	if (likely(v->vmx.guard == GUARD_NONE))
+		return vmx_dispatch(v, (uint32_t)reason, rip, vectoring, gpa, qualification, false);
+	return likely(v->vmx.guard == GUARD_TRACE)
+	               ? vmx_traced_exit(v, (uint32_t)reason, rip, vectoring, gpa, qualification)
+	               : vmx_guarded_exit(v, (uint32_t)reason, rip, vectoring, gpa, qualification);
 }
 
 void vmx_run(struct vcpu *v)

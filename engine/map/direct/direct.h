@@ -20,6 +20,7 @@
 #ifndef VMMU_DIRECT_H
 #define VMMU_DIRECT_H
 
+#include "table/trace.h"
 #include "map/map.h"
 #include "map/prepare.h"
 #include "table/write.h"
@@ -137,11 +138,14 @@ struct vmmu_answer {
 };
 
 /*
- * The short ways, watched. 0: nothing has come of it, go on in full, with the answer if
- * one was given.
+ * The short ways, with an operation. 0: nothing has come of it, go on in full, with the answer if
+ * one was given. `brief` (direct_quick.h): one record has told the whole fault unless that is so.
  */
-enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+enum vmmu_fault_result vmmu_quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief,
                                           struct vmmu_answer *answer, struct vmmu_backing *backing);
+/* The same with the host's answer, which is VMMU_BACKING_OK. */
+enum vmmu_fault_result vmmu_quick_place(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
+                                        const struct vmmu_answer *answer, const struct vmmu_backing *backing);
 enum vmmu_fault_result vmmu_quick_present(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op);
 
 /* ---- direct_fault.c ---- */
@@ -161,6 +165,9 @@ enum vmmu_fault_result vmmu_direct_go_on(struct vmmu_vcpu *vcpu, struct vmmu_op 
  * end. The slot is that of vcpu->hit, `sequence` has been read before that was seen.
  */
 enum vmmu_fault_result vmmu_direct_watched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, uint64_t sequence);
+
+/* With a trace by the TSC and no test hook: instead of vmmu_direct_quick. */
+enum vmmu_fault_result vmmu_direct_traced(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 
 /* ---- the operations ---- */
 

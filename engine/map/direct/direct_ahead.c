@@ -100,7 +100,7 @@ static unsigned map_ahead(struct vmmu_vcpu *vcpu, struct vmmu_op *op, struct vmm
 
 	while (leaves.count && vmmu_is_invalidating(&vcpu->vm->memory, a->gfn, a->gfn + leaves.count))
 		leaves.count /= 2;
-	table = table_of_2m(vcpu, a->gfn);
+	table = table_of_2m(vcpu, VMMU_BRIEF_NO, a->gfn);
 	if (!table.v || !leaves.count)
 		return 0;
 	entry = vmmu_entry_read(&vcpu->vm->tables, table, a->gfn / VMMU_ENTRIES % VMMU_ENTRIES);

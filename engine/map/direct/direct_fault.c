@@ -192,7 +192,7 @@ static enum vmmu_fault_result on_missing(struct vmmu_vcpu *vcpu, struct vmmu_op 
 	if ((vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (f->access & VMMU_W))
 		return without_entry(f, VMMU_FAULT_READ_ONLY);
 	if (!f->entry) {
-		enum vmmu_fault_result result = vmmu_quick_missing(vcpu, f, op, &answer, &backing);
+		enum vmmu_fault_result result = vmmu_quick_missing(vcpu, f, op, VMMU_BRIEF_NO, &answer, &backing);
 
 		if (result)
 			return result;

@@ -8,11 +8,15 @@
  * walker, the visitors and the operation are left out. Whatever is not as usual is left
  * to direct_fault.c, with the host's answer when there is one.
  *
- * Each way is written once and compiled twice. The one without an operation (op is
- * NULL, direct_unwatched.c) is taken while nobody watches: no trace, no test hook. It is
- * entered straight from vmmu_fault. The other one (direct_quick.c) is the first thing that
- * direct_fault.c tries. It has an operation, makes records and calls the test points, so
- * that all that judges the engine judges these ways too.
+ * Each way is written once and compiled several times. Those without an operation (op is
+ * NULL) are entered straight from vmmu_fault: in direct_unwatched.c while nobody watches, in
+ * direct_watched.c with a trace and no test hook. The other ones (direct_quick.c) are the
+ * first thing that direct_fault.c tries. They have an operation, make records and call the
+ * test points, so that all that judges the engine judges these ways too.
+ *
+ * `brief`: nothing has been told of the fault yet, and there is room for a record. The one
+ * that its write makes tells all of it (table/trace_fault.h). What would need more records than
+ * that one gives 0.
  */
 #ifndef VMMU_DIRECT_QUICK_H
 #define VMMU_DIRECT_QUICK_H
@@ -75,13 +79,13 @@ static VMMU_RARE vmmu_hpa learn_table(struct vmmu_vcpu *vcpu, uint64_t gfn)
 	return table;
 }
 
-VMMU_INLINE vmmu_hpa table_of_2m(struct vmmu_vcpu *vcpu, uint64_t gfn)
+VMMU_INLINE vmmu_hpa table_of_2m(struct vmmu_vcpu *vcpu, enum vmmu_brief brief, uint64_t gfn)
 {
 	const struct vmmu_hint *hint = &vcpu->actor.hint;
 
 	if (VMMU_LIKELY(vmmu_hint_leads_to(hint, vcpu->map, gfn)))
 		return hint->table;
-	return learn_table(vcpu, gfn);
+	return brief == VMMU_BRIEF_HINTED ? vmmu_hpa_of(0) : learn_table(vcpu, gfn);
 }
 
 /* The vCPU's copy is that of the slot around gfn, and the slot is as it was. */
@@ -98,9 +102,9 @@ VMMU_INLINE bool has_hit(const struct vmmu_vcpu *vcpu, uint64_t gfn)
  * was under invalidation, the slot has no flags. The sequence steps whenever one of these changes. Not asked:
  * whether gfn is in the slot.
  */
-VMMU_INLINE bool is_quiet(const struct vmmu_vcpu *vcpu, uint64_t sequence, const struct vmmu_op *op)
+VMMU_INLINE bool is_quiet(const struct vmmu_vcpu *vcpu, uint64_t sequence, bool watched)
 {
-	return vcpu->hit.quiet == vmmu_moment(sequence, op);
+	return vcpu->hit.quiet == vmmu_moment(sequence, watched);
 }
 
 VMMU_INLINE bool is_in_hit(const struct vmmu_vcpu *vcpu, uint64_t gfn)
@@ -114,19 +118,19 @@ VMMU_INLINE bool get_hit(struct vmmu_vcpu *vcpu, uint64_t gfn)
 	return VMMU_LIKELY(has_hit(vcpu, gfn)) || vmmu_take_slot(vcpu, vmmu_inside_by(&vcpu->actor), gfn);
 }
 
-/* What the caller of vmmu_fault learns. With an operation its number has been given. */
+/* What the caller of vmmu_fault learns. With an operation, and where a record has it, its number has been given. */
 VMMU_INLINE enum vmmu_fault_result quick_end(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
-                                             enum vmmu_fault_result result, uint32_t slot, uint64_t pfn,
+                                             enum vmmu_brief brief, enum vmmu_fault_result result, uint32_t slot, uint64_t pfn,
                                              uint64_t entry, unsigned level)
 {
 	f->slot = slot;
 	f->pfn = vmmu_pfn_of(pfn);
 	f->entry = entry;
 	f->level = (uint8_t)level;
-	if (!op) {
+	if (!op && !brief)
 		f->id = ++vcpu->actor.faults;
+	if (!op)
 		vmmu_count(&vcpu->actor.count.faults[result], 1);
-	}
 	return result;
 }
 
@@ -173,11 +177,10 @@ static VMMU_APART uint64_t link_at(struct vmmu_vcpu *vcpu, struct vmmu_op *op, v
  * has no flags.
  */
 VMMU_INLINE enum vmmu_fault_result
-quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
+quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, bool quiet, enum vmmu_cause cause,
            struct vmmu_place at, uint64_t value, vmmu_pfn pfn)
 {
 	struct vmmu_vm *vm = vcpu->vm;
-	const struct vmmu_layout *l = &vcpu->map->layout;
 	uint64_t was = vmmu_entry_read(&vm->tables, at.table, at.index);
 
 	if (VMMU_LIKELY(!was)) {
@@ -185,14 +188,14 @@ quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, boo
 		if (VMMU_UNLIKELY(atomic_load_explicit(&vm->tables.flushes_pending, memory_order_acquire)))
 			return 0;
 		/* Before W is visible, so that no write can be missed by the log. */
-		if (!quiet && VMMU_UNLIKELY(vcpu->hit.info.flags & VMMU_SLOT_LOG_DIRTY) && (value & l->format->write))
+		if (!quiet && VMMU_UNLIKELY(vcpu->hit.info.flags & VMMU_SLOT_LOG_DIRTY) && (value & vcpu->map->layout.format->write))
 			vmmu_dirty_mark(op, vcpu->hit.slot, vmmu_fault_gfn(f));
-		if (VMMU_LIKELY(vmmu_entry_put(&vm->tables, l, &vcpu->actor, op, at, &was, value, cause)))
-			return quick_end(vcpu, f, op, VMMU_FAULT_FIXED, vcpu->hit.info.id, pfn.v, value, at.level);
+		if (VMMU_LIKELY(vmmu_entry_put(&vm->tables, vcpu->map, &vcpu->actor, op, f, brief, at, &was, value, cause)))
+			return quick_end(vcpu, f, op, brief, VMMU_FAULT_FIXED, vcpu->hit.info.id, pfn.v, value, at.level);
 	}
-	if (was != value)
+	if (brief || was != value)
 		return 0;
-	return quick_end(vcpu, f, op, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id, pfn.v, value, at.level);
+	return quick_end(vcpu, f, op, brief, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id, pfn.v, value, at.level);
 }
 
 /*
@@ -200,7 +203,7 @@ quick_fill(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, boo
  * all the same; then *small is set.
  */
 VMMU_INLINE enum vmmu_fault_result
-quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, enum vmmu_cause cause,
             const struct vmmu_backing *backing, uint64_t bits, bool *small)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
@@ -211,25 +214,25 @@ quick_large(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, en
 	*small = level == VMMU_LEVEL_4K;
 	if (*small)
 		return 0;
-	table = level == VMMU_LEVEL_2M ? table_of_2m(vcpu, gfn) : walk_down(vcpu, gfn, VMMU_LEVEL_1G);
+	table = level == VMMU_LEVEL_2M ? table_of_2m(vcpu, brief, gfn) : walk_down(vcpu, gfn, VMMU_LEVEL_1G);
 	if (!table.v)
 		return 0;
-	return quick_fill(vcpu, f, op, false, cause, place_of(level, table, gfn), vmmu_make_leaf(l, level, backing->pfn, bits),
+	return quick_fill(vcpu, f, op, brief, false, cause, place_of(level, table, gfn), vmmu_make_leaf(l, level, backing->pfn, bits),
 	                  backing->pfn);
 }
 
 /* Inside the gate: where gfn's leaf of 4 KiB goes. A table is linked where there is none. False: a case for direct_fault.c. */
-VMMU_INLINE bool place_small(struct vmmu_vcpu *vcpu, struct vmmu_op *op, enum vmmu_cause cause, uint64_t gfn,
+VMMU_INLINE bool place_small(struct vmmu_vcpu *vcpu, struct vmmu_op *op, enum vmmu_brief brief, enum vmmu_cause cause, uint64_t gfn,
                              struct vmmu_place *at)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
-	vmmu_hpa table = table_of_2m(vcpu, gfn);
+	vmmu_hpa table = table_of_2m(vcpu, brief, gfn);
 	uint64_t entry;
 
 	if (VMMU_UNLIKELY(!table.v))
 		return false;
 	entry = vmmu_entry_read(&vcpu->vm->tables, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);
-	if (VMMU_UNLIKELY(!entry))
+	if (VMMU_UNLIKELY(!entry) && !brief) /* a new table has records of its own */
 		entry = link_at(vcpu, op, table, gfn, cause);
 	if (VMMU_UNLIKELY((entry & l->table_mask) != l->table_mark))
 		return false;
@@ -239,14 +242,14 @@ VMMU_INLINE bool place_small(struct vmmu_vcpu *vcpu, struct vmmu_op *op, enum vm
 
 /* Put the leaf of 4 KiB where it goes. *at: there. 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
-quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
+quick_small(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, bool quiet, enum vmmu_cause cause,
             const struct vmmu_backing *backing, uint64_t bits, struct vmmu_place *at)
 {
 	const uint64_t value = vmmu_pfn_hpa(backing->pfn).v | vcpu->map->layout.leaf[VMMU_LEVEL_4K] | bits;
 
-	if (VMMU_UNLIKELY(!place_small(vcpu, op, cause, vmmu_fault_gfn(f), at)))
+	if (VMMU_UNLIKELY(!place_small(vcpu, op, brief, cause, vmmu_fault_gfn(f), at)))
 		return 0;
-	return quick_fill(vcpu, f, op, quiet, cause, *at, value, backing->pfn);
+	return quick_fill(vcpu, f, op, brief, quiet, cause, *at, value, backing->pfn);
 }
 
 /*
@@ -283,7 +286,7 @@ static VMMU_APART void quick_around(struct vmmu_vcpu *vcpu, struct vmmu_op *op, 
  * The answer speaks for the pages around gfn as well, and a page of 4 KiB has been made of it: the next
  * ones need no question. Of a run that could be a larger page elsewhere only what is around this one.
  */
-static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, uint64_t sequence, uint64_t gfn,
+static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, bool watched, uint64_t sequence, uint64_t gfn,
                                    const struct vmmu_backing *backing, uint64_t bits)
 {
 	const struct vmmu_layout *l = &vcpu->map->layout;
@@ -299,10 +302,12 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 		first = vcpu->hit.first;
 	if (end > vcpu->hit.end)
 		end = vcpu->hit.end;
-	atomic_store_explicit(&vcpu->map->handle, vcpu->map->ops->quick_known, memory_order_relaxed);
+	/* While there is a trace, what it has put there stays. */
+	if (atomic_load_explicit(&vcpu->map->handle, memory_order_relaxed) != vcpu->map->ops->traced)
+		atomic_store_explicit(&vcpu->map->handle, vmmu_direct_quick_known, memory_order_relaxed);
 	run = &vcpu->known[vcpu->known_next++ % VMMU_KNOWN_RUNS];
 	vcpu->known_last = run;
-	run->moment = vmmu_moment(sequence, op);
+	run->moment = vmmu_moment(sequence, watched);
 	run->first = first;
 	run->pages = end - first;
 	run->leaf = (vmmu_pfn_hpa(backing->pfn).v | l->leaf[VMMU_LEVEL_4K] | bits) - gfn * VMMU_PAGE_SIZE;
@@ -312,7 +317,7 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, struct vmmu_op *op, u
 
 /* The answer is for a run: a larger page, or neighbours, now or when they are touched. 0: a case for direct_fault.c. */
 static VMMU_APART enum vmmu_fault_result
-quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_cause cause,
+quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, enum vmmu_cause cause,
           uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
 {
 	enum vmmu_fault_result result;
@@ -321,23 +326,26 @@ quick_run(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum
 	if (backing->order >= VMMU_INDEX_BITS && vcpu->map->leaf_level_max > VMMU_LEVEL_4K) {
 		bool small;
 
-		result = quick_large(vcpu, f, op, cause, backing, bits, &small);
+		result = quick_large(vcpu, f, op, brief, cause, backing, bits, &small);
 		if (!small)
 			return result;
 	}
-	result = quick_small(vcpu, f, op, false, cause, backing, bits, &at);
+	/* The neighbours' records stand before the fault's end. */
+	if (brief && vcpu->map->around)
+		return 0;
+	result = quick_small(vcpu, f, op, brief, false, cause, backing, bits, &at);
 	if (result != VMMU_FAULT_FIXED || cause != VMMU_CAUSE_VIOLATION)
 		return result;
 	if (vcpu->map->around)
 		quick_around(vcpu, op, backing, at, vmmu_fault_wants(f));
 	else
-		quick_learn(vcpu, op, sequence, at.gfn.v, backing, bits);
+		quick_learn(vcpu, op || brief, sequence, at.gfn.v, backing, bits);
 	return result;
 }
 
 /* Inside the gate: is the answer still good, and where does the leaf go? 0: a case for direct_fault.c. */
 VMMU_INLINE enum vmmu_fault_result
-quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
+quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, bool quiet, enum vmmu_cause cause,
           uint64_t sequence, const struct vmmu_backing *backing, uint64_t bits)
 {
 	struct vmmu_vm *vm = vcpu->vm;
@@ -348,10 +356,36 @@ quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool
 		return 0;
 	VMMU_ASSERT(!quiet || (!vm->memory.invalidating && !vcpu->hit.info.flags));
 	if (!quiet && !vcpu->hit.info.flags)
-		vcpu->hit.quiet = vmmu_moment(sequence, op);
+		vcpu->hit.quiet = vmmu_moment(sequence, op || brief);
 	if (VMMU_UNLIKELY(backing->order))
-		return quick_run(vcpu, f, op, cause, sequence, backing, bits);
-	return quick_small(vcpu, f, op, quiet, cause, backing, bits, &at);
+		return quick_run(vcpu, f, op, brief, cause, sequence, backing, bits);
+	return quick_small(vcpu, f, op, brief, quiet, cause, backing, bits, &at);
+}
+
+/* The host has said what backs the page. 0: a case for direct_fault.c. */
+VMMU_INLINE enum vmmu_fault_result
+quick_place(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, bool quiet, enum vmmu_cause cause,
+            const struct vmmu_answer *answer, const struct vmmu_backing *backing)
+{
+	struct vmmu_vm *const vm = vcpu->vm;
+	struct vmmu_map *const map = vcpu->map;
+	struct vmmu_tables *t = &vm->tables;
+	struct vmmu_actor *who = &vcpu->actor;
+	const struct vmmu_layout *l = &map->layout;
+	const unsigned wants = vmmu_fault_wants(f);
+	const struct vmmu_grant *grant = &vcpu->hit.grants[wants];
+	enum vmmu_fault_result result;
+
+	if (VMMU_UNLIKELY(grant->said != vmmu_grant_said(backing) || (backing->pfn.v & l->no_frame)))
+		return 0;
+	VMMU_ASSERT(grant->leaf == vmmu_backing_bits(l, vcpu->hit.info.flags, wants, backing));
+	if (VMMU_UNLIKELY(!quick_enter(t, who, op)))
+		return 0;
+	VMMU_SAME(vcpu->vm == vm);
+	VMMU_SAME(vcpu->map == map);
+	result = quick_map(vcpu, f, op, brief, quiet, cause, answer->sequence, backing, grant->leaf);
+	quick_leave(who, op);
+	return result;
 }
 
 /*
@@ -360,7 +394,7 @@ quick_map(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool
  * that sequence.
  */
 VMMU_INLINE enum vmmu_fault_result
-quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, bool quiet, enum vmmu_cause cause,
+quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, enum vmmu_brief brief, bool quiet, enum vmmu_cause cause,
               struct vmmu_answer *answer, struct vmmu_backing *backing)
 {
 	static const uint8_t one_access[VMMU_RWX + 1] = {
@@ -369,11 +403,8 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 	struct vmmu_map *const map = vcpu->map;
 	struct vmmu_tables *t = &vm->tables;
 	struct vmmu_actor *who = &vcpu->actor;
-	const struct vmmu_layout *l = &map->layout;
 	const unsigned wants = vmmu_fault_wants(f);
-	const struct vmmu_grant *grant = &vcpu->hit.grants[wants];
 	enum vmmu_backing_result said;
-	enum vmmu_fault_result result;
 
 	if (!quiet && (vcpu->hit.info.flags & VMMU_SLOT_READONLY) && (wants & VMMU_W))
 		return 0;
@@ -385,16 +416,9 @@ quick_missing(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op, 
 	if (VMMU_UNLIKELY(said != VMMU_BACKING_OK))
 		return 0;
 	answer->result = VMMU_BACKING_OK;
-	if (VMMU_UNLIKELY(grant->said != vmmu_grant_said(backing) || (backing->pfn.v & l->no_frame)))
-		return 0;
-	VMMU_ASSERT(grant->leaf == vmmu_backing_bits(l, vcpu->hit.info.flags, wants, backing));
-	if (VMMU_UNLIKELY(!quick_enter(t, who, op)))
-		return 0;
 	VMMU_SAME(vcpu->vm == vm);
 	VMMU_SAME(vcpu->map == map);
-	result = quick_map(vcpu, f, op, quiet, cause, answer->sequence, backing, grant->leaf);
-	quick_leave(who, op);
-	return result;
+	return quick_place(vcpu, f, op, brief, quiet, cause, answer, backing);
 }
 
 /* ---- the entry is there ---------------------------------------------------------------- */
@@ -409,9 +433,9 @@ VMMU_INLINE enum vmmu_fault_result quick_first_write(struct vmmu_vcpu *vcpu, str
 	if (VMMU_UNLIKELY(!get_hit(vcpu, gfn)))
 		return 0;
 	vmmu_dirty_mark(op, vcpu->hit.slot, gfn);
-	if (VMMU_UNLIKELY(!vmmu_entry_put(&vcpu->vm->tables, l, &vcpu->actor, op, at, &entry, value, VMMU_CAUSE_PERMISSION)))
+	if (VMMU_UNLIKELY(!vmmu_entry_put(&vcpu->vm->tables, vcpu->map, &vcpu->actor, op, f, VMMU_BRIEF_NO, at, &entry, value, VMMU_CAUSE_PERMISSION)))
 		return 0;
-	return quick_end(vcpu, f, op, VMMU_FAULT_FIXED, vcpu->hit.info.id,
+	return quick_end(vcpu, f, op, VMMU_BRIEF_NO, VMMU_FAULT_FIXED, vcpu->hit.info.id,
 	                 vmmu_hpa_pfn(vmmu_entry_address(l, value)).v, value, VMMU_LEVEL_4K);
 }
 
@@ -425,7 +449,7 @@ VMMU_INLINE enum vmmu_fault_result quick_mmio(struct vmmu_vcpu *vcpu, struct vmm
 	vmmu_count(&vcpu->actor.count.mmio_hits, 1);
 	if (op)
 		vmmu_trace_mmio(op, f, VMMU_TRACE_HANDLE_MMIO, entry, generation);
-	return quick_end(vcpu, f, op, VMMU_FAULT_EMULATE_MMIO, UINT32_MAX, 0, entry, VMMU_LEVEL_4K);
+	return quick_end(vcpu, f, op, VMMU_BRIEF_NO, VMMU_FAULT_EMULATE_MMIO, UINT32_MAX, 0, entry, VMMU_LEVEL_4K);
 }
 
 VMMU_INLINE enum vmmu_fault_result quick_spurious(struct vmmu_vcpu *vcpu, struct vmmu_fault *f, struct vmmu_op *op,
@@ -436,7 +460,7 @@ VMMU_INLINE enum vmmu_fault_result quick_spurious(struct vmmu_vcpu *vcpu, struct
 	if (!vmmu_is_present(l, entry) || (vmmu_fault_wants(f) & ~vmmu_entry_rights(l, entry)) ||
 	    !get_hit(vcpu, vmmu_fault_gfn(f)) || vmmu_is_bad(l, VMMU_LEVEL_4K, entry))
 		return 0;
-	return quick_end(vcpu, f, op, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id,
+	return quick_end(vcpu, f, op, VMMU_BRIEF_NO, VMMU_FAULT_SPURIOUS, vcpu->hit.info.id,
 	                 vmmu_hpa_pfn(vmmu_entry_address(l, entry)).v, entry, VMMU_LEVEL_4K);
 }
 
@@ -452,7 +476,7 @@ VMMU_INLINE enum vmmu_fault_result quick_entry(struct vmmu_vcpu *vcpu, struct vm
 	uint64_t entry;
 
 	/* Which entry was refused is not said: it may be one that the hint leaves out. */
-	table = refused ? walk_down(vcpu, gfn, VMMU_LEVEL_2M) : table_of_2m(vcpu, gfn);
+	table = refused ? walk_down(vcpu, gfn, VMMU_LEVEL_2M) : table_of_2m(vcpu, VMMU_BRIEF_NO, gfn);
 	if (VMMU_UNLIKELY(!table.v))
 		return 0;
 	entry = vmmu_entry_read(t, table, gfn / VMMU_ENTRIES % VMMU_ENTRIES);

@@ -15,7 +15,7 @@ VMMU_INLINE enum vmmu_fault_result missing(struct vmmu_vcpu *vcpu, struct vmmu_f
 {
 	struct vmmu_backing backing = {.order = 0};
 	struct vmmu_answer answer = {.sequence = sequence};
-	enum vmmu_fault_result result = quick_missing(vcpu, f, NULL, quiet, VMMU_CAUSE_VIOLATION, &answer, &backing);
+	enum vmmu_fault_result result = quick_missing(vcpu, f, NULL, VMMU_BRIEF_NO, quiet, VMMU_CAUSE_VIOLATION, &answer, &backing);
 
 	if (VMMU_LIKELY(result))
 		return result;
@@ -40,7 +40,7 @@ VMMU_INLINE enum vmmu_fault_result ask_unwatched(struct vmmu_vcpu *vcpu, struct 
 
 	/* Before it is seen that nobody watches: who begins to makes answers old. */
 	sequence = atomic_load_explicit(&vcpu->vm->memory.sequence, memory_order_acquire);
-	if (VMMU_LIKELY(is_quiet(vcpu, sequence, NULL)) && VMMU_LIKELY(is_in_hit(vcpu, vmmu_fault_gfn(f))))
+	if (VMMU_LIKELY(is_quiet(vcpu, sequence, false)) && VMMU_LIKELY(is_in_hit(vcpu, vmmu_fault_gfn(f))))
 		return missing_quiet(vcpu, f, sequence);
 	if (VMMU_UNLIKELY(!has_hit(vcpu, vmmu_fault_gfn(f))))
 		return vmmu_handle_violation(vcpu, f);
@@ -55,13 +55,13 @@ static VMMU_APART enum vmmu_fault_result unknown_unwatched(struct vmmu_vcpu *vcp
 	enum vmmu_fault_result result = 0;
 
 	if (!vcpu->actor.spare && vmmu_spares_fill(&vcpu->vm->tables, &vcpu->actor, vcpu->map->path_tables))
-		result = quick_known(vcpu, f, NULL, VMMU_CAUSE_VIOLATION);
+		result = quick_known(vcpu, f, NULL, VMMU_BRIEF_NO, VMMU_CAUSE_VIOLATION);
 	return result ? result : ask_unwatched(vcpu, f);
 }
 
 static VMMU_APART enum vmmu_fault_result known_unwatched(struct vmmu_vcpu *vcpu, struct vmmu_fault *f)
 {
-	enum vmmu_fault_result result = quick_known(vcpu, f, NULL, VMMU_CAUSE_VIOLATION);
+	enum vmmu_fault_result result = quick_known(vcpu, f, NULL, VMMU_BRIEF_NO, VMMU_CAUSE_VIOLATION);
 
 	return VMMU_LIKELY(result) ? result : unknown_unwatched(vcpu, f);
 }
