@@ -36,6 +36,8 @@ struct vmmu_map_ops {
 	 * while somebody watches, by vmmu_handle. NULL: it has no shorter way than that.
 	 */
 	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	/* The same, once a vCPU has learned of a run of frames (struct vmmu_known). */
+	enum vmmu_fault_result (*known)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/* The same while there is a trace by the TSC and no test hook, if there is `quick`. */
 	enum vmmu_fault_result (*traced)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/*

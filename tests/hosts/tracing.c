@@ -278,8 +278,9 @@ static void assert_goes_on(const struct vmmu_trace_ring *ring, uint32_t *seq, ui
 	for (uint32_t i = 0; i < vmmu_trace_ring_waiting(ring); i++) {
 		const struct vmmu_trace_record *r = vmmu_trace_ring_at(ring, i);
 
-		assert_int_equal(r->seq, (*seq)++);
-		if (r->event == VMMU_TRACE_PAGE_FAULT) {
+		assert_int_equal(r->seq, *seq);
+		*seq += vmmu_trace_numbers(r);
+		if (r->event == VMMU_TRACE_PAGE_FAULT || r->event == VMMU_TRACE_FAULT_FIXED) {
 			assert_true(r->fault > *fault);
 			*fault = r->fault;
 		}
@@ -308,7 +309,7 @@ static void a_vcpu_under_an_old_id_goes_on_in_its_stream(void **state)
 			host_start_paging(host);
 		for (unsigned page = 0; page < 3; page++)
 			host_touch(host, 0, (32 + 4 * times + page) * K, VMMU_W);
-		assert_true(vmmu_trace_ring_waiting(now) >= 6);
+		assert_true(vmmu_trace_ring_waiting(now) >= 3);
 		assert_int_equal(vmmu_trace_ring_dropped(now), 0);
 		assert_goes_on(now, &seq, &fault);
 	}
