@@ -37,7 +37,7 @@ struct vmmu_map_ops {
 	 */
 	enum vmmu_fault_result (*quick)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/* The same, once a vCPU has learned of a run of frames (struct vmmu_known). */
-	enum vmmu_fault_result (*known)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
+	enum vmmu_fault_result (*quick_known)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/* The same while there is a trace by the TSC and no test hook, if there is `quick`. */
 	enum vmmu_fault_result (*traced)(struct vmmu_vcpu *vcpu, struct vmmu_fault *fault);
 	/*

@@ -87,7 +87,7 @@ static void direct_fini(struct vmmu_op *op, struct vmmu_managing managing)
 const struct vmmu_map_ops vmmu_direct_ops = {
 	.fault = vmmu_direct_fault,
 	.quick = vmmu_direct_quick,
-	.known = vmmu_direct_quick_known,
+	.quick_known = vmmu_direct_quick_known,
 	.traced = vmmu_direct_traced,
 	.prefault = vmmu_direct_prefault,
 	.zap_range = vmmu_direct_zap_range,

@@ -304,7 +304,7 @@ static VMMU_APART void quick_learn(struct vmmu_vcpu *vcpu, bool watched, uint64_
 		end = vcpu->hit.end;
 	/* While there is a trace, what it has put there stays. */
 	if (atomic_load_explicit(&vcpu->map->handle, memory_order_relaxed) != vcpu->map->ops->traced)
-		atomic_store_explicit(&vcpu->map->handle, vcpu->map->ops->known, memory_order_relaxed);
+		atomic_store_explicit(&vcpu->map->handle, vcpu->map->ops->quick_known, memory_order_relaxed);
 	run = &vcpu->known[vcpu->known_next++ % VMMU_KNOWN_RUNS];
 	vcpu->known_last = run;
 	run->moment = vmmu_moment(sequence, watched);
