@@ -198,3 +198,17 @@ void host_touch(struct host *host, uint64_t gpa, uint32_t access)
 	if (result != VMMU_FAULT_FIXED && result != VMMU_FAULT_SPURIOUS)
 		host_fail(vmmu_fault_result_name(result));
 }
+
+bool host_maps(const struct host *host, const struct vmmu_root *root, uint64_t address)
+{
+	uint64_t entry = root->pointer;
+
+	for (unsigned level = 4; level; level--) {
+		uint64_t index = address >> (12 + 9 * (level - 1)) & 511;
+
+		entry = *(const uint64_t *)(host->frames + (entry & 0xffffffffff000) + index * 8);
+		if (!(entry & 1))
+			return false;
+	}
+	return true;
+}

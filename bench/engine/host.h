@@ -44,5 +44,7 @@ void host_stop(struct host *host);
 void host_slot(struct host *host, uint64_t base, uint64_t bytes, uint32_t flags);
 /* A fault that must be dealt with by FIXED or SPURIOUS. */
 void host_touch(struct host *host, uint64_t gpa, uint32_t access);
+/* Would a CPU that runs on these tables of 4 levels, with leaves of 4 KiB, find the address mapped? */
+bool host_maps(const struct host *host, const struct vmmu_root *root, uint64_t address);
 
 #endif

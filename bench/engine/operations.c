@@ -444,9 +444,9 @@ static void touch_gva(struct host *host, uint64_t gva, uint64_t error_code)
 	vmmu_fault(host->vcpu, &fault);
 }
 
-static void start_shadow_on(struct host *host, unsigned order)
+static void start_shadow_on(struct host *host, unsigned order, uint8_t max_level)
 {
-	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .order = order, .ram_bytes = 64 * MIB});
+	host_start(host, &(struct host_config){.mode = VMMU_MODE_SHADOW, .order = order, .ram_bytes = 64 * MIB, .max_level = max_level});
 	host_slot(host, 0, 64 * MIB, 0);
 	for (unsigned root = 0; root < ROOTS; root++) {
 		set_cr3(host, guest_root(host, root));
@@ -454,7 +454,7 @@ static void start_shadow_on(struct host *host, unsigned order)
 	}
 }
 
-static void start_shadow(struct host *host) { start_shadow_on(host, 0); }
+static void start_shadow(struct host *host) { start_shadow_on(host, 0, 0); }
 
 static void shadow_switch(unsigned roots)
 {
@@ -551,7 +551,7 @@ static void log_large_page(unsigned order)
 {
 	struct host host;
 
-	start_shadow_on(&host, order);
+	start_shadow_on(&host, order, 0);
 	*(uint64_t *)(host.ram + MIB + 2 * PAGE) = (4 * MIB) | 0xe7;
 	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 2 * PAGE), 8);
 	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
@@ -569,6 +569,35 @@ static void log_large_page(unsigned order)
 
 static void shadow_log_first_write(void) { log_large_page(0); }
 static void shadow_log_first_write_run(void) { log_large_page(9); }
+
+/*
+ * The guest maps 16 MiB by pages of 2 MiB, and the host names frames by as much. It touches one
+ * page of 4 KiB in each, or all of them in order.
+ */
+static void touch_large_pages(uint64_t step)
+{
+	enum { LARGE = 8 };
+	struct vmmu_root root;
+	struct host host;
+
+	start_shadow_on(&host, 9, VMMU_LEVEL_4K);
+	for (uint64_t i = 0; i < LARGE; i++)
+		*(uint64_t *)(host.ram + MIB + 2 * PAGE + i * 8) = (16 * MIB + i * 2 * MIB) | 0xe7;
+	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 2 * PAGE), 8 * LARGE);
+	set_cr3(&host, MIB);
+	if (vmmu_vcpu_load(host.vcpu, &root) != VMMU_OK)
+		exit(1);
+	count_begin();
+	for (uint64_t at = 0; at < LARGE * 2 * MIB; at += step) {
+		if (!host_maps(&host, &root, at))
+			touch_gva(&host, at, 2);
+	}
+	count_end(LARGE * 2 * MIB / step);
+	host_stop(&host);
+}
+
+static void shadow_large_page(void) { touch_large_pages(2 * MIB); }
+static void shadow_large_page_in_order(void) { touch_large_pages(PAGE); }
 
 static void shadow_invalidate_page(void)
 {
@@ -632,6 +661,8 @@ static const struct row {
 	{"shadow-copy-on-write-loop", shadow_copy_on_write_loop},
 	{"shadow-log-first-write", shadow_log_first_write},
 	{"shadow-log-first-write-run", shadow_log_first_write_run},
+	{"shadow-large-page", shadow_large_page},
+	{"shadow-large-page-in-order", shadow_large_page_in_order},
 	{"shadow-invalidate-page", shadow_invalidate_page},
 };
 

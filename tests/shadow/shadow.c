@@ -35,35 +35,175 @@ static uint64_t mapped_ahead(struct sim_gm *gm)
 	return stats.entries[VMMU_CAUSE_PREFETCH][VMMU_LEVEL_4K];
 }
 
+/* Small pages: sixteen come with one on its own, 64 where the guest goes on from what it has, in either direction. */
+static void more_neighbours_come_in_order(void **state)
+{
+	struct sim_gm *gm = machine();
+	uint64_t exits = 0, before;
+
+	(void)state;
+	/* When the table is compared nothing is known of the others' frames yet. */
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	for (unsigned i = 1; i < 512; i++)
+		set(gm, TABLE, i, (2 * M2 + i * K) | FULL | D);
+	assert_int_equal(exits_of(gm, 0, &user_write, 7), 1);
+	before = mapped_ahead(gm);
+	assert_int_equal(exits_of(gm, (64 + 7) * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm) - before, 15);
+	for (unsigned i = 64 + 16; i < 128; i++)
+		exits += exits_of(gm, i * K, &user_write, 7);
+	assert_int_equal(exits, 1);
+	assert_int_equal(mapped_ahead(gm) - before, 15 + 47);
+	/* Far from all that: sixteen again, and then downwards. */
+	assert_int_equal(exits_of(gm, 511 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm) - before, 15 + 47 + 15);
+	for (unsigned i = 510; i >= 448; i--)
+		exits += exits_of(gm, i * K, &user_write, 7);
+	assert_int_equal(exits, 1 + 1);
+	end(gm);
+}
+
+/* A machine whose guest maps 2 MiB pages, `first` and following, by large ones of its own; its host names runs of 1 MiB. */
+static struct sim_gm *machine_with_large_pages(unsigned first, unsigned end)
+{
+	struct sim_gm *gm = machine_of(1, 8, 0);
+
+	for (unsigned i = first; i < end; i++)
+		set(gm, DIRECTORY, i, i * M2 | FULL | D | PS);
+	return gm;
+}
+
 /*
- * A large page of the guest's on small ones of the host's: sixteen come with one that is touched,
- * 64 where the guest goes on from what it has, in either direction. None is outside the host's run.
+ * A large page of the guest's on small ones of the host's: sixteen come with the first that is
+ * touched, and all that the host has named with the next. None is outside the host's run.
  */
 static void a_large_page_comes_in_parts(void **state)
 {
-	struct sim_gm *gm = machine_of(1, 8, 0);
+	struct sim_gm *gm = machine_with_large_pages(1, 2);
 	uint64_t exits = 0;
 
 	(void)state;
-	set(gm, DIRECTORY, 1, 2 * M2 | FULL | D | PS);
 	assert_int_equal(exits_of(gm, M2 + 7 * K, &user_write, 7), 1);
 	assert_int_equal(mapped_ahead(gm), 15);
 	for (unsigned i = 0; i < 16; i++)
 		exits += exits_of(gm, M2 + i * K, &user_write, 7);
 	assert_int_equal(exits, 0);
-	for (unsigned i = 16; i < 64; i++)
+	assert_int_equal(exits_of(gm, M2 + 200 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm), 256 - 2);
+	assert_int_equal(exits_of(gm, M2 + 300 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm), 512 - 3);
+	for (unsigned i = 0; i < 512; i++)
 		exits += exits_of(gm, M2 + i * K, &user_write, 7);
-	assert_int_equal(exits, 1);
-	assert_int_equal(mapped_ahead(gm), 15 + 47);
-	for (unsigned i = 64; i < 256; i++)
+	assert_int_equal(exits, 0);
+	end(gm);
+}
+
+/* Where the host names 64 KiB at a time, as much comes with each touch. */
+static void no_more_comes_than_the_host_has_named(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 4, 0);
+
+	(void)state;
+	set(gm, DIRECTORY, 1, M2 | FULL | D | PS);
+	for (unsigned i = 0; i < 32; i++) {
+		assert_int_equal(exits_of(gm, M2 + (i * 16 + i % 16) * K, &user_write, 7), 1);
+		assert_int_equal(mapped_ahead(gm), 15 * (i + 1));
+	}
+	end(gm);
+}
+
+static void touch_twice(struct sim_gm *gm, unsigned page)
+{
+	uint64_t before = mapped_ahead(gm);
+
+	assert_int_equal(exits_of(gm, page * M2, &user_write, 7), 1);
+	assert_int_equal(exits_of(gm, page * M2 + 100 * K, &user_write, 7), 1);
+	assert_int_equal(mapped_ahead(gm) - before, 256 - 2);
+}
+
+/* How many come with the first touch of a large page. */
+static uint64_t come_with(struct sim_gm *gm, unsigned page, unsigned index)
+{
+	uint64_t before = mapped_ahead(gm);
+
+	assert_int_equal(exits_of(gm, page * M2 + index * K, &user_write, 7), 1);
+	return mapped_ahead(gm) - before;
+}
+
+/* Next to a large page of which all was wanted, all of the next one is, in either direction. */
+static void a_large_page_goes_on_from_the_one_beside_it(void **state)
+{
+	struct sim_gm *gm = machine_with_large_pages(1, 8);
+
+	(void)state;
+	touch_twice(gm, 3);
+	assert_int_equal(come_with(gm, 4, 0), 255);
+	assert_int_equal(come_with(gm, 5, 77), 255);
+	assert_int_equal(come_with(gm, 2, 511), 255);
+	/* Beside none, and beside one that was touched but once. */
+	assert_int_equal(come_with(gm, 7, 0), 15);
+	end(gm);
+	gm = machine_with_large_pages(1, 8);
+	for (unsigned i = 1; i < 8; i++)
+		assert_int_equal(come_with(gm, i, 5), 15);
+	end(gm);
+}
+
+/* A page beside it that is mapped with other rights says nothing. */
+static void a_large_page_of_another_kind_is_no_sign(void **state)
+{
+	struct sim_gm *gm = machine_with_large_pages(1, 8);
+	const struct sim_guest_access read = {.user = true};
+
+	(void)state;
+	touch_twice(gm, 3);
+	set(gm, DIRECTORY, 4, 4 * M2 | P | U | A | D | PS);
+	assert_int_equal(exits_of(gm, 4 * M2, &read, 0), 1);
+	assert_int_equal(mapped_ahead(gm), 256 - 2 + 15);
+	end(gm);
+}
+
+/* Tables of the guest's among the frames of its large page: no write to one that is held passes unseen. */
+static void a_whole_large_page_does_not_give_tables_away(void **state)
+{
+	struct sim_gm *gm = machine_of(1, 8, 0);
+
+	(void)state;
+	set(gm, DIRECTORY, 1, 0 | FULL | D | PS);
+	set(gm, TABLE, 0, DATA * K | FULL | D);
+	assert_int_equal(exits_of(gm, 0, &user_write, 7), 1);
+	assert_int_equal(exits_of(gm, M2 + 250 * K, &user_write, 7), 1);
+	assert_int_equal(exits_of(gm, M2 + 100 * K, &user_write, 7), 1);
+	assert_int_equal(exits_of(gm, M2 + DATA * K, &user_write, 7), 0);
+	assert_true(exits_of(gm, M2 + TABLE * K, &user_write, (DATA + 1) * K | FULL | D) > 0);
+	exits_of(gm, 0, &user_write, 9);
+	end(gm);
+}
+
+/* Nor does it map what the host is taking back, and it lets no write pass that is logged. */
+static void a_whole_large_page_is_mapped_as_any_other(void **state)
+{
+	struct sim_gm *gm = machine_with_large_pages(1, 2);
+	uint64_t exits = 0;
+
+	(void)state;
+	assert_int_equal(exits_of(gm, M2, &user_write, 7), 1);
+	assert_int_equal(vmmu_invalidate_begin(gm->vm, vmmu_gpa_of(M2 + 130 * K), K), VMMU_OK);
+	assert_int_equal(exits_of(gm, M2 + 200 * K, &user_write, 7), 1);
+	sim_gm_look(gm, 0, M2 + 130 * K);
+	sim_gm_audit(gm);
+	assert_int_equal(vmmu_invalidate_end(gm->vm, vmmu_gpa_of(M2 + 130 * K), K), VMMU_OK);
+	assert_int_equal(exits_of(gm, M2 + 130 * K, &user_write, 7), 1);
+	for (unsigned i = 0; i < 256; i++)
 		exits += exits_of(gm, M2 + i * K, &user_write, 7);
-	assert_int_equal(exits, 1 + 3);
-	/* Far from all that: sixteen again, and then downwards. */
-	assert_int_equal(exits_of(gm, M2 + 511 * K, &user_write, 7), 1);
-	assert_int_equal(mapped_ahead(gm), 255 - 5 + 1 + 15);
-	for (unsigned i = 510; i >= 256; i--)
-		exits += exits_of(gm, M2 + i * K, &user_write, 7);
-	assert_int_equal(exits, 4 + 4);
+	assert_int_equal(exits, 0);
+	sim_gm_slot_flags(gm, 0, VMMU_SLOT_LOG_DIRTY);
+	sim_gm_log(gm, 0);
+	assert_true(exits_of(gm, M2 + 300 * K, &user_read, 0) > 0);
+	assert_true(exits_of(gm, M2 + 400 * K, &user_read, 0) <= 1);
+	for (unsigned i = 256; i < 512; i += 5)
+		exits_of(gm, M2 + i * K, &user_write, 8);
+	sim_gm_log(gm, 0);
 	end(gm);
 }
 
@@ -651,7 +791,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbours_come_with_the_first),
+		cmocka_unit_test(more_neighbours_come_in_order),
 		cmocka_unit_test(a_large_page_comes_in_parts),
+		cmocka_unit_test(no_more_comes_than_the_host_has_named),
+		cmocka_unit_test(a_large_page_goes_on_from_the_one_beside_it),
+		cmocka_unit_test(a_large_page_of_another_kind_is_no_sign),
+		cmocka_unit_test(a_whole_large_page_does_not_give_tables_away),
+		cmocka_unit_test(a_whole_large_page_is_mapped_as_any_other),
 		cmocka_unit_test(neighbours_not_accessed_stay_out),
 		cmocka_unit_test(a_copy_on_write_costs_two_exits),
 		cmocka_unit_test(a_table_written_without_use_is_parked),

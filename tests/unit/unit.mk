@@ -35,6 +35,10 @@ $(UNIT_DIR)/entry/%.o: tests/unit/entry/%.S visor/%/entry.S visor/cpu/gpr.h test
 $(UNIT_DIR)/cpu_entry: tests/unit/cpu_entry.c $(UNIT_DIR)/entry/svm.o $(UNIT_DIR)/entry/vmx.o $(UNIT_LIB)
 	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(filter %.o,$^) -lcmocka -o $@
 
+# Other programs have a guest's memory of their own.
+$(UNIT_DIR)/vm_memory: tests/unit/vm_memory.c $(UNIT_DIR)/visor/vm/memory.o $(UNIT_LIB) $(LIBVMMU)
+	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(filter %.o %.a,$^) -lcmocka -o $@
+
 $(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB) $(LIBVMMU)
 	$(CC) $(UNIT_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP $< $(UNIT_LIB) $(LIBVMMU) -lcmocka -o $@
 
@@ -42,4 +46,4 @@ $(UNIT_DIR)/%: tests/unit/%.c $(UNIT_LIB) $(LIBVMMU)
 unit: $(UNIT_TESTS)
 	@for t in $^; do echo "$$t"; $$t || exit 1; done
 
--include $(UNIT_OBJ:.o=.d) $(UNIT_TESTS:=.d)
+-include $(UNIT_OBJ:.o=.d) $(UNIT_DIR)/visor/vm/memory.d $(UNIT_TESTS:=.d)

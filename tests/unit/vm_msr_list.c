@@ -75,6 +75,17 @@ static void direction_is_kept(void **unused)
 	assert_int_equal(msr_list_read(&state, false, 0xc0010020, &value), MSR_LIST_REFUSED);
 }
 
+/* A guest that writes a performance counter and reads it back knows whether it counts: none of these does. */
+static void counters_that_do_not_count_keep_nothing(void **unused)
+{
+	(void)unused;
+	state = (struct msr_list_state){0};
+	for (uint32_t msr = 0xc0010000; msr <= 0xc0010007; msr++) {
+		assert_int_equal(msr_list_write(&state, false, msr, 0xffff), MSR_LIST_DONE);
+		assert_int_equal(read_of(false, msr), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -82,6 +93,7 @@ int main(void)
 		cmocka_unit_test(kept_registers_do_not_share),
 		cmocka_unit_test(read_only_bits_stay),
 		cmocka_unit_test(direction_is_kept),
+		cmocka_unit_test(counters_that_do_not_count_keep_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,10 +12,15 @@
 /*
  * One per 2 MiB of guest memory: nothing yet (0); a run of frames, its order in
  * the low bits (FRAME_ORDER_2M to _1G, then this is the chunk's part of it);
- * or a page of 512 frame addresses, for a chunk made of single pages.
+ * or a page of 512 frame addresses, for a chunk that is only partly the region's, or
+ * for want of a run. Each of these has the order of its own run in the low bits.
  */
 typedef uint64_t chunk;
 #define CHUNK_ORDER 0x1full
+
+/* Of the runs in a part of a chunk: RAM below 640 KiB is one. */
+#define SMALL_ORDER 4u
+#define SMALL_PAGES (1u << SMALL_ORDER)
 
 struct region {
 	struct region *next;
@@ -104,6 +109,25 @@ static inline uint64_t frame_at(const struct region *r, uint64_t at)
 	return likely(c) ? ((const uint64_t *)(uintptr_t)c)[at % CHUNK_PAGES] : 0;
 }
 
+/* Back the small run around page `at` with contiguous frames; false as make_run. `page`: its chunk's frame addresses. */
+static bool make_small_run(struct vm *vm, const struct region *r, uint64_t *page, uint64_t at)
+{
+	uint64_t first = at & ~(uint64_t)(SMALL_PAGES - 1), frame;
+
+	if (first < r->skew || first + SMALL_PAGES > r->skew + r->pages)
+		return false;
+	page += first % CHUNK_PAGES;
+	for (unsigned i = 0; i < SMALL_PAGES; i++) {
+		if (page[i])
+			return false;
+	}
+	frame = frame_alloc(SMALL_ORDER, FRAME_GUEST, true);
+	for (unsigned i = 0; frame && i < SMALL_PAGES; i++)
+		page[i] = (frame + i * VMMU_PAGE_SIZE) | SMALL_ORDER;
+	vm->frames += frame ? SMALL_PAGES : 0;
+	return frame;
+}
+
 /* Find a frame for a page that has none; as frame_at. 0: there is no memory. */
 static __attribute__((noinline)) uint64_t make_frame(struct vm *vm, struct region *r, uint64_t at)
 {
@@ -112,9 +136,11 @@ static __attribute__((noinline)) uint64_t make_frame(struct vm *vm, struct regio
 	if (!r->chunks[n] && !make_chunk(vm, r, n))
 		return 0;
 	if (!(r->chunks[n] & CHUNK_ORDER)) {
-		page = (uint64_t *)(uintptr_t)r->chunks[n] + at % CHUNK_PAGES;
-		*page = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
-		vm->frames += *page != 0;
+		page = (uint64_t *)(uintptr_t)r->chunks[n];
+		if (!wants_runs(vm) || !make_small_run(vm, r, page, at)) {
+			page[at % CHUNK_PAGES] = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
+			vm->frames += page[at % CHUNK_PAGES] != 0;
+		}
 	}
 	return frame_at(r, at);
 }
@@ -187,10 +213,11 @@ static void free_chunk(struct vm *vm, struct region *r, uint64_t n)
 		}
 		return;
 	}
-	for (unsigned i = 0; c && i < CHUNK_PAGES; i++) {
+	for (unsigned i = 0; c && i < CHUNK_PAGES; i += 1u << order) {
+		order = pages[i] & CHUNK_ORDER;
 		if (pages[i]) {
-			frame_free(pages[i], FRAME_ORDER_4K);
-			vm->frames--;
+			frame_free(pages[i] & ~CHUNK_ORDER, order);
+			vm->frames -= 1ull << order;
 		}
 	}
 	if (c)

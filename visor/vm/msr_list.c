@@ -54,7 +54,7 @@ static const struct range amd_list[] = {
 	{0x179, 0x179, READ_ONLY, 0, 0},            /* MCG_CAP: no banks */
 	{0x17a, 0x17a, IGNORED, 0, 0},              /* MCG_STAT */
 	{0x1db, 0x1de, READ_ONLY, 0, 0},            /* BR_FROM, BR_TO, LAST_EXP_FROM, _TO */
-	{0xc0010000, 0xc0010007, KEPT, 0, 0},       /* PERF_CTL0 to 3, PERF_CTR0 to 3: they count nothing */
+	{0xc0010000, 0xc0010007, IGNORED, 0, 0},    /* PERF_CTL0 to 3, PERF_CTR0 to 3: a guest that writes one and reads 0 knows that none counts */
 	{0xc0010010, 0xc0010010, IGNORED, 0, 0},    /* SYSCFG: no memory encryption, no fixed MTRRs */
 	{0xc0010015, 0xc0010015, KEPT, 0, 0},       /* HWCR */
 	{0xc0010016, 0xc0010019, KEPT, 0, 0},       /* IORR_BASE0, _MASK0, _BASE1, _MASK1 */

@@ -96,6 +96,13 @@ struct vmmu_shadow_history {
 	uint64_t synced;  /* the map's `faults` when it was last compared */
 };
 
+/* How much of a guest's large page was mapped when an entry of it last was missing. */
+enum vmmu_shadow_filled {
+	VMMU_FILLED_NONE,
+	VMMU_FILLED_PART,
+	VMMU_FILLED_WHOLE,
+};
+
 struct vmmu_shadow {
 	struct vmmu_table table; /* first: the header of every table */
 	struct vmmu_shadow *bucket_next;
@@ -107,6 +114,7 @@ struct vmmu_shadow {
 	unsigned pins;                          /* roots of vCPUs it belongs to: not to be taken down */
 	enum vmmu_shadow_state state;
 	struct vmmu_shadow_history history;
+	enum vmmu_shadow_filled filled; /* direct */
 	struct vmmu_link link[VMMU_ENTRIES];
 	uint64_t was[VMMU_ENTRIES]; /* the guest's entry that ours, if any, was made from */
 };
@@ -367,6 +375,9 @@ void vmmu_shadow_link(struct vmmu_visit *v, struct vmmu_shadow *s, struct vmmu_s
 /* Make an empty entry map gfn, whose block is `block`. */
 void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t value, uint64_t gfn,
                           struct vmmu_block *block, enum vmmu_cause cause);
+/* Make those of entries [first, first + count) that are empty map the gfns that follow on from the table's. */
+void vmmu_shadow_map_leaves(struct vmmu_exclusive x, struct vmmu_shadow *s, const uint64_t *values, unsigned first,
+                            unsigned count, struct vmmu_block *block, enum vmmu_cause cause);
 /* Make an entry empty. */
 void vmmu_shadow_drop(struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause);
@@ -464,6 +475,13 @@ void vmmu_shadow_prefetch(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, struc
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
                             const struct vmmu_guest_format *format, uint64_t gfn, uint64_t gpte, unsigned rights,
                             uint64_t *value);
+/* The part of these entries, whose gfns are those of `block`, that lies in the run that the host has named. */
+struct vmmu_neighbours vmmu_shadow_known_part(const struct vmmu_vcpu *vcpu, const struct vmmu_block *block,
+                                              struct vmmu_neighbours n);
+/* vmmu_shadow_known_leaf for all of such a part, by one guest entry. False: the host must be asked, or allows nothing. */
+bool vmmu_shadow_known_leaves(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
+                              const struct vmmu_guest_format *format, struct vmmu_neighbours n, uint64_t gpte, unsigned rights,
+                              uint64_t *values);
 /* Note that the host has named a run of frames around gfn. */
 void vmmu_shadow_note_run(struct vmmu_vcpu *vcpu, struct vmmu_block *block, uint64_t gfn,
                           const struct vmmu_backing *backing, uint64_t sequence);

@@ -334,20 +334,48 @@ static bool writes_a_table(const struct vmmu_build *b)
 	return (b->f->access & VMMU_W) && vmmu_shadow_holds(vmmu_shadow_map_of(b->op), b->gfn);
 }
 
+/* Is the large page that many pages further on, or back, mapped as a whole, and in the same way? */
+static bool is_whole_at(const struct vmmu_build *b, const struct vmmu_shadow *s, uint64_t pages)
+{
+	const struct vmmu_shadow *other = vmmu_shadow_find(vmmu_shadow_map_of(b->op), s->gfn + pages, s->role);
+
+	return other && other->filled == VMMU_FILLED_WHOLE;
+}
+
 /*
- * Of a large page: the guest has said once for all of it what it is. The host has said what its
+ * Of a large page all is wanted once it is touched outside the part that came first, or where
+ * it goes on from one of which all was. A page that is touched alone brings little.
+ */
+static struct vmmu_neighbours part_of_large_page(const struct vmmu_build *b, struct vmmu_shadow *s)
+{
+	if (s->filled || is_whole_at(b, s, VMMU_ENTRIES) || is_whole_at(b, s, -(uint64_t)VMMU_ENTRIES)) {
+		s->filled = VMMU_FILLED_WHOLE;
+		return (struct vmmu_neighbours){0, VMMU_ENTRIES};
+	}
+	s->filled = VMMU_FILLED_PART;
+	return vmmu_shadow_neighbours(b->op, s, index_at(b, VMMU_LEVEL_4K));
+}
+
+/* So many leaves are made at once. */
+enum { LEAVES = 64 };
+
+/*
+ * The guest has said once for all of its large page what it is. The host has said what its
  * frames are for one run alone, and there is nothing to look for outside.
  */
-static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s, struct vmmu_neighbours n)
+static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
 {
 	struct vmmu_block *block = block_for(b);
+	struct vmmu_neighbours n = vmmu_shadow_known_part(b->vcpu, block, part_of_large_page(b, s));
+	uint64_t values[LEAVES];
 
-	for (unsigned i = n.first; i < n.end; i++) {
-		struct vmmu_visit v = vmmu_shadow_entry(b->op, s, i);
-		uint64_t value;
+	while (n.first < n.end) {
+		struct vmmu_neighbours now = {n.first, n.first + LEAVES < n.end ? n.first + LEAVES : n.end};
 
-		if (!v.entry && vmmu_shadow_known_leaf(b->vcpu, b->x, block, b->mode->format, s->gfn + i, own_entry(b), b->rights, &value))
-			vmmu_shadow_map_leaf(&v, s, value, s->gfn + i, block, VMMU_CAUSE_PREFETCH);
+		if (!vmmu_shadow_known_leaves(b->vcpu, b->x, block, b->mode->format, now, own_entry(b), b->rights, values))
+			return;
+		vmmu_shadow_map_leaves(b->x, s, values, now.first, now.end - now.first, block, VMMU_CAUSE_PREFETCH);
+		n.first = now.end;
 	}
 }
 
@@ -359,11 +387,12 @@ static void take_neighbours(struct vmmu_build *b, struct vmmu_shadow *s)
 	/* Nothing new where the table has just been looked at. */
 	if (s->role.level != VMMU_LEVEL_4K || s->history.synced == vmmu_shadow_map_of(b->op)->faults)
 		return;
+	if (s->role.direct) {
+		fill_large_page(b, s);
+		return;
+	}
 	n = vmmu_shadow_neighbours(b->op, s, index_at(b, VMMU_LEVEL_4K));
-	if (s->role.direct)
-		fill_large_page(b, s, n);
-	else
-		vmmu_shadow_prefetch(b->vcpu, b->x, s, n.first, n.end);
+	vmmu_shadow_prefetch(b->vcpu, b->x, s, n.first, n.end);
 }
 
 /* CR0.PG = 0: the direct map, as under EPT and NPT. */

@@ -54,6 +54,21 @@ static bool is_known(const struct vmmu_vcpu *vcpu, struct vmmu_inside inside, co
 	       !vmmu_is_stale(memory, inside, gfn, run->sequence);
 }
 
+struct vmmu_neighbours vmmu_shadow_known_part(const struct vmmu_vcpu *vcpu, const struct vmmu_block *block,
+                                              struct vmmu_neighbours n)
+{
+	const struct vmmu_run *run = &block->run;
+	const struct vmmu_slot_hit *hit = &vcpu->hit;
+	uint64_t start = block->number * VMMU_ENTRIES, first = start + n.first, end = start + n.end;
+
+	first = run->first > first ? run->first : first;
+	first = hit->first > first ? hit->first : first;
+	end = run->end < end ? run->end : end;
+	end = hit->end < end ? hit->end : end;
+	return first < end ? (struct vmmu_neighbours){(unsigned)(first - start), (unsigned)(end - start)}
+	                   : (struct vmmu_neighbours){0, 0};
+}
+
 bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
                             const struct vmmu_guest_format *format, uint64_t gfn, uint64_t gpte, unsigned rights,
                             uint64_t *value)
@@ -73,6 +88,29 @@ bool vmmu_shadow_known_leaf(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, con
 	if (vcpu->hit.slot->dirty || vmmu_shadow_holds(vmmu_shadow_map_of(x.op), gfn))
 		*value = vmmu_leaf_protected(x.op, *value);
 	return true;
+}
+
+bool vmmu_shadow_known_leaves(struct vmmu_vcpu *vcpu, struct vmmu_exclusive x, const struct vmmu_block *block,
+                              const struct vmmu_guest_format *format, struct vmmu_neighbours n, uint64_t gpte,
+                              unsigned rights, uint64_t *values)
+{
+	const struct vmmu_shadow_map *all = vmmu_shadow_map_of(x.op);
+	const uint64_t gfn = block->number * VMMU_ENTRIES + n.first;
+	const bool held = vmmu_shadow_may_hold_near(all, gfn);
+	struct vmmu_backing backing = block->run.backing;
+	uint64_t bits, value;
+
+	if (vmmu_is_invalidating(&vcpu->vm->memory, gfn, gfn + (n.end - n.first)) ||
+	    !is_known(vcpu, vmmu_inside_of(x), &block->run, gfn))
+		return false;
+	backing.pfn.v += gfn - block->run.first;
+	/* A log withholds W from all, as nothing has written there. What else differs is the frame, and what is held. */
+	bits = vmmu_shadow_leaf_bits(x.op, format, gpte, vcpu->hit.info.flags, backing, rights, 0);
+	for (unsigned i = 0; i < n.end - n.first; i++, backing.pfn.v++) {
+		value = vmmu_make_leaf(&x.op->map->layout, VMMU_LEVEL_4K, backing.pfn, bits);
+		values[i] = held && vmmu_shadow_holds(all, gfn + i) ? vmmu_leaf_protected(x.op, value) : value;
+	}
+	return vmmu_is_present(&x.op->map->layout, values[0]);
 }
 
 /* ---- one entry ------------------------------------------------------------------------ */

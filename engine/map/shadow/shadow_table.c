@@ -98,6 +98,28 @@ void vmmu_shadow_map_leaf(struct vmmu_visit *v, struct vmmu_shadow *s, uint64_t 
 	hang(v, s, gfn, v->level == VMMU_LEVEL_4K ? &block->page[gfn % VMMU_ENTRIES] : &block->huge);
 }
 
+void vmmu_shadow_map_leaves(struct vmmu_exclusive x, struct vmmu_shadow *s, const uint64_t *values, unsigned first,
+                            unsigned count, struct vmmu_block *block, enum vmmu_cause cause)
+{
+	struct vmmu_leaves leaves = {
+		.table = s->table.hpa,
+		.gfn = vmmu_gfn_of(s->gfn),
+		.first = first,
+		.count = count,
+		.values = values,
+		.pass = true,
+	};
+	struct vmmu_visit v = {.op = x.op};
+	unsigned written, done = vmmu_leaves_fill(x.op, vmmu_inside_of(x), &leaves, cause, &written);
+
+	for (unsigned i = first; written && i < first + done; i++) {
+		if (s->link[i].at)
+			continue;
+		v.index = (uint16_t)i;
+		hang(&v, s, s->gfn + i, &block->page[(s->gfn + i) % VMMU_ENTRIES]);
+	}
+}
+
 void vmmu_shadow_drop(struct vmmu_exclusive x, struct vmmu_shadow *s, unsigned index,
                       enum vmmu_cause cause)
 {
@@ -186,6 +208,7 @@ struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union
 	s->pins = 0;
 	s->format = vmmu_guest_format_of(role.format);
 	s->state = VMMU_SHADOW_PARKED;
+	s->filled = VMMU_FILLED_NONE;
 	s->history = (struct vmmu_shadow_history){.worth = VMMU_PARKED_NEVER, .announced = true};
 	vmmu_table_publish(x.op, &s->table);
 	insert(all, s);
