@@ -545,13 +545,22 @@ static void shadow_copy_on_write_loop(void) { shadow_handler(4 * MIB | 0x65, tru
 
 /*
  * First writes under a dirty log, as `make compare` has them: the guest maps the memory by
- * one page of 2 MiB. The host names its frames one by one, or all of the page at once.
+ * one page of 2 MiB. The host names its frames one by one, or all of the page at once. Its
+ * tables are in the same slot, or in one of their own.
  */
-static void log_large_page(unsigned order)
+static void log_large_page(unsigned order, bool tables_apart)
 {
 	struct host host;
 
 	start_shadow_on(&host, order, 0);
+	if (tables_apart) {
+		struct vmmu_slot_info low = {.id = 1, .base = {0}, .bytes = 4 * MIB};
+
+		vmmu_slot_delete(host.vm, 0);
+		host_slot(&host, 4 * MIB, 60 * MIB, 0);
+		if (vmmu_slot_create(host.vm, &low) != VMMU_OK)
+			exit(1);
+	}
 	*(uint64_t *)(host.ram + MIB + 2 * PAGE) = (4 * MIB) | 0xe7;
 	vmmu_guest_written(host.vcpu, vmmu_gpa_of(MIB + 2 * PAGE), 8);
 	vmmu_slot_set_flags(host.vm, 0, VMMU_SLOT_LOG_DIRTY);
@@ -567,8 +576,9 @@ static void log_large_page(unsigned order)
 	host_stop(&host);
 }
 
-static void shadow_log_first_write(void) { log_large_page(0); }
-static void shadow_log_first_write_run(void) { log_large_page(9); }
+static void shadow_log_first_write(void) { log_large_page(0, false); }
+static void shadow_log_first_write_run(void) { log_large_page(9, false); }
+static void shadow_log_first_write_apart(void) { log_large_page(9, true); }
 
 /*
  * The guest maps 16 MiB by pages of 2 MiB, and the host names frames by as much. It touches one
@@ -661,6 +671,7 @@ static const struct row {
 	{"shadow-copy-on-write-loop", shadow_copy_on_write_loop},
 	{"shadow-log-first-write", shadow_log_first_write},
 	{"shadow-log-first-write-run", shadow_log_first_write_run},
+	{"shadow-log-first-write-apart", shadow_log_first_write_apart},
 	{"shadow-large-page", shadow_large_page},
 	{"shadow-large-page-in-order", shadow_large_page_in_order},
 	{"shadow-invalidate-page", shadow_invalidate_page},

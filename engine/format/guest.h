@@ -87,7 +87,9 @@ static inline uint64_t vmmu_guest_word(const struct vmmu_guest_format *f, uint64
 struct vmmu_guest_guard {
 	enum vmmu_guest_read (*judge)(void *arg, vmmu_gpa entry);
 	void *arg;
-	uint64_t first, bytes; /* gpas that it need not be asked about */
+	struct {
+		uint64_t first, bytes;
+	} sure[2]; /* gpas that it need not be asked about */
 };
 
 /* guest_mode.c: the mode of these registers and this format; leaves up to `leaf_level_max`. */

@@ -69,7 +69,9 @@ static inline enum vmmu_guest_read judge(const struct walk *w, vmmu_gpa entry)
 {
 	const struct vmmu_guest_guard *g = w->guard;
 
-	return !g || entry.v - g->first < g->bytes ? VMMU_GUEST_READ_OK : g->judge(g->arg, entry);
+	return !g || entry.v - g->sure[0].first < g->sure[0].bytes || entry.v - g->sure[1].first < g->sure[1].bytes
+	               ? VMMU_GUEST_READ_OK
+	               : g->judge(g->arg, entry);
 }
 
 /*

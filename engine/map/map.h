@@ -137,6 +137,7 @@ struct vmmu_vcpu {
 	struct vmmu_known known[VMMU_KNOWN_RUNS]; /* in the order in which they were learned, and round again */
 	struct vmmu_known *known_last;            /* the one that was used last */
 	unsigned known_next;                      /* to be forgotten next */
+	struct vmmu_slot_range tables;            /* shadow paging: where a guest table was found last that was not in hit's slot */
 	/* By the slot's flags and VMMU_RWX of the access. */
 	struct vmmu_grant grants[VMMU_SLOT_FLAGS_COUNT][VMMU_RWX + 1];
 };

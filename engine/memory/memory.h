@@ -115,6 +115,12 @@ struct vmmu_slot_hit {
 	struct vmmu_grant *grants; /* those of the slot's flags, by VMMU_RWX of the access */
 };
 
+/* The gpas of a slot, as long as memory.generation stands. */
+struct vmmu_slot_range {
+	uint64_t generation; /* 0: nowhere */
+	uint64_t first, bytes;
+};
+
 /* ---- slots.c ---- */
 
 /* Is the slot refused for its own sake, whatever other slots there are? VMMU_OK: no. */

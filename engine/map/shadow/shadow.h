@@ -115,6 +115,7 @@ struct vmmu_shadow {
 	enum vmmu_shadow_state state;
 	struct vmmu_shadow_history history;
 	enum vmmu_shadow_filled filled; /* direct */
+	uint64_t placed;                /* memory.generation when its frame was last found to be in a slot */
 	struct vmmu_link link[VMMU_ENTRIES];
 	uint64_t was[VMMU_ENTRIES]; /* the guest's entry that ours, if any, was made from */
 };
@@ -523,28 +524,40 @@ static inline enum vmmu_guest_read vmmu_shadow_judge(void *arg, vmmu_gpa entry)
 {
 	struct vmmu_vcpu *vcpu = arg;
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
+	const struct vmmu_slot *slot;
 	uint64_t gfn = vmmu_gpa_gfn(entry).v;
 
 	if (vmmu_is_invalidating(memory, gfn, gfn + 1))
 		return VMMU_GUEST_READ_BUSY;
-	return vmmu_slot_at(memory, vmmu_reading_inside(vmmu_inside_by(&vcpu->actor)), gfn) ? VMMU_GUEST_READ_OK
-	                                                                                    : VMMU_GUEST_READ_NONE;
+	slot = vmmu_slot_at(memory, vmmu_reading_inside(vmmu_inside_by(&vcpu->actor)), gfn);
+	if (!slot)
+		return VMMU_GUEST_READ_NONE;
+	vcpu->tables = (struct vmmu_slot_range){
+		.generation = atomic_load_explicit(&memory->generation, memory_order_relaxed),
+		.first = slot->first << VMMU_PAGE_SHIFT,
+		.bytes = (slot->end - slot->first) << VMMU_PAGE_SHIFT,
+	};
+	return VMMU_GUEST_READ_OK;
 }
 
-/* The same as a guard, for as long as this vCPU stays inside. It asks nothing of the slot that was used last. */
+/* The same as a guard, for as long as this vCPU stays inside. It asks nothing of the slots that were used last. */
 static inline struct vmmu_guest_guard vmmu_shadow_guard(struct vmmu_vcpu *vcpu, struct vmmu_inside inside)
 {
 	const struct vmmu_memory *memory = &vcpu->vm->memory;
 	const struct vmmu_slot_hit *hit = &vcpu->hit;
-	bool stands = !memory->invalidating &&
-	              hit->generation == atomic_load_explicit(&memory->generation, memory_order_relaxed);
+	const struct vmmu_slot_range *tables = &vcpu->tables;
+	/* Nobody has seen generation ~0. */
+	uint64_t generation =
+		memory->invalidating ? UINT64_MAX : atomic_load_explicit(&memory->generation, memory_order_relaxed);
 
 	vmmu_assert_inside(inside);
 	return (struct vmmu_guest_guard){
 		.judge = vmmu_shadow_judge,
 		.arg = vcpu,
-		.first = hit->first << VMMU_PAGE_SHIFT,
-		.bytes = stands ? (hit->end - hit->first) << VMMU_PAGE_SHIFT : 0,
+		.sure[0].first = hit->first << VMMU_PAGE_SHIFT,
+		.sure[0].bytes = hit->generation == generation ? (hit->end - hit->first) << VMMU_PAGE_SHIFT : 0,
+		.sure[1].first = tables->first,
+		.sure[1].bytes = tables->generation == generation ? tables->bytes : 0,
 	};
 }
 /* After a switch: link the table that the guest will need first. */

@@ -25,19 +25,24 @@ static unsigned index_at(const struct vmmu_build *b, unsigned level)
 	return b->input >> (VMMU_PAGE_SHIFT + VMMU_INDEX_BITS * (level - 1)) & (VMMU_ENTRIES - 1);
 }
 
-/* Is it memory of the guest's? Most often it is in the slot of the page that faulted. */
-static bool is_memory(const struct vmmu_build *b, uint64_t gfn)
+/* Is the table's frame memory of the guest's? It was, if no slot has come or gone since. */
+static bool is_memory(const struct vmmu_build *b, struct vmmu_shadow *s)
 {
-	const struct vmmu_vcpu *vcpu = b->vcpu;
+	const struct vmmu_memory *memory = &b->vcpu->vm->memory;
+	uint64_t generation = atomic_load_explicit(&memory->generation, memory_order_relaxed);
 
-	return (gfn >= vcpu->hit.first && gfn < vcpu->hit.end) ||
-	       vmmu_slot_at(&vcpu->vm->memory, vmmu_reading_exclusive(b->x), gfn);
+	if (VMMU_LIKELY(s->placed == generation))
+		return true;
+	if (!vmmu_slot_at(memory, vmmu_reading_exclusive(b->x), s->gfn))
+		return false;
+	s->placed = generation;
+	return true;
 }
 
 /* Held and like the guest's. False: its frame may be written until a flush is done, or is gone. */
 static bool make_ready(struct vmmu_build *b, struct vmmu_shadow *s)
 {
-	if (vmmu_shadow_stands_for_frame(s) && !is_memory(b, s->gfn))
+	if (vmmu_shadow_stands_for_frame(s) && !is_memory(b, s))
 		return false;
 	vmmu_shadow_hold(b->x, s);
 	if (b->op->flush.pending)

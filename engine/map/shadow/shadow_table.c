@@ -209,6 +209,7 @@ struct vmmu_shadow *vmmu_shadow_new(struct vmmu_exclusive x, uint64_t gfn, union
 	s->format = vmmu_guest_format_of(role.format);
 	s->state = VMMU_SHADOW_PARKED;
 	s->filled = VMMU_FILLED_NONE;
+	s->placed = 0;
 	s->history = (struct vmmu_shadow_history){.worth = VMMU_PARKED_NEVER, .announced = true};
 	vmmu_table_publish(x.op, &s->table);
 	insert(all, s);
