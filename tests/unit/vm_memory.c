@@ -154,9 +154,16 @@ static void no_run_reaches_out_of_its_region(void **state)
 static void single_pages_where_no_run_is_used(void **state)
 {
 	(void)state;
+	for (unsigned level = VMMU_LEVEL_4K; level <= VMMU_LEVEL_2M; level++) {
+		start(&ept, 0, LOW_RAM_END);
+		options.max_level = level;
+		assert_int_equal(backing_of(0x15).order, 0);
+		assert_int_equal(memory_frames(&vm), 1);
+		end();
+	}
 	start(&ept, 0, LOW_RAM_END);
-	assert_int_equal(backing_of(0x15).order, 0);
-	assert_int_equal(memory_frames(&vm), 1);
+	options.fault_around = 4;
+	assert_int_equal(backing_of(0x15).order, 4);
 	end();
 }
 

@@ -79,13 +79,18 @@ static bool make_run(struct vm *vm, struct region *r, uint64_t n, unsigned order
 }
 
 /*
- * Does the engine map more than single pages from a run? Shadow tables also fill 4 KiB entries
- * from it, as many as a fault may need soon, and so do other tables with fault-around.
+ * Does the engine map more than one page of 4 KiB from a run? Shadow tables are filled from it with
+ * as many as a fault may need soon, and so are other tables with fault-around.
  */
+static bool wants_small_runs(const struct vm *vm)
+{
+	return vm->options->fault_around || vm->vcpu.backend->mode == VMMU_MODE_SHADOW;
+}
+
+/* Or a large page of it? */
 static bool wants_runs(const struct vm *vm)
 {
-	return vm->options->max_level >= VMMU_LEVEL_2M || vm->options->fault_around ||
-	       vm->vcpu.backend->mode == VMMU_MODE_SHADOW;
+	return vm->options->max_level >= VMMU_LEVEL_2M || wants_small_runs(vm);
 }
 
 static bool make_chunk(struct vm *vm, struct region *r, uint64_t n)
@@ -137,7 +142,7 @@ static __attribute__((noinline)) uint64_t make_frame(struct vm *vm, struct regio
 		return 0;
 	if (!(r->chunks[n] & CHUNK_ORDER)) {
 		page = (uint64_t *)(uintptr_t)r->chunks[n];
-		if (!wants_runs(vm) || !make_small_run(vm, r, page, at)) {
+		if (!wants_small_runs(vm) || !make_small_run(vm, r, page, at)) {
 			page[at % CHUNK_PAGES] = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, true);
 			vm->frames += page[at % CHUNK_PAGES] != 0;
 		}
