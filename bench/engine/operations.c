@@ -512,7 +512,7 @@ static void shadow_handler(uint64_t before, bool loop)
 	const uint64_t code = before ? 3 : 2;
 	struct host host;
 
-	start_shadow_on(&host, 9);
+	start_shadow_on(&host, 9, 0);
 	*(uint64_t *)(host.ram + MIB + 2 * PAGE + 8) = tables_seen | 0x27;
 	*(uint64_t *)(host.ram + tables_seen) = table | 0x67;
 	for (unsigned i = 0; i < 512; i++)
