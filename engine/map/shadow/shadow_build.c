@@ -351,7 +351,7 @@ static bool is_whole_at(const struct vmmu_build *b, const struct vmmu_shadow *s,
  * Of a large page all is wanted once it is touched outside the part that came first, or where
  * it goes on from one of which all was. A page that is touched alone brings little.
  */
-static struct vmmu_neighbours part_of_large_page(const struct vmmu_build *b, struct vmmu_shadow *s)
+static struct vmmu_neighbours part_to_fill(const struct vmmu_build *b, struct vmmu_shadow *s)
 {
 	if (s->filled || is_whole_at(b, s, VMMU_ENTRIES) || is_whole_at(b, s, -(uint64_t)VMMU_ENTRIES)) {
 		s->filled = VMMU_FILLED_WHOLE;
@@ -371,7 +371,7 @@ enum { LEAVES = 64 };
 static void fill_large_page(struct vmmu_build *b, struct vmmu_shadow *s)
 {
 	struct vmmu_block *block = block_for(b);
-	struct vmmu_neighbours n = vmmu_shadow_known_part(b->vcpu, block, part_of_large_page(b, s));
+	struct vmmu_neighbours n = vmmu_shadow_known_part(b->vcpu, block, part_to_fill(b, s));
 	uint64_t values[LEAVES];
 
 	while (n.first < n.end) {
