@@ -4,6 +4,30 @@
 
 #include "random.h"
 
+/* Pages at the same place in two parts of 1 GiB, taken away one by one: each is looked for in its own table. */
+static void page_by_page_in_turns(void **state)
+{
+	struct sim *sim = sim_default(state);
+	struct sim_walk walk;
+
+	sim_slot_create(sim, 0, 0, 2 * G, 0, contiguous(sim, 0, 0));
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(sim_access(sim, 0, i * K, VMMU_W), SIM_OK);
+		assert_int_equal(sim_access(sim, 0, 1 * G + i * K, VMMU_W), SIM_OK);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		const uint64_t first = i % 2 ? 0 : 1 * G, other = i % 2 ? 1 * G : 0;
+
+		assert_int_equal(sim_invalidate_begin(sim, first + i * K, K), VMMU_OK);
+		assert_int_equal(sim_invalidate_end(sim, first + i * K, K), VMMU_OK);
+		sim_look(sim, first + i * K, 0, &walk);
+		assert_int_not_equal(walk.end, SIM_WALK_MAPPED);
+		sim_look(sim, other + i * K, 0, &walk);
+		assert_int_equal(walk.end, SIM_WALK_MAPPED);
+	}
+	assert_sound(sim);
+}
+
 MODES;
 
 static void nothing_maps_the_range_until_the_end(void **state)
@@ -282,6 +306,7 @@ int main(void)
 		BOTH(no_room_for_a_range),
 		BOTH(single_pages),
 		BOTH(swapping_at_random),
+		BOTH(page_by_page_in_turns),
 	};
 
 	return cmocka_run_group_tests_name("invalidate", tests, NULL, NULL);
