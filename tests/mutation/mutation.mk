@@ -8,7 +8,7 @@ MUTATION := $(BUILD)/mutation
 MUTATION_SLOW := mmio random memory
 MUTATION_QUICK := $(filter-out threads $(MUTATION_SLOW),$(ENGINE_TEST_NAMES))
 MUTATION_TESTS := $(MUTATION_QUICK) $(MUTATION_SLOW)
-MUTATION_SHADOW := shadow guest_walk shadow-regressions shadow-random
+MUTATION_SHADOW := shadow guest_walk shadow-exits shadow-regressions shadow-random
 MUTATION_NESTED := nested-await nested-nested nested-regressions nested-combinations nested-walk nested-memory nested-random
 MUTATION_HOSTS := $(HOST_TEST_NAMES:%=hosts-%)
 MUTATION_JOBS ?= 2
