@@ -97,6 +97,14 @@ static inline struct vmmu_trace_record *vmmu_trace_fill(struct vmmu_op *op, enum
 	return vmmu_trace_fill_as(op, (struct vmmu_trace_about){.event = event});
 }
 
+/* Somebody else has moved the ring's head: what is remembered of it is of no use to its reader. */
+static inline bool vmmu_trace_is_astray(const struct vmmu_actor *who)
+{
+	const struct vmmu_trace_ring *ring = who->ring;
+
+	return who->at != &ring->records[__atomic_load_n(&ring->head, __ATOMIC_RELAXED) & (ring->size - 1)];
+}
+
 /*
  * A record to be filled in, then published by vmmu_trace_end. NULL: not
  * tracing, or no room. The caller sets the whole payload, unless it has none.
@@ -105,7 +113,7 @@ static inline struct vmmu_trace_record *vmmu_trace_begin_as(struct vmmu_op *op, 
 {
 	if (VMMU_LIKELY(!op->tracing))
 		return NULL;
-	if (VMMU_UNLIKELY(op->who->room == 0) && !vmmu_trace_make_room(op))
+	if (VMMU_UNLIKELY(op->who->room == 0 || vmmu_trace_is_astray(op->who)) && !vmmu_trace_make_room(op))
 		return NULL;
 	return vmmu_trace_fill_as(op, about);
 }
