@@ -457,7 +457,7 @@ static void an_entry_missing_from_the_dump_is_found(void **state)
 	assert_verdict("missing from the dump");
 }
 
-static void maker_fault(unsigned event, uint32_t fault)
+static void maker_half_fault(unsigned event, uint32_t fault)
 {
 	struct vmmu_trace_record *r = maker_add(&maker, event, 0);
 
@@ -475,7 +475,7 @@ static void maker_fault(unsigned event, uint32_t fault)
 static void faults_that_tracing_cuts_in_two(void **state)
 {
 	(void)state;
-	maker_fault(VMMU_TRACE_PAGE_FAULT, 2);
+	maker_half_fault(VMMU_TRACE_PAGE_FAULT, 2);
 	maker_vm(&maker, VMMU_MODE_EPT);
 	maker_found(4, ROOT, GPA >> 12, EPT_TABLE(L3));
 	maker_found(3, L3, GPA >> 12, EPT_TABLE(L2));
@@ -483,8 +483,8 @@ static void faults_that_tracing_cuts_in_two(void **state)
 	maker_found(1, L1, GPA >> 12, EPT_LEAF(HPA));
 	maker_write(&maker, 1, L1, (GPA >> 12) + 1, 0, EPT_LEAF(HPA + 0x1000))->fault = 5;
 	maker_root(&maker, ROOT);
-	maker_fault(VMMU_TRACE_PAGE_FAULT, 6);
-	maker_fault(VMMU_TRACE_FAULT_END, 6);
+	maker_half_fault(VMMU_TRACE_PAGE_FAULT, 6);
+	maker_half_fault(VMMU_TRACE_FAULT_END, 6);
 	maker_first_dump(&maker, GPA, HPA);
 	maker_dump(&maker, 1, L1, (GPA >> 12) + 1, EPT_LEAF(HPA + 0x1000));
 	maker_dump_end(&maker, 5);
