@@ -23,7 +23,7 @@
  *   vmmu_vm_create         the VM (10 KiB), 8 bytes for each of config.max_vcpus, its map
  *                          (0.6 KiB; shadow: 21 KiB), one frame for its root (shadow: five,
  *                          the first of them from table_alloc_low)
- *   vmmu_vcpu_create       the vCPU (2.4 KiB; shadow: 3.5 KiB) and 32 bytes. If it was traced, the 32
+ *   vmmu_vcpu_create       the vCPU (2.6 KiB; shadow: 4.4 KiB) and 32 bytes. If it was traced, the 32
  *                          bytes stay until its id is used again, or until vmmu_vm_destroy
  *   vmmu_fault, _prefault  before a new entry, when the vCPU has no frame left or may need more
  *                          than one: as many as it lacks of one for each level but the top.

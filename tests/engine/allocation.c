@@ -143,7 +143,7 @@ static int setup(void **state)
 	/* The vCPU, and what may outlive it. */
 	counts = taken();
 	assert_int_equal(counts.objects, 2);
-	assert_in_range(counts.bytes, 33, 5 * K / 2 + 32);
+	assert_in_range(counts.bytes, 33, 27 * K / 10 + 32);
 	assert_int_equal(counts.frames, 0);
 	return 0;
 }
