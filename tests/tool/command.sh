@@ -184,7 +184,7 @@ run 121 'is no regular file' --kernel kernel --trace /dev/null
 
 # Two runs on one trace: the second is refused and leaves it alone
 FAKE=hang expect 143 'trace is being written by another vmmu' sh -c '
-	"$0" run --machine qemu --kernel kernel --trace trace -q >first & p=$!; until grep -q hello first; do sleep 0.1; done; before=$(stat -c %s.%Y trace)
+	: >first; "$0" run --machine qemu --kernel kernel --trace trace -q >first & p=$!; until grep -q hello first; do sleep 0.1; done; before=$(stat -c %s.%Y trace)
 	"$0" run --machine qemu --kernel kernel --trace trace
 	[ $? = 121 ] && [ $before = $(stat -c %s.%Y trace) ] || exit 1
 	kill -TERM $p; wait $p' "$vmmu"
@@ -192,9 +192,9 @@ run 0 '' --kernel kernel --trace trace
 
 # A killed run's folder goes at the next start; one that is kept, is used or is nobody's stays
 FAKE=hang expect 0 'removed .*/vmmu-.*which a run that was killed has left' sh -c '
-	"$0" run --machine qemu --kernel kernel >first 2>&1 & p=$!; until grep -q hello first; do sleep 0.1; done; kill -KILL $p; wait $p
+	: >first; "$0" run --machine qemu --kernel kernel >first 2>&1 & p=$!; until grep -q hello first; do sleep 0.1; done; kill -KILL $p; wait $p
 	[ -n "$(ls "$TMPDIR")" ] || exit 1
-	"$0" run --machine qemu --kernel kernel >first & p=$!; until grep -q hello first; do sleep 0.1; done
+	: >first; "$0" run --machine qemu --kernel kernel >first & p=$!; until grep -q hello first; do sleep 0.1; done
 	"$0" run --machine qemu --kernel kernel --keep --timeout 3 >/dev/null 2>&1
 	mkdir "$TMPDIR"/vmmu-others
 	FAKE= "$0" run --machine qemu --kernel kernel
