@@ -496,12 +496,9 @@ static void faults_that_tracing_cuts_in_two(void **state)
 
 /* ---- every bit ------------------------------------------------------------------- */
 
-/* Two faults, a zap with its flush, a table freed, MMIO: a record of most kinds. */
-static void make_of_all_kinds(void)
+/* How a trace of a VM that runs on ROOT begins, to the end of its first fault. */
+static void make_first_fault(void)
 {
-	struct vmmu_trace_record *r;
-
-	maker_init(&maker);
 	maker_vm(&maker, VMMU_MODE_EPT);
 	maker_table(&maker, 4, ROOT, 0);
 	maker.records[1].vcpu = VMMU_TRACE_NO_VCPU;
@@ -510,6 +507,15 @@ static void make_of_all_kinds(void)
 	maker.seq[0] = 0;
 	maker_root(&maker, ROOT);
 	maker_first_fault(&maker, GPA, HPA);
+}
+
+/* Two faults, a zap with its flush, a table freed, MMIO: a record of most kinds. */
+static void make_of_all_kinds(void)
+{
+	struct vmmu_trace_record *r;
+
+	maker_init(&maker);
+	make_first_fault();
 	r = maker_add(&maker, VMMU_TRACE_PAGE_FAULT, 0);
 	r->fault = 2;
 	r->access = VMMU_W;
@@ -768,14 +774,7 @@ static void make_faults(bool brief)
 {
 	maker_init(&maker);
 	maker.header.version = VMMU_TRACE_VERSION;
-	maker_vm(&maker, VMMU_MODE_EPT);
-	maker_table(&maker, 4, ROOT, 0);
-	maker.records[1].vcpu = VMMU_TRACE_NO_VCPU;
-	maker.records[1].created = 0;
-	maker.records[1].seq = maker.seq[1]++;
-	maker.seq[0] = 0;
-	maker_root(&maker, ROOT);
-	maker_first_fault(&maker, GPA, HPA);
+	make_first_fault();
 	for (uint32_t i = 1; i < BRIEF_FAULTS; i++) {
 		maker_fault(i + 1, GPA + i * 0x1000ull + 0x123, HPA + i * 0x1000ull);
 		if (brief)
