@@ -104,15 +104,20 @@ def hold_document(found, write=False, root=held.ROOT, machine="qemu"):
     return held.hold_table(DOCUMENT, header, figures, off, write, root)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(about, document):
+    """What a comparison of nested guests is asked for."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--machine", choices=list(NESTED), default="qemu")
     parser.add_argument("--side", choices=["visor", "kvm"], action="append", help="only this one")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--kernel", type=pathlib.Path, default=pathlib.Path(".cache/kernels/cloud-amd64"))
     parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--write", action="store_true", help=f"write the figures into {DOCUMENT}")
-    o = parser.parse_args()
+    parser.add_argument("--write", action="store_true", help=f"write the figures into {document}")
+    return parser.parse_args()
+
+
+def main():
+    o = options(__doc__, DOCUMENT)
     sides = {"visor": ("the visor", on_visor), "kvm": ("KVM", on_kvm)}
     try:
         found = {title: measure(o.machine, o.build, o.kernel.resolve())

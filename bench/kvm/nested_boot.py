@@ -10,7 +10,6 @@ Prints a table in Markdown; --json FILE writes the figures, too. Fails where doc
 figures of QEMU (--write puts them there).
 """
 
-import argparse
 import collections
 import json
 import pathlib
@@ -238,14 +237,7 @@ def hold_document(found, write=False, root=held.ROOT):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--machine", choices=list(nested.NESTED), default="qemu")
-    parser.add_argument("--side", choices=["visor", "kvm"], action="append", help="only this one")
-    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
-    parser.add_argument("--kernel", type=pathlib.Path, default=pathlib.Path(".cache/kernels/cloud-amd64"))
-    parser.add_argument("--json", type=pathlib.Path)
-    parser.add_argument("--write", action="store_true", help=f"write the figures into {DOCUMENT}")
-    o = parser.parse_args()
+    o = nested.options(__doc__, DOCUMENT)
     sides = {"visor": ("the visor", on_visor), "kvm": ("KVM", on_kvm)}
     found = {}
     try:
